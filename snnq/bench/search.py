@@ -1,0 +1,109 @@
+"""What a search step costs: against a float training step, and against the plain K-branch formulation."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from snnq.bench.timing import machine, median_ratio, time_in_turns
+from snnq.checkpoints.opening import load_model, open_checkpoint
+from snnq.cost.table import DEFAULT_TABLE, read_table
+from snnq.layers import frames_shape, layer_table
+from snnq.progress import Progress, silent
+from snnq.searching.bilevel import Bilevel
+from snnq.searching.branches import BranchNet
+from snnq.searching.mixture import Supernet, sample
+from snnq.searching.run import cost_matrices
+from snnq.searching.settings import SearchSettings
+from snnq.training.devices import start_fabric
+from snnq.training.loop import Place
+from snnq.training.seeding import generator
+
+
+class _Batch:
+    """The same random counts whatever is asked for: timing does not depend on what they show."""
+
+    def __init__(self, shape: tuple[int, ...], size: int, classes: int) -> None:
+        draw = generator(0, "bench")
+        self.frames = torch.poisson(torch.full((size, *shape), 0.4), generator=draw)
+        self.labels = torch.randint(0, classes, (size,), generator=draw)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitems__(self, indices: object, /) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.frames, self.labels
+
+
+def bench_search(
+    checkpoint: str | Path = "digits",
+    *,
+    batch_size: int = 32,
+    repeats: int = 15,
+    device: str = "auto",
+    progress: Progress = silent,
+    **given: Any,
+) -> dict[str, Any]:
+    """Time one step of each kind in turns and return medians in ms and the ratios.
+
+    ``composite_over_float``: the mean search step, weight and architecture steps mixed as the search mixes them,
+    against a float training step on the same batch. ``branches_over_composite``: the weight step in the K-branch form
+    against the composite one.
+    """
+    settings = SearchSettings(batch_size=batch_size)
+    opened = open_checkpoint(checkpoint, **given)
+    shape = frames_shape(opened.config)
+    batch = _Batch(shape, batch_size, opened.config["classes"])
+    layers = layer_table(load_model(opened), shape)
+    names = [layer.name for layer in layers]
+    fabric = start_fabric(device)
+
+    supernet = Supernet(load_model(opened), names, settings.space).train()
+    costs, bits = cost_matrices(layers, settings.space, read_table(DEFAULT_TABLE))
+    search = Bilevel(fabric, supernet, costs, bits, batch, batch, settings, total_steps=10_000)
+    branches = BranchNet(load_model(opened), names, settings.space).train()
+    shares = sample(torch.zeros(len(names), len(settings.space)), 1.0, generator(0, "shares"), one_hot=False)
+    place, indices = Place(0, 0, 0), list(range(batch_size))
+    seconds = time_in_turns(
+        {
+            "float": _training_step(load_model(opened).train(), batch),
+            "weights": lambda: search.weight_step(place, indices),
+            "architecture": lambda: search.architecture_step(place),
+            "branches": _training_step(branches, batch, shares),
+        },
+        repeats,
+        progress=progress,
+        stage="timing search steps",
+    )
+    every = settings.architecture_every
+    mixed = [(every * w + a) / (every + 1) for w, a in zip(seconds["weights"], seconds["architecture"], strict=True)]
+    return {
+        "composite_over_float": median_ratio(mixed, seconds["float"]),
+        "branches_over_composite": median_ratio(seconds["branches"], seconds["weights"]),
+        "weight_step_over_float": median_ratio(seconds["weights"], seconds["float"]),
+        "architecture_step_over_float": median_ratio(seconds["architecture"], seconds["float"]),
+        "median_ms": {name: 1000 * statistics.median(times) for name, times in seconds.items()},
+        "batch_size": batch_size,
+        "repeats": repeats,
+        "candidates": list(settings.space),
+        "machine": machine(),
+    }
+
+
+def _training_step(network: nn.Module, batch: _Batch, *extra: torch.Tensor) -> Callable[[], object]:
+    """Return a plain training step: forward, cross-entropy, backward, AdamW."""
+    optimizer = torch.optim.AdamW(network.parameters())
+
+    def step() -> None:
+        loss = F.cross_entropy(network(batch.frames, *extra), batch.labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step

@@ -1,0 +1,122 @@
+"""What a checkpoint is, without training anything: its layout, its configuration, its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from snnq.checkpoints.opening import Checkpoint, load_model, open_checkpoint
+from snnq.checkpoints.sizes import shown
+from snnq.layers import GROUPS, Layer, frames_shape, layer_table
+
+LAYER_COLUMNS = ("layer", "group", "kind", "shape", "weights", "MACs per step", "input")
+TOTAL_COLUMNS = ("group", "layers", "weights", "weights %", "MACs per step", "MACs %")
+FACT_COLUMNS = ("fact", "value")
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over the layers of a group, or of all: weights, float32 bytes of them, MACs per time step and sample."""
+
+    layers: int
+    weights: int
+    bytes_float32: int
+    macs: int
+
+    @classmethod
+    def of(cls, layers: Sequence[Layer]) -> Totals:
+        """Return the sums over ``layers``."""
+        weights = sum(layer.weights for layer in layers)
+        return cls(len(layers), weights, 4 * weights, sum(layer.macs for layer in layers))
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A checkpoint's facts, its layer table, and totals by group (in the order they run) and of all layers."""
+
+    checkpoint: Checkpoint
+    layers: tuple[Layer, ...]
+    groups: dict[str, Totals]
+    totals: Totals
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the weights as JSON-ready values."""
+        checkpoint = {name: value for name, value in vars(self.checkpoint).items() if name != "state_dict"}
+        checkpoint["dropped"] = list(self.checkpoint.dropped)
+        return {
+            **checkpoint,
+            "layers": [
+                {**asdict(layer), "shape": list(layer.shape), "weights": layer.weights} for layer in self.layers
+            ],
+            "groups": {name: asdict(totals) for name, totals in self.groups.items()},
+            "totals": asdict(self.totals),
+        }
+
+    def fact_rows(self) -> list[tuple[str, str]]:
+        """Return the checkpoint's facts, for ``FACT_COLUMNS``."""
+        found = self.checkpoint
+        rows = [
+            ("file", found.path),
+            ("sha256", found.sha256),
+            ("container", found.container),
+            ("architecture", found.architecture),
+            ("upstream layout", found.layout),
+            *((name.replace("_", " "), shown(name, value)) for name, value in found.config.items() if name != "layout"),
+        ]
+        if found.dropped:
+            rows.append(("unused tensors left out", str(len(found.dropped))))
+        return [*rows, ("trained on", found.data)] if found.data else rows
+
+    def layer_rows(self) -> list[tuple[str, ...]]:
+        """Return one row a layer, for ``LAYER_COLUMNS``."""
+        return [
+            (
+                layer.name,
+                layer.group,
+                layer.kind,
+                "x".join(map(str, layer.shape)),
+                f"{layer.weights:,}",
+                f"{layer.macs:,}",
+                layer.input,
+            )
+            for layer in self.layers
+        ]
+
+    def total_rows(self) -> list[tuple[str, ...]]:
+        """Return one row a group and one of all, for ``TOTAL_COLUMNS``."""
+        return [
+            (
+                name,
+                str(part.layers),
+                f"{part.weights:,}",
+                f"{100 * part.weights / self.totals.weights:.2f}",
+                f"{part.macs:,}",
+                f"{100 * part.macs / self.totals.macs:.2f}",
+            )
+            for name, part in (*self.groups.items(), ("all", self.totals))
+        ]
+
+
+def inspect(
+    path: str | Path,
+    *,
+    steps: int | None = None,
+    heads: int | None = None,
+    image_size: tuple[int, int] | None = None,
+    pooling: tuple[bool, ...] | None = None,
+) -> Inspection:
+    """Open a checkpoint, recognise it and trace its layers once.
+
+    The sizes are those of ``open_checkpoint``; raises ``CheckpointError`` as it does.
+    """
+    checkpoint = open_checkpoint(path, steps=steps, heads=heads, image_size=image_size, pooling=pooling)
+    layers = layer_table(load_model(checkpoint), frames_shape(checkpoint.config))
+    groups = {name: tuple(layer for layer in layers if layer.group == name) for name in GROUPS}
+    return Inspection(
+        checkpoint=checkpoint,
+        layers=layers,
+        groups={name: Totals.of(members) for name, members in groups.items() if members},
+        totals=Totals.of(layers),
+    )

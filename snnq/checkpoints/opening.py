@@ -1,0 +1,118 @@
+"""Opening a float checkpoint: the file's container, its layout, its configuration, its weights under our names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from snnq.checkpoints.container import Container, read_container
+from snnq.checkpoints.fitting import fit
+from snnq.checkpoints.keymaps import expected_shapes, recognise
+from snnq.checkpoints.saving import save_checkpoint
+from snnq.checkpoints.sizes import OPTIONS, Recorded, agreed_sizes, recorded_sizes
+from snnq.checkpoints.upstream import check_match, infer_config
+from snnq.errors import CheckpointError, UsageError
+from snnq.models.registry import architecture, build
+
+__all__ = ["BUILTIN", "Checkpoint", "load_model", "open_checkpoint", "save_checkpoint"]
+
+BUILTIN = {"digits": Path(__file__).parent / "builtin" / "digits.safetensors"}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """An opened float checkpoint.
+
+    ``container`` names the wrapping it was saved in, ``config`` are JSON-ready values for the registry,
+    ``state_dict`` is float32 under our names, ``dropped`` the upstream keys that its model never uses, ``data`` the
+    data spec it was trained on where the file says so. ``path`` is the name it was opened by.
+    """
+
+    path: str
+    sha256: str
+    container: str
+    architecture: str
+    layout: str
+    config: dict[str, Any]
+    state_dict: dict[str, Tensor] = field(repr=False)
+    dropped: tuple[str, ...] = ()
+    data: str | None = None
+
+
+def open_checkpoint(
+    path: str | Path,
+    *,
+    steps: int | None = None,
+    heads: int | None = None,
+    image_size: tuple[int, int] | None = None,
+    pooling: tuple[bool, ...] | None = None,
+    ema: bool = False,
+) -> Checkpoint:
+    """Open a checkpoint of ours or of an upstream Spikformer; the text ``"digits"`` names the built-in one.
+
+    ``steps``, ``heads``, ``image_size`` (height, width) and ``pooling`` are needed only where the file does not tell
+    them; ``ema`` takes timm's averaged weights. Raises ``CheckpointError`` for a file that cannot be read safely, is
+    not a Spikformer or not whole, contradicts what is given, or leaves a size open (all of them named at once).
+    """
+    sizes = {"steps": steps, "heads": heads, "image_size": image_size, "pooling": pooling}
+    given = {name: _tupled(value) for name, value in sizes.items() if value is not None}
+    builtin = BUILTIN.get(path) if isinstance(path, str) else None
+    container = read_container(builtin or Path(path), ema=ema)
+    opened = _open_own if container.own is not None else _open_upstream
+    return opened(str(path), container, given)
+
+
+def load_model(checkpoint: Checkpoint) -> nn.Module:
+    """Return the checkpoint's model in eval mode, every weight loaded."""
+    model = build(checkpoint.architecture, checkpoint.config)
+    model.load_state_dict(checkpoint.state_dict, strict=True)
+    return model.eval()
+
+
+def _open_upstream(path: str, container: Container, given: Mapping[str, Any]) -> Checkpoint:
+    tensors = container.tensors
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    match = recognise(shapes)
+    check_match(path, match, shapes)
+    found = infer_config(path, match, tensors, recorded_sizes(container.settings), given)
+    name, config = f"spikformer-{match.layout}", found.to_dict()
+    used = {key: tensor for key, tensor in tensors.items() if key not in match.dropped}
+    model = f"{name} with dim {found.dim}, mlp_ratio {found.mlp_ratio:g} and {found.classes} classes"
+    state = fit(path, used, expected_shapes(config, name), match.names, model)
+    return Checkpoint(path, container.sha256, container.kind, name, match.layout, config, state, match.dropped)
+
+
+def _open_own(path: str, container: Container, given: Mapping[str, Any]) -> Checkpoint:
+    own = container.own or {}
+    name, config = str(own["architecture"]), own["config"]
+    try:
+        known = architecture(name).default_config()
+        lacking = [key for key in known if key not in config]
+        if lacking:
+            raise UsageError(f"its config lacks {', '.join(lacking)}")
+        expected = expected_shapes(config, name)
+    except (UsageError, TypeError) as problem:
+        raise CheckpointError(f"{path}: {problem}", "save it again with save_checkpoint") from None
+    agreed_sizes(
+        path, {key: Recorded(_tupled(config[key]), f"config.{key}") for key in OPTIONS if key in config}, given
+    )
+    state = fit(path, container.tensors, expected, {key: key for key in expected}, name)
+    data = own.get("data")
+    return Checkpoint(
+        path=path,
+        sha256=container.sha256,
+        container=container.kind,
+        architecture=name,
+        layout=str(config.get("layout", name)),
+        config=config,
+        state_dict=state,
+        data=data if isinstance(data, str) else None,
+    )
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

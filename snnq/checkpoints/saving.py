@@ -1,0 +1,37 @@
+"""Writing our own checkpoints: safetensors that say what they are."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import nn
+
+from snnq.checkpoints.container import METADATA_KEY
+from snnq.errors import CheckpointError
+from snnq.models.registry import architecture as architecture_of
+
+
+def save_checkpoint(path: str | Path, model: nn.Module, *, architecture: str, facts: Mapping[str, str]) -> None:
+    """Write a float model as safetensors; equal weights give equal bytes.
+
+    The metadata key ``snnq`` holds JSON: ``architecture``, ``config`` (so nothing is asked on opening) and ``facts``,
+    of which ``data`` is the spec the model was trained on. The file is written beside ``path`` and renamed. Raises
+    ``UsageError`` for an unknown architecture and ``CheckpointError`` where it cannot be written.
+    """
+    path = Path(path)
+    architecture_of(architecture)
+    own = {**facts, "architecture": architecture, "config": model.config.to_dict()}  # pyright: ignore
+    metadata = {METADATA_KEY: json.dumps(own, sort_keys=True)}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        save_file(tensors, temporary, metadata)
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as problem:
+        temporary.unlink(missing_ok=True)
+        raise CheckpointError(f"{path}: cannot be written: {problem}") from None

@@ -1,0 +1,100 @@
+"""The sizes a checkpoint's tensors cannot show, as text from the command line and as settings of a training script."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
+
+from snnq.errors import CheckpointError, UsageError
+
+OPTIONS = {"steps": "--steps", "heads": "--heads", "image_size": "--image-size", "pooling": "--pooling"}
+# Under which names upstream's scripts, and those derived from them, keep these sizes.
+_SETTINGS = {
+    "steps": ("T", "time_step", "time_steps", "steps"),
+    "heads": ("num_heads", "heads"),
+    "image_size": ("img_size", "image_size"),
+}
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A size found in a file, and where: ``args.T``."""
+
+    value: Any
+    source: str
+
+
+def given_sizes(
+    *, steps: int | None = None, heads: int | None = None, image_size: str | None = None, pooling: str | None = None
+) -> dict[str, Any]:
+    """Return the keyword arguments of ``open_checkpoint`` for options as typed.
+
+    ``image_size`` is pixels, ``"128"`` or ``"96x128"`` (height first); ``pooling`` four digits such as ``"0011"``.
+    Raises ``UsageError`` for other text.
+    """
+    return {
+        "steps": steps,
+        "heads": heads,
+        "image_size": None if image_size is None else parse_image_size(image_size),
+        "pooling": None if pooling is None else parse_pooling(pooling),
+    }
+
+
+def parse_image_size(text: str) -> tuple[int, int]:
+    """Return (height, width) in pixels of ``"128"`` or ``"96x128"``; raises ``UsageError``."""
+    found = re.fullmatch(r"([1-9]\d{0,5})(?:[xX]([1-9]\d{0,5}))?", text.strip(), flags=re.ASCII)
+    if found is None:
+        raise UsageError(
+            f"--image-size: found '{text}', it must be one number of pixels, or HEIGHTxWIDTH", "--image-size 128"
+        )
+    return int(found[1]), int(found[2] or found[1])
+
+
+def parse_pooling(text: str) -> tuple[bool, ...]:
+    """Return which of the four tokenizer convolutions is pooled, of ``"0011"``; raises ``UsageError``."""
+    if not re.fullmatch(r"[01]{4}", text.strip()):
+        raise UsageError(
+            f"--pooling: found '{text}', it must be four digits, 1 where the convolution is followed by a max-pool",
+            "--pooling 0011",
+        )
+    return tuple(digit == "1" for digit in text.strip())
+
+
+def recorded_sizes(settings: Mapping[str, Any]) -> dict[str, Recorded]:
+    """Return the sizes among a training script's settings; other types than whole numbers are left alone."""
+    found: dict[str, Recorded] = {}
+    for name, keys in _SETTINGS.items():
+        key = next((key for key in keys if _whole(settings.get(key))), None)
+        if key is not None:
+            value = int(settings[key])
+            found[name] = Recorded((value, value) if name == "image_size" else value, f"args.{key}")
+    sides = ("img_size_h", "img_size_w")
+    if all(_whole(settings.get(side)) for side in sides):
+        found["image_size"] = Recorded(tuple(int(settings[side]) for side in sides), "args.img_size_h, args.img_size_w")
+    return found
+
+
+def agreed_sizes(path: str, recorded: Mapping[str, Recorded], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return recorded and given sizes together; raises ``CheckpointError`` if one given contradicts the record."""
+    for name, record in recorded.items():
+        if name in given and given[name] != record.value:
+            raise CheckpointError(
+                f"{path}: {OPTIONS[name]} {shown(name, given[name])} contradicts the file, "
+                f"which records {shown(name, record.value)} ({record.source})",
+                f"leave {OPTIONS[name]} away",
+            )
+    return {name: record.value for name, record in recorded.items()} | dict(given)
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def shown(name: str, value: Any) -> str:
+    """Return a size as it is typed on the command line: 16, 128x128, 0011."""
+    if name == "pooling":
+        return "".join(str(int(pool)) for pool in value)
+    return "x".join(str(side) for side in value) if isinstance(value, list | tuple) else str(value)

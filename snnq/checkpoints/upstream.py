@@ -1,0 +1,125 @@
+"""From upstream's tensors to a model's configuration.
+
+It is inferred from shapes and from what the training script recorded, and asked for where neither tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isqrt
+from statistics import mode
+from typing import Any
+
+from torch import Tensor
+
+from snnq.checkpoints.fitting import check_names, listed
+from snnq.checkpoints.keymaps import Match, Shapes
+from snnq.checkpoints.sizes import OPTIONS, Recorded, agreed_sizes, shown
+from snnq.errors import CheckpointError, UsageError
+from snnq.models.config import SpikformerConfig, published
+
+_IN_WORDS = {"steps": "time steps", "heads": "attention heads", "image_size": "image size"}
+
+
+def check_match(path: str, match: Match, shapes: Shapes) -> None:
+    """Raise ``CheckpointError`` naming the nearest layout if the names or numbers of dimensions are not its own."""
+    model = f"spikformer-{match.layout} of depth {match.depth}"
+    if 2 * match.fitting < len(match.names):
+        raise CheckpointError(
+            f"{path}: is not a Spikformer; nearest layout is spikformer-{match.layout}, of whose {len(match.names)} "
+            f"keys it has {match.fitting} (lacks {listed(match.missing or match.misshapen)}; "
+            f"has {listed(match.unexpected or list(shapes))})",
+            "supported are the three upstream Spikformer layouts: cifar10dvs, cifar10, imagenet",
+        )
+    check_names(path, match.missing, match.unexpected, model)
+    if match.misshapen:
+        name = match.misshapen[0]
+        raise CheckpointError(f"{path}: key '{name}' has {len(shapes[name])} dimensions, not those of {model}")
+
+
+def infer_config(
+    path: str, match: Match, tensors: Mapping[str, Tensor], recorded: Mapping[str, Recorded], given: Mapping[str, Any]
+) -> SpikformerConfig:
+    """Return the configuration of an upstream checkpoint whose names match.
+
+    Widths, depth, classes and channels come from shapes; steps, heads and image size from ``given``, the file's
+    records or (image size) the number of position embeddings; pooling and attention scale are the layout's.
+    Raises ``CheckpointError`` where two of these contradict each other, and one naming every size still missing.
+    """
+    sizes = agreed_sizes(path, recorded, given)
+    usual = published(match.layout)
+    pooling = sizes.setdefault("pooling", usual.pooling)
+    tokens = _tokens(path, tensors)
+    if tokens is not None and "image_size" not in sizes:
+        sizes.update(_square_image(tokens, sum(pooling)))
+    missing = [name for name in _IN_WORDS if name not in sizes]
+    if missing:
+        wanted = ", ".join(f"{_IN_WORDS[name]} ({OPTIONS[name]})" for name in missing)
+        example = " ".join(f"{OPTIONS[name]} {shown(name, getattr(usual, name))}" for name in missing)
+        raise CheckpointError(
+            f"{path}: the file does not say its {wanted}",
+            f"give what it was trained with; the published spikformer-{match.layout} has {example}",
+        )
+    try:
+        config = published(match.layout, **_from_shapes(match, tensors), **sizes)
+    except UsageError as problem:
+        raise CheckpointError(f"{path}: {problem.message}", _source_hint(problem.message, recorded)) from None
+    _check_tokens(path, config, tokens)
+    return config
+
+
+def _source_hint(message: str, recorded: Mapping[str, Recorded]) -> str:
+    named = [
+        f"{name} is what the file records as {r.source}" for name, r in recorded.items() if message.startswith(name)
+    ]
+    return "; ".join(named)
+
+
+def _from_shapes(match: Match, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return what shapes alone tell; where tensors disagree, what most of them say, so that the odd one is named."""
+    shape = {ours: tuple(tensors[theirs].shape) for ours, theirs in match.names.items()}
+    blocks = range(match.depth)
+    dim = mode(
+        [shape["patch_embed.rpe_conv.weight"][0], shape["head.weight"][1]]
+        + [shape[f"block.{block}.attn.proj.weight"][0] for block in blocks]
+    )
+    hidden = mode(
+        [
+            shape[f"block.{block}.mlp.{layer}"][axis]
+            for block in blocks
+            for layer, axis in (("fc1.weight", 0), ("fc1.bias", 0), ("fc2.weight", 1))
+        ]
+    )
+    return {
+        "in_channels": shape["patch_embed.proj_conv.weight"][1],
+        "dim": dim,
+        "depth": match.depth,
+        "mlp_ratio": hidden / dim if dim else 0.0,
+        "classes": shape["head.weight"][0],
+    }
+
+
+def _tokens(path: str, tensors: Mapping[str, Tensor]) -> int | None:
+    """Return the number of tokens that an unused position embedding (1, N, dim) gives away."""
+    if "pos_embed" not in tensors:
+        return None
+    shape = tuple(tensors["pos_embed"].shape)
+    if len(shape) != 3 or shape[0] != 1:
+        raise CheckpointError(f"{path}: key 'pos_embed' has shape {shape}, it must be (1, tokens, dim)")
+    return shape[1]
+
+
+def _square_image(tokens: int, poolings: int) -> dict[str, tuple[int, int]]:
+    """Return the side of the square image that gives so many tokens, if there is one."""
+    side = isqrt(tokens)
+    return {"image_size": (side << poolings, side << poolings)} if side and side * side == tokens else {}
+
+
+def _check_tokens(path: str, config: SpikformerConfig, tokens: int | None) -> None:
+    if tokens in (None, config.tokens):
+        return
+    raise CheckpointError(
+        f"{path}: key 'pos_embed' has {tokens} tokens, but image size {shown('image_size', config.image_size)} with "
+        f"pooling {shown('pooling', config.pooling)} gives {config.tokens}",
+        "give the --image-size and --pooling it was trained with",
+    )

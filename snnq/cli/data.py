@@ -1,0 +1,68 @@
+"""``snnq data``: what data there is, and preparing it ahead of a run."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="List data sources; prepare a data set ahead of a run.", no_args_is_help=True)
+
+_Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@app.command("list")
+def list_sources(as_json: _Json = False) -> None:
+    """Show every data source with its options, and what lies prepared in the cache."""
+    from dataclasses import asdict
+
+    from snnq import console, data
+
+    root = data.cache_root()
+    prepared = data.summary(root)
+    if as_json:
+        sources = [
+            {"spec": s.usage, "options": dict(s.options), "simulated": s.simulated, "summary": s.summary}
+            for s in data.SOURCES.values()
+        ]
+        console.emit_json(
+            {"sources": sources, "cache": {"path": str(root), "prepared": [asdict(entry) for entry in prepared]}}
+        )
+        return
+    rows = [
+        (
+            s.usage,
+            " ".join(f"{key}={value or '…'}" for key, value in s.options.items()),
+            "yes" if s.simulated else "no",
+            s.summary,
+        )
+        for s in data.SOURCES.values()
+    ]
+    console.table("Data sources", ("spec", "options and defaults", "simulated", "what it is"), rows)
+    if prepared:
+        console.table("Prepared", ("data set", "MiB"), [(p.name, f"{p.mib:.1f}") for p in prepared])
+    console.note(f"Cache: {root}")
+    console.next_step("snnq data prepare digits")
+
+
+@app.command("prepare")
+def prepare(
+    spec: Annotated[str, typer.Argument(help="Data spec, such as digits or n-mnist:DIR,by=time.")],
+    steps: Annotated[int | None, typer.Option(min=1, help="Time steps T of the model.")] = None,
+    image_size: Annotated[str | None, typer.Option(help="Height and width in pixels, such as 34x34.")] = None,
+    as_json: _Json = False,
+) -> None:
+    """Make a data set's frames now, so that the run that needs them starts at once."""
+    from snnq import console, data
+
+    size = None if image_size is None else data.parse_image_size(image_size)
+    with console.progress_view() as progress:
+        done = data.prepare(spec, steps=steps, image_size=size, progress=progress)
+    if as_json:
+        console.emit_json(done.facts())
+        return
+    console.out(done.data.describe())
+    console.out(f"{done.stored.path} ({done.stored.mib:.1f} MiB{', was there already' if done.cached else ''})")
+    console.out(f"sha256 {done.data.sha256}")
+    console.next_step(f"snnq search CKPT --data {shlex.quote(done.data.spec)}")

@@ -1,0 +1,62 @@
+"""``snnq finalize``: finetune under a plan, pack and verify."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from snnq.cli.options import Device, Force, Json, Run
+
+
+def finalize(
+    plan: Annotated[Path, typer.Option(help="The plan.")] = Path("plan.json"),
+    checkpoint: Annotated[str | None, typer.Option(help="Float checkpoint, if the plan names none.")] = None,
+    data: Annotated[str | None, typer.Option(help="Data spec, if the plan names none.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training split.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Samples a step.")] = None,
+    distillation: Annotated[
+        float | None, typer.Option(help="Weight of the float teacher in the loss, 0 (off) to 1.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same packed bytes.")] = 0,
+    out: Annotated[Path, typer.Option(help="Packed folder to write.")] = Path("packed"),
+    run: Run = None,
+    device: Device = "auto",
+    json: Json = False,
+    force: Force = False,
+) -> None:
+    """Finetune with the plan fixed, then write and verify a packed folder."""
+    from snnq import console
+    from snnq.finalizing.run import finalize as run_finalize
+    from snnq.finalizing.settings import FinalizeSettings
+
+    asked = {"epochs": epochs, "batch_size": batch_size, "distillation": distillation}
+    settings = FinalizeSettings(seed=seed, **{key: value for key, value in asked.items() if value is not None})
+    known = out.exists()
+    with console.progress_view() as progress:
+        done = run_finalize(
+            plan,
+            checkpoint=checkpoint,
+            data=data,
+            out=out,
+            settings=settings,
+            run=run,
+            device=device,
+            force=force,
+            progress=progress,
+        )
+    if known and not force:
+        console.note(f"{out} is already the result of this very run; nothing was done.")
+    accuracy = done.results["accuracy"]
+    if json:
+        console.emit_json({"folder": str(done.folder), "accuracy": accuracy, "finalize": done.results["finalize"]})
+    else:
+        rows = [
+            (name, f"{accuracy[name]['validation']:.2%}", f"{accuracy[name]['test']:.2%}") for name in ("float", "plan")
+        ]
+        samples = [f"{split} ({accuracy[f'{split}_samples']} samples)" for split in ("validation", "test")]
+        console.table("Accuracy", ("model", *samples), rows)
+        console.note(f"Packed and verified: {done.folder}")
+    console.next_step("snnq report" if str(out) == "packed" else f"snnq report {shlex.quote(str(out))}")

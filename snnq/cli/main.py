@@ -1,0 +1,76 @@
+"""The ``snnq`` command: its sub-commands, and one place where errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from snnq import __version__, console
+from snnq.cli import bench, cost, data, plan
+from snnq.cli.demo import demo
+from snnq.cli.doctor import doctor
+from snnq.cli.eval import evaluate
+from snnq.cli.finalize import finalize
+from snnq.cli.inspect import inspect
+from snnq.cli.report import report
+from snnq.cli.search import search
+from snnq.cli.verify import verify
+from snnq.errors import SnnqError
+
+app = typer.Typer(
+    name="snnq",
+    help="Compress pretrained spiking transformers: a number format of its own for every layer.\n\n"
+    "Start with: snnq search, then snnq finalize --plan plan.json, then snnq report.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        console.out(f"snnq {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
+) -> None:
+    """Take the options that come before a command."""
+
+
+for _command in (inspect, search, finalize, report, verify, demo, doctor):
+    app.command()(_command)
+app.command("eval")(evaluate)
+for _name, _group in (("plan", plan.app), ("data", data.app), ("cost", cost.app), ("bench", bench.app)):
+    app.add_typer(_group, name=_name)
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line; return its exit code. Errors we know become one message; others too, unless SNNQ_DEBUG=1."""
+    try:
+        app(arguments, prog_name="snnq")
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else 1
+    except SnnqError as problem:
+        if os.environ.get("SNNQ_DEBUG") == "1":
+            raise
+        console.error(problem)
+        return problem.exit_code
+    except Exception as problem:
+        if os.environ.get("SNNQ_DEBUG") == "1":
+            raise
+        known = SnnqError(f"{type(problem).__name__}: {problem}", "SNNQ_DEBUG=1 shows where; please report it")
+        console.error(known)
+        return known.exit_code
+    return 0
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,17 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there; start the run anew.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Run = Annotated[Path | None, typer.Option("--run", help="Run folder: state and metrics. Beside --out by default.")]
+Steps = Annotated[int | None, typer.Option(help="Time steps T, where the checkpoint does not say.")]
+Heads = Annotated[int | None, typer.Option(help="Attention heads, where the checkpoint does not say.")]
+ImageSize = Annotated[str | None, typer.Option(help="Pixels (one number, or HEIGHTxWIDTH), likewise.")]
+Pooling = Annotated[str | None, typer.Option(help="Which of the four convolutions is pooled, such as 0011, likewise.")]

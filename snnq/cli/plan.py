@@ -1,0 +1,106 @@
+"""``snnq plan``: look at plans, make uniform ones, compare two."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from snnq.cli.options import Force, Heads, ImageSize, Json, Pooling, Steps
+
+app = typer.Typer(no_args_is_help=True, help="Look at plans, make uniform ones, compare two.")
+
+PlanPath = Annotated[Path, typer.Argument(metavar="PLAN", help="A plan.json.")]
+
+
+@app.command()
+def show(
+    plan: PlanPath,
+    json: Json = False,
+    cost_table: Annotated[
+        str | None, typer.Option(help="Cost the plan with this table (a name or a path) instead of its own.")
+    ] = None,
+) -> None:
+    """Show a plan's layers, groups, totals and baselines; costs are computed from the schemes in the file."""
+    from snnq import console
+    from snnq.cost.table import read_table
+    from snnq.plan import Plan, views
+
+    found = Plan.read(plan, read_table(cost_table) if cost_table else None)
+    if json:
+        console.emit_json(found.to_dict())
+    else:
+        console.table("Layers", views.LAYER_COLUMNS, views.layer_rows(found))
+        console.table("Groups", views.GROUP_COLUMNS, views.group_rows(found))
+        console.table("Totals", views.TOTAL_COLUMNS, views.total_rows(found))
+        console.table("Beside uniform plans", views.BASELINE_COLUMNS, views.baseline_rows(found))
+        console.note(f"Energy: the paper's model, per time step and sample, cost table {found.cost_table.name}.")
+    console.next_step(views.next_command(found, plan))
+
+
+@app.command()
+def uniform(
+    scheme: Annotated[str, typer.Option(help="float32, uniform-b or power-of-two-b, b from 2 to 8.")],
+    out: Annotated[Path, typer.Option(help="Where to write the plan.")],
+    checkpoint: Annotated[
+        str | None, typer.Argument(metavar="[CKPT]", help="A float checkpoint, or 'digits'.", show_default=False)
+    ] = None,
+    architecture: Annotated[str | None, typer.Option(help="An architecture at its published sizes instead.")] = None,
+    steps: Steps = None,
+    heads: Heads = None,
+    image_size: ImageSize = None,
+    pooling: Pooling = None,
+    cost_table: Annotated[str | None, typer.Option(help="A cost table's name or path.")] = None,
+    force: Force = False,
+) -> None:
+    """Make the plan that gives every layer the same scheme."""
+    from snnq import console
+    from snnq.checkpoints.sizes import given_sizes
+    from snnq.cost.table import read_table
+    from snnq.plan import views
+    from snnq.plan.uniform import uniform_plan
+
+    plan = uniform_plan(
+        scheme,
+        architecture=architecture,
+        checkpoint=checkpoint,
+        table=read_table(cost_table) if cost_table else None,
+        **given_sizes(steps=steps, heads=heads, image_size=image_size, pooling=pooling),
+    )
+    plan.write(out, force=force)
+    console.table("Totals", views.TOTAL_COLUMNS, views.total_rows(plan))
+    console.note(f'Wrote {out}. To give a layer another format, edit its "scheme" there.')
+    console.next_step(f"snnq plan show {shlex.quote(str(out))}")
+
+
+@app.command()
+def diff(
+    a: Annotated[Path, typer.Argument(metavar="A", help="A plan.json.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Another plan.json.")],
+    json: Json = False,
+) -> None:
+    """Show the layers whose scheme differs between two plans, and their totals side by side."""
+    from snnq import console
+    from snnq.plan import Plan, views
+    from snnq.plan.diff import diff_plans
+
+    found = diff_plans(Plan.read(a), Plan.read(b))
+    if json:
+        console.emit_json(found.to_dict())
+    else:
+        console.table("Layers that differ", views.CHANGE_COLUMNS, views.change_rows(found))
+        console.table("Totals", views.TOTAL_CHANGE_COLUMNS, views.total_change_rows(found))
+        if not found.same_cost_table:
+            console.note("The two plans' energies are from different cost tables: do not compare them.")
+    console.next_step(f"snnq plan show {shlex.quote(str(b))}")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of plan.json."""
+    from snnq import console
+    from snnq.plan.plan import plan_schema
+
+    console.emit_json(plan_schema())

@@ -1,0 +1,70 @@
+"""``snnq search``: find a number format for every layer."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from snnq.cli.options import Device, Force, Heads, ImageSize, Json, Pooling, Run, Steps
+
+
+def search(
+    checkpoint: Annotated[str, typer.Argument(metavar="[CKPT]", help="A float checkpoint, or a built-in one.")] = (
+        "digits"
+    ),
+    data: Annotated[str | None, typer.Option(help="Data spec; by default what the checkpoint names.")] = None,
+    trade_off: Annotated[float, typer.Option(help="λ: how much hardware cost weighs against accuracy.")] = 0.5,
+    space: Annotated[str | None, typer.Option(help="Candidate schemes, separated by commas.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training split.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Samples a step.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same plan.")] = 0,
+    cost_table: Annotated[str, typer.Option(help="Cost table: a name or a path.")] = "horowitz-45nm",
+    out: Annotated[Path, typer.Option(help="Where to write the plan.")] = Path("plan.json"),
+    run: Run = None,
+    device: Device = "auto",
+    steps: Steps = None,
+    heads: Heads = None,
+    image_size: ImageSize = None,
+    pooling: Pooling = None,
+    json: Json = False,
+    force: Force = False,
+) -> None:
+    """Search a number format for every layer of a float checkpoint; write plan.json.
+
+    Without an argument it searches the built-in digits checkpoint on the built-in digits data.
+    """
+    from snnq import console
+    from snnq.checkpoints.sizes import given_sizes
+    from snnq.plan import views
+    from snnq.searching.run import search as run_search
+    from snnq.searching.settings import SearchSettings
+
+    asked = {"epochs": epochs, "batch_size": batch_size, "space": tuple(space.split(",")) if space else None}
+    settings = SearchSettings(
+        trade_off=trade_off, seed=seed, **{key: value for key, value in asked.items() if value is not None}
+    )
+    known = out.exists()
+    with console.progress_view() as progress:
+        plan = run_search(
+            checkpoint,
+            data=data,
+            out=out,
+            settings=settings,
+            cost_table=cost_table,
+            run=run,
+            device=device,
+            force=force,
+            progress=progress,
+            **given_sizes(steps=steps, heads=heads, image_size=image_size, pooling=pooling),
+        )
+    if known and not force:
+        console.note(f"{out} is already the result of this very search; nothing was done.")
+    if json:
+        console.emit_json(plan.to_dict())
+    else:
+        console.table("The plan", views.LAYER_COLUMNS, views.layer_rows(plan))
+        console.table("Totals", views.TOTAL_COLUMNS, views.total_rows(plan))
+    console.next_step(f"snnq finalize --plan {shlex.quote(str(out))}")

@@ -1,0 +1,41 @@
+"""The paper's cost model of one layer under one number format (METHOD §3).
+
+    E(layer, scheme) = N_mul · e_op(scheme) + N_mem · e_dram_per_bit,   N_mem = weights · bits
+
+It ignores that spikes are sparse and counts one time step; it is what the search weighs against accuracy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from snnq.cost.table import CostTable
+from snnq.layers import Layer
+from snnq.schemes.names import split_name
+
+
+@dataclass(frozen=True)
+class LayerEnergy:
+    """Energy in pJ of a layer's arithmetic and of fetching its weights once, per time step and sample."""
+
+    compute_pj: float
+    memory_pj: float
+
+    @property
+    def total_pj(self) -> float:
+        """Arithmetic and memory together, in pJ."""
+        return self.compute_pj + self.memory_pj
+
+
+def storage_bits(layer: Layer, scheme_name: str) -> int:
+    """Return weights · bits, the storage of a layer's weights in bits."""
+    return layer.weights * split_name(scheme_name)[1]
+
+
+def layer_energy(layer: Layer, scheme_name: str, table: CostTable) -> LayerEnergy:
+    """Return the energy of a layer in pJ: N_mul · e_op and weights · bits · e_dram_per_bit (METHOD §3)."""
+    family, _ = split_name(scheme_name)
+    return LayerEnergy(
+        compute_pj=layer.multiplications * table.operation_pj(family),
+        memory_pj=storage_bits(layer, scheme_name) * table.weight_bit_pj,
+    )

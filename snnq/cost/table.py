@@ -1,0 +1,155 @@
+"""Cost tables: files of energy constants that a user can edit, copy and pass by path.
+
+A table names every constant's source; all sources must be of the table's own technology node, because energies of
+different nodes must never be added (METHOD §3).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from snnq.errors import CostTableError, nearest
+from snnq.schemes.names import NAMES, split_name
+from snnq.validation import Many, Record, dotted, validate
+
+TABLES = Path(__file__).parent / "tables"
+DEFAULT_TABLE = "horowitz-45nm"
+FAMILIES = tuple(dict.fromkeys(split_name(name)[0] for name in NAMES))
+OPERATION, WORD = "operation", "32-bit word"
+
+
+class Source(Record):
+    """Where a constant comes from: the publication, its year and its technology node."""
+
+    text: str
+    year: int
+    node: str
+
+
+class Constant(Record):
+    """One energy in pJ, of one operation or of one 32-bit word, and the key of its source."""
+
+    energy_pj: float = Field(ge=0)
+    per: Literal["operation", "32-bit word"]
+    source: str
+
+
+class Memory(Record):
+    """Which constant one fetched 32-bit word of weights costs."""
+
+    weights: str
+
+
+class CostTable(Record):
+    """A table of constants, and which of them each family of number formats adds up.
+
+    ``sha256`` is that of the file's bytes; ``path`` is None for a table that comes with snnq.
+    """
+
+    name: str
+    title: str
+    year: int
+    node: str
+    fitted: bool
+    notes: str = ""
+    sources: dict[str, Source]
+    constants: dict[str, Constant]
+    operations: dict[str, Many[str]]
+    memory: Memory
+    sha256: str
+    path: str | None
+
+    @field_validator("operations")
+    @classmethod
+    def _one_sum_per_family(cls, operations: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        for family in operations:
+            if family not in FAMILIES:
+                raise ValueError(f"unknown family '{family}'{nearest(family, FAMILIES)}")
+        for family in FAMILIES:
+            if not operations.get(family):
+                raise ValueError(f"no constants are named for the family '{family}'")
+        return operations
+
+    @field_validator("memory")
+    @classmethod
+    def _memory_is_per_word(cls, memory: Memory, info: ValidationInfo) -> Memory:
+        _check_constant(memory.weights, WORD, info.data.get("constants", {}))
+        return memory
+
+    @model_validator(mode="after")
+    def _references_hold(self) -> CostTable:
+        for names in self.operations.values():
+            for name in names:
+                _check_constant(name, OPERATION, self.constants)
+        for name, constant in self.constants.items():
+            if constant.source not in self.sources:
+                raise ValueError(
+                    f"constants.{name}: unknown source '{constant.source}'{nearest(constant.source, self.sources)}"
+                )
+        for key, source in self.sources.items():
+            if source.node != self.node:
+                raise ValueError(
+                    f"sources.{key}: node '{source.node}' in a table of node '{self.node}'; "
+                    "constants of different technology nodes must not be added"
+                )
+        return self
+
+    def operation_pj(self, family: str) -> float:
+        """Return e_op of METHOD §3, the energy in pJ of one multiplication under a family of number formats."""
+        return sum(self.constants[name].energy_pj for name in self.operations[family])
+
+    @property
+    def weight_bit_pj(self) -> float:
+        """The energy in pJ of fetching one bit of a weight: a 32-bit word's divided by 32."""
+        return self.constants[self.memory.weights].energy_pj / 32
+
+
+def _check_constant(name: str, per: str, constants: dict[str, Constant]) -> None:
+    """Raise ValueError unless a constant of that name exists and counts the right thing."""
+    if name not in constants:
+        raise ValueError(f"unknown constant '{name}'{nearest(name, constants)}")
+    if constants[name].per != per:
+        raise ValueError(f"constant '{name}' is per {constants[name].per}, it must be per {per}")
+
+
+def list_tables() -> tuple[str, ...]:
+    """Return the names of the tables that come with snnq."""
+    return tuple(sorted(path.stem for path in TABLES.glob("*.toml")))
+
+
+def read_table(name_or_path: str | Path = DEFAULT_TABLE) -> CostTable:
+    """Return a table that comes with snnq, by name, or a user's own file, by path.
+
+    A ``Path``, and a string with a slash, ending in .toml or naming a file that is there, is a path. Raises
+    CostTableError naming the file and the key, or the nearest name.
+    """
+    given = str(name_or_path)
+    looks_like_path = given.endswith(".toml") or "/" in given or "\\" in given or Path(given).is_file()
+    is_path = isinstance(name_or_path, Path) or (looks_like_path and given not in list_tables())
+    if not is_path and given not in list_tables():
+        raise CostTableError(
+            f"unknown cost table '{given}'{nearest(given, list_tables())}; allowed: {', '.join(list_tables())}, "
+            "or the path of a .toml file",
+            "snnq cost list",
+        )
+    path = Path(given) if is_path else TABLES / f"{given}.toml"
+    try:
+        content = path.read_bytes()
+        data = tomllib.loads(content.decode("utf-8"))
+    except OSError as problem:
+        raise CostTableError(f"{given}: cannot read this cost table ({problem.strerror})", "snnq cost list") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
+        raise CostTableError(f"{given}: not a TOML file: {problem}", _HINT) from None
+    for key in ("sha256", "path"):
+        if key in data:
+            raise CostTableError(f"{given}: unknown key '{key}'", _HINT)
+    facts = {"sha256": hashlib.sha256(content).hexdigest(), "path": given if is_path else None}
+    return validate(CostTable, data | facts, given, CostTableError, _HINT, dotted)
+
+
+_HINT = f"compare it with a table that works: snnq cost show {DEFAULT_TABLE}"

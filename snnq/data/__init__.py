@@ -1,0 +1,22 @@
+"""Data: event recordings, frame files, images made into events; opened by a spec such as ``n-mnist:DIR``."""
+
+from snnq.data.cache import cache_root, summary
+from snnq.data.dataset import DataSet, Frames
+from snnq.data.open import Prepared, open_data, prepare
+from snnq.data.sources import SOURCES, Source
+from snnq.data.spec import DataSpec, parse_image_size, parse_spec
+
+__all__ = [
+    "SOURCES",
+    "DataSet",
+    "DataSpec",
+    "Frames",
+    "Prepared",
+    "Source",
+    "cache_root",
+    "open_data",
+    "parse_image_size",
+    "parse_spec",
+    "prepare",
+    "summary",
+]

@@ -1,0 +1,74 @@
+"""What training sees: frames and labels of three splits that never mix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Frames:
+    """One split, a map-style dataset: ``frames`` (N, T, C, H, W) uint8 or uint16 counts, ``labels`` int64 (N,).
+
+    ``DataLoader(frames, batch_size=n, collate_fn=Frames.collate)`` fetches a whole batch at once.
+    """
+
+    frames: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """Return one sample: float32 (T, C, H, W) counts and its int64 label ()."""
+        frames, labels = self.__getitems__([index])
+        return frames[0], labels[0]
+
+    def __getitems__(self, indices: Sequence[int] | np.ndarray | Tensor) -> tuple[Tensor, Tensor]:
+        """Return a batch: float32 (n, T, C, H, W) counts and int64 (n,) labels."""
+        import torch
+
+        at = np.asarray(indices, dtype=np.int64)
+        frames = torch.from_numpy(self.frames[at].astype(np.float32))
+        return frames, torch.from_numpy(self.labels[at])
+
+    @staticmethod
+    def collate(batch: Any) -> Any:
+        """Pass on what ``__getitems__`` already made a batch of."""
+        return batch
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """An opened data set.
+
+    ``spec``: how to open it again. ``sha256``: of its content and of every option that matters, and of no path.
+    ``simulated``: the events were not recorded by a sensor; say so beside every figure that uses them.
+    """
+
+    spec: str
+    sha256: str
+    classes: tuple[str, ...]
+    simulated: bool
+    train: Frames
+    validation: Frames
+    test: Frames
+
+    @property
+    def frames_shape(self) -> tuple[int, int, int, int]:
+        """(T, C, H, W) of one sample."""
+        steps, channels, height, width = self.train.frames.shape[1:]
+        return steps, channels, height, width
+
+    def describe(self) -> str:
+        """Return one line: sizes of the splits, classes, shape of a sample, and whether it is simulated."""
+        sizes = " + ".join(f"{len(getattr(self, split))} {split}" for split in ("train", "validation", "test"))
+        shape = "x".join(str(size) for size in self.frames_shape)
+        note = ", simulated" if self.simulated else ""
+        return f"{self.spec}: {sizes}, {len(self.classes)} classes, frames {shape}{note}"

@@ -1,0 +1,73 @@
+"""A hash of the content of many files, without reading again what has not changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from snnq.errors import DataError
+from snnq.progress import Progress
+
+_EVERY = 500  # files between two progress calls
+
+
+def hash_files(root: Path, files: Sequence[Path], cache: Path, progress: Progress) -> str:
+    """Return one sha256 over (path below ``root``, size, sha256 of the content) of every file, in the given order.
+
+    A file whose size and modification time are as they were is not read again: its hash is remembered in ``cache``.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    notes = cache / "hashes" / f"{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:24]}.json"
+    before = _remembered(notes)
+    now: dict[str, list[object]] = {}
+    total = hashlib.sha256()
+    for number, file in enumerate(files):
+        if number % _EVERY == 0 and len(files) > _EVERY:
+            progress("checking files", number, len(files))
+        name = file.relative_to(root).as_posix()
+        now[name] = _digest(file, before.get(name))
+        total.update(f"{name}\0{now[name][0]}\0{now[name][2]}\n".encode())
+    if len(files) > _EVERY:
+        progress("checking files", len(files), len(files))
+    if now != {name: before.get(name) for name in now}:
+        _remember(notes, before | now)
+    return total.hexdigest()
+
+
+def _digest(file: Path, known: list[object] | None) -> list[object]:
+    """Return [bytes, modification time in ns, sha256] of a file; a known hash is kept where the first two agree."""
+    try:
+        facts = file.stat()
+        if known is not None and known[:2] == [facts.st_size, facts.st_mtime_ns]:
+            return known
+        with file.open("rb") as stream:
+            return [facts.st_size, facts.st_mtime_ns, hashlib.file_digest(stream, "sha256").hexdigest()]
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror or error}).") from error
+
+
+def _remembered(notes: Path) -> dict[str, list[object]]:
+    try:
+        found = json.loads(notes.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    rows = found.items() if isinstance(found, dict) else ()
+    return {name: row for name, row in rows if isinstance(row, list) and len(row) == 3 and isinstance(row[2], str)}
+
+
+def _remember(notes: Path, rows: dict[str, list[object]]) -> None:
+    temporary = notes.with_name(f".{notes.name}.{uuid.uuid4().hex}")
+    try:
+        notes.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(rows), encoding="utf-8")
+        os.replace(temporary, notes)
+    except OSError:
+        with suppress(OSError):  # only a convenience: the frames' cache says what is wrong
+            temporary.unlink()

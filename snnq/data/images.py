@@ -1,0 +1,77 @@
+"""Still images to frames: placed in the sensor's field, moved before a simulated sensor, integrated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+
+import numpy as np
+
+from snnq.data.contract import SPLITS, Request, Samples
+from snnq.data.integrator import integrate
+from snnq.data.saccade import Saccades, simulate
+from snnq.data.splits import limited
+
+_BLOCK = 256
+
+
+def resize_matrix(size: int, new: int) -> np.ndarray:
+    """Return the (new, size) weights that resize an axis, rows summing to 1.
+
+    A triangle of half-width max(1, size/new) pixels: bilinear when enlarging, averaging when shrinking.
+    """
+    scale = size / new
+    centres = (np.arange(new) + 0.5) * scale - 0.5
+    distance = np.abs(centres[:, None] - np.arange(size)) / max(1.0, scale)
+    weights = np.maximum(0.0, 1.0 - distance)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def place(images: np.ndarray, image_size: tuple[int, int], fill: float) -> np.ndarray:
+    """Resize images (N, h, w) to ``fill`` of the field's smaller side, and centre them in the dark field (N, H, W)."""
+    height, width = image_size
+    side = round(fill * min(image_size))
+    side = max(1, side - (min(image_size) - side) % 2)  # the same margin on both sides
+    rows, columns = resize_matrix(images.shape[1], side), resize_matrix(images.shape[2], side)
+    field = np.zeros((len(images), height, width))
+    top, left = (height - side) // 2, (width - side) // 2
+    field[:, top : top + side, left : left + side] = rows @ images @ columns.T
+    return field
+
+
+def image_samples(
+    images: Mapping[str, np.ndarray],
+    labels: Mapping[str, np.ndarray],
+    chosen: Mapping[str, np.ndarray],
+    saccades: Saccades,
+    fill: float,
+    white: int,
+    request: Request,
+) -> dict[str, Samples]:
+    """Return the splits of an image set.
+
+    For each split, ``images`` holds images (N, h, w), ``labels`` their classes and ``chosen`` the indices that
+    belong to the split; ``white`` is the value of full intensity. The spec's ``limit`` and ``by`` are obeyed.
+    """
+    limit = request.spec.integer("limit")
+
+    def samples(split: str) -> Samples:
+        indices = limited(chosen[split], labels[split], limit)
+
+        def blocks() -> Iterator[np.ndarray]:
+            for start in range(0, len(indices), _BLOCK):
+                part = indices[start : start + _BLOCK]
+                fields = place(images[split][part] / white, request.image_size, fill)
+                recordings = simulate(fields, saccades, part.tolist(), request.seed)
+                yield np.stack(
+                    [integrate(events, request.steps, *request.image_size, request.spec.by) for events in recordings]
+                )
+
+        return Samples(labels[split][indices].astype(np.int64), blocks)
+
+    return {split: samples(split) for split in SPLITS}
+
+
+def simulation_facts(saccades: Saccades, fill: float, request: Request) -> dict[str, object]:
+    """Everything about the simulation that changes its frames, for the cache key."""
+    return {"saccades": asdict(saccades), "fill": fill, "seed": request.seed, "simulation": 2}

@@ -1,0 +1,149 @@
+"""Opening a data set by its spec: from the cache, or prepared into it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from snnq.data import cache
+from snnq.data.contract import SPLITS, Recordings, Request
+from snnq.data.dataset import DataSet, Frames
+from snnq.data.spec import DataSpec, parse_spec
+from snnq.errors import DataError
+from snnq.progress import Progress, silent
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A data set in the cache: where it lies, and whether it was there already."""
+
+    data: DataSet
+    stored: cache.Stored
+    cached: bool
+
+    def facts(self) -> dict[str, object]:
+        """Return everything worth knowing about it, JSON-ready."""
+        data = self.data
+        return {
+            "spec": data.spec,
+            "sha256": data.sha256,
+            "simulated": data.simulated,
+            "classes": list(data.classes),
+            "frames_shape": list(data.frames_shape),
+            "samples": {split: len(getattr(data, split)) for split in SPLITS},
+            "path": self.stored.path,
+            "bytes": self.stored.bytes,
+            "cached": self.cached,
+        }
+
+
+def open_data(
+    spec: str,
+    *,
+    steps: int,
+    image_size: tuple[int, int],
+    seed: int = 0,
+    cache_dir: str | Path | None = None,
+    progress: Progress = silent,
+) -> DataSet:
+    """Open a data set with frames (T, C, H, W) = (``steps``, C, *``image_size``), preparing it the first time.
+
+    ``seed`` is the simulated sensor's (its pixels' thresholds) and that of ``random``, not a run's: the splits do not
+    depend on it. ``cache_dir`` replaces $SNNQ_CACHE.
+
+    Raises:
+        DataError: the spec, a file or the shape cannot be used; says which, what was found and what is allowed.
+    """
+    return _open(spec, steps, image_size, seed, cache_dir, progress).data
+
+
+def prepare(
+    spec: str,
+    *,
+    steps: int | None = None,
+    image_size: tuple[int, int] | None = None,
+    seed: int = 0,
+    cache_dir: str | Path | None = None,
+    progress: Progress = silent,
+) -> Prepared:
+    """Like ``open_data``, but say where it lies; what is not given comes from the spec, then from the source's default.
+
+    Raises:
+        DataError: as ``open_data``; or the shape is not given and the source has no default.
+    """
+    parsed = parse_spec(spec)
+    steps = steps or parsed.integer("steps")
+    image_size = image_size or parsed.image_size
+    if steps is None or image_size is None:
+        raise DataError(
+            f"data spec '{spec}': '{parsed.name}' has no default shape.",
+            "Give --steps and --image-size, as the model will want them.",
+        )
+    return _open(spec, steps, image_size, seed, cache_dir, progress)
+
+
+def _open(
+    text: str,
+    steps: int,
+    image_size: tuple[int, int],
+    seed: int,
+    cache_dir: str | Path | None,
+    progress: Progress,
+) -> Prepared:
+    spec = parse_spec(text)
+    height, width = image_size
+    _check_shape(spec, steps, (height, width))
+    request = Request(spec, steps, (height, width), seed, cache.cache_root(cache_dir), progress)
+    recordings = _open_source(request)
+    sha256 = cache.content_hash(_facts(request, recordings))
+    folder = request.cache / "data" / f"{spec.name}-{sha256[:24]}"
+    entries = cache.load(folder)
+    cached = entries is not None
+    if entries is None:
+        entries = cache.store(folder, recordings, f"preparing {spec.name}", progress)
+    splits = {split: Frames(entry.frames, entry.labels) for split, entry in entries.items()}
+    data = DataSet(str(spec), sha256, recordings.classes, spec.source.simulated, **splits)
+    return Prepared(data, cache.stored(folder), cached)
+
+
+def _open_source(request: Request) -> Recordings:
+    try:
+        return import_module(request.spec.source.module).open_source(request)
+    except OSError as error:
+        raise DataError(f"{error.filename}: cannot be read ({error.strerror}).") from error
+
+
+def _facts(request: Request, recordings: Recordings) -> dict[str, object]:
+    """Everything the frames depend on; paths are left out, the content's hash stands for them."""
+    options = {key: request.spec.option(key) for key in request.spec.source.options}
+    return {
+        "source": request.spec.name,
+        "options": options | {"steps": request.steps, "image_size": list(request.image_size)},
+        "classes": list(recordings.classes),
+        **recordings.fingerprint,
+    }
+
+
+def _check_shape(spec: DataSpec, steps: int, image_size: tuple[int, int]) -> None:
+    if steps < 1 or min(image_size) < 1:
+        raise DataError(f"data '{spec}': steps {steps} and image size {image_size} must be at least 1.")
+    asked = spec.options.get("steps")
+    if asked is not None and int(asked) != steps:
+        raise DataError(
+            f"data spec '{spec}': steps is {asked}, but the model takes {steps} time steps.",
+            "Leave 'steps' out of the data spec.",
+        )
+    if "image_size" in spec.options and spec.image_size != image_size:
+        asked_size, wanted = spec.options["image_size"], f"{image_size[0]}x{image_size[1]}"
+        raise DataError(
+            f"data spec '{spec}': image_size is {asked_size}, but the model takes {wanted}.",
+            "Leave 'image_size' out of the data spec.",
+        )
+    sensor = spec.source.sensor
+    if sensor is not None and sensor != image_size:
+        found, real = (f"{height}x{width}" for height, width in (image_size, sensor))
+        raise DataError(
+            f"data '{spec}': its recordings are {real}, but the image size asked for is {found}.",
+            f"Use a model for {real}, or '--image-size {real}'.",
+        )

@@ -1,0 +1,146 @@
+"""How data is named on the command line and in plan.json: ``name[:path][,key=value…]``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from snnq.data.integrator import By
+from snnq.data.sources import SOURCES, Source
+from snnq.errors import DataError, nearest
+
+_OPTION = re.compile(r"^\s*([A-Za-z_][\w-]*)\s*=([^/\\]*)$")
+_LIST_HINT = "Type 'snnq data list' to see every source and its options."
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """A parsed spec: the source's name, its path ('' where it has none) and the options given, canonical text by name.
+
+    ``str(spec)`` is the spec again; parsing that gives an equal ``DataSpec``.
+    """
+
+    name: str
+    path: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        head = f"{self.name}:{self.path}" if self.path else self.name
+        return ",".join([head, *(f"{key}={value}" for key, value in self.options.items())])
+
+    @property
+    def source(self) -> Source:
+        """The row of the source table."""
+        return SOURCES[self.name]
+
+    def option(self, key: str) -> str | None:
+        """Return an option's text as given, else the source's default, else None."""
+        return self.options.get(key, self.source.options.get(key))
+
+    def integer(self, key: str) -> int | None:
+        """Return ``option(key)`` as a whole number."""
+        text = self.option(key)
+        return None if text is None else int(text)
+
+    @property
+    def by(self) -> By:
+        """How events are cut into frames."""
+        return "time" if self.option("by") == "time" else "count"
+
+    @property
+    def image_size(self) -> tuple[int, int] | None:
+        """(height, width) in pixels, or None where neither the spec nor the source says it."""
+        text = self.option("image_size")
+        return None if text is None else parse_image_size(text)
+
+
+def parse_image_size(text: str) -> tuple[int, int]:
+    """Read ``"34x34"`` or ``"34"`` as (height, width) in pixels.
+
+    Raises:
+        DataError: the text is something else.
+    """
+    match = re.fullmatch(r"\s*([1-9]\d*)\s*(?:[xX×,]\s*([1-9]\d*)\s*)?", text, flags=re.ASCII)
+    if match is None:
+        raise DataError(f"image size: found '{text}', expected HEIGHTxWIDTH, such as 34x34.")
+    height = int(match[1])
+    return height, int(match[2] or height)
+
+
+def _count(text: str) -> str:
+    if not re.fullmatch(r"0*[1-9]\d*", text.strip(), flags=re.ASCII):
+        raise DataError("expected a whole number of at least 1")
+    return str(int(text))
+
+
+def _by(text: str) -> str:
+    if text.strip() not in ("count", "time"):
+        raise DataError("expected 'count' or 'time'")
+    return text.strip()
+
+
+def _size(text: str) -> str:
+    height, width = parse_image_size(text)
+    return f"{height}x{width}"
+
+
+_CANONICAL: dict[str, Callable[[str], str]] = {
+    "steps": _count,
+    "image_size": _size,
+    "limit": _count,
+    "by": _by,
+    "classes": _count,
+    "samples": _count,
+}
+
+
+def parse_spec(text: str) -> DataSpec:
+    """Read a data spec such as ``digits``, ``n-mnist:DIR`` or ``n-mnist:DIR,steps=8,by=time``.
+
+    Options are taken from the right, so a path may contain commas; a value never contains a slash.
+
+    Raises:
+        DataError: an unknown source or option (the nearest name is offered), a value that cannot be used, or a path
+            that is missing or not wanted.
+    """
+    head, pairs = _split_options(text)
+    name, _, path = (part.strip() for part in head.partition(":"))
+    if name not in SOURCES:
+        known = ", ".join(SOURCES)
+        raise DataError(
+            f"data spec '{text}': unknown source '{name}'{nearest(name, SOURCES)}; known: {known}.", _LIST_HINT
+        )
+    source = SOURCES[name]
+    if source.path and not path:
+        raise DataError(f"data spec '{text}': '{name}' needs the folder it reads.", f"Type '{name}:FOLDER'.")
+    if path and not source.path:
+        raise DataError(f"data spec '{text}': '{name}' takes no path, found '{path}'.", f"Type '{name}'.")
+    options: dict[str, str] = {}
+    for key, value in pairs:
+        if key in options:
+            raise DataError(f"data spec '{text}': option '{key}' is given twice.")
+        options[key] = _canonical(text, source, key, value)
+    return DataSpec(name, path, options)
+
+
+def _split_options(text: str) -> tuple[str, list[tuple[str, str]]]:
+    parts = text.split(",")
+    pairs: list[tuple[str, str]] = []
+    while len(parts) > 1 and (match := _OPTION.match(parts[-1])):
+        pairs.insert(0, (match[1].replace("-", "_"), match[2].strip()))
+        parts.pop()
+    return ",".join(parts), pairs
+
+
+def _canonical(text: str, source: Source, key: str, value: str) -> str:
+    if key not in source.options:
+        guess, allowed = nearest(key, source.options), ", ".join(source.options)
+        raise DataError(
+            f"data spec '{text}': '{source.name}' has no option '{key}'{guess}; allowed: {allowed}.", _LIST_HINT
+        )
+    try:
+        return _CANONICAL[key](value)
+    except DataError as error:
+        reason = error.message.rstrip(".")
+        raise DataError(f"data spec '{text}': option '{key}' is '{value}'; {reason}.") from None

@@ -1,0 +1,93 @@
+"""Every mistake a user can make: one class each, with its exit code and a hint.
+
+Exit codes: 1 a failure we know, 2 usage or an invalid file, 3 budget not met,
+4 verification mismatch, 130 interrupted (Ctrl-C).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SnnqError(Exception):
+    """A failure we know. ``message`` says what was found, ``hint`` what to type next."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(SnnqError):
+    """An option or argument that cannot be used as given."""
+
+    exit_code = 2
+
+
+class CheckpointError(SnnqError):
+    """A float checkpoint that cannot be opened, recognised or loaded."""
+
+    exit_code = 2
+
+
+class DataError(SnnqError):
+    """A data spec, recording or frame file that cannot be read."""
+
+    exit_code = 2
+
+
+class PlanError(SnnqError):
+    """A plan.json that is damaged, or does not fit its model."""
+
+    exit_code = 2
+
+
+class CostTableError(SnnqError):
+    """A cost table that is damaged or misses a constant."""
+
+    exit_code = 2
+
+
+class PackedError(SnnqError):
+    """A packed folder that is damaged or incomplete."""
+
+    exit_code = 2
+
+
+class OutputExistsError(SnnqError):
+    """An output that is already there and would be overwritten."""
+
+    exit_code = 2
+
+
+class RunChangedError(SnnqError):
+    """A run cannot go on because something it depends on has changed."""
+
+    exit_code = 2
+
+
+class BudgetError(SnnqError):
+    """No plan keeps the budget."""
+
+    exit_code = 3
+
+
+class VerificationError(SnnqError):
+    """A packed folder does not hold what its plan says."""
+
+    exit_code = 4
+
+
+class InterruptedRun(SnnqError):
+    """Ctrl-C during a long command; the state is saved."""
+
+    exit_code = 130
+
+
+def nearest(word: str, allowed: Iterable[str]) -> str:
+    """Return ``" (did you mean 'x'?)"`` for the nearest allowed word, or an empty string."""
+    close = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.5)
+    return f" (did you mean '{close[0]}'?)" if close else ""

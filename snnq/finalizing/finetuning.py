@@ -1,0 +1,84 @@
+"""One step and one epoch of quantisation-aware training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from snnq.finalizing.quantized import parameter_groups
+from snnq.finalizing.settings import FinalizeSettings
+from snnq.training.batches import Samples, training_batches
+from snnq.training.evaluation import evaluate
+from snnq.training.loop import Best, Place, Stateful
+from snnq.training.schedules import learning_rate
+
+
+def distilled_loss(logits: Tensor, labels: Tensor, teacher: Tensor | None, share: float, heat: float) -> Tensor:
+    """Return (1 - δ) · CE + δ · τ² · KL(softmax(teacher/τ) ‖ softmax(logits/τ)); logits (B, classes)."""
+    loss = F.cross_entropy(logits, labels)
+    if teacher is None or share == 0:
+        return loss
+    divergence = F.kl_div(
+        F.log_softmax(logits / heat, 1), F.log_softmax(teacher / heat, 1), log_target=True, reduction="batchmean"
+    )
+    return (1 - share) * loss + share * heat**2 * divergence
+
+
+class Finetuning:
+    """The moving parts of finalize: the quantised model, its optimizer, the teacher's logits and the best epoch."""
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        model: nn.Module,
+        train: Samples,
+        validation: Samples,
+        teacher_logits: Tensor | None,
+        settings: FinalizeSettings,
+        total_steps: int,
+    ) -> None:
+        self.fabric, self.model, self.settings, self.total_steps = fabric, model, settings, total_steps
+        self.train, self.validation, self.teacher_logits = train, validation, teacher_logits
+        groups = parameter_groups(model, settings.weight_decay)
+        optimizer = torch.optim.AdamW(groups, lr=settings.rate_start)  # pyright: ignore
+        self.network, self.optimizer = fabric.setup(model, optimizer)
+        self.best = Best()
+
+    def stateful(self) -> dict[str, Stateful]:
+        """Return what a run saves."""
+        return {"model": self.model, "optimizer": self.optimizer.optimizer, "best": self.best}
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        """Return the training batches of an epoch."""
+        return training_batches(len(self.train), self.settings.batch_size, self.settings.seed, "finalize", epoch)
+
+    def step(self, place: Place, indices: list[int]) -> dict[str, float]:
+        """Do one optimizer step; return the loss and the share of right answers on the batch."""
+        one = self.settings
+        frames, labels = self.train.__getitems__(indices)
+        device = self.fabric.device
+        labels = labels.to(device)
+        teacher = None if self.teacher_logits is None else self.teacher_logits[indices].to(device)
+        logits = self.network(frames.to(device))
+        loss = distilled_loss(logits, labels, teacher, one.distillation, one.distillation_temperature)
+        rate = learning_rate(
+            place.overall, self.total_steps, peak=one.rate_peak, start=one.rate_start, floor=one.rate_floor
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad()
+        self.fabric.backward(loss)
+        self.optimizer.step()
+        right = (logits.detach().argmax(1) == labels).float().mean()
+        return {"loss": float(loss.detach()), "accuracy": float(right)}
+
+    def after_epoch(self, epoch: int) -> dict[str, Any]:
+        """Score the epoch on the validation split and keep the model if it is the best so far."""
+        found = evaluate(self.model, self.validation, self.settings.batch_size)
+        self.model.train()
+        self.best.offer((found.accuracy, -found.loss), epoch + 1, self.model)
+        return {"validation_accuracy": found.accuracy, "validation_loss": found.loss}

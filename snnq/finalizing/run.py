@@ -1,0 +1,246 @@
+"""``snnq.finalize``: from a plan to a verified packed folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from snnq import __version__
+from snnq.errors import OutputExistsError, PlanError, VerificationError
+from snnq.finalizing.finetuning import Finetuning
+from snnq.finalizing.histograms import weight_record
+from snnq.finalizing.quantized import Coded, encode_model, quantize_model
+from snnq.finalizing.settings import FinalizeSettings
+from snnq.models.folding import fold_batchnorm
+from snnq.models.registry import architecture
+from snnq.packed.folder import write_packed
+from snnq.packed.loading import load_packed
+from snnq.packed.verification import verify
+from snnq.plan import DataInfo, ModelInfo, Plan
+from snnq.progress import Progress, silent
+from snnq.training.devices import start_fabric
+from snnq.training.evaluation import Score, evaluate, predict, reestimate_batchnorm, score
+from snnq.training.job import Job, fingerprint, open_job
+from snnq.training.loop import run_epochs
+from snnq.training.run_folder import open_run
+
+REPORT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Finalized:
+    """What finalize made: the packed folder and what stands in its report.json."""
+
+    folder: Path
+    results: dict[str, Any]
+
+
+def finalize(
+    plan: str | Path = "plan.json",
+    *,
+    checkpoint: str | Path | None = None,
+    data: str | None = None,
+    out: str | Path = "packed",
+    settings: FinalizeSettings | None = None,
+    run: str | Path | None = None,
+    device: str = "auto",
+    force: bool = False,
+    progress: Progress = silent,
+) -> Finalized:
+    """Finetune a float checkpoint under a plan, then encode, fold, pack and verify it.
+
+    The plan knows its checkpoint and data; ``checkpoint`` and ``data`` stand in for a plan that names none, or say
+    where the same file lies now. The float model is the teacher. The best epoch by validation is kept, its BN
+    statistics are estimated anew if that is no worse on validation, and the test split is used once, at the end.
+
+    Raises PlanError if plan and checkpoint do not fit, OutputExistsError if ``out`` is there and is not from this
+    very run (unless ``force``), RunChangedError, InterruptedRun after Ctrl-C, VerificationError.
+    """
+    settings, out = settings or FinalizeSettings(), Path(out)
+    chosen = Plan.read(plan)
+    job = _open(chosen, checkpoint, data, progress)
+    config = {
+        "command": "finalize",
+        "version": __version__,
+        "checkpoint_sha256": job.checkpoint.sha256,
+        "model": job.checkpoint.config,
+        "data": job.data.spec,
+        "data_sha256": job.data.sha256,
+        "schemes": chosen.schemes(),
+        **asdict(settings),
+    }
+    mark = fingerprint(config)
+    if out.exists() and not force:
+        return _finished(out, mark)
+    folder = open_run(Path(run) if run else out.with_name(out.name + ".run"), config, force=force)
+
+    fabric = start_fabric(device)
+    teacher = fabric.to_device(job.model)
+    teacher_logits = None
+    if settings.distillation > 0:
+        teacher_logits, _ = predict(
+            teacher, job.data.train, settings.batch_size, progress, "asking the float model about the training samples"
+        )
+    torch.manual_seed(settings.seed)
+    moving, history = _finetune(folder, job, chosen, settings, teacher_logits, fabric, progress)
+    model = moving.model.cpu()
+    coded, reestimated = _freeze(model, chosen, job, moving, settings)
+    folded = fold_batchnorm(model, architecture(chosen.model.architecture).norms(model)).eval()
+    accuracy = _accuracies(folded, job, settings, progress)
+    results = {
+        "schema_version": REPORT_VERSION,
+        "tool": f"snnq {__version__}",
+        "fingerprint": mark,
+        "accuracy": accuracy,
+        "finalize": asdict(settings)
+        | {"best_epoch": moving.best.epoch, "batchnorm_reestimated": reestimated, "history": history},
+        "search": _search_history(chosen, Path(plan)),
+        "weights": _weight_records(job.checkpoint.state_dict, folded, chosen),
+    }
+    write_packed(out, model=folded, plan=_with_sources(chosen, job), layers=coded, results=results, force=force)
+    _check(out, folded, job)
+    return Finalized(out, results)
+
+
+def _open(plan: Plan, checkpoint: str | Path | None, data: str | None, progress: Progress) -> Job:
+    """Open what the plan was made for; raises PlanError where checkpoint or data are not the ones it names."""
+    where, spec = checkpoint or plan.model.checkpoint, data or (plan.data.spec if plan.data else None)
+    if where is None:
+        raise PlanError("the plan names no float checkpoint", "name it: --checkpoint FILE")
+    sizes = {key: plan.model.config[key] for key in ("steps", "heads", "image_size", "pooling")}
+    job = open_job(where, spec, progress, **sizes)
+    if plan.model.sha256 not in (None, job.checkpoint.sha256):
+        raise PlanError(
+            f"{where} is not the checkpoint the plan was made for: sha256 {job.checkpoint.sha256[:12]}…, "
+            f"the plan says {plan.model.sha256[:12]}…",  # pyright: ignore[reportOptionalSubscript]
+            "put the checkpoint back, or search again",
+        )
+    if plan.data is not None and data is None and plan.data.sha256 != job.data.sha256:
+        raise PlanError(
+            f"the data behind {plan.data.spec} has changed since the plan was made: sha256 {job.data.sha256[:12]}…, "
+            f"the plan says {plan.data.sha256[:12]}…",
+            f"to finetune on it all the same, name it: --data {plan.data.spec}",
+        )
+    theirs = {layer.name: tuple(layer.shape) for layer in plan.layers}
+    ours = {layer.name: layer.shape for layer in job.layers}
+    for name in sorted(theirs.keys() | ours.keys()):
+        if theirs.get(name) != ours.get(name):
+            raise PlanError(
+                f"layer {name}: shape {theirs.get(name, 'missing')} in the plan, {ours.get(name, 'missing')} in {where}",
+                "make the plan from this checkpoint",
+            )
+    return job
+
+
+def _finished(out: Path, mark: str) -> Finalized:
+    """Return the folder at ``out`` if this very run made it; otherwise refuse to overwrite it."""
+    try:
+        results = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        results = {}
+    if not isinstance(results, dict) or results.get("fingerprint") != mark:
+        raise OutputExistsError(
+            f"{out} is already there and is not from this plan and settings",
+            "add --force to overwrite it, or name another --out",
+        )
+    return Finalized(out, results)
+
+
+def _finetune(
+    folder: Any, job: Job, plan: Plan, settings: FinalizeSettings, teacher: Tensor | None, fabric: Any, progress: Progress
+) -> tuple[Finetuning, list[dict[str, Any]]]:
+    """Train the quantised model; leave it with the weights of its best epoch."""
+    from snnq.checkpoints.opening import load_model
+
+    model = quantize_model(load_model(job.checkpoint), plan.schemes()).train()
+    steps = max(1, len(job.data.train) // settings.batch_size)
+    moving = Finetuning(
+        fabric, model, job.data.train, job.data.validation, teacher, settings, settings.epochs * steps
+    )
+    history = run_epochs(
+        folder,
+        moving.stateful(),
+        stage="finetuning",
+        epochs=settings.epochs,
+        batches=moving.batches,
+        step=moving.step,
+        after_epoch=moving.after_epoch,
+        progress=progress,
+    )
+    model.load_state_dict(moving.best.state)
+    return moving, history
+
+
+def _freeze(
+    model: nn.Module, plan: Plan, job: Job, moving: Finetuning, settings: FinalizeSettings
+) -> tuple[dict[str, Coded], bool]:
+    """Estimate BN anew if that is no worse on validation, then turn every weight into its codes."""
+    before = moving.best.state
+    reestimate_batchnorm(model, job.data.train, settings.batch_size, settings.seed)
+    found = evaluate(model, job.data.validation, settings.batch_size)
+    kept = moving.best.score is None or (found.accuracy, -found.loss) >= moving.best.score
+    if not kept:
+        model.load_state_dict(before)
+    return encode_model(model.eval(), plan.schemes()), kept
+
+
+def _accuracies(folded: nn.Module, job: Job, settings: FinalizeSettings, progress: Progress) -> dict[str, Any]:
+    """Return the accuracies (0 … 1) and losses of the float model and of the packed one, on validation and test."""
+    record: dict[str, Any] = {"data": job.data.spec, "simulated": job.data.simulated}
+    for name, model in (("float", job.model.cpu()), ("plan", folded)):
+        for split, samples in (("validation", job.data.validation), ("test", job.data.test)):
+            found: Score = score(*predict(model, samples, settings.batch_size, progress, f"{name} model on {split}"))
+            record.setdefault(name, {})[split] = found.accuracy
+            record[name][f"{split}_loss"] = found.loss
+            record[f"{split}_samples"] = found.samples
+    return record
+
+
+def _search_history(plan: Plan, path: Path) -> list[dict[str, Any]] | None:
+    """Return the epochs of the search that made this plan, if its run folder still lies beside the plan."""
+    from snnq.training.run_folder import CONFIG, METRICS
+
+    folder = path.with_suffix(".run")
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        if plan.search is None or fingerprint(config) != plan.search.fingerprint:
+            return None
+        return [json.loads(line) for line in (folder / METRICS).read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError):
+        return None
+
+
+def _weight_records(state: dict[str, Tensor], folded: nn.Module, plan: Plan) -> dict[str, Any]:
+    names = [layer.name for layer in plan.layers]
+    return {
+        name: weight_record(state[f"{name}.weight"], folded.get_submodule(name).weight)  # pyright: ignore
+        for name in names
+    }
+
+
+def _with_sources(plan: Plan, job: Job) -> Plan:
+    """Return the plan with the checkpoint and data that were really used."""
+    opened = job.checkpoint
+    model = ModelInfo(
+        architecture=opened.architecture,
+        layout=opened.layout,
+        config=opened.config,
+        checkpoint=str(opened.path),
+        sha256=opened.sha256,
+    )
+    data = DataInfo(spec=job.data.spec, sha256=job.data.sha256, classes=job.data.classes)
+    return plan.model_copy(update={"model": model, "data": data})
+
+
+@torch.no_grad()
+def _check(out: Path, folded: nn.Module, job: Job) -> None:
+    """Verify the folder, and that what is loaded from it computes exactly what was evaluated."""
+    verify(out)
+    frames, _ = job.data.validation.__getitems__(list(range(min(8, len(job.data.validation)))))
+    if not torch.equal(load_packed(out)(frames), folded(frames)):
+        raise VerificationError(f"{out}: the loaded model's outputs differ from the evaluated ones", "please report this")

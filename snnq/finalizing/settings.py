@@ -1,0 +1,33 @@
+"""Every knob of the finetuning, with the values that were found to work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from snnq.errors import UsageError
+
+
+@dataclass(frozen=True)
+class FinalizeSettings:
+    """Settings of quantisation-aware training.
+
+    Loss: (1 - δ) · CE + δ · τ² · KL(teacher ‖ student) with δ = ``distillation`` (0 turns it off) and τ =
+    ``distillation_temperature`` (Hinton et al. 2015); the teacher is the float checkpoint. AdamW with warm-up from
+    ``rate_start`` to ``rate_peak`` and a cosine to ``rate_floor``.
+    """
+
+    epochs: int = 15
+    batch_size: int = 32
+    seed: int = 0
+    distillation: float = 0.5
+    distillation_temperature: float = 2.0
+    rate_start: float = 1e-4
+    rate_peak: float = 1e-3
+    rate_floor: float = 1e-5
+    weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 2:
+            raise UsageError(f"--epochs {self.epochs}, --batch-size {self.batch_size}: at least 1 and 2 are needed")
+        if not 0 <= self.distillation <= 1:
+            raise UsageError(f"--distillation is {self.distillation}, it must lie between 0 (off) and 1")

@@ -1,0 +1,173 @@
+"""The layer table of a model: what can be quantised, how large it is, how often it is used and what it sees.
+
+A layer is one ``Linear``, ``Conv1d`` or ``Conv2d`` weight. The table is found by running the model once and watching
+its layers, so that it needs no knowledge of the architecture beyond the path patterns that name the groups.
+Source: METHOD §1 (groups, input kinds) and §3 (number of multiplications).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from snnq.errors import PlanError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+GROUPS = ("tokenizer", "attention", "mlp", "head")
+KINDS = {"linear": 2, "conv1d": 3, "conv2d": 4}  # kind → dimensions of its weight
+INPUTS = ("spikes", "integers", "counts", "reals")
+# A model may bring its own patterns in an attribute ``groups``; the first that is found in a path decides.
+GROUP_PATTERNS = (
+    (r"(^|\.)patch_embed\d*\.", "tokenizer"),
+    (r"(^|\.)attn\.", "attention"),
+    (r"(^|\.)mlp\.", "mlp"),
+    (r"(^|\.)head$", "head"),
+)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One quantisable weight.
+
+    ``macs`` are multiply-accumulates per time step and sample (head: per sample) and count output positions;
+    ``multiplications`` is N_mul of the paper's energy model, which counts input positions: tokens · in · out for
+    linear layers, k² · c_in · c_out · H · W of the input image for convolutions (METHOD §3).
+    """
+
+    name: str
+    group: str
+    kind: str
+    shape: tuple[int, ...]
+    macs: int
+    multiplications: int
+    input: str
+
+    @property
+    def weights(self) -> int:
+        """Number of weights."""
+        return math.prod(self.shape)
+
+    @property
+    def rows(self) -> int:
+        """Number of output channels."""
+        return self.shape[0]
+
+
+@dataclass
+class _Seen:
+    """What a layer was given while tracing, summed over its calls."""
+
+    inputs: int = 0
+    outputs: int = 0
+    kind: str = "spikes"
+
+
+def frames_shape(config: Mapping[str, Any]) -> tuple[int, int, int, int]:
+    """Return (T, C, H, W), the shape of one sample, from an architecture's configuration."""
+    height, width = config["image_size"]
+    return (config["steps"], config["in_channels"], height, width)
+
+
+def group_of(name: str, patterns: Iterable[tuple[str, str]] = GROUP_PATTERNS) -> str:
+    """Return the group of the layer at a module path; raises PlanError if no pattern is found in it."""
+    for pattern, group in patterns:
+        if re.search(pattern, name):
+            return group
+    raise PlanError(
+        f"layer '{name}' belongs to none of the groups {', '.join(GROUPS)}",
+        "give the model an attribute 'groups': a tuple of (regular expression, group)",
+    )
+
+
+def layer_table(model: nn.Module, frames_shape: tuple[int, int, int, int]) -> tuple[Layer, ...]:
+    """Return the layers of a model in the order of its modules, from one forward pass of a batch of 1.
+
+    ``frames_shape`` is (T, C, H, W); the model takes frames (1, T, C, H, W). Layers the forward pass never reaches
+    are left out. The model's weights, modes and the global random state are as before afterwards.
+
+    The kind of input is found independently of the weights: while tracing, every neuron's output is replaced by
+    random bits, so that {0, 1} means spikes, other whole numbers mean sums of spikes, and the rest are reals. Whole
+    numbers that reach a layer before any neuron are event counts.
+
+    Raises PlanError for a layer that no group pattern matches.
+    """
+    from torch import nn
+
+    kinds = {nn.Linear: "linear", nn.Conv1d: "conv1d", nn.Conv2d: "conv2d"}
+    watched = {
+        name: (module, kind)
+        for name, module in model.named_modules()
+        for cls, kind in kinds.items()
+        if isinstance(module, cls)
+    }
+    seen = _trace(model, {name: module for name, (module, _) in watched.items()}, frames_shape)
+    patterns = getattr(model, "groups", GROUP_PATTERNS)
+    layers = []
+    for name, (module, kind) in watched.items():
+        if name not in seen:
+            continue
+        shape, group = _weight_shape(module), group_of(name, patterns)
+        # The head sees the mean over time: it runs once a sample, everything else once a time step.
+        steps = 1 if group == "head" else frames_shape[0]
+        macs, products = (-(-math.prod(shape) * count // steps) for count in (seen[name].outputs, seen[name].inputs))
+        layers.append(Layer(name, group, kind, shape, macs, products, seen[name].kind))
+    return tuple(layers)
+
+
+def _trace(model: nn.Module, watched: Mapping[str, nn.Module], shape: tuple[int, ...]) -> dict[str, _Seen]:
+    """Run the model once on random counts and return what each watched layer saw."""
+    import torch
+    from spikingjelly.activation_based import functional, neuron
+
+    generator = torch.Generator().manual_seed(0)
+    seen: dict[str, _Seen] = {}
+    fired = False
+
+    def fire(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+        nonlocal fired
+        fired = True
+        return torch.randint(0, 2, output.shape, generator=generator).to(output)
+
+    def watch(name: str, layer: nn.Module, input: Tensor, output: Any) -> None:
+        record = seen.setdefault(name, _Seen())
+        axis = -1 if len(_weight_shape(layer)) == 2 else 1  # where a linear layer, and a convolution, has its channels
+        record.inputs += input.numel() // input.shape[axis]
+        record.outputs += output.numel() // output.shape[axis]
+        record.kind = max(record.kind, _input_kind(input, fired), key=INPUTS.index)
+
+    hooks = [m.register_forward_hook(fire) for m in model.modules() if isinstance(m, neuron.BaseNode)]
+    for name, layer in watched.items():
+        hooks.append(layer.register_forward_hook(lambda layer, i, o, name=name: watch(name, layer, i[0], o)))
+    modes = [(module, module.training) for module in model.modules()]
+    anchor = next(model.parameters())
+    frames = torch.randint(0, 4, (1, *shape), generator=generator).to(anchor)
+    try:
+        model.eval()
+        with torch.no_grad():
+            model(frames)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module, training in modes:
+            module.training = training
+        functional.reset_net(model)
+    return seen
+
+
+def _weight_shape(layer: Any) -> tuple[int, ...]:
+    """Return the shape of a layer's weight, (out, in[, k[, k]])."""
+    return tuple(layer.weight.shape)
+
+
+def _input_kind(values: Tensor, fired: bool) -> str:
+    """Return which of the four kinds of input these values are."""
+    if not bool((values == values.round()).all()):
+        return "reals"
+    if not fired:
+        return "counts"
+    return "spikes" if bool(((values == 0) | (values == 1)).all()) else "integers"

@@ -1,0 +1,225 @@
+"""Spikformer (Zhou et al. 2023, arXiv:2209.15425) over spikingjelly neurons, in each of its three upstream layouts.
+
+The layouts compute the same thing with other layers and another order of operations; to reproduce each bit for bit,
+the order is kept:
+
+=========== ==================== ================ ========================= ==============================
+layout      attention layers     MLP layers       activations in a block    attention
+=========== ==================== ================ ========================= ==============================
+cifar10dvs  Conv1d, q k v free   Conv1d           (T, B, C, N)              ((Q Kᵀ) V) · scale
+            of biases
+cifar10     Linear               Linear           (T, B, N, C)              ((Q Kᵀ) · scale) V
+imagenet    Conv1d, q k v free   Conv2d 1×1       (T, B, C, H, W)           (Q (Kᵀ V)) · scale
+            of biases
+=========== ==================== ================ ========================= ==============================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from spikingjelly.activation_based import neuron, surrogate
+from torch import Tensor, nn
+
+from snnq.models.config import LAYOUTS, SpikformerConfig, published
+
+__all__ = ["LAYOUTS", "Spikformer", "SpikformerConfig", "published"]
+
+
+def lif(threshold: float = 1.0) -> neuron.LIFNode:
+    """Return a multi-step leaky integrate-and-fire neuron: (T, …) currents → (T, …) spikes in {0, 1}.
+
+    h = v + (x − v)/2; s = [h ≥ threshold]; v = h·(1 − s); the surrogate gradient is that of a sigmoid of slope 4.
+    """
+    return neuron.LIFNode(
+        tau=2.0,
+        v_threshold=threshold,
+        v_reset=0.0,
+        surrogate_function=surrogate.Sigmoid(alpha=4.0),
+        detach_reset=True,
+        step_mode="m",
+    )
+
+
+def fire(x: Tensor, layer: nn.Module, norm: nn.Module, node: nn.Module, *, channels_last: bool = False) -> Tensor:
+    """Return the spikes of layer → norm → neuron for (T, B, …); ``norm`` always sees channels on dim 1."""
+    current = layer(x.flatten(0, 1))
+    current = norm(current.transpose(-1, -2)).transpose(-1, -2) if channels_last else norm(current)
+    return node(current.unflatten(0, x.shape[:2]).contiguous())
+
+
+class Tokenizer(nn.Module):
+    """Spiking patch splitting: (T, B, in_channels, H, W) frames → (T, B, dim, h, w) of {0, 1, 2}.
+
+    Four 3×3 convolutions, each conv → BN → LIF and, where ``pooling`` says so, a max-pool; then the relative-position
+    convolution, whose spikes are added.
+    """
+
+    def __init__(self, in_channels: int, dim: int, pooling: tuple[bool, bool, bool, bool]) -> None:
+        super().__init__()
+        widths = (in_channels, dim // 8, dim // 4, dim // 2, dim)
+        self.pooling = pooling
+        for stage, suffix in enumerate(_STAGES):
+            conv = nn.Conv2d(widths[stage], widths[stage + 1], kernel_size=3, padding=1, bias=False)
+            self.add_module(f"proj_conv{suffix}", conv)
+            self.add_module(f"proj_bn{suffix}", nn.BatchNorm2d(widths[stage + 1]))
+            self.add_module(f"proj_lif{suffix}", lif())
+        self.pool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+        self.rpe_conv = nn.Conv2d(dim, dim, kernel_size=3, padding=1, bias=False)
+        self.rpe_bn = nn.BatchNorm2d(dim)
+        self.rpe_lif = lif()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the tokens on their grid."""
+        leading = x.shape[:2]
+        for suffix, pooled in zip(_STAGES, self.pooling, strict=True):
+            parts = (self.get_submodule(f"proj_{part}{suffix}") for part in ("conv", "bn", "lif"))
+            x = fire(x, *parts)
+            if pooled:
+                x = self.pool(x.flatten(0, 1)).unflatten(0, leading)
+        return x + fire(x, self.rpe_conv, self.rpe_bn, self.rpe_lif)
+
+
+_STAGES = ("", "1", "2", "3")
+
+
+def _mix_scores_then_scale(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+    return ((q @ k.transpose(-2, -1)) @ v) * scale
+
+
+def _mix_scaled_scores(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+    return ((q @ k.transpose(-2, -1)) * scale) @ v
+
+
+def _mix_keys_first(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+    return (q @ (k.transpose(-2, -1) @ v)) * scale
+
+
+_MIX: dict[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]] = {
+    "cifar10dvs": _mix_scores_then_scale,
+    "cifar10": _mix_scaled_scores,
+    "imagenet": _mix_keys_first,
+}
+
+
+class Attention(nn.Module):
+    """Spiking self-attention: small integers in, spikes out, of the same shape; no softmax."""
+
+    def __init__(self, layout: str, dim: int, heads: int, scale: float) -> None:
+        super().__init__()
+        self.heads, self.scale, self.mix = heads, scale, _MIX[layout]
+        self.channels_last = layout == "cifar10"
+        make = nn.Linear if self.channels_last else partial(nn.Conv1d, kernel_size=1)
+        for name in ("q", "k", "v"):
+            self.add_module(name, make(dim, dim, bias=self.channels_last))
+            self.add_module(f"{name}_bn", nn.BatchNorm1d(dim))
+            self.add_module(f"{name}_lif", lif())
+        self.attn_lif = lif(threshold=0.5)
+        self.proj = make(dim, dim)
+        self.proj_bn = nn.BatchNorm1d(dim)
+        self.proj_lif = lif()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the spikes of the projected attention."""
+        shape = x.shape
+        x = x.flatten(3)  # imagenet keeps its tokens on a grid between the blocks
+        q, k, v = (self._heads_of(name, x) for name in ("q", "k", "v"))
+        mixed = self.mix(q, k, v, self.scale)
+        mixed = mixed.transpose(2, 3) if self.channels_last else mixed.transpose(3, 4)
+        spikes = self.attn_lif(mixed.reshape(x.shape).contiguous())
+        return fire(spikes, self.proj, self.proj_bn, self.proj_lif, channels_last=self.channels_last).reshape(shape)
+
+    def _heads_of(self, name: str, x: Tensor) -> Tensor:
+        """Return the spikes of q, k or v as (T, B, heads, N, C/heads)."""
+        parts = (self.get_submodule(part) for part in (name, f"{name}_bn", f"{name}_lif"))
+        spikes = fire(x, *parts, channels_last=self.channels_last)
+        tokens = spikes if self.channels_last else spikes.transpose(-1, -2)
+        return tokens.unflatten(-1, (self.heads, -1)).permute(0, 1, 3, 2, 4).contiguous()
+
+
+class Mlp(nn.Module):
+    """Two layers, each layer → BN → LIF: small integers in, spikes out, of the same shape."""
+
+    def __init__(self, layout: str, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.channels_last = layout == "cifar10"
+        make = {
+            "cifar10dvs": partial(nn.Conv1d, kernel_size=1),
+            "cifar10": nn.Linear,
+            "imagenet": partial(nn.Conv2d, kernel_size=1),
+        }[layout]
+        norm = nn.BatchNorm2d if layout == "imagenet" else nn.BatchNorm1d
+        self.fc1, self.fc1_bn, self.fc1_lif = make(dim, hidden), norm(hidden), lif()
+        self.fc2, self.fc2_bn, self.fc2_lif = make(hidden, dim), norm(dim), lif()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the spikes of the second layer."""
+        x = fire(x, self.fc1, self.fc1_bn, self.fc1_lif, channels_last=self.channels_last)
+        return fire(x, self.fc2, self.fc2_bn, self.fc2_lif, channels_last=self.channels_last)
+
+
+class Block(nn.Module):
+    """An encoder block: attention, then MLP, each added to its input (so integers grow by up to 2 a block)."""
+
+    def __init__(self, config: SpikformerConfig) -> None:
+        super().__init__()
+        self.attn = Attention(config.layout, config.dim, config.heads, config.attention_scale)
+        self.mlp = Mlp(config.layout, config.dim, config.hidden)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the tokens after both residual additions."""
+        x = x + self.attn(x)
+        return x + self.mlp(x)
+
+
+class Spikformer(nn.Module):
+    """Tokenizer → blocks → mean over tokens and time → linear head.
+
+    Parameters are named as upstream's, without the suffix ``_conv``/``_linear`` inside the blocks.
+    """
+
+    def __init__(self, config: SpikformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.patch_embed = Tokenizer(config.in_channels, config.dim, config.pooling)
+        self.block = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.head = nn.Linear(config.dim, config.classes)
+        self.apply(_initialise)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Return logits (B, classes) of event frames (B, T, C, H, W); every call starts from neurons at rest."""
+        self._reset()
+        x = self.patch_embed(frames.transpose(0, 1))
+        if self.config.layout == "cifar10dvs":
+            x = x.flatten(3)
+        elif self.config.layout == "cifar10":
+            x = x.flatten(3).transpose(-1, -2)
+        for block in self.block:
+            x = block(x)
+        features = x.mean(2) if self.config.layout == "cifar10" else x.flatten(3).mean(3)
+        self._reset()  # frees the voltages' graph, so that the model can be copied after a training step
+        return self.head(features.mean(0))
+
+    def _reset(self) -> None:
+        for module in self.modules():
+            if isinstance(module, neuron.LIFNode):
+                module.reset()
+
+
+def _initialise(module: nn.Module) -> None:
+    """Start linear layers as upstream does: normal of deviation 0.02 cut at ±2, biases zero."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.constant_(module.bias, 0)
+
+
+def norms(model: nn.Module) -> dict[str, str]:
+    """Return the batch normalisation behind each layer, by module path; the head has none."""
+    pairs = {f"patch_embed.proj_conv{suffix}": f"patch_embed.proj_bn{suffix}" for suffix in _STAGES}
+    pairs["patch_embed.rpe_conv"] = "patch_embed.rpe_bn"
+    for index in range(len(model.get_submodule("block")._modules)):
+        for layer in ("attn.q", "attn.k", "attn.v", "attn.proj", "mlp.fc1", "mlp.fc2"):
+            pairs[f"block.{index}.{layer}"] = f"block.{index}.{layer}_bn"
+    return pairs

@@ -1,0 +1,136 @@
+"""README.md of a packed folder: what the model is, how well it does, where its bytes go, and how to read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from snnq.packed.sizes import Sizes
+from snnq.plan import Plan
+
+# Reads a packed folder without snnq and without torch; printed in every model card and run by the tests as it stands.
+NUMPY_READER = """\
+import json
+from pathlib import Path
+import numpy as np
+from safetensors.numpy import load_file
+
+folder, weights = Path("packed"), {}
+tensors = load_file(folder / "model.safetensors")
+for name, layer in json.loads((folder / "config.json").read_text())["quantization_config"]["layers"].items():
+    family, bits, part = layer["family"], layer["bits"], lambda key: tensors[f"{name}.weight{key}"]
+    if family == "float32":
+        weight = part("")
+    else:  # 32 // bits codes in each word, the first in the lowest bits
+        words = part("_packed" if family == "uniform" else "_pot_packed").astype(np.int64)
+        codes = (words[:, :, None] >> bits * np.arange(32 // bits)) % 2**bits
+        codes = codes.reshape(len(words), -1)[:, : part("_shape")[1]]
+        if family == "uniform":  # scale * (code - zero point)
+            weight = part("_scale") * (codes - part("_zero_point_halves") / 2)
+        else:  # sign * 2^(e + k - K), and 0 for k = 0
+            sign, k, top = codes >> bits - 1, codes % 2 ** (bits - 1), 2 ** (bits - 1) - 1
+            weight = np.where(k > 0, (1 - 2 * sign) * np.ldexp(1.0, part("_scale_exp") + k - top), 0)
+    weights[name] = weight.astype(np.float32).reshape(layer["shape"])
+"""
+
+
+def model_card(plan: Plan, results: Mapping[str, Any], sizes: Sizes) -> str:
+    """Return the model card of a packed folder as Markdown; equal inputs give equal text."""
+    sections = [
+        _FRONT_MATTER,
+        f"# {plan.model.architecture}, {plan.totals.avg_bits:.2f} bits a weight",
+        _introduction(plan),
+        *_accuracy(results.get("accuracy")),
+        "## Number formats",
+        _plan_table(plan),
+        "## Storage",
+        _storage(plan, sizes),
+        "## Reading it",
+        _READING.format(reader=NUMPY_READER),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+_FRONT_MATTER = """\
+---
+library_name: snnq
+tags:
+- spiking-neural-network
+- quantization
+---"""
+
+_READING = """\
+With snnq, as a torch module with exactly these weights:
+
+```
+import snnq
+
+model = snnq.load_packed("packed")
+```
+
+Without it (numpy and safetensors only; change `folder` to where this lies):
+
+```python
+{reader}```
+
+`snnq verify packed` checks every code and hash. The layout of the words is that of compressed-tensors'
+`pack-quantized`; convolutions are flattened to (out, in·k·k) before they are packed. Batch normalisation is folded:
+what follows each layer is `multiplier · x + offset`, one of each per output channel."""
+
+
+def _introduction(plan: Plan) -> str:
+    config = plan.model.config
+    facts = ", ".join(f"{key} {_plain(config[key])}" for key in sorted(config))
+    totals = plan.totals
+    text = (
+        f"A spiking transformer packed by {plan.tool}: {totals.weights:,} weights in {totals.storage_bits:,} bits, "
+        f"{totals.compression:.2f} times fewer than in float32.\n\nSizes: {facts}."
+    )
+    if plan.data is not None:
+        text += f"\n\nData: `{plan.data.spec}`, {len(plan.data.classes)} classes: {', '.join(plan.data.classes)}."
+    return text
+
+
+def _plain(value: Any) -> str:
+    return "×".join(map(_plain, value)) if isinstance(value, list) else str(value)
+
+
+def _accuracy(accuracy: Any) -> list[str]:
+    """Return the section on accuracies, or nothing where none were measured."""
+    if not isinstance(accuracy, Mapping):
+        return []
+    names = [("float", "float checkpoint"), ("plan", "this folder")]
+    rows = [
+        (label, *(_percent(accuracy[name].get(split)) for split in ("validation", "test")))
+        for name, label in names
+        if isinstance(accuracy.get(name), Mapping)
+    ]
+    heads = [f"{split} ({accuracy.get(f'{split}_samples', '?')} samples)" for split in ("validation", "test")]
+    notes = ["Events were simulated from images."] if accuracy.get("simulated") else []
+    return ["## Accuracy", _table(("model", *heads), rows), *notes] if rows else []
+
+
+def _percent(value: Any) -> str:
+    return f"{value:.2%}" if isinstance(value, int | float) else "not measured"
+
+
+def _plan_table(plan: Plan) -> str:
+    rows = [
+        (f"`{layer.name}`", layer.group, "×".join(map(str, layer.shape)), layer.scheme, f"{layer.bits:,}")
+        for layer in plan.layers
+    ]
+    return _table(("layer", "group", "shape", "scheme", "bits"), rows)
+
+
+def _storage(plan: Plan, sizes: Sizes) -> str:
+    percent = (sizes.total - sizes.weights) / sizes.total
+    words = (
+        f"`model.safetensors` has {sizes.total_bytes:,} bytes. The weights take the plan's "
+        f"{plan.totals.storage_bits:,} bits; {percent:.1%} of the file is everything else:"
+    )
+    return words + "\n\n" + _table(("what", "bytes", "share"), sizes.rows())
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,113 @@
+"""config.json of a packed folder: which model it is, how each layer is packed, and the hashes of the other files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import PositiveInt, field_validator, model_validator
+
+from snnq.errors import PackedError
+from snnq.packed.safefile import REPACK
+from snnq.plan.records import DataInfo, SchemeName
+from snnq.schemes.names import split_name
+from snnq.validation import Many, Record, dotted, validate
+
+CONFIG_FILE, MODEL_FILE, PLAN_FILE = "config.json", "model.safetensors", "plan.json"
+REPORT_FILE, CARD_FILE, PAGE_FILE = "report.json", "README.md", "report.html"
+HASHED = (MODEL_FILE, PLAN_FILE)
+# A plan of ten thousand layers is far below this.
+MAX_JSON_BYTES = 64 * 2**20
+_MAKE = "make one: snnq finalize --plan plan.json"
+
+
+class PackedLayer(Record):
+    """How one layer is packed. ``shape`` is the weight's, (out, in[, k[, k]]); the words hold it as (out, in·k·k).
+
+    ``weight_sha256`` is of the decoded weight's float32 little-endian bytes: of the very weights that were evaluated.
+    """
+
+    scheme: SchemeName
+    family: str
+    bits: int
+    shape: Many[PositiveInt]
+    weight_sha256: str
+
+    @model_validator(mode="after")
+    def _as_the_scheme_says(self) -> PackedLayer:
+        if (self.family, self.bits) != split_name(self.scheme):
+            raise ValueError(f"{self.scheme} is not {self.family} of {self.bits} bits")
+        if len(self.shape) < 2:
+            raise ValueError(f"shape {list(self.shape)} is not that of a weight (out, in, …)")
+        return self
+
+
+class Quantization(Record):
+    """The part that Hugging Face's readers look for."""
+
+    quant_method: Literal["snnq"]
+    layers: dict[str, PackedLayer]
+
+
+class PackedConfig(Record):
+    """What is read from a config.json."""
+
+    schema_version: Literal[1]
+    tool: str
+    architecture: str
+    config: dict[str, Any]
+    data: DataInfo | None
+    quantization_config: Quantization
+    sha256: dict[str, str]
+
+    @field_validator("sha256")
+    @classmethod
+    def _of_both_files(cls, hashes: dict[str, str]) -> dict[str, str]:
+        if sorted(hashes) != sorted(HASHED):
+            raise ValueError(f"the hashes of {' and '.join(HASHED)} are needed, found {', '.join(hashes) or 'none'}")
+        return hashes
+
+    @property
+    def layers(self) -> dict[str, PackedLayer]:
+        """Every layer of the plan by its module path."""
+        return self.quantization_config.layers
+
+
+def read_config(folder: Path) -> PackedConfig:
+    """Return config.json of a packed folder; raises PackedError naming the file and the first bad key."""
+    path = folder / CONFIG_FILE
+    if not folder.is_dir():
+        raise PackedError(f"{folder}: there is no such packed folder", _MAKE)
+    check_size(path)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise PackedError(f"{path}: cannot be read ({problem.strerror})", REPACK) from None
+    except json.JSONDecodeError as problem:
+        message = f"{path}: not valid JSON at line {problem.lineno}, column {problem.colno}: {problem.msg}"
+        raise PackedError(message, REPACK) from None
+    except (ValueError, RecursionError) as problem:
+        raise PackedError(f"{path}: not the config of a packed folder ({problem})", REPACK) from None
+    return validate(PackedConfig, data, str(path), PackedError, REPACK, dotted)
+
+
+def check_size(path: Path) -> None:
+    """Raise PackedError where a JSON file of the folder is missing or larger than any can be."""
+    try:
+        size = path.stat().st_size
+    except OSError:
+        message = f"{path} is missing: {path.parent} is not a complete packed folder"
+        raise PackedError(message, _MAKE) from None
+    if size > MAX_JSON_BYTES:
+        raise PackedError(f"{path} has {size} bytes; more than {MAX_JSON_BYTES} are not read", REPACK)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file in hexadecimal; raises PackedError if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as problem:
+        raise PackedError(f"{path}: cannot be read ({problem.strerror})", REPACK) from None

@@ -1,0 +1,194 @@
+"""Writing a packed folder: all of it under a temporary name beside its place, then one rename."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor, nn
+
+from snnq import __version__
+from snnq.errors import OutputExistsError, PackedError, VerificationError
+from snnq.packed.card import model_card
+from snnq.packed.coding import CodedLayer, pack_layer, weight_sha256
+from snnq.packed.config import (
+    CARD_FILE,
+    CONFIG_FILE,
+    HASHED,
+    MODEL_FILE,
+    PAGE_FILE,
+    PLAN_FILE,
+    REPORT_FILE,
+    PackedConfig,
+    PackedLayer,
+    Quantization,
+)
+from snnq.packed.safefile import TensorFile, safetensors_bytes
+from snnq.packed.sizes import measure_sizes
+from snnq.plan import Plan
+from snnq.plan.files import plan_text
+from snnq.schemes.names import FLOAT32, split_name
+from snnq.schemes.scheme import scheme
+
+FILES = (CONFIG_FILE, MODEL_FILE, PLAN_FILE, REPORT_FILE, CARD_FILE, PAGE_FILE)
+SCHEMA_VERSION = 1
+
+
+def write_packed(
+    folder: str | Path,
+    *,
+    model: nn.Module,
+    plan: Plan,
+    layers: Mapping[str, CodedLayer],
+    results: Mapping[str, Any],
+    force: bool = False,
+) -> None:
+    """Write a packed folder: config.json, model.safetensors, plan.json, report.json and README.md.
+
+    ``model`` is folded (no batch normalisation); ``layers`` holds the codes of every layer that the plan does not leave
+    in float32, and each of those layers' weight must be exactly what its codes decode to. ``results`` becomes
+    report.json. Equal inputs give equal bytes. An old folder is kept until the new one is complete.
+
+    Raises OutputExistsError if the folder is there (with ``force``: if it holds anything that is no packed folder's),
+    VerificationError naming the first layer whose codes are not the model's weights, PackedError if it cannot be
+    written.
+    """
+    folder = Path(os.path.abspath(folder))
+    _put_back(folder)
+    check_free(folder, force)
+    tensors, packed = _pack_model(model, plan, layers)
+    files = _contents(plan, tensors, packed, results)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _install(folder, files)
+    except OSError as problem:
+        raise PackedError(f"{folder}: cannot be written ({problem.strerror})", "choose another --out") from None
+
+
+def check_free(folder: Path, force: bool) -> None:
+    """Raise OutputExistsError if a packed folder may not be written here; an empty folder is free."""
+    if not os.path.lexists(folder):
+        return
+    if not folder.is_dir() or folder.is_symlink():
+        raise OutputExistsError(f"{folder} is there and is not a folder", "name another --out")
+    found = sorted(entry.name for entry in folder.iterdir())
+    if not found:
+        return
+    if not force:
+        raise OutputExistsError(f"{folder} is already there", "add --force to overwrite it, or name another --out")
+    for name in found:
+        if name not in FILES:
+            message = f"{folder} holds '{name}', which is not a packed folder's: it is not overwritten"
+            raise OutputExistsError(message, "name another --out")
+
+
+def _pack_model(
+    model: nn.Module, plan: Plan, layers: Mapping[str, CodedLayer]
+) -> tuple[dict[str, Tensor], dict[str, PackedLayer]]:
+    """Return every tensor of the file, and how each layer of the plan is packed."""
+    tensors = {name: value.detach().cpu() for name, value in model.state_dict().items()}
+    packed = {}
+    for entry in plan.layers:
+        weight = tensors.get(f"{entry.name}.weight")
+        if weight is None or tuple(weight.shape) != tuple(entry.shape):
+            found = "missing" if weight is None else list(weight.shape)
+            _refuse(entry.name, f"the plan says shape {list(entry.shape)}, the model's weight is {found}")
+        family, bits = split_name(entry.scheme)
+        if family != FLOAT32:
+            weight = _decoded(entry.name, entry.scheme, layers.get(entry.name), weight)
+            del tensors[f"{entry.name}.weight"]
+            tensors |= pack_layer(entry.name, layers[entry.name])
+        packed[entry.name] = PackedLayer(
+            scheme=entry.scheme, family=family, bits=bits, shape=entry.shape, weight_sha256=weight_sha256(weight)
+        )
+    for name in layers:
+        if name not in packed or packed[name].family == FLOAT32:
+            _refuse(name, "it has codes, but the plan quantises no such layer")
+    return tensors, packed
+
+
+def _decoded(name: str, scheme_name: str, coded: CodedLayer | None, weight: Tensor) -> Tensor:
+    """Return what the codes decode to; raises VerificationError unless that is exactly the model's weight."""
+    if coded is None or coded.scheme != scheme_name:
+        _refuse(name, f"the plan says {scheme_name}, its codes are {coded.scheme if coded else 'missing'}")
+    if tuple(coded.codes.shape) != (weight.shape[0], math.prod(weight.shape[1:])):
+        _refuse(name, f"codes {list(coded.codes.shape)} for a weight {list(weight.shape)}")
+    decoded = scheme(scheme_name).decode(coded.codes.cpu(), {key: p.detach().cpu() for key, p in coded.params.items()})
+    if not bool(decoded.isfinite().all()):
+        _refuse(name, "its weights are not finite")
+    if decoded.dtype != torch.float32 or not torch.equal(decoded.view_as(weight), weight):
+        _refuse(name, "its codes do not decode to the model's weight")
+    return decoded
+
+
+def _refuse(name: str, message: str) -> NoReturn:
+    raise VerificationError(f"layer {name}: {message}", "please report this")
+
+
+def _contents(
+    plan: Plan, tensors: Mapping[str, Tensor], packed: Mapping[str, PackedLayer], results: Mapping[str, Any]
+) -> dict[str, bytes]:
+    """Return the bytes of every file of the folder."""
+    model_bytes = safetensors_bytes(tensors, {"format": "pt", "snnq": __version__})
+    header_bytes = 8 + int.from_bytes(model_bytes[:8], "little")
+    sizes = measure_sizes(TensorFile(Path(MODEL_FILE), tensors, header_bytes), packed)
+    files = {MODEL_FILE: model_bytes, PLAN_FILE: plan_text(plan.to_dict()).encode()}
+    config = PackedConfig(
+        schema_version=SCHEMA_VERSION,
+        tool=f"snnq {__version__}",
+        architecture=plan.model.architecture,
+        config=plan.model.config,
+        data=plan.data,
+        quantization_config=Quantization(quant_method="snnq", layers=dict(packed)),
+        sha256={name: hashlib.sha256(files[name]).hexdigest() for name in HASHED},
+    )
+    return files | {
+        CONFIG_FILE: plan_text(config.model_dump(mode="json")).encode(),
+        REPORT_FILE: plan_text(_finite(dict(results))).encode(),
+        CARD_FILE: model_card(plan, results, sizes).encode(),
+    }
+
+
+def _finite(value: Any) -> Any:
+    """Return JSON data with null for what is not a finite number: a diverged loss must not lose the folder."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(part) for key, part in value.items()}
+    return [_finite(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+def _aside(folder: Path, suffix: str) -> Path:
+    return folder.with_name(f".{folder.name}.{suffix}")
+
+
+def _put_back(folder: Path) -> None:
+    """Undo a replacement that was cut off between its two renames."""
+    old = _aside(folder, "old")
+    if old.is_dir() and not folder.exists():
+        old.rename(folder)
+
+
+def _install(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write the files to a new folder beside ``folder`` and put it in its place."""
+    new, old = _aside(folder, "new"), _aside(folder, "old")
+    for left_over in (new, old):
+        shutil.rmtree(left_over, ignore_errors=True)
+    new.mkdir()
+    try:
+        for name, content in files.items():
+            (new / name).write_bytes(content)
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+    except OSError:
+        shutil.rmtree(new, ignore_errors=True)
+        _put_back(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,83 @@
+"""Where the bits of model.safetensors go: the weights the plan counts, and everything else by kind."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from torch import Tensor
+
+from snnq.packed.coding import SCALES, SHAPE, WORDS, ZERO_POINTS, tensor_names
+from snnq.packed.config import PackedLayer
+from snnq.packed.safefile import TensorFile
+from snnq.schemes.names import FLOAT32
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Bits of a model.safetensors by kind; together they are the whole file.
+
+    ``weights`` is Σ weights · bits, what the plan counts. The rest is overhead: ``padding`` of rows to whole words,
+    ``scales``, ``zero_points`` and ``shapes`` of the layers, ``batchnorm`` (folded multipliers and offsets),
+    ``biases``, ``other`` tensors, and the file's ``header`` (names, types, offsets).
+    """
+
+    weights: int
+    padding: int
+    scales: int
+    zero_points: int
+    shapes: int
+    batchnorm: int
+    biases: int
+    other: int
+    header: int
+
+    @property
+    def overhead(self) -> dict[str, int]:
+        """Everything but the weights, in bits, by kind."""
+        return {kind: bits for kind, bits in asdict(self).items() if kind != "weights"}
+
+    @property
+    def total(self) -> int:
+        """All bits of the file."""
+        return self.weights + sum(self.overhead.values())
+
+    @property
+    def total_bytes(self) -> int:
+        """Size of the file in bytes."""
+        return self.total // 8
+
+    def rows(self) -> list[tuple[str, str, str]]:
+        """Return (kind, bytes, share of the file) for a table; the last row is the file. Empty kinds are left out."""
+        kinds = {kind: bits for kind, bits in asdict(self).items() if bits} | {"model.safetensors": self.total}
+        return [(kind.replace("_", " "), f"{b / 8:,.10g}", f"{b / self.total:.2%}") for kind, b in kinds.items()]
+
+
+def measure_sizes(file: TensorFile, layers: Mapping[str, PackedLayer]) -> Sizes:
+    """Return where the bits of a file go, measured on its tensors."""
+    bits = dict.fromkeys(Sizes.__dataclass_fields__, 0)
+    bits["header"] = file.header_bytes * 8
+    owned: set[str] = set()
+    for name, layer in layers.items():
+        owned.update(tensor_names(name, layer.family))
+        weights = math.prod(layer.shape) * layer.bits
+        words = "weight" if layer.family == FLOAT32 else WORDS[layer.family]
+        bits["weights"] += weights
+        bits["padding"] += _bits(file.tensors[f"{name}.{words}"]) - weights
+        for kind, keys in (("scales", SCALES), ("zero_points", ZERO_POINTS), ("shapes", {layer.family: SHAPE})):
+            if layer.family in keys and layer.family != FLOAT32:
+                bits[kind] += _bits(file.tensors[f"{name}.{keys[layer.family]}"])
+    for name in file.tensors.keys() - owned:
+        bits[_kind(name)] += _bits(file.tensors[name])
+    return Sizes(**bits)
+
+
+def _bits(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size() * 8
+
+
+def _kind(name: str) -> str:
+    """Return the kind of a tensor that belongs to no layer of the plan, by its name."""
+    last = name.rpartition(".")[2]
+    return {"multiplier": "batchnorm", "offset": "batchnorm", "bias": "biases"}.get(last, "other")

@@ -1,0 +1,160 @@
+"""Checking that a packed folder holds what its plan says, layer by layer and bit by bit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from torch import Tensor
+
+from snnq.errors import VerificationError
+from snnq.packed.coding import WORDS, read_weight, unpack_layer, weight_sha256
+from snnq.packed.config import HASHED, MODEL_FILE, PLAN_FILE, PackedConfig, PackedLayer, check_size, read_config
+from snnq.packed.loading import assemble, check_hash
+from snnq.packed.safefile import REPACK, TensorFile, read_tensors
+from snnq.packed.sizes import Sizes, measure_sizes
+from snnq.plan.files import read_json
+from snnq.plan.plan import parse_plan
+from snnq.plan.records import LayerInput
+from snnq.schemes.names import FLOAT32, split_name
+
+LAYER_COLUMNS = ("layer", "scheme", "bits in plan", "bits on disk", "padding bits", "levels used")
+SIZE_COLUMNS = ("what", "bytes", "share")
+
+
+@dataclass(frozen=True)
+class LayerCheck:
+    """One layer that was found right. ``bits_on_disk`` is measured on its words, without ``padding_bits``.
+
+    ``codes_used`` of ``codes`` possible ones occur; both are 0 for float32.
+    """
+
+    name: str
+    scheme: str
+    bits_in_plan: int
+    bits_on_disk: int
+    padding_bits: int
+    codes_used: int
+    codes: int
+
+
+@dataclass(frozen=True)
+class Verification:
+    """A folder that holds what its plan says: every layer, where the file's bits go, and the files' sha256."""
+
+    folder: str
+    layers: tuple[LayerCheck, ...]
+    sizes: Sizes
+    sha256: dict[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data; sizes in bits, by kind, and the size of the file in bytes."""
+        sizes = {"file_bytes": self.sizes.total_bytes, "weights_bits": self.sizes.weights}
+        return {
+            "folder": self.folder,
+            "verified": True,
+            **sizes,
+            "overhead_bits": self.sizes.overhead,
+            "layers": [asdict(layer) for layer in self.layers],
+            "sha256": self.sha256,
+        }
+
+    def layer_rows(self) -> list[tuple[Any, ...]]:
+        """Return a row of ``LAYER_COLUMNS`` for every layer."""
+        return [
+            (
+                one.name,
+                one.scheme,
+                f"{one.bits_in_plan:,}",
+                f"{one.bits_on_disk:,}",
+                one.padding_bits,
+                f"{one.codes_used}/{one.codes}" if one.codes else None,
+            )
+            for one in self.layers
+        ]
+
+
+def verify(path: str | Path) -> Verification:
+    """Check a packed folder against its plan, and return what was found.
+
+    For every layer: the scheme and shape are the plan's, the bits on disk are the plan's, every code is a level of the
+    scheme, padding is zero, and the decoded weight has the sha256 of the weight that was evaluated. Then: all tensors
+    together are the model, their sizes add up to the file, and model.safetensors and plan.json have their hashes.
+
+    Raises VerificationError naming the first layer, or else the file, that differs; PackedError or PlanError for a
+    folder that cannot be read.
+    """
+    folder = Path(path)
+    config = read_config(folder)
+    check_size(folder / PLAN_FILE)
+    # Only what the plan says of its layers: a cost table of the user's own need not be at hand.
+    plan = parse_plan(read_json(folder / PLAN_FILE), str(folder / PLAN_FILE))
+    file = read_tensors(folder / MODEL_FILE)
+    _check_names(plan.layers, config)
+    weights: dict[str, Tensor] = {}
+    checks = []
+    for entry in plan.layers:
+        layer = config.layers[entry.name]
+        weights[entry.name] = read_weight(entry.name, layer, file)
+        checks.append(_check_layer(entry, layer, file, weights[entry.name]))
+    assemble(folder, config, file, weights)
+    for name in HASHED:
+        check_hash(folder, name, config)
+    sizes = measure_sizes(file, config.layers)
+    _check_total(file.path, sizes)
+    return Verification(str(folder), tuple(checks), sizes, dict(config.sha256))
+
+
+def _check_names(entries: tuple[LayerInput, ...], config: PackedConfig) -> None:
+    for entry in entries:
+        layer = config.layers.get(entry.name)
+        if layer is None:
+            _refuse(entry.name, "it is in plan.json, but not in config.json")
+        elif layer.scheme != entry.scheme:
+            _refuse(entry.name, f"it is packed as {layer.scheme}, plan.json says {entry.scheme}")
+        elif layer.shape != entry.shape:
+            _refuse(entry.name, f"its shape is {list(layer.shape)}, plan.json says {list(entry.shape)}")
+    for name in config.layers.keys() - {entry.name for entry in entries}:
+        _refuse(name, "it is in config.json, but not in plan.json")
+
+
+def _check_layer(entry: LayerInput, layer: PackedLayer, file: TensorFile, weight: Tensor) -> LayerCheck:
+    due = math.prod(entry.shape) * split_name(entry.scheme)[1]
+    if layer.family == FLOAT32:
+        found, padding, used, codes = weight.numel() * weight.element_size() * 8, 0, 0, 0
+    else:
+        found, padding, used, codes = _check_codes(entry.name, layer, file)
+    if found != due:
+        _refuse(entry.name, f"{found} bits are on disk, the plan says {due}")
+    if weight_sha256(weight) != layer.weight_sha256:
+        _refuse(entry.name, "its codes do not decode to the weight that was evaluated (sha256 differs)")
+    return LayerCheck(entry.name, entry.scheme, due, found, padding, used, codes)
+
+
+def _check_codes(name: str, layer: PackedLayer, file: TensorFile) -> tuple[int, int, int, int]:
+    """Return the bits of the codes, the bits of padding, and how many of the possible codes occur."""
+    unpacked = unpack_layer(name, layer, file)
+    if not unpacked.canonical:
+        _refuse(name, "bits that hold no code are not zero")
+    codes = unpacked.codes
+    levels = 2**layer.bits
+    # Of power-of-two's codes "minus zero" is none: zero has one code.
+    if layer.family == "power-of-two":
+        levels -= 1
+        if bool((codes == 2 ** (layer.bits - 1)).any()):
+            _refuse(name, f"code {2 ** (layer.bits - 1)} is not one of {layer.scheme}'s")
+    words = file.tensors[f"{name}.{WORDS[layer.family]}"]
+    found = codes.numel() * layer.bits
+    return found, words.numel() * words.element_size() * 8 - found, len(codes.unique()), levels
+
+
+def _check_total(path: Path, sizes: Sizes) -> None:
+    size = path.stat().st_size
+    if size * 8 != sizes.total:
+        raise VerificationError(f"{path} has {size} bytes, its tensors and header take {sizes.total / 8:g}", REPACK)
+
+
+def _refuse(name: str, message: str) -> NoReturn:
+    raise VerificationError(f"layer {name}: {message}", REPACK)

@@ -1,0 +1,73 @@
+"""plan.json on disk: read with the line of a mistake, written atomically and always the same way."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from snnq.errors import OutputExistsError, PlanError
+
+_MAKE = "make one: snnq search, or snnq plan uniform --architecture NAME --scheme uniform-2 --out plan.json"
+_MEND = "mend the file, or make the plan again"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object of a file; raises PlanError naming the file and, in broken JSON, the line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        data = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+    except FileNotFoundError:
+        raise PlanError(f"{path}: there is no such plan", _MAKE) from None
+    except OSError as problem:
+        raise PlanError(f"{path}: cannot read this plan ({problem.strerror})", _MAKE) from None
+    except json.JSONDecodeError as problem:
+        where = f"line {problem.lineno}, column {problem.colno}"
+        raise PlanError(f"{path}: not valid JSON at {where}: {problem.msg}", _MEND) from None
+    except (ValueError, RecursionError) as problem:
+        raise PlanError(f"{path}: not a plan: {problem}", _MEND) from None
+    if not isinstance(data, dict):
+        raise PlanError(f"{path}: a plan is a JSON object, found a {type(data).__name__}", _MAKE)
+    return data
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a key given twice in one object: the later one would silently win."""
+    result: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in result:
+            raise ValueError(f"the key '{key}' is given twice in one object")
+        result[key] = value
+    return result
+
+
+def _no_constant(name: str) -> None:
+    """Refuse NaN and Infinity, which are not JSON though Python reads them."""
+    raise ValueError(f"{name} is not a number of JSON")
+
+
+def plan_text(data: dict[str, Any]) -> str:
+    """Return plan data as JSON text: keys in the given order, lists of numbers on one line, a newline at the end."""
+    text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
+    # No JSON string holds a raw newline, so this matches lists only.
+    numbers = re.compile(r"\[\n\s+([-+.\deE,\s]+?)\n\s+\]")
+    return numbers.sub(lambda match: "[" + re.sub(r",\s+", ", ", match[1]) + "]", text) + "\n"
+
+
+def write_json(path: Path, data: dict[str, Any], force: bool) -> None:
+    """Write plan data to a temporary name beside ``path``, then rename it. Raises OutputExistsError, PlanError."""
+    if path.exists() and not force:
+        raise OutputExistsError(f"{path} is already there", "choose another --out, or add --force to overwrite it")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(plan_text(data), encoding="utf-8", newline="\n")
+        os.replace(temporary, path)
+    except OSError as problem:
+        raise PlanError(f"{path}: cannot write this plan ({problem.strerror})", "choose another place") from None
+    finally:
+        with suppress(OSError):
+            temporary.unlink()

@@ -1,0 +1,208 @@
+"""The plan itself: made from a layer table and a choice of schemes, read from and written to plan.json.
+
+Only ``scheme`` is input: bits, energies, totals, groups and baselines are computed again whenever a plan is read, with
+today's cost table of the recorded name or path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from snnq import __version__
+from snnq.cost.table import DEFAULT_TABLE, CostTable, read_table
+from snnq.errors import CostTableError, PlanError, nearest
+from snnq.layers import Layer
+from snnq.plan.costing import baseline_costs, cost_layers, group_costs, total_costs
+from snnq.plan.files import read_json, write_json
+from snnq.plan.records import (
+    SCHEMA_VERSION,
+    Baseline,
+    CostTableInfo,
+    DataInfo,
+    GroupCost,
+    LayerInput,
+    ModelInfo,
+    PlanFacts,
+    PlanInput,
+    PlanLayer,
+    SearchInfo,
+    Totals,
+)
+from snnq.schemes.names import FLOAT32
+from snnq.validation import Many, validate
+
+TOOL = f"snnq {__version__}"
+_HINT = "what may stand in a plan: snnq plan schema"
+
+
+class Plan(PlanFacts):
+    """A number format for every layer, and what it costs. Immutable; equal plans give equal files."""
+
+    layers: Many[PlanLayer]
+    totals: Totals = Field(json_schema_extra={"readOnly": True})
+    groups: dict[str, GroupCost] = Field(json_schema_extra={"readOnly": True})
+
+    @classmethod
+    def read(cls, path: str | Path, table: CostTable | None = None) -> Plan:
+        """Return the plan of a file, its costs computed again with ``table`` (default: the one the plan names).
+
+        Raises PlanError naming the file, the layer and the key, and CostTableError if the plan's table is gone.
+        """
+        path = Path(path)
+        inputs = parse_plan(read_json(path), str(path))
+        return _cost(inputs, table or _find_table(inputs.cost_table, path))
+
+    def write(self, path: str | Path, *, force: bool = True) -> None:
+        """Write the plan to a temporary name, then rename it. Raises OutputExistsError if not ``force``."""
+        write_json(Path(path), self.to_dict(), force)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as plain data, keys in the order of the file."""
+        dumped = self.model_dump(mode="json")
+        first = ("schema_version", "tool", "model", "data", "search", "cost_table", "layers")
+        return {key: dumped[key] for key in (*first, "totals", "groups", "baselines")}
+
+    def with_schemes(self, schemes: Mapping[str, str], table: CostTable | None = None) -> Plan:
+        """Return this plan with other schemes for some layers, costed again; raises PlanError for an unknown name."""
+        names = [layer.name for layer in self.layers]
+        for name in schemes:
+            if name not in names:
+                raise PlanError(f"the plan has no layer '{name}'{nearest(name, names)}", "snnq plan show PLAN")
+        data = self.to_dict()
+        data["layers"] = [{**entry, "scheme": schemes.get(entry["name"], entry["scheme"])} for entry in data["layers"]]
+        return _cost(parse_plan(data, "plan"), table or _find_table(self.cost_table, Path()))
+
+    def with_accuracies(self, accuracies: Mapping[str, float], table: CostTable | None = None) -> Plan:
+        """Return this plan with measured validation accuracies (0 … 1) of baselines, by scheme."""
+        known = {b.scheme: b for b in self.baselines}
+        nothing = Baseline(scheme=FLOAT32, avg_bits=0, storage_fraction=0, energy_fraction=0)
+        measured = [
+            known.get(scheme, nothing).model_dump() | {"scheme": scheme, "validation_accuracy": float(accuracy)}
+            for scheme, accuracy in accuracies.items()
+        ]
+        kept = [b.model_dump() for scheme, b in known.items() if scheme not in accuracies]
+        data = self.to_dict() | {"baselines": kept + measured}
+        return _cost(parse_plan(data, "plan"), table or _find_table(self.cost_table, Path()))
+
+    def schemes(self) -> dict[str, str]:
+        """Return the scheme of every layer by its name."""
+        return {layer.name: layer.scheme for layer in self.layers}
+
+    def layer_table(self) -> tuple[Layer, ...]:
+        """Return the plan's layers as they were traced."""
+        return tuple(entry.layer() for entry in self.layers)
+
+
+def make_plan(
+    layers: Sequence[Layer],
+    schemes: Mapping[str, str],
+    *,
+    model: ModelInfo,
+    table: CostTable,
+    data: DataInfo | None = None,
+    search: SearchInfo | None = None,
+    probabilities: Mapping[str, Mapping[str, float]] | None = None,
+) -> Plan:
+    """Return the costed plan of a layer table with a scheme for every layer.
+
+    ``probabilities`` gives, by layer, what the search thought of each scheme (a record, never read back as input).
+    Raises PlanError for a layer without a scheme, a scheme without a layer and an unknown scheme.
+    """
+    names = [layer.name for layer in layers]
+    for name in schemes:
+        if name not in names:
+            raise PlanError(f"a scheme is given for '{name}', which is not a layer{nearest(name, names)}", _HINT)
+    for name in names:
+        if name not in schemes:
+            raise PlanError(f"no scheme is given for layer '{name}'", _HINT)
+    thought = probabilities or {}
+    entries = [
+        asdict(layer)
+        | {
+            "scheme": schemes[layer.name],
+            "probabilities": {k: float(v) for k, v in thought[layer.name].items()} if layer.name in thought else None,
+        }
+        for layer in layers
+    ]
+    records = {"model": model, "data": data, "search": search, "cost_table": _info(table)}
+    plain = {key: record and record.model_dump(mode="json") for key, record in records.items()}
+    facts = {"schema_version": SCHEMA_VERSION, "tool": TOOL, **plain, "layers": entries}
+    return _cost(parse_plan(facts, "plan"), table)
+
+
+def parse_plan(data: Mapping[str, Any], file: str) -> PlanInput:
+    """Return what is input in a plan's plain data; computed keys are dropped. Raises PlanError naming ``file``."""
+    version = data.get("schema_version")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        message = f"{file}: schema_version is {version}, this snnq reads {SCHEMA_VERSION}"
+        raise PlanError(message, "install a newer snnq")
+    for key in data:
+        if key not in Plan.model_fields:
+            raise PlanError(f"{file}: unknown key '{key}'{nearest(key, Plan.model_fields)}", _HINT)
+    kept = {key: value for key, value in data.items() if key in PlanInput.model_fields}
+    if isinstance(kept.get("layers"), list):
+        kept["layers"] = [_without_costs(entry) for entry in kept["layers"]]
+
+    def label(location: tuple) -> str:
+        if location[:1] == ("layers",) and len(location) > 1:
+            entry = kept["layers"][location[1]]
+            name = entry.get("name") if isinstance(entry, dict) else None
+            return ": ".join([f"layer {name!r}" if name else f"layer {location[1] + 1}", *map(str, location[2:])])
+        return ".".join(map(str, location))
+
+    return validate(PlanInput, kept, file, PlanError, _HINT, label)
+
+
+def _without_costs(entry: Any) -> Any:
+    """Return a layer's entry without the keys that are computed."""
+    computed = PlanLayer.model_fields.keys() - LayerInput.model_fields.keys()
+    return {k: v for k, v in entry.items() if k not in computed} if isinstance(entry, dict) else entry
+
+
+def plan_schema() -> dict[str, Any]:
+    """Return the JSON Schema of plan.json. Computed keys are read-only and may be left out."""
+    schema = Plan.model_json_schema()
+    for part in (schema, schema["$defs"]["PlanLayer"]):
+        part["required"] = [key for key in part["required"] if not part["properties"][key].get("readOnly")]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _cost(inputs: PlanInput, table: CostTable) -> Plan:
+    """Return the plan of these inputs, every cost computed with ``table``."""
+    layers, floats = cost_layers(inputs.layers, table), cost_layers(inputs.layers, table, FLOAT32)
+    measured = {b.scheme: b.validation_accuracy for b in inputs.baselines}
+    return Plan(
+        schema_version=inputs.schema_version,
+        tool=inputs.tool,
+        model=inputs.model,
+        data=inputs.data,
+        search=inputs.search,
+        cost_table=_info(table),
+        layers=layers,
+        totals=total_costs(layers, floats, inputs.search),
+        groups=group_costs(layers, floats),
+        baselines=baseline_costs(inputs.layers, floats, table, measured),
+    )
+
+
+def _info(table: CostTable) -> CostTableInfo:
+    return CostTableInfo(name=table.name, sha256=table.sha256, source=table.path)
+
+
+def _find_table(info: CostTableInfo, plan: Path) -> CostTable:
+    """Return today's table of the recorded name, or path: as it stands, or beside the plan's file."""
+    try:
+        if info.source is None:
+            return read_table(info.name)
+        beside = plan.parent / info.source
+        return read_table(Path(info.source) if Path(info.source).exists() or not beside.exists() else beside)
+    except CostTableError as problem:
+        raise CostTableError(
+            f"the plan's cost table: {problem.message}",
+            f"put it back, or cost the plan with another one: --cost-table {DEFAULT_TABLE}",
+        ) from None

@@ -1,0 +1,183 @@
+"""What stands in a plan.json. ``PlanInput`` is what is read from it; the costs are computed from that, always."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, PositiveInt, WithJsonSchema, field_validator, model_validator
+
+from snnq.errors import nearest
+from snnq.layers import KINDS, Layer
+from snnq.schemes.names import BITS, NAMES
+from snnq.validation import Many, Record
+
+SCHEMA_VERSION = 1
+
+
+def check_scheme(name: str) -> str:
+    """Return a scheme's name; raises ValueError naming the nearest one."""
+    if name not in NAMES:
+        raise ValueError(
+            f"unknown scheme '{name}'{nearest(name, NAMES)}; allowed: float32, uniform-b, power-of-two-b "
+            f"with b from {BITS[0]} to {BITS[-1]}"
+        )
+    return name
+
+
+SchemeName = Annotated[
+    str, AfterValidator(check_scheme), WithJsonSchema({"type": "string", "enum": list(NAMES), "title": "Scheme"})
+]
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class ModelInfo(Record):
+    """Which model the plan is for: its architecture, upstream layout and configuration, and its float checkpoint."""
+
+    architecture: str
+    layout: str
+    config: dict[str, Any]
+    checkpoint: str | None = None
+    sha256: str | None = None
+
+    @field_validator("config")
+    @classmethod
+    def _plain(cls, config: dict[str, Any]) -> dict[str, Any]:
+        # Tuples become lists, so that a plan is the same before it is written and after it is read.
+        return json.loads(json.dumps(config))
+
+
+class DataInfo(Record):
+    """Which data the search saw: its spec, the sha256 of its content and options, and its classes."""
+
+    spec: str
+    sha256: str
+    classes: Many[str]
+
+
+class SearchInfo(Record):
+    """How the schemes were found. ``budget`` maps a quantity of ``Totals`` to its limit (``{"avg_bits": 2.2}``)."""
+
+    method: str
+    seed: int
+    epochs: int = Field(ge=0)
+    trade_off: float | None = None
+    budget: dict[str, float] | None = None
+    space: Many[SchemeName]
+    fingerprint: str | None = None
+    validation_accuracy: float | None = None
+
+
+class CostTableInfo(Record):
+    """Which cost table the energies are from; ``source`` is the path of a user's own table."""
+
+    name: str
+    sha256: str
+    source: str | None = None
+
+
+class LayerInput(Record):
+    """A layer of the model and the scheme chosen for it; ``probabilities`` record what the search thought of each."""
+
+    name: str = Field(min_length=1)
+    group: Literal["tokenizer", "attention", "mlp", "head"]
+    kind: Literal["linear", "conv1d", "conv2d"]
+    shape: Many[PositiveInt]
+    macs: PositiveInt
+    multiplications: PositiveInt
+    input: Literal["spikes", "integers", "counts", "reals"]
+    scheme: SchemeName
+    probabilities: dict[SchemeName, Probability] | None = None
+
+    @model_validator(mode="after")
+    def _shape_fits_kind(self) -> LayerInput:
+        if len(self.shape) != KINDS[self.kind]:
+            found, due = len(self.shape), KINDS[self.kind]
+            raise ValueError(f"shape {list(self.shape)} has {found} dimensions, a {self.kind} weight has {due}")
+        return self
+
+    def layer(self) -> Layer:
+        """Return this entry as a ``Layer`` of the layer table."""
+        return Layer(self.name, self.group, self.kind, self.shape, self.macs, self.multiplications, self.input)
+
+
+class PlanLayer(LayerInput):
+    """A layer with its costs: storage in bits and energy in pJ per time step and sample."""
+
+    bits: int = Field(json_schema_extra={"readOnly": True})
+    energy_pj: float = Field(json_schema_extra={"readOnly": True})
+
+
+class Asked(Record):
+    """What the search was asked for and, for every quantity with a budget, what the plan realises."""
+
+    trade_off: float | None
+    budget: dict[str, float] | None
+    realised: dict[str, float] | None
+
+
+class Totals(Record):
+    """Costs of the whole plan. Fractions are of the same model in float32; energies per time step and sample."""
+
+    weights: int
+    bits: int
+    avg_bits: float
+    storage_bits: int
+    storage_fraction: float
+    compression: float
+    energy_pj: float
+    energy_fraction: float
+    asked: Asked
+
+
+class GroupCost(Record):
+    """Costs of one group. Shares are of the plan's total, 0 … 1; ``*_float`` are those of the float32 plan."""
+
+    weights: int
+    storage_bits: int
+    storage_share: float
+    energy_pj: float
+    energy_share: float
+    avg_bits: float
+    storage_share_float: float
+    energy_share_float: float
+
+
+class Baseline(Record):
+    """One scheme in every layer, costed as the plan is; ``validation_accuracy`` (0 … 1) is None unless measured."""
+
+    scheme: SchemeName
+    avg_bits: float
+    storage_fraction: float
+    energy_fraction: float
+    validation_accuracy: Probability | None = None
+
+
+class PlanFacts(Record):
+    """What a plan says beside its layers. Of the baselines only the measured accuracies are input."""
+
+    schema_version: Literal[1]
+    tool: str
+    model: ModelInfo
+    data: DataInfo | None = None
+    search: SearchInfo | None = None
+    cost_table: CostTableInfo
+    baselines: Many[Baseline] = ()
+
+
+class PlanInput(PlanFacts):
+    """What is read from a plan.json."""
+
+    layers: Many[LayerInput]
+
+    @field_validator("layers")
+    @classmethod
+    def _some_and_unique(cls, layers: tuple[LayerInput, ...]) -> tuple[LayerInput, ...]:
+        if not layers:
+            raise ValueError("a plan needs at least one layer")
+        seen: set[str] = set()
+        for layer in layers:
+            if layer.name in seen:
+                raise ValueError(f"two layers have the name '{layer.name}'")
+            seen.add(layer.name)
+        return layers

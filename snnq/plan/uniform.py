@@ -1,0 +1,69 @@
+"""Plans with one scheme in every layer: baselines, and starting points for editing by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from snnq.cost.table import CostTable, read_table
+from snnq.errors import UsageError
+from snnq.layers import frames_shape, layer_table
+from snnq.plan.plan import Plan, make_plan
+from snnq.plan.records import ModelInfo, check_scheme
+
+
+def uniform_plan(
+    scheme: str,
+    *,
+    architecture: str | None = None,
+    checkpoint: str | Path | None = None,
+    table: CostTable | None = None,
+    **given: Any,
+) -> Plan:
+    """Return the plan that gives every layer the same scheme.
+
+    The model is an architecture at its published sizes, or that of a float checkpoint. ``given`` are sizes (steps,
+    heads, image_size, pooling) that replace the published ones, or that the checkpoint cannot tell; None is not given.
+
+    Raises UsageError for an unknown scheme or architecture and unless exactly one of the two is given, and
+    CheckpointError for a checkpoint that cannot be opened.
+    """
+    try:
+        check_scheme(scheme)
+    except ValueError as problem:
+        raise UsageError(str(problem)) from None
+    if (architecture is None) == (checkpoint is None):
+        raise UsageError(
+            "a plan is made for an architecture or for a checkpoint: give exactly one of them",
+            f"snnq plan uniform --architecture spikformer-cifar10dvs --scheme {scheme} --out plan.json",
+        )
+    given = {name: value for name, value in given.items() if value is not None}
+    info = _published(architecture, given) if architecture is not None else _opened(str(checkpoint), given)
+
+    # The models stand above the plan: they are needed here only to be traced.
+    from snnq.models.registry import build
+
+    layers = layer_table(build(info.architecture, info.config), frames_shape(info.config))
+    return make_plan(layers, {layer.name: scheme for layer in layers}, model=info, table=table or read_table())
+
+
+def _published(name: str, given: dict[str, Any]) -> ModelInfo:
+    """Return an architecture at its published sizes, with those that were given instead."""
+    from snnq.models.registry import architecture
+
+    config = architecture(name).default_config() | given
+    return ModelInfo(architecture=name, layout=config.get("layout", name), config=config)
+
+
+def _opened(path: str, given: dict[str, Any]) -> ModelInfo:
+    """Return the model of a float checkpoint."""
+    from snnq.checkpoints.opening import open_checkpoint
+
+    found = open_checkpoint(path, **given)
+    return ModelInfo(
+        architecture=found.architecture,
+        layout=found.layout,
+        config=dict(found.config),
+        checkpoint=str(found.path),
+        sha256=found.sha256,
+    )

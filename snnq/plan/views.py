@@ -1,0 +1,122 @@
+"""A plan as tables of text: columns and rows for the terminal. Units stand in the columns' names."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from pathlib import Path
+
+from snnq.plan.diff import PlanDiff
+from snnq.plan.plan import Plan
+
+Rows = list[list[str]]
+
+LAYER_COLUMNS = ("layer", "scheme", "weights", "MACs M", "input", "KiB", "energy nJ", "energy %")
+GROUP_COLUMNS = ("group", "weights", "bits avg", "KiB", "storage %", "float %", "energy nJ", "energy %", "float %")
+TOTAL_COLUMNS = ("total", "value")
+BASELINE_COLUMNS = ("plan", "bits avg", "storage %", "energy %", "validation accuracy %")
+CHANGE_COLUMNS = ("layer", "first", "second")
+TOTAL_CHANGE_COLUMNS = ("total", "first", "second")
+
+
+def kib(bits: int) -> str:
+    """Return bits as kibibytes."""
+    return f"{bits / 8 / 1024:,.2f}"
+
+
+def nanojoules(energy_pj: float) -> str:
+    """Return picojoules as nanojoules."""
+    return f"{energy_pj / 1000:,.2f}"
+
+
+def per_cent(share: float | None) -> str:
+    """Return a fraction as per cent, a dash for None."""
+    return "-" if share is None else f"{100 * share:.2f}"
+
+
+def layer_rows(plan: Plan) -> Rows:
+    """Return one row a layer, for ``LAYER_COLUMNS``."""
+    whole = plan.totals.energy_pj
+    return [
+        [
+            layer.name,
+            layer.scheme,
+            f"{math.prod(layer.shape):,}",
+            f"{layer.macs / 1e6:,.3f}",
+            layer.input,
+            kib(layer.bits),
+            nanojoules(layer.energy_pj),
+            per_cent(layer.energy_pj / whole if whole else 0.0),
+        ]
+        for layer in plan.layers
+    ]
+
+
+def group_rows(plan: Plan) -> Rows:
+    """Return one row a group, for ``GROUP_COLUMNS``; the columns called float are the float32 plan's shares."""
+    return [
+        [
+            name,
+            f"{group.weights:,}",
+            f"{group.avg_bits:.3f}",
+            kib(group.storage_bits),
+            per_cent(group.storage_share),
+            per_cent(group.storage_share_float),
+            nanojoules(group.energy_pj),
+            per_cent(group.energy_share),
+            per_cent(group.energy_share_float),
+        ]
+        for name, group in plan.groups.items()
+    ]
+
+
+def total_rows(plan: Plan) -> Rows:
+    """Return the plan's totals, for ``TOTAL_COLUMNS``."""
+    totals = plan.totals
+    rows = [
+        ["weights", f"{totals.weights:,}"],
+        ["bits per weight", f"{totals.avg_bits:.5f}"],
+        ["storage KiB", kib(totals.storage_bits)],
+        ["storage % of float32", f"{100 * totals.storage_fraction:.4f}"],
+        ["times smaller than float32", f"{totals.compression:.4f}"],
+        ["energy nJ", nanojoules(totals.energy_pj)],
+        ["energy % of float32", f"{100 * totals.energy_fraction:.4f}"],
+    ]
+    if totals.asked.trade_off is not None:
+        rows.append(["asked trade-off", f"{totals.asked.trade_off:g}"])
+    for quantity, limit in (totals.asked.budget or {}).items():
+        realised = (totals.asked.realised or {}).get(quantity)
+        rows.append([f"asked {quantity}", f"{limit:g}" + ("" if realised is None else f", realised {realised:.5g}")])
+    return rows
+
+
+def baseline_rows(plan: Plan) -> Rows:
+    """Return the plan beside its baselines, for ``BASELINE_COLUMNS``."""
+    own = plan.search.validation_accuracy if plan.search else None
+    rows = [("this plan", plan.totals.avg_bits, plan.totals.storage_fraction, plan.totals.energy_fraction, own)]
+    rows += [
+        (b.scheme, b.avg_bits, b.storage_fraction, b.energy_fraction, b.validation_accuracy) for b in plan.baselines
+    ]
+    return [
+        [name, f"{bits:.3f}", per_cent(kept), per_cent(spent), per_cent(acc)] for name, bits, kept, spent, acc in rows
+    ]
+
+
+def change_rows(diff: PlanDiff) -> Rows:
+    """Return one row a layer whose scheme differs, for ``CHANGE_COLUMNS``."""
+    return [[change.layer, change.a or "-", change.b or "-"] for change in diff.layers]
+
+
+def total_change_rows(diff: PlanDiff) -> Rows:
+    """Return every total of two plans side by side, for ``TOTAL_CHANGE_COLUMNS``."""
+
+    def text(value: float) -> str:
+        return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
+
+    return [[total.quantity, text(total.a), text(total.b)] for total in diff.totals]
+
+
+def next_command(plan: Plan, path: Path) -> str:
+    """Return what to type after looking at a plan: finalize needs the float weights that a checkpoint brings."""
+    file = shlex.quote(str(path))
+    return f"snnq finalize --plan {file}" if plan.model.checkpoint else f"snnq plan diff {file} OTHER.json"

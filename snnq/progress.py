@@ -1,0 +1,18 @@
+"""How long work tells its caller where it is. Nothing below ``cli`` prints; it calls a ``Progress``."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Called with a stage's name, how much of it is done out of ``total``, and facts worth showing.
+
+    ``facts`` are numbers or short strings by name (``loss=0.31``, ``bits=2.4``); units stand in the names.
+    """
+
+    def __call__(self, stage: str, done: int, total: int, /, **facts: float | int | str) -> None: ...
+
+
+def silent(stage: str, done: int, total: int, /, **facts: float | int | str) -> None:
+    """Say nothing: the default when a function is called from Python."""

@@ -1,0 +1,1 @@
+"""A packed folder as numbers, tables, figures and one HTML page."""

@@ -1,0 +1,138 @@
+"""A plan's costs beside the same model in float32 and in one scheme everywhere: in total, by part and by layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from snnq.layers import GROUPS
+from snnq.plan import Plan, PlanLayer
+from snnq.reporting.records import LayerRow, Part, PlanRow, Totals
+from snnq.schemes.names import FLOAT32, split_name
+
+THIS_PLAN = "this plan"
+
+
+def everywhere(plan: Plan, scheme: str) -> Plan:
+    """Return the plan with ``scheme`` in every layer, costed with the plan's own table."""
+    return plan.with_schemes(dict.fromkeys(plan.schemes(), scheme))
+
+
+def totals(plan: Plan, floats: Plan) -> Totals:
+    """Return the plan's totals beside ``floats``, the same model in float32."""
+    own = plan.totals
+    return Totals(
+        weights=own.weights,
+        avg_bits=own.avg_bits,
+        storage_bits=own.storage_bits,
+        storage_bits_float=floats.totals.storage_bits,
+        storage_fraction=own.storage_fraction,
+        compression=own.compression,
+        energy_pj=own.energy_pj,
+        energy_pj_float=floats.totals.energy_pj,
+        energy_fraction=own.energy_fraction,
+    )
+
+
+def plan_rows(plan: Plan) -> tuple[PlanRow, ...]:
+    """Return the plan and its baselines; accuracies are those the search measured, before finetuning."""
+    rows = [(THIS_PLAN, plan, plan.search.validation_accuracy if plan.search else None)]
+    rows += [(b.scheme, everywhere(plan, b.scheme), b.validation_accuracy) for b in plan.baselines]
+    return tuple(
+        PlanRow(
+            plan=name,
+            avg_bits=one.totals.avg_bits,
+            storage_bits=one.totals.storage_bits,
+            storage_fraction=one.totals.storage_fraction,
+            energy_pj=one.totals.energy_pj,
+            energy_fraction=one.totals.energy_fraction,
+            validation_accuracy=accuracy,
+        )
+        for name, one, accuracy in rows
+    )
+
+
+def group_parts(plan: Plan, floats: Plan) -> tuple[Part, ...]:
+    """Return every group of layers; shares are of the whole model."""
+    return _parts({layer.name: layer.group for layer in plan.layers}, GROUPS, plan, floats)
+
+
+def attention_parts(plan: Plan, floats: Plan) -> tuple[Part, ...]:
+    """Return the kinds of attention linear (q, k, v, proj), each over all blocks; shares are of all attention."""
+    kinds = {layer.name: layer.name.rpartition(".")[2] for layer in plan.layers if layer.group == "attention"}
+    return _parts(kinds, tuple(dict.fromkeys(kinds.values())), plan, floats)
+
+
+def _parts(part_of: dict[str, str], order: Sequence[str], plan: Plan, floats: Plan) -> tuple[Part, ...]:
+    """Return the sums over the layers of every part; a layer that is in no part is left out of the shares too."""
+    ours = [layer for layer in plan.layers if layer.name in part_of]
+    theirs = [layer for layer in floats.layers if layer.name in part_of]
+    rows = []
+    for name in order:
+        mine = [layer for layer in ours if part_of[layer.name] == name]
+        mine_float = [layer for layer in theirs if part_of[layer.name] == name]
+        if mine:
+            weights = sum(math.prod(layer.shape) for layer in mine)
+            rows.append(
+                Part(
+                    name=name,
+                    layers=len(mine),
+                    weights=weights,
+                    avg_bits=_bits(mine) / weights,
+                    storage_bits=_bits(mine),
+                    storage_bits_float=_bits(mine_float),
+                    storage_share=_bits(mine) / _bits(ours),
+                    storage_share_float=_bits(mine_float) / _bits(theirs),
+                    energy_pj=_energy(mine),
+                    energy_pj_float=_energy(mine_float),
+                    energy_share=_share(_energy(mine), _energy(ours)),
+                    energy_share_float=_share(_energy(mine_float), _energy(theirs)),
+                )
+            )
+    return tuple(rows)
+
+
+def layer_rows(plan: Plan) -> tuple[LayerRow, ...]:
+    """Return every layer of the plan; ``edited`` marks a scheme that is not the search's most probable one."""
+    return tuple(
+        LayerRow(
+            name=layer.name,
+            group=layer.group,
+            kind=layer.kind,
+            shape=layer.shape,
+            input=layer.input,
+            weights=math.prod(layer.shape),
+            scheme=layer.scheme,
+            bits=split_name(layer.scheme)[1],
+            storage_bits=layer.bits,
+            storage_share=layer.bits / plan.totals.storage_bits,
+            energy_pj=layer.energy_pj,
+            energy_share=_share(layer.energy_pj, plan.totals.energy_pj),
+            probabilities=layer.probabilities,
+            edited=_edited(layer),
+        )
+        for layer in plan.layers
+    )
+
+
+def _edited(layer: PlanLayer) -> bool:
+    thought = layer.probabilities
+    return bool(thought) and thought.get(layer.scheme, -1.0) < max(thought.values())
+
+
+def _bits(layers: Sequence[PlanLayer]) -> int:
+    return sum(layer.bits for layer in layers)
+
+
+def _energy(layers: Sequence[PlanLayer]) -> float:
+    return math.fsum(layer.energy_pj for layer in layers)
+
+
+def _share(part: float, whole: float) -> float:
+    """Return part/whole; a table of zeros has no energy to share."""
+    return part / whole if whole else 0.0
+
+
+def floats_of(plan: Plan) -> Plan:
+    """Return the plan with every layer in float32."""
+    return everywhere(plan, FLOAT32)

@@ -1,0 +1,187 @@
+"""What a report says, as plain data. Storage in bits, energy in pJ per time step and sample, shares from 0 to 1.
+
+``*_float`` is the same quantity with every layer in float32. Everything shown anywhere is one of these numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+REPORT_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Accuracies (0 … 1) and mean cross-entropies (nats; None: not finite) of a model on validation and test."""
+
+    model: str
+    what: str
+    validation: float
+    validation_loss: float | None
+    test: float
+    test_loss: float | None
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Costs of the whole plan beside the same model in float32."""
+
+    weights: int
+    avg_bits: float
+    storage_bits: int
+    storage_bits_float: int
+    storage_fraction: float
+    compression: float
+    energy_pj: float
+    energy_pj_float: float
+    energy_fraction: float
+
+
+@dataclass(frozen=True)
+class PlanRow:
+    """A plan's costs; ``validation_accuracy`` is before any finetuning, None where it was not measured."""
+
+    plan: str
+    avg_bits: float
+    storage_bits: int
+    storage_fraction: float
+    energy_pj: float
+    energy_fraction: float
+    validation_accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Part:
+    """Layers taken together: a group's shares are of the whole model, an attention linear's of all attention layers."""
+
+    name: str
+    layers: int
+    weights: int
+    avg_bits: float
+    storage_bits: int
+    storage_bits_float: int
+    storage_share: float
+    storage_share_float: float
+    energy_pj: float
+    energy_pj_float: float
+    energy_share: float
+    energy_share_float: float
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One layer; shares are of the whole plan, ``probabilities`` what the search ended with (a record, or None)."""
+
+    name: str
+    group: str
+    kind: str
+    shape: tuple[int, ...]
+    input: str
+    weights: int
+    scheme: str
+    bits: int
+    storage_bits: int
+    storage_share: float
+    energy_pj: float
+    energy_share: float
+    probabilities: dict[str, float] | None
+    edited: bool
+
+
+@dataclass(frozen=True)
+class DiskPart:
+    """Bits of one kind of content in model.safetensors."""
+
+    kind: str
+    bits: int
+
+
+@dataclass(frozen=True)
+class Disk:
+    """model.safetensors: the bits the plan claims, all the rest by kind, and the file's real size.
+
+    ``ratio`` is the file's bits over plan_bits + overhead_bits: 1 means that everything in the file is accounted for.
+    """
+
+    file: str
+    plan_bits: int
+    overhead: tuple[DiskPart, ...]
+    overhead_bits: int
+    file_bytes: int
+    ratio: float
+
+
+@dataclass(frozen=True)
+class SearchEpoch:
+    """The search after an epoch: expected bits per weight, layers decided, and every layer's shares of ``space``."""
+
+    epoch: int
+    bits: float
+    decided: int
+    probabilities: dict[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class Search:
+    """The search by epoch; without a history ``epochs`` is empty and ``sentence`` says why."""
+
+    sentence: str
+    space: tuple[str, ...]
+    epochs: tuple[SearchEpoch, ...]
+
+
+@dataclass(frozen=True)
+class FinetuneEpoch:
+    """One epoch of finetuning; accuracies are from 0 to 1, a loss that was not finite is None."""
+
+    epoch: int
+    loss: float | None
+    accuracy: float
+    validation_accuracy: float
+    validation_loss: float | None
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Counts of a layer's float and packed weights in equal bins from ``low`` to ``high``; shares of exact zeros."""
+
+    layer: str
+    low: float
+    high: float
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    zeros_before: float
+    zeros_after: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that is known about a packed folder."""
+
+    schema_version: int
+    tool: str
+    folder: str
+    verdict: str
+    energy_model: str
+    notes: tuple[str, ...]
+    simulated: bool
+    validation_samples: int
+    test_samples: int
+    accuracy: tuple[Accuracy, ...]
+    totals: Totals
+    plans: tuple[PlanRow, ...]
+    groups: tuple[Part, ...]
+    attention: tuple[Part, ...]
+    layers: tuple[LayerRow, ...]
+    disk: Disk
+    search: Search
+    best_epoch: int
+    finetuning: tuple[FinetuneEpoch, ...]
+    histograms: tuple[Histogram, ...]
+    provenance: dict[str, str]
+    commands: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain data, ready for JSON, keys in the order above."""
+        return asdict(self)

@@ -1,0 +1,134 @@
+"""report.json of a packed folder: what finalize measured, read back and checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
+
+from snnq.errors import PackedError
+from snnq.packed.config import REPORT_FILE, check_size
+from snnq.packed.safefile import REPACK
+from snnq.plan.records import Probability, SchemeName
+from snnq.validation import Many
+
+_MAKE = "make one: snnq finalize --plan plan.json"
+
+
+class _Measured(BaseModel):
+    """A part of report.json: the named keys, strictly; what else finalize wrote down is its own business."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Scores(_Measured):
+    """Accuracies (0 … 1) and losses of a model; a loss that was not finite is None."""
+
+    validation: Probability
+    validation_loss: float | None
+    test: Probability
+    test_loss: float | None
+
+
+class Measured(_Measured):
+    """The accuracies of the float and the packed model, and on what."""
+
+    data: str
+    simulated: bool
+    validation_samples: PositiveInt
+    test_samples: PositiveInt
+    float_model: Scores = Field(alias="float")
+    plan: Scores
+
+
+class Epoch(_Measured):
+    """An epoch of finetuning."""
+
+    epoch: PositiveInt
+    loss: float | None
+    accuracy: Probability
+    validation_accuracy: Probability
+    validation_loss: float | None
+
+
+class Finetuned(_Measured):
+    """How the packed model was finetuned."""
+
+    epochs: PositiveInt
+    batch_size: PositiveInt
+    seed: int
+    distillation: Probability
+    best_epoch: int
+    batchnorm_reestimated: bool
+    history: Many[Epoch]
+
+
+class Searched(_Measured):
+    """An epoch of the search: every layer's shares of the candidates in ``space``."""
+
+    epoch: PositiveInt
+    bits: float
+    decided: NonNegativeInt
+    space: Many[SchemeName]
+    probabilities: dict[str, Many[Probability]]
+
+    @model_validator(mode="after")
+    def _one_share_a_candidate(self) -> Searched:
+        for name, shares in self.probabilities.items():
+            if len(shares) != len(self.space):
+                raise ValueError(f"layer '{name}' has {len(shares)} probabilities for {len(self.space)} candidates")
+        return self
+
+
+class Weights(_Measured):
+    """Histograms of a layer's weights, as ``finalizing.histograms`` makes them."""
+
+    low: float
+    high: float
+    before: Annotated[Many[NonNegativeInt], Field(min_length=1)]
+    after: Annotated[Many[NonNegativeInt], Field(min_length=1)]
+    zeros_before: Probability
+    zeros_after: Probability
+
+    @model_validator(mode="after")
+    def _same_bins(self) -> Weights:
+        if len(self.before) != len(self.after) or not self.low < self.high:
+            raise ValueError("both histograms need the same bins, from low up to high")
+        return self
+
+
+class Results(_Measured):
+    """What is read from a report.json."""
+
+    tool: str
+    accuracy: Measured
+    finalize: Finetuned
+    search: Many[Searched] | None
+    weights: dict[str, Weights]
+
+    @model_validator(mode="after")
+    def _one_space(self) -> Results:
+        if len({one.space for one in self.search or ()}) > 1:
+            raise ValueError("the epochs of the search are over different candidates")
+        return self
+
+
+def read_results(folder: Path) -> Results:
+    """Return report.json of a packed folder; raises PackedError naming the file and the first bad key."""
+    path = folder / REPORT_FILE
+    if not folder.is_dir():
+        raise PackedError(f"{folder}: there is no such packed folder", _MAKE)
+    check_size(path)
+    try:
+        return Results.model_validate_json(path.read_bytes())
+    except OSError as problem:
+        raise PackedError(f"{path}: cannot be read ({problem.strerror})", REPACK) from None
+    except ValidationError as problem:
+        raise PackedError(f"{path}: {_sentence(problem.errors()[0])}", REPACK) from None
+
+
+def _sentence(problem: Any) -> str:
+    where = ".".join(str(part) for part in problem["loc"])
+    said = "this key is missing" if problem["type"] == "missing" else problem["msg"].removeprefix("Value error, ")
+    return f"{where}: {said}" if where else said

@@ -1,0 +1,135 @@
+"""The report's words: what came out, what the numbers mean, and what they do not mean."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from snnq.cost.table import CostTable
+from snnq.plan import Plan
+from snnq.plan.records import CostTableInfo
+from snnq.plan.views import kib, nanojoules, per_cent
+from snnq.reporting.records import LayerRow, PlanRow, Totals
+from snnq.reporting.results import Results
+from snnq.schemes.names import FLOAT32
+
+
+def verdict(results: Results, totals: Totals, plans: tuple[PlanRow, ...], table: str) -> str:
+    """Return what came out, in one paragraph: accuracy, bits, storage and energy, beside float and uniform plans."""
+    before, after = results.accuracy.float_model.test, results.accuracy.plan.test
+    others = [row for row in plans[1:] if row.plan != FLOAT32]
+    beside = ", ".join(
+        f"{row.plan} {per_cent(row.storage_fraction)} % and {per_cent(row.energy_fraction)} %" for row in others
+    )
+    return (
+        f"Test accuracy {per_cent(before)} % (float) → {per_cent(after)} % (this plan), "
+        f"{100 * (after - before):+.2f} points on {results.accuracy.test_samples} samples, "
+        f"at {totals.avg_bits:.3f} bits per weight. "
+        f"Weights take {kib(totals.storage_bits)} KiB instead of {kib(totals.storage_bits_float)} KiB "
+        f"({per_cent(totals.storage_fraction)} %, {totals.compression:.2f} times smaller) and "
+        f"{nanojoules(totals.energy_pj)} nJ instead of {nanojoules(totals.energy_pj_float)} nJ "
+        f"({per_cent(totals.energy_fraction)} %) per time step and sample by the paper's model with cost table {table}."
+        + (f" Storage and energy of the uniform plans: {beside} of float32." if others else "")
+    )
+
+
+def energy_model(table: CostTable) -> str:
+    """Return what every energy in the report is."""
+    fit = ", a fit to the paper's own figures" if table.fitted else ""
+    return (
+        f"Energy: the paper's model, per time step and sample (the head: per sample), cost table {table.name} "
+        f"({table.node}, {table.year}{fit}). Multiplications times energy per operation, plus every weight bit "
+        "fetched once from DRAM; it counts neither the number of time steps nor that spikes are sparse."
+    )
+
+
+def notes(plan: Plan, results: Results, layers: tuple[LayerRow, ...], recorded: CostTableInfo) -> tuple[str, ...]:
+    """Return what a reader must know before comparing these numbers; ``recorded`` is the cost table plan.json names."""
+    found = [
+        "float is the checkpoint as given, not finetuned further: part of any gain of the plan over it may come from "
+        "the extra epochs alone.",
+        f"The plan's epoch was chosen on the validation split ({results.accuracy.validation_samples} samples); the "
+        f"test split ({results.accuracy.test_samples} samples) was used once, at the end.",
+    ]
+    if any(b.validation_accuracy is not None for b in plan.baselines):
+        found.append(
+            "Accuracies beside the uniform plans are on the validation split before finetuning: weights rounded, "
+            "batch-norm statistics estimated anew. No uniform plan was finetuned."
+        )
+    else:
+        found.append("The uniform plans' accuracies were not measured; only a search measures them.")
+    if results.accuracy.simulated:
+        found.append(f"The data ({results.accuracy.data}) are events simulated from images, not recordings.")
+    edited = [layer.name for layer in layers if layer.edited]
+    if edited:
+        found.append(
+            f"{len(edited)} of {len(layers)} layers do not take the search's most probable scheme: the plan was changed "
+            f"after it. They are {', '.join(edited)}."
+        )
+    if plan.cost_table.sha256 != recorded.sha256:
+        found.append(
+            f"The plan was made with cost table {recorded.name} ({recorded.sha256[:12]}…); the energies here are "
+            f"those of {plan.cost_table.name} ({plan.cost_table.sha256[:12]}…)."
+        )
+    return tuple(found)
+
+
+def search_sentence(plan: Plan, results: Results) -> str:
+    """Return one sentence on where the schemes come from, and whether the way there is known."""
+    if plan.search is None:
+        return "This plan was not made by a search, so there are no probabilities to show."
+    info = plan.search
+    weighed = "" if info.trade_off is None else f", trade-off {info.trade_off:g}"
+    made = f"{info.method} search, {info.epochs} epochs{weighed}, seed {info.seed}, over {', '.join(info.space)}"
+    if results.search:
+        return f"Probabilities of the schemes after every epoch: {made}."
+    return (
+        f"The plan was made by a {made}; its history by epoch is not in this folder, because the search's run folder "
+        "was not beside the plan when it was finalized."
+    )
+
+
+def provenance(plan: Plan, results: Results, hashes: dict[str, str], versions: dict[str, str]) -> dict[str, str]:
+    """Return where everything comes from; hashes are sha256."""
+    return {
+        "report by": versions["snnq"],
+        "packed by": results.tool,
+        "plan by": plan.tool,
+        "python": versions["python"],
+        "architecture": f"{plan.model.architecture} (layout {plan.model.layout})",
+        "checkpoint": plan.model.checkpoint or "not recorded",
+        "checkpoint sha": plan.model.sha256 or "not recorded",
+        "data": results.accuracy.data,
+        "data sha": plan.data.sha256 if plan.data else "not recorded",
+        "data kind": "simulated from images" if results.accuracy.simulated else "not simulated",
+        "classes": str(len(plan.data.classes)) if plan.data else "not recorded",
+        "samples": f"validation {results.accuracy.validation_samples}, test {results.accuracy.test_samples}",
+        "cost table": plan.cost_table.name,
+        "cost table sha": plan.cost_table.sha256,
+        "search": plan.search.fingerprint or "not recorded" if plan.search else "none",
+        **{f"{Path(name).stem} sha": value for name, value in hashes.items()},
+    }
+
+
+def commands(plan: Plan, results: Results, folder: Path) -> tuple[str, ...]:
+    """Return what to type to check this folder and to make it again."""
+    place, tuned = shlex.quote(str(folder)), results.finalize
+    lines = [f"snnq verify {place}", f"snnq eval {place}"]
+    if plan.search and plan.search.method == "differentiable" and plan.model.checkpoint:
+        lines.append(_search_command(plan))
+    lines.append(
+        f"snnq finalize --plan {shlex.quote(str(folder / 'plan.json'))} --epochs {tuned.epochs} "
+        f"--batch-size {tuned.batch_size} --distillation {tuned.distillation!r} --seed {tuned.seed} --out packed-again"
+    )
+    return tuple(lines)
+
+
+def _search_command(plan: Plan) -> str:
+    info = plan.search
+    assert info is not None
+    words = ["snnq", "search", plan.model.checkpoint or ""]
+    words += ["--data", plan.data.spec] if plan.data else []
+    words += ["--trade-off", repr(info.trade_off)] if info.trade_off is not None else []
+    words += ["--space", ",".join(info.space), "--epochs", str(info.epochs), "--seed", str(info.seed)]
+    words += ["--cost-table", plan.cost_table.source or plan.cost_table.name, "--out", "plan-again.json"]
+    return shlex.join(words)

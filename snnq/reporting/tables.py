@@ -1,0 +1,194 @@
+"""A report as tables of text, each at most 80 columns wide; terminal, markdown, csv and the page show these.
+
+Storage is in KiB (8192 bits) and energy in nJ per time step and sample; units stand in the columns' names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from snnq.plan.views import kib, nanojoules, per_cent
+from snnq.reporting.records import LayerRow, Part, Report
+
+
+@dataclass(frozen=True)
+class Table:
+    """A title, the columns and the rows, all text."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def main_tables(report: Report) -> tuple[Table, ...]:
+    """Return what the terminal shows."""
+    tables = [_accuracy(report), _totals(report), _plans(report)]
+    for what, column, parts in (("group", "group", report.groups), ("attention linear", "linear", report.attention)):
+        if parts:
+            tables.append(_storage(f"Storage by {what}", column, parts))
+            tables.append(_energy(f"Energy by {what}; {energy_label(report)}", column, parts))
+    return (*tables, _layers(report), _disk(report))
+
+
+def detail_tables(report: Report) -> tuple[Table, ...]:
+    """Return the rest: inputs and probabilities by layer, search and finetuning by epoch, where everything is from."""
+    return (_inputs(report), *_probabilities(report), *_search(report), _finetuning(report), _provenance(report))
+
+
+def energy_label(report: Report) -> str:
+    """Return what the energies are, briefly; ``report.energy_model`` says it in full."""
+    return f"paper's model, per time step and sample, {report.provenance['cost table']}"
+
+
+def _loss(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _accuracy(report: Report) -> Table:
+    title = f"Accuracy ({report.validation_samples} validation and {report.test_samples} test samples)"
+    rows = [
+        (
+            row.model,
+            row.what,
+            per_cent(row.validation),
+            _loss(row.validation_loss),
+            per_cent(row.test),
+            _loss(row.test_loss),
+        )
+        for row in report.accuracy
+    ]
+    return Table(title, ("model", "what it is", "val. %", "val. loss", "test %", "test loss"), tuple(rows))
+
+
+def _totals(report: Report) -> Table:
+    own = report.totals
+    rows = (
+        ("weights", f"{own.weights:,}", f"{own.weights:,}", ""),
+        ("bits per weight", "32.000", f"{own.avg_bits:.3f}", ""),
+        ("storage KiB", kib(own.storage_bits_float), kib(own.storage_bits), per_cent(own.storage_fraction)),
+        ("energy nJ", nanojoules(own.energy_pj_float), nanojoules(own.energy_pj), per_cent(own.energy_fraction)),
+        ("times smaller", "1.00", f"{own.compression:.2f}", ""),
+    )
+    return Table(f"Totals; energy: {energy_label(report)}", ("total", "float32", "this plan", "% of float32"), rows)
+
+
+def _plans(report: Report) -> Table:
+    rows = [
+        (
+            row.plan,
+            f"{row.avg_bits:.3f}",
+            kib(row.storage_bits),
+            per_cent(row.storage_fraction),
+            nanojoules(row.energy_pj),
+            per_cent(row.energy_fraction),
+            per_cent(row.validation_accuracy),
+        )
+        for row in report.plans
+    ]
+    columns = ("plan", "bits", "KiB", "KiB %", "nJ", "nJ %", "val. %")
+    title = f"Beside uniform plans: val. % is before finetuning; nJ: {energy_label(report)}"
+    return Table(title, columns, tuple(rows))
+
+
+def _storage(title: str, what: str, parts: tuple[Part, ...]) -> Table:
+    rows = [
+        (
+            part.name,
+            f"{part.weights:,}",
+            f"{part.avg_bits:.3f}",
+            kib(part.storage_bits),
+            per_cent(part.storage_share),
+            kib(part.storage_bits_float),
+            per_cent(part.storage_share_float),
+        )
+        for part in parts
+    ]
+    columns = (what, "weights", "bits", "KiB", "share %", "float KiB", "float %")
+    return Table(title, columns, tuple(rows))
+
+
+def _energy(title: str, what: str, parts: tuple[Part, ...]) -> Table:
+    rows = [
+        (
+            part.name,
+            nanojoules(part.energy_pj),
+            per_cent(part.energy_share),
+            nanojoules(part.energy_pj_float),
+            per_cent(part.energy_share_float),
+        )
+        for part in parts
+    ]
+    return Table(title, (what, "nJ", "share %", "float nJ", "float %"), tuple(rows))
+
+
+def _layers(report: Report) -> Table:
+    rows = [
+        (
+            row.name,
+            row.scheme,
+            kib(row.storage_bits),
+            per_cent(row.storage_share),
+            nanojoules(row.energy_pj),
+            per_cent(row.energy_share),
+        )
+        for row in report.layers
+    ]
+    return Table(f"Layers; nJ: {energy_label(report)}", ("layer", "scheme", "KiB", "KiB %", "nJ", "nJ %"), tuple(rows))
+
+
+def _disk(report: Report) -> Table:
+    disk = report.disk
+    rows = [("weights, as the plan claims", disk.plan_bits), *((part.kind, part.bits) for part in disk.overhead)]
+    known, whole = disk.plan_bits + disk.overhead_bits, disk.file_bytes * 8
+    rows += [("plan and overhead together", known), ("the file", whole)]
+    shown = [(name, f"{bits:,}", f"{bits / 8:,.1f}", per_cent(bits / whole)) for name, bits in rows]
+    shown.append(("file over plan and overhead", f"{disk.ratio:.4f}", "", ""))
+    return Table(f"Size of {disk.file} on disk", ("what", "bits", "bytes", "% of file"), tuple(shown))
+
+
+def _inputs(report: Report) -> Table:
+    rows = [
+        (row.name, row.group, row.kind, "×".join(map(str, row.shape)), f"{row.weights:,}", row.input)
+        for row in report.layers
+    ]
+    return Table("What each layer is", ("layer", "group", "kind", "shape", "weights", "input"), tuple(rows))
+
+
+def _probabilities(report: Report) -> tuple[Table, ...]:
+    rows = [_ranking(row) for row in report.layers if row.probabilities]
+    columns = ("layer", "takes", "probability", "most likely other", "probability of it")
+    return (Table("What the search thought", columns, tuple(rows)),) if rows else ()
+
+
+def _ranking(row: LayerRow) -> tuple[str, ...]:
+    thought = dict(row.probabilities or {})
+    own = thought.pop(row.scheme, None)
+    other = max(thought, key=lambda name: thought[name], default=None)
+    share = f"{own:.4f}" if own is not None else "-"
+    return (row.name, row.scheme, share, other or "-", f"{thought[other]:.4f}" if other else "-")
+
+
+def _search(report: Report) -> tuple[Table, ...]:
+    rows = [(str(one.epoch), f"{one.bits:.4f}", str(one.decided)) for one in report.search.epochs]
+    columns = ("epoch", "expected bits per weight", "layers decided")
+    return (Table("The search by epoch", columns, tuple(rows)),) if rows else ()
+
+
+def _finetuning(report: Report) -> Table:
+    rows = [
+        (
+            str(one.epoch),
+            _loss(one.loss),
+            per_cent(one.accuracy),
+            _loss(one.validation_loss),
+            per_cent(one.validation_accuracy),
+            "kept" if one.epoch == report.best_epoch else "-",
+        )
+        for one in report.finetuning
+    ]
+    columns = ("epoch", "loss", "training %", "val. loss", "val. %", "best epoch")
+    return Table("Finetuning by epoch", columns, tuple(rows))
+
+
+def _provenance(report: Report) -> Table:
+    return Table("Where it comes from", ("what", "value"), tuple(report.provenance.items()))

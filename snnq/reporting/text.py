@@ -1,0 +1,8 @@
+"""Text that was read from files, made fit to be shown."""
+
+from __future__ import annotations
+
+
+def visible(text: str) -> str:
+    """Return text with control characters, line breaks and lone surrogates as escapes, fit for one line anywhere."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -1,0 +1,125 @@
+"""Uniform quantisation with a real scale and a half-integer zero-point, per output channel.
+
+    q = clamp(round(w / s + z), 0, 2^b - 1),   ŵ = s · (q - z)
+
+``s`` > 0 is a real number; ``z`` is rounded to multiples of ½, so that ``2q - 2z`` is an integer and a
+layer's sum is an integer times one scale. At b = 2 the symmetric grid is z = 1½: levels ±½s, ±1½s.
+
+Weights come as (out, n) matrices. Source: METHOD §2 (the paper's uniform scheme, with a per-channel scale);
+gradients as in LSQ (Esser et al. 2020) and LSQ+ (Bhalgat et al. 2020): straight-through rounding, none through
+a clipped weight.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from snnq.schemes.rounding import round_ste
+
+PARAMETERS = ("scale", "zero_point")
+OPERATION = "uniform"
+
+
+def levels(bits: int) -> int:
+    """Return the largest code, 2^b - 1."""
+    return 2**bits - 1
+
+
+def half_step(zero_point: Tensor) -> Tensor:
+    """Round a zero-point to the nearest multiple of ½, with a straight-through gradient."""
+    return round_ste(zero_point * 2) / 2
+
+
+def codes(weight: Tensor, params: dict[str, Tensor], bits: int) -> Tensor:
+    """Return the codes q (out, n) as a float tensor of whole numbers in 0 … 2^b - 1."""
+    return (weight / params["scale"] + half_step(params["zero_point"])).round().clamp(0, levels(bits))
+
+
+def values(code: Tensor, params: dict[str, Tensor], bits: int) -> Tensor:
+    """Return ŵ = s · (q - z) for codes (out, n)."""
+    return params["scale"] * (code.to(params["scale"].dtype) - half_step(params["zero_point"]))
+
+
+def project(weight: Tensor, params: dict[str, Tensor], bits: int) -> tuple[Tensor, Tensor]:
+    """Return ŵ and the mask of weights that are not clipped, both (out, n), without gradients."""
+    position = (weight / params["scale"] + half_step(params["zero_point"])).round()
+    code = position.clamp(0, levels(bits))
+    return values(code, params, bits), position == code
+
+
+def quantize(weight: Tensor, params: dict[str, Tensor], bits: int) -> Tensor:
+    """Return ŵ (out, n), differentiable in the weight, the scale and the zero-point."""
+    zero_point = half_step(params["zero_point"])
+    code = round_ste(weight / params["scale"] + zero_point).clamp(0, levels(bits))
+    return params["scale"] * (code - zero_point)
+
+
+def fit(weight: Tensor, bits: int, steps: int = 24) -> dict[str, Tensor]:
+    """Return scale and zero-point (out, 1) of least squared error, by a clip search per channel.
+
+    Grids tried, with clips from 1/steps to 1: symmetric about zero without a zero level (z = (2^b - 1)/2), about a zero
+    level with one more level above or below (z = 2^(b-1) - 1 and 2^(b-1), which sparse channels need), and min–max
+    shrunk about the channel's middle. The best is refined by alternating codes and the closed-form scale
+    ⟨w, q-z⟩/⟨q-z, q-z⟩, at its zero-point and half a step beside it.
+    """
+    top = levels(bits)
+    tiny = torch.finfo(weight.dtype).tiny ** 0.5
+    magnitude = weight.abs().amax(1, keepdim=True).clamp_min(tiny)
+    low, high = weight.amin(1, keepdim=True), weight.amax(1, keepdim=True)
+    # First a grid with a zero level: a channel of zeros stays exactly zero.
+    best = _tried(weight, magnitude * 2 / (top - 1), torch.full_like(magnitude, (top + 1) / 2), bits)
+    for i in range(1, steps + 1):
+        share = i / steps
+        for below in (top / 2, (top - 1) / 2, (top + 1) / 2):
+            reach = min(below, top - below)
+            best = _better(best, _tried(weight, magnitude * share / reach, torch.full_like(magnitude, below), bits))
+        middle, half = (low + high) / 2, ((high - low) / 2 * share).clamp_min(tiny)
+        scale = 2 * half / top
+        zero_point = (-(middle - half) / scale * 2).round() / 2
+        best = _better(best, _tried(weight, scale, zero_point.clamp(-top, 2 * top), bits))
+    for _ in range(4):
+        for shift in (0, 0, -0.5, 0.5):
+            zero_point = best["zero_point"] + shift
+            scale = _closed_scale(weight, best["scale"], zero_point, bits)
+            best = _better(best, _tried(weight, scale, zero_point, bits))
+    return {name: best[name] for name in PARAMETERS}
+
+
+def _tried(weight: Tensor, scale: Tensor, zero_point: Tensor, bits: int) -> dict[str, Tensor]:
+    """Return parameters together with the squared error they give each channel."""
+    params = {"scale": scale, "zero_point": zero_point}
+    return params | {"error": (project(weight, params, bits)[0] - weight).square().sum(1, keepdim=True)}
+
+
+def _better(best: dict[str, Tensor], tried: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return, channel by channel, whichever has the smaller error."""
+    better = tried["error"] < best["error"]
+    return {name: torch.where(better, tried[name], best[name]) for name in best}
+
+
+def _closed_scale(weight: Tensor, scale: Tensor, zero_point: Tensor, bits: int) -> Tensor:
+    """Return the scale of least squared error for the codes of ``scale``, or ``scale`` if it is not positive."""
+    tiny = torch.finfo(weight.dtype).tiny ** 0.5
+    centred = codes(weight, {"scale": scale, "zero_point": zero_point}, bits) - zero_point
+    closed = (weight * centred).sum(1, keepdim=True) / centred.square().sum(1, keepdim=True).clamp_min(tiny)
+    return torch.where(closed > tiny, closed, scale)
+
+
+def moved(params: dict[str, Tensor], shifts: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the parameters after learned shifts: s · exp(Δs), which stays positive, and z + Δz."""
+    return {
+        "scale": params["scale"] * torch.exp(shifts["scale"]),
+        "zero_point": params["zero_point"] + shifts["zero_point"],
+    }
+
+
+def stored(params: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the parameters with z rounded to the multiple of ½ it stands for."""
+    return {"scale": params["scale"], "zero_point": half_step(params["zero_point"])}
+
+
+def grid(params: dict[str, Tensor], bits: int) -> Tensor:
+    """Return every level of every channel, (out, 2^b), ascending."""
+    code = torch.arange(levels(bits) + 1, dtype=params["scale"].dtype, device=params["scale"].device)
+    return values(code.expand(params["scale"].shape[0], -1), params, bits)

@@ -1,0 +1,1 @@
+"""Differentiable search of a number format for every layer (METHOD §4)."""

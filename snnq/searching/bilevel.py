@@ -1,0 +1,131 @@
+"""The two alternating steps of the search (METHOD §4).
+
+    L = CE + λ · Σ_l Σ_k p_lk E_lk / Σ_l E_l,float32
+
+Step 1 updates the architecture parameters a on a validation batch with the one-hot sample; step 2 updates the latent
+weights W on a training batch with the soft sample. The temperature falls over the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from snnq.searching.mixture import Supernet, sample
+from snnq.searching.settings import SearchSettings
+from snnq.training.batches import Samples, training_batches
+from snnq.training.loop import Place
+from snnq.training.schedules import learning_rate, temperature
+from snnq.training.seeding import generator
+
+
+class Bilevel:
+    """The search's moving parts: supernet, two optimizers, and the two steps.
+
+    ``costs`` (L, K) is E_lk / Σ_l E_l,float32; ``bits`` (L, K) is each layer's share of all weights times the bits of
+    each candidate, so that Σ p · bits is the expected average bits.
+    """
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        supernet: Supernet,
+        costs: Tensor,
+        bits: Tensor,
+        train: Samples,
+        validation: Samples,
+        settings: SearchSettings,
+        total_steps: int,
+    ) -> None:
+        self.fabric, self.settings, self.total_steps = fabric, settings, total_steps
+        self.train, self.validation = train, validation
+        weights = torch.optim.AdamW(
+            supernet.weight_parameters(), lr=settings.rate_start, weight_decay=settings.weight_decay
+        )
+        architecture = torch.optim.Adam([supernet.logits], lr=settings.architecture_rate, betas=(0.5, 0.999))
+        self.supernet = supernet
+        self.network, self.weight_optimizer, self.architecture_optimizer = fabric.setup(supernet, weights, architecture)
+        self.costs, self.bits = costs.to(fabric.device), bits.to(fabric.device)
+
+    def stateful(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
+        """Return what a run saves."""
+        return {
+            "supernet": self.supernet,
+            "weight_optimizer": self.weight_optimizer.optimizer,
+            "architecture_optimizer": self.architecture_optimizer.optimizer,
+        }
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        """Return the training batches of an epoch."""
+        return training_batches(len(self.train), self.settings.batch_size, self.settings.seed, "train", epoch)
+
+    def step(self, place: Place, indices: list[int]) -> dict[str, float]:
+        """Do one weight step, and an architecture step before it when it is due; return the numbers worth logging."""
+        if place.overall % self.settings.refresh_every == 0 and place.overall:
+            self.supernet.refresh()
+        if place.overall % self.settings.architecture_every == 0:
+            self.architecture_step(place)
+        loss = self.weight_step(place, indices)
+        shares = self.shares()
+        return {"loss": loss, "bits": float((shares * self.bits).sum()), "decided": self.decided(shares)}
+
+    def architecture_step(self, place: Place) -> float:
+        """Step 1: update a on a validation batch with the one-hot sample; return CE + λ · cost."""
+        frames, labels = self._batch(self.validation, self._validation_indices(place))
+        shares = self._sample(place, "architecture", one_hot=True)
+        loss = F.cross_entropy(self.network(frames, shares), labels) + self._cost(shares)
+        self.architecture_optimizer.zero_grad()
+        # Only a is asked for: no gradient is computed for W.
+        self.fabric.backward(loss, inputs=[self.supernet.logits])
+        self.architecture_optimizer.step()
+        return float(loss.detach())
+
+    def weight_step(self, place: Place, indices: list[int]) -> float:
+        """Step 2: update W on a training batch with the soft sample; return the cross-entropy."""
+        frames, labels = self._batch(self.train, indices)
+        loss = F.cross_entropy(self.network(frames, self._sample(place, "weights", one_hot=False).detach()), labels)
+        one = self.settings
+        rate = learning_rate(
+            place.overall, self.total_steps, peak=one.rate_peak, start=one.rate_start, floor=one.rate_floor
+        )
+        for group in self.weight_optimizer.param_groups:
+            group["lr"] = rate
+        self.weight_optimizer.zero_grad()
+        self.fabric.backward(loss)
+        self.weight_optimizer.step()
+        return float(loss.detach())
+
+    def shares(self) -> Tensor:
+        """Return softmax(a), (L, K): the probabilities without noise."""
+        return torch.softmax(self.supernet.logits.detach(), dim=-1)
+
+    def decided(self, shares: Tensor) -> int:
+        """Return how many layers have a scheme with at least the share ``decided_at``."""
+        return int((shares.amax(-1) >= self.settings.decided_at).sum())
+
+    def _cost(self, shares: Tensor) -> Tensor:
+        return self.settings.trade_off * (shares * self.costs).sum()
+
+    def _sample(self, place: Place, which: str, *, one_hot: bool) -> Tensor:
+        heat = temperature(
+            place.overall,
+            self.total_steps,
+            high=self.settings.temperature_high,
+            low=self.settings.temperature_low,
+        )
+        draw = generator(self.settings.seed, which, place.overall)
+        return sample(self.supernet.logits, heat, draw, one_hot=one_hot)
+
+    def _validation_indices(self, place: Place) -> list[int]:
+        number = place.overall // self.settings.architecture_every
+        size = self.settings.batch_size
+        cycle, i = divmod(number, max(1, len(self.validation) // size))
+        return training_batches(len(self.validation), size, self.settings.seed, "validation", cycle)[i]
+
+    def _batch(self, samples: Samples, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        frames, labels = samples.__getitems__(indices)
+        return frames.to(self.fabric.device), labels.to(self.fabric.device)

@@ -1,0 +1,1 @@
+"""The loop that search and finalize share: schedules, seeded randomness, state, resume, devices."""

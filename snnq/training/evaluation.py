@@ -1,0 +1,72 @@
+"""Accuracy, logits and BN statistics of a model on a split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from snnq.progress import Progress, silent
+from snnq.training.batches import Samples, load, ordered_batches, training_batches
+
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+
+
+@dataclass(frozen=True)
+class Score:
+    """Share of right answers (0 … 1), mean cross-entropy (nats) and how many samples they stand on."""
+
+    accuracy: float
+    loss: float
+    samples: int
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module, samples: Samples, batch_size: int, progress: Progress = silent, stage: str = "evaluating"
+) -> tuple[Tensor, Tensor]:
+    """Return logits (N, classes) and labels (N,) of the model in evaluation mode."""
+    was_training = model.training
+    model.eval()
+    device = next(iter(model.parameters()), torch.empty(0)).device
+    logits, labels = [], []
+    batches = ordered_batches(len(samples), batch_size)
+    for i, (frames, wanted) in enumerate(load(samples, batches)):
+        logits.append(model(frames.to(device)).float().cpu())
+        labels.append(wanted)
+        progress(stage, i + 1, len(batches))
+    model.train(was_training)
+    return torch.cat(logits), torch.cat(labels)
+
+
+def score(logits: Tensor, labels: Tensor) -> Score:
+    """Return accuracy and cross-entropy of logits (N, classes) against labels (N,)."""
+    right = (logits.argmax(1) == labels).double().mean().item()
+    return Score(right, F.cross_entropy(logits.double(), labels).item(), len(labels))
+
+
+def evaluate(
+    model: nn.Module, samples: Samples, batch_size: int, progress: Progress = silent, stage: str = "evaluating"
+) -> Score:
+    """Return the model's score on a split."""
+    return score(*predict(model, samples, batch_size, progress, stage))
+
+
+@torch.no_grad()
+def reestimate_batchnorm(model: nn.Module, samples: Samples, batch_size: int, seed: int) -> None:
+    """Replace every BN's running statistics by the plain average over one pass of (training) samples."""
+    norms = [module for module in model.modules() if isinstance(module, NORMS)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+    was_training = model.training
+    model.train()
+    device = next(model.parameters()).device
+    for frames, _ in load(samples, training_batches(len(samples), batch_size, seed, "batchnorm")):
+        model(frames.to(device))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    model.train(was_training)

@@ -1,0 +1,55 @@
+"""What search and finalize both begin with: checkpoint, model, layer table and data that fit each other."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from snnq.checkpoints.opening import Checkpoint, load_model, open_checkpoint
+from snnq.data import DataSet, open_data
+from snnq.errors import DataError
+from snnq.layers import Layer, frames_shape, layer_table
+from snnq.progress import Progress, silent
+
+
+@dataclass(frozen=True)
+class Job:
+    """A float model in evaluation mode, its layers, and the data it is compressed on."""
+
+    checkpoint: Checkpoint
+    model: nn.Module
+    layers: tuple[Layer, ...]
+    data: DataSet
+
+
+def open_job(
+    checkpoint: str | Path, data: str | None, progress: Progress = silent, **given: Any
+) -> Job:
+    """Open a float checkpoint and its data; ``data`` may be None where the checkpoint names its own.
+
+    ``given`` are the sizes a checkpoint cannot tell (steps, heads, image_size, pooling). Raises CheckpointError and
+    DataError; a data set with another number of classes than the model's head is refused.
+    """
+    opened = open_checkpoint(checkpoint, **given)
+    spec = data or opened.data
+    if spec is None:
+        raise DataError(f"{opened.path} does not say what it was trained on", "name the data: --data SPEC")
+    model = load_model(opened)
+    shape = frames_shape(opened.config)
+    found = open_data(spec, steps=shape[0], image_size=shape[2:], progress=progress)
+    if len(found.classes) != opened.config["classes"]:
+        raise DataError(
+            f"{spec} has {len(found.classes)} classes, the model's head has {opened.config['classes']}",
+            "choose the data the checkpoint was trained on",
+        )
+    return Job(opened, model, layer_table(model, shape), found)
+
+
+def fingerprint(config: dict[str, Any]) -> str:
+    """Return the sha256 of a run's resolved configuration: equal fingerprints give equal results."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()

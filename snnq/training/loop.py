@@ -1,0 +1,156 @@
+"""Epochs of steps that can be cut off anywhere and go on to the same result.
+
+Everything random is drawn from the place in the run (``seeding``), so the state is: the modules' and optimizers'
+state, the epoch, the step in it, and the history. It is saved after every epoch and every ``SAVE_SECONDS`` between.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from snnq.errors import InterruptedRun, RunChangedError
+from snnq.progress import Progress, silent
+from snnq.training.run_folder import RunFolder
+
+SAVE_SECONDS = 120.0
+
+
+class Stateful(Protocol):
+    """What can be saved with a run: modules, optimizers, ``Best``."""
+
+    def state_dict(self) -> Any:
+        """Return tensors, numbers, strings, lists and dicts."""
+
+    def load_state_dict(self, state: Any, /) -> Any:
+        """Take the state back."""
+
+
+class Best:
+    """The best state so far by a score (higher is better; the earlier one wins a tie)."""
+
+    def __init__(self) -> None:
+        self.score: tuple[float, ...] | None = None
+        self.epoch = -1
+        self.state: dict[str, Any] = {}
+
+    def offer(self, score: tuple[float, ...], epoch: int, module: torch.nn.Module) -> bool:
+        """Keep a copy of the module's state if the score is better; return whether it was."""
+        if self.score is not None and score <= self.score:
+            return False
+        self.score, self.epoch = score, epoch
+        self.state = {name: value.detach().clone() for name, value in module.state_dict().items()}
+        return True
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return score, epoch and the kept state."""
+        return {"score": list(self.score) if self.score else None, "epoch": self.epoch, "state": self.state}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what ``state_dict`` gave."""
+        self.score = tuple(state["score"]) if state["score"] else None
+        self.epoch, self.state = state["epoch"], state["state"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run is: ``epoch`` and ``step`` in it are 0-based, ``overall`` counts steps from the start."""
+
+    epoch: int
+    step: int
+    overall: int
+
+
+def run_epochs(
+    run: RunFolder,
+    stateful: Mapping[str, Stateful],
+    *,
+    stage: str,
+    epochs: int,
+    batches: Callable[[int], Sequence[list[int]]],
+    step: Callable[[Place, list[int]], dict[str, float]],
+    after_epoch: Callable[[int], dict[str, Any]],
+    progress: Progress = silent,
+) -> list[dict[str, Any]]:
+    """Run or resume the epochs; return the history, one dict an epoch.
+
+    ``batches(epoch)`` gives the sample indices of every step, as many in each epoch; ``step`` returns numbers that
+    are averaged over the epoch; ``after_epoch`` returns facts that are added to the epoch's history line.
+    Raises InterruptedRun after Ctrl-C, when the state is saved.
+    """
+    state = _load(run.state_path, stateful)
+    history, sums = state["history"], state["sums"]
+    with _interrupt_flag() as interrupted:
+        for epoch in range(state["epoch"], epochs):
+            order = batches(epoch)
+            saved = time.monotonic()
+            for i in range(state["step"] if epoch == state["epoch"] else 0, len(order)):
+                facts = step(Place(epoch, i, epoch * len(order) + i), order[i])
+                for name, value in facts.items():
+                    sums[name] = sums.get(name, 0.0) + value
+                means = {name: value / (i + 1) for name, value in sums.items()}
+                progress(stage, epoch * len(order) + i + 1, epochs * len(order), epoch=f"{epoch + 1}/{epochs}", **means)
+                if interrupted() or time.monotonic() - saved > SAVE_SECONDS:
+                    _save(run, stateful, epoch, i + 1, history, sums)
+                    saved = time.monotonic()
+                if interrupted():
+                    raise InterruptedRun(f"stopped; {run.path} is saved", "type the same command again to go on")
+            line = {"epoch": epoch + 1, **{name: value / len(order) for name, value in sums.items()}}
+            history.append(line | after_epoch(epoch))
+            sums.clear()
+            _save(run, stateful, epoch + 1, 0, history, sums)
+    return history
+
+
+def _save(
+    run: RunFolder, stateful: Mapping[str, Stateful], epoch: int, step: int, history: list[Any], sums: dict[str, float]
+) -> None:
+    state = {"epoch": epoch, "step": step, "history": history, "sums": sums}
+    parts = {name: part.state_dict() for name, part in stateful.items()}
+    temporary = run.state_path.with_name(f".{run.state_path.name}.{os.getpid()}.tmp")
+    torch.save({"loop": state, "parts": parts}, temporary)
+    os.replace(temporary, run.state_path)
+    run.write_metrics(history)
+
+
+def _load(path: Path, stateful: Mapping[str, Stateful]) -> dict[str, Any]:
+    if not path.exists():
+        return {"epoch": 0, "step": 0, "history": [], "sums": {}}
+    try:
+        saved = torch.load(path, weights_only=True, map_location="cpu")
+        for name, part in stateful.items():
+            part.load_state_dict(saved["parts"][name])
+        return saved["loop"]
+    except (OSError, RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as problem:
+        reason = (str(problem).splitlines() or [type(problem).__name__])[0]
+        raise RunChangedError(f"{path} cannot be read: {reason}", "type --force to start the run anew") from None
+
+
+@contextmanager
+def _interrupt_flag() -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C into a flag that is looked at between steps; the second one interrupts at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    asked = threading.Event()
+
+    def handler(number: int, frame: Any) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)

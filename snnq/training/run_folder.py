@@ -1,0 +1,86 @@
+"""A long command's folder: its resolved configuration, its state and its metrics.
+
+A run that was cut off goes on when it is opened again with the same configuration, and refuses, naming the field,
+when anything it depends on has changed.
+
+    config.json     every setting and the hashes of every input
+    state.pt        the newest complete state (written to a temporary name and renamed)
+    metrics.jsonl   one line an epoch
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from snnq.errors import RunChangedError
+
+STATE, CONFIG, METRICS = "state.pt", "config.json", "metrics.jsonl"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """An opened run folder."""
+
+    path: Path
+    resumed: bool
+
+    @property
+    def state_path(self) -> Path:
+        """Where the newest complete state lies, if there is one."""
+        return self.path / STATE
+
+    def write_metrics(self, history: list[dict[str, Any]]) -> None:
+        """Write one JSON line an epoch; the whole file anew, so that it never disagrees with the state."""
+        write_atomic(self.path / METRICS, "".join(json.dumps(line) + "\n" for line in history))
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write a text file under a temporary name in the same folder, then rename it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def open_run(path: Path, config: dict[str, Any], *, force: bool = False) -> RunFolder:
+    """Create the run folder, or open it to go on.
+
+    Raises RunChangedError naming the first setting that differs from the one the run was started with; ``force``
+    starts anew instead. A folder that is no run folder is never touched.
+    """
+    config_path = path / CONFIG
+    config = json.loads(json.dumps(config))
+    if path.exists() and any(path.iterdir()) and not config_path.exists():
+        raise RunChangedError(f"{path} is not a run folder: it has no {CONFIG}", "choose another one with --run")
+    if config_path.exists() and force:
+        shutil.rmtree(path)
+    if config_path.exists():
+        _refuse_changes(path, _read_config(config_path), config)
+        return RunFolder(path, resumed=(path / STATE).exists())
+    path.mkdir(parents=True, exist_ok=True)
+    write_atomic(config_path, json.dumps(config, indent=2) + "\n")
+    return RunFolder(path, resumed=False)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as problem:
+        raise RunChangedError(f"{path} cannot be read: {problem}", "type --force to start the run anew") from None
+    if not isinstance(found, dict):
+        raise RunChangedError(f"{path} holds no settings", "type --force to start the run anew")
+    return found
+
+
+def _refuse_changes(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    for field in sorted(before.keys() | now.keys()):
+        if before.get(field) != now.get(field):
+            raise RunChangedError(
+                f"{path} was started with {field} = {json.dumps(before.get(field))}, "
+                f"now it is {json.dumps(now.get(field))}",
+                "type --force to start anew, or --run to use another folder",
+            )

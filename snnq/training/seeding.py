@@ -1,0 +1,18 @@
+"""Randomness that depends on the place in a run and on nothing else, so that a resumed run draws the same numbers."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+
+
+def generator(seed: int, *place: int | str) -> torch.Generator:
+    """Return a CPU generator for one place of a run, such as ``generator(seed, "gumbel", epoch, step)``."""
+    digest = hashlib.sha256(repr((seed, *place)).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+
+def shuffled(count: int, seed: int, *place: int | str) -> list[int]:
+    """Return 0 … count - 1 in an order that belongs to that place of the run."""
+    return torch.randperm(count, generator=generator(seed, *place)).tolist()

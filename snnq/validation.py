@@ -1,0 +1,67 @@
+"""Files that people edit: strict records, and pydantic's complaints as one sentence that names the key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Strict, ValidationError, model_validator
+
+from snnq.errors import SnnqError, nearest
+
+T = TypeVar("T")
+# A JSON or TOML list, kept as a tuple; its members are validated strictly.
+Many = Annotated[tuple[T, ...], Strict(False)]
+
+
+class Record(BaseModel):
+    """A frozen record read from a file: no unknown keys, no silent conversions, no infinities."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_keys(cls, data: Any) -> Any:
+        for key in data if isinstance(data, dict) else ():
+            if key not in cls.model_fields:
+                raise ValueError(
+                    f"unknown key '{key}'{nearest(str(key), cls.model_fields)}; allowed: {', '.join(cls.model_fields)}"
+                )
+        return data
+
+
+R = TypeVar("R", bound=Record)
+
+
+def validate(
+    record: type[R], data: Any, file: str, error: type[SnnqError], hint: str, label: Callable[[tuple], str]
+) -> R:
+    """Return the record of plain data (dicts, lists, numbers, strings, None), validated strictly.
+
+    ``label`` turns a path of keys and positions into words. Raises ``error`` naming the file and the first bad key.
+    """
+    try:
+        return record.model_validate(data)
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        more = f" (and {problem.error_count() - 1} more)" if problem.error_count() > 1 else ""
+        where = label(first["loc"])
+        raise error(f"{file}: {where + ': ' if where else ''}{_sentence(first)}{more}", hint) from None
+
+
+def dotted(location: tuple) -> str:
+    """Return a path of keys as words: ``constants.dram.energy_pj``."""
+    return ".".join(str(part) for part in location)
+
+
+def _sentence(problem: Any) -> str:
+    """Return one of pydantic's errors as a phrase: what is allowed and what was found."""
+    if problem["type"] == "missing":
+        return "this key is missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "value_error":
+        return message
+    if problem["type"] == "model_type":
+        message = "it should be an object with keys"
+    return f"{message[:1].lower()}{message[1:]}, found {json.dumps(problem['input'], default=str)[:80]}"

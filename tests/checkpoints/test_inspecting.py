@@ -1,0 +1,64 @@
+"""What inspect finds, in Python and on the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+from upstream_files import PUBLISHED, dvs_container, filled, tiny, upstream_shapes
+
+from snnq.checkpoints.inspecting import inspect
+from snnq.cli import inspect as command
+from snnq.models.config import LAYOUTS
+
+
+def test_the_papers_layer_table(tmp_path: Path) -> None:
+    # METHOD §1, the model of the paper.
+    state = filled(upstream_shapes("cifar10dvs", **PUBLISHED["cifar10dvs"]))
+    torch.save(dvs_container(state, T=1), tmp_path / "a.pth")
+    found = inspect(tmp_path / "a.pth", heads=16)
+    assert len(found.layers) == 18
+    assert {name: part.weights for name, part in found.groups.items()} == {
+        "tokenizer": 977_472,
+        "attention": 524_288,
+        "mlp": 1_048_576,
+        "head": 2_560,
+    }
+    assert (found.totals.weights, found.totals.bytes_float32) == (2_552_896, 4 * 2_552_896)
+    millions = {name: round(part.macs / 1e6, 2) for name, part in found.groups.items()}
+    assert millions == {"tokenizer": 273.68, "attention": 33.55, "mlp": 67.11, "head": 0.0}
+    assert [layer.input for layer in found.layers if layer.name in ("patch_embed.proj_conv", "head")] == [
+        "counts",
+        "reals",
+    ]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_command_names_the_layout(layout: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save(tiny(layout, tokens=4), tmp_path / "a.pth")
+    command.inspect(str(tmp_path / "a.pth"), steps=2, heads=4, image_size="32", json=True)
+    shown = capsys.readouterr()
+    found = json.loads(shown.out)
+    assert (found["layout"], found["architecture"]) == (layout, f"spikformer-{layout}")
+    assert len(found["layers"]) == 5 + 2 * 6 + 1
+    assert found["totals"]["layers"] == 18
+    assert "state_dict" not in found
+    assert f"snnq search {tmp_path / 'a.pth'} --data SPEC --steps 2 --heads 4 --image-size 32" in shown.err
+
+
+def test_tables_and_options(tmp_path: Path) -> None:
+    torch.save(tiny("cifar10"), tmp_path / "a.pth")
+    app = typer.Typer()
+    app.command()(command.inspect)
+    result = CliRunner().invoke(
+        app,
+        [str(tmp_path / "a.pth"), "--steps", "2", "--heads", "4", "--image-size", "16x24", "--pooling", "0001"],
+        env={"COLUMNS": "140"},
+    )
+    assert result.exit_code == 0, result.output
+    for words in ("cifar10", "16x24", "0001", "block.1.mlp.fc2", "tokenizer", "unused tensors left out"):
+        assert words in result.stdout

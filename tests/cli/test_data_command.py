@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from snnq.cli.data import app
+from snnq.errors import DataError
+
+run = CliRunner().invoke
+
+
+def test_list_shows_every_source() -> None:
+    result = run(app, ["list"])
+    assert result.exit_code == 0
+    for word in ("digits", "fashion-mnist:DIR", "n-mnist:DIR", "frames:DIR", "random", "by=time"):
+        assert word in result.stdout
+    assert "Cache:" in result.stderr
+
+
+def test_prepare_then_list_as_json() -> None:
+    result = run(app, ["prepare", "random,samples=5", "--steps", "2", "--image-size", "6x8", "--json"])
+    assert result.exit_code == 0
+    facts = json.loads(result.stdout)
+    assert facts["frames_shape"] == [2, 2, 6, 8]
+    assert facts["samples"] == {"train": 5, "validation": 5, "test": 5}
+    listed = json.loads(run(app, ["list", "--json"]).stdout)
+    assert facts["path"] in [entry["path"] for entry in listed["cache"]["prepared"]]
+    assert {source["spec"] for source in listed["sources"]} >= {"digits", "n-mnist:DIR"}
+
+
+def test_prepare_says_what_it_made_and_what_comes_next() -> None:
+    arguments = ["prepare", "random,samples=6", "--steps", "1"]
+    result = run(app, arguments)
+    assert "6 train + 6 validation + 6 test" in result.stdout
+    assert "was there already" not in result.stdout
+    assert "Next: snnq search" in result.stderr
+    assert "was there already" in run(app, arguments).stdout
+
+
+@pytest.mark.parametrize("arguments", [["prepare", "digitz"], ["prepare", "random", "--image-size", "big"]])
+def test_mistakes_reach_the_caller(arguments: list[str]) -> None:
+    result = run(app, arguments)
+    assert isinstance(result.exception, DataError)

@@ -1,0 +1,92 @@
+"""The command line as a whole: what is imported, what goes where, and how mistakes end."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from snnq.cli.main import run
+
+COMMANDS = ("inspect", "search", "plan", "finalize", "eval", "verify", "report", "bench", "data", "cost", "doctor", "demo")
+
+
+def test_help_names_every_command_and_goes_to_stdout(capsys):
+    assert run(["--help"]) == 0
+    shown = capsys.readouterr()
+    assert all(f"  {name} " in shown.out for name in COMMANDS)
+    assert shown.err == ""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command, capsys):
+    assert run([command, "--help"]) == 0
+    assert "Usage: snnq" in capsys.readouterr().out
+
+
+def test_help_imports_nothing_heavy():
+    """--help must stay instant: none of the libraries that take seconds may be imported with the command line."""
+    heavy = "{'torch', 'numpy', 'pandas', 'pydantic', 'spikingjelly', 'tonic', 'scipy', 'sklearn', 'jinja2'}"
+    code = f"import sys, snnq, snnq.cli.main; found = {heavy} & set(sys.modules); sys.exit(str(found) if found else 0)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_version(capsys):
+    from snnq import __version__
+
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"snnq {__version__}\n"
+
+
+def test_an_unknown_command_is_usage(capsys):
+    assert run(["serach"]) == 2
+    assert "serach" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["search", "missing.pth"], "missing.pth"),
+        (["search", "--trade-off", "-1"], "--trade-off"),
+        (["search", "--space", "uniform-2,unifrom-4"], "unifrom-4"),
+        (["search", "--data", "digist"], "digist"),
+        (["finalize", "--plan", "nowhere.json"], "nowhere.json"),
+        (["finalize", "--distillation", "2"], "--distillation"),
+        (["eval", "digits", "--split", "tset"], "tset"),
+        (["report", "nowhere"], "nowhere"),
+        (["verify", "nowhere"], "nowhere"),
+        (["plan", "show", "nowhere.json"], "nowhere.json"),
+        (["cost", "show", "nowhere"], "nowhere"),
+    ],
+)
+def test_a_mistake_is_one_clear_error_with_exit_code_2(arguments, said, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(arguments) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "Error: " in shown.err
+    assert said in shown.err
+    assert "Traceback" not in shown.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unexpected_failure_hides_its_traceback_unless_asked(capsys, monkeypatch):
+    def broken():
+        raise RuntimeError("the roof is on fire")
+
+    monkeypatch.setattr("snnq.diagnosis.diagnose", broken)
+    monkeypatch.delenv("SNNQ_DEBUG", raising=False)
+    assert run(["doctor"]) == 1
+    assert "the roof is on fire" in capsys.readouterr().err
+    monkeypatch.setenv("SNNQ_DEBUG", "1")
+    with pytest.raises(RuntimeError, match="roof"):
+        run(["doctor"])
+
+
+def test_doctor_says_what_it_found(capsys):
+    assert run(["doctor", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {"torch", "python", "cache", "small training step"} <= found.keys()

@@ -1,0 +1,135 @@
+"""Search, finalize, report, verify and eval on a small model and `random` data, typed one after the other."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from snnq.checkpoints.opening import save_checkpoint
+from snnq.cli.main import run
+from snnq.models.registry import build
+
+CONFIG = {"in_channels": 2, "image_size": [8, 8], "dim": 16, "depth": 1, "heads": 2, "steps": 2, "classes": 3}
+DATA = "random,classes=3,samples=16"
+
+
+def save_small(path, layout="cifar10dvs"):
+    torch.manual_seed(3)
+    model = build(f"spikformer-{layout}", CONFIG | {"pooling": [False, False, True, True]})
+    save_checkpoint(path, model, architecture=f"spikformer-{layout}", facts={"data": DATA})
+
+
+@pytest.fixture(params=["cifar10dvs", "cifar10", "imagenet"])
+def place(request, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_small("float.safetensors", request.param)
+    return tmp_path
+
+
+def search(*more):
+    return run(["search", "float.safetensors", "--epochs", "2", "--batch-size", "8", *more])
+
+
+def finalize(*more):
+    return run(["finalize", "--plan", "plan.json", "--epochs", "1", "--batch-size", "8", *more])
+
+
+def test_the_three_commands_in_a_row(place, capsys):
+    assert search() == 0
+    assert "snnq finalize --plan plan.json" in capsys.readouterr().err
+    assert finalize() == 0
+    assert "snnq report" in capsys.readouterr().err
+    assert run(["report", "--format", "json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert isinstance(shown, dict)
+    assert (place / "packed/report.html").stat().st_size > 1000
+    assert run(["verify", "packed"]) == 0
+    capsys.readouterr()
+
+    results = json.loads((place / "packed/report.json").read_text())
+    assert run(["eval", "packed", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["accuracy"] == results["accuracy"]["plan"]["test"]
+    assert run(["eval", "float.safetensors", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["accuracy"] == results["accuracy"]["float"]["test"]
+
+
+def test_typing_a_command_again_does_nothing_and_changes_nothing(place, capsys):
+    assert search() == 0
+    assert finalize() == 0
+    before = {path: path.read_bytes() for path in sorted(place.rglob("*")) if path.is_file()}
+    capsys.readouterr()
+    assert search() == 0
+    assert finalize() == 0
+    assert capsys.readouterr().err.count("nothing was done") == 2
+    assert {path: path.read_bytes() for path in sorted(place.rglob("*")) if path.is_file()} == before
+
+
+def test_nothing_is_overwritten_without_force(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    save_small("float.safetensors")
+    assert search() == 0
+    before = (tmp_path / "plan.json").read_bytes()
+    assert search("--seed", "1") == 2
+    assert "--force" in capsys.readouterr().err
+    assert (tmp_path / "plan.json").read_bytes() == before
+    assert search("--seed", "1", "--force") == 0
+    assert json.loads((tmp_path / "plan.json").read_text())["search"]["seed"] == 1
+    assert finalize() == 0
+    assert finalize("--seed", "1") == 2
+    assert finalize("--seed", "1", "--force") == 0
+
+
+def test_the_same_seed_gives_the_same_bytes(tmp_path, monkeypatch):
+    found = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        save_small("float.safetensors")
+        assert search("--seed", "5") == 0
+        assert finalize("--seed", "5") == 0
+        folder = tmp_path / name
+        names = ("plan.json", "packed/model.safetensors", "packed/report.json", "packed/config.json")
+        found.append([(folder / part).read_bytes() for part in names])
+    assert found[0] == found[1]
+
+
+def test_a_changed_input_is_refused_by_name(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    save_small("float.safetensors")
+    assert search() == 0
+    (tmp_path / "plan.json").unlink()
+    capsys.readouterr()
+    assert search("--trade-off", "0.9") == 2
+    assert "trade_off" in capsys.readouterr().err
+    assert search() == 0  # the run's state is still whole
+
+
+def test_finalize_refuses_another_checkpoint(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    save_small("float.safetensors")
+    assert search() == 0
+    torch.manual_seed(99)
+    other = build("spikformer-cifar10dvs", CONFIG | {"pooling": [False, False, True, True]})
+    save_checkpoint("float.safetensors", other, architecture="spikformer-cifar10dvs", facts={"data": DATA})
+    capsys.readouterr()
+    assert finalize() == 2
+    assert "sha256" in capsys.readouterr().err
+
+
+def test_data_that_does_not_fit_the_model_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    save_small("float.safetensors")
+    assert search("--data", "random,classes=4,samples=16") == 2
+    assert "4 classes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("scheme", ["uniform-3", "power-of-two-5", "float32", "uniform-8", "power-of-two-8"])
+def test_every_scheme_goes_the_whole_way(tmp_path, monkeypatch, scheme, capsys):
+    monkeypatch.chdir(tmp_path)
+    save_small("float.safetensors")
+    assert run(["plan", "uniform", "float.safetensors", "--scheme", scheme, "--out", "plan.json"]) == 0
+    assert finalize("--data", DATA) == 0
+    assert run(["verify", "packed"]) == 0
+    assert run(["report"]) == 0

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from snnq.data.fingerprint import hash_files
+from snnq.errors import DataError
+from snnq.progress import silent
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "root"
+    (root / "sub").mkdir(parents=True)
+    (root / "a").write_bytes(b"one")
+    (root / "sub" / "b").write_bytes(b"two!")
+    return root
+
+
+def hashed(root: Path, cache: Path) -> str:
+    return hash_files(root, [root / "a", root / "sub" / "b"], cache, silent)
+
+
+def test_golden(root: Path, tmp_path: Path) -> None:
+    one, two = (hashlib.sha256(content).hexdigest() for content in (b"one", b"two!"))
+    text = f"a\0003\0{one}\nsub/b\0004\0{two}\n"
+    assert hashed(root, tmp_path / "cache") == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_content_and_names_count_and_the_place_does_not(root: Path, tmp_path: Path) -> None:
+    before = hashed(root, tmp_path / "cache")
+    moved = root.rename(tmp_path / "elsewhere")
+    assert hashed(moved, tmp_path / "cache") == before
+    (moved / "a").write_bytes(b"on3")
+    os.utime(moved / "a", ns=(0, 0))
+    changed = hashed(moved, tmp_path / "cache")
+    (moved / "a").write_bytes(b"one")
+    os.utime(moved / "a", ns=(1, 1))
+    assert changed != before == hashed(moved, tmp_path / "cache")
+
+
+def test_what_has_not_changed_is_not_read_again(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = hashed(root, tmp_path / "cache")
+    opened: list[Path] = []
+    original = Path.open
+
+    def spy(self: Path, *arguments: str, **options: str) -> object:
+        opened.append(self)
+        return original(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", spy)
+    assert hashed(root, tmp_path / "cache") == before
+    assert [path for path in opened if root in path.parents] == []
+    os.utime(root / "a", ns=(5, 5))
+    assert hashed(root, tmp_path / "cache") == before
+    assert [path.name for path in opened if root in path.parents] == ["a"]
+
+
+@pytest.mark.parametrize("notes", ["", "[1]", '{"a": 3}', '{"a": [3, 1, 2]}', "\0"])
+def test_damaged_notes_are_ignored(root: Path, tmp_path: Path, notes: str) -> None:
+    before = hashed(root, tmp_path / "cache")
+    (file,) = (tmp_path / "cache" / "hashes").iterdir()
+    file.write_text(notes)
+    assert hashed(root, tmp_path / "cache") == before
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert hashed(root, tmp_path / "file") == hashed(root, tmp_path / "cache")
+
+
+def test_a_file_that_is_gone(root: Path, tmp_path: Path) -> None:
+    (root / "a").unlink()
+    with pytest.raises(DataError, match="a: cannot be read"):
+        hashed(root, tmp_path / "cache")

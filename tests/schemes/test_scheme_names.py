@@ -1,0 +1,65 @@
+"""Names of number formats, and the one error a wrong name gives."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from snnq.errors import UsageError
+from snnq.schemes.names import BITS, NAMES, PAPER_SPACE, split_name
+from snnq.schemes.scheme import scheme
+
+
+def test_every_name_by_hand() -> None:
+    assert BITS == (2, 3, 4, 5, 6, 7, 8)
+    assert len(NAMES) == 15
+    assert set(PAPER_SPACE) <= set(NAMES)
+    assert split_name("float32") == ("float32", 32)
+    assert split_name("uniform-2") == ("uniform", 2)
+    assert split_name("power-of-two-8") == ("power-of-two", 8)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_schemes_are_what_their_name_says(name: str) -> None:
+    one = scheme(name)
+    assert one.name == name
+    assert (one.family, one.bits) == split_name(name)
+    assert one.is_float == (name == "float32")
+    assert one is scheme(name)
+
+
+@pytest.mark.parametrize("name", ["uniform-1", "uniform-9", "unifrom-2", "power-of-two", "float16", ""])
+def test_an_unknown_name_is_a_usage_error(name: str) -> None:
+    with pytest.raises(UsageError, match="unknown scheme") as caught:
+        scheme(name)
+    assert caught.value.exit_code == 2
+    assert "uniform-b" in caught.value.hint
+
+
+def test_the_nearest_name_is_offered() -> None:
+    with pytest.raises(UsageError, match="did you mean 'uniform-2'"):
+        scheme("unifrom-2")
+
+
+def test_float32_leaves_weights_alone() -> None:
+    one, weight = scheme("float32"), torch.randn(2, 3, 1)
+    params = one.fit(weight)
+    assert params == {}
+    assert one.parameters == ()
+    assert one.moved(params, {}) == one.stored(params) == {}
+    assert torch.equal(one.quantize(weight, params), weight)
+    value, inside = one.project(weight, params)
+    assert torch.equal(value, weight)
+    assert inside.shape == weight.shape
+    assert bool(inside.all())
+    for call in (lambda: one.encode(weight, {}), lambda: one.decode(weight, {}), lambda: one.grid({})):
+        with pytest.raises(ValueError, match="float32 has no"):
+            call()
+
+
+def test_names_are_read_without_torch() -> None:
+    code = "import sys, snnq.schemes.names; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

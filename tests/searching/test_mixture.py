@@ -1,0 +1,122 @@
+"""The composite layer is exactly the paper's sum of branches, in value and in every gradient."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from snnq.layers import layer_table
+from snnq.models.registry import build
+from snnq.schemes.names import NAMES, PAPER_SPACE
+from snnq.searching.branches import Branches, BranchNet
+from snnq.searching.mixture import Mixture, Supernet, sample
+from snnq.training.seeding import generator
+
+CONFIG = {"in_channels": 2, "image_size": [8, 8], "dim": 16, "depth": 1, "heads": 2, "steps": 2, "classes": 3}
+SHAPE = (2, 2, 8, 8)
+
+
+@pytest.mark.parametrize("layout", ["cifar10dvs", "cifar10", "imagenet"])
+def test_supernet_equals_the_branch_form(layout):
+    torch.manual_seed(0)
+    model = build(f"spikformer-{layout}", CONFIG | {"pooling": [False, False, True, True]})
+    names = [layer.name for layer in layer_table(model, SHAPE)]
+    composite = Supernet(copy.deepcopy(model), names, PAPER_SPACE).double().train()
+    branches = BranchNet(copy.deepcopy(model), names, PAPER_SPACE).double().train()
+    for branch in branches.branches:
+        branch.fitted = [{key: value.double() for key, value in params.items()} for params in branch.fitted]
+    frames = torch.poisson(torch.full((4, *SHAPE), 1.0), generator=generator(0)).double()
+    labels = torch.tensor([0, 1, 2, 0])
+    # Gradients are compared at a: a bias adds the same to every share's gradient in the branch form, which softmax drops.
+    logits = torch.randn(len(names), 5, generator=generator(1)).double().requires_grad_()
+    shares = torch.softmax(logits, 1)
+
+    losses, gradients = [], []
+    for network in (composite, branches):
+        loss = F.cross_entropy(network(frames, shares), labels)
+        parameters = [p for name, p in network.named_parameters() if name != "logits"]
+        found = torch.autograd.grad(loss, [logits, *parameters], retain_graph=True)
+        losses.append(loss.item())
+        # The same parameters stand in another order: compare them by size and content.
+        gradients.append([found[0], torch.cat([g.flatten() for g in found[1:]]).sort().values])
+    assert losses[0] == pytest.approx(losses[1], abs=1e-12)
+    for ours, theirs in zip(*gradients, strict=True):
+        assert ours.abs().max() > 0
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.sampled_from(["linear", "conv1d", "conv2d"]),
+    st.lists(st.sampled_from(NAMES), min_size=2, max_size=5, unique=True),
+    st.integers(0, 1000),
+)
+def test_mixture_equals_branches_for_any_layer_and_space(kind, names, seed):
+    torch.manual_seed(seed)
+    layer, x = {
+        "linear": (nn.Linear(5, 4), torch.randn(3, 5)),
+        "conv1d": (nn.Conv1d(5, 4, 1), torch.randn(3, 5, 6)),
+        "conv2d": (nn.Conv2d(2, 4, 3, padding=1), torch.randn(3, 2, 5, 5)),
+    }[kind]
+    layer.double()
+    x, logits = x.double(), torch.randn(len(names)).double().requires_grad_()
+    shares = torch.softmax(logits, 0)
+    branch, mixture = Branches(layer, names), Mixture(names, layer.weight)
+    branch.probabilities = mixture.probabilities = shares
+    mixed = torch.func.functional_call(layer, {"weight": mixture(layer.weight)}, (x,))
+    torch.testing.assert_close(mixed, branch(x), rtol=1e-9, atol=1e-11)
+    ours = torch.autograd.grad(mixed.square().sum(), [layer.weight, logits], retain_graph=True)
+    theirs = torch.autograd.grad(branch(x).square().sum(), [layer.weight, logits])
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-9)
+
+
+def test_refresh_follows_the_latent_weight():
+    model = nn.Sequential(nn.Linear(6, 2))
+    net = Supernet(model, ["0"], ["uniform-4", "power-of-two-4"])
+    original = model[0].parametrizations["weight"].original
+    before = net.mixtures[0].scale_0.clone(), net.mixtures[0].log2_scale_1.clone()
+    with torch.no_grad():
+        original.mul_(4)
+    assert torch.equal(net.mixtures[0].scale_0, before[0])
+    net.refresh()
+    torch.testing.assert_close(net.mixtures[0].scale_0, before[0] * 4)
+    assert torch.equal(net.mixtures[0].log2_scale_1, before[1] + 2)
+
+
+def test_scales_are_saved_with_the_run():
+    keys = Supernet(nn.Sequential(nn.Linear(6, 2)), ["0"], ["uniform-2", "float32"]).state_dict().keys()
+    assert {"logits", "model.0.parametrizations.weight.0.scale_0", "model.0.parametrizations.weight.original"} <= keys
+
+
+def test_one_hot_sample_is_exactly_one_hot_and_passes_the_soft_gradient():
+    logits = torch.zeros(3, 4, requires_grad=True)
+    hot = sample(logits, 0.7, generator(5), one_hot=True)
+    soft = sample(logits, 0.7, generator(5), one_hot=False)
+    assert set(hot.flatten().tolist()) == {0.0, 1.0}
+    assert torch.equal(hot.argmax(1), soft.argmax(1))
+    weights = torch.arange(12.0).view(3, 4)
+    (ours,) = torch.autograd.grad((hot * weights).sum(), logits)
+    (theirs,) = torch.autograd.grad((soft * weights).sum(), logits)
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_sample_follows_the_gumbel_max_law():
+    """P(argmax = k) = softmax(a)_k: the frequencies of 20 000 draws lie within four standard deviations."""
+    logits = torch.tensor([0.0, 1.0, 2.0]).expand(20_000, 3)
+    drawn = sample(logits, 0.3, generator(9), one_hot=True).mean(0)
+    wanted = torch.softmax(torch.tensor([0.0, 1.0, 2.0]), 0)
+    assert (drawn - wanted).abs().max() < 4 * (0.25 / 20_000) ** 0.5
+
+
+def test_a_low_temperature_sharpens():
+    logits = torch.tensor([[0.0, 1.0]])
+    warm, cold = (sample(logits, heat, generator(2), one_hot=False).max().item() for heat in (5.0, 0.05))
+    assert cold > warm
+    assert cold > 0.99
