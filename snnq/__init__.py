@@ -7,7 +7,18 @@ Every command is one function of the same name here; each is imported when it is
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from snnq.checkpoints.inspecting import inspect
+    from snnq.evaluating import eval
+    from snnq.finalizing.run import finalize
+    from snnq.packed.loading import load_packed
+    from snnq.packed.verification import verify
+    from snnq.plan import Plan
+    from snnq.reporting.run import report
+    from snnq.searching.run import search
+    from snnq.searching.uniform import uniform_plan
 
 __version__ = "0.1.0"
 
@@ -19,10 +30,22 @@ _EXPORTS = {
     "load_packed": "snnq.packed.loading",
     "report": "snnq.reporting.run",
     "search": "snnq.searching.run",
+    "uniform_plan": "snnq.searching.uniform",
     "verify": "snnq.packed.verification",
 }
 
-__all__ = ["__version__", *_EXPORTS]  # noqa: PLE0604
+__all__ = [
+    "Plan",
+    "__version__",
+    "eval",
+    "finalize",
+    "inspect",
+    "load_packed",
+    "report",
+    "search",
+    "uniform_plan",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:

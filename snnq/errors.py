@@ -81,7 +81,7 @@ class VerificationError(SnnqError):
     exit_code = 4
 
 
-class InterruptedRun(SnnqError):
+class InterruptedRun(SnnqError):  # noqa: N818 (an interruption is no error)
     """Ctrl-C during a long command; the state is saved."""
 
     exit_code = 130

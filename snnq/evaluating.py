@@ -52,9 +52,7 @@ def eval(
         job = open_job(path, data, progress, **given)
         kind, model, found = "float", job.model, job.data
     score = evaluate(model, getattr(found, split), batch_size, progress)
-    return Evaluation(
-        str(path), kind, found.spec, split, score.samples, score.accuracy, score.loss, found.simulated
-    )
+    return Evaluation(str(path), kind, found.spec, split, score.samples, score.accuracy, score.loss, found.simulated)
 
 
 def _open_packed(folder: Path, data: str | None, progress: Progress) -> tuple[Any, DataSet]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from lightning_fabric import Fabric
 from torch import nn
 
 from snnq.bench.timing import machine, median_ratio, time_in_turns
@@ -72,10 +73,10 @@ def bench_search(
     place, indices = Place(0, 0, 0), list(range(batch_size))
     seconds = time_in_turns(
         {
-            "float": _training_step(load_model(opened).train(), batch),
+            "float": _training_step(fabric, load_model(opened).train(), batch),
             "weights": lambda: search.weight_step(place, indices),
             "architecture": lambda: search.architecture_step(place),
-            "branches": _training_step(branches, batch, shares),
+            "branches": _training_step(fabric, branches, batch, shares),
         },
         repeats,
         progress=progress,
@@ -96,14 +97,18 @@ def bench_search(
     }
 
 
-def _training_step(network: nn.Module, batch: _Batch, *extra: torch.Tensor) -> Callable[[], object]:
-    """Return a plain training step: forward, cross-entropy, backward, AdamW."""
+def _training_step(fabric: Fabric, network: nn.Module, batch: _Batch, *extra: torch.Tensor) -> Callable[[], object]:
+    """Return a plain training step: batch to the device, forward, cross-entropy, backward, AdamW; it waits for the end."""
+    network = fabric.to_device(network)
+    shares = [one.to(fabric.device) for one in extra]
     optimizer = torch.optim.AdamW(network.parameters())
 
-    def step() -> None:
-        loss = F.cross_entropy(network(batch.frames, *extra), batch.labels)
+    def step() -> float:
+        frames, labels = batch.frames.to(fabric.device), batch.labels.to(fabric.device)
+        loss = F.cross_entropy(network(frames, *shares), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        return float(loss.detach())
 
     return step

@@ -9,6 +9,7 @@ from numbers import Integral
 from typing import Any
 
 from snnq.errors import CheckpointError, UsageError
+from snnq.parsing import parse_image_size
 
 OPTIONS = {"steps": "--steps", "heads": "--heads", "image_size": "--image-size", "pooling": "--pooling"}
 # Under which names upstream's scripts, and those derived from them, keep these sizes.
@@ -41,16 +42,6 @@ def given_sizes(
         "image_size": None if image_size is None else parse_image_size(image_size),
         "pooling": None if pooling is None else parse_pooling(pooling),
     }
-
-
-def parse_image_size(text: str) -> tuple[int, int]:
-    """Return (height, width) in pixels of ``"128"`` or ``"96x128"``; raises ``UsageError``."""
-    found = re.fullmatch(r"([1-9]\d{0,5})(?:[xX]([1-9]\d{0,5}))?", text.strip(), flags=re.ASCII)
-    if found is None:
-        raise UsageError(
-            f"--image-size: found '{text}', it must be one number of pixels, or HEIGHTxWIDTH", "--image-size 128"
-        )
-    return int(found[1]), int(found[2] or found[1])
 
 
 def parse_pooling(text: str) -> tuple[bool, ...]:

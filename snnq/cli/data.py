@@ -55,8 +55,9 @@ def prepare(
 ) -> None:
     """Make a data set's frames now, so that the run that needs them starts at once."""
     from snnq import console, data
+    from snnq.parsing import parse_image_size
 
-    size = None if image_size is None else data.parse_image_size(image_size)
+    size = None if image_size is None else parse_image_size(image_size)
     with console.progress_view() as progress:
         done = data.prepare(spec, steps=steps, image_size=size, progress=progress)
     if as_json:

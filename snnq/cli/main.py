@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from typing import Annotated
 
@@ -18,7 +19,7 @@ from snnq.cli.inspect import inspect
 from snnq.cli.report import report
 from snnq.cli.search import search
 from snnq.cli.verify import verify
-from snnq.errors import SnnqError
+from snnq.errors import InterruptedRun, SnnqError
 
 app = typer.Typer(
     name="snnq",
@@ -52,7 +53,7 @@ for _name, _group in (("plan", plan.app), ("data", data.app), ("cost", cost.app)
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command line; return its exit code. Errors we know become one message; others too, unless SNNQ_DEBUG=1."""
+    """Run one command line; return its exit code. Every error becomes one message, unless SNNQ_DEBUG=1."""
     try:
         app(arguments, prog_name="snnq")
     except SystemExit as leaving:
@@ -61,6 +62,9 @@ def run(arguments: list[str]) -> int:
         if os.environ.get("SNNQ_DEBUG") == "1":
             raise
         console.error(problem)
+        if isinstance(problem, InterruptedRun):
+            # With --force it would begin anew.
+            console.next_step(shlex.join(["snnq", *(word for word in arguments if word != "--force")]))
         return problem.exit_code
     except Exception as problem:
         if os.environ.get("SNNQ_DEBUG") == "1":

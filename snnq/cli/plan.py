@@ -60,7 +60,7 @@ def uniform(
     from snnq.checkpoints.sizes import given_sizes
     from snnq.cost.table import read_table
     from snnq.plan import views
-    from snnq.plan.uniform import uniform_plan
+    from snnq.searching.uniform import uniform_plan
 
     plan = uniform_plan(
         scheme,

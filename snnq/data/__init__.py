@@ -4,7 +4,7 @@ from snnq.data.cache import cache_root, summary
 from snnq.data.dataset import DataSet, Frames
 from snnq.data.open import Prepared, open_data, prepare
 from snnq.data.sources import SOURCES, Source
-from snnq.data.spec import DataSpec, parse_image_size, parse_spec
+from snnq.data.spec import DataSpec, parse_spec
 
 __all__ = [
     "SOURCES",
@@ -15,7 +15,6 @@ __all__ = [
     "Source",
     "cache_root",
     "open_data",
-    "parse_image_size",
     "parse_spec",
     "prepare",
     "summary",

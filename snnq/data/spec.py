@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from snnq.data.integrator import By
 from snnq.data.sources import SOURCES, Source
-from snnq.errors import DataError, nearest
+from snnq.errors import DataError, UsageError, nearest
+from snnq.parsing import parse_image_size
 
 _OPTION = re.compile(r"^\s*([A-Za-z_][\w-]*)\s*=([^/\\]*)$")
 _LIST_HINT = "Type 'snnq data list' to see every source and its options."
@@ -55,19 +56,6 @@ class DataSpec:
         return None if text is None else parse_image_size(text)
 
 
-def parse_image_size(text: str) -> tuple[int, int]:
-    """Read ``"34x34"`` or ``"34"`` as (height, width) in pixels.
-
-    Raises:
-        DataError: the text is something else.
-    """
-    match = re.fullmatch(r"\s*([1-9]\d*)\s*(?:[xX×,]\s*([1-9]\d*)\s*)?", text, flags=re.ASCII)
-    if match is None:
-        raise DataError(f"image size: found '{text}', expected HEIGHTxWIDTH, such as 34x34.")
-    height = int(match[1])
-    return height, int(match[2] or height)
-
-
 def _count(text: str) -> str:
     if not re.fullmatch(r"0*[1-9]\d*", text.strip(), flags=re.ASCII):
         raise DataError("expected a whole number of at least 1")
@@ -81,7 +69,10 @@ def _by(text: str) -> str:
 
 
 def _size(text: str) -> str:
-    height, width = parse_image_size(text)
+    try:
+        height, width = parse_image_size(text)
+    except UsageError as error:
+        raise DataError(error.message) from None
     return f"{height}x{width}"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -77,9 +77,9 @@ def encode_model(model: nn.Module, schemes: Mapping[str, str]) -> dict[str, Code
         layer = model.get_submodule(name)
         if not parametrize.is_parametrized(layer, "weight"):
             continue
-        parametrization = layer.parametrizations["weight"]  # pyright: ignore
-        one, latent = parametrization[0].scheme, parametrization.original.detach()
-        params = {key: value.detach().clone() for key, value in parametrization[0].params().items()}
+        chain: Any = layer.parametrizations["weight"]  # pyright: ignore
+        one, latent = chain[0].scheme, chain.original.detach()
+        params = {key: value.detach().clone() for key, value in chain[0].params().items()}
         codes = one.encode(latent, params)
         params = one.stored(params)
         parametrize.remove_parametrizations(layer, "weight", leave_parametrized=False)

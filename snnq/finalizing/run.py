@@ -18,7 +18,7 @@ from snnq.finalizing.quantized import Coded, encode_model, quantize_model
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.models.folding import fold_batchnorm
 from snnq.models.registry import architecture
-from snnq.packed.folder import write_packed
+from snnq.packed.folder import check_free, write_packed
 from snnq.packed.loading import load_packed
 from snnq.packed.verification import verify
 from snnq.plan import DataInfo, ModelInfo, Plan
@@ -77,6 +77,7 @@ def finalize(
     mark = fingerprint(config)
     if out.exists() and not force:
         return _finished(out, mark)
+    check_free(out, force)  # before the hours of training, not after them
     folder = open_run(Path(run) if run else out.with_name(out.name + ".run"), config, force=force)
 
     fabric = start_fabric(device)
@@ -152,16 +153,20 @@ def _finished(out: Path, mark: str) -> Finalized:
 
 
 def _finetune(
-    folder: Any, job: Job, plan: Plan, settings: FinalizeSettings, teacher: Tensor | None, fabric: Any, progress: Progress
+    folder: Any,
+    job: Job,
+    plan: Plan,
+    settings: FinalizeSettings,
+    teacher: Tensor | None,
+    fabric: Any,
+    progress: Progress,
 ) -> tuple[Finetuning, list[dict[str, Any]]]:
     """Train the quantised model; leave it with the weights of its best epoch."""
     from snnq.checkpoints.opening import load_model
 
     model = quantize_model(load_model(job.checkpoint), plan.schemes()).train()
     steps = max(1, len(job.data.train) // settings.batch_size)
-    moving = Finetuning(
-        fabric, model, job.data.train, job.data.validation, teacher, settings, settings.epochs * steps
-    )
+    moving = Finetuning(fabric, model, job.data.train, job.data.validation, teacher, settings, settings.epochs * steps)
     history = run_epochs(
         folder,
         moving.stateful(),
@@ -243,4 +248,6 @@ def _check(out: Path, folded: nn.Module, job: Job) -> None:
     verify(out)
     frames, _ = job.data.validation.__getitems__(list(range(min(8, len(job.data.validation)))))
     if not torch.equal(load_packed(out)(frames), folded(frames)):
-        raise VerificationError(f"{out}: the loaded model's outputs differ from the evaluated ones", "please report this")
+        raise VerificationError(
+            f"{out}: the loaded model's outputs differ from the evaluated ones", "please report this"
+        )

@@ -87,12 +87,16 @@ def _introduction(plan: Plan) -> str:
         f"{totals.compression:.2f} times fewer than in float32.\n\nSizes: {facts}."
     )
     if plan.data is not None:
-        text += f"\n\nData: `{plan.data.spec}`, {len(plan.data.classes)} classes: {', '.join(plan.data.classes)}."
+        classes = plan.data.classes
+        shown = ", ".join(classes[:20]) + (", …" if len(classes) > 20 else "")
+        text += f"\n\nData: `{plan.data.spec}`, {len(classes)} classes: {shown}."
     return text
 
 
 def _plain(value: Any) -> str:
-    return "×".join(map(_plain, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return ("" if all(isinstance(part, bool) for part in value) else "×").join(map(_plain, value))
+    return str(int(value)) if isinstance(value, bool) else str(value)
 
 
 def _accuracy(accuracy: Any) -> list[str]:

@@ -29,7 +29,7 @@ from snnq.packed.config import (
     PackedLayer,
     Quantization,
 )
-from snnq.packed.safefile import TensorFile, safetensors_bytes
+from snnq.packed.safefile import DTYPES, TensorFile, safetensors_bytes
 from snnq.packed.sizes import measure_sizes
 from snnq.plan import Plan
 from snnq.plan.files import plan_text
@@ -107,6 +107,9 @@ def _pack_model(
         packed[entry.name] = PackedLayer(
             scheme=entry.scheme, family=family, bits=bits, shape=entry.shape, weight_sha256=weight_sha256(weight)
         )
+    for name, tensor in tensors.items():
+        if tensor.dtype not in DTYPES:
+            raise VerificationError(f"tensor {name} is {tensor.dtype}, it must be float32", "please report this")
     for name in layers:
         if name not in packed or packed[name].family == FLOAT32:
             _refuse(name, "it has codes, but the plan quantises no such layer")

@@ -116,17 +116,16 @@ def probability_panel(layer: str, space: Sequence[str], epochs: Sequence[SearchE
 
 def paired_bars(title: str, rows: Sequence[tuple[str, float, str, float, str]]) -> str:
     """Return two bars for each row (name, share before, its text, share after, its text); shares are from 0 to 1."""
-    step, left, width = 46, 4.0, 330.0
+    step, left, width, longest = 46, 4.0, 340.0, 140.0
     parts = []
     for i, (name, before, before_text, after, after_text) in enumerate(rows):
         y = i * step
         parts.append(_text(left, y + 12, clip(name, 40), 12, weight="600"))
         for at, share, look, text in ((17, before, _BEFORE, before_text), (30, after, _AFTER, after_text)):
-            # The longest bar leaves room for its text.
-            length = max(share * (width - 190), 0.5)
+            length = max(share * longest, 0.5)
             parts.append(_box(left, y + at, length, 10, look))
             parts.append(_text(left + length + 5, y + at + 9, text, 10.5))
-    return _svg(width + 10, len(rows) * step, title, parts)
+    return _svg(width, len(rows) * step, title, parts)
 
 
 # Weights before and after

@@ -7,11 +7,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from snnq.plan.views import kib, nanojoules, per_cent
+from snnq.plan.views import kib, per_cent
 from snnq.reporting import figures
 from snnq.reporting.records import Part, Report
 from snnq.reporting.tables import Table, detail_tables, energy_label, main_tables
-from snnq.reporting.text import visible
+from snnq.reporting.text import nanojoules, visible
 
 
 def html_page(report: Report) -> str:
@@ -67,10 +67,11 @@ def _figures(report: Report) -> dict[str, Any]:
 
 def _pairs(report: Report) -> list[tuple[str, str]]:
     found = []
-    for what, parts in (("group", report.groups), ("attention linear", report.attention)):
+    kinds = (("group", "the total", report.groups), ("attention linear", "all attention linears", report.attention))
+    for what, whole, parts in kinds:
         for quantity in ("storage", "energy") if parts else ():
             model = f"; {energy_label(report)}" if quantity == "energy" else ""
-            title = f"{quantity.capitalize()} by {what}, shares of the total: float32 and this plan{model}"
+            title = f"{quantity.capitalize()} by {what}, shares of {whole}: float32 and this plan{model}"
             found.append((title, figures.paired_bars(title, [_pair(part, quantity) for part in parts])))
     return found
 

@@ -44,7 +44,7 @@ def report(folder: str | Path = "packed", *, cost_table: str | None = None) -> R
         schema_version=REPORT_SCHEMA,
         tool=tool,
         folder=str(folder),
-        verdict=sentences.verdict(results, totals, plans, table.name),
+        verdict=sentences.verdict(results, totals, plans, disk, table.name),
         energy_model=sentences.energy_model(table),
         notes=sentences.notes(plan, results, layers, recorded),
         simulated=results.accuracy.simulated,

@@ -8,13 +8,14 @@ from pathlib import Path
 from snnq.cost.table import CostTable
 from snnq.plan import Plan
 from snnq.plan.records import CostTableInfo
-from snnq.plan.views import kib, nanojoules, per_cent
-from snnq.reporting.records import LayerRow, PlanRow, Totals
+from snnq.plan.views import kib, per_cent
+from snnq.reporting.records import Disk, LayerRow, PlanRow, Totals
 from snnq.reporting.results import Results
+from snnq.reporting.text import nanojoules
 from snnq.schemes.names import FLOAT32
 
 
-def verdict(results: Results, totals: Totals, plans: tuple[PlanRow, ...], table: str) -> str:
+def verdict(results: Results, totals: Totals, plans: tuple[PlanRow, ...], disk: Disk, table: str) -> str:
     """Return what came out, in one paragraph: accuracy, bits, storage and energy, beside float and uniform plans."""
     before, after = results.accuracy.float_model.test, results.accuracy.plan.test
     others = [row for row in plans[1:] if row.plan != FLOAT32]
@@ -28,7 +29,8 @@ def verdict(results: Results, totals: Totals, plans: tuple[PlanRow, ...], table:
         f"Weights take {kib(totals.storage_bits)} KiB instead of {kib(totals.storage_bits_float)} KiB "
         f"({per_cent(totals.storage_fraction)} %, {totals.compression:.2f} times smaller) and "
         f"{nanojoules(totals.energy_pj)} nJ instead of {nanojoules(totals.energy_pj_float)} nJ "
-        f"({per_cent(totals.energy_fraction)} %) per time step and sample by the paper's model with cost table {table}."
+        f"({per_cent(totals.energy_fraction)} %) per time step and sample by the paper's model with cost table "
+        f"{table}. The weights file is {kib(8 * disk.file_bytes)} KiB, with scales, biases and all else."
         + (f" Storage and energy of the uniform plans: {beside} of float32." if others else "")
     )
 
@@ -63,8 +65,8 @@ def notes(plan: Plan, results: Results, layers: tuple[LayerRow, ...], recorded: 
     edited = [layer.name for layer in layers if layer.edited]
     if edited:
         found.append(
-            f"{len(edited)} of {len(layers)} layers do not take the search's most probable scheme: the plan was changed "
-            f"after it. They are {', '.join(edited)}."
+            f"{len(edited)} of {len(layers)} layers do not take the search's most probable scheme: the plan was "
+            f"changed after it. They are {', '.join(edited)}."
         )
     if plan.cost_table.sha256 != recorded.sha256:
         found.append(

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snnq.plan.views import kib, nanojoules, per_cent
+from snnq.plan.views import kib, per_cent
 from snnq.reporting.records import LayerRow, Part, Report
+from snnq.reporting.text import nanojoules
 
 
 @dataclass(frozen=True)

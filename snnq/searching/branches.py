@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from snnq.schemes.scheme import scheme
+from snnq.schemes.scheme import Params, scheme
 
 
 class Branches(nn.Module):
@@ -22,6 +22,7 @@ class Branches(nn.Module):
         super().__init__()
         self.layer = layer
         self.schemes = tuple(scheme(name) for name in names)
+        # Not refitted while it trains: only the time and the values of one step are asked of it.
         self.fitted = [one.fit(layer.weight) for one in self.schemes]  # pyright: ignore
         self.probabilities = torch.full((len(names),), 1 / len(names))
 
@@ -29,10 +30,14 @@ class Branches(nn.Module):
         """Return the weighted sum of the candidates' outputs."""
         weight: Tensor = self.layer.weight  # pyright: ignore
         parts = [
-            share * functional_call(self.layer, {"weight": one.quantize(weight, params)}, (x,))
+            share * functional_call(self.layer, {"weight": one.quantize(weight, _like(params, weight))}, (x,))
             for share, one, params in zip(self.probabilities.unbind(), self.schemes, self.fitted, strict=True)
         ]
         return torch.stack(parts).sum(0)
+
+
+def _like(params: Params, weight: Tensor) -> Params:
+    return {name: value.to(weight) for name, value in params.items()}
 
 
 class BranchNet(nn.Module):

@@ -20,9 +20,7 @@ class _Mix(torch.autograd.Function):
     """W_eff = Σ_k p_k Q_k(W); straight-through to W where Q_k does not clip, exact to p."""
 
     @staticmethod
-    def forward(
-        ctx: Any, weight: Tensor, probabilities: Tensor, candidates: Sequence[tuple[Scheme, Params]]
-    ) -> Tensor:
+    def forward(ctx: Any, weight: Tensor, probabilities: Tensor, candidates: Sequence[tuple[Scheme, Params]]) -> Tensor:
         mixed, passing = torch.zeros_like(weight), torch.zeros_like(weight)
         values = []
         for share, (one, params) in zip(probabilities.unbind(), candidates, strict=True):

@@ -171,9 +171,7 @@ def _scored(
     found = {}
     for i, (name, schemes) in enumerate(choices.items()):
         progress("scoring the plan and the uniform plans", i, len(choices))
-        score = score_rounded(
-            model, schemes, job.data.train, job.data.validation, settings.batch_size, settings.seed
-        )
+        score = score_rounded(model, schemes, job.data.train, job.data.validation, settings.batch_size, settings.seed)
         found[name] = score.accuracy
     progress("scoring the plan and the uniform plans", len(choices), len(choices))
     mine = found.pop("")

@@ -41,4 +41,6 @@ class SearchSettings:
         if self.epochs < 1 or self.batch_size < 2:
             raise UsageError(f"--epochs {self.epochs}, --batch-size {self.batch_size}: at least 1 and 2 are needed")
         if len(set(self.space)) != len(self.space) or len(self.space) < 2 or set(self.space) - set(NAMES):
-            raise UsageError(f"--space {','.join(self.space)}: give two or more different schemes out of {', '.join(NAMES)}")
+            raise UsageError(
+                f"--space {','.join(self.space)}: give two or more different schemes out of {', '.join(NAMES)}"
+            )

@@ -27,9 +27,7 @@ class Job:
     data: DataSet
 
 
-def open_job(
-    checkpoint: str | Path, data: str | None, progress: Progress = silent, **given: Any
-) -> Job:
+def open_job(checkpoint: str | Path, data: str | None, progress: Progress = silent, **given: Any) -> Job:
     """Open a float checkpoint and its data; ``data`` may be None where the checkpoint names its own.
 
     ``given`` are the sizes a checkpoint cannot tell (steps, heads, image_size, pooling). Raises CheckpointError and

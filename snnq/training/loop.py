@@ -104,7 +104,7 @@ def run_epochs(
                     _save(run, stateful, epoch, i + 1, history, sums)
                     saved = time.monotonic()
                 if interrupted():
-                    raise InterruptedRun(f"stopped; {run.path} is saved", "type the same command again to go on")
+                    raise InterruptedRun(f"stopped by Ctrl-C; {run.path} is saved", "the same command goes on from here")
             line = {"epoch": epoch + 1, **{name: value / len(order) for name, value in sums.items()}}
             history.append(line | after_epoch(epoch))
             sums.clear()

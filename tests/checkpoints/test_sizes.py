@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snnq.checkpoints.sizes import Recorded, given_sizes, parse_image_size, parse_pooling, recorded_sizes, shown
+from snnq.checkpoints.sizes import Recorded, given_sizes, parse_pooling, recorded_sizes, shown
 from snnq.errors import UsageError
+from snnq.parsing import parse_image_size
 
 SIDES = st.integers(1, 9999)
 
@@ -28,7 +29,7 @@ def test_what_is_shown_reads_back(size: tuple[int, int], pooling: tuple[bool, ..
 
 @pytest.mark.parametrize("text", ["", "0", "12x", "x12", "1x2x3", "-4", "a", "1.5", "²"])
 def test_other_text_is_no_image_size(text: str) -> None:
-    with pytest.raises(UsageError, match="--image-size"):
+    with pytest.raises(UsageError, match="image size"):
         parse_image_size(text)
 
 

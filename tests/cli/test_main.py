@@ -10,7 +10,20 @@ import pytest
 
 from snnq.cli.main import run
 
-COMMANDS = ("inspect", "search", "plan", "finalize", "eval", "verify", "report", "bench", "data", "cost", "doctor", "demo")
+COMMANDS = (
+    "inspect",
+    "search",
+    "plan",
+    "finalize",
+    "eval",
+    "verify",
+    "report",
+    "bench",
+    "data",
+    "cost",
+    "doctor",
+    "demo",
+)
 
 
 def test_help_names_every_command_and_goes_to_stdout(capsys):

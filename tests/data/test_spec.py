@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snnq.data import DataSpec, parse_image_size, parse_spec
+from snnq.data import DataSpec, parse_spec
 from snnq.errors import DataError
 
 
@@ -64,10 +64,3 @@ def test_mistakes_say_what_was_found_and_allowed(text: str, words: list[str]) ->
     assert caught.value.exit_code == 2
     for word in words:
         assert word in caught.value.message
-
-
-@pytest.mark.parametrize(
-    ("text", "size"), [("34", (34, 34)), ("16x20", (16, 20)), (" 7 X 9 ", (7, 9)), ("7,9", (7, 9))]
-)
-def test_image_size(text: str, size: tuple[int, int]) -> None:
-    assert parse_image_size(text) == size

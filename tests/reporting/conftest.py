@@ -116,10 +116,13 @@ def make_folder(folder, *, spec="digits", checkpoint="digits", searched=True):
             layer.weight.data = one.decode(coded[name].codes, params).view_as(layer.weight)
     folded = fold_batchnorm(model, architecture(NAME).norms(model))
     weights = {name: weight_record(old, folded.get_submodule(name).weight) for name, old in before.items()}
-    write_packed(
-        folder, model=folded, plan=plan, layers=coded, results=results(weights, epochs if searched else None)
-    )
+    write_packed(folder, model=folded, plan=plan, layers=coded, results=results(weights, epochs if searched else None))
     return folder
+
+
+@pytest.fixture(scope="session")
+def make():
+    return make_folder
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from snnq.training.seeding import generator, shuffled
 EPOCHS, STEPS = 3, 5
 
 
-class Cut(Exception):
+class Cut(Exception):  # noqa: N818
     """Stands for a kill: nothing is saved when it comes."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -32,5 +33,5 @@ def test_temperature_falls_exponentially():
     assert heats[0] == pytest.approx(5.0)
     assert heats[-1] == pytest.approx(0.05)
     assert heats[5] == pytest.approx(math.sqrt(5.0 * 0.05))
-    ratios = [b / a for a, b in zip(heats, heats[1:], strict=False)]
+    ratios = [b / a for a, b in itertools.pairwise(heats)]
     assert ratios == pytest.approx([ratios[0]] * 10)

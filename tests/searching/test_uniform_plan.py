@@ -8,7 +8,7 @@ from snnq.errors import CheckpointError, UsageError
 from snnq.layers import layer_table
 from snnq.models.registry import build
 from snnq.plan.diff import diff_plans
-from snnq.plan.uniform import uniform_plan
+from snnq.searching.uniform import uniform_plan
 
 
 def test_a_published_architecture(make):

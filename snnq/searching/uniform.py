@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from snnq.checkpoints.opening import open_checkpoint
 from snnq.cost.table import CostTable, read_table
 from snnq.errors import UsageError
 from snnq.layers import frames_shape, layer_table
+from snnq.models.registry import architecture as architecture_of
+from snnq.models.registry import build
 from snnq.plan.plan import Plan, make_plan
 from snnq.plan.records import ModelInfo, check_scheme
 
@@ -40,25 +43,18 @@ def uniform_plan(
     given = {name: value for name, value in given.items() if value is not None}
     info = _published(architecture, given) if architecture is not None else _opened(str(checkpoint), given)
 
-    # The models stand above the plan: they are needed here only to be traced.
-    from snnq.models.registry import build
-
     layers = layer_table(build(info.architecture, info.config), frames_shape(info.config))
     return make_plan(layers, {layer.name: scheme for layer in layers}, model=info, table=table or read_table())
 
 
 def _published(name: str, given: dict[str, Any]) -> ModelInfo:
     """Return an architecture at its published sizes, with those that were given instead."""
-    from snnq.models.registry import architecture
-
-    config = architecture(name).default_config() | given
+    config = architecture_of(name).default_config() | given
     return ModelInfo(architecture=name, layout=config.get("layout", name), config=config)
 
 
 def _opened(path: str, given: dict[str, Any]) -> ModelInfo:
     """Return the model of a float checkpoint."""
-    from snnq.checkpoints.opening import open_checkpoint
-
     found = open_checkpoint(path, **given)
     return ModelInfo(
         architecture=found.architecture,

@@ -1,0 +1,17 @@
+"""Text that people type in more than one place, read in one way."""
+
+from __future__ import annotations
+
+import re
+
+from snnq.errors import UsageError
+
+
+def parse_image_size(text: str) -> tuple[int, int]:
+    """Return (height, width) in pixels of ``"128"`` or ``"96x128"``; raises UsageError for other text."""
+    found = re.fullmatch(r"([1-9]\d{0,5})(?:[xX]([1-9]\d{0,5}))?", text.strip(), flags=re.ASCII)
+    if found is None:
+        raise UsageError(
+            f"image size: found '{text}', it must be one number of pixels, or HEIGHTxWIDTH", "such as 128 or 96x128"
+        )
+    return int(found[1]), int(found[2] or found[1])

@@ -1,0 +1,102 @@
+"""A tiny folded Spikformer with different schemes in its layers, its plan and its codes: what these tests pack."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from snnq.cost.table import read_table
+from snnq.layers import frames_shape, layer_table
+from snnq.models.folding import fold_batchnorm
+from snnq.models.registry import architecture
+from snnq.packed.folder import write_packed
+from snnq.plan import DataInfo, ModelInfo, Plan, make_plan
+from snnq.schemes.scheme import scheme
+
+MIXED = (
+    "uniform-4",
+    "power-of-two-2",
+    "uniform-2",
+    "float32",
+    "power-of-two-4",
+    "uniform-3",
+    "uniform-8",
+    "power-of-two-8",
+)
+RESULTS: dict[str, Any] = {
+    "schema_version": 1,
+    "accuracy": {
+        "data": "random",
+        "simulated": True,
+        "validation_samples": 8,
+        "test_samples": 4,
+        "float": {"validation": 0.5, "test": 0.25},
+        "plan": {"validation": 0.375, "test": 0.25},
+    },
+    "losses": [0.5, float("nan"), float("inf")],
+}
+
+
+@dataclass(frozen=True)
+class Coded:
+    scheme: str
+    codes: Tensor
+    params: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Sample:
+    model: nn.Module
+    plan: Plan
+    layers: dict[str, Coded]
+    frames: Tensor
+
+    def write(self, folder: Path, *, force: bool = False, **changes: Any) -> Path:
+        given = {"model": self.model, "plan": self.plan, "layers": self.layers, "results": RESULTS} | changes
+        write_packed(folder, **given, force=force)
+        return folder
+
+    def with_layer(self, name: str, **changes: Any) -> dict[str, Coded]:
+        return self.layers | {name: replace(self.layers[name], **changes)}
+
+
+def make_sample(layout: str = "cifar10dvs", schemes: tuple[str, ...] = MIXED, seed: int = 0) -> Sample:
+    """A model whose layers take ``schemes`` in turn; every value in it is random."""
+    one = architecture(f"spikformer-{layout}")
+    sizes = {"dim": 16, "depth": 1, "heads": 2, "steps": 2, "image_size": [16, 16], "classes": 3}
+    config = one.default_config() | sizes
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = one.build(config)
+        for name, value in model.state_dict().items():
+            if value.is_floating_point() and "_bn" in name:
+                value.copy_(torch.rand_like(value) + 0.5)
+        frames = torch.randint(0, 4, (2, *frames_shape(config))).float()
+    table = layer_table(model, frames_shape(config))
+    chosen = {layer.name: name for layer, name in zip(table, cycle(schemes), strict=False)}
+    folded = fold_batchnorm(model, one.norms(model)).eval()
+    coded = {name: encode(folded, name, which) for name, which in chosen.items() if which != "float32"}
+    plan = make_plan(
+        table,
+        chosen,
+        model=ModelInfo(architecture=one.name, layout=layout, config=config),
+        data=DataInfo(spec="random", sha256="0" * 64, classes=("zero", "one", "two")),
+        table=read_table("horowitz-45nm"),
+    )
+    return Sample(folded, plan, coded, frames)
+
+
+@torch.no_grad()
+def encode(model: nn.Module, name: str, scheme_name: str) -> Coded:
+    """Quantise one layer in place, and return its codes."""
+    weight, one = model.get_submodule(name).get_parameter("weight"), scheme(scheme_name)
+    params = one.stored(one.fit(weight))
+    codes = one.encode(weight, params)
+    weight.copy_(one.decode(codes, params).view_as(weight))
+    return Coded(scheme_name, codes, params)

@@ -1,0 +1,175 @@
+import os
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from snnq.errors import UsageError
+from snnq.reporting.page import html_page
+from snnq.reporting.run import report, write_html
+from snnq.reporting.tables import detail_tables, main_tables
+
+HOSTILE = "<script>alert(1)</script>\x00\x1b[31m\"'&\ud800"
+VOID = {"meta", "rect", "polygon", "polyline"}
+
+
+class Page(HTMLParser):
+    """Collects the tables (as text), the tags and the attributes; checks that tags are closed in order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tables, self.captions, self.tags, self.attributes, self.open, self.ids = [], [], [], [], [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        self.ids += [value for name, value in attrs if name == "id"]
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] in ("td", "th"):
+            self.tables[-1][-1][-1] += data
+
+
+@pytest.fixture(scope="module")
+def text(found):
+    return html_page(found)
+
+
+def test_the_pages_tables_are_the_terminals(found, text):
+    expected = [[list(one.columns), *map(list, one.rows)] for one in (*main_tables(found), *detail_tables(found))]
+    assert Page(text).tables == expected
+
+
+def test_the_figures_numbers_are_the_reports(found, text):
+    for part in (*found.groups, *found.attention):
+        assert f"{part.name} ({part.avg_bits:.2f} bits)" in text
+        assert f"plan {100 * part.storage_share:.2f} %, {part.storage_bits / 8192:,.2f} KiB" in text
+        assert f"float32 {100 * part.energy_share_float:.2f} %, {part.energy_pj_float / 1000:,.1f} nJ" in text
+    for one in found.histograms:
+        assert f"exact zeros {100 * one.zeros_before:.2f} % → {100 * one.zeros_after:.2f} %" in text
+    panels = re.findall(r"aria-label=\"(\S+): probabilities over the search; in the end (\S+) with ([\d.]+)\"", text)
+    assert len(panels) == len(found.layers)
+    # The head is the least certain.
+    assert panels[0] == ("head", "power-of-two-4", "0.7100")
+    for name, scheme, share in panels:
+        row = next(row for row in found.layers if row.name == name)
+        assert scheme == row.scheme
+        assert share == f"{row.probabilities[scheme]:.4f}"
+
+
+def test_it_loads_nothing_and_runs_nothing(text):
+    page = Page(text)
+    assert not {"script", "link", "img", "iframe", "object", "embed", "image", "use"} & set(page.tags)
+    for name, value in page.attributes:
+        assert name not in ("src", "href", "xlink:href", "srcset", "action", "style")
+        assert not name.startswith("on")
+        if name != "xmlns":
+            assert "http:" not in (value or "")
+            assert "https:" not in (value or "")
+    assert "url(" not in text
+    assert "@import" not in text
+    assert "default-src 'none'" in text
+
+
+def test_it_is_a_page_for_everyone(text):
+    page = Page(text)
+    assert text.startswith("<!DOCTYPE html>")
+    assert "prefers-color-scheme: dark" in text
+    assert "@media print" in text
+    assert 'name="viewport"' in text
+    assert page.tags.count("svg") == text.count('role="img"')
+    labels = [value for name, value in page.attributes if name == "aria-labelledby"]
+    assert labels
+    assert set(labels) <= set(page.ids)
+    assert len(page.ids) == len(set(page.ids))
+
+
+def test_verdict_notes_and_energy_model_stand_on_it(found, text):
+    for sentence in (found.verdict, found.energy_model, found.search.sentence, *found.notes):
+        assert sentence.replace("'", "&#39;") in text
+
+
+def test_hostile_strings_are_text(found):
+    layers = tuple(replace(row, name=HOSTILE) for row in found.layers)
+    histograms = tuple(replace(one, layer=HOSTILE) for one in found.histograms)
+    epochs = tuple(
+        replace(one, probabilities={HOSTILE: next(iter(one.probabilities.values()))}) for one in found.search.epochs
+    )
+    theirs = replace(
+        found,
+        layers=layers,
+        histograms=histograms,
+        search=replace(found.search, epochs=epochs, sentence=HOSTILE),
+        folder=HOSTILE,
+        verdict=HOSTILE,
+        notes=(HOSTILE,),
+        commands=(HOSTILE,),
+        provenance=dict.fromkeys(found.provenance, HOSTILE),
+        groups=tuple(replace(part, name=HOSTILE) for part in found.groups),
+    )
+    text = html_page(theirs)
+    assert "<script" not in text
+    assert "alert(1)" in text
+    assert not re.search(r"[\x00-\x09\x0b-\x1f]", text)
+    assert "script" not in Page(text).tags
+    text.encode("utf-8")
+
+
+def test_a_hostile_spec_and_checkpoint_reach_the_page_as_text(make, tmp_path):
+    folder = make(tmp_path / "packed", spec="frames:<script>x</script>", checkpoint="a\x1b'; rm -rf <b>.pt")
+    text = html_page(report(folder))
+    assert "<script" not in text
+    assert "\x1b" not in text
+    # In a command to copy, quotes keep it one word.
+    assert "&#39;frames:&lt;script&gt;x&lt;/script&gt;&#39;" in text
+
+
+def test_without_search_or_history(make, tmp_path):
+    silent = report(make(tmp_path / "packed", searched=False))
+    assert "not made by a search" in silent.search.sentence
+    text = html_page(silent)
+    assert "not made by a search" in text
+    assert "probabilities over the search" not in text
+    titles = [one.title for one in detail_tables(silent)]
+    assert "What the search thought" not in titles
+    assert "accuracies were not measured" in " ".join(silent.notes)
+    Page(text)
+
+
+def test_written_whole_or_not_at_all(found, tmp_path, monkeypatch):
+    path = tmp_path / "deep" / "page.html"
+    write_html(found, path)
+    first = path.read_bytes()
+    assert first.decode() == html_page(found)
+    write_html(found, path)
+    assert path.read_bytes() == first
+    assert [one.name for one in path.parent.iterdir()] == ["page.html"]
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(UsageError, match="No space left"):
+        write_html(replace(found, verdict="other"), path)
+    assert path.read_bytes() == first
+    assert [one.name for one in path.parent.iterdir()] == ["page.html"]

@@ -1,0 +1,215 @@
+import hashlib
+import json
+import math
+import re
+import shutil
+from dataclasses import fields
+
+import pytest
+
+from snnq.errors import CostTableError, PackedError, VerificationError
+from snnq.plan import Plan
+from snnq.reporting.records import Report
+from snnq.reporting.run import report
+
+
+def edit(folder, change):
+    path = folder / "report.json"
+    data = json.loads(path.read_text())
+    change(data)
+    path.write_text(json.dumps(data))
+    return folder
+
+
+def test_numbers_counted_by_hand(found):
+    # Convolutions 2·2·9 + 4·2·9 + 8·4·9 + 16·8·9 + 16·16·9 = 3852, attention 4 · 256, MLP 2 · 1024, head 160.
+    assert found.totals.weights == 7084
+    # 2 bits everywhere, 2 more for first convolution (36), v (256) and head (160), 30 more for proj (256).
+    assert found.totals.storage_bits == 2 * 7084 + 2 * (36 + 256 + 160) + 30 * 256 == 22752
+    assert found.totals.avg_bits == pytest.approx(22752 / 7084, rel=1e-12)
+    # q: 16 tokens · 256 weights · (int8 multiply 0.2 + int32 add 0.1) pJ + 512 bits · 640/32 pJ.
+    q = next(row for row in found.layers if row.name == "block.0.attn.q")
+    assert q.energy_pj == pytest.approx(4096 * 0.3 + 512 * 20, rel=1e-12)
+    assert q.energy_pj == pytest.approx(11468.8, rel=1e-12)
+    # In float: 16 · 256 · (3.7 + 0.9) pJ + 8192 bits · 20 pJ.
+    part = next(row for row in found.attention if row.name == "q")
+    assert part.energy_pj_float == pytest.approx(182681.6, rel=1e-12)
+    # q, k, v, proj take 2, 2, 4 and 32 bits: 5, 5, 10 and 80 per cent of the attention's storage.
+    assert [row.storage_share for row in found.attention] == pytest.approx([0.05, 0.05, 0.1, 0.8])
+    assert [row.avg_bits for row in found.attention] == [2, 2, 4, 32]
+
+
+def test_agrees_with_the_plan(found, ready):
+    plan = Plan.read(ready / "plan.json")
+    for row in found.groups:
+        theirs = plan.groups[row.name]
+        for name in ("weights", "storage_bits", "storage_share", "energy_pj", "energy_share", "avg_bits"):
+            assert getattr(row, name) == pytest.approx(getattr(theirs, name), rel=1e-12)
+        assert row.storage_share_float == pytest.approx(theirs.storage_share_float, rel=1e-12)
+        assert row.energy_share_float == pytest.approx(theirs.energy_share_float, rel=1e-12)
+    assert [row.plan for row in found.plans] == ["this plan", *(b.scheme for b in plan.baselines)]
+    for row, theirs in zip(found.plans[1:], plan.baselines, strict=True):
+        assert row.energy_fraction == pytest.approx(theirs.energy_fraction, rel=1e-12)
+        assert row.storage_fraction == pytest.approx(theirs.storage_fraction, rel=1e-12)
+        assert row.validation_accuracy == theirs.validation_accuracy
+    assert found.plans[0].validation_accuracy == 0.4
+
+
+def test_parts_add_up(found):
+    for parts, whole in ((found.groups, found.totals), (found.layers, found.totals)):
+        assert sum(part.storage_bits for part in parts) == whole.storage_bits
+        assert math.isclose(sum(part.energy_pj for part in parts), whole.energy_pj, rel_tol=1e-12)
+        assert math.isclose(sum(part.storage_share for part in parts), 1, rel_tol=1e-12)
+        assert math.isclose(sum(part.energy_share for part in parts), 1, rel_tol=1e-12)
+    assert math.isclose(sum(part.storage_share for part in found.attention), 1, rel_tol=1e-12)
+
+
+def test_the_file_is_accounted_for(found, ready):
+    size = (ready / "model.safetensors").stat().st_size
+    assert found.disk.file_bytes == size
+    assert found.disk.plan_bits == found.totals.storage_bits
+    assert found.disk.overhead_bits == sum(part.bits for part in found.disk.overhead)
+    assert found.disk.ratio == 8 * size / (found.disk.plan_bits + found.disk.overhead_bits)
+    assert found.disk.ratio <= 1.03
+    kinds = {part.kind for part in found.disk.overhead}
+    assert kinds >= {"scales", "zero points", "batchnorm", "biases", "padding", "shapes", "header"}
+
+
+def test_json_keys_are_stable(found):
+    data = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert list(data) == [field.name for field in fields(Report)]
+    assert data["schema_version"] == 1
+    assert set(data["layers"][0]) == {
+        "name", "group", "kind", "shape", "input", "weights", "scheme", "bits", "storage_bits", "storage_share",
+        "energy_pj", "energy_share", "probabilities", "edited",
+    }  # fmt: skip
+    assert data["totals"]["storage_bits"] == 22752
+    assert data["accuracy"][1]["test_loss"] is None
+
+
+def test_verdict_and_notes_tell_the_whole_truth(found):
+    assert "97.22 % (float) → 96.67 % (this plan), -0.55 points on 360 samples" in found.verdict
+    for words in ("3.212 bits", "2.78 KiB instead of 27.67 KiB", "9.96 times", "horowitz-45nm", "uniform-4 12.50 %"):
+        assert words in found.verdict
+    notes = " ".join(found.notes)
+    for words in ("not finetuned further", "simulated", "before finetuning", "chosen on the validation split"):
+        assert words in notes
+    assert "per time step and sample" in found.energy_model
+    assert "horowitz-45nm" in found.energy_model
+
+
+def test_provenance_and_commands(found, ready):
+    facts = found.provenance
+    assert facts["checkpoint sha"] == "c" * 64
+    assert facts["data sha"] == "d" * 64
+    assert facts["search"] == "e" * 64
+    assert len(facts["model sha"]) == len(facts["plan sha"]) == len(facts["cost table sha"]) == 64
+    assert f"snnq verify {ready}" in found.commands
+    search = next(line for line in found.commands if line.startswith("snnq search"))
+    assert "--trade-off 0.5 --space uniform-2,uniform-4,power-of-two-4,float32 --epochs 3 --seed 3" in search
+    tuned = next(line for line in found.commands if line.startswith("snnq finalize"))
+    assert "--epochs 2 --batch-size 32 --distillation 0.25 --seed 5" in tuned
+
+
+def test_another_cost_table_is_used_and_named(packed):
+    theirs = report(packed, cost_table="paper-fit")
+    assert theirs.provenance["cost table"] == "paper-fit"
+    assert "a fit" in theirs.energy_model
+    assert any("made with cost table horowitz-45nm" in note for note in theirs.notes)
+    # 16 · 256 · 0.9 pJ + 8192 bits · 1300/32 pJ.
+    proj = next(row for row in theirs.layers if row.name == "block.0.attn.proj")
+    assert proj.energy_pj == pytest.approx(4096 * 0.9 + 8192 * 1300 / 32, rel=1e-12)
+    with pytest.raises(CostTableError, match="paper-fit"):
+        report(packed, cost_table="paper-fitt")
+
+
+def test_search_history_and_histograms(found, ready):
+    recorded = json.loads((ready / "report.json").read_text())
+    assert [one.epoch for one in found.search.epochs] == [1, 2, 3]
+    for ours, theirs in zip(found.search.epochs, recorded["search"], strict=True):
+        assert {name: list(row) for name, row in ours.probabilities.items()} == theirs["probabilities"]
+    for one in found.histograms:
+        theirs = recorded["weights"][one.layer]
+        assert list(one.before) == theirs["before"]
+        assert list(one.after) == theirs["after"]
+    assert [one.layer for one in found.histograms] == [row.name for row in found.layers]
+
+
+def test_without_a_search_history_a_sentence_stands_there(packed):
+    edit(packed, lambda data: data.update(search=None))
+    theirs = report(packed)
+    assert theirs.search.epochs == ()
+    assert "history by epoch is not in this folder" in theirs.search.sentence
+
+
+def test_a_plan_changed_after_the_search_says_so(packed):
+    path = packed / "plan.json"
+    changed = Plan.read(path).to_dict()
+    entry = next(one for one in changed["layers"] if one["name"] == "block.0.attn.q")
+    entry["probabilities"] = {"uniform-2": 0.3, "uniform-4": 0.7}
+    path.write_text(json.dumps(changed))
+    with pytest.raises(VerificationError, match=r"plan\.json"):
+        report(packed)
+    config = json.loads((packed / "config.json").read_text())
+    config["sha256"]["plan.json"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (packed / "config.json").write_text(json.dumps(config))
+    theirs = report(packed)
+    assert [row.name for row in theirs.layers if row.edited] == ["block.0.attn.q"]
+    assert any("1 of 12 layers" in note and "block.0.attn.q" in note for note in theirs.notes)
+
+
+def test_a_missing_folder_is_one_sentence(tmp_path):
+    with pytest.raises(PackedError, match="no such packed folder") as caught:
+        report(tmp_path / "nowhere")
+    assert "snnq finalize" in caught.value.hint
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("name", ["report.json", "plan.json", "config.json", "model.safetensors"])
+def test_a_missing_file_is_named(packed, name):
+    (packed / name).unlink()
+    with pytest.raises(PackedError, match=re.escape(name)):
+        report(packed)
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        (lambda data: data.pop("accuracy"), "accuracy: this key is missing"),
+        (lambda data: data["accuracy"]["plan"].update(test="high"), "accuracy.plan.test"),
+        (lambda data: data["accuracy"]["float"].update(test=1.5), "accuracy.float.test"),
+        (lambda data: data["finalize"].pop("history"), "finalize.history"),
+        (lambda data: data["weights"].pop("head"), "weights: layer 'head' is missing"),
+        (lambda data: data["weights"].update(tail=data["weights"]["head"]), "layer 'tail' is not in the plan"),
+        (lambda data: data["weights"]["head"].update(before=[1, 2]), "same bins"),
+        (lambda data: data["search"][1]["probabilities"].pop("head"), "probabilities: layer 'head' is missing"),
+        (lambda data: data["search"][0]["probabilities"].update(head=[1.0]), "1 probabilities for 4 candidates"),
+        (lambda data: data["search"][1]["space"].reverse(), "different candidates"),
+    ],
+)
+def test_a_damaged_record_is_one_sentence_naming_the_key(packed, change, key):
+    edit(packed, change)
+    with pytest.raises(PackedError, match=re.escape(key)):
+        report(packed)
+
+
+def test_text_that_is_no_json_is_refused(packed):
+    (packed / "report.json").write_text('{"tool": ')
+    with pytest.raises(PackedError, match=r"report\.json"):
+        report(packed)
+
+
+def test_a_changed_weight_is_never_reported_on(packed):
+    path = packed / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-40] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises((VerificationError, PackedError)):
+        report(packed)
+
+
+def test_nothing_is_written(ready, tmp_path):
+    copy = shutil.copytree(ready, tmp_path / "copy")
+    before = {path.name: path.read_bytes() for path in copy.iterdir()}
+    report(copy)
+    assert {path.name: path.read_bytes() for path in copy.iterdir()} == before

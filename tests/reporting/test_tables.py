@@ -1,0 +1,177 @@
+import csv
+import io
+from dataclasses import replace
+
+import pytest
+from rich.cells import cell_len
+
+from snnq import console
+from snnq.cost.table import read_table
+from snnq.layers import Layer
+from snnq.plan import ModelInfo, make_plan
+from snnq.reporting import costs
+from snnq.reporting.formats import to_csv, to_markdown
+from snnq.reporting.tables import detail_tables, main_tables
+
+HOSTILE = '<script>alert("x")</script>|`*\n\x00\x1b[31m'
+
+
+def percent(share):
+    return "-" if share is None else f"{share * 100:.2f}"
+
+
+def table(found, title):
+    return next(one for one in (*main_tables(found), *detail_tables(found)) if one.title.startswith(title))
+
+
+def test_every_number_of_the_layers_is_the_reports(found):
+    data = found.to_dict()
+    rows = table(found, "Layers").rows
+    assert len(rows) == len(data["layers"]) == 12
+    for row, one in zip(rows, data["layers"], strict=True):
+        assert row == (
+            one["name"],
+            one["scheme"],
+            f"{one['storage_bits'] / 8192:,.2f}",
+            percent(one["storage_share"]),
+            f"{one['energy_pj'] / 1000:,.1f}",
+            percent(one["energy_share"]),
+        )
+
+
+@pytest.mark.parametrize(("what", "key"), [("group", "groups"), ("attention linear", "attention")])
+def test_every_number_of_the_parts_is_the_reports(found, what, key):
+    data = found.to_dict()[key]
+    for row, one in zip(table(found, f"Storage by {what}").rows, data, strict=True):
+        assert row == (
+            one["name"],
+            f"{one['weights']:,}",
+            f"{one['avg_bits']:.3f}",
+            f"{one['storage_bits'] / 8192:,.2f}",
+            percent(one["storage_share"]),
+            f"{one['storage_bits_float'] / 8192:,.2f}",
+            percent(one["storage_share_float"]),
+        )
+    for row, one in zip(table(found, f"Energy by {what}").rows, data, strict=True):
+        assert row == (
+            one["name"],
+            f"{one['energy_pj'] / 1000:,.1f}",
+            percent(one["energy_share"]),
+            f"{one['energy_pj_float'] / 1000:,.1f}",
+            percent(one["energy_share_float"]),
+        )
+
+
+def test_every_number_of_the_plans_is_the_reports(found):
+    for row, one in zip(table(found, "Beside uniform plans").rows, found.to_dict()["plans"], strict=True):
+        assert row == (
+            one["plan"],
+            f"{one['avg_bits']:.3f}",
+            f"{one['storage_bits'] / 8192:,.2f}",
+            percent(one["storage_fraction"]),
+            f"{one['energy_pj'] / 1000:,.1f}",
+            percent(one["energy_fraction"]),
+            percent(one["validation_accuracy"]),
+        )
+
+
+def test_accuracy_totals_and_disk(found):
+    data = found.to_dict()
+    for row, one in zip(table(found, "Accuracy").rows, data["accuracy"], strict=True):
+        assert (row[0], row[2], row[4]) == (one["model"], percent(one["validation"]), percent(one["test"]))
+    assert table(found, "Accuracy").rows[1][5] == "-"
+    totals = {row[0]: row[1:] for row in table(found, "Totals").rows}
+    own = data["totals"]
+    assert totals["storage KiB"] == ("27.67", "2.78", percent(own["storage_fraction"]))
+    energies = [f"{own[key] / 1000:,.1f}" for key in ("energy_pj_float", "energy_pj")]
+    assert totals["energy nJ"] == (*energies, percent(own["energy_fraction"]))
+    disk = {row[0]: row[1] for row in table(found, "Size of").rows}
+    for part in data["disk"]["overhead"]:
+        assert disk[part["kind"]] == f"{part['bits']:,}"
+    assert disk["the file"] == f"{8 * data['disk']['file_bytes']:,}"
+    assert disk["file over plan and overhead"] == f"{data['disk']['ratio']:.4f}"
+
+
+def test_epochs_and_probabilities(found):
+    assert [row[0] for row in table(found, "The search by epoch").rows] == ["1", "2", "3"]
+    assert [row[5] for row in table(found, "Finetuning by epoch").rows] == ["-", "kept"]
+    head = next(row for row in table(found, "What the search thought").rows if row[0] == "head")
+    # (1 - 0.71) / 3 for each of the others.
+    assert head[1:3] == ("power-of-two-4", "0.7100")
+    assert head[4] == "0.0967"
+
+
+def test_energies_name_their_model_and_table(found):
+    for one in main_tables(found):
+        if any("nJ" in cell for cell in (*one.columns, *(row[0] for row in one.rows))):
+            assert "paper's model, per time step and sample, horowitz-45nm" in one.title
+
+
+def shown_width(one):
+    """Return the width that ``console.table`` needs: three columns between cells and one before the first."""
+    cells = [one.columns, *one.rows]
+    widths = [max(cell_len(row[i]) for row in cells) for i in range(len(one.columns))]
+    return sum(widths) + 3 * (len(widths) - 1) + 2
+
+
+def grown(found):
+    """Return the report as if its model were of the size of the largest published one: 50 million weights."""
+    layers = [Layer(row.name, row.group, "linear", (2048, 2048), 1, 2 * 10**8, row.input) for row in found.layers]
+    plan = make_plan(
+        layers,
+        {layer.name: "power-of-two-8" for layer in layers},
+        model=ModelInfo(architecture="spikformer-imagenet", layout="imagenet", config={}),
+        table=read_table(),
+    )
+    floats = costs.floats_of(plan)
+    return replace(
+        found,
+        totals=costs.totals(plan, floats),
+        plans=costs.plan_rows(plan),
+        groups=costs.group_parts(plan, floats),
+        attention=costs.attention_parts(plan, floats),
+        layers=costs.layer_rows(plan),
+    )
+
+
+def test_tables_of_large_models_fit_80_columns(found):
+    for one in main_tables(grown(found)):
+        assert shown_width(one) <= 80, one.title
+
+
+def test_the_terminal_folds_nothing_at_80_columns(found, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    for one in main_tables(found):
+        console.table("", one.columns, one.rows)
+        lines = [line for line in capsys.readouterr().out.splitlines() if line.strip()]
+        # The header, the rule and one line a row: no cell was folded.
+        assert len(lines) == 2 + len(one.rows), one.title
+        assert max(map(len, lines)) <= 80
+
+
+def test_csv_is_rectangular_and_holds_every_cell(found):
+    rows = list(csv.reader(io.StringIO(to_csv(found))))
+    assert rows[0] == ["table", "row", "column", "value"]
+    assert {len(row) for row in rows} == {4}
+    cells = {(row[0], row[1], row[2]): row[3] for row in rows[1:]}
+    for one in (*main_tables(found), *detail_tables(found)):
+        for row in one.rows:
+            for column, cell in zip(one.columns[1:], row[1:], strict=True):
+                assert cells[one.title, row[0], column] in (cell, cell.replace(",", ""))
+    assert float(cells["Storage by group", "tokenizer", "weights"]) == 3852
+
+
+def test_hostile_text_stays_in_its_cell(found):
+    layers = tuple(replace(row, name=f"{i} {HOSTILE}") for i, row in enumerate(found.layers))
+    theirs = replace(found, layers=layers, notes=(HOSTILE,))
+    text = to_markdown(theirs)
+    assert "<script" not in text
+    assert "\x00" not in text
+    assert "\x1b" not in text
+    lines = text.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("## Layers"))
+    unescaped = [line.replace("\\|", "").count("|") for line in lines[start + 2 : start + 16]]
+    assert unescaped == [7] * 14
+    rows = list(csv.reader(io.StringIO(to_csv(theirs))))
+    assert {len(row) for row in rows} == {4}
+    assert not any("\x00" in cell or "\n" in cell for row in rows for cell in row)
