@@ -11,7 +11,8 @@ class Progress(Protocol):
     ``facts`` are numbers or short strings by name (``loss=0.31``, ``bits=2.4``); units stand in the names.
     """
 
-    def __call__(self, stage: str, done: int, total: int, /, **facts: float | int | str) -> None: ...
+    def __call__(self, stage: str, done: int, total: int, /, **facts: float | int | str) -> None:
+        """Show that ``done`` of ``total`` is done."""
 
 
 def silent(stage: str, done: int, total: int, /, **facts: float | int | str) -> None:

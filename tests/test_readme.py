@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^\$ snnq (.+)$", README, re.MULTILINE)
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-# A small model of upstream's DVS layout under the name the README uses: T and heads are asked for, the rest is inferred.
+# A small model of upstream's DVS layout: T and heads are asked for by the README's commands, the rest is inferred.
 CONFIG = {"image_size": [16, 16], "dim": 16, "depth": 1, "heads": 16, "steps": 16, "classes": 2}
 
 

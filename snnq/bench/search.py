@@ -98,7 +98,7 @@ def bench_search(
 
 
 def _training_step(fabric: Fabric, network: nn.Module, batch: _Batch, *extra: torch.Tensor) -> Callable[[], object]:
-    """Return a plain training step: batch to the device, forward, cross-entropy, backward, AdamW; it waits for the end."""
+    """Return a plain training step, batch to the device to AdamW; it returns when the device is done."""
     network = fabric.to_device(network)
     shares = [one.to(fabric.device) for one in extra]
     optimizer = torch.optim.AdamW(network.parameters())

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from snnq import __version__
 from snnq.errors import OutputExistsError, PlanError, VerificationError
 from snnq.finalizing.finetuning import Finetuning
-from snnq.finalizing.histograms import weight_record
 from snnq.finalizing.quantized import Coded, encode_model, quantize_model
+from snnq.finalizing.results import accuracies, search_history, weight_records
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.models.folding import fold_batchnorm
 from snnq.models.registry import architecture
@@ -24,10 +25,10 @@ from snnq.packed.verification import verify
 from snnq.plan import DataInfo, ModelInfo, Plan
 from snnq.progress import Progress, silent
 from snnq.training.devices import start_fabric
-from snnq.training.evaluation import Score, evaluate, predict, reestimate_batchnorm, score
+from snnq.training.evaluation import evaluate, predict, reestimate_batchnorm
 from snnq.training.job import Job, fingerprint, open_job
 from snnq.training.loop import run_epochs
-from snnq.training.run_folder import open_run
+from snnq.training.run_folder import RunFolder, open_run
 
 REPORT_VERSION = 1
 
@@ -92,7 +93,7 @@ def finalize(
     model = moving.model.cpu()
     coded, reestimated = _freeze(model, chosen, job, moving, settings)
     folded = fold_batchnorm(model, architecture(chosen.model.architecture).norms(model)).eval()
-    accuracy = _accuracies(folded, job, settings, progress)
+    accuracy = accuracies(job, folded, settings.batch_size, progress)
     results = {
         "schema_version": REPORT_VERSION,
         "tool": f"snnq {__version__}",
@@ -100,8 +101,8 @@ def finalize(
         "accuracy": accuracy,
         "finalize": asdict(settings)
         | {"best_epoch": moving.best.epoch, "batchnorm_reestimated": reestimated, "history": history},
-        "search": _search_history(chosen, Path(plan)),
-        "weights": _weight_records(job.checkpoint.state_dict, folded, chosen),
+        "search": search_history(chosen, Path(plan)),
+        "weights": weight_records(job.checkpoint.state_dict, folded, chosen),
     }
     write_packed(out, model=folded, plan=_with_sources(chosen, job), layers=coded, results=results, force=force)
     _check(out, folded, job)
@@ -132,7 +133,8 @@ def _open(plan: Plan, checkpoint: str | Path | None, data: str | None, progress:
     for name in sorted(theirs.keys() | ours.keys()):
         if theirs.get(name) != ours.get(name):
             raise PlanError(
-                f"layer {name}: shape {theirs.get(name, 'missing')} in the plan, {ours.get(name, 'missing')} in {where}",
+                f"layer {name}: shape {theirs.get(name, 'missing')} in the plan, "
+                f"{ours.get(name, 'missing')} in {where}",
                 "make the plan from this checkpoint",
             )
     return job
@@ -153,12 +155,12 @@ def _finished(out: Path, mark: str) -> Finalized:
 
 
 def _finetune(
-    folder: Any,
+    run: RunFolder,
     job: Job,
     plan: Plan,
     settings: FinalizeSettings,
     teacher: Tensor | None,
-    fabric: Any,
+    fabric: Fabric,
     progress: Progress,
 ) -> tuple[Finetuning, list[dict[str, Any]]]:
     """Train the quantised model; leave it with the weights of its best epoch."""
@@ -168,7 +170,7 @@ def _finetune(
     steps = max(1, len(job.data.train) // settings.batch_size)
     moving = Finetuning(fabric, model, job.data.train, job.data.validation, teacher, settings, settings.epochs * steps)
     history = run_epochs(
-        folder,
+        run,
         moving.stateful(),
         stage="finetuning",
         epochs=settings.epochs,
@@ -192,40 +194,6 @@ def _freeze(
     if not kept:
         model.load_state_dict(before)
     return encode_model(model.eval(), plan.schemes()), kept
-
-
-def _accuracies(folded: nn.Module, job: Job, settings: FinalizeSettings, progress: Progress) -> dict[str, Any]:
-    """Return the accuracies (0 … 1) and losses of the float model and of the packed one, on validation and test."""
-    record: dict[str, Any] = {"data": job.data.spec, "simulated": job.data.simulated}
-    for name, model in (("float", job.model.cpu()), ("plan", folded)):
-        for split, samples in (("validation", job.data.validation), ("test", job.data.test)):
-            found: Score = score(*predict(model, samples, settings.batch_size, progress, f"{name} model on {split}"))
-            record.setdefault(name, {})[split] = found.accuracy
-            record[name][f"{split}_loss"] = found.loss
-            record[f"{split}_samples"] = found.samples
-    return record
-
-
-def _search_history(plan: Plan, path: Path) -> list[dict[str, Any]] | None:
-    """Return the epochs of the search that made this plan, if its run folder still lies beside the plan."""
-    from snnq.training.run_folder import CONFIG, METRICS
-
-    folder = path.with_suffix(".run")
-    try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        if plan.search is None or fingerprint(config) != plan.search.fingerprint:
-            return None
-        return [json.loads(line) for line in (folder / METRICS).read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError):
-        return None
-
-
-def _weight_records(state: dict[str, Tensor], folded: nn.Module, plan: Plan) -> dict[str, Any]:
-    names = [layer.name for layer in plan.layers]
-    return {
-        name: weight_record(state[f"{name}.weight"], folded.get_submodule(name).weight)  # pyright: ignore
-        for name in names
-    }
 
 
 def _with_sources(plan: Plan, job: Job) -> Plan:

@@ -83,7 +83,7 @@ def check_free(folder: Path, force: bool) -> None:
     if not force:
         raise OutputExistsError(f"{folder} is already there", "add --force to overwrite it, or name another --out")
     for name in found:
-        if name not in FILES:
+        if name not in FILES and not name.endswith(".tmp"):
             message = f"{folder} holds '{name}', which is not a packed folder's: it is not overwritten"
             raise OutputExistsError(message, "name another --out")
 

@@ -82,7 +82,7 @@ class Searched(_Measured):
 
 
 class Weights(_Measured):
-    """Histograms of a layer's weights, as ``finalizing.histograms`` makes them."""
+    """Histograms of a layer's weights, as ``finalizing.results`` makes them."""
 
     low: float
     high: float

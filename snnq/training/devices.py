@@ -8,7 +8,7 @@ from lightning_fabric import Fabric
 
 
 def start_fabric(device: str = "auto") -> Fabric:
-    """Return a launched Fabric on one device: ``auto`` (the accelerator if there is one), ``cpu``, ``cuda``, ``mps``."""
+    """Return a launched Fabric on one device: ``auto`` (an accelerator if there is one), ``cpu``, ``cuda``, ``mps``."""
     with warnings.catch_warnings():
         # Fabric proposes more devices than were asked for.
         warnings.filterwarnings("ignore", category=UserWarning, module="lightning_fabric")

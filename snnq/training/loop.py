@@ -99,12 +99,15 @@ def run_epochs(
                 for name, value in facts.items():
                     sums[name] = sums.get(name, 0.0) + value
                 means = {name: value / (i + 1) for name, value in sums.items()}
-                progress(stage, epoch * len(order) + i + 1, epochs * len(order), epoch=f"{epoch + 1}/{epochs}", **means)
+                done = epoch * len(order) + i + 1
+                progress(stage, done, epochs * len(order), epoch=f"{epoch + 1}/{epochs}", **means)
                 if interrupted() or time.monotonic() - saved > SAVE_SECONDS:
                     _save(run, stateful, epoch, i + 1, history, sums)
                     saved = time.monotonic()
                 if interrupted():
-                    raise InterruptedRun(f"stopped by Ctrl-C; {run.path} is saved", "the same command goes on from here")
+                    raise InterruptedRun(
+                        f"stopped by Ctrl-C; {run.path} is saved", "the same command goes on from here"
+                    )
             line = {"epoch": epoch + 1, **{name: value / len(order) for name, value in sums.items()}}
             history.append(line | after_epoch(epoch))
             sums.clear()

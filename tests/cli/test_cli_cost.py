@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 from snnq.cli.cost import app
 from snnq.cost.table import TABLES
 from snnq.errors import CostTableError
-from snnq.plan.uniform import uniform_plan
+from snnq.searching.uniform import uniform_plan
 
 
 def call(*words):

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from snnq.cli.data import app
-from snnq.errors import DataError
+from snnq.errors import DataError, UsageError
 
 run = CliRunner().invoke
 
@@ -42,4 +42,4 @@ def test_prepare_says_what_it_made_and_what_comes_next() -> None:
 @pytest.mark.parametrize("arguments", [["prepare", "digitz"], ["prepare", "random", "--image-size", "big"]])
 def test_mistakes_reach_the_caller(arguments: list[str]) -> None:
     result = run(app, arguments)
-    assert isinstance(result.exception, DataError)
+    assert isinstance(result.exception, DataError | UsageError)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from snnq.cost.table import read_table
-from snnq.finalizing.histograms import weight_record
+from snnq.finalizing.results import weight_record
 from snnq.finalizing.quantized import Coded
 from snnq.layers import frames_shape, layer_table
 from snnq.models.folding import fold_batchnorm

@@ -31,7 +31,7 @@ def test_supernet_equals_the_branch_form(layout):
     branches = BranchNet(copy.deepcopy(model), names, PAPER_SPACE).double().train()
     frames = torch.poisson(torch.full((4, *SHAPE), 1.0), generator=generator(0)).double()
     labels = torch.tensor([0, 1, 2, 0])
-    # Gradients are compared at a: a bias adds the same to every share's gradient in the branch form, which softmax drops.
+    # Gradients are compared at a: in the branch form a bias adds the same to every share's, which softmax drops.
     logits = torch.randn(len(names), 5, generator=generator(1)).double().requires_grad_()
     shares = torch.softmax(logits, 1)
 

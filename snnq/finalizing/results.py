@@ -1,0 +1,68 @@
+"""What finalize found out, for report.json: accuracies, the search's history, weights before and after."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from snnq.plan import Plan
+from snnq.progress import Progress
+from snnq.training.evaluation import evaluate
+from snnq.training.job import Job, fingerprint
+from snnq.training.run_folder import CONFIG, METRICS
+
+BINS = 61
+
+
+def weight_record(before: Tensor, after: Tensor) -> dict[str, Any]:
+    """Return histograms of a layer's float and final weights over the same bins, and the share of exact zeros.
+
+    ``low`` and ``high`` are the outer edges of ``BINS`` equal bins; ``before`` and ``after`` are counts.
+    """
+    values = torch.stack([before.detach().flatten().double(), after.detach().flatten().double()])
+    reach = max(float(values.abs().max()), 1e-12)
+    counts = [torch.histc(row, BINS, -reach, reach).to(torch.int64).tolist() for row in values]
+    zeros = (values == 0).double().mean(1).tolist()
+    return {
+        "low": -reach,
+        "high": reach,
+        "before": counts[0],
+        "after": counts[1],
+        "zeros_before": zeros[0],
+        "zeros_after": zeros[1],
+    }
+
+
+def weight_records(before: Mapping[str, Tensor], folded: nn.Module, plan: Plan) -> dict[str, Any]:
+    """Return the ``weight_record`` of every layer of the plan, by name."""
+    names = [layer.name for layer in plan.layers]
+    return {name: weight_record(before[f"{name}.weight"], folded.get_parameter(f"{name}.weight")) for name in names}
+
+
+def accuracies(job: Job, folded: nn.Module, batch_size: int, progress: Progress) -> dict[str, Any]:
+    """Return accuracies (0 … 1) and losses (nats) of the float model and of the folded one, on validation and test."""
+    record: dict[str, Any] = {"data": job.data.spec, "simulated": job.data.simulated}
+    for name, model in (("float", job.model.cpu()), ("plan", folded)):
+        record[name] = {}
+        for split, samples in (("validation", job.data.validation), ("test", job.data.test)):
+            found = evaluate(model, samples, batch_size, progress, f"{name} model on {split}")
+            record[name] |= {split: found.accuracy, f"{split}_loss": found.loss}
+            record[f"{split}_samples"] = found.samples
+    return record
+
+
+def search_history(plan: Plan, path: Path) -> list[dict[str, Any]] | None:
+    """Return the epochs of the search that made this plan, if its run folder still lies beside the plan's file."""
+    folder = path.with_suffix(".run")
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        if plan.search is None or fingerprint(config) != plan.search.fingerprint:
+            return None
+        return [json.loads(line) for line in (folder / METRICS).read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError):
+        return None
