@@ -146,7 +146,13 @@ def _live_view() -> Iterator[Progress]:
         def render(self, task: Any) -> Text:
             return Text(task.fields["facts"], style="dim")
 
-    columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn(), Facts(""))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(12),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(compact=True),
+        Facts(""),
+    )
     with Bars(*columns, console=_console(stderr=True), refresh_per_second=4) as bars:
         tasks: dict[str, Any] = {}
 

@@ -138,8 +138,10 @@ def _load_pickle(path: Path) -> Any:
 
 def _damaged(path: Path, problem: Exception) -> CheckpointError:
     reason = (str(problem).strip() or type(problem).__name__).splitlines()[0][:120]
+    # torch's own words there are about its options, not about the file.
+    because = "" if isinstance(problem, pickle.UnpicklingError) else f" ({reason})"
     return CheckpointError(
-        f"{path}: cannot be read as a checkpoint, it is truncated, damaged or of another format ({reason})",
+        f"{path}: cannot be read as a checkpoint, it is truncated, damaged or of another format{because}",
         "copy or download it again; read are files of torch.save and safetensors",
     )
 

@@ -73,21 +73,20 @@ def finalize(
         "data": job.data.spec,
         "data_sha256": job.data.sha256,
         "schemes": chosen.schemes(),
+        "search": chosen.search.fingerprint if chosen.search else None,
+        "cost_table_sha256": chosen.cost_table.sha256,
         **asdict(settings),
     }
     mark = fingerprint(config)
     if out.exists() and not force:
         return _finished(out, mark)
     check_free(out, force)  # before the hours of training, not after them
-    folder = open_run(Path(run) if run else out.with_name(out.name + ".run"), config, force=force)
-
     fabric = start_fabric(device)
+    folder = open_run(Path(run) if run else out.with_name(out.name + ".run"), config, force=force)
     teacher = fabric.to_device(job.model)
     teacher_logits = None
     if settings.distillation > 0:
-        teacher_logits, _ = predict(
-            teacher, job.data.train, settings.batch_size, progress, "asking the float model about the training samples"
-        )
+        teacher_logits, _ = predict(teacher, job.data.train, settings.batch_size, progress, "asking the teacher")
     torch.manual_seed(settings.seed)
     moving, history = _finetune(folder, job, chosen, settings, teacher_logits, fabric, progress)
     model = moving.model.cpu()

@@ -64,14 +64,12 @@ class Bilevel:
         return training_batches(len(self.train), self.settings.batch_size, self.settings.seed, "train", epoch)
 
     def step(self, place: Place, indices: list[int]) -> dict[str, float]:
-        """Do one weight step, and an architecture step before it when it is due; return the numbers worth logging."""
+        """Do one weight step, and an architecture step before it when it is due; return the training loss."""
         if place.overall % self.settings.refresh_every == 0 and place.overall:
             self.supernet.refresh()
         if place.overall % self.settings.architecture_every == 0:
             self.architecture_step(place)
-        loss = self.weight_step(place, indices)
-        shares = self.shares()
-        return {"loss": loss, "bits": float((shares * self.bits).sum()), "decided": self.decided(shares)}
+        return {"loss": self.weight_step(place, indices)}
 
     def architecture_step(self, place: Place) -> float:
         """Step 1: update a on a validation batch with the one-hot sample; return CE + λ · cost."""
@@ -103,9 +101,11 @@ class Bilevel:
         """Return softmax(a), (L, K): the probabilities without noise."""
         return torch.softmax(self.supernet.logits.detach(), dim=-1)
 
-    def decided(self, shares: Tensor) -> int:
-        """Return how many layers have a scheme with at least the share ``decided_at``."""
-        return int((shares.amax(-1) >= self.settings.decided_at).sum())
+    def status(self) -> dict[str, float | int | str]:
+        """Return the expected average bits, and how many layers give one scheme the share ``decided_at`` or more."""
+        shares = self.shares()
+        decided = int((shares.amax(-1) >= self.settings.decided_at).sum())
+        return {"bits": float((shares * self.bits).sum()), "decided": decided}
 
     def _cost(self, shares: Tensor) -> Tensor:
         return self.settings.trade_off * (shares * self.costs).sum()

@@ -67,9 +67,8 @@ def search(
     mark = fingerprint(config)
     if out.exists() and not force:
         return _finished(out, mark)
-    folder = open_run(Path(run) if run else out.with_suffix(".run"), config, force=force)
-
     fabric = start_fabric(device)
+    folder = open_run(Path(run) if run else out.with_suffix(".run"), config, force=force)
     torch.manual_seed(settings.seed)
     supernet = Supernet(job.model, [layer.name for layer in job.layers], settings.space)
     supernet.train()
@@ -82,12 +81,7 @@ def search(
     def after_epoch(epoch: int) -> dict[str, Any]:
         shares = moving.shares()
         found = {name: row.tolist() for name, row in zip(supernet.layers, shares, strict=True)}
-        return {
-            "bits": float((shares * moving.bits).sum()),
-            "decided": moving.decided(shares),
-            "space": list(settings.space),
-            "probabilities": found,
-        }
+        return {**moving.status(), "space": list(settings.space), "probabilities": found}
 
     run_epochs(
         folder,
@@ -97,6 +91,7 @@ def search(
         batches=moving.batches,
         step=moving.step,
         after_epoch=after_epoch,
+        status=moving.status,
         progress=progress,
     )
     plan = _scored(_plan(job, moving.shares(), settings, table, mark), job, settings, progress, checkpoint, given)
@@ -170,10 +165,10 @@ def _scored(
     choices = {"": plan.schemes()} | {name: dict.fromkeys(plan.schemes(), name) for name in BASELINES}
     found = {}
     for i, (name, schemes) in enumerate(choices.items()):
-        progress("scoring the plan and the uniform plans", i, len(choices))
+        progress("scoring plans", i, len(choices))
         score = score_rounded(model, schemes, job.data.train, job.data.validation, settings.batch_size, settings.seed)
         found[name] = score.accuracy
-    progress("scoring the plan and the uniform plans", len(choices), len(choices))
+    progress("scoring plans", len(choices), len(choices))
     mine = found.pop("")
     search_info = plan.search.model_copy(update={"validation_accuracy": mine}) if plan.search else None
     return plan.with_accuracies(found).model_copy(update={"search": search_info})

@@ -80,12 +80,14 @@ def run_epochs(
     batches: Callable[[int], Sequence[list[int]]],
     step: Callable[[Place, list[int]], dict[str, float]],
     after_epoch: Callable[[int], dict[str, Any]],
+    status: Callable[[], dict[str, float | int | str]] = dict,
     progress: Progress = silent,
 ) -> list[dict[str, Any]]:
     """Run or resume the epochs; return the history, one dict an epoch.
 
     ``batches(epoch)`` gives the sample indices of every step, as many in each epoch; ``step`` returns numbers that
-    are averaged over the epoch; ``after_epoch`` returns facts that are added to the epoch's history line.
+    are averaged over the epoch; ``after_epoch`` returns facts that are added to the epoch's history line; ``status``
+    returns facts worth showing as they stand.
     Raises InterruptedRun after Ctrl-C, when the state is saved.
     """
     state = _load(run.state_path, stateful)
@@ -100,7 +102,7 @@ def run_epochs(
                     sums[name] = sums.get(name, 0.0) + value
                 means = {name: value / (i + 1) for name, value in sums.items()}
                 done = epoch * len(order) + i + 1
-                progress(stage, done, epochs * len(order), epoch=f"{epoch + 1}/{epochs}", **means)
+                progress(stage, done, epochs * len(order), epoch=f"{epoch + 1}/{epochs}", **means, **status())
                 if interrupted() or time.monotonic() - saved > SAVE_SECONDS:
                     _save(run, stateful, epoch, i + 1, history, sums)
                     saved = time.monotonic()

@@ -68,6 +68,7 @@ def test_an_unknown_command_is_usage(capsys):
         (["search", "--data", "digist"], "digist"),
         (["finalize", "--plan", "nowhere.json"], "nowhere.json"),
         (["finalize", "--distillation", "2"], "--distillation"),
+        (["search", "--device", "tpu"], "tpu"),
         (["eval", "digits", "--split", "tset"], "tset"),
         (["report", "nowhere"], "nowhere"),
         (["verify", "nowhere"], "nowhere"),

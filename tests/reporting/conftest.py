@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from snnq.cost.table import read_table
-from snnq.finalizing.results import weight_record
 from snnq.finalizing.quantized import Coded
+from snnq.finalizing.results import weight_record
 from snnq.layers import frames_shape, layer_table
 from snnq.models.folding import fold_batchnorm
 from snnq.models.registry import architecture

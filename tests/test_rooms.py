@@ -1,0 +1,75 @@
+"""The house keeps its order: imports go down only, and only the console prints."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "snnq"
+# From the ground up. A room may import rooms of its own floor and of those below.
+FLOORS = (
+    {"errors", "progress"},
+    {"parsing", "validation", "schemes"},
+    {"layers"},
+    {"cost"},
+    {"plan"},
+    {"models", "checkpoints", "data"},
+    {"training", "packed"},
+    {"searching", "finalizing", "reporting", "evaluating", "diagnosis"},
+    {"bench"},
+    {"console"},
+    {"cli"},
+)
+FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+def room_of(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_rooms(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "snnq" and parts[1] != "__version__":
+                yield parts[1]
+
+
+def test_every_room_has_its_floor():
+    assert {room_of(path) for path in FILES} == FLOOR.keys()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_down_only(path):
+    mine = FLOOR[room_of(path)]
+    above = [room for room in imported_rooms(path) if FLOOR[room] > mine]
+    assert above == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_the_console_prints_and_nothing_imports_click_or_unpickles(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            if path.name != "console.py":
+                assert called != "print"
+            keywords = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+            if called == "torch.load":
+                assert keywords["weights_only"] == "True"
+            if called in ("np.load", "numpy.load"):
+                assert keywords["allow_pickle"] == "False"
+            assert called not in ("pickle.load", "pickle.loads")
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+            forbidden = {"click", "torchvision", "torchaudio"}
+            assert not any(module.split(".")[0] in forbidden for module in modules)
+            assert not any(module.startswith("spikingjelly.datasets") for module in modules)
