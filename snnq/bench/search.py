@@ -53,9 +53,9 @@ def bench_search(
 ) -> dict[str, Any]:
     """Time one step of each kind in turns and return medians in ms and the ratios.
 
-    ``composite_over_float``: the mean search step, weight and architecture steps mixed as the search mixes them,
-    against a float training step on the same batch. ``branches_over_composite``: the weight step in the K-branch form
-    against the composite one.
+    ``composite_over_float``: the mean search step, weight and architecture steps and refreshed scales mixed as the
+    search mixes them, against a float training step on the same batch. ``branches_over_composite``: the weight step
+    in the K-branch form against the composite one.
     """
     settings = SearchSettings(batch_size=batch_size)
     opened = open_checkpoint(checkpoint, **given)
@@ -76,14 +76,17 @@ def bench_search(
             "float": _training_step(fabric, load_model(opened).train(), batch),
             "weights": lambda: search.weight_step(place, indices),
             "architecture": lambda: search.architecture_step(place),
+            "refresh": supernet.refresh,
             "branches": _training_step(fabric, branches, batch, shares),
         },
         repeats,
         progress=progress,
         stage="timing search steps",
     )
-    every = settings.architecture_every
-    mixed = [(every * w + a) / (every + 1) for w, a in zip(seconds["weights"], seconds["architecture"], strict=True)]
+    mixed = [
+        _mean_step(settings, *times)
+        for times in zip(seconds["weights"], seconds["architecture"], seconds["refresh"], strict=True)
+    ]
     return {
         "composite_over_float": median_ratio(mixed, seconds["float"]),
         "branches_over_composite": median_ratio(seconds["branches"], seconds["weights"]),
@@ -95,6 +98,13 @@ def bench_search(
         "candidates": list(settings.space),
         "machine": machine(),
     }
+
+
+def _mean_step(settings: SearchSettings, weights: float, architecture: float, refresh: float) -> float:
+    """Return the mean time of a step over ``refresh_every`` weight steps, the architecture steps among them counted."""
+    extra = settings.refresh_every / settings.architecture_every
+    whole = settings.refresh_every * weights + extra * architecture + refresh
+    return whole / (settings.refresh_every + extra)
 
 
 def _training_step(fabric: Fabric, network: nn.Module, batch: _Batch, *extra: torch.Tensor) -> Callable[[], object]:

@@ -33,20 +33,41 @@ def scale(params: dict[str, Tensor]) -> Tensor:
     return torch.exp2(round_ste(params["log2_scale"]))
 
 
-def exponent_codes(magnitude: Tensor, bits: int) -> Tensor:
-    """Return the code k in 0 … K of the level nearest to |w|/α; ties go to the larger magnitude."""
+# Half a mantissa and the sign-and-exponent mask of each float format.
+_BITS = {
+    torch.float32: (torch.int32, 1 << 22, -1 << 23),
+    torch.float64: (torch.int64, 1 << 51, -1 << 52),
+}
+
+
+def nearest_power(magnitude: Tensor) -> Tensor:
+    """Return the power of two nearest to each magnitude ≥ 0 (1.5·2^j goes to 2^(j+1)); exact, no logarithm.
+
+    Adding half a mantissa carries into the exponent from 1.5·2^j on; then the mantissa is cut off.
+    """
+    whole, half, mask = _BITS[magnitude.dtype]
+    return ((magnitude.view(whole) + half) & mask).view(magnitude.dtype)
+
+
+def relative_levels(magnitude: Tensor, bits: int) -> Tensor:
+    """Return the level nearest to |w|/α: 0 or 2^(1-K) … 1; below half of the smallest level it is 0."""
     count = exponents(bits)
-    mantissa, exponent = torch.frexp(magnitude)  # |w|/α = mantissa · 2^exponent, mantissa in [½, 1)
-    nearest = exponent - 1 + (mantissa >= 0.75)
-    # A power of two below half of the smallest level is nearer to zero than to that level.
-    code = (nearest + count).clamp(1, count)
-    return torch.where(magnitude < 2.0**-count, torch.zeros_like(code), code)
+    power = nearest_power(magnitude).clamp(2.0 ** (1 - count), 1.0)
+    return power * (magnitude >= 2.0**-count)
+
+
+def rounded(weight: Tensor, alpha: Tensor, bits: int) -> Tensor:
+    """Return ŵ, the level nearest to each weight, without gradients."""
+    return torch.copysign(relative_levels((weight / alpha).abs(), bits) * alpha, weight)
 
 
 def codes(weight: Tensor, params: dict[str, Tensor], bits: int) -> Tensor:
     """Return the codes ``sign << (b-1) | k`` (out, n) as int32."""
-    code = exponent_codes(weight.abs() / scale(params), bits)
-    sign = ((weight < 0) & (code > 0)).to(code.dtype)
+    level = relative_levels((weight / scale(params)).abs(), bits)
+    # frexp writes 2^j as ½ · 2^(j+1), so that the top level 1 has exponent 1 and code K.
+    code = torch.frexp(level).exponent - 1 + exponents(bits)
+    code = torch.where(level > 0, code, torch.zeros_like(code))
+    sign = ((weight < 0) & (level > 0)).to(code.dtype)
     return sign * 2 ** (bits - 1) + code
 
 
@@ -61,14 +82,15 @@ def values(code: Tensor, params: dict[str, Tensor], bits: int) -> Tensor:
 
 def project(weight: Tensor, params: dict[str, Tensor], bits: int) -> tuple[Tensor, Tensor]:
     """Return ŵ and the mask of weights that are not clipped, both (out, n), without gradients."""
-    return values(codes(weight, params, bits), params, bits), weight.abs() <= CLIP * scale(params)
+    alpha = scale(params)
+    return rounded(weight, alpha, bits), weight.abs() <= CLIP * alpha
 
 
 def quantize(weight: Tensor, params: dict[str, Tensor], bits: int) -> Tensor:
     """Return ŵ (out, n), differentiable in the weight and in log2_scale."""
     alpha = scale(params)
     position = (weight / alpha).clamp(-CLIP, CLIP)
-    level = values(codes(weight, params, bits), params, bits) / alpha
+    level = rounded(weight.detach(), alpha.detach(), bits) / alpha.detach()
     return alpha * (position + (level - position).detach())
 
 
@@ -79,10 +101,19 @@ def fit(weight: Tensor, bits: int) -> dict[str, Tensor]:
     """
     tiny = torch.finfo(weight.dtype).tiny ** 0.5
     top = weight.abs().amax(1, keepdim=True).clamp_min(tiny).log2().ceil()
-    candidates = [{"log2_scale": top - i} for i in range(7)]
-    errors = [(project(weight, p, bits)[0] - weight).square().sum(1, keepdim=True) for p in candidates]
-    best = torch.cat(errors, 1).argmin(1, keepdim=True)
-    return {"log2_scale": top - best}
+    return _best_of(weight, [top - i for i in range(7)], bits)
+
+
+def refine(weight: Tensor, params: dict[str, Tensor], bits: int) -> dict[str, Tensor]:
+    """Return parameters no worse than ``params``, at most an octave away: for weights that have moved a little."""
+    return _best_of(weight, [params["log2_scale"] + i for i in (0, -1, 1)], bits)
+
+
+def _best_of(weight: Tensor, candidates: list[Tensor], bits: int) -> dict[str, Tensor]:
+    """Return the log2_scale of least squared error, channel by channel; the earlier of equals."""
+    errors = [(project(weight, {"log2_scale": one}, bits)[0] - weight).square().sum(1) for one in candidates]
+    best = torch.stack(errors, 1).argmin(1, keepdim=True)
+    return {"log2_scale": torch.cat(candidates, 1).gather(1, best)}
 
 
 def moved(params: dict[str, Tensor], shifts: dict[str, Tensor]) -> dict[str, Tensor]:

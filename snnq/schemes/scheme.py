@@ -45,6 +45,11 @@ class Scheme:
         """Return the parameters of least squared error for a weight (out, …)."""
         return {} if self.is_float else FAMILIES[self.family].fit(weight.detach().flatten(1), self.bits)
 
+    @torch.no_grad()
+    def refine(self, weight: Tensor, params: Params) -> Params:
+        """Return parameters near ``params`` that fit the weight no worse: much cheaper than ``fit``."""
+        return {} if self.is_float else FAMILIES[self.family].refine(weight.detach().flatten(1), params, self.bits)
+
     def moved(self, params: Params, shifts: Params) -> Params:
         """Return the parameters after learned shifts of the same shapes; zero shifts change nothing."""
         return {} if self.is_float else FAMILIES[self.family].moved(params, shifts)
@@ -61,10 +66,14 @@ class Scheme:
 
     @torch.no_grad()
     def project(self, weight: Tensor, params: Params) -> tuple[Tensor, Tensor]:
-        """Return the quantised weight and the mask of weights that are not clipped, without gradients."""
+        """Return the quantised weight and the mask of weights that are not clipped, without gradients.
+
+        Also takes a vector (N,) of weights of any layers, with parameters (N,): one of each for every weight.
+        """
         if self.is_float:
             return weight.detach(), torch.ones_like(weight, dtype=torch.bool)
-        value, inside = FAMILIES[self.family].project(weight.flatten(1), params, self.bits)
+        rows = weight if weight.ndim == 1 else weight.flatten(1)
+        value, inside = FAMILIES[self.family].project(rows, params, self.bits)
         return value.view_as(weight), inside.view_as(weight)
 
     @torch.no_grad()

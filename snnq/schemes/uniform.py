@@ -60,8 +60,7 @@ def fit(weight: Tensor, bits: int, steps: int = 24) -> dict[str, Tensor]:
 
     Grids tried, with clips from 1/steps to 1: symmetric about zero without a zero level (z = (2^b - 1)/2), about a zero
     level with one more level above or below (z = 2^(b-1) - 1 and 2^(b-1), which sparse channels need), and min–max
-    shrunk about the channel's middle. The best is refined by alternating codes and the closed-form scale
-    ⟨w, q-z⟩/⟨q-z, q-z⟩, at its zero-point and half a step beside it.
+    shrunk about the channel's middle. The best is refined (``refine``).
     """
     top = levels(bits)
     tiny = torch.finfo(weight.dtype).tiny ** 0.5
@@ -78,7 +77,19 @@ def fit(weight: Tensor, bits: int, steps: int = 24) -> dict[str, Tensor]:
         scale = 2 * half / top
         zero_point = (-(middle - half) / scale * 2).round() / 2
         best = _better(best, _tried(weight, scale, zero_point.clamp(-top, 2 * top), bits))
-    for _ in range(4):
+    return refine(weight, best, bits, rounds=4)
+
+
+def refine(weight: Tensor, params: dict[str, Tensor], bits: int, rounds: int = 1) -> dict[str, Tensor]:
+    """Return parameters no worse than ``params``, found near them: for weights that have moved a little.
+
+    A little more and less reach is tried; then codes and the closed-form scale ⟨w, q-z⟩/⟨q-z, q-z⟩ alternate, at the
+    zero-point and half a step beside it.
+    """
+    best = _tried(weight, params["scale"], params["zero_point"], bits)
+    for factor in (1.1, 1.03, 0.97):
+        best = _better(best, _tried(weight, params["scale"] * factor, params["zero_point"], bits))
+    for _ in range(rounds):
         for shift in (0, 0, -0.5, 0.5):
             zero_point = best["zero_point"] + shift
             scale = _closed_scale(weight, best["scale"], zero_point, bits)

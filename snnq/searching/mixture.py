@@ -1,7 +1,8 @@
 """Composite layers with one shared latent weight: one convolution or product a layer, whatever the candidates.
 
 The paper's composite layer is y = Σ_k p_k · f(Q_k(W), x). A layer f is linear in its weight and activations are not
-quantised, so y = f(Σ_k p_k Q_k(W), x) exactly: only the weights are mixed (METHOD §4).
+quantised, so y = f(Σ_k p_k Q_k(W), x) exactly: only the weights are mixed (METHOD §4). The weights of all layers are
+quantised together as one long vector: a few large operations instead of many small ones.
 """
 
 from __future__ import annotations
@@ -11,95 +12,98 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
+from torch.func import functional_call
 
 from snnq.schemes.scheme import Params, Scheme, scheme
 
 
 class _Mix(torch.autograd.Function):
-    """W_eff = Σ_k p_k Q_k(W); straight-through to W where Q_k does not clip, exact to p."""
+    """W_eff = Σ_k p_k Q_k(W) of every layer; straight-through to W where Q_k does not clip, exact to p."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, probabilities: Tensor, candidates: Sequence[tuple[Scheme, Params]]) -> Tensor:
-        mixed, passing = torch.zeros_like(weight), torch.zeros_like(weight)
-        values = []
-        for share, (one, params) in zip(probabilities.unbind(), candidates, strict=True):
-            value, inside = one.project(weight, params)
+    def forward(
+        ctx: Any, probabilities: Tensor, candidates: Sequence[tuple[Scheme, Params]], *weights: Tensor
+    ) -> tuple[Tensor, ...]:
+        ctx.sizes = [weight.numel() for weight in weights]
+        flat = torch.cat([weight.detach().flatten() for weight in weights])
+        mixed, passing, values = torch.zeros_like(flat), torch.zeros_like(flat), []
+        for (one, params), shares in zip(candidates, probabilities.detach().to(flat.dtype).unbind(1), strict=True):
+            value, inside = one.project(flat, params)
+            spread = torch.cat([share.expand(size) for share, size in zip(shares.unbind(), ctx.sizes, strict=True)])
+            mixed.addcmul_(value, spread)
+            passing.add_(spread * inside)
             values.append(value)
-            mixed.addcmul_(value, share)
-            passing.addcmul_(inside.to(weight.dtype), share)
-        ctx.save_for_backward(passing, *(values if ctx.needs_input_grad[1] else ()))
-        return mixed
+        ctx.save_for_backward(passing, *(values if ctx.needs_input_grad[0] else ()))
+        return tuple(part.view_as(one) for part, one in zip(mixed.split(ctx.sizes), weights, strict=True))
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # pyright: ignore
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore
         passing, *values = ctx.saved_tensors
-        to_weight = gradient * passing if ctx.needs_input_grad[0] else None
-        to_shares = torch.stack([(gradient * value).sum() for value in values]) if values else None
-        return to_weight, to_shares, None
-
-
-class Mixture(nn.Module):
-    """Parametrization of a layer's weight: the latent weight goes in, the mixed weight comes out.
-
-    ``probabilities`` (K,) is set before every forward. The candidates' scales are fitted to the latent weight by
-    ``refresh`` and are kept as buffers, so that they are saved with a run.
-    """
-
-    def __init__(self, names: Sequence[str], weight: Tensor) -> None:
-        super().__init__()
-        self.schemes = tuple(scheme(name) for name in names)
-        self.probabilities = torch.full((len(names),), 1 / len(names))
-        for k, one in enumerate(self.schemes):
-            for name, value in one.fit(weight).items():
-                self.register_buffer(f"{name}_{k}", value)
-
-    def _params(self, k: int) -> Params:
-        return {name: getattr(self, f"{name}_{k}") for name in self.schemes[k].parameters}
-
-    def refresh(self, weight: Tensor) -> None:
-        """Fit every candidate's parameters to the latent weight again."""
-        for k, one in enumerate(self.schemes):
-            for name, value in one.fit(weight).items():
-                getattr(self, f"{name}_{k}").copy_(value)
-
-    def forward(self, weight: Tensor) -> Tensor:
-        """Return Σ_k p_k Q_k(W), same shape as the latent weight."""
-        candidates = [(one, self._params(k)) for k, one in enumerate(self.schemes)]
-        return _Mix.apply(weight, self.probabilities, candidates)  # pyright: ignore
+        to_shares = None
+        if ctx.needs_input_grad[0]:
+            columns = [
+                torch.stack([part @ one.flatten() for part, one in zip(value.split(ctx.sizes), gradients, strict=True)])
+                for value in values
+            ]
+            to_shares = torch.stack(columns, 1)
+        to_weights: tuple[Tensor | None, ...] = (None,) * len(gradients)
+        if any(ctx.needs_input_grad[2:]):
+            parts = zip(passing.split(ctx.sizes), gradients, strict=True)
+            to_weights = tuple(gradient * part.view_as(gradient) for part, gradient in parts)
+        return to_shares, None, *to_weights
 
 
 class Supernet(nn.Module):
-    """A model whose planned layers are mixtures, with its architecture parameters ``logits`` (L, K), zero at first."""
+    """A model whose planned layers are mixtures, with its architecture parameters ``logits`` (L, K), zero at first.
+
+    The candidates' scales are buffers of one value a row of all layers (R,), so that they are saved with a run; they
+    start at the least-squares fit and follow the latent weights by ``refresh``.
+    """
+
+    rows_of_weights: Tensor
 
     def __init__(self, model: nn.Module, layers: Sequence[str], names: Sequence[str]) -> None:
         super().__init__()
         self.model = model
         self.layers = tuple(layers)
-        self.names = tuple(names)
+        self.schemes = tuple(scheme(name) for name in names)
         self.logits = nn.Parameter(torch.zeros(len(layers), len(names)))
-        self.mixtures: list[Mixture] = []
-        for name in layers:
-            layer = model.get_submodule(name)
-            mixture = Mixture(names, layer.weight)  # pyright: ignore
-            parametrize.register_parametrization(layer, "weight", mixture, unsafe=True)
-            self.mixtures.append(mixture)
+        weights = self.latent_weights()
+        lengths = torch.cat([torch.full((len(weight),), weight[0].numel()) for weight in weights])
+        self.register_buffer("rows_of_weights", torch.arange(len(lengths)).repeat_interleave(lengths), persistent=False)
+        for k, one in enumerate(self.schemes):
+            fitted = [one.fit(weight) for weight in weights]
+            for name in one.parameters:
+                self.register_buffer(f"{name}_{k}", torch.cat([params[name] for params in fitted]).squeeze(1))
+
+    def latent_weights(self) -> list[Tensor]:
+        """Return the weights that are shared by all candidates, layer by layer."""
+        return [self.model.get_parameter(f"{name}.weight") for name in self.layers]
 
     def weight_parameters(self) -> list[nn.Parameter]:
         """Return everything that is trained but the architecture parameters."""
         return list(self.model.parameters())
 
     def refresh(self) -> None:
-        """Fit the candidates' scales of every layer to its latent weight."""
-        for name, mixture in zip(self.layers, self.mixtures, strict=True):
-            original = self.model.get_submodule(name).parametrizations["weight"].original  # pyright: ignore
-            mixture.refresh(original.detach())
+        """Let every candidate's scales follow the latent weights, which have moved since the last time."""
+        weights = self.latent_weights()
+        sizes = [len(weight) for weight in weights]
+        for k, one in enumerate(self.schemes):
+            before = {name: getattr(self, f"{name}_{k}").split(sizes) for name in one.parameters}
+            for i, weight in enumerate(weights):
+                params = one.refine(weight, {name: rows[i].unsqueeze(1) for name, rows in before.items()})
+                for name, value in params.items():
+                    before[name][i].copy_(value.squeeze(1))
 
     def forward(self, frames: Tensor, probabilities: Tensor) -> Tensor:
         """Return logits (B, classes) of frames (B, T, C, H, W) under the shares ``probabilities`` (L, K)."""
-        for mixture, shares in zip(self.mixtures, probabilities.unbind(), strict=True):
-            mixture.probabilities = shares
-        return self.model(frames)
+        candidates = [
+            (one, {name: getattr(self, f"{name}_{k}")[self.rows_of_weights] for name in one.parameters})
+            for k, one in enumerate(self.schemes)
+        ]
+        mixed = _Mix.apply(probabilities, candidates, *self.latent_weights())
+        weights = {f"{name}.weight": part for name, part in zip(self.layers, mixed, strict=True)}  # pyright: ignore
+        return functional_call(self.model, weights, (frames,))
 
 
 def sample(logits: Tensor, temperature: float, generator: torch.Generator, *, one_hot: bool) -> Tensor:

@@ -15,8 +15,8 @@ class SearchSettings:
     ``trade_off`` is λ of L = CE + λ · E/E_float32. Latent weights: AdamW, learning rate from ``rate_start`` to
     ``rate_peak`` and down a cosine to ``rate_floor`` [paper]. Architecture parameters: Adam with ``architecture_rate``
     and β₁ = 0.5, one step on the validation split every ``architecture_every`` weight steps. The Gumbel temperature
-    falls exponentially from ``temperature_high`` to ``temperature_low``. The candidates' scales are fitted anew every
-    ``refresh_every`` weight steps. A layer counts as decided when one scheme has the share ``decided_at``.
+    falls exponentially from ``temperature_high`` to ``temperature_low``. Every ``refresh_every`` weight steps the
+    candidates' scales follow the weights. A layer counts as decided when one scheme has the share ``decided_at``.
     """
 
     trade_off: float = 0.5

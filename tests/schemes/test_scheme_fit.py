@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
+from snnq.schemes.names import FLOAT32, NAMES
 from snnq.schemes.scheme import scheme
 
 
@@ -87,3 +90,19 @@ def test_more_bits_are_never_worse() -> None:
     uniform = np.array([squared_errors(f"uniform-{bits}", weight).sum() for bits in range(2, 9)])
     # A bit halves the step, so it quarters the error; a little less for a clipped Gaussian.
     assert (uniform[:-1] / uniform[1:] > 2.8).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from([name for name in NAMES if name != FLOAT32]), st.integers(0, 1000), st.floats(0.0, 0.05))
+def test_refining_is_never_worse_and_near_the_full_fit(name: str, seed: int, drift: float) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    before = torch.randn(6, 96, generator=generator)
+    after = before * (1 + drift) + drift * torch.randn(6, 96, generator=generator)
+    one = scheme(name)
+    old, new = one.fit(before), one.refine(after, one.fit(before))
+
+    def error(params: dict[str, torch.Tensor]) -> torch.Tensor:
+        return (one.project(after, params)[0] - after).square().sum(1)
+
+    assert (error(new) <= error(old) * (1 + 1e-6)).all()
+    assert error(new).sum() <= error(one.fit(after)).sum() * 1.5 + 1e-9

@@ -14,8 +14,9 @@ from torch import nn
 from snnq.layers import layer_table
 from snnq.models.registry import build
 from snnq.schemes.names import NAMES, PAPER_SPACE
-from snnq.searching.branches import Branches, BranchNet
-from snnq.searching.mixture import Mixture, Supernet, sample
+from snnq.schemes.scheme import scheme
+from snnq.searching.branches import BranchNet
+from snnq.searching.mixture import Supernet, sample
 from snnq.training.seeding import generator
 
 CONFIG = {"in_channels": 2, "image_size": [8, 8], "dim": 16, "depth": 1, "heads": 2, "steps": 2, "classes": 3}
@@ -62,35 +63,56 @@ def test_mixture_equals_branches_for_any_layer_and_space(kind, names, seed):
         "conv1d": (nn.Conv1d(5, 4, 1), torch.randn(3, 5, 6)),
         "conv2d": (nn.Conv2d(2, 4, 3, padding=1), torch.randn(3, 2, 5, 5)),
     }[kind]
-    layer.double()
-    x, logits = x.double(), torch.randn(len(names)).double().requires_grad_()
-    shares = torch.softmax(logits, 0)
-    branch, mixture = Branches(layer, names), Mixture(names, layer.weight)
-    branch.probabilities = mixture.probabilities = shares
-    mixed = torch.func.functional_call(layer, {"weight": mixture(layer.weight)}, (x,))
-    torch.testing.assert_close(mixed, branch(x), rtol=1e-9, atol=1e-11)
-    ours = torch.autograd.grad(mixed.square().sum(), [layer.weight, logits], retain_graph=True)
-    theirs = torch.autograd.grad(branch(x).square().sum(), [layer.weight, logits])
+    net, branches = Supernet(nn.Sequential(layer), ["0"], names), BranchNet(nn.Sequential(layer), ["0"], names)
+    net, branches, x = net.double(), branches.double(), x.double()
+    logits = torch.randn(1, len(names)).double().requires_grad_()
+    outputs = [network(x, torch.softmax(logits, 1)) for network in (net, branches)]
+    torch.testing.assert_close(*outputs, rtol=1e-9, atol=1e-11)
+    ours, theirs = (torch.autograd.grad(out.square().sum(), [layer.weight, logits]) for out in outputs)
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-9)
 
 
+def test_layers_of_any_shape_are_quantised_as_each_alone():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.Flatten(), nn.Linear(16, 3))
+    net = Supernet(model, ["0", "2"], ["power-of-two-3", "uniform-4"])
+    shares = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    x = torch.randn(2, 2, 4, 4)
+    found = net(x, shares)
+    for layer, name in ((model[0], "power-of-two-3"), (model[2], "uniform-4")):
+        layer.weight.data = scheme(name).project(layer.weight, scheme(name).fit(layer.weight))[0]
+    torch.testing.assert_close(found, model(x))
+
+
 def test_refresh_follows_the_latent_weight():
-    model = nn.Sequential(nn.Linear(6, 2))
-    net = Supernet(model, ["0"], ["uniform-4", "power-of-two-4"])
-    original = model[0].parametrizations["weight"].original
-    before = net.mixtures[0].scale_0.clone(), net.mixtures[0].log2_scale_1.clone()
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 40), nn.Linear(40, 3))
+    net = Supernet(model, ["0", "1"], ["uniform-4", "power-of-two-4"])
+    before = [net.scale_0.clone(), net.log2_scale_1.clone()]
     with torch.no_grad():
-        original.mul_(4)
-    assert torch.equal(net.mixtures[0].scale_0, before[0])
+        model[1].weight.mul_(1.2)
+    net(torch.randn(1, 6), torch.full((2, 2), 0.5))
+    assert torch.equal(net.scale_0, before[0])
     net.refresh()
-    torch.testing.assert_close(net.mixtures[0].scale_0, before[0] * 4)
-    assert torch.equal(net.mixtures[0].log2_scale_1, before[1] + 2)
+    for name, old, params in (
+        ("uniform-4", {"scale": before[0]}, {"scale": net.scale_0, "zero_point": net.zero_point_0}),
+        ("power-of-two-4", {"log2_scale": before[1]}, {"log2_scale": net.log2_scale_1}),
+    ):
+        rows = slice(40, 43)  # those of the second layer
+        ours = {key: value[rows].unsqueeze(1) for key, value in params.items()}
+        stale = ours | {key: value[rows].unsqueeze(1) for key, value in old.items()}
+        one, weight = scheme(name), model[1].weight
+        errors = [(one.project(weight, p)[0] - weight).square().sum() for p in (ours, stale, one.fit(weight))]
+        assert errors[0] <= errors[1]
+        assert errors[0] <= errors[2] * 1.5
+    assert (net.scale_0[40:] > before[0][40:]).all()
+    torch.testing.assert_close(net.scale_0[:40], before[0][:40], rtol=0.05, atol=0)
 
 
 def test_scales_are_saved_with_the_run():
     keys = Supernet(nn.Sequential(nn.Linear(6, 2)), ["0"], ["uniform-2", "float32"]).state_dict().keys()
-    assert {"logits", "model.0.parametrizations.weight.0.scale_0", "model.0.parametrizations.weight.original"} <= keys
+    assert keys == {"logits", "scale_0", "zero_point_0", "model.0.weight", "model.0.bias"}
 
 
 def test_one_hot_sample_is_exactly_one_hot_and_passes_the_soft_gradient():
