@@ -26,7 +26,7 @@ from snnq.training.batches import training_batches
 from snnq.training.devices import start_fabric
 from snnq.training.evaluation import evaluate
 from snnq.training.loop import Best, Place, run_epochs
-from snnq.training.run_folder import open_run
+from snnq.training.run_folder import open_run, run_path
 from snnq.training.schedules import learning_rate
 from snnq.training.seeding import generator
 
@@ -81,7 +81,7 @@ def main(
         config["classes"] = len(found.classes)
         torch.manual_seed(seed)
         model = build(architecture, config)
-        folder = open_run(run or out.with_suffix(".run"), settings | {"data_sha256": found.sha256}, force=force)
+        folder = open_run(run_path(out, run), settings | {"data_sha256": found.sha256}, force=force)
         fabric = start_fabric()
         optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=weight_decay)
         network, wrapped = fabric.setup(model, optimizer)

@@ -14,7 +14,7 @@ from snnq.plan import Plan
 from snnq.progress import Progress
 from snnq.training.evaluation import evaluate
 from snnq.training.job import Job, fingerprint
-from snnq.training.run_folder import CONFIG, METRICS
+from snnq.training.run_folder import CONFIG, METRICS, run_path
 
 BINS = 61
 
@@ -58,7 +58,7 @@ def accuracies(job: Job, folded: nn.Module, batch_size: int, progress: Progress)
 
 def search_history(plan: Plan, path: Path) -> list[dict[str, Any]] | None:
     """Return the epochs of the search that made this plan, if its run folder still lies beside the plan's file."""
-    folder = path.with_suffix(".run")
+    folder = run_path(path)
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         if plan.search is None or fingerprint(config) != plan.search.fingerprint:

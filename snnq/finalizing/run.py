@@ -28,7 +28,7 @@ from snnq.training.devices import start_fabric
 from snnq.training.evaluation import evaluate, predict, reestimate_batchnorm
 from snnq.training.job import Job, fingerprint, open_job
 from snnq.training.loop import run_epochs
-from snnq.training.run_folder import RunFolder, open_run
+from snnq.training.run_folder import RunFolder, open_run, run_path
 
 REPORT_VERSION = 1
 
@@ -82,7 +82,7 @@ def finalize(
         return _finished(out, mark)
     check_free(out, force)  # before the hours of training, not after them
     fabric = start_fabric(device)
-    folder = open_run(Path(run) if run else out.with_name(out.name + ".run"), config, force=force)
+    folder = open_run(run_path(out, run), config, force=force)
     teacher = fabric.to_device(job.model)
     teacher_logits = None
     if settings.distillation > 0:

@@ -26,7 +26,7 @@ from snnq.searching.settings import SearchSettings
 from snnq.training.devices import start_fabric
 from snnq.training.job import Job, fingerprint, open_job
 from snnq.training.loop import run_epochs
-from snnq.training.run_folder import open_run
+from snnq.training.run_folder import open_run, run_path
 
 
 def search(
@@ -45,7 +45,7 @@ def search(
     """Search a number format for every layer of a float checkpoint; write and return the plan.
 
     ``checkpoint`` is a path or the name of a built-in one; ``given`` are sizes it cannot tell (steps, heads,
-    image_size, pooling). State and metrics lie in ``run`` (default: ``out`` with the suffix ``.run``); a run that was
+    image_size, pooling). State and metrics lie in ``run`` (default: ``out`` with ``.run`` added); a run that was
     cut off goes on, and a plan that is already there from the very same search is read and returned.
 
     Raises OutputExistsError if ``out`` holds anything else (unless ``force``), RunChangedError if the run was started
@@ -68,7 +68,7 @@ def search(
     if out.exists() and not force:
         return _finished(out, mark)
     fabric = start_fabric(device)
-    folder = open_run(Path(run) if run else out.with_suffix(".run"), config, force=force)
+    folder = open_run(run_path(out, run), config, force=force)
     torch.manual_seed(settings.seed)
     supernet = Supernet(job.model, [layer.name for layer in job.layers], settings.space)
     supernet.train()

@@ -39,6 +39,11 @@ class RunFolder:
         write_atomic(self.path / METRICS, "".join(json.dumps(line) + "\n" for line in history))
 
 
+def run_path(out: Path, chosen: str | Path | None = None) -> Path:
+    """Return where the run that makes ``out`` keeps its state: beside it, unless another folder was chosen."""
+    return Path(chosen) if chosen else out.with_name(f"{out.name}.run")
+
+
 def write_atomic(path: Path, text: str) -> None:
     """Write a text file under a temporary name in the same folder, then rename it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

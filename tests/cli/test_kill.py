@@ -71,9 +71,9 @@ def cut_and_resume(folder, command, whole_seconds, draw):
 def test_killed_runs_resume_to_the_same_bytes(tmp_path):
     prepare(tmp_path / "whole")
     finish(tmp_path / "whole", SEARCH)  # fills the data cache, so that the timed runs are alike
-    for left in ("plan.json", "plan.run/config.json", "plan.run/state.pt", "plan.run/metrics.jsonl"):
+    for left in ("plan.json", "plan.json.run/config.json", "plan.json.run/state.pt", "plan.json.run/metrics.jsonl"):
         (tmp_path / "whole" / left).unlink()
-    (tmp_path / "whole/plan.run").rmdir()
+    (tmp_path / "whole/plan.json.run").rmdir()
     seconds = [finish(tmp_path / "whole", command)[0] for command in (SEARCH, FINALIZE)]
     wanted = result(tmp_path / "whole")
     draw, cuts = random.Random(2026), 0
