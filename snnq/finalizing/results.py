@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from snnq.plan import Plan
@@ -44,15 +45,17 @@ def weight_records(before: Mapping[str, Tensor], folded: nn.Module, plan: Plan) 
     return {name: weight_record(before[f"{name}.weight"], folded.get_parameter(f"{name}.weight")) for name in names}
 
 
-def accuracies(job: Job, folded: nn.Module, batch_size: int, progress: Progress) -> dict[str, Any]:
+def accuracies(job: Job, folded: nn.Module, fabric: Fabric, batch_size: int, progress: Progress) -> dict[str, Any]:
     """Return accuracies (0 … 1) and losses (nats) of the float model and of the folded one, on validation and test."""
     record: dict[str, Any] = {"data": job.data.spec, "simulated": job.data.simulated}
-    for name, model in (("float", job.model.cpu()), ("plan", folded)):
+    for name, model in (("float", job.model), ("plan", folded)):
         record[name] = {}
+        fabric.to_device(model)
         for split, samples in (("validation", job.data.validation), ("test", job.data.test)):
             found = evaluate(model, samples, batch_size, progress, f"{name} model on {split}")
             record[name] |= {split: found.accuracy, f"{split}_loss": found.loss}
             record[f"{split}_samples"] = found.samples
+        model.cpu()
     return record
 
 

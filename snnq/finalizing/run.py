@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import nn
 
 from snnq import __version__
+from snnq.checkpoints.opening import load_model
 from snnq.errors import OutputExistsError, PlanError, VerificationError
 from snnq.finalizing.finetuning import Finetuning
 from snnq.finalizing.quantized import Coded, encode_model, quantize_model
@@ -22,7 +23,7 @@ from snnq.models.registry import architecture
 from snnq.packed.folder import check_free, write_packed
 from snnq.packed.loading import load_packed
 from snnq.packed.verification import verify
-from snnq.plan import DataInfo, ModelInfo, Plan
+from snnq.plan import Plan
 from snnq.progress import Progress, silent
 from snnq.training.devices import start_fabric
 from snnq.training.evaluation import evaluate, predict, reestimate_batchnorm
@@ -67,11 +68,7 @@ def finalize(
     job = _open(chosen, checkpoint, data, progress)
     config = {
         "command": "finalize",
-        "version": __version__,
-        "checkpoint_sha256": job.checkpoint.sha256,
-        "model": job.checkpoint.config,
-        "data": job.data.spec,
-        "data_sha256": job.data.sha256,
+        **job.facts(),
         "schemes": chosen.schemes(),
         "search": chosen.search.fingerprint if chosen.search else None,
         "cost_table_sha256": chosen.cost_table.sha256,
@@ -83,16 +80,11 @@ def finalize(
     check_free(out, force)  # before the hours of training, not after them
     fabric = start_fabric(device)
     folder = open_run(run_path(out, run), config, force=force)
-    teacher = fabric.to_device(job.model)
-    teacher_logits = None
-    if settings.distillation > 0:
-        teacher_logits, _ = predict(teacher, job.data.train, settings.batch_size, progress, "asking the teacher")
-    torch.manual_seed(settings.seed)
-    moving, history = _finetune(folder, job, chosen, settings, teacher_logits, fabric, progress)
-    model = moving.model.cpu()
+    moving, history = _finetune(folder, job, chosen, settings, fabric, progress)
+    model = moving.model
     coded, reestimated = _freeze(model, chosen, job, moving, settings)
     folded = fold_batchnorm(model, architecture(chosen.model.architecture).norms(model)).eval()
-    accuracy = accuracies(job, folded, settings.batch_size, progress)
+    accuracy = accuracies(job, folded, fabric, settings.batch_size, progress)
     results = {
         "schema_version": REPORT_VERSION,
         "tool": f"snnq {__version__}",
@@ -103,7 +95,9 @@ def finalize(
         "search": search_history(chosen, Path(plan)),
         "weights": weight_records(job.checkpoint.state_dict, folded, chosen),
     }
-    write_packed(out, model=folded, plan=_with_sources(chosen, job), layers=coded, results=results, force=force)
+    # The checkpoint and data that were really used.
+    used = chosen.model_copy(update={"model": job.model_info(), "data": job.data_info()})
+    write_packed(out, model=folded, plan=used, layers=coded, results=results, force=force)
     _check(out, folded, job)
     return Finalized(out, results)
 
@@ -158,13 +152,15 @@ def _finetune(
     job: Job,
     plan: Plan,
     settings: FinalizeSettings,
-    teacher: Tensor | None,
     fabric: Fabric,
     progress: Progress,
 ) -> tuple[Finetuning, list[dict[str, Any]]]:
-    """Train the quantised model; leave it with the weights of its best epoch."""
-    from snnq.checkpoints.opening import load_model
-
+    """Train the quantised model with the float model as teacher; leave it with the weights of its best epoch."""
+    teacher = None
+    if settings.distillation > 0:
+        asked = fabric.to_device(job.model)
+        teacher, _ = predict(asked, job.data.train, settings.batch_size, progress, "asking the teacher")
+    torch.manual_seed(settings.seed)
     model = quantize_model(load_model(job.checkpoint), plan.schemes()).train()
     steps = max(1, len(job.data.train) // settings.batch_size)
     moving = Finetuning(fabric, model, job.data.train, job.data.validation, teacher, settings, settings.epochs * steps)
@@ -192,21 +188,7 @@ def _freeze(
     kept = moving.best.score is None or (found.accuracy, -found.loss) >= moving.best.score
     if not kept:
         model.load_state_dict(before)
-    return encode_model(model.eval(), plan.schemes()), kept
-
-
-def _with_sources(plan: Plan, job: Job) -> Plan:
-    """Return the plan with the checkpoint and data that were really used."""
-    opened = job.checkpoint
-    model = ModelInfo(
-        architecture=opened.architecture,
-        layout=opened.layout,
-        config=opened.config,
-        checkpoint=str(opened.path),
-        sha256=opened.sha256,
-    )
-    data = DataInfo(spec=job.data.spec, sha256=job.data.sha256, classes=job.data.classes)
-    return plan.model_copy(update={"model": model, "data": data})
+    return encode_model(model.cpu().eval(), plan.schemes()), kept
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ weights W on a training batch with the soft sample. The temperature falls over t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -70,6 +71,11 @@ class Bilevel:
         if place.overall % self.settings.architecture_every == 0:
             self.architecture_step(place)
         return {"loss": self.weight_step(place, indices)}
+
+    def after_epoch(self, epoch: int) -> dict[str, Any]:
+        """Return what is logged of an epoch: expected bits, decided layers and every layer's probabilities."""
+        shares = {name: row.tolist() for name, row in zip(self.supernet.layers, self.shares(), strict=True)}
+        return {**self.status(), "space": list(self.settings.space), "probabilities": shares}
 
     def architecture_step(self, place: Place) -> float:
         """Step 1: update a on a validation batch with the one-hot sample; return CE + λ · cost."""

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor
 
-from snnq import __version__
 from snnq.cost.energy import layer_energy, storage_bits
 from snnq.cost.table import DEFAULT_TABLE, CostTable, read_table
 from snnq.errors import OutputExistsError, PlanError
 from snnq.layers import Layer
-from snnq.plan import DataInfo, ModelInfo, Plan, SearchInfo, make_plan
+from snnq.plan import Plan, SearchInfo, make_plan
 from snnq.plan.costing import BASELINES
 from snnq.progress import Progress, silent
 from snnq.schemes.names import FLOAT32
@@ -54,35 +54,13 @@ def search(
     settings, out = settings or SearchSettings(), Path(out)
     table = read_table(cost_table)
     job = open_job(checkpoint, data, progress, **given)
-    config = {
-        "command": "search",
-        "version": __version__,
-        "checkpoint_sha256": job.checkpoint.sha256,
-        "model": job.checkpoint.config,
-        "data": job.data.spec,
-        "data_sha256": job.data.sha256,
-        "cost_table_sha256": table.sha256,
-        **asdict(settings),
-    }
+    config = {"command": "search", **job.facts(), "cost_table_sha256": table.sha256, **asdict(settings)}
     mark = fingerprint(config)
     if out.exists() and not force:
         return _finished(out, mark)
     fabric = start_fabric(device)
     folder = open_run(run_path(out, run), config, force=force)
-    torch.manual_seed(settings.seed)
-    supernet = Supernet(job.model, [layer.name for layer in job.layers], settings.space)
-    supernet.train()
-    costs, bits = cost_matrices(job.layers, settings.space, table)
-    steps = max(1, len(job.data.train) // settings.batch_size)
-    moving = Bilevel(
-        fabric, supernet, costs, bits, job.data.train, job.data.validation, settings, settings.epochs * steps
-    )
-
-    def after_epoch(epoch: int) -> dict[str, Any]:
-        shares = moving.shares()
-        found = {name: row.tolist() for name, row in zip(supernet.layers, shares, strict=True)}
-        return {**moving.status(), "space": list(settings.space), "probabilities": found}
-
+    moving = _start(job, settings, table, fabric)
     run_epochs(
         folder,
         moving.stateful(),
@@ -90,13 +68,22 @@ def search(
         epochs=settings.epochs,
         batches=moving.batches,
         step=moving.step,
-        after_epoch=after_epoch,
+        after_epoch=moving.after_epoch,
         status=moving.status,
         progress=progress,
     )
     plan = _scored(_plan(job, moving.shares(), settings, table, mark), job, settings, progress, checkpoint, given)
     plan.write(out, force=force)
     return plan
+
+
+def _start(job: Job, settings: SearchSettings, table: CostTable, fabric: Fabric) -> Bilevel:
+    """Return the search's moving parts at step 0; the job's model becomes the supernet."""
+    torch.manual_seed(settings.seed)
+    supernet = Supernet(job.model, [layer.name for layer in job.layers], settings.space).train()
+    costs, bits = cost_matrices(job.layers, settings.space, table)
+    steps = settings.epochs * max(1, len(job.data.train) // settings.batch_size)
+    return Bilevel(fabric, supernet, costs, bits, job.data.train, job.data.validation, settings, steps)
 
 
 def cost_matrices(layers: Sequence[Layer], space: Sequence[str], table: CostTable) -> tuple[Tensor, Tensor]:
@@ -130,18 +117,11 @@ def _plan(job: Job, shares: Tensor, settings: SearchSettings, table: CostTable, 
     names = [layer.name for layer in job.layers]
     rows = [dict(zip(settings.space, row.tolist(), strict=True)) for row in shares.cpu()]
     chosen = {name: max(row, key=lambda key: row[key]) for name, row in zip(names, rows, strict=True)}
-    opened = job.checkpoint
     return make_plan(
         job.layers,
         chosen,
-        model=ModelInfo(
-            architecture=opened.architecture,
-            layout=opened.layout,
-            config=opened.config,
-            checkpoint=str(opened.path),
-            sha256=opened.sha256,
-        ),
-        data=DataInfo(spec=job.data.spec, sha256=job.data.sha256, classes=job.data.classes),
+        model=job.model_info(),
+        data=job.data_info(),
         search=SearchInfo(
             method="differentiable",
             seed=settings.seed,

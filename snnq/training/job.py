@@ -10,10 +10,12 @@ from typing import Any
 
 from torch import nn
 
+from snnq import __version__
 from snnq.checkpoints.opening import Checkpoint, load_model, open_checkpoint
 from snnq.data import DataSet, open_data
 from snnq.errors import DataError
 from snnq.layers import Layer, frames_shape, layer_table
+from snnq.plan import DataInfo, ModelInfo
 from snnq.progress import Progress, silent
 
 
@@ -25,6 +27,31 @@ class Job:
     model: nn.Module
     layers: tuple[Layer, ...]
     data: DataSet
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a run on this job depends on, beside its settings: version, checkpoint, model and data."""
+        return {
+            "version": __version__,
+            "checkpoint_sha256": self.checkpoint.sha256,
+            "model": self.checkpoint.config,
+            "data": self.data.spec,
+            "data_sha256": self.data.sha256,
+        }
+
+    def model_info(self) -> ModelInfo:
+        """Return the model as a plan records it."""
+        opened = self.checkpoint
+        return ModelInfo(
+            architecture=opened.architecture,
+            layout=opened.layout,
+            config=opened.config,
+            checkpoint=str(opened.path),
+            sha256=opened.sha256,
+        )
+
+    def data_info(self) -> DataInfo:
+        """Return the data as a plan records it."""
+        return DataInfo(spec=self.data.spec, sha256=self.data.sha256, classes=self.data.classes)
 
 
 def open_job(checkpoint: str | Path, data: str | None, progress: Progress = silent, **given: Any) -> Job:
