@@ -45,7 +45,7 @@ class _Batch:
 def bench_search(
     checkpoint: str | Path = "digits",
     *,
-    batch_size: int = 32,
+    batch_size: int = 64,
     repeats: int = 15,
     device: str = "auto",
     progress: Progress = silent,

@@ -21,7 +21,7 @@ def search(
     checkpoint: Annotated[str, typer.Argument(metavar="[CKPT]", help="A float checkpoint, or a built-in one.")] = (
         "digits"
     ),
-    batch_size: Annotated[int, typer.Option(min=2, help="Samples a step.")] = 32,
+    batch_size: Annotated[int, typer.Option(min=2, help="Samples a step; small ones time overheads.")] = 64,
     repeats: Annotated[int, typer.Option(min=3, help="Paired repeats.")] = 15,
     device: Device = "auto",
     steps: Steps = None,
