@@ -28,7 +28,7 @@ def _console(stderr: bool) -> Console:
 
     stream = sys.stderr if stderr else sys.stdout
     # A pipe has no width of its own: wide enough that no cell is cut.
-    width = None if stream.isatty() or "COLUMNS" in os.environ else 120
+    width = None if stream.isatty() or "COLUMNS" in os.environ else 200
     return Console(stderr=stderr, highlight=False, width=width, soft_wrap=False)
 
 
@@ -119,18 +119,19 @@ def progress_view() -> Iterator[Progress]:
 
 def _sparse_view() -> Progress:
     last: dict[str, float] = {}
-    begun: dict[str, float] = {}
+    begun: dict[str, tuple[float, int]] = {}
 
     def show(stage: str, done: int, total: int, /, **facts: float | int | str) -> None:
         now = time.monotonic()
-        begun.setdefault(stage, now)
+        since, first = begun.setdefault(stage, (now, done))  # a resumed stage does not begin at 0
         finished = done >= total
         # A stage says when it starts and when it ends, and now and then between them.
         if not finished and now - last.get(stage, -SPARSE_SECONDS) < SPARSE_SECONDS:
             return
         last[stage] = now
-        elapsed = now - begun[stage]
-        left = f"  {_clock(elapsed / done * (total - done))} left" if 0 < done < total and elapsed > 1 else ""
+        elapsed = now - since
+        known = first < done < total and elapsed > 1
+        left = f"  {_clock(elapsed / (done - first) * (total - done))} left" if known else ""
         note(f"{stage}: {done}/{total}{left}  {_facts(facts)}".rstrip())
 
     return show
