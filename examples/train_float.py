@@ -22,12 +22,12 @@ from snnq.checkpoints.opening import save_checkpoint
 from snnq.data import open_data
 from snnq.models.registry import architecture as architecture_of
 from snnq.models.registry import build
-from snnq.training.batches import training_batches
+from snnq.training.batches import steps_per_epoch, training_batches
 from snnq.training.devices import start_fabric
 from snnq.training.evaluation import evaluate
 from snnq.training.loop import Best, Place, run_epochs
 from snnq.training.run_folder import open_run, run_path
-from snnq.training.schedules import learning_rate
+from snnq.training.schedules import learning_rate, set_rate
 from snnq.training.seeding import generator
 
 
@@ -86,7 +86,7 @@ def main(
         optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=weight_decay)
         network, wrapped = fabric.setup(model, optimizer)
         best = Best()
-        total = epochs * len(training_batches(len(found.train), batch_size, seed, "train", 0))
+        total = epochs * steps_per_epoch(len(found.train), batch_size)
 
         def step(place: Place, indices: list[int]) -> dict[str, float]:
             frames, labels = found.train.__getitems__(indices)
@@ -94,8 +94,7 @@ def main(
             frames = thin_events(shift_frames(frames, shift, draw), thin, draw)
             logits = network(frames.to(fabric.device))
             loss = F.cross_entropy(logits, labels.to(fabric.device), label_smoothing=label_smoothing)
-            for group in wrapped.param_groups:
-                group["lr"] = learning_rate(place.overall, total, peak=rate, start=rate / 10, floor=rate / 100)
+            set_rate(wrapped, learning_rate(place.overall, total, peak=rate, start=rate / 10, floor=rate / 100))
             wrapped.zero_grad()
             fabric.backward(loss)
             wrapped.step()

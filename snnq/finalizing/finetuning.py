@@ -14,7 +14,7 @@ from snnq.finalizing.settings import FinalizeSettings
 from snnq.training.batches import Samples, training_batches
 from snnq.training.evaluation import evaluate
 from snnq.training.loop import Best, Place, Stateful
-from snnq.training.schedules import learning_rate
+from snnq.training.schedules import learning_rate, set_rate
 
 
 def distilled_loss(logits: Tensor, labels: Tensor, teacher: Tensor | None, share: float, heat: float) -> Tensor:
@@ -65,11 +65,8 @@ class Finetuning:
         teacher = None if self.teacher_logits is None else self.teacher_logits[indices].to(device)
         logits = self.network(frames.to(device))
         loss = distilled_loss(logits, labels, teacher, one.distillation, one.distillation_temperature)
-        rate = learning_rate(
-            place.overall, self.total_steps, peak=one.rate_peak, start=one.rate_start, floor=one.rate_floor
-        )
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        rates = {"peak": one.rate_peak, "start": one.rate_start, "floor": one.rate_floor}
+        set_rate(self.optimizer, learning_rate(place.overall, self.total_steps, **rates))
         self.optimizer.zero_grad()
         self.fabric.backward(loss)
         self.optimizer.step()

@@ -25,6 +25,7 @@ from snnq.packed.loading import load_packed
 from snnq.packed.verification import verify
 from snnq.plan import Plan
 from snnq.progress import Progress, silent
+from snnq.training.batches import steps_per_epoch
 from snnq.training.devices import start_fabric
 from snnq.training.evaluation import evaluate, predict, reestimate_batchnorm
 from snnq.training.job import Job, fingerprint, open_job
@@ -162,8 +163,8 @@ def _finetune(
         teacher, _ = predict(asked, job.data.train, settings.batch_size, progress, "asking the teacher")
     torch.manual_seed(settings.seed)
     model = quantize_model(load_model(job.checkpoint), plan.schemes()).train()
-    steps = max(1, len(job.data.train) // settings.batch_size)
-    moving = Finetuning(fabric, model, job.data.train, job.data.validation, teacher, settings, settings.epochs * steps)
+    steps = settings.epochs * steps_per_epoch(len(job.data.train), settings.batch_size)
+    moving = Finetuning(fabric, model, job.data.train, job.data.validation, teacher, settings, steps)
     history = run_epochs(
         run,
         moving.stateful(),

@@ -26,35 +26,38 @@ def _cost_layer(entry: LayerInput, scheme: str, table: CostTable) -> PlanLayer:
     return PlanLayer.model_validate(choice | costs)
 
 
-def _weights(layers: Sequence[PlanLayer]) -> int:
+def weights_of(layers: Sequence[PlanLayer]) -> int:
+    """Return the number of weights of some layers."""
     return sum(math.prod(layer.shape) for layer in layers)
 
 
-def _bits(layers: Sequence[PlanLayer]) -> int:
+def bits_of(layers: Sequence[PlanLayer]) -> int:
+    """Return the storage of some layers, in bits."""
     return sum(layer.bits for layer in layers)
 
 
-def _energy(layers: Sequence[PlanLayer]) -> float:
+def energy_of(layers: Sequence[PlanLayer]) -> float:
+    """Return the energy of some layers, in pJ per time step and sample."""
     return math.fsum(layer.energy_pj for layer in layers)
 
 
-def _share(part: float, whole: float) -> float:
+def share_of(part: float, whole: float) -> float:
     """Return part/whole; a table of zeros has no energy to share."""
     return part / whole if whole else 0.0
 
 
 def total_costs(layers: Sequence[PlanLayer], floats: Sequence[PlanLayer], search: SearchInfo | None) -> Totals:
     """Return the totals of costed layers beside ``floats``, the same layers in float32."""
-    weights, bits, energy = _weights(layers), _bits(layers), _energy(layers)
+    weights, bits, energy = weights_of(layers), bits_of(layers), energy_of(layers)
     numbers = {
         "weights": weights,
         "bits": bits,
         "avg_bits": bits / weights,
         "storage_bits": bits,
-        "storage_fraction": bits / _bits(floats),
-        "compression": _bits(floats) / bits,
+        "storage_fraction": bits / bits_of(floats),
+        "compression": bits_of(floats) / bits,
         "energy_pj": energy,
-        "energy_fraction": _share(energy, _energy(floats)),
+        "energy_fraction": share_of(energy, energy_of(floats)),
     }
     return Totals.model_validate(numbers | {"asked": _asked(search, numbers)})
 
@@ -73,14 +76,14 @@ def group_costs(layers: Sequence[PlanLayer], floats: Sequence[PlanLayer]) -> dic
         mine_float = [layer for layer in floats if layer.group == group]
         if mine:
             groups[group] = GroupCost(
-                weights=_weights(mine),
-                storage_bits=_bits(mine),
-                storage_share=_bits(mine) / _bits(layers),
-                energy_pj=_energy(mine),
-                energy_share=_share(_energy(mine), _energy(layers)),
-                avg_bits=_bits(mine) / _weights(mine),
-                storage_share_float=_bits(mine_float) / _bits(floats),
-                energy_share_float=_share(_energy(mine_float), _energy(floats)),
+                weights=weights_of(mine),
+                storage_bits=bits_of(mine),
+                storage_share=bits_of(mine) / bits_of(layers),
+                energy_pj=energy_of(mine),
+                energy_share=share_of(energy_of(mine), energy_of(layers)),
+                avg_bits=bits_of(mine) / weights_of(mine),
+                storage_share_float=bits_of(mine_float) / bits_of(floats),
+                energy_share_float=share_of(energy_of(mine_float), energy_of(floats)),
             )
     return groups
 
@@ -95,9 +98,9 @@ def baseline_costs(
         baselines.append(
             Baseline(
                 scheme=scheme,
-                avg_bits=_bits(costed) / _weights(costed),
-                storage_fraction=_bits(costed) / _bits(floats),
-                energy_fraction=_share(_energy(costed), _energy(floats)),
+                avg_bits=bits_of(costed) / weights_of(costed),
+                storage_fraction=bits_of(costed) / bits_of(floats),
+                energy_fraction=share_of(energy_of(costed), energy_of(floats)),
                 validation_accuracy=accuracies.get(scheme),
             )
         )

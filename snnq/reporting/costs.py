@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from snnq.layers import GROUPS
 from snnq.plan import Plan, PlanLayer
+from snnq.plan.costing import bits_of, energy_of, share_of
 from snnq.reporting.records import LayerRow, Part, PlanRow, Totals
 from snnq.schemes.names import FLOAT32, split_name
 
@@ -78,15 +79,15 @@ def _parts(part_of: dict[str, str], order: Sequence[str], plan: Plan, floats: Pl
                     name=name,
                     layers=len(mine),
                     weights=weights,
-                    avg_bits=_bits(mine) / weights,
-                    storage_bits=_bits(mine),
-                    storage_bits_float=_bits(mine_float),
-                    storage_share=_bits(mine) / _bits(ours),
-                    storage_share_float=_bits(mine_float) / _bits(theirs),
-                    energy_pj=_energy(mine),
-                    energy_pj_float=_energy(mine_float),
-                    energy_share=_share(_energy(mine), _energy(ours)),
-                    energy_share_float=_share(_energy(mine_float), _energy(theirs)),
+                    avg_bits=bits_of(mine) / weights,
+                    storage_bits=bits_of(mine),
+                    storage_bits_float=bits_of(mine_float),
+                    storage_share=bits_of(mine) / bits_of(ours),
+                    storage_share_float=bits_of(mine_float) / bits_of(theirs),
+                    energy_pj=energy_of(mine),
+                    energy_pj_float=energy_of(mine_float),
+                    energy_share=share_of(energy_of(mine), energy_of(ours)),
+                    energy_share_float=share_of(energy_of(mine_float), energy_of(theirs)),
                 )
             )
     return tuple(rows)
@@ -107,7 +108,7 @@ def layer_rows(plan: Plan) -> tuple[LayerRow, ...]:
             storage_bits=layer.bits,
             storage_share=layer.bits / plan.totals.storage_bits,
             energy_pj=layer.energy_pj,
-            energy_share=_share(layer.energy_pj, plan.totals.energy_pj),
+            energy_share=share_of(layer.energy_pj, plan.totals.energy_pj),
             probabilities=layer.probabilities,
             edited=_edited(layer),
         )
@@ -118,19 +119,6 @@ def layer_rows(plan: Plan) -> tuple[LayerRow, ...]:
 def _edited(layer: PlanLayer) -> bool:
     thought = layer.probabilities
     return bool(thought) and thought.get(layer.scheme, -1.0) < max(thought.values())
-
-
-def _bits(layers: Sequence[PlanLayer]) -> int:
-    return sum(layer.bits for layer in layers)
-
-
-def _energy(layers: Sequence[PlanLayer]) -> float:
-    return math.fsum(layer.energy_pj for layer in layers)
-
-
-def _share(part: float, whole: float) -> float:
-    """Return part/whole; a table of zeros has no energy to share."""
-    return part / whole if whole else 0.0
 
 
 def floats_of(plan: Plan) -> Plan:

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from snnq.searching.mixture import Supernet, sample
 from snnq.searching.settings import SearchSettings
-from snnq.training.batches import Samples, training_batches
+from snnq.training.batches import Samples, steps_per_epoch, training_batches
 from snnq.training.loop import Place
-from snnq.training.schedules import learning_rate, temperature
+from snnq.training.schedules import learning_rate, set_rate, temperature
 from snnq.training.seeding import generator
 
 
@@ -93,11 +93,8 @@ class Bilevel:
         frames, labels = self._batch(self.train, indices)
         loss = F.cross_entropy(self.network(frames, self._sample(place, "weights", one_hot=False).detach()), labels)
         one = self.settings
-        rate = learning_rate(
-            place.overall, self.total_steps, peak=one.rate_peak, start=one.rate_start, floor=one.rate_floor
-        )
-        for group in self.weight_optimizer.param_groups:
-            group["lr"] = rate
+        rates = {"peak": one.rate_peak, "start": one.rate_start, "floor": one.rate_floor}
+        set_rate(self.weight_optimizer, learning_rate(place.overall, self.total_steps, **rates))
         self.weight_optimizer.zero_grad()
         self.fabric.backward(loss)
         self.weight_optimizer.step()
@@ -129,7 +126,7 @@ class Bilevel:
     def _validation_indices(self, place: Place) -> list[int]:
         number = place.overall // self.settings.architecture_every
         size = self.settings.batch_size
-        cycle, i = divmod(number, max(1, len(self.validation) // size))
+        cycle, i = divmod(number, steps_per_epoch(len(self.validation), size))
         return training_batches(len(self.validation), size, self.settings.seed, "validation", cycle)[i]
 
     def _batch(self, samples: Samples, indices: Sequence[int]) -> tuple[Tensor, Tensor]:

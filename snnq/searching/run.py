@@ -23,6 +23,7 @@ from snnq.searching.bilevel import Bilevel
 from snnq.searching.mixture import Supernet
 from snnq.searching.scoring import score_rounded
 from snnq.searching.settings import SearchSettings
+from snnq.training.batches import steps_per_epoch
 from snnq.training.devices import start_fabric
 from snnq.training.job import Job, fingerprint, open_job
 from snnq.training.loop import run_epochs
@@ -82,7 +83,7 @@ def _start(job: Job, settings: SearchSettings, table: CostTable, fabric: Fabric)
     torch.manual_seed(settings.seed)
     supernet = Supernet(job.model, [layer.name for layer in job.layers], settings.space).train()
     costs, bits = cost_matrices(job.layers, settings.space, table)
-    steps = settings.epochs * max(1, len(job.data.train) // settings.batch_size)
+    steps = settings.epochs * steps_per_epoch(len(job.data.train), settings.batch_size)
     return Bilevel(fabric, supernet, costs, bits, job.data.train, job.data.validation, settings, steps)
 
 

@@ -19,11 +19,15 @@ class Samples(Protocol):
     def __getitems__(self, indices: Sequence[int], /) -> tuple[Tensor, Tensor]: ...
 
 
+def steps_per_epoch(count: int, size: int) -> int:
+    """Return how many full batches an epoch has, at least one."""
+    return max(1, count // size)
+
+
 def training_batches(count: int, size: int, seed: int, *place: int | str) -> list[list[int]]:
     """Return shuffled index lists of ``size``, without the ragged last one (BN wants full batches)."""
     order = shuffled(count, seed, *place)
-    whole = max(1, count // size)
-    return [order[i * size : (i + 1) * size] for i in range(whole)]
+    return [order[i * size : (i + 1) * size] for i in range(steps_per_epoch(count, size))]
 
 
 def ordered_batches(count: int, size: int) -> list[list[int]]:

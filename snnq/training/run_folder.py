@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,20 +54,30 @@ def open_run(path: Path, config: dict[str, Any], *, force: bool = False) -> RunF
     """Create the run folder, or open it to go on.
 
     Raises RunChangedError naming the first setting that differs from the one the run was started with; ``force``
-    starts anew instead. A folder that is no run folder is never touched.
+    starts anew instead. A folder that holds anything but a run's own files is never touched.
     """
     config_path = path / CONFIG
     config = json.loads(json.dumps(config))
-    if path.exists() and any(path.iterdir()) and not config_path.exists():
-        raise RunChangedError(f"{path} is not a run folder: it has no {CONFIG}", "choose another one with --run")
-    if config_path.exists() and force:
-        shutil.rmtree(path)
+    _refuse_foreign(path)
+    if force or not config_path.exists():
+        # Without its configuration, what a kill left here belongs to nothing. The configuration goes first.
+        for name in (CONFIG, STATE, METRICS):
+            (path / name).unlink(missing_ok=True)
     if config_path.exists():
         _refuse_changes(path, _read_config(config_path), config)
         return RunFolder(path, resumed=(path / STATE).exists())
     path.mkdir(parents=True, exist_ok=True)
     write_atomic(config_path, json.dumps(config, indent=2) + "\n")
     return RunFolder(path, resumed=False)
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Raise RunChangedError if the folder holds anything but a run's files and their temporary names."""
+    if path.exists() and not path.is_dir():
+        raise RunChangedError(f"{path} is not a folder", "choose another one with --run")
+    for name in sorted(entry.name for entry in path.iterdir()) if path.exists() else ():
+        if name not in (CONFIG, STATE, METRICS) and not (name.startswith(".") and name.endswith(".tmp")):
+            raise RunChangedError(f"{path} is not a run folder: it holds '{name}'", "choose another one with --run")
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -1,8 +1,9 @@
-"""Schedules as pure functions of the step."""
+"""Schedules as pure functions of the step, and setting what they give."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 
 def learning_rate(step: int, total: int, *, peak: float, start: float, floor: float, warmup: float = 0.1) -> float:
@@ -15,6 +16,12 @@ def learning_rate(step: int, total: int, *, peak: float, start: float, floor: fl
         return start + (peak - start) * step / rising
     along = (step - rising) / max(1, total - rising)
     return floor + (peak - floor) * (1 + math.cos(math.pi * min(along, 1.0))) / 2
+
+
+def set_rate(optimizer: Any, rate: float) -> None:
+    """Give every parameter group of an optimizer (torch's or Fabric's) the learning rate ``rate``."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
 
 
 def temperature(step: int, total: int, *, high: float, low: float) -> float:

@@ -104,6 +104,19 @@ def test_a_folder_that_is_no_run_is_never_touched(tmp_path):
     assert (tmp_path / "holiday.jpg").read_text() == "sea"
 
 
+def test_a_kill_while_the_folder_is_made_or_cleared_loses_nothing(tmp_path):
+    """Before config.json stands, and after it is gone: what lies there is left over, and a run starts at step 0."""
+    (tmp_path / ".config.json.123.tmp").write_text("{")
+    assert not open_run(tmp_path, {"seed": 7}).resumed
+    whole, history, _ = run_small(tmp_path / "run")
+    (tmp_path / "run/config.json").unlink()  # the state of another run, say
+    again, again_history, _ = run_small(tmp_path / "run")
+    assert again_history == history
+    assert all(torch.equal(a, b) for a, b in zip(whole, again, strict=True))
+    (tmp_path / "run/config.json").unlink()
+    assert not open_run(tmp_path / "run", {"seed": 8}).resumed
+
+
 @pytest.mark.parametrize("damage", [b"", b"\x00" * 64])
 def test_a_damaged_state_is_one_clear_error(tmp_path, damage):
     run_small(tmp_path / "run")
