@@ -19,7 +19,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from snnq.data.contract import SPLITS, Recordings, Samples
+from snnq.data.contract import Recordings, Samples
+from snnq.data.spec import SPLITS
 from snnq.errors import DataError
 from snnq.progress import Progress
 

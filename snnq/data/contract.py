@@ -11,8 +11,6 @@ import numpy as np
 from snnq.data.spec import DataSpec
 from snnq.progress import Progress
 
-SPLITS = ("train", "validation", "test")
-
 
 @dataclass(frozen=True)
 class Request:

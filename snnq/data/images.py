@@ -7,9 +7,10 @@ from dataclasses import asdict
 
 import numpy as np
 
-from snnq.data.contract import SPLITS, Request, Samples
+from snnq.data.contract import Request, Samples
 from snnq.data.integrator import integrate
 from snnq.data.saccade import Saccades, simulate
+from snnq.data.spec import SPLITS
 from snnq.data.splits import limited
 
 _BLOCK = 256
@@ -53,10 +54,9 @@ def image_samples(
     For each split, ``images`` holds images (N, h, w), ``labels`` their classes and ``chosen`` the indices that
     belong to the split; ``white`` is the value of full intensity. The spec's ``limit`` and ``by`` are obeyed.
     """
-    limit = request.spec.integer("limit")
 
     def samples(split: str) -> Samples:
-        indices = limited(chosen[split], labels[split], limit)
+        indices = limited(chosen[split], labels[split], request.spec.limit(split))
 
         def blocks() -> Iterator[np.ndarray]:
             for start in range(0, len(indices), _BLOCK):

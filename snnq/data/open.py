@@ -7,9 +7,9 @@ from importlib import import_module
 from pathlib import Path
 
 from snnq.data import cache
-from snnq.data.contract import SPLITS, Recordings, Request
+from snnq.data.contract import Recordings, Request
 from snnq.data.dataset import DataSet, Frames
-from snnq.data.spec import DataSpec, parse_spec
+from snnq.data.spec import SPLITS, DataSpec, parse_spec
 from snnq.errors import DataError
 from snnq.progress import Progress, silent
 

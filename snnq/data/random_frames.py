@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from snnq.data.contract import SPLITS, Recordings, Request, Samples
+from snnq.data.contract import Recordings, Request, Samples
+from snnq.data.spec import SPLITS
 
 _PATTERN_RATE, _NOISE_RATE = 3.0, 0.2
 _BLOCK = 256

@@ -36,10 +36,10 @@ def open_files(request: Request, suffix: str, read: Callable[[Path], np.ndarray]
         validation, train = _pick(train, held_out), _pick(train, kept)
     else:
         validation = list_samples(validation_folder, classes, suffix)
-    limit = request.spec.integer("limit")
     splits = {"train": train, "validation": validation, "test": test}
     splits = {
-        name: _pick(split, limited(np.arange(len(split.labels)), split.labels, limit)) for name, split in splits.items()
+        name: _pick(split, limited(np.arange(len(split.labels)), split.labels, request.spec.limit(name)))
+        for name, split in splits.items()
     }
     files = [file for split in splits.values() for file in split.files]
     return Recordings(

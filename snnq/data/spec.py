@@ -11,6 +11,7 @@ from snnq.data.sources import SOURCES, Source
 from snnq.errors import DataError, UsageError, nearest
 from snnq.parsing import parse_image_size
 
+SPLITS = ("train", "validation", "test")
 _OPTION = re.compile(r"^\s*([A-Za-z_][\w-]*)\s*=([^/\\]*)$")
 _LIST_HINT = "Type 'snnq data list' to see every source and its options."
 
@@ -44,6 +45,14 @@ class DataSpec:
         text = self.option(key)
         return None if text is None else int(text)
 
+    def limit(self, split: str) -> int | None:
+        """Return the most samples a split may have (``limit=6000``, or ``limit=6000+2000+10000``), None for all."""
+        text = self.option("limit")
+        if text is None:
+            return None
+        counts = text.split("+")
+        return int(counts[SPLITS.index(split)] if len(counts) > 1 else text)
+
     @property
     def by(self) -> By:
         """How events are cut into frames."""
@@ -60,6 +69,13 @@ def _count(text: str) -> str:
     if not re.fullmatch(r"0*[1-9]\d*", text.strip(), flags=re.ASCII):
         raise DataError("expected a whole number of at least 1")
     return str(int(text))
+
+
+def _limit(text: str) -> str:
+    counts = text.split("+")
+    if len(counts) not in (1, len(SPLITS)):
+        raise DataError(f"expected one whole number, or one for each of {' + '.join(SPLITS)}")
+    return "+".join(map(_count, counts))
 
 
 def _by(text: str) -> str:
@@ -79,7 +95,7 @@ def _size(text: str) -> str:
 _CANONICAL: dict[str, Callable[[str], str]] = {
     "steps": _count,
     "image_size": _size,
-    "limit": _count,
+    "limit": _limit,
     "by": _by,
     "classes": _count,
     "samples": _count,

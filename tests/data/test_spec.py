@@ -11,7 +11,13 @@ from snnq.errors import DataError
 def test_name_path_and_options() -> None:
     spec = parse_spec("n-mnist:DIR,steps=8,by=time")
     assert spec == DataSpec("n-mnist", "DIR", {"steps": "8", "by": "time"})
-    assert (spec.integer("steps"), spec.by, spec.integer("limit")) == (8, "time", None)
+    assert (spec.integer("steps"), spec.by, spec.limit("train")) == (8, "time", None)
+
+
+def test_limit_is_for_every_split_or_for_each() -> None:
+    splits = ("train", "validation", "test")
+    assert [parse_spec("digits,limit=030").limit(split) for split in splits] == [30, 30, 30]
+    assert [parse_spec("digits,limit=60+20+100").limit(split) for split in splits] == [60, 20, 100]
 
 
 def test_defaults_come_from_the_source() -> None:
@@ -53,6 +59,8 @@ def test_round_trip(path: str, options: dict[str, str]) -> None:
         ("digits,steps=0", ["option 'steps' is '0'", "at least 1"]),
         ("digits,steps=²", ["option 'steps' is '²'"]),
         ("digits,image_size=16x", ["option 'image_size' is '16x'", "HEIGHTxWIDTH"]),
+        ("digits,limit=4+5", ["option 'limit' is '4+5'", "train + validation + test"]),
+        ("digits,limit=4+5+0", ["option 'limit' is '4+5+0'", "at least 1"]),
         ("digits,steps=4,steps=5", ["'steps' is given twice"]),
         ("n-mnist", ["'n-mnist' needs the folder"]),
         ("digits:somewhere", ["'digits' takes no path"]),
