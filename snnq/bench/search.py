@@ -17,10 +17,13 @@ from snnq.checkpoints.opening import load_model, open_checkpoint
 from snnq.cost.table import DEFAULT_TABLE, read_table
 from snnq.layers import frames_shape, layer_table
 from snnq.progress import Progress, silent
+from snnq.searching.architecture import Architecture, sample
 from snnq.searching.bilevel import Bilevel
 from snnq.searching.branches import BranchNet
-from snnq.searching.mixture import Supernet, sample
-from snnq.searching.run import cost_matrices
+from snnq.searching.constraints import resolve
+from snnq.searching.deciding import objective
+from snnq.searching.mixture import Supernet
+from snnq.searching.run import start_price
 from snnq.searching.settings import SearchSettings
 from snnq.training.devices import start_fabric
 from snnq.training.loop import Place
@@ -66,8 +69,10 @@ def bench_search(
     fabric = start_fabric(device)
 
     supernet = Supernet(load_model(opened), names, settings.space).train()
-    costs, bits = cost_matrices(layers, settings.space, read_table(DEFAULT_TABLE))
-    search = Bilevel(fabric, supernet, costs, bits, batch, batch, settings, total_steps=10_000)
+    choices = resolve(layers, settings.space, settings.constraints)
+    aim = objective(choices, settings, read_table(DEFAULT_TABLE))
+    price, bits = start_price(choices, aim, settings), torch.from_numpy(aim.costs["avg_bits"]).float()
+    search = Bilevel(fabric, supernet, Architecture(choices), price, bits, batch, batch, settings, total_steps=10_000)
     branches = BranchNet(load_model(opened), names, settings.space).train()
     shares = sample(torch.zeros(len(names), len(settings.space)), 1.0, generator(0, "shares"), one_hot=False)
     place, indices = Place(0, 0, 0), list(range(batch_size))

@@ -89,19 +89,19 @@ def group_costs(layers: Sequence[PlanLayer], floats: Sequence[PlanLayer]) -> dic
 
 
 def baseline_costs(
-    layers: Sequence[LayerInput], floats: Sequence[PlanLayer], table: CostTable, accuracies: Mapping[str, float | None]
+    layers: Sequence[LayerInput], floats: Sequence[PlanLayer], table: CostTable, known: Sequence[Baseline]
 ) -> tuple[Baseline, ...]:
-    """Return the uniform plans, head included, with the validation accuracies (0 … 1) that have been measured."""
+    """Return the uniform plans, head included, and all others that are known, with what has been measured of them."""
+    measured = {baseline.scheme: baseline for baseline in known}
     baselines = []
-    for scheme in dict.fromkeys((*BASELINES, *accuracies)):
-        costed = cost_layers(layers, table, scheme)
-        baselines.append(
-            Baseline(
-                scheme=scheme,
-                avg_bits=bits_of(costed) / weights_of(costed),
-                storage_fraction=bits_of(costed) / bits_of(floats),
-                energy_fraction=share_of(energy_of(costed), energy_of(floats)),
-                validation_accuracy=accuracies.get(scheme),
-            )
-        )
+    for name in dict.fromkeys((*BASELINES, *measured)):
+        one = measured.get(name) or Baseline(scheme=name)
+        own = [entry.model_copy(update={"scheme": (one.schemes or {}).get(entry.name, name)}) for entry in layers]
+        costed = cost_layers(own, table)
+        costs = {
+            "avg_bits": bits_of(costed) / weights_of(costed),
+            "storage_fraction": bits_of(costed) / bits_of(floats),
+            "energy_fraction": share_of(energy_of(costed), energy_of(floats)),
+        }
+        baselines.append(one.model_copy(update=costs))
     return tuple(baselines)

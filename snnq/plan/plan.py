@@ -77,16 +77,11 @@ class Plan(PlanFacts):
         data["layers"] = [{**entry, "scheme": schemes.get(entry["name"], entry["scheme"])} for entry in data["layers"]]
         return _cost(parse_plan(data, "plan"), table or _find_table(self.cost_table, Path()))
 
-    def with_accuracies(self, accuracies: Mapping[str, float], table: CostTable | None = None) -> Plan:
-        """Return this plan with measured validation accuracies (0 … 1) of baselines, by scheme."""
-        known = {b.scheme: b for b in self.baselines}
-        nothing = Baseline(scheme=FLOAT32, avg_bits=0, storage_fraction=0, energy_fraction=0)
-        measured = [
-            known.get(scheme, nothing).model_dump() | {"scheme": scheme, "validation_accuracy": float(accuracy)}
-            for scheme, accuracy in accuracies.items()
-        ]
-        kept = [b.model_dump() for scheme, b in known.items() if scheme not in accuracies]
-        data = self.to_dict() | {"baselines": kept + measured}
+    def with_baselines(self, measured: Sequence[Baseline], table: CostTable | None = None) -> Plan:
+        """Return this plan with other plans beside it, costed; those known under the same name are replaced."""
+        kept = {baseline.scheme: baseline for baseline in self.baselines}
+        kept |= {baseline.scheme: baseline for baseline in measured}
+        data = self.to_dict() | {"baselines": [baseline.model_dump() for baseline in kept.values()]}
         return _cost(parse_plan(data, "plan"), table or _find_table(self.cost_table, Path()))
 
     def schemes(self) -> dict[str, str]:
@@ -125,6 +120,7 @@ def make_plan(
         asdict(layer)
         | {
             "scheme": schemes[layer.name],
+            "searched": schemes[layer.name] if search else None,
             "probabilities": {k: float(v) for k, v in thought[layer.name].items()} if layer.name in thought else None,
         }
         for layer in layers
@@ -175,7 +171,6 @@ def plan_schema() -> dict[str, Any]:
 def _cost(inputs: PlanInput, table: CostTable) -> Plan:
     """Return the plan of these inputs, every cost computed with ``table``."""
     layers, floats = cost_layers(inputs.layers, table), cost_layers(inputs.layers, table, FLOAT32)
-    measured = {b.scheme: b.validation_accuracy for b in inputs.baselines}
     return Plan(
         schema_version=inputs.schema_version,
         tool=inputs.tool,
@@ -186,7 +181,7 @@ def _cost(inputs: PlanInput, table: CostTable) -> Plan:
         layers=layers,
         totals=total_costs(layers, floats, inputs.search),
         groups=group_costs(layers, floats),
-        baselines=baseline_costs(inputs.layers, floats, table, measured),
+        baselines=baseline_costs(inputs.layers, floats, table, inputs.baselines),
     )
 
 

@@ -56,7 +56,10 @@ class DataInfo(Record):
 
 
 class SearchInfo(Record):
-    """How the schemes were found. ``budget`` maps a quantity of ``Totals`` to its limit (``{"avg_bits": 2.2}``)."""
+    """How the schemes were found. ``budget`` maps a quantity of ``Totals`` to its limit (``{"avg_bits": 2.2}``).
+
+    The validation accuracy (0 … 1) and loss (nats) are before finetuning, with the weights the search ended with.
+    """
 
     method: str
     seed: int
@@ -66,6 +69,7 @@ class SearchInfo(Record):
     space: Many[SchemeName]
     fingerprint: str | None = None
     validation_accuracy: float | None = None
+    validation_loss: float | None = None
 
 
 class CostTableInfo(Record):
@@ -77,7 +81,10 @@ class CostTableInfo(Record):
 
 
 class LayerInput(Record):
-    """A layer of the model and the scheme chosen for it; ``probabilities`` record what the search thought of each."""
+    """A layer of the model and the scheme chosen for it.
+
+    ``searched`` and ``probabilities`` are records: which scheme the search chose, and what it thought of each.
+    """
 
     name: str = Field(min_length=1)
     group: Literal["tokenizer", "attention", "mlp", "head"]
@@ -87,6 +94,7 @@ class LayerInput(Record):
     multiplications: PositiveInt
     input: Literal["spikes", "integers", "counts", "reals"]
     scheme: SchemeName
+    searched: SchemeName | None = None
     probabilities: dict[SchemeName, Probability] | None = None
 
     @model_validator(mode="after")
@@ -144,13 +152,24 @@ class GroupCost(Record):
 
 
 class Baseline(Record):
-    """One scheme in every layer, costed as the plan is; ``validation_accuracy`` (0 … 1) is None unless measured."""
+    """Another plan, costed as this one is: ``scheme`` in every layer, or ``schemes`` under a name of their own.
 
-    scheme: SchemeName
-    avg_bits: float
-    storage_fraction: float
-    energy_fraction: float
+    Accuracy (0 … 1) and loss (nats) are those of the validation split, None unless measured.
+    """
+
+    scheme: str
+    schemes: dict[str, SchemeName] | None = None
+    avg_bits: float = 0.0
+    storage_fraction: float = 0.0
+    energy_fraction: float = 0.0
     validation_accuracy: Probability | None = None
+    validation_loss: float | None = None
+
+    @model_validator(mode="after")
+    def _named_or_listed(self) -> Baseline:
+        if self.schemes is None:
+            check_scheme(self.scheme)
+        return self
 
 
 class PlanFacts(Record):

@@ -1,6 +1,6 @@
 """The two alternating steps of the search (METHOD §4).
 
-    L = CE + λ · Σ_l Σ_k p_lk E_lk / Σ_l E_l,float32
+    L = CE + λ · Σ_l Σ_k p_lk E_lk / Σ_l E_l,float32        (a budget: ``price``)
 
 Step 1 updates the architecture parameters a on a validation batch with the one-hot sample; step 2 updates the latent
 weights W on a training batch with the soft sample. The temperature falls over the run.
@@ -14,28 +14,31 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 
-from snnq.searching.mixture import Supernet, sample
+from snnq.searching.architecture import Architecture
+from snnq.searching.mixture import Supernet
+from snnq.searching.price import Price
 from snnq.searching.settings import SearchSettings
 from snnq.training.batches import Samples, steps_per_epoch, training_batches
-from snnq.training.loop import Place
+from snnq.training.loop import Place, Stateful
 from snnq.training.schedules import learning_rate, set_rate, temperature
 from snnq.training.seeding import generator
 
 
 class Bilevel:
-    """The search's moving parts: supernet, two optimizers, and the two steps.
+    """The search's moving parts: supernet, architecture parameters and prices, two optimizers, and the two steps.
 
-    ``costs`` (L, K) is E_lk / Σ_l E_l,float32; ``bits`` (L, K) is each layer's share of all weights times the bits of
-    each candidate, so that Σ p · bits is the expected average bits.
+    ``bits`` (L, K) is each layer's share of all weights times the bits of each candidate, so that Σ p · bits is the
+    expected average bits.
     """
 
     def __init__(
         self,
         fabric: Fabric,
         supernet: Supernet,
-        costs: Tensor,
+        architecture: Architecture,
+        price: Price,
         bits: Tensor,
         train: Samples,
         validation: Samples,
@@ -47,17 +50,22 @@ class Bilevel:
         weights = torch.optim.AdamW(
             supernet.weight_parameters(), lr=settings.rate_start, weight_decay=settings.weight_decay
         )
-        architecture = torch.optim.Adam([supernet.logits], lr=settings.architecture_rate, betas=(0.5, 0.999))
         self.supernet = supernet
-        self.network, self.weight_optimizer, self.architecture_optimizer = fabric.setup(supernet, weights, architecture)
-        self.costs, self.bits = costs.to(fabric.device), bits.to(fabric.device)
+        self.network, self.weight_optimizer = fabric.setup(supernet, weights)
+        self.architecture, self.price = fabric.to_device(architecture), fabric.to_device(price)
+        self.architecture_optimizer = torch.optim.Adam(
+            [architecture.logits], lr=settings.architecture_rate, betas=(0.5, 0.999)
+        )
+        self.bits = bits.to(fabric.device)
 
-    def stateful(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
+    def stateful(self) -> dict[str, Stateful]:
         """Return what a run saves."""
         return {
             "supernet": self.supernet,
+            "architecture": self.architecture,
+            "price": self.price,
             "weight_optimizer": self.weight_optimizer.optimizer,
-            "architecture_optimizer": self.architecture_optimizer.optimizer,
+            "architecture_optimizer": self.architecture_optimizer,
         }
 
     def batches(self, epoch: int) -> list[list[int]]:
@@ -75,17 +83,19 @@ class Bilevel:
     def after_epoch(self, epoch: int) -> dict[str, Any]:
         """Return what is logged of an epoch: expected bits, decided layers and every layer's probabilities."""
         shares = {name: row.tolist() for name, row in zip(self.supernet.layers, self.shares(), strict=True)}
-        return {**self.status(), "space": list(self.settings.space), "probabilities": shares}
+        names = [scheme.name for scheme in self.supernet.schemes]
+        return {**self.status(), "space": names, "probabilities": shares}
 
     def architecture_step(self, place: Place) -> float:
         """Step 1: update a on a validation batch with the one-hot sample; return CE + λ · cost."""
         frames, labels = self._batch(self.validation, self._validation_indices(place))
         shares = self._sample(place, "architecture", one_hot=True)
-        loss = F.cross_entropy(self.network(frames, shares), labels) + self._cost(shares)
+        loss = F.cross_entropy(self.network(frames, shares), labels) + self.price(shares)
         self.architecture_optimizer.zero_grad()
         # Only a is asked for: no gradient is computed for W.
-        self.fabric.backward(loss, inputs=[self.supernet.logits])
+        self.fabric.backward(loss, inputs=[self.architecture.logits])
         self.architecture_optimizer.step()
+        self.price.update(self.shares(), place.overall / self.total_steps)
         return float(loss.detach())
 
     def weight_step(self, place: Place, indices: list[int]) -> float:
@@ -102,16 +112,13 @@ class Bilevel:
 
     def shares(self) -> Tensor:
         """Return softmax(a), (L, K): the probabilities without noise."""
-        return torch.softmax(self.supernet.logits.detach(), dim=-1)
+        return self.architecture.shares().detach()
 
     def status(self) -> dict[str, float | int | str]:
         """Return the expected average bits, and how many layers give one scheme the share ``decided_at`` or more."""
         shares = self.shares()
         decided = int((shares.amax(-1) >= self.settings.decided_at).sum())
         return {"bits": float((shares * self.bits).sum()), "decided": decided}
-
-    def _cost(self, shares: Tensor) -> Tensor:
-        return self.settings.trade_off * (shares * self.costs).sum()
 
     def _sample(self, place: Place, which: str, *, one_hot: bool) -> Tensor:
         heat = temperature(
@@ -121,7 +128,7 @@ class Bilevel:
             low=self.settings.temperature_low,
         )
         draw = generator(self.settings.seed, which, place.overall)
-        return sample(self.supernet.logits, heat, draw, one_hot=one_hot)
+        return self.architecture.sample(heat, draw, one_hot=one_hot)
 
     def _validation_indices(self, place: Place) -> list[int]:
         number = place.overall // self.settings.architecture_every

@@ -54,7 +54,7 @@ class _Mix(torch.autograd.Function):
 
 
 class Supernet(nn.Module):
-    """A model whose planned layers are mixtures, with its architecture parameters ``logits`` (L, K), zero at first.
+    """A model whose planned layers are mixtures.
 
     The candidates' scales are buffers of one value a row of all layers (R,), so that they are saved with a run; they
     start at the least-squares fit and follow the latent weights by ``refresh``.
@@ -67,7 +67,6 @@ class Supernet(nn.Module):
         self.model = model
         self.layers = tuple(layers)
         self.schemes = tuple(scheme(name) for name in names)
-        self.logits = nn.Parameter(torch.zeros(len(layers), len(names)))
         weights = self.latent_weights()
         lengths = torch.cat([torch.full((len(weight),), weight[0].numel()) for weight in weights])
         self.register_buffer("rows_of_weights", torch.arange(len(lengths)).repeat_interleave(lengths), persistent=False)
@@ -104,17 +103,3 @@ class Supernet(nn.Module):
         mixed = _Mix.apply(probabilities, candidates, *self.latent_weights())
         weights = {f"{name}.weight": part for name, part in zip(self.layers, mixed, strict=True)}  # pyright: ignore
         return functional_call(self.model, weights, (frames,))
-
-
-def sample(logits: Tensor, temperature: float, generator: torch.Generator, *, one_hot: bool) -> Tensor:
-    """Return Gumbel-softmax shares (L, K): p = softmax((a + g)/τ), or onehot(argmax) - stop(p) + p [paper].
-
-    g ~ Gumbel(0, 1), drawn from ``generator`` on the CPU.
-    """
-    uniform = torch.rand(logits.shape, generator=generator).clamp(1e-9, 1 - 1e-7)
-    gumbel = -torch.log(-torch.log(uniform)).to(logits.device)
-    soft = torch.softmax((logits + gumbel) / temperature, dim=-1)
-    if not one_hot:
-        return soft
-    hard = torch.zeros_like(soft).scatter_(-1, soft.argmax(-1, keepdim=True), 1.0)
-    return hard + (soft - soft.detach())

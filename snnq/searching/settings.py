@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from snnq.errors import UsageError
+from snnq.errors import UsageError, nearest
 from snnq.schemes.names import NAMES, PAPER_SPACE
+from snnq.searching.constraints import Constraints
+
+METHODS = ("differentiable", "paper", "sensitivity")
 
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """Settings of the bi-level search.
+    """Settings of a search.
 
-    ``trade_off`` is λ of L = CE + λ · E/E_float32. Latent weights: AdamW, learning rate from ``rate_start`` to
-    ``rate_peak`` and down a cosine to ``rate_floor`` [paper]. Architecture parameters: Adam with ``architecture_rate``
-    and β₁ = 0.5, one step on the validation split every ``architecture_every`` weight steps. The Gumbel temperature
-    falls exponentially from ``temperature_high`` to ``temperature_low``. Every ``refresh_every`` weight steps the
-    candidates' scales follow the weights. A layer counts as decided when one scheme has the share ``decided_at``.
+    ``method``: ``differentiable`` trains the mixture and chooses by measured losses; ``paper`` is the paper's plain
+    form (one-hot samples, every layer its most probable scheme); ``sensitivity`` trains nothing.
+    ``trade_off`` is λ of L = CE + λ · E/E_float32, ``trade_offs`` replace it for layers by pattern; a ``budget``, the
+    limits of quantities of ``Totals``, replaces both. ``space`` are the candidates of layers that ``constraints`` give
+    no others.
+
+    Latent weights: AdamW, learning rate from ``rate_start`` to ``rate_peak`` and down a cosine to ``rate_floor``
+    [paper]. Architecture parameters: Adam with ``architecture_rate`` and β₁ = 0.5, one step on the validation split
+    every ``architecture_every`` weight steps. The Gumbel temperature falls exponentially from ``temperature_high`` to
+    ``temperature_low``. Every ``refresh_every`` weight steps the candidates' scales follow the weights. A layer counts
+    as decided when one scheme has the share ``decided_at``. Measured losses stand on ``calibration`` samples.
     """
 
+    method: str = "differentiable"
     trade_off: float = 0.5
+    trade_offs: tuple[tuple[str, float], ...] = ()
+    budget: dict[str, float] | None = None
     space: tuple[str, ...] = PAPER_SPACE
+    constraints: Constraints = field(default_factory=Constraints)
     epochs: int = 12
     batch_size: int = 32
     seed: int = 0
@@ -34,12 +47,21 @@ class SearchSettings:
     temperature_low: float = 0.1
     refresh_every: int = 50
     decided_at: float = 0.9
+    calibration: int = 256
 
     def __post_init__(self) -> None:
-        if self.trade_off < 0:
-            raise UsageError(f"--trade-off is {self.trade_off}, it must not be negative")
-        if self.epochs < 1 or self.batch_size < 2:
-            raise UsageError(f"--epochs {self.epochs}, --batch-size {self.batch_size}: at least 1 and 2 are needed")
+        if self.method not in METHODS:
+            raise UsageError(f"--method {self.method}: allowed are {', '.join(METHODS)}{nearest(self.method, METHODS)}")
+        if self.method == "paper" and self.budget:
+            raise UsageError("--method paper takes a trade-off, not a budget", "drop --method to search for a budget")
+        for value in (self.trade_off, *(value for _, value in self.trade_offs)):
+            if value < 0:
+                raise UsageError(f"--trade-off is {value}, it must not be negative")
+        if self.epochs < 1 or self.batch_size < 2 or self.calibration < 2:
+            raise UsageError(
+                f"--epochs {self.epochs}, --batch-size {self.batch_size}, --calibration {self.calibration}: "
+                "at least 1, 2 and 2 are needed"
+            )
         if len(set(self.space)) != len(self.space) or len(self.space) < 2 or set(self.space) - set(NAMES):
             raise UsageError(
                 f"--space {','.join(self.space)}: give two or more different schemes out of {', '.join(NAMES)}"

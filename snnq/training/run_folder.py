@@ -6,6 +6,7 @@ when anything it depends on has changed.
     config.json     every setting and the hashes of every input
     state.pt        the newest complete state (written to a temporary name and renamed)
     metrics.jsonl   one line an epoch
+    scores.json     a finished search's scores
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 
 from snnq.errors import RunChangedError
 
-STATE, CONFIG, METRICS = "state.pt", "config.json", "metrics.jsonl"
+STATE, CONFIG, METRICS, SCORES = "state.pt", "config.json", "metrics.jsonl", "scores.json"
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,10 @@ class RunFolder:
     def write_metrics(self, history: list[dict[str, Any]]) -> None:
         """Write one JSON line an epoch; the whole file anew, so that it never disagrees with the state."""
         write_atomic(self.path / METRICS, "".join(json.dumps(line) + "\n" for line in history))
+
+    def write_scores(self, text: str) -> None:
+        """Keep a finished search's scores."""
+        write_atomic(self.path / SCORES, text)
 
 
 def run_path(out: Path, chosen: str | Path | None = None) -> Path:
@@ -61,7 +66,7 @@ def open_run(path: Path, config: dict[str, Any], *, force: bool = False) -> RunF
     _refuse_foreign(path)
     if force or not config_path.exists():
         # Without its configuration, what a kill left here belongs to nothing. The configuration goes first.
-        for name in (CONFIG, STATE, METRICS):
+        for name in (CONFIG, STATE, METRICS, SCORES):
             (path / name).unlink(missing_ok=True)
     if config_path.exists():
         _refuse_changes(path, _read_config(config_path), config)
@@ -76,7 +81,7 @@ def _refuse_foreign(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise RunChangedError(f"{path} is not a folder", "choose another one with --run")
     for name in sorted(entry.name for entry in path.iterdir()) if path.exists() else ():
-        if name not in (CONFIG, STATE, METRICS) and not (name.startswith(".") and name.endswith(".tmp")):
+        if name not in (CONFIG, STATE, METRICS, SCORES) and not (name.startswith(".") and name.endswith(".tmp")):
             raise RunChangedError(f"{path} is not a run folder: it holds '{name}'", "choose another one with --run")
 
 

@@ -1,0 +1,187 @@
+"""Measured losses: what the network loses when one layer takes another scheme and all others stay.
+
+    D_lk = loss(plan with layer l under scheme k) − loss(plan)
+
+on calibration samples, with BN in batch statistics, so that a shifted current is not held against a scheme that a
+re-estimated BN would forgive. What runs before the layer that changes gives the same as before: those outputs are
+replayed, so that most switches cost a small part of a forward pass.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from snnq.progress import Progress, silent
+from snnq.schemes.scheme import scheme
+from snnq.searching.constraints import Choices
+from snnq.training.evaluation import NORMS
+
+
+def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return -Σ_c t_c log softmax(logits)_c summed over the samples: cross-entropy for one-hot targets, and for those
+    of a teacher the divergence from it up to a constant; logits and targets (n, C)."""
+    return -(targets * F.log_softmax(logits.float(), 1)).sum()
+
+
+class Switchboard:
+    """A model whose layers can be switched between the candidates of their weights.
+
+    ``model`` is copied; the weights to be quantised are those it has, each layer's parameters the least-squares fit.
+    """
+
+    def __init__(self, model: nn.Module, choices: Choices) -> None:
+        self.choices = choices
+        self.model = copy.deepcopy(model).eval()
+        for norm in self.model.modules():
+            if isinstance(norm, NORMS):
+                norm.train()
+        self.layers = [self.model.get_submodule(layer.name) for layer in choices.layers]
+        self.candidates = [self._candidates(i) for i in range(len(self.layers))]
+        self.replay = _Replay(self.model)
+
+    @torch.no_grad()
+    def _candidates(self, i: int) -> list[Tensor | None]:
+        weight: Any = self.layers[i].weight.detach().clone()
+        ones = [scheme(name) for name in self.choices.names]
+        allowed = self.choices.allowed[i]
+        return [
+            one.project(weight, one.fit(weight))[0] if open_ else None for one, open_ in zip(ones, allowed, strict=True)
+        ]
+
+    def set(self, i: int, k: int) -> None:
+        """Give layer ``i`` its weight under candidate ``k``."""
+        weight: Any = self.layers[i].weight
+        weight.data.copy_(self.candidates[i][k])
+
+    @torch.no_grad()
+    def losses(
+        self, anchor: Sequence[int], batches: Iterator[tuple[Tensor, Tensor]], step: Callable[[], None]
+    ) -> np.ndarray:
+        """Return D (L, K) in nats a sample at the plan ``anchor`` (L); NaN where a layer may not take a scheme.
+
+        ``batches`` give frames (n, T, C, H, W) and targets (n, C). Tied layers switch together and share their row.
+        """
+        choices = self.choices
+        total, samples = np.full((choices.groups, len(choices.names)), np.nan), 0
+        groups = [choices.members(group) for group in range(choices.groups)]
+        for members, row in zip(groups, total, strict=True):
+            row[choices.allowed[members[0]]] = 0
+        for i, k in enumerate(anchor):
+            self.set(i, k)
+        for frames, targets in batches:
+            base = float(soft_cross_entropy(self.replay.record(frames), targets))
+            for group, members in enumerate(groups):
+                first = min(self.replay.position(self.layers[i]) for i in members)
+                for k in np.flatnonzero(choices.allowed[members[0]]):
+                    if k == anchor[members[0]]:
+                        continue
+                    for i in members:
+                        self.set(i, int(k))
+                    total[group, k] += float(soft_cross_entropy(self.replay.run(frames, first), targets)) - base
+                for i in members:
+                    self.set(i, anchor[i])
+            samples += len(targets)
+            step()
+        return total[list(choices.group)] / samples
+
+
+class _Replay:
+    """Runs a model again, taking the outputs of what was called before a given call from the recorded run."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model, self.outputs, self.order = model, [], []
+        self.stop, self.count = -1, 0  # −1: record
+        for module in _units(model):
+            module.forward = self._wrapped(module, module.forward)
+
+    def _wrapped(self, module: nn.Module, forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def call(*arguments: Tensor) -> Tensor:
+            number, self.count = self.count, self.count + 1
+            if number < self.stop:
+                return self.outputs[number]
+            output = forward(*arguments)
+            if self.stop < 0:
+                self.outputs.append(output)
+                self.order.append(module)
+            return output
+
+        return call
+
+    def record(self, frames: Tensor) -> Tensor:
+        """Run the model and remember every unit's output."""
+        self.outputs, self.order, self.stop, self.count = [], [], -1, 0
+        return self.model(frames)
+
+    def run(self, frames: Tensor, first: int) -> Tensor:
+        """Run the model on the recorded frames; only calls from number ``first`` on are computed."""
+        self.stop, self.count = first, 0
+        return self.model(frames)
+
+    def position(self, module: nn.Module) -> int:
+        """Return the number of a unit's first call."""
+        return next(number for number, one in enumerate(self.order) if one is module)
+
+
+def _units(model: nn.Module) -> Iterator[nn.Module]:
+    """Yield the modules that compute: neurons, and what has no modules inside it."""
+    from spikingjelly.activation_based import neuron
+
+    if isinstance(model, neuron.BaseNode) or not any(True for _ in model.children()):
+        yield model
+        return
+    for child in model.children():
+        yield from _units(child)
+
+
+def measure(
+    model: nn.Module,
+    choices: Choices,
+    anchor: Sequence[int],
+    solve: Callable[[np.ndarray], list[int]],
+    batches: Callable[[], Iterator[tuple[Tensor, Tensor]]],
+    *,
+    passes: int = 2,
+    progress: Progress = silent,
+    stage: str = "measuring layers",
+    count: int = 1,
+) -> np.ndarray:
+    """Return scores (L, K) in nats: the mean of D over ``passes`` anchors, the later ones at the best plan so far.
+
+    The second anchor is where layers interact as they will in the plan. Rows are known up to a constant each. Within a
+    family more bits never score worse: a finer grid loses no more, the rest is noise.
+    """
+    board, found = Switchboard(model, choices), []
+    done = 0
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        progress(stage, done, passes * count)
+
+    for _ in range(passes):
+        found.append(board.losses(anchor, batches(), step))
+        scores = monotone(np.mean(found, 0), choices.names)
+        anchor = solve(scores)
+    return scores
+
+
+def monotone(scores: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Return scores (L, K) in which, within a family, more bits never score worse; float32 is best of all."""
+    result = scores.copy()
+    for k, name in enumerate(names):
+        one = scheme(name)
+        coarser = [
+            j
+            for j, other in enumerate(names)
+            if j != k and (one.is_float or (scheme(other).family == one.family and scheme(other).bits < one.bits))
+        ]
+        if coarser:
+            result[:, k] = np.fmin(scores[:, k], np.fmin.reduce(scores[:, coarser], 1))
+    return np.where(np.isnan(scores), np.nan, result)
