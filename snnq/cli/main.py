@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 from typing import Annotated
@@ -52,10 +53,21 @@ for _name, _group in (("plan", plan.app), ("data", data.app), ("cost", cost.app)
     app.add_typer(_group, name=_name)
 
 
+def spread_budgets(arguments: list[str]) -> list[str]:
+    """Return the words with ``--budget A B`` written as ``--budget A --budget B``, so that several can be typed."""
+    spread: list[str] = []
+    for word in arguments:
+        after = spread[-2:-1] == ["--budget"]
+        if after and not word.startswith("-") and re.fullmatch(r"[a-z-]+=[^/]*", word):
+            spread.append("--budget")
+        spread.append(word)
+    return spread
+
+
 def run(arguments: list[str]) -> int:
     """Run one command line; return its exit code. Every error becomes one message, unless SNNQ_DEBUG=1."""
     try:
-        app(arguments, prog_name="snnq")
+        app(spread_budgets(arguments), prog_name="snnq")
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else 1
     except SnnqError as problem:

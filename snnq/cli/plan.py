@@ -1,4 +1,4 @@
-"""``snnq plan``: look at plans, make uniform ones, compare two."""
+"""``snnq plan``: look at plans, make uniform ones, solve for other budgets, compare two."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from snnq.cli.options import Force, Heads, ImageSize, Json, Pooling, Steps
 
-app = typer.Typer(no_args_is_help=True, help="Look at plans, make uniform ones, compare two.")
+app = typer.Typer(no_args_is_help=True, help="Look at plans, make simple ones, solve for other budgets.")
 
 PlanPath = Annotated[Path, typer.Argument(metavar="PLAN", help="A plan.json.")]
 
@@ -73,6 +73,50 @@ def uniform(
     console.table("Totals", views.TOTAL_COLUMNS, views.total_rows(plan))
     console.note(f'Wrote {out}. To give a layer another format, edit its "scheme" there.')
     console.next_step(f"snnq plan show {shlex.quote(str(out))}")
+
+
+@app.command()
+def solve(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished search's run folder, or the plan beside it.")],
+    budget: Annotated[
+        list[str] | None, typer.Option(help="Limits: avg-bits=2.2, storage=6.6%, storage-kib=40, energy=10%, …")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write the plan.")] = None,
+    front: Annotated[Path | None, typer.Option(help="Write the whole accuracy-cost front here, as CSV.")] = None,
+    cost_table: Annotated[
+        str | None, typer.Option(help="A cost table's name or path; the search's by default.")
+    ] = None,
+    json: Json = False,
+    force: Force = False,
+) -> None:
+    """Find the best plan for another budget from a finished search, in seconds, without training."""
+    from snnq import console
+    from snnq.errors import UsageError
+    from snnq.plan import views
+    from snnq.searching.budget import parse_budget
+    from snnq.searching.scores import front as front_of
+    from snnq.searching.scores import solve as solve_run
+    from snnq.searching.scores import write_front
+
+    if not budget and front is None:
+        raise UsageError(
+            "give a budget, or --front FILE for all of them", f"snnq plan solve {run} --budget avg-bits=2.2"
+        )
+    if front is not None:
+        write_front(front, front_of(run, cost_table=cost_table), force=force)
+        console.note(f"Wrote the front to {front}.")
+    if not budget:
+        return
+    plan = solve_run(run, parse_budget(budget), cost_table=cost_table)
+    if out is not None:
+        plan.write(out, force=force)
+    if json:
+        console.emit_json(plan.to_dict())
+    else:
+        console.table("The plan", views.LAYER_COLUMNS, views.layer_rows(plan))
+        console.table("Totals", views.TOTAL_COLUMNS, views.total_rows(plan))
+    if out is not None:
+        console.next_step(f"snnq finalize --plan {shlex.quote(str(out))}")
 
 
 @app.command()

@@ -16,8 +16,23 @@ def search(
         "digits"
     ),
     data: Annotated[str | None, typer.Option(help="Data spec; by default what the checkpoint names.")] = None,
-    trade_off: Annotated[float, typer.Option(help="λ: how much hardware cost weighs against accuracy.")] = 0.5,
-    space: Annotated[str | None, typer.Option(help="Candidate schemes, separated by commas.")] = None,
+    method: Annotated[
+        str, typer.Option(help="differentiable, paper (its plain form) or sensitivity (no training).")
+    ] = ("differentiable"),
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(help="Limits: avg-bits=2.2, storage=6.6%, storage-kib=40, energy=10%, …; replaces the trade-off."),
+    ] = None,
+    trade_off: Annotated[
+        list[str] | None,
+        typer.Option(help="λ: how much energy weighs against accuracy (default 0.5), or PATTERN=λ for some layers."),
+    ] = None,
+    space: Annotated[
+        list[str] | None, typer.Option(help="Candidate schemes, separated by commas, or PATTERN=schemes.")
+    ] = None,
+    lock: Annotated[list[str] | None, typer.Option(help="PATTERN=SCHEME, such as head=uniform-4.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Patterns of layers that stay in float32.")] = None,
+    tie: Annotated[list[str] | None, typer.Option(help="Layers that take one scheme, such as q,k,v.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training split.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Samples a step.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same plan.")] = 0,
@@ -39,12 +54,21 @@ def search(
     from snnq import console
     from snnq.checkpoints.sizes import given_sizes
     from snnq.plan import views
+    from snnq.plan.verdict import verdict
     from snnq.searching.run import search as run_search
-    from snnq.searching.settings import SearchSettings
+    from snnq.searching.settings import parse_settings
 
-    asked = {"epochs": epochs, "batch_size": batch_size, "space": tuple(space.split(",")) if space else None}
-    settings = SearchSettings(
-        trade_off=trade_off, seed=seed, **{key: value for key, value in asked.items() if value is not None}
+    settings = parse_settings(
+        budget=budget or (),
+        trade_off=trade_off or (),
+        space=space or (),
+        lock=lock or (),
+        exclude=exclude or (),
+        tie=tie or (),
+        method=method,
+        epochs=epochs,
+        batch_size=batch_size,
+        seed=seed,
     )
     known = out.exists()
     with console.progress_view() as progress:
@@ -67,4 +91,7 @@ def search(
     else:
         console.table("The plan", views.LAYER_COLUMNS, views.layer_rows(plan))
         console.table("Totals", views.TOTAL_COLUMNS, views.total_rows(plan))
+        console.table("Beside simple plans, before finetuning", views.BASELINE_COLUMNS, views.baseline_rows(plan))
+        if said := verdict(plan):
+            console.out(said)
     console.next_step(f"snnq finalize --plan {shlex.quote(str(out))}")

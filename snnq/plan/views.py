@@ -14,7 +14,7 @@ Rows = list[list[str]]
 LAYER_COLUMNS = ("layer", "scheme", "weights", "MACs M", "input", "KiB", "energy nJ", "energy %")
 GROUP_COLUMNS = ("group", "weights", "bits avg", "KiB", "storage %", "float %", "energy nJ", "energy %", "float %")
 TOTAL_COLUMNS = ("total", "value")
-BASELINE_COLUMNS = ("plan", "bits avg", "storage %", "energy %", "validation accuracy %")
+BASELINE_COLUMNS = ("plan", "bits avg", "storage %", "energy %", "val. %", "val. loss")
 CHANGE_COLUMNS = ("layer", "first", "second")
 TOTAL_CHANGE_COLUMNS = ("total", "first", "second")
 
@@ -92,13 +92,17 @@ def total_rows(plan: Plan) -> Rows:
 
 def baseline_rows(plan: Plan) -> Rows:
     """Return the plan beside its baselines, for ``BASELINE_COLUMNS``."""
-    own = plan.search.validation_accuracy if plan.search else None
-    rows = [("this plan", plan.totals.avg_bits, plan.totals.storage_fraction, plan.totals.energy_fraction, own)]
-    rows += [
-        (b.scheme, b.avg_bits, b.storage_fraction, b.energy_fraction, b.validation_accuracy) for b in plan.baselines
-    ]
+    rows = [("this plan", plan.totals, plan.search), *((b.scheme, b, b) for b in plan.baselines)]
     return [
-        [name, f"{bits:.3f}", per_cent(kept), per_cent(spent), per_cent(acc)] for name, bits, kept, spent, acc in rows
+        [
+            name,
+            f"{costs.avg_bits:.3f}",
+            per_cent(costs.storage_fraction),
+            per_cent(costs.energy_fraction),
+            per_cent(found.validation_accuracy if found else None),
+            "-" if found is None or found.validation_loss is None else f"{found.validation_loss:.4f}",
+        ]
+        for name, costs, found in rows
     ]
 
 

@@ -86,7 +86,7 @@ def _solve(choices: Choices, scores: np.ndarray, rows: Sequence[tuple[np.ndarray
         summed(scores),
         constraints=[one_each, *limits],
         integrality=np.ones(shape[0] * shape[1]),
-        bounds=Bounds(0, open_.ravel().astype(float)),
+        bounds=Bounds(np.zeros(open_.size), open_.ravel().astype(float)),  # pyright: ignore
         options={"mip_rel_gap": 0.0},
     )
     if found.status == 2:

@@ -52,7 +52,7 @@ class Bilevel:
         )
         self.supernet = supernet
         self.network, self.weight_optimizer = fabric.setup(supernet, weights)
-        self.architecture, self.price = fabric.to_device(architecture), fabric.to_device(price)
+        self.architecture, self.price = architecture.to(fabric.device), price.to(fabric.device)
         self.architecture_optimizer = torch.optim.Adam(
             [architecture.logits], lr=settings.architecture_rate, betas=(0.5, 0.999)
         )

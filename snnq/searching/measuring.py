@@ -48,7 +48,7 @@ class Switchboard:
 
     @torch.no_grad()
     def _candidates(self, i: int) -> list[Tensor | None]:
-        weight: Any = self.layers[i].weight.detach().clone()
+        weight = self.layers[i].get_parameter("weight").detach().clone()
         ones = [scheme(name) for name in self.choices.names]
         allowed = self.choices.allowed[i]
         return [
@@ -158,7 +158,7 @@ def measure(
     family more bits never score worse: a finer grid loses no more, the rest is noise.
     """
     board, found = Switchboard(model, choices), []
-    done = 0
+    done, scores = 0, np.zeros(choices.allowed.shape)
 
     def step() -> None:
         nonlocal done

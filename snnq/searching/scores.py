@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 
 from snnq.cost.table import CostTable, read_table
-from snnq.errors import SnnqError, UsageError
+from snnq.errors import OutputExistsError, SnnqError, UsageError
 from snnq.plan import Plan, make_plan
 from snnq.schemes.names import FLOAT32
 from snnq.searching.allocation import allocate
 from snnq.searching.budget import QUANTITIES, quantity_costs, realised
 from snnq.searching.constraints import Choices
+from snnq.training.run_folder import write_atomic
 
 SCORES_VERSION, POINTS = 1, 24
 FRONT_COLUMNS = (
@@ -166,6 +167,14 @@ def front_csv(rows: Sequence[Mapping[str, Any]]) -> str:
         numbers = ["" if row[key] is None else f"{row[key]:.6g}" for key in FRONT_COLUMNS]
         writer.writerow([*numbers, *(row["schemes"][layer] for layer in layers)])
     return text.getvalue()
+
+
+def write_front(path: Path, rows: Sequence[Mapping[str, Any]], *, force: bool = False) -> None:
+    """Write front rows as CSV; raises OutputExistsError if the file is there and not ``force``."""
+    if path.exists() and not force:
+        raise OutputExistsError(f"{path} is already there", "choose another --front, or add --force to overwrite it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, front_csv(rows))
 
 
 def _table(plan: Plan, given: str | Path | None) -> CostTable:

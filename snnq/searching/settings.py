@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from snnq.errors import UsageError, nearest
 from snnq.schemes.names import NAMES, PAPER_SPACE
-from snnq.searching.constraints import Constraints
+from snnq.searching.budget import parse_budget
+from snnq.searching.constraints import Constraints, parse_lists, parse_locks, parse_space
 
 METHODS = ("differentiable", "paper", "sensitivity")
 
@@ -66,3 +69,46 @@ class SearchSettings:
             raise UsageError(
                 f"--space {','.join(self.space)}: give two or more different schemes out of {', '.join(NAMES)}"
             )
+
+
+def parse_settings(
+    *,
+    budget: Sequence[str] = (),
+    trade_off: Sequence[str] = (),
+    space: Sequence[str] = (),
+    lock: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    tie: Sequence[str] = (),
+    **given: Any,
+) -> SearchSettings:
+    """Return the settings that the words of a command line mean; what is given as None takes its default.
+
+    Raises UsageError naming the option and what is allowed.
+    """
+    everywhere, spaces = parse_space(space)
+    flat = tuple(pattern for one in parse_lists(exclude) for pattern in one)
+    weight, weights = _parse_trade_off(trade_off)
+    if budget and trade_off:
+        raise UsageError("--budget and --trade-off exclude each other: a budget's price is found by the search")
+    facts = given | {"space": everywhere, "trade_off": weight, "budget": parse_budget(budget) or None}
+    return SearchSettings(
+        trade_offs=weights,
+        constraints=Constraints(spaces, parse_locks(lock), flat, parse_lists(tie)),
+        **{key: value for key, value in facts.items() if value is not None},
+    )
+
+
+def _parse_trade_off(texts: Sequence[str]) -> tuple[float | None, tuple[tuple[str, float], ...]]:
+    """Read ``--trade-off`` values, a number or ``pattern=number``: that of all layers (None), and exceptions."""
+    everywhere, others = None, []
+    for text in (part for one in texts for part in one.split(",")):
+        pattern, equals, number = text.rpartition("=")
+        try:
+            value = float(number)
+        except ValueError:
+            raise UsageError(f"--trade-off {text}: give a number, or PATTERN=number, such as tokenizer=1.0") from None
+        if equals:
+            others.append((pattern.strip(), value))
+        else:
+            everywhere = value
+    return everywhere, tuple(others)
