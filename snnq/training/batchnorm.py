@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from snnq.training import processes
@@ -30,19 +31,17 @@ def share_batchnorm(model: nn.Module) -> nn.Module:
     return model
 
 
-def _forward(norm: Any, x: Tensor) -> Tensor:
-    """Return the normalised (B, C, …), and move the running statistics as one process with the whole batch would."""
-    if not norm.training:
-        return nn.functional.batch_norm(
-            x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=float(norm.eps)
-        )
-    y, mean, variance = _Normalize.apply(x, norm.weight, norm.bias, norm.eps)  # pyright: ignore
-    samples = processes.count() * x.numel() // x.shape[1]
+def _forward(self: Any, input: Tensor) -> Tensor:
+    """Return the normalised (B, C, …); in training, move the running statistics as one process with all of it would."""
+    if not self.training:
+        return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+    y, mean, variance = _Normalize.apply(input, self.weight, self.bias, self.eps)  # pyright: ignore
+    samples = processes.count() * input.numel() // input.shape[1]
     with torch.no_grad():
-        norm.num_batches_tracked += 1
-        pace = 1 / float(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
-        norm.running_mean.lerp_(mean, pace)
-        norm.running_var.lerp_(variance * (samples / (samples - 1)), pace)
+        self.num_batches_tracked += 1
+        pace = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean, pace)
+        self.running_var.lerp_(variance * (samples / (samples - 1)), pace)
     return y
 
 

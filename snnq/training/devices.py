@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import inspect
 import logging
 import os
 import subprocess
@@ -12,7 +13,8 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy
+from lightning_fabric.strategies.ddp import DDPStrategy
+from torch.nn.parallel import DistributedDataParallel
 
 from snnq.errors import UsageError, nearest
 
@@ -101,8 +103,11 @@ def _as_launched(compute: Compute) -> Compute:
 def _strategy(compute: Compute) -> Any:
     if compute.strategy == "auto" and compute.devices * compute.nodes == 1:
         return "auto"
-    # Buffers are alike in every process: BN shares its statistics, and nothing else moves.
-    return DDPStrategy(broadcast_buffers=False)
+    # Buffers need no broadcast at every step: BN shares its statistics, and nothing else moves.
+    # Newer torch has another name for it.
+    known = inspect.signature(DistributedDataParallel).parameters
+    name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    return DDPStrategy(**{name: False})  # pyright: ignore
 
 
 def _end_with_this_process(started: list[subprocess.Popen[bytes]]) -> None:

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from snnq.progress import Progress, silent
 from snnq.training import processes
-from snnq.training.batchnorm import share_batchnorm
 from snnq.training.batches import Samples, load, ordered_batches, training_batches
+from snnq.training.batchnorm import share_batchnorm
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 

@@ -89,8 +89,8 @@ def run_epochs(
     """Run or resume the epochs; return the history, one dict an epoch.
 
     ``batches(epoch)`` gives the sample indices of every step's global batch, as many in each epoch; ``step`` takes its
-    process' share of them and returns numbers that are averaged over the processes and over the epoch; ``after_epoch`` returns facts that are added to the epoch's history line; ``status``
-    returns facts worth showing as they stand.
+    process' share of them and returns numbers that are averaged over the processes and over the epoch; ``after_epoch``
+    returns facts that are added to the epoch's history line; ``status`` returns facts worth showing as they stand.
     Raises InterruptedRun after Ctrl-C, when the state is saved.
     """
     state = _load(run.state_path, stateful)

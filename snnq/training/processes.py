@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -115,7 +115,7 @@ def first_goes_first() -> Iterator[None]:
     if count() == 1:
         yield
         return
-    group = dist.new_group(backend="gloo", timeout=PATIENCE)
+    group: Any = dist.new_group(backend="gloo", timeout=PATIENCE)
     try:
         if not is_first():
             dist.barrier(group)
