@@ -63,9 +63,10 @@ class _Normalize(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
         ctx.axes = [axis for axis in range(x.ndim) if axis != 1]
         ctx.shape = [-1 if axis == 1 else 1 for axis in range(x.ndim)]
-        variances, means = torch.var_mean(x.float(), ctx.axes, correction=0)
-        every = [torch.empty(2, len(means), device=x.device) for _ in range(processes.count())]
-        dist.all_gather(every, torch.stack([means, variances]))
+        variances, means = torch.var_mean(_wide(x), ctx.axes, correction=0)
+        own = torch.stack([means, variances])
+        every = [torch.empty_like(own) for _ in range(processes.count())]
+        dist.all_gather(every, own)
         means, variances = torch.stack(every, 1).unbind()  # each (processes, C)
         mean = means.mean(0)
         variance = (variances + (means - mean).square()).mean(0)
@@ -78,7 +79,7 @@ class _Normalize(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore
         x, weight, mean, scale = ctx.saved_tensors
-        to_y, standard = gradients[0].float(), _standard(x, mean.view(ctx.shape), scale.view(ctx.shape))
+        to_y, standard = _wide(gradients[0]), _standard(x, mean.view(ctx.shape), scale.view(ctx.shape))
         to_bias, to_weight = to_y.sum(ctx.axes), (to_y * standard).sum(ctx.axes)
         samples = x.numel() // x.shape[1]
         along = processes.mean(torch.stack([to_bias, to_weight])) / samples
@@ -88,5 +89,9 @@ class _Normalize(torch.autograd.Function):
 
 
 def _standard(x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
-    """Return x̂ in float32; computed again in the backward pass, where storing it would cost as much memory as x."""
-    return (x.float() - mean) * scale
+    """Return x̂, float32 or wider; the backward pass computes it again, since keeping it takes as much memory as x."""
+    return (_wide(x) - mean) * scale
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))
