@@ -19,11 +19,14 @@ import typer
 
 from snnq import console
 from snnq.checkpoints.opening import save_checkpoint
+from snnq.cli.options import Device, Devices, Nodes, Precision, Strategy
 from snnq.data import open_data
 from snnq.models.registry import architecture as architecture_of
 from snnq.models.registry import build
+from snnq.training import processes
 from snnq.training.batches import steps_per_epoch, training_batches
-from snnq.training.devices import start_fabric
+from snnq.training.batchnorm import share_batchnorm
+from snnq.training.devices import Compute, start_fabric
 from snnq.training.evaluation import evaluate
 from snnq.training.loop import Best, Place, run_epochs
 from snnq.training.run_folder import open_run, run_path
@@ -67,22 +70,30 @@ def main(
     shift: Annotated[int, typer.Option(help="Augmentation: random shift in pixels.")] = 1,
     thin: Annotated[float, typer.Option(help="Augmentation: largest share of events lost.")] = 0.3,
     seed: Annotated[int, typer.Option()] = 0,
+    device: Device = "auto",
+    devices: Devices = 1,
+    nodes: Nodes = 1,
+    strategy: Strategy = "auto",
+    precision: Precision = "32-true",
     run: Annotated[Path | None, typer.Option(help="Run folder; beside the checkpoint by default.")] = None,
     force: Annotated[bool, typer.Option(help="Start the run anew and overwrite the checkpoint.")] = False,
 ) -> None:
     """Train, keep the best epoch by validation, test once, write a safetensors checkpoint."""
-    settings = {name: str(value) for name, value in locals().items() if name not in ("out", "run", "force")}
+    free = ("out", "run", "force", "device", "devices", "nodes", "strategy")
+    settings = {name: str(value) for name, value in locals().items() if name not in free}
+    fabric = start_fabric(Compute(device, devices, nodes, strategy, precision))
+    processes.check_batch_size(batch_size)
     config = architecture_of(architecture).default_config() | {
         "in_channels": 2, "image_size": [image_size, image_size], "dim": dim, "depth": depth, "heads": heads,
         "steps": steps, "pooling": [digit == "1" for digit in pooling],
     }  # fmt: skip
     with console.progress_view() as progress:
-        found = open_data(data, steps=steps, image_size=(image_size, image_size), progress=progress)
+        with processes.first_goes_first():
+            found = open_data(data, steps=steps, image_size=(image_size, image_size), progress=progress)
         config["classes"] = len(found.classes)
         torch.manual_seed(seed)
-        model = build(architecture, config)
+        model = share_batchnorm(build(architecture, config))
         folder = open_run(run_path(out, run), settings | {"data_sha256": found.sha256}, force=force)
-        fabric = start_fabric()
         optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=weight_decay)
         network, wrapped = fabric.setup(model, optimizer)
         best = Best()
@@ -91,7 +102,10 @@ def main(
         def step(place: Place, indices: list[int]) -> dict[str, float]:
             frames, labels = found.train.__getitems__(indices)
             draw = generator(seed, "augmentation", place.overall)
+            # Augmented as one batch and shared out then: the numbers drawn do not depend on the processes.
             frames = thin_events(shift_frames(frames, shift, draw), thin, draw)
+            mine = processes.shard(range(len(indices)))
+            frames, labels = frames[mine], labels[mine]
             logits = network(frames.to(fabric.device))
             loss = F.cross_entropy(logits, labels.to(fabric.device), label_smoothing=label_smoothing)
             set_rate(wrapped, learning_rate(place.overall, total, peak=rate, start=rate / 10, floor=rate / 100))
@@ -108,7 +122,7 @@ def main(
 
         run_epochs(
             folder,
-            {"model": model, "optimizer": optimizer, "best": best},
+            {"model": model, "optimizer": optimizer, "precision": fabric.strategy.precision, "best": best},
             stage="training",
             epochs=epochs,
             batches=lambda epoch: training_batches(len(found.train), batch_size, seed, "train", epoch),
@@ -119,7 +133,7 @@ def main(
     model.load_state_dict(best.state)
     validation, test = evaluate(model, found.validation, batch_size), evaluate(model, found.test, batch_size)
     facts = {"data": data, "epochs": str(epochs), "seed": str(seed), "simulated": str(found.simulated).lower()}
-    save_checkpoint(out, model, architecture=architecture, facts=facts)
+    processes.on_first(lambda: save_checkpoint(out, model, architecture=architecture, facts=facts))
     console.emit_json(
         {
             "checkpoint": str(out),

@@ -1,7 +1,7 @@
 """The one place that prints. Data goes to stdout; progress, hints and errors go to stderr.
 
 On a terminal, long work shows a live bar; elsewhere one sparse line now and then. ``NO_COLOR`` and terminals
-without UTF-8 are respected.
+without UTF-8 are respected. Of several processes that work on one run, the first one prints.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from snnq.errors import SnnqError
-from snnq.progress import Progress
+from snnq.progress import Progress, silent
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,6 +32,16 @@ def _console(stderr: bool) -> Console:
     return Console(stderr=stderr, highlight=False, width=width, soft_wrap=False)
 
 
+def speaks() -> bool:
+    """True in the process that prints: the only one, or the first of those that work together."""
+    distributed = sys.modules.get("torch.distributed")  # not imported for this: --help is fast
+    if distributed and distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank() == 0
+    # Before they have met: what torchrun or Fabric numbered them.
+    number = "RANK" if "TORCHELASTIC_RUN_ID" in os.environ else "LOCAL_RANK"
+    return os.environ.get(number, "0") == "0"
+
+
 def _plain() -> bool:
     """True where the terminal cannot show UTF-8."""
     return "utf" not in (sys.stdout.encoding or "").lower()
@@ -45,11 +55,17 @@ def _safe(text: str) -> str:
 
 def out(text: str) -> None:
     """Print data to stdout, unchanged but for what the terminal cannot show."""
-    sys.stdout.write(_safe(text) + "\n")
+    if speaks():
+        sys.stdout.write(_safe(text) + "\n")
 
 
 def note(text: str) -> None:
     """Print a remark to stderr."""
+    if speaks():
+        _to_stderr(text)
+
+
+def _to_stderr(text: str) -> None:
     sys.stderr.write(_safe(text) + "\n")
     sys.stderr.flush()
 
@@ -61,11 +77,14 @@ def next_step(command: str) -> None:
 
 def emit_json(value: Any) -> None:
     """Print one JSON object to stdout."""
-    sys.stdout.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
+    if speaks():
+        sys.stdout.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Print a table to stdout; columns whose every cell looks like a number are right-aligned."""
+    if not speaks():
+        return
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -91,10 +110,10 @@ def _looks_numeric(cell: str) -> bool:
 
 
 def error(problem: SnnqError) -> None:
-    """Print an error and its hint to stderr."""
-    note(f"Error: {problem.message}")
+    """Print an error and its hint to stderr, whichever process found it."""
+    _to_stderr(f"Error: {problem.message}")
     if problem.hint:
-        note(f"Hint: {problem.hint}")
+        _to_stderr(f"Hint: {problem.hint}")
 
 
 def _facts(facts: dict[str, float | int | str]) -> str:
@@ -110,7 +129,9 @@ def _clock(seconds: float) -> str:
 @contextmanager
 def progress_view() -> Iterator[Progress]:
     """Give a ``Progress`` that shows bars on a terminal and a sparse line elsewhere, on stderr."""
-    if sys.stderr.isatty() and not _plain():
+    if not speaks():
+        yield silent
+    elif sys.stderr.isatty() and not _plain():
         with _live_view() as view:
             yield view
     else:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from snnq.cli.options import Device, Force, Json, Run
+from snnq.cli.options import Device, Devices, Force, Json, Nodes, Precision, Run, Strategy
 
 
 def finalize(
@@ -16,7 +16,7 @@ def finalize(
     checkpoint: Annotated[str | None, typer.Option(help="Float checkpoint, if the plan names none.")] = None,
     data: Annotated[str | None, typer.Option(help="Data spec, if the plan names none.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training split.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Samples a step.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Samples a step, in all processes together.")] = None,
     distillation: Annotated[
         float | None, typer.Option(help="Weight of the float teacher in the loss, 0 (off) to 1.")
     ] = None,
@@ -24,6 +24,10 @@ def finalize(
     out: Annotated[Path, typer.Option(help="Packed folder to write.")] = Path("packed"),
     run: Run = None,
     device: Device = "auto",
+    devices: Devices = 1,
+    nodes: Nodes = 1,
+    strategy: Strategy = "auto",
+    precision: Precision = "32-true",
     json: Json = False,
     force: Force = False,
 ) -> None:
@@ -31,6 +35,7 @@ def finalize(
     from snnq import console
     from snnq.finalizing.run import finalize as run_finalize
     from snnq.finalizing.settings import FinalizeSettings
+    from snnq.training.devices import Compute
 
     asked = {"epochs": epochs, "batch_size": batch_size, "distillation": distillation}
     settings = FinalizeSettings(seed=seed, **{key: value for key, value in asked.items() if value is not None})
@@ -43,7 +48,7 @@ def finalize(
             out=out,
             settings=settings,
             run=run,
-            device=device,
+            compute=Compute(device, devices, nodes, strategy, precision),
             force=force,
             progress=progress,
         )

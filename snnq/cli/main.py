@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import sys
+import time
 from typing import Annotated
 
 import typer
@@ -21,6 +22,9 @@ from snnq.cli.report import report
 from snnq.cli.search import search
 from snnq.cli.verify import verify
 from snnq.errors import InterruptedRun, SnnqError
+
+# How long another process than the first waits before it reports an error of its own.
+FAREWELL_SECONDS = 8.0
 
 app = typer.Typer(
     name="snnq",
@@ -73,7 +77,7 @@ def run(arguments: list[str]) -> int:
     except SnnqError as problem:
         if os.environ.get("SNNQ_DEBUG") == "1":
             raise
-        console.error(problem)
+        _report(problem)
         if isinstance(problem, InterruptedRun):
             # With --force it would begin anew.
             console.next_step(shlex.join(["snnq", *(word for word in arguments if word != "--force")]))
@@ -82,11 +86,22 @@ def run(arguments: list[str]) -> int:
         if os.environ.get("SNNQ_DEBUG") == "1":
             raise
         known = SnnqError(f"{type(problem).__name__}: {problem}", "SNNQ_DEBUG=1 shows where; please report it")
-        console.error(known)
+        _report(known)
         return known.exit_code
     return 0
+
+
+def _report(problem: SnnqError) -> None:
+    """Print the error. Where the first process fails too, it says so and ends the others before they do."""
+    if not console.speaks():
+        time.sleep(FAREWELL_SECONDS)
+    console.error(problem)
 
 
 def main() -> None:
     """Run the command line of this process."""
     sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":  # Fabric starts the other processes by it where this one was started so
+    main()

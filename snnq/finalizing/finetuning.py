@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from snnq.finalizing.quantized import parameter_groups
 from snnq.finalizing.settings import FinalizeSettings
+from snnq.training import processes
 from snnq.training.batches import Samples, training_batches
+from snnq.training.batchnorm import share_batchnorm
 from snnq.training.evaluation import evaluate
 from snnq.training.loop import Best, Place, Stateful
 from snnq.training.schedules import learning_rate, set_rate
@@ -45,20 +47,26 @@ class Finetuning:
         self.train, self.validation, self.teacher_logits = train, validation, teacher_logits
         groups = parameter_groups(model, settings.weight_decay)
         optimizer = torch.optim.AdamW(groups, lr=settings.rate_start)  # pyright: ignore
-        self.network, self.optimizer = fabric.setup(model, optimizer)
+        self.network, self.optimizer = fabric.setup(share_batchnorm(model), optimizer)
         self.best = Best()
 
     def stateful(self) -> dict[str, Stateful]:
         """Return what a run saves."""
-        return {"model": self.model, "optimizer": self.optimizer.optimizer, "best": self.best}
+        return {
+            "model": self.model,
+            "optimizer": self.optimizer.optimizer,
+            "precision": self.fabric.strategy.precision,  # the loss scale of 16-mixed
+            "best": self.best,
+        }
 
     def batches(self, epoch: int) -> list[list[int]]:
-        """Return the training batches of an epoch."""
+        """Return the global training batches of an epoch."""
         return training_batches(len(self.train), self.settings.batch_size, self.settings.seed, "finalize", epoch)
 
     def step(self, place: Place, indices: list[int]) -> dict[str, float]:
-        """Do one optimizer step; return the loss and the share of right answers on the batch."""
+        """Do one optimizer step on a global batch; return the loss and the accuracy on this process' share of it."""
         one = self.settings
+        indices = processes.shard(indices)
         frames, labels = self.train.__getitems__(indices)
         device = self.fabric.device
         labels = labels.to(device)

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from snnq.plan import Plan
 from snnq.progress import Progress
-from snnq.training.evaluation import evaluate
+from snnq.training.evaluation import Score, evaluate, score
 from snnq.training.job import Job, fingerprint
 from snnq.training.run_folder import CONFIG, METRICS, run_path
+from snnq.training.teacher import float_logits
 
 BINS = 61
 
@@ -47,16 +48,19 @@ def weight_records(before: Mapping[str, Tensor], folded: nn.Module, plan: Plan) 
 
 def accuracies(job: Job, folded: nn.Module, fabric: Fabric, batch_size: int, progress: Progress) -> dict[str, Any]:
     """Return accuracies (0 … 1) and losses (nats) of the float model and of the folded one, on validation and test."""
-    record: dict[str, Any] = {"data": job.data.spec, "simulated": job.data.simulated}
-    for name, model in (("float", job.model), ("plan", folded)):
-        record[name] = {}
-        fabric.to_device(model)
-        for split, samples in (("validation", job.data.validation), ("test", job.data.test)):
-            found = evaluate(model, samples, batch_size, progress, f"{name} model on {split}")
-            record[name] |= {split: found.accuracy, f"{split}_loss": found.loss}
-            record[f"{split}_samples"] = found.samples
-        model.cpu()
+    record: dict[str, Any] = {"data": job.data.spec, "simulated": job.data.simulated, "float": {}, "plan": {}}
+    fabric.to_device(folded)
+    for split, samples in (("validation", job.data.validation), ("test", job.data.test)):
+        logits = float_logits(job, split, fabric, batch_size, progress)
+        record["float"] |= _named(split, score(logits, torch.from_numpy(samples.labels)))
+        record["plan"] |= _named(split, evaluate(folded, samples, batch_size, progress, f"plan model on {split}"))
+        record[f"{split}_samples"] = len(samples)
+    folded.cpu()
     return record
+
+
+def _named(split: str, found: Score) -> dict[str, float]:
+    return {split: found.accuracy, f"{split}_loss": found.loss}
 
 
 def search_history(plan: Plan, path: Path) -> list[dict[str, Any]] | None:

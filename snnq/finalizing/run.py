@@ -25,12 +25,14 @@ from snnq.packed.loading import load_packed
 from snnq.packed.verification import verify
 from snnq.plan import Plan
 from snnq.progress import Progress, silent
+from snnq.training import processes
 from snnq.training.batches import steps_per_epoch
-from snnq.training.devices import start_fabric
-from snnq.training.evaluation import evaluate, predict, reestimate_batchnorm
+from snnq.training.devices import Compute, as_compute, start_fabric
+from snnq.training.evaluation import evaluate, reestimate_batchnorm
 from snnq.training.job import Job, fingerprint, open_job
 from snnq.training.loop import run_epochs
 from snnq.training.run_folder import RunFolder, open_run, run_path
+from snnq.training.teacher import float_logits
 
 REPORT_VERSION = 1
 
@@ -51,7 +53,7 @@ def finalize(
     out: str | Path = "packed",
     settings: FinalizeSettings | None = None,
     run: str | Path | None = None,
-    device: str = "auto",
+    compute: Compute | str = "auto",
     force: bool = False,
     progress: Progress = silent,
 ) -> Finalized:
@@ -60,26 +62,23 @@ def finalize(
     The plan knows its checkpoint and data; ``checkpoint`` and ``data`` stand in for a plan that names none, or say
     where the same file lies now. The float model is the teacher. The best epoch by validation is kept, its BN
     statistics are estimated anew if that is no worse on validation, and the test split is used once, at the end.
+    ``compute`` says on which devices and how many (a string: on which one); the batch size counts the samples of all.
 
     Raises PlanError if plan and checkpoint do not fit, OutputExistsError if ``out`` is there and is not from this
     very run (unless ``force``), RunChangedError, InterruptedRun after Ctrl-C, VerificationError.
     """
-    settings, out = settings or FinalizeSettings(), Path(out)
+    settings, out, compute = settings or FinalizeSettings(), Path(out), as_compute(compute)
     chosen = Plan.read(plan)
-    job = _open(chosen, checkpoint, data, progress)
-    config = {
-        "command": "finalize",
-        **job.facts(),
-        "schemes": chosen.schemes(),
-        "search": chosen.search.fingerprint if chosen.search else None,
-        "cost_table_sha256": chosen.cost_table.sha256,
-        **asdict(settings),
-    }
+    fabric = start_fabric(compute)  # before the data: where there are more processes, they start from the top
+    processes.check_batch_size(settings.batch_size)
+    with processes.first_goes_first():
+        job = _open(chosen, checkpoint, data, progress)
+    config = _config(chosen, job, settings, compute)
     mark = fingerprint(config)
-    if out.exists() and not force:
-        return _finished(out, mark)
-    check_free(out, force)  # before the hours of training, not after them
-    fabric = start_fabric(device)
+    done = processes.on_first(lambda: _finished(out, mark) if out.exists() and not force else None)
+    if done:
+        return done
+    processes.on_first(lambda: check_free(out, force))  # before the hours of training, not after them
     folder = open_run(run_path(out, run), config, force=force)
     moving, history = _finetune(folder, job, chosen, settings, fabric, progress)
     model = moving.model
@@ -98,9 +97,21 @@ def finalize(
     }
     # The checkpoint and data that were really used.
     used = chosen.model_copy(update={"model": job.model_info(), "data": job.data_info()})
-    write_packed(out, model=folded, plan=used, layers=coded, results=results, force=force)
-    _check(out, folded, job)
+    processes.on_first(lambda: _write(out, folded, used, coded, results, force, job))
     return Finalized(out, results)
+
+
+def _config(plan: Plan, job: Job, settings: FinalizeSettings, compute: Compute) -> dict[str, Any]:
+    """Return everything the result depends on; how many processes work on it is none of it."""
+    return {
+        "command": "finalize",
+        **job.facts(),
+        "schemes": plan.schemes(),
+        "search": plan.search.fingerprint if plan.search else None,
+        "cost_table_sha256": plan.cost_table.sha256,
+        "precision": compute.precision,
+        **asdict(settings),
+    }
 
 
 def _open(plan: Plan, checkpoint: str | Path | None, data: str | None, progress: Progress) -> Job:
@@ -159,8 +170,7 @@ def _finetune(
     """Train the quantised model with the float model as teacher; leave it with the weights of its best epoch."""
     teacher = None
     if settings.distillation > 0:
-        asked = fabric.to_device(job.model)
-        teacher, _ = predict(asked, job.data.train, settings.batch_size, progress, "asking the teacher")
+        teacher = float_logits(job, "train", fabric, settings.batch_size, progress, "asking the teacher")
     torch.manual_seed(settings.seed)
     model = quantize_model(load_model(job.checkpoint), plan.schemes()).train()
     steps = settings.epochs * steps_per_epoch(len(job.data.train), settings.batch_size)
@@ -193,8 +203,17 @@ def _freeze(
 
 
 @torch.no_grad()
-def _check(out: Path, folded: nn.Module, job: Job) -> None:
-    """Verify the folder, and that what is loaded from it computes exactly what was evaluated."""
+def _write(
+    out: Path,
+    folded: nn.Module,
+    plan: Plan,
+    coded: dict[str, Coded],
+    results: dict[str, Any],
+    force: bool,
+    job: Job,
+) -> None:
+    """Write the folder, verify it, and see that what is loaded from it computes exactly what was evaluated."""
+    write_packed(out, model=folded, plan=plan, layers=coded, results=results, force=force)
     verify(out)
     frames, _ = job.data.validation.__getitems__(list(range(min(8, len(job.data.validation)))))
     if not torch.equal(load_packed(out)(frames), folded(frames)):

@@ -9,7 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from snnq.progress import Progress, silent
+from snnq.training import processes
 from snnq.training.batches import Samples, load, ordered_batches, training_batches
+from snnq.training.batchnorm import share_batchnorm
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
@@ -27,17 +29,20 @@ class Score:
 def predict(
     model: nn.Module, samples: Samples, batch_size: int, progress: Progress = silent, stage: str = "evaluating"
 ) -> tuple[Tensor, Tensor]:
-    """Return logits (N, classes) and labels (N,) of the model in evaluation mode."""
+    """Return logits (N, classes) and labels (N,) of the model in evaluation mode.
+
+    The processes take the batches in turns and all get the same result, which does not depend on how many they are.
+    """
     was_training = model.training
     model.eval()
     device = next(iter(model.parameters()), torch.empty(0)).device
-    logits, labels = [], []
     batches = ordered_batches(len(samples), batch_size)
-    for i, (frames, wanted) in enumerate(load(samples, batches)):
-        logits.append(model(frames.to(device)).float().cpu())
-        labels.append(wanted)
-        progress(stage, i + 1, len(batches))
+    found = []
+    for frames, labels in load(samples, batches[processes.rank() :: processes.count()]):
+        found.append((model(frames.to(device)).float().cpu(), labels))
+        progress(stage, min(len(found) * processes.count(), len(batches)), len(batches))
     model.train(was_training)
+    logits, labels = zip(*processes.gather(found), strict=True)
     return torch.cat(logits), torch.cat(labels)
 
 
@@ -56,7 +61,11 @@ def evaluate(
 
 @torch.no_grad()
 def reestimate_batchnorm(model: nn.Module, samples: Samples, batch_size: int, seed: int) -> None:
-    """Replace every BN's running statistics by the plain average over one pass of (training) samples."""
+    """Replace every BN's running statistics by the plain average over one pass of (training) samples.
+
+    The statistics are those of the global batches, of which every process takes its share.
+    """
+    share_batchnorm(model)
     norms = [module for module in model.modules() if isinstance(module, NORMS)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
@@ -65,7 +74,8 @@ def reestimate_batchnorm(model: nn.Module, samples: Samples, batch_size: int, se
     was_training = model.training
     model.train()
     device = next(model.parameters()).device
-    for frames, _ in load(samples, training_batches(len(samples), batch_size, seed, "batchnorm")):
+    batches = training_batches(len(samples), batch_size, seed, "batchnorm")
+    for frames, _ in load(samples, [processes.shard(batch) for batch in batches]):
         model(frames.to(device))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

@@ -2,6 +2,8 @@
 
 Everything random is drawn from the place in the run (``seeding``), so the state is: the modules' and optimizers'
 state, the epoch, the step in it, and the history. It is saved after every epoch and every ``SAVE_SECONDS`` between.
+Of several processes the first one writes and all read, so the run folder must lie where all see it; how many there are
+is no part of the state.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import torch
 
 from snnq.errors import InterruptedRun, RunChangedError
 from snnq.progress import Progress, silent
+from snnq.training import processes
 from snnq.training.run_folder import RunFolder
 
 SAVE_SECONDS = 120.0
@@ -85,9 +88,9 @@ def run_epochs(
 ) -> list[dict[str, Any]]:
     """Run or resume the epochs; return the history, one dict an epoch.
 
-    ``batches(epoch)`` gives the sample indices of every step, as many in each epoch; ``step`` returns numbers that
-    are averaged over the epoch; ``after_epoch`` returns facts that are added to the epoch's history line; ``status``
-    returns facts worth showing as they stand.
+    ``batches(epoch)`` gives the sample indices of every step's global batch, as many in each epoch; ``step`` takes its
+    process' share of them and returns numbers that are averaged over the processes and over the epoch; ``after_epoch``
+    returns facts that are added to the epoch's history line; ``status`` returns facts worth showing as they stand.
     Raises InterruptedRun after Ctrl-C, when the state is saved.
     """
     state = _load(run.state_path, stateful)
@@ -98,15 +101,17 @@ def run_epochs(
             saved = time.monotonic()
             for i in range(state["step"] if epoch == state["epoch"] else 0, len(order)):
                 facts = step(Place(epoch, i, epoch * len(order) + i), order[i])
+                late = time.monotonic() - saved > SAVE_SECONDS
+                facts, stop, late = _agreed(facts, interrupted(), late)
                 for name, value in facts.items():
                     sums[name] = sums.get(name, 0.0) + value
                 means = {name: value / (i + 1) for name, value in sums.items()}
                 done = epoch * len(order) + i + 1
                 progress(stage, done, epochs * len(order), epoch=f"{epoch + 1}/{epochs}", **means, **status())
-                if interrupted() or time.monotonic() - saved > SAVE_SECONDS:
+                if stop or late:
                     _save(run, stateful, epoch, i + 1, history, sums)
                     saved = time.monotonic()
-                if interrupted():
+                if stop:
                     raise InterruptedRun(
                         f"stopped by Ctrl-C; {run.path} is saved", "the same command goes on from here"
                     )
@@ -122,10 +127,20 @@ def _save(
 ) -> None:
     state = {"epoch": epoch, "step": step, "history": history, "sums": sums}
     parts = {name: part.state_dict() for name, part in stateful.items()}
-    temporary = run.state_path.with_name(f".{run.state_path.name}.{os.getpid()}.tmp")
-    torch.save({"loop": state, "parts": parts}, temporary)
-    os.replace(temporary, run.state_path)
-    run.write_metrics(history)
+
+    def write() -> None:
+        temporary = run.state_path.with_name(f".{run.state_path.name}.{os.getpid()}.tmp")
+        torch.save({"loop": state, "parts": parts}, temporary)
+        os.replace(temporary, run.state_path)
+        run.write_metrics(history)
+
+    processes.on_first(write)
+
+
+def _agreed(facts: dict[str, float], stop: bool, late: bool) -> tuple[dict[str, float], bool, bool]:
+    """Return the facts' means over all processes, and whether any of them must stop or save: one small message."""
+    means = processes.mean_facts({**facts, ".stop": float(stop), ".late": float(late)})
+    return {name: means[name] for name in facts}, means[".stop"] > 0, means[".late"] > 0
 
 
 def _load(path: Path, stateful: Mapping[str, Stateful]) -> dict[str, Any]:

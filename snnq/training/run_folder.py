@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from snnq.errors import RunChangedError
+from snnq.training import processes
 
 STATE, CONFIG, METRICS, SCORES = "state.pt", "config.json", "metrics.jsonl", "scores.json"
 
@@ -59,10 +60,14 @@ def open_run(path: Path, config: dict[str, Any], *, force: bool = False) -> RunF
     """Create the run folder, or open it to go on.
 
     Raises RunChangedError naming the first setting that differs from the one the run was started with; ``force``
-    starts anew instead. A folder that holds anything but a run's own files is never touched.
+    starts anew instead. A folder that holds anything but a run's own files is never touched. Of several processes the
+    first one does it for all.
     """
+    return processes.on_first(lambda: _open(path, json.loads(json.dumps(config)), force))
+
+
+def _open(path: Path, config: dict[str, Any], force: bool) -> RunFolder:
     config_path = path / CONFIG
-    config = json.loads(json.dumps(config))
     _refuse_foreign(path)
     if force or not config_path.exists():
         # Without its configuration, what a kill left here belongs to nothing. The configuration goes first.

@@ -35,6 +35,7 @@ def test_score_typed_by_hand():
 
 
 def test_predict_keeps_the_order_and_the_mode():
+    torch.manual_seed(0)
     samples, model = Numbers(), nn.Sequential(nn.Linear(3, 2), nn.Dropout(0.9)).train()
     logits, labels = predict(model, samples, batch_size=7)
     assert torch.allclose(logits, model[0](samples.x))

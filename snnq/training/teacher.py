@@ -1,0 +1,75 @@
+"""The float model's logits, asked for once: the teacher of every finetuning, and the float scores beside every plan.
+
+They lie in the cache as ``logits/<sha256 of all they depend on>.npy``; what is missing or damaged is computed.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from snnq.data.cache import cache_root, content_hash
+from snnq.progress import Progress, silent
+from snnq.training import processes
+from snnq.training.evaluation import predict
+from snnq.training.job import Job
+
+
+def float_logits(
+    job: Job, split: str, fabric: Fabric, batch_size: int, progress: Progress = silent, stage: str = "float model"
+) -> Tensor:
+    """Return the float model's logits (N, classes), float32 on the CPU, on ``split`` in its order.
+
+    They are computed in float32 and in batches of ``batch_size``. ``job.model`` must still be the float model.
+    """
+    samples = getattr(job.data, split)
+    path = cache_root() / "logits" / f"{content_hash(_facts(job, split, fabric, batch_size))}.npy"
+    kept = _read(path, len(samples))
+    if processes.all_agree(kept is not None) and kept is not None:
+        return torch.from_numpy(kept)
+    fabric.to_device(job.model)
+    logits, _ = predict(job.model, samples, batch_size, progress, f"{stage} on {split}")
+    job.model.cpu()
+    processes.on_first(lambda: _write(path, logits.numpy()))
+    return logits
+
+
+def _facts(job: Job, split: str, fabric: Fabric, batch_size: int) -> dict[str, object]:
+    facts = {key: value for key, value in job.facts().items() if key != "data"}  # its sha256 says more than its path
+    return facts | {
+        "split": split,
+        "batch_size": batch_size,
+        "torch": torch.__version__,
+        "device": fabric.device.type,
+        "precision": f"float32 {torch.get_float32_matmul_precision()}",
+    }
+
+
+def _read(path: Path, count: int) -> np.ndarray | None:
+    """Return sound logits, or None."""
+    try:
+        found = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    sound = found.ndim == 2 and len(found) == count and found.dtype == np.float32
+    return found if sound else None
+
+
+def _write(path: Path, logits: np.ndarray) -> None:
+    """Write under a temporary name and rename; a cache that cannot be written is done without."""
+    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.tmp")
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as file:
+                np.save(file, logits, allow_pickle=False)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
