@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from snnq.cli.options import Device, Force, Heads, ImageSize, Json, Pooling, Run, Steps
+from snnq.cli.options import (
+    Device,
+    Devices,
+    Force,
+    Heads,
+    ImageSize,
+    Json,
+    Nodes,
+    Pooling,
+    Precision,
+    Run,
+    Steps,
+    Strategy,
+)
 
 
 def search(
@@ -40,6 +53,10 @@ def search(
     out: Annotated[Path, typer.Option(help="Where to write the plan.")] = Path("plan.json"),
     run: Run = None,
     device: Device = "auto",
+    devices: Devices = 1,
+    nodes: Nodes = 1,
+    strategy: Strategy = "auto",
+    precision: Precision = "32-true",
     steps: Steps = None,
     heads: Heads = None,
     image_size: ImageSize = None,
@@ -57,6 +74,7 @@ def search(
     from snnq.plan.verdict import verdict
     from snnq.searching.run import search as run_search
     from snnq.searching.settings import parse_settings
+    from snnq.training.devices import Compute
 
     settings = parse_settings(
         budget=budget or (),
@@ -79,7 +97,7 @@ def search(
             settings=settings,
             cost_table=cost_table,
             run=run,
-            device=device,
+            compute=Compute(device, devices, nodes, strategy, precision),
             force=force,
             progress=progress,
             **given_sizes(steps=steps, heads=heads, image_size=image_size, pooling=pooling),

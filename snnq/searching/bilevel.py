@@ -20,7 +20,9 @@ from snnq.searching.architecture import Architecture
 from snnq.searching.mixture import Supernet
 from snnq.searching.price import Price
 from snnq.searching.settings import SearchSettings
+from snnq.training import processes
 from snnq.training.batches import Samples, steps_per_epoch, training_batches
+from snnq.training.batchnorm import share_batchnorm
 from snnq.training.loop import Place, Stateful
 from snnq.training.schedules import learning_rate, set_rate, temperature
 from snnq.training.seeding import generator
@@ -51,10 +53,10 @@ class Bilevel:
             supernet.weight_parameters(), lr=settings.rate_start, weight_decay=settings.weight_decay
         )
         self.supernet = supernet
-        self.network, self.weight_optimizer = fabric.setup(supernet, weights)
+        self.network, self.weight_optimizer = fabric.setup(share_batchnorm(supernet), weights)
         self.architecture, self.price = architecture.to(fabric.device), price.to(fabric.device)
-        self.architecture_optimizer = torch.optim.Adam(
-            [architecture.logits], lr=settings.architecture_rate, betas=(0.5, 0.999)
+        self.architecture_optimizer: Any = fabric.setup_optimizers(
+            torch.optim.Adam([architecture.logits], lr=settings.architecture_rate, betas=(0.5, 0.999))
         )
         self.bits = bits.to(fabric.device)
 
@@ -65,7 +67,8 @@ class Bilevel:
             "architecture": self.architecture,
             "price": self.price,
             "weight_optimizer": self.weight_optimizer.optimizer,
-            "architecture_optimizer": self.architecture_optimizer,
+            "architecture_optimizer": self.architecture_optimizer.optimizer,
+            "precision": self.fabric.strategy.precision,  # the loss scale of 16-mixed
         }
 
     def batches(self, epoch: int) -> list[list[int]]:
@@ -90,10 +93,13 @@ class Bilevel:
         """Step 1: update a on a validation batch with the one-hot sample; return CE + λ · cost."""
         frames, labels = self._batch(self.validation, self._validation_indices(place))
         shares = self._sample(place, "architecture", one_hot=True)
-        loss = F.cross_entropy(self.network(frames, shares), labels) + self.price(shares)
         self.architecture_optimizer.zero_grad()
-        # Only a is asked for: no gradient is computed for W.
-        self.fabric.backward(loss, inputs=[self.architecture.logits])
+        # Only a is asked for: no gradient is computed for W, and none waits to be averaged with other processes'.
+        with self.fabric.no_backward_sync(self.network, enabled=processes.count() > 1):
+            loss = F.cross_entropy(self.network(frames, shares), labels) + self.price(shares)
+            self.fabric.backward(loss, inputs=[self.architecture.logits])
+        if self.architecture.logits.grad is not None:
+            self.architecture.logits.grad = processes.mean(self.architecture.logits.grad)
         self.architecture_optimizer.step()
         self.price.update(self.shares(), place.overall / self.total_steps)
         return float(loss.detach())
@@ -137,5 +143,5 @@ class Bilevel:
         return training_batches(len(self.validation), size, self.settings.seed, "validation", cycle)[i]
 
     def _batch(self, samples: Samples, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-        frames, labels = samples.__getitems__(indices)
+        frames, labels = samples.__getitems__(processes.shard(indices))
         return frames.to(self.fabric.device), labels.to(self.fabric.device)

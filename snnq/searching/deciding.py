@@ -24,7 +24,7 @@ from snnq.searching.measuring import measure
 from snnq.searching.patterns import matching
 from snnq.searching.scoring import Subset, score_rounded
 from snnq.searching.settings import SearchSettings
-from snnq.training.batches import load, ordered_batches, steps_per_epoch
+from snnq.training import processes
 from snnq.training.evaluation import Score
 from snnq.training.job import Job
 
@@ -68,27 +68,27 @@ def trade_offs(choices: Choices, settings: SearchSettings) -> np.ndarray:
 class Judge:
     """Measures losses and scores plans on the validation split, with the weights of any model.
 
-    The float model is the teacher: targets are the mean of labels and its softmax, as in finetuning.
+    ``teacher`` are the float model's logits (N, classes) on that split: targets are the mean of labels and their
+    softmax, as in finetuning.
     """
 
-    def __init__(self, job: Job, teacher: nn.Module, choices: Choices, settings: SearchSettings) -> None:
-        self.job, self.teacher, self.choices, self.settings = job, teacher.eval(), choices, settings
+    def __init__(
+        self, job: Job, teacher: Tensor, choices: Choices, settings: SearchSettings, device: torch.device
+    ) -> None:
+        self.job, self.choices, self.settings, self.device = job, choices, settings, device
         self.samples = Subset(job.data.validation, settings.calibration, settings.seed)
+        self.teacher = torch.softmax(teacher[self.samples.chosen], 1)
         # Equal batches: batch statistics of a small rest would be noise.
-        size = settings.batch_size
-        count = steps_per_epoch(len(self.samples), size)
-        self.order = [list(range(i * size, (i + 1) * size)) for i in range(count)]
-        if len(self.samples) < size:
-            self.order = ordered_batches(len(self.samples), size)
+        size = min(settings.batch_size, len(self.samples) // processes.count() * processes.count())
+        self.order = [list(range(i * size, (i + 1) * size)) for i in range(len(self.samples) // size)]
 
-    @torch.no_grad()
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield frames (n, T, C, H, W) and targets (n, classes) of the calibration samples."""
-        device = next(self.teacher.parameters()).device
-        for frames, labels in load(self.samples, self.order):
-            frames = frames.to(device)
-            soft = torch.softmax(self.teacher(frames).float(), 1)
-            yield frames, (soft + F.one_hot(labels.to(device), soft.shape[1])) / 2
+        """Yield frames (n, T, C, H, W) and targets (n, classes): this process' share of the calibration batches."""
+        for indices in map(processes.shard, self.order):
+            frames, labels = self.samples.__getitems__(indices)
+            soft = self.teacher[indices]
+            targets = (soft + F.one_hot(labels, soft.shape[1])) / 2
+            yield frames.to(self.device), targets.to(self.device)
 
     def measured(
         self,

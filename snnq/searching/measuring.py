@@ -21,6 +21,8 @@ from torch import Tensor, nn
 from snnq.progress import Progress, silent
 from snnq.schemes.scheme import scheme
 from snnq.searching.constraints import Choices
+from snnq.training import processes
+from snnq.training.batchnorm import share_batchnorm
 from snnq.training.evaluation import NORMS
 
 
@@ -38,7 +40,7 @@ class Switchboard:
 
     def __init__(self, model: nn.Module, choices: Choices) -> None:
         self.choices = choices
-        self.model = copy.deepcopy(model).eval()
+        self.model = share_batchnorm(copy.deepcopy(model)).eval()
         for norm in self.model.modules():
             if isinstance(norm, NORMS):
                 norm.train()
@@ -66,7 +68,8 @@ class Switchboard:
     ) -> np.ndarray:
         """Return D (L, K) in nats a sample at the plan ``anchor`` (L); NaN where a layer may not take a scheme.
 
-        ``batches`` give frames (n, T, C, H, W) and targets (n, C). Tied layers switch together and share their row.
+        ``batches`` give frames (n, T, C, H, W) and targets (n, C), this process' share of each global batch. Tied
+        layers switch together and share their row.
         """
         choices = self.choices
         total, samples = np.full((choices.groups, len(choices.names)), np.nan), 0
@@ -89,7 +92,7 @@ class Switchboard:
                     self.set(i, anchor[i])
             samples += len(targets)
             step()
-        return total[list(choices.group)] / samples
+        return processes.mean(torch.from_numpy(total)).numpy()[list(choices.group)] / samples
 
 
 class _Replay:

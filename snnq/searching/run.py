@@ -27,11 +27,13 @@ from snnq.searching.mixture import Supernet
 from snnq.searching.price import Price
 from snnq.searching.scores import Scores, front_choices
 from snnq.searching.settings import SearchSettings
+from snnq.training import processes
 from snnq.training.batches import steps_per_epoch
-from snnq.training.devices import start_fabric
+from snnq.training.devices import Compute, as_compute, start_fabric
 from snnq.training.job import Job, fingerprint, open_job
 from snnq.training.loop import run_epochs
 from snnq.training.run_folder import RunFolder, open_run, run_path
+from snnq.training.teacher import float_logits
 
 FRONT_POINTS = 8
 
@@ -44,7 +46,7 @@ def search(
     settings: SearchSettings | None = None,
     cost_table: str | Path = DEFAULT_TABLE,
     run: str | Path | None = None,
-    device: str = "auto",
+    compute: Compute | str = "auto",
     force: bool = False,
     progress: Progress = silent,
     **given: Any,
@@ -55,24 +57,31 @@ def search(
     image_size, pooling). State, metrics and scores lie in ``run`` (default: ``out`` with ``.run`` added); a run that
     was cut off goes on, and a plan that is already there from the very same search is read and returned.
 
+    ``compute`` says on which devices and how many (a string: on which one); the batch size counts the samples of all.
+
     Raises OutputExistsError if ``out`` holds anything else (unless ``force``), RunChangedError if the run was started
     with other settings, BudgetError before anything is trained if no plan keeps the budget, InterruptedRun after
     Ctrl-C, and what opening checkpoint, data and cost table raises.
     """
     settings, out = settings or SearchSettings(), Path(out)
-    table = read_table(cost_table)
-    job = open_job(checkpoint, data, progress, **given)
+    compute, table = as_compute(compute), read_table(cost_table)
+    fabric = start_fabric(compute)  # before the data: where there are more processes, they start from the top
+    processes.check_batch_size(settings.batch_size)
+    with processes.first_goes_first():
+        job = open_job(checkpoint, data, progress, **given)
     choices = resolve(job.layers, settings.space, settings.constraints)
     aim = deciding.objective(choices, settings, table)
     check_budget(choices, aim.costs, aim.budget)
     config = {"command": "search", **job.facts(), "cost_table_sha256": table.sha256, **asdict(settings)}
+    config["precision"] = compute.precision
     mark = fingerprint(config)
-    if out.exists() and not force:
-        return _finished(out, mark)
-    fabric = start_fabric(device)
+    done = processes.on_first(lambda: _finished(out, mark) if out.exists() and not force else None)
+    if done:
+        return done
     folder = open_run(run_path(out, run), config, force=force)
-    floats = fabric.to_device(load_model(job.checkpoint))
-    judge = deciding.Judge(job, floats, choices, settings)
+    teacher = float_logits(job, "validation", fabric, settings.batch_size, progress)
+    judge = deciding.Judge(job, teacher, choices, settings, fabric.device)
+    floats = load_model(job.checkpoint).to(fabric.device)
     found = _Found(job, choices, aim, settings, table, mark)
     if settings.method == "sensitivity":
         scores = deciding.sensitivity(judge, floats, aim, progress)
@@ -81,7 +90,7 @@ def search(
         weights, shares = _train(folder, fabric, job, choices, aim, settings, progress)
         scores = _scores(judge, weights, shares, aim, settings, progress)
         plan = found.finish(folder, judge, weights, floats, scores, shares, progress)
-    plan.write(out, force=force)
+    processes.on_first(lambda: plan.write(out, force=force))
     return plan
 
 
@@ -191,7 +200,8 @@ class _Found:
         plan = self._scored(plan, judge, weights)
         kept = Scores(plan, self.choices, scores)
         front = [] if paper else self._front(kept, judge, weights, progress)
-        folder.write_scores(json.dumps(Scores(plan, self.choices, scores, tuple(front)).to_dict(), allow_nan=False))
+        kept = Scores(plan, self.choices, scores, tuple(front))
+        processes.on_first(lambda: folder.write_scores(json.dumps(kept.to_dict(), allow_nan=False)))
         return plan
 
     def _front(
