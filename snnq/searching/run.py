@@ -35,7 +35,7 @@ from snnq.training.loop import run_epochs
 from snnq.training.run_folder import RunFolder, open_run, run_path
 from snnq.training.teacher import float_logits
 
-FRONT_POINTS = 8
+FRONT_POINTS = 6
 
 
 def search(

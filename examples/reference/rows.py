@@ -1,0 +1,88 @@
+"""The rows of the reference experiments: every way to a plan that is compared, and how each makes its plan file."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import snnq
+from snnq.plan import Plan
+from snnq.plan.costing import bits_of, weights_of
+from snnq.searching.settings import SearchSettings
+
+BITS = 2.2
+TRADE_OFFS = (0.1, 0.5, 2.0, 8.0)
+UNIFORM = ("uniform-4", "uniform-2", "power-of-two-4", "power-of-two-2")
+RANDOM = 3
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What one experiment is run with: the float checkpoint and its data, and the length of search and finetuning."""
+
+    checkpoint: Path
+    data: str
+    sizes: dict[str, object]
+    search_epochs: int
+    finetune_epochs: int
+    batch_size: int
+
+
+Maker = Callable[[Setting, int, Path], object]
+
+
+def uniform(scheme: str) -> Maker:
+    """Return a maker of the plan with one scheme everywhere."""
+
+    def make(setting: Setting, seed: int, out: Path) -> None:
+        snnq.uniform_plan(scheme, checkpoint=setting.checkpoint, **setting.sizes).write(out)
+
+    return make
+
+
+def drawn(number: int) -> Maker:
+    """Return a maker of random plan ``number`` of at most ``BITS`` bits on average: the same for every seed.
+
+    Every layer takes a random 2-bit scheme; then layers in random order are raised to a random 4-bit scheme while the
+    budget allows it.
+    """
+
+    def make(setting: Setting, seed: int, out: Path) -> None:
+        draw = random.Random(number)
+        plan = snnq.uniform_plan("uniform-2", checkpoint=setting.checkpoint, **setting.sizes)
+        names = [layer.name for layer in plan.layers]
+        plan = plan.with_schemes({name: draw.choice(("uniform-2", "power-of-two-2")) for name in names})
+        for name in draw.sample(names, len(names)):
+            raised = plan.with_schemes({name: draw.choice(("uniform-4", "power-of-two-4"))})
+            if bits_of(raised.layers) <= BITS * weights_of(raised.layers):
+                plan = raised
+        plan.write(out)
+
+    return make
+
+
+def searched(**knobs: object) -> Maker:
+    """Return a maker that searches with these settings."""
+
+    def make(setting: Setting, seed: int, out: Path) -> Plan:
+        settings = SearchSettings(
+            seed=seed,
+            epochs=setting.search_epochs,
+            batch_size=setting.batch_size,
+            **knobs,  # pyright: ignore
+        )
+        return snnq.search(setting.checkpoint, data=setting.data, out=out, settings=settings, **setting.sizes)
+
+    return make
+
+
+ROWS: dict[str, Maker] = {
+    "float-finetuned": uniform("float32"),
+    **{scheme: uniform(scheme) for scheme in UNIFORM},
+    **{f"random-{number}": drawn(number) for number in range(RANDOM)},
+    "sensitivity": searched(method="sensitivity", budget={"avg_bits": BITS}),
+    **{f"paper-{weight:g}": searched(method="paper", trade_off=weight) for weight in TRADE_OFFS},
+    "budget": searched(budget={"avg_bits": BITS}),
+}
