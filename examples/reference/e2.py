@@ -1,8 +1,8 @@
 """E2: Fashion-MNIST made into events (simulated), 10 classes, the whole test split; a Spikformer of 163 k weights.
 
-    python examples/reference/e2.py DIR --out e2                      # trains the float model first
-    python examples/reference/e2.py DIR --out e2 --rows 'paper-*'     # a share of the rows, in another process
-    python examples/reference/tables.py e2/E2.csv
+python examples/reference/e2.py DIR --out e2                      # trains the float model first
+python examples/reference/e2.py DIR --out e2 --rows 'paper-*'     # a share of the rows, in another process
+python examples/reference/tables.py e2/E2.csv
 """
 
 from __future__ import annotations

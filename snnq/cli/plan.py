@@ -35,7 +35,7 @@ def show(
         console.table("Layers", views.LAYER_COLUMNS, views.layer_rows(found))
         console.table("Groups", views.GROUP_COLUMNS, views.group_rows(found))
         console.table("Totals", views.TOTAL_COLUMNS, views.total_rows(found))
-        console.table("Beside uniform plans", views.BASELINE_COLUMNS, views.baseline_rows(found))
+        console.table("Beside simple plans", views.BASELINE_COLUMNS, views.baseline_rows(found))
         console.note(f"Energy: the paper's model, per time step and sample, cost table {found.cost_table.name}.")
     console.next_step(views.next_command(found, plan))
 

@@ -11,8 +11,10 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from snnq.errors import SnnqError
 from snnq.plan import Plan
 from snnq.progress import Progress
+from snnq.searching.scores import FRONT_COLUMNS, front
 from snnq.training.evaluation import Score, evaluate, score
 from snnq.training.job import Job, fingerprint
 from snnq.training.run_folder import CONFIG, METRICS, run_path
@@ -63,13 +65,21 @@ def _named(split: str, found: Score) -> dict[str, float]:
     return {split: found.accuracy, f"{split}_loss": found.loss}
 
 
-def search_history(plan: Plan, path: Path) -> list[dict[str, Any]] | None:
-    """Return the epochs of the search that made this plan, if its run folder still lies beside the plan's file."""
+def search_record(plan: Plan, path: Path) -> dict[str, Any]:
+    """Return the search that made this plan, if its run folder still lies beside the plan's file, else None for both.
+
+    ``search``: its epochs (None where nothing was trained); ``front``: the plans along its accuracy–cost front.
+    """
     folder = run_path(path)
+    record: dict[str, Any] = {"search": None, "front": None}
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         if plan.search is None or fingerprint(config) != plan.search.fingerprint:
-            return None
-        return [json.loads(line) for line in (folder / METRICS).read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError):
-        return None
+            return record
+        if (folder / METRICS).exists():
+            lines = (folder / METRICS).read_text(encoding="utf-8").splitlines()
+            record["search"] = [json.loads(line) for line in lines]
+        record["front"] = [{key: row[key] for key in FRONT_COLUMNS} for row in front(folder)]
+    except (OSError, ValueError, SnnqError):
+        pass
+    return record

@@ -16,7 +16,7 @@ from snnq.checkpoints.opening import load_model
 from snnq.errors import OutputExistsError, PlanError, VerificationError
 from snnq.finalizing.finetuning import Finetuning
 from snnq.finalizing.quantized import Coded, encode_model, quantize_model
-from snnq.finalizing.results import accuracies, search_history, weight_records
+from snnq.finalizing.results import accuracies, search_record, weight_records
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.models.folding import fold_batchnorm
 from snnq.models.registry import architecture
@@ -92,7 +92,7 @@ def finalize(
         "accuracy": accuracy,
         "finalize": asdict(settings)
         | {"best_epoch": moving.best.epoch, "batchnorm_reestimated": reestimated, "history": history},
-        "search": search_history(chosen, Path(plan)),
+        **search_record(chosen, Path(plan)),
         "weights": weight_records(job.checkpoint.state_dict, folded, chosen),
     }
     # The checkpoint and data that were really used.

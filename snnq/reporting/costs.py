@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 
 from snnq.layers import GROUPS
-from snnq.plan import Plan, PlanLayer
+from snnq.plan import Plan
 from snnq.plan.costing import bits_of, energy_of, share_of
+from snnq.plan.records import Baseline, SearchInfo
 from snnq.reporting.records import LayerRow, Part, PlanRow, Totals
 from snnq.schemes.names import FLOAT32, split_name
 
@@ -36,9 +37,12 @@ def totals(plan: Plan, floats: Plan) -> Totals:
 
 
 def plan_rows(plan: Plan) -> tuple[PlanRow, ...]:
-    """Return the plan and its baselines; accuracies are those the search measured, before finetuning."""
-    rows = [(THIS_PLAN, plan, plan.search.validation_accuracy if plan.search else None)]
-    rows += [(b.scheme, everywhere(plan, b.scheme), b.validation_accuracy) for b in plan.baselines]
+    """Return the plan and its baselines; accuracies and losses are those the search measured, before finetuning."""
+    rows: list[tuple[str, Plan, SearchInfo | Baseline | None]] = [(THIS_PLAN, plan, plan.search)]
+    rows += [
+        (b.scheme, everywhere(plan, b.scheme) if b.schemes is None else plan.with_schemes(b.schemes), b)
+        for b in plan.baselines
+    ]
     return tuple(
         PlanRow(
             plan=name,
@@ -47,9 +51,10 @@ def plan_rows(plan: Plan) -> tuple[PlanRow, ...]:
             storage_fraction=one.totals.storage_fraction,
             energy_pj=one.totals.energy_pj,
             energy_fraction=one.totals.energy_fraction,
-            validation_accuracy=accuracy,
+            validation_accuracy=found.validation_accuracy if found else None,
+            validation_loss=found.validation_loss if found else None,
         )
-        for name, one, accuracy in rows
+        for name, one, found in rows
     )
 
 
@@ -94,7 +99,7 @@ def _parts(part_of: dict[str, str], order: Sequence[str], plan: Plan, floats: Pl
 
 
 def layer_rows(plan: Plan) -> tuple[LayerRow, ...]:
-    """Return every layer of the plan; ``edited`` marks a scheme that is not the search's most probable one."""
+    """Return every layer of the plan; ``edited`` marks a scheme that is not the one the search chose."""
     return tuple(
         LayerRow(
             name=layer.name,
@@ -110,15 +115,10 @@ def layer_rows(plan: Plan) -> tuple[LayerRow, ...]:
             energy_pj=layer.energy_pj,
             energy_share=share_of(layer.energy_pj, plan.totals.energy_pj),
             probabilities=layer.probabilities,
-            edited=_edited(layer),
+            edited=layer.searched not in (None, layer.scheme),
         )
         for layer in plan.layers
     )
-
-
-def _edited(layer: PlanLayer) -> bool:
-    thought = layer.probabilities
-    return bool(thought) and thought.get(layer.scheme, -1.0) < max(thought.values())
 
 
 def floats_of(plan: Plan) -> Plan:

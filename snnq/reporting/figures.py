@@ -6,10 +6,11 @@ colour from the page (``currentColor``), so that it can be read in light and dar
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
 
-from snnq.reporting.records import Histogram, LayerRow, SearchEpoch
+from snnq.reporting.records import FrontPoint, Histogram, LayerRow, SearchEpoch
 from snnq.reporting.text import visible
 from snnq.schemes.names import FLOAT32, split_name
 
@@ -126,6 +127,48 @@ def paired_bars(title: str, rows: Sequence[tuple[str, float, str, float, str]]) 
             parts.append(_box(left, y + at, length, 10, look))
             parts.append(_text(left + length + 5, y + at + 9, text, 10.5))
     return _svg(width, len(rows) * step, title, parts)
+
+
+# The front
+
+
+def front_panel(points: Sequence[FrontPoint], own_bits: float) -> str:
+    """Return loss over bits per weight (logarithmic) along the search's front; filled where it was measured.
+
+    Where nothing was measured at a point, its predicted loss is drawn above the least measured loss.
+    """
+    left, top, width, height = 46.0, 14.0, 300.0, 150.0
+    known = [point.validation_loss for point in points if point.validation_loss is not None]
+    floor = min(known, default=0.0)
+    losses = [floor + p.predicted_loss if p.validation_loss is None else p.validation_loss for p in points]
+    low, high = min(losses), max(max(losses), min(losses) + 1e-6)
+    first, last = (math.log2(edge(point.avg_bits for point in points)) for edge in (min, max))
+
+    def x(bits: float) -> float:
+        return left + width * (math.log2(bits) - first) / max(last - first, 1e-9)
+
+    def y(loss: float) -> float:
+        return top + height * (high - loss) / (high - low)
+
+    parts = [_box(left, top, width, height, _FRAME)]
+    if first <= math.log2(own_bits) <= last:
+        at = _n(x(own_bits))
+        parts.append(
+            f'<line x1="{at}" x2="{at}" y1="{_n(top)}" y2="{_n(top + height)}" stroke="currentColor" '
+            f'stroke-dasharray="3 3" stroke-width="0.75"/>'
+        )
+        parts.append(_text(x(own_bits), top - 3, "this plan", 9.5, "middle"))
+    for point, loss in zip(points, losses, strict=True):
+        look = _AFTER if point.validation_loss is not None else 'fill="Canvas"'
+        parts.append(
+            f'<circle cx="{_n(x(point.avg_bits))}" cy="{_n(y(loss))}" r="3.5" {look} stroke="currentColor" '
+            f'stroke-width="0.75"><title>{point.avg_bits:.3f} bits, loss {loss:.4f}</title></circle>'
+        )
+    parts += [_text(left - 5, y(value) + 3.5, f"{value:.3f}", 9.5, "end") for value in (low, high)]
+    parts += [_text(x(2**edge), top + height + 13, f"{2**edge:.2f}", 9.5, "middle") for edge in (first, last)]
+    parts.append(_text(left + width / 2, top + height + 13, "bits per weight", 9.5, "middle"))
+    parts.append(_text(4, top + height / 2, "loss", 9.5))
+    return _svg(left + width + 20, top + height + 20, "Loss over bits per weight along the search's front", parts)
 
 
 # Weights before and after

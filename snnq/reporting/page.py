@@ -10,7 +10,7 @@ from markupsafe import Markup
 from snnq.plan.views import kib, per_cent
 from snnq.reporting import figures
 from snnq.reporting.records import Part, Report
-from snnq.reporting.tables import Table, detail_tables, energy_label, main_tables
+from snnq.reporting.tables import Table, detail_tables, energy_label, front_table, main_tables
 from snnq.reporting.text import nanojoules, visible
 
 
@@ -26,10 +26,12 @@ def html_page(report: Report) -> str:
         keep_trailing_newline=True,
     )
     tables = main_tables(report)
+    front = front_table(report)
     return environment.get_template("report.html.j2").render(
         report=report,
         headline=tables[:3],
-        costs=tables[3:-2],
+        front=front,
+        costs=[table for table in tables[3:-2] if table != front],
         layers=tables[-2],
         disk=tables[-1],
         details=detail_tables(report),
@@ -61,6 +63,7 @@ def _figures(report: Report) -> dict[str, Any]:
         "pairs": [(title, Markup(svg)) for title, svg in _pairs(report)],
         "legend": Markup(figures.legend(report.search.space)) if epochs else "",
         "probabilities": [Markup(figures.probability_panel(name, report.search.space, epochs)) for name in order],
+        "front": Markup(figures.front_panel(report.front, report.totals.avg_bits)) if report.front else "",
         "histograms": [Markup(figures.histogram_panel(one)) for one in report.histograms],
     }
 

@@ -40,7 +40,7 @@ class Totals:
 
 @dataclass(frozen=True)
 class PlanRow:
-    """A plan's costs; ``validation_accuracy`` is before any finetuning, None where it was not measured."""
+    """A plan's costs; validation accuracy and loss are before any finetuning, None where they were not measured."""
 
     plan: str
     avg_bits: float
@@ -48,6 +48,23 @@ class PlanRow:
     storage_fraction: float
     energy_pj: float
     energy_fraction: float
+    validation_accuracy: float | None
+    validation_loss: float | None
+
+
+@dataclass(frozen=True)
+class FrontPoint:
+    """A plan on the search's accuracy–cost front; losses in nats, before finetuning.
+
+    ``predicted_loss`` is the sum of the search's scores above the best conceivable; loss and accuracy on validation are
+    None where the search did not measure that very plan.
+    """
+
+    avg_bits: float
+    storage_fraction: float
+    energy_fraction: float
+    predicted_loss: float
+    validation_loss: float | None
     validation_accuracy: float | None
 
 
@@ -171,6 +188,8 @@ class Report:
     accuracy: tuple[Accuracy, ...]
     totals: Totals
     plans: tuple[PlanRow, ...]
+    comparison: str
+    front: tuple[FrontPoint, ...]
     groups: tuple[Part, ...]
     attention: tuple[Part, ...]
     layers: tuple[LayerRow, ...]

@@ -81,6 +81,17 @@ class Searched(_Measured):
         return self
 
 
+class Point(_Measured):
+    """A plan on the search's front, as ``searching.scores`` makes them."""
+
+    avg_bits: float
+    storage_fraction: float
+    energy_fraction: float
+    predicted_loss: float
+    validation_loss: float | None
+    validation_accuracy: Probability | None
+
+
 class Weights(_Measured):
     """Histograms of a layer's weights, as ``finalizing.results`` makes them."""
 
@@ -105,6 +116,7 @@ class Results(_Measured):
     accuracy: Measured
     finalize: Finetuned
     search: Many[Searched] | None
+    front: Many[Point] | None = None
     weights: dict[str, Weights]
 
     @model_validator(mode="after")

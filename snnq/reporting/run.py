@@ -14,9 +14,19 @@ from snnq.packed.config import PAGE_FILE, PLAN_FILE, REPORT_FILE
 from snnq.plan import Plan
 from snnq.plan.files import read_json
 from snnq.plan.plan import parse_plan
+from snnq.plan.verdict import verdict as compared
 from snnq.reporting import costs, sentences
 from snnq.reporting.disk import measure
-from snnq.reporting.records import REPORT_SCHEMA, Accuracy, FinetuneEpoch, Histogram, Report, Search, SearchEpoch
+from snnq.reporting.records import (
+    REPORT_SCHEMA,
+    Accuracy,
+    FinetuneEpoch,
+    FrontPoint,
+    Histogram,
+    Report,
+    Search,
+    SearchEpoch,
+)
 from snnq.reporting.results import Results, Scores, read_results
 
 __all__ = ["PAGE_FILE", "Report", "report", "write_html"]
@@ -56,6 +66,8 @@ def report(folder: str | Path = "packed", *, cost_table: str | None = None) -> R
         ),
         totals=totals,
         plans=plans,
+        comparison=compared(plan) or "No search scored the simple plans beside this one.",
+        front=tuple(FrontPoint(**dict(point)) for point in results.front or ()),
         groups=costs.group_parts(plan, floats),
         attention=costs.attention_parts(plan, floats),
         layers=layers,

@@ -55,17 +55,17 @@ def notes(plan: Plan, results: Results, layers: tuple[LayerRow, ...], recorded: 
     ]
     if any(b.validation_accuracy is not None for b in plan.baselines):
         found.append(
-            "Accuracies beside the uniform plans are on the validation split before finetuning: weights rounded, "
-            "batch-norm statistics estimated anew. No uniform plan was finetuned."
+            "Accuracies and losses of the plans beside this one are on the validation split before finetuning, all "
+            "with the weights the search ended with: rounded, batch-norm statistics estimated anew. None was finetuned."
         )
     else:
-        found.append("The uniform plans' accuracies were not measured; only a search measures them.")
+        found.append("The simple plans' accuracies were not measured; only a search measures them.")
     if results.accuracy.simulated:
         found.append(f"The data ({results.accuracy.data}) are events simulated from images, not recordings.")
     edited = [layer.name for layer in layers if layer.edited]
     if edited:
         found.append(
-            f"{len(edited)} of {len(layers)} layers do not take the search's most probable scheme: the plan was "
+            f"{len(edited)} of {len(layers)} layers do not take the scheme that the search chose: the plan was "
             f"changed after it. They are {', '.join(edited)}."
         )
     if plan.cost_table.sha256 != recorded.sha256:
@@ -82,7 +82,11 @@ def search_sentence(plan: Plan, results: Results) -> str:
         return "This plan was not made by a search, so there are no probabilities to show."
     info = plan.search
     weighed = "" if info.trade_off is None else f", trade-off {info.trade_off:g}"
+    if info.budget:
+        weighed = f", budget {', '.join(f'{name} {limit:g}' for name, limit in info.budget.items())}"
     made = f"{info.method} search, {info.epochs} epochs{weighed}, seed {info.seed}, over {', '.join(info.space)}"
+    if info.method == "sensitivity":
+        return f"Nothing was trained, so there are no probabilities to show: {made}."
     if results.search:
         return f"Probabilities of the schemes after every epoch: {made}."
     return (
@@ -117,7 +121,7 @@ def commands(plan: Plan, results: Results, folder: Path) -> tuple[str, ...]:
     """Return what to type to check this folder and to make it again."""
     place, tuned = shlex.quote(str(folder)), results.finalize
     lines = [f"snnq verify {place}", f"snnq eval {place}"]
-    if plan.search and plan.search.method == "differentiable" and plan.model.checkpoint:
+    if plan.search and plan.search.fingerprint and plan.model.checkpoint:
         lines.append(_search_command(plan))
     lines.append(
         f"snnq finalize --plan {shlex.quote(str(folder / 'plan.json'))} --epochs {tuned.epochs} "

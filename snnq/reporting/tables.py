@@ -24,6 +24,8 @@ class Table:
 def main_tables(report: Report) -> tuple[Table, ...]:
     """Return what the terminal shows."""
     tables = [_accuracy(report), _totals(report), _plans(report)]
+    if report.front:
+        tables.append(front_table(report))
     for what, column, parts in (("group", "group", report.groups), ("attention linear", "linear", report.attention)):
         if parts:
             tables.append(_storage(f"Storage by {what}", column, parts))
@@ -78,17 +80,34 @@ def _plans(report: Report) -> Table:
         (
             row.plan,
             f"{row.avg_bits:.3f}",
-            kib(row.storage_bits),
             per_cent(row.storage_fraction),
             nanojoules(row.energy_pj),
             per_cent(row.energy_fraction),
             per_cent(row.validation_accuracy),
+            _loss(row.validation_loss),
         )
         for row in report.plans
     ]
-    columns = ("plan", "bits", "KiB", "KiB %", "nJ", "nJ %", "val. %")
-    title = f"Beside uniform plans: val. % is before finetuning; nJ: {energy_label(report)}"
+    columns = ("plan", "bits", "KiB %", "nJ", "nJ %", "val. %", "loss")
+    title = f"Beside simple plans: val. % and loss before finetuning; nJ: {energy_label(report)}"
     return Table(title, columns, tuple(rows))
+
+
+def front_table(report: Report) -> Table:
+    """Return the search's accuracy–cost front; it has no rows where there was no search."""
+    rows = [
+        (
+            f"{point.avg_bits:.3f}",
+            per_cent(point.storage_fraction),
+            per_cent(point.energy_fraction),
+            f"{point.predicted_loss:.4f}",
+            _loss(point.validation_loss),
+            per_cent(point.validation_accuracy),
+        )
+        for point in report.front
+    ]
+    columns = ("bits", "KiB %", "nJ %", "predicted loss", "val. loss", "val. %")
+    return Table("Accuracy-cost front of the search, before finetuning", columns, tuple(rows))
 
 
 def _storage(title: str, what: str, parts: tuple[Part, ...]) -> Table:

@@ -11,6 +11,7 @@ from snnq.errors import CostTableError, OutputExistsError, PlanError
 from snnq.layers import KINDS, Layer
 from snnq.plan import DataInfo, ModelInfo, Plan, SearchInfo, make_plan
 from snnq.plan.plan import plan_schema
+from snnq.plan.records import Baseline
 from snnq.schemes.names import NAMES, PAPER_SPACE
 
 # The paper's best point: 2 bits but for the first conv, the head and two of the eight attention linears.
@@ -143,7 +144,13 @@ def test_what_is_written_is_read(tmp_path_factory, drawn, probabilities, trade_o
     )
     data = DataInfo(spec="digits", sha256="0", classes=("zero", "ünö"))
     plan = build_plan(drawn, data=data, search=search, probabilities={"l0": probabilities})
-    plan = plan.with_accuracies({"uniform-2": 0.25, "uniform-3": 1.0})
+    mixed = dict.fromkeys(plan.schemes(), "uniform-3")
+    plan = plan.with_baselines(
+        [
+            Baseline(scheme="uniform-2", validation_accuracy=0.25, validation_loss=1.5),
+            Baseline(scheme="sensitivity", schemes=mixed, validation_accuracy=1.0),
+        ]
+    )
     path = tmp_path_factory.mktemp("plan") / "plan.json"
     plan.write(path)
     read = Plan.read(path)
@@ -158,7 +165,7 @@ def test_what_is_written_is_read(tmp_path_factory, drawn, probabilities, trade_o
     assert read.totals.asked.realised == {"avg_bits": plan.totals.avg_bits}
     assert {b.scheme: b.validation_accuracy for b in read.baselines if b.validation_accuracy} == {
         "uniform-2": 0.25,
-        "uniform-3": 1.0,
+        "sensitivity": 1.0,
     }
 
 
@@ -197,14 +204,26 @@ def test_with_schemes(make):
 
 
 def test_measured_accuracies_of_baselines(make):
-    plan = make("uniform-2").with_accuracies({"uniform-2": 0.9}).with_accuracies({"float32": 0.95})
+    plan = make("uniform-2")
+    for scheme, accuracy in (("uniform-2", 0.9), ("float32", 0.95)):
+        plan = plan.with_baselines([Baseline(scheme=scheme, validation_accuracy=accuracy)])
     assert {b.scheme: b.validation_accuracy for b in plan.baselines if b.validation_accuracy} == {
         "float32": 0.95,
         "uniform-2": 0.9,
     }
     assert plan.with_schemes({"head": "uniform-4"}).baselines == plan.baselines
-    with pytest.raises(PlanError, match="validation_accuracy"):
-        plan.with_accuracies({"uniform-2": 90.0})
+    with pytest.raises(ValueError, match="validation_accuracy"):
+        Baseline(scheme="uniform-2", validation_accuracy=90.0)
+    with pytest.raises(ValueError, match="did you mean 'uniform-2'"):
+        Baseline(scheme="unifrm-2")
+
+
+def test_a_mixed_baseline_is_costed_by_its_own_schemes(make, reference_layers):
+    schemes = {layer.name: "uniform-2" for layer in reference_layers} | {"head": "uniform-4"}
+    plan = make("uniform-4").with_baselines([Baseline(scheme="sensitivity", schemes=schemes)])
+    found = {b.scheme: b for b in plan.baselines}["sensitivity"]
+    assert found.avg_bits == make("uniform-2", {"head": "uniform-4"}).totals.avg_bits
+    assert found.energy_fraction == make("uniform-2", {"head": "uniform-4"}).totals.energy_fraction
 
 
 def test_make_plan_wants_one_scheme_for_every_layer(make, reference_layers):

@@ -13,6 +13,7 @@ from snnq.models.folding import fold_batchnorm
 from snnq.models.registry import architecture
 from snnq.packed.folder import write_packed
 from snnq.plan import DataInfo, ModelInfo, SearchInfo, make_plan
+from snnq.plan.records import Baseline
 from snnq.reporting.run import report
 from snnq.schemes.scheme import scheme
 
@@ -98,6 +99,7 @@ def make_folder(folder, *, spec="digits", checkpoint="digits", searched=True):
             space=SPACE,
             fingerprint="e" * 64,
             validation_accuracy=0.4,
+            validation_loss=0.55,
         )
         if searched
         else None,
@@ -105,7 +107,12 @@ def make_folder(folder, *, spec="digits", checkpoint="digits", searched=True):
         probabilities=last if searched else None,
     )
     if searched:
-        plan = plan.with_accuracies({"float32": 0.975, "uniform-4": 0.96, "uniform-2": 0.27})
+        plan = plan.with_baselines(
+            [
+                Baseline(scheme=name, validation_accuracy=accuracy, validation_loss=1 - accuracy)
+                for name, accuracy in (("float32", 0.975), ("uniform-4", 0.96), ("uniform-2", 0.27))
+            ]
+        )
     before = {name: model.get_submodule(name).weight.detach().clone() for name in schemes}
     coded = {}
     for name, chosen in schemes.items():

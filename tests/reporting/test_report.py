@@ -146,7 +146,7 @@ def test_a_plan_changed_after_the_search_says_so(packed):
     path = packed / "plan.json"
     changed = Plan.read(path).to_dict()
     entry = next(one for one in changed["layers"] if one["name"] == "block.0.attn.q")
-    entry["probabilities"] = {"uniform-2": 0.3, "uniform-4": 0.7}
+    entry["searched"] = "uniform-4"
     path.write_text(json.dumps(changed))
     with pytest.raises(VerificationError, match=r"plan\.json"):
         report(packed)

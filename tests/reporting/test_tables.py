@@ -63,15 +63,15 @@ def test_every_number_of_the_parts_is_the_reports(found, what, key):
 
 
 def test_every_number_of_the_plans_is_the_reports(found):
-    for row, one in zip(table(found, "Beside uniform plans").rows, found.to_dict()["plans"], strict=True):
+    for row, one in zip(table(found, "Beside simple plans").rows, found.to_dict()["plans"], strict=True):
         assert row == (
             one["plan"],
             f"{one['avg_bits']:.3f}",
-            f"{one['storage_bits'] / 8192:,.2f}",
             percent(one["storage_fraction"]),
             f"{one['energy_pj'] / 1000:,.1f}",
             percent(one["energy_fraction"]),
             percent(one["validation_accuracy"]),
+            "-" if one["validation_loss"] is None else f"{one['validation_loss']:.4f}",
         )
 
 

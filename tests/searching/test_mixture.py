@@ -15,8 +15,9 @@ from snnq.layers import layer_table
 from snnq.models.registry import build
 from snnq.schemes.names import NAMES, PAPER_SPACE
 from snnq.schemes.scheme import scheme
+from snnq.searching.architecture import sample
 from snnq.searching.branches import BranchNet
-from snnq.searching.mixture import Supernet, sample
+from snnq.searching.mixture import Supernet
 from snnq.training.seeding import generator
 
 CONFIG = {"in_channels": 2, "image_size": [8, 8], "dim": 16, "depth": 1, "heads": 2, "steps": 2, "classes": 3}
@@ -39,7 +40,7 @@ def test_supernet_equals_the_branch_form(layout):
     losses, gradients = [], []
     for network in (composite, branches):
         loss = F.cross_entropy(network(frames, shares), labels)
-        parameters = [p for name, p in network.named_parameters() if name != "logits"]
+        parameters = list(network.parameters())
         found = torch.autograd.grad(loss, [logits, *parameters], retain_graph=True)
         losses.append(loss.item())
         # The same parameters stand in another order: compare them by size and content.
@@ -112,7 +113,7 @@ def test_refresh_follows_the_latent_weight():
 
 def test_scales_are_saved_with_the_run():
     keys = Supernet(nn.Sequential(nn.Linear(6, 2)), ["0"], ["uniform-2", "float32"]).state_dict().keys()
-    assert keys == {"logits", "scale_0", "zero_point_0", "model.0.weight", "model.0.bias"}
+    assert keys == {"scale_0", "zero_point_0", "model.0.weight", "model.0.bias"}
 
 
 def test_one_hot_sample_is_exactly_one_hot_and_passes_the_soft_gradient():

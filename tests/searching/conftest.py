@@ -1,0 +1,42 @@
+"""A few layers without a model, and a tiny float model on the smallest data."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from snnq.checkpoints.opening import save_checkpoint
+from snnq.layers import Layer
+from snnq.models.registry import build
+
+CONFIG = {
+    "in_channels": 2,
+    "image_size": [8, 8],
+    "dim": 16,
+    "depth": 1,
+    "heads": 2,
+    "steps": 2,
+    "classes": 2,
+    "pooling": [False, False, True, True],
+}
+DATA = "random,classes=2,samples=32"
+
+
+@pytest.fixture(scope="session")
+def layers():
+    """Return two blocks' attention layers, a convolution and a head, of different sizes."""
+    conv = Layer("patch_embed.proj_conv", "tokenizer", "conv2d", (4, 2, 3, 3), 4608, 4608, "counts")
+    attention = [
+        Layer(f"block.{i}.attn.{name}", "attention", "linear", (16, 16 + i), 4096, 4096, "integers")
+        for i in (0, 1)
+        for name in ("q", "k", "v", "proj")
+    ]
+    return (conv, *attention, Layer("head", "head", "linear", (10, 16), 160, 160, "reals"))
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("float") / "tiny.safetensors"
+    save_checkpoint(path, build("spikformer-cifar10dvs", CONFIG), architecture="spikformer-cifar10dvs", facts={})
+    return path
