@@ -21,9 +21,8 @@ from snnq.searching.architecture import Architecture, sample
 from snnq.searching.bilevel import Bilevel
 from snnq.searching.branches import BranchNet
 from snnq.searching.constraints import resolve
-from snnq.searching.deciding import objective
 from snnq.searching.mixture import Supernet
-from snnq.searching.run import start_price
+from snnq.searching.objective import objective, start_price
 from snnq.searching.settings import SearchSettings
 from snnq.training.devices import start_fabric
 from snnq.training.loop import Place

@@ -1,9 +1,8 @@
-"""From a trained mixture, or from the float model alone, to scores, a plan and the simple plans beside it."""
+"""From a trained mixture, or from the float model alone, to scores of every layer under every scheme."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,17 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from snnq.cost.table import CostTable
-from snnq.plan.costing import BASELINES
-from snnq.plan.records import Baseline
 from snnq.progress import Progress
-from snnq.schemes.names import FLOAT32
 from snnq.schemes.scheme import scheme
-from snnq.searching.allocation import allocate
-from snnq.searching.budget import quantity_costs, realised
 from snnq.searching.constraints import Choices
 from snnq.searching.measuring import measure
-from snnq.searching.patterns import matching
+from snnq.searching.objective import Objective
 from snnq.searching.scoring import Subset, score_rounded
 from snnq.searching.settings import SearchSettings
 from snnq.training import processes
@@ -31,51 +24,20 @@ from snnq.training.job import Job
 # Nats by which learned probabilities and rounding errors count beside the measured losses: they decide where those say
 # nothing, as between two formats of a layer that hardly matters.
 LEARNED, ROUNDING = 1e-3, 1e-3
-SAME_COST = ("avg_bits", "energy_fraction")
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What the final plan minimises: scores, plus the priced cost where there is no budget."""
-
-    choices: Choices
-    costs: Mapping[str, np.ndarray]
-    budget: Mapping[str, float]
-    penalty: np.ndarray
-
-    def solve(self, scores: np.ndarray) -> list[int]:
-        """Return the best choice (L,) for scores (L, K)."""
-        return allocate(self.choices, scores + self.penalty, self.costs, self.budget)
-
-
-def objective(choices: Choices, settings: SearchSettings, table: CostTable) -> Objective:
-    """Return a search's objective. With a trade-off: λ_l · E_lk / E_float32 beside the scores [paper]."""
-    costs = quantity_costs(choices.layers, choices.names, table)
-    penalty = np.zeros_like(costs["avg_bits"])
-    if not settings.budget:
-        penalty = trade_offs(choices, settings)[:, None] * costs["energy_fraction"]
-    return Objective(choices, costs, settings.budget or {}, penalty)
-
-
-def trade_offs(choices: Choices, settings: SearchSettings) -> np.ndarray:
-    """Return λ of every layer, (L,)."""
-    found = np.full(len(choices.layers), settings.trade_off)
-    for pattern, value in settings.trade_offs:
-        found[matching(pattern, choices.layers, "--trade-off")] = value
-    return found
 
 
 class Judge:
     """Measures losses and scores plans on the validation split, with the weights of any model.
 
-    ``teacher`` are the float model's logits (N, classes) on that split: targets are the mean of labels and their
-    softmax, as in finetuning.
+    ``floats`` is the float model and ``teacher`` its logits (N, classes) on that split: targets are the mean of labels
+    and their softmax, as in finetuning.
     """
 
     def __init__(
-        self, job: Job, teacher: Tensor, choices: Choices, settings: SearchSettings, device: torch.device
+        self, job: Job, floats: nn.Module, teacher: Tensor, choices: Choices, settings: SearchSettings
     ) -> None:
-        self.job, self.choices, self.settings, self.device = job, choices, settings, device
+        self.job, self.floats, self.choices, self.settings = job, floats, choices, settings
+        self.device = next(floats.parameters()).device
         self.samples = Subset(job.data.validation, settings.calibration, settings.seed)
         self.teacher = torch.softmax(teacher[self.samples.chosen], 1)
         # Equal batches: batch statistics of a small rest would be noise.
@@ -139,34 +101,21 @@ def most_precise(choices: Choices) -> list[int]:
     return [int(k) for k in np.where(choices.allowed, bits, -1).argmax(1)]
 
 
-def sensitivity(judge: Judge, model: nn.Module, aim: Objective, progress: Progress) -> np.ndarray:
-    """Return training-free scores (L, K) of a float model: first from float, then corrected at the plan so found."""
-    prior = rounding_prior(model, judge.choices)
+def sensitivity(judge: Judge, aim: Objective, progress: Progress) -> np.ndarray:
+    """Return training-free scores (L, K): losses measured from the float model, then corrected at the plan so found."""
+    prior = rounding_prior(judge.floats, judge.choices)
     start = most_precise(judge.choices)
-    return judge.measured(model, start, aim.solve, progress, "measuring the float model", prior)
+    return judge.measured(judge.floats, start, aim.solve, progress, "measuring the float model", prior)
 
 
-def same_cost(aim: Objective, chosen: list[int]) -> Objective:
-    """Return the objective of a rival: the same budget, or else no more storage and energy than the choice (L,)."""
-    limits = aim.budget or realised(aim.costs, chosen, dict.fromkeys(SAME_COST, 0.0))
-    return Objective(aim.choices, aim.costs, limits, np.zeros_like(aim.penalty))
+def learned(judge: Judge, weights: nn.Module, shares: Tensor, aim: Objective, progress: Progress) -> np.ndarray:
+    """Return the scores (L, K) of a trained mixture: measured losses at the plan it leans to, and what it learned.
 
-
-def simple_plans(
-    judge: Judge, weights: nn.Module, floats: nn.Module, rival: dict[str, str] | None, progress: Progress
-) -> list[Baseline]:
-    """Return the uniform plans and the sensitivity plan, scored with the search's weights; float32 with its own."""
-    names = [layer.name for layer in judge.choices.layers]
-    plans = {name: dict.fromkeys(names, name) for name in BASELINES}
-    if rival is not None:
-        plans["sensitivity"] = rival
-    found = []
-    for i, (name, schemes) in enumerate(plans.items()):
-        progress("scoring simple plans", i, len(plans))
-        score = judge.score(floats if name == FLOAT32 else weights, schemes)
-        mixed = None if name in BASELINES else schemes
-        found.append(
-            Baseline(scheme=name, schemes=mixed, validation_accuracy=score.accuracy, validation_loss=score.loss)
-        )
-    progress("scoring simple plans", len(plans), len(plans))
-    return found
+    For the paper's form, −log p alone: the least sum without a budget is every layer's most probable scheme.
+    """
+    thought = learned_prior(shares)
+    if judge.settings.method == "paper":
+        return np.where(judge.choices.allowed, thought, np.nan)
+    anchor = aim.solve(thought)
+    prior = thought + rounding_prior(weights, judge.choices)
+    return judge.measured(weights, anchor, aim.solve, progress, "measuring layers", prior)

@@ -1,0 +1,112 @@
+"""From scores to a plan with everything beside it: the simple plans, the front, all scored with the same weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from snnq.cost.table import CostTable
+from snnq.plan import Plan, SearchInfo, make_plan
+from snnq.plan.costing import BASELINES
+from snnq.plan.records import Baseline
+from snnq.progress import Progress
+from snnq.schemes.names import FLOAT32
+from snnq.searching.judging import Judge, sensitivity
+from snnq.searching.objective import Objective, same_cost
+from snnq.searching.scores import Scores, front_choices
+
+FRONT_POINTS = 6
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search ends with: weights to score plans with, scores (L, K), probabilities (L, K) if it trained any."""
+
+    weights: nn.Module
+    scores: np.ndarray
+    shares: Tensor | None = None
+
+
+def finish(judge: Judge, aim: Objective, found: Found, table: CostTable, mark: str, progress: Progress) -> Scores:
+    """Return the plan of a search, scored beside the simple plans, with the scores it was solved from."""
+    paper = judge.settings.method == "paper"
+    chosen = most_probable(judge, found) if paper else aim.solve(found.scores)
+    rival = None
+    if judge.settings.method != "sensitivity":
+        same = same_cost(aim, chosen)
+        rival = judge.choices.schemes(same.solve(sensitivity(judge, same, progress)))
+    plan = _plan(judge, chosen, found, table, mark)
+    own = judge.score(found.weights, plan.schemes())
+    measured = {"validation_accuracy": own.accuracy, "validation_loss": own.loss}
+    plan = plan.with_baselines(simple_plans(judge, found.weights, rival, progress), table)
+    plan = plan.model_copy(update={"search": plan.search and plan.search.model_copy(update=measured)})
+    kept = Scores(plan, judge.choices, found.scores)
+    return kept if paper else replace(kept, front=_front(kept, judge, found.weights, table, progress))
+
+
+def most_probable(judge: Judge, found: Found) -> list[int]:
+    """Return every layer's most probable scheme (L,), the paper's choice: tied layers have the same scores."""
+    return [int(k) for k in np.where(judge.choices.allowed, found.scores, np.inf).argmin(1)]
+
+
+def simple_plans(judge: Judge, weights: nn.Module, rival: dict[str, str] | None, progress: Progress) -> list[Baseline]:
+    """Return the uniform plans and the sensitivity plan, scored with the search's weights; float32 with its own."""
+    names = [layer.name for layer in judge.choices.layers]
+    plans = {name: dict.fromkeys(names, name) for name in BASELINES}
+    if rival is not None:
+        plans["sensitivity"] = rival
+    found = []
+    for i, (name, schemes) in enumerate(plans.items()):
+        progress("scoring simple plans", i, len(plans))
+        score = judge.score(judge.floats if name == FLOAT32 else weights, schemes)
+        mixed = None if name in BASELINES else schemes
+        found.append(
+            Baseline(scheme=name, schemes=mixed, validation_accuracy=score.accuracy, validation_loss=score.loss)
+        )
+    progress("scoring simple plans", len(plans), len(plans))
+    return found
+
+
+def _front(
+    kept: Scores, judge: Judge, weights: nn.Module, table: CostTable, progress: Progress
+) -> tuple[dict[str, Any], ...]:
+    points, found = front_choices(kept, table, FRONT_POINTS), []
+    for i, point in enumerate(points):
+        progress("scoring the front", i, len(points))
+        schemes = judge.choices.schemes(point)
+        score = judge.score(weights, schemes)
+        found.append({"schemes": schemes, "validation_loss": score.loss, "validation_accuracy": score.accuracy})
+    progress("scoring the front", len(points), len(points))
+    return tuple(found)
+
+
+def _plan(judge: Judge, chosen: Sequence[int], found: Found, table: CostTable, mark: str) -> Plan:
+    """Return the plan of a choice (L,), with what the search thought of each scheme."""
+    one, choices, rows = judge.settings, judge.choices, None
+    if found.shares is not None:
+        rows = {
+            layer.name: dict(zip(choices.names, row.tolist(), strict=True))
+            for layer, row in zip(choices.layers, found.shares.cpu(), strict=True)
+        }
+    search = SearchInfo(
+        method=one.method,
+        seed=one.seed,
+        epochs=0 if rows is None else one.epochs,
+        trade_off=None if one.budget else one.trade_off,
+        budget=one.budget or None,
+        space=choices.names,
+        fingerprint=mark,
+    )
+    return make_plan(
+        judge.job.layers,
+        choices.schemes(chosen),
+        model=judge.job.model_info(),
+        data=judge.job.data_info(),
+        search=search,
+        table=table,
+        probabilities=rows,
+    )
