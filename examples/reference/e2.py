@@ -7,17 +7,15 @@ python examples/reference/tables.py e2/E2.csv
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from experiment import run_cells
+from experiment import run_cells, train_float
 from rows import Setting
 
-TRAIN = Path(__file__).resolve().parents[1] / "train_float.py"
 SIZES = {"steps": 4, "heads": 4, "image_size": (28, 28), "pooling": (True, False, True, True)}
+FLOAT = ["--image-size", "28", "--steps", "4", "--dim", "64", "--depth", "2", "--heads", "4", "--pooling", "1011"]
 
 
 def main(
@@ -26,7 +24,7 @@ def main(
     limit: Annotated[str, typer.Option(help="Samples of train + validation + test.")] = "6000+2000+10000",
     float_epochs: Annotated[int, typer.Option()] = 30,
     search_epochs: Annotated[int, typer.Option()] = 3,
-    finetune_epochs: Annotated[int, typer.Option()] = 3,
+    finetune_epochs: Annotated[int, typer.Option()] = 2,
     batch_size: Annotated[int, typer.Option()] = 64,
     seeds: Annotated[str, typer.Option()] = "0,1,2",
     rows: Annotated[str, typer.Option(help="Patterns of rows, separated by commas.")] = "*",
@@ -34,11 +32,7 @@ def main(
     """Run the experiment, or a share of it."""
     data = f"fashion-mnist:{folder},limit={limit}"
     checkpoint = out / "float.safetensors"
-    if not checkpoint.exists():
-        words = ["--image-size", 28, "--steps", 4, "--dim", 64, "--depth", 2, "--heads", 4, "--pooling", "1011"]
-        words += ["--epochs", float_epochs, "--batch-size", batch_size, "--out", checkpoint]
-        out.mkdir(parents=True, exist_ok=True)
-        subprocess.run([sys.executable, str(TRAIN), data, *map(str, words)], check=True)
+    train_float(checkpoint, data, [*FLOAT, "--epochs", str(float_epochs), "--batch-size", str(batch_size)])
     setting = Setting(checkpoint, data, SIZES, search_epochs, finetune_epochs, batch_size)
     run_cells("E2", setting, out, [int(seed) for seed in seeds.split(",")], rows.split(","))
 

@@ -7,6 +7,8 @@ skipped and one that was cut off goes on, so several processes can share an expe
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -22,8 +24,19 @@ from snnq.finalizing.settings import FinalizeSettings
 from snnq.plan import Plan
 from snnq.training.run_folder import write_atomic
 
+TRAIN = Path(__file__).resolve().parents[1] / "train_float.py"
 FLOAT = "float-as-given"
 TABLES = ("horowitz-45nm", "paper-fit")
+
+
+def train_float(checkpoint: Path, data: str, words: list[str]) -> None:
+    """Train the float model with examples/train_float.py, unless it is there; print the seconds."""
+    if checkpoint.exists():
+        return
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    start = time.monotonic()
+    subprocess.run([sys.executable, str(TRAIN), data, *words, "--out", str(checkpoint)], check=True)
+    console.note(f"The float model was trained in {time.monotonic() - start:.0f} s.")
 
 
 def run_cells(name: str, setting: Setting, out: Path, seeds: list[int], patterns: list[str]) -> None:

@@ -24,7 +24,7 @@ from snnq.cli.verify import verify
 from snnq.errors import InterruptedRun, SnnqError
 
 # How long another process than the first waits before it reports an error of its own.
-FAREWELL_SECONDS = 8.0
+FAREWELL_SECONDS = 6.0
 
 app = typer.Typer(
     name="snnq",
@@ -77,6 +77,8 @@ def run(arguments: list[str]) -> int:
     except SnnqError as problem:
         if os.environ.get("SNNQ_DEBUG") == "1":
             raise
+        if isinstance(problem, InterruptedRun) and not console.speaks():
+            return 0  # all processes have stopped; the first one says so
         _report(problem)
         if isinstance(problem, InterruptedRun):
             # With --force it would begin anew.

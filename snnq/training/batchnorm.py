@@ -12,7 +12,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -63,18 +62,18 @@ class _Normalize(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
         ctx.axes = [axis for axis in range(x.ndim) if axis != 1]
         ctx.shape = [-1 if axis == 1 else 1 for axis in range(x.ndim)]
-        variances, means = torch.var_mean(_wide(x), ctx.axes, correction=0)
-        own = torch.stack([means, variances])
-        every = [torch.empty_like(own) for _ in range(processes.count())]
-        dist.all_gather(every, own)
-        means, variances = torch.stack(every, 1).unbind()  # each (processes, C)
+        # In float64, as torch's CPU kernel sums: a spike near its threshold must not depend on the processes.
+        variances, means = torch.var_mean(x.double(), ctx.axes, correction=0)
+        means, variances = processes.stack(torch.stack([means, variances])).unbind(1)  # each (processes, C)
         mean = means.mean(0)
         variance = (variances + (means - mean).square()).mean(0)
         scale = (variance + eps).rsqrt()
+        mean, variance, scale = (one.to(weight.dtype) for one in (mean, variance, scale))
         ctx.save_for_backward(x, weight, mean, scale)
-        y = _standard(x, mean.view(ctx.shape), scale.view(ctx.shape)) * weight.view(ctx.shape) + bias.view(ctx.shape)
+        # γ · (x − μ) · scale + β by torch's own kernel, which so rounds as it does in one process.
+        y = F.batch_norm(x, mean, torch.ones_like(mean), weight * scale, bias, eps=0.0)
         ctx.mark_non_differentiable(mean, variance)
-        return y.to(x.dtype), mean, variance
+        return y, mean, variance
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore

@@ -64,9 +64,19 @@ def mean(tensor: Tensor) -> Tensor:
     """Return the mean of a tensor over all processes, same shape; for gradients and statistics of equal shares."""
     if count() == 1:
         return tensor
-    total = tensor.detach().clone()
+    total = tensor.detach().to(_wire(), copy=True)
     dist.all_reduce(total)
-    return total / count()
+    return (total / count()).to(tensor.device)
+
+
+def stack(tensor: Tensor) -> Tensor:
+    """Return the tensors of all processes, (count, …); each brings the same shape. Nothing is differentiated."""
+    if count() == 1:
+        return tensor.detach().unsqueeze(0)
+    own = tensor.detach().to(_wire()).contiguous()
+    every = [torch.empty_like(own) for _ in range(count())]
+    dist.all_gather(every, own)
+    return torch.stack(every).to(tensor.device)
 
 
 def mean_facts(facts: dict[str, float]) -> dict[str, float]:

@@ -88,7 +88,7 @@ def test_budgets_that_exclude_each_other():
     check_budget(choices, costs, {"energy_pj": float(shifts)})
     asked = {"avg_bits": 2.0, "energy_pj": float(shifts)}
     with pytest.raises(
-        BudgetError, match="together; with energy-pj=.* the smallest possible is avg-bits=3; with"
+        BudgetError, match=r"together; with energy-pj=.* the smallest possible is avg-bits=3; with"
     ) as caught:
         check_budget(choices, costs, asked)
     # The values it names are really possible.

@@ -1,0 +1,27 @@
+"""Runs a function of a test module in two processes that work together, on the CPU."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+
+def in_two(work, *arguments):
+    """Return what ``work(*arguments)`` returned in process 0 and in process 1; it must be a module's function."""
+    with tempfile.TemporaryDirectory() as folder:
+        mp.spawn(_begin, args=(folder, work, arguments), nprocs=2)
+        return [torch.load(Path(folder) / f"{rank}.pt", weights_only=False) for rank in range(2)]
+
+
+def _begin(rank, folder, work, arguments):
+    torch.set_num_threads(1)
+    os.environ |= {"LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}  # so that Fabric starts no others
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    torch.save(work(*arguments), Path(folder) / f"{rank}.pt")
+    dist.barrier()
+    dist.destroy_process_group()
