@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import snnq
 from snnq.plan import Plan
 from snnq.plan.costing import bits_of, weights_of
 from snnq.searching.settings import SearchSettings
+from snnq.training.devices import Compute
 
 BITS = 2.2
 TRADE_OFFS = (0.1, 0.5, 2.0, 8.0)
@@ -20,7 +21,9 @@ RANDOM = 3
 
 @dataclass(frozen=True)
 class Setting:
-    """What one experiment is run with: the float checkpoint and its data, and the length of search and finetuning."""
+    """What one experiment is run with: the float checkpoint and its data, the length of search and finetuning, and on
+    which device.
+    """
 
     checkpoint: Path
     data: str
@@ -28,6 +31,7 @@ class Setting:
     search_epochs: int
     finetune_epochs: int
     batch_size: int
+    compute: Compute = field(default_factory=Compute)
 
 
 Maker = Callable[[Setting, int, Path], object]
@@ -73,7 +77,8 @@ def searched(**knobs: object) -> Maker:
             batch_size=setting.batch_size,
             **knobs,  # pyright: ignore
         )
-        return snnq.search(setting.checkpoint, data=setting.data, out=out, settings=settings, **setting.sizes)
+        work = {"data": setting.data, "settings": settings, "compute": setting.compute}
+        return snnq.search(setting.checkpoint, out=out, **work, **setting.sizes)  # pyright: ignore
 
     return make
 
