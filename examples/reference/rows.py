@@ -21,9 +21,7 @@ RANDOM = 3
 
 @dataclass(frozen=True)
 class Setting:
-    """What one experiment is run with: the float checkpoint and its data, the length of search and finetuning, and on
-    which device.
-    """
+    """What one experiment is run with: the float checkpoint, data, lengths of search and finetuning, the device."""
 
     checkpoint: Path
     data: str
@@ -77,8 +75,14 @@ def searched(**knobs: object) -> Maker:
             batch_size=setting.batch_size,
             **knobs,  # pyright: ignore
         )
-        work = {"data": setting.data, "settings": settings, "compute": setting.compute}
-        return snnq.search(setting.checkpoint, out=out, **work, **setting.sizes)  # pyright: ignore
+        return snnq.search(
+            setting.checkpoint,
+            data=setting.data,
+            out=out,
+            settings=settings,
+            compute=setting.compute,
+            **setting.sizes,
+        )
 
     return make
 
