@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import snnq
 from snnq.plan import Plan
@@ -25,7 +26,7 @@ class Setting:
 
     checkpoint: Path
     data: str
-    sizes: dict[str, object]
+    sizes: dict[str, Any]
     search_epochs: int
     finetune_epochs: int
     batch_size: int
