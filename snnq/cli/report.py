@@ -77,5 +77,5 @@ def _show_tables(found: Report) -> None:
 
     for one in main_tables(found):
         console.table(one.title, one.columns, one.rows)
-    for line in (found.energy_model, *found.notes, found.search.sentence, found.verdict):
+    for line in (found.energy_model, *found.notes, found.search.sentence, found.comparison, found.verdict):
         console.note(line)

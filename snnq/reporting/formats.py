@@ -38,6 +38,7 @@ def to_markdown(report: Report) -> str:
     parts = ["# What snnq made of this model", _plain(report.verdict), _plain(report.energy_model)]
     parts.append("\n".join(f"- {_plain(note)}" for note in report.notes))
     parts += [_markdown(table) for table in main_tables(report)]
+    parts.append(_plain(report.comparison))
     parts.append(_plain(report.search.sentence))
     parts += [_markdown(table) for table in detail_tables(report)]
     parts.append("## How to check it and make it again")

@@ -31,10 +31,10 @@ def html_page(report: Report) -> str:
         report=report,
         headline=tables[:3],
         front=front,
-        costs=[table for table in tables[3:-2] if table != front],
+        costs=tables[3:-2],
         layers=tables[-2],
         disk=tables[-1],
-        details=detail_tables(report),
+        details=[table for table in detail_tables(report) if table != front],
         figures=_figures(report),
         numeric=numeric_columns,
     )

@@ -31,7 +31,7 @@ def verdict(results: Results, totals: Totals, plans: tuple[PlanRow, ...], disk: 
         f"{nanojoules(totals.energy_pj)} nJ instead of {nanojoules(totals.energy_pj_float)} nJ "
         f"({per_cent(totals.energy_fraction)} %) per time step and sample by the paper's model with cost table "
         f"{table}. The weights file is {kib(8 * disk.file_bytes)} KiB, with scales, biases and all else."
-        + (f" Storage and energy of the uniform plans: {beside} of float32." if others else "")
+        + (f" Storage and energy of the plans beside it: {beside} of float32." if others else "")
     )
 
 

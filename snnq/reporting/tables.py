@@ -24,8 +24,6 @@ class Table:
 def main_tables(report: Report) -> tuple[Table, ...]:
     """Return what the terminal shows."""
     tables = [_accuracy(report), _totals(report), _plans(report)]
-    if report.front:
-        tables.append(front_table(report))
     for what, column, parts in (("group", "group", report.groups), ("attention linear", "linear", report.attention)):
         if parts:
             tables.append(_storage(f"Storage by {what}", column, parts))
@@ -35,7 +33,9 @@ def main_tables(report: Report) -> tuple[Table, ...]:
 
 def detail_tables(report: Report) -> tuple[Table, ...]:
     """Return the rest: inputs and probabilities by layer, search and finetuning by epoch, where everything is from."""
-    return (_inputs(report), *_probabilities(report), *_search(report), _finetuning(report), _provenance(report))
+    front = (front_table(report),) if report.front else ()
+    searched = (*_probabilities(report), *_search(report), *front)
+    return (_inputs(report), *searched, _finetuning(report), _provenance(report))
 
 
 def energy_label(report: Report) -> str:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snnq.reporting import figures
-from snnq.reporting.records import Histogram, SearchEpoch
+from snnq.reporting.records import FrontPoint, Histogram, SearchEpoch
 from snnq.schemes.names import NAMES
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -160,3 +160,20 @@ def test_nothing_stands_outside_the_frame(found):
             assert float(one.get("y")) + float(one.get("height")) <= height + 0.02
         for one in root.iter(f"{SVG}text"):
             assert float(one.get("y")) <= height
+
+
+def test_front_is_drawn_by_bits_and_loss():
+    points = (
+        FrontPoint(2.0, 0.0625, 0.05, 0.2, 0.9, 0.7),
+        FrontPoint(2.5, 0.08, 0.06, 0.1, None, None),  # drawn at its predicted loss above the least measured one
+        FrontPoint(4.0, 0.125, 0.1, 0.0, 0.5, 0.8),
+    )
+    svg = figures.front_panel(points, own_bits=2.5)
+    circles = [(float(x), float(y)) for x, y in re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', svg)]
+    assert circles[0] == (46, 14)  # the cheapest and worst: left and top
+    assert circles[2] == (346, 164)
+    assert circles[1][1] == pytest.approx(14 + 150 * (0.9 - 0.6) / 0.4, abs=0.01)
+    assert circles[1][0] == pytest.approx(46 + 300 * math.log2(2.5 / 2), abs=0.01)
+    assert "this plan" in svg
+    assert "this plan" not in figures.front_panel(points, own_bits=8)
+    assert "2.500 bits, loss 0.6000" in svg

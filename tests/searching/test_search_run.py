@@ -1,0 +1,218 @@
+"""Whole searches on the smallest data: budgets kept, scores kept, other budgets solved from them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from two_processes import in_two
+
+from snnq.cli.main import run, spread_budgets
+from snnq.errors import BudgetError, InterruptedRun, OutputExistsError, UsageError
+from snnq.plan import Plan
+from snnq.plan.verdict import rivals, verdict
+from snnq.searching.constraints import Constraints
+from snnq.searching.run import search
+from snnq.searching.scores import FRONT_COLUMNS, front, solve
+from snnq.searching.settings import SearchSettings, parse_settings
+from snnq.training import processes
+from snnq.training.devices import Compute
+
+DATA = "random,classes=2,samples=32"
+SIZES = {"steps": 2, "heads": 2, "image_size": (8, 8), "pooling": (False, False, True, True)}
+SHORT = {"epochs": 2, "batch_size": 8, "calibration": 16}
+
+
+def searched(checkpoint, out, **knobs):
+    return search(checkpoint, data=DATA, out=out, settings=SearchSettings(**SHORT | knobs), **SIZES)
+
+
+@pytest.fixture(scope="module")
+def folder(checkpoint, tmp_path_factory):
+    place = tmp_path_factory.mktemp("searches")
+    searched(checkpoint, place / "plan.json", budget={"avg_bits": 2.6, "energy_fraction": 0.3})
+    return place
+
+
+def test_the_plan_keeps_every_budget_and_says_so(folder):
+    plan = Plan.read(folder / "plan.json")
+    assert plan.totals.avg_bits <= 2.6
+    assert plan.totals.energy_fraction <= 0.3
+    assert plan.totals.asked.budget == {"avg_bits": 2.6, "energy_fraction": 0.3}
+    assert plan.totals.asked.realised == {
+        "avg_bits": plan.totals.avg_bits,
+        "energy_fraction": plan.totals.energy_fraction,
+    }
+    assert all(layer.searched == layer.scheme for layer in plan.layers)
+
+
+def test_simple_plans_stand_beside_it_scored_alike(folder):
+    plan = Plan.read(folder / "plan.json")
+    names = {b.scheme for b in plan.baselines}
+    assert names == {"float32", "uniform-4", "uniform-2", "power-of-two-4", "power-of-two-2", "sensitivity"}
+    assert all(b.validation_loss is not None for b in plan.baselines)
+    assert {b.scheme for b in rivals(plan)} >= {"uniform-2", "power-of-two-2", "sensitivity"}
+    assert "uniform-4" not in {b.scheme for b in rivals(plan)}
+    assert verdict(plan)
+
+
+def test_the_same_search_again_gives_the_same_plan_and_is_not_repeated(folder, checkpoint, tmp_path):
+    before = (folder / "plan.json").read_bytes()
+    budget = {"avg_bits": 2.6, "energy_fraction": 0.3}
+    searched(checkpoint, folder / "plan.json", budget=budget)
+    searched(checkpoint, tmp_path / "again.json", budget=budget)
+    assert before == (folder / "plan.json").read_bytes() == (tmp_path / "again.json").read_bytes()
+    with pytest.raises(OutputExistsError):
+        searched(checkpoint, folder / "plan.json", budget={"avg_bits": 3.0})
+
+
+def test_other_budgets_are_solved_without_training(folder):
+    own = Plan.read(folder / "plan.json")
+    same = solve(folder / "plan.json.run", own.search.budget)
+    assert same.schemes() == own.schemes()
+    for bits in (2.0, 2.4, 3.1, 8.0):
+        plan = solve(folder / "plan.json", {"avg_bits": bits})  # the plan stands for the run beside it
+        assert plan.totals.avg_bits <= bits
+        assert plan.search.budget == {"avg_bits": bits}
+        assert plan.search.fingerprint is None
+    with pytest.raises(BudgetError, match=r"the smallest possible is avg-bits=2$"):
+        solve(folder / "plan.json.run", {"avg_bits": 1.5})
+    with pytest.raises(UsageError, match="holds no finished search"):
+        solve(folder, {"avg_bits": 2.5})
+
+
+def test_the_front_trades_bits_for_score(folder):
+    rows = front(folder / "plan.json.run")
+    bits, losses = ([row[key] for row in rows] for key in ("avg_bits", "predicted_loss"))
+    assert bits == sorted(bits)
+    assert losses == sorted(losses, reverse=True)
+    assert bits[0] == 2.0
+    assert any(row["validation_loss"] is not None for row in rows)
+
+
+def test_solve_and_front_are_typed(folder, tmp_path, capsys):
+    words = ["plan", "solve", str(folder / "plan.json.run")]
+    assert run([*words, "--budget", "avg-bits=2.5", "energy=40%", "--out", str(tmp_path / "p.json"), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said == Plan.read(tmp_path / "p.json").to_dict()
+    assert run([*words, "--front", str(tmp_path / "front.csv")]) == 0
+    rows = list(csv.reader((tmp_path / "front.csv").read_text().splitlines()))
+    assert rows[0] == [*FRONT_COLUMNS, *Plan.read(folder / "plan.json").schemes()]
+    assert len(rows) > 3
+    assert run([*words, "--front", str(tmp_path / "front.csv")]) == 2
+    assert run(words) == 2
+    assert run([*words, "--budget", "avg-bits=1"]) == 3
+
+
+def test_several_budgets_after_one_option():
+    words = ["search", "ckpt.pth", "--budget", "energy=8%", "storage=7%", "--out", "x=1.json"]
+    assert spread_budgets(words) == [
+        *("search", "ckpt.pth", "--budget", "energy=8%", "--budget", "storage=7%", "--out", "x=1.json")
+    ]
+    assert spread_budgets(["search", "--budget", "avg-bits=2", "mine.pth"])[-1] == "mine.pth"
+
+
+def test_an_impossible_budget_is_said_before_anything_is_made(checkpoint, tmp_path):
+    with pytest.raises(BudgetError, match=r"smallest possible is avg-bits=2$"):
+        searched(checkpoint, tmp_path / "plan.json", budget={"avg_bits": 1.9})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sensitivity_trains_nothing(checkpoint, tmp_path):
+    plan = searched(checkpoint, tmp_path / "plan.json", method="sensitivity", budget={"avg_bits": 2.3})
+    assert plan.totals.avg_bits <= 2.3
+    assert plan.search.method == "sensitivity"
+    assert plan.search.epochs == 0
+    assert not (tmp_path / "plan.json.run/state.pt").exists()
+    assert solve(tmp_path / "plan.json.run", {"avg_bits": 2.3}).schemes() == plan.schemes()
+
+
+def test_the_papers_form_takes_the_most_probable_schemes(checkpoint, tmp_path):
+    plan = searched(checkpoint, tmp_path / "plan.json", method="paper", trade_off=1.0)
+    for layer in plan.layers:
+        assert layer.probabilities[layer.scheme] == max(layer.probabilities.values())
+    with pytest.raises(UsageError, match="--method paper takes a trade-off"):
+        SearchSettings(method="paper", budget={"avg_bits": 2.2})
+
+
+def test_constraints_hold_in_the_plan(checkpoint, tmp_path):
+    constraints = Constraints(
+        locks=(("head", "uniform-8"),), excludes=("patch_embed.proj_conv",), ties=(("q", "k", "v"),)
+    )
+    plan = searched(checkpoint, tmp_path / "plan.json", constraints=constraints, trade_off=3.0, epochs=1)
+    schemes = plan.schemes()
+    assert schemes["head"] == "uniform-8"
+    assert schemes["patch_embed.proj_conv"] == "float32"
+    assert len({schemes[f"block.0.attn.{name}"] for name in "qkv"}) == 1
+    rows = [layer.probabilities for layer in plan.layers if layer.name.endswith((".q", ".k", ".v"))]
+    assert rows[0] == rows[1] == rows[2]
+
+
+def test_a_dearer_group_takes_fewer_bits(checkpoint, tmp_path):
+    """With a trade-off of 0 every layer keeps its best scheme; a group with a huge one its cheapest."""
+    knobs = {"trade_off": 0.0, "trade_offs": (("mlp", 1e6),), "epochs": 1}
+    plan = searched(checkpoint, tmp_path / "plan.json", **knobs)
+    bits = {layer.name: layer.scheme for layer in plan.layers if layer.group == "mlp"}
+    assert set(bits.values()) == {"power-of-two-2"}
+    assert any(not layer.scheme.endswith("-2") for layer in plan.layers)
+
+
+def test_words_of_a_search():
+    settings = parse_settings(
+        budget=["avg-bits=2.2"], space=["uniform-2,uniform-4", "head=uniform-8,uniform-4"], tie=["q,k"], epochs=None
+    )
+    assert settings.budget == {"avg_bits": 2.2}
+    assert settings.space == ("uniform-2", "uniform-4")
+    assert settings.constraints.ties == (("q", "k"),)
+    assert parse_settings(trade_off=["0.7", "tokenizer=2"]).trade_offs == (("tokenizer", 2.0),)
+    for words, message in (
+        ({"budget": ["avg-bits=2"], "trade_off": ["1"]}, "exclude each other"),
+        ({"trade_off": ["much"]}, "give a number"),
+        ({"method": "sensitive"}, "did you mean 'sensitivity'"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            parse_settings(**words)
+
+
+def two_or_one(checkpoint, out, stop_at=None):
+    """Search on the processes that are there; with ``stop_at``, the last of them gets Ctrl-C at that step."""
+
+    def progress(stage, done, total, /, **facts):
+        if stage == "searching" and done == stop_at and processes.rank() == processes.count() - 1:
+            signal.raise_signal(signal.SIGINT)
+
+    settings = SearchSettings(**SHORT, budget={"avg_bits": 2.6})
+    compute = Compute("cpu", devices=processes.count())
+    return search(
+        Path(checkpoint), data=DATA, out=out, settings=settings, compute=compute, progress=progress, **SIZES
+    ).to_dict()
+
+
+def on_two(checkpoint, folder):
+    """Return the plan of a whole run, and leave one that was cut off."""
+    plan = two_or_one(checkpoint, Path(folder) / "two.json")
+    with pytest.raises(InterruptedRun):
+        two_or_one(checkpoint, Path(folder) / "cut.json", stop_at=5)
+    return plan
+
+
+def same_plan(alone, found):
+    assert alone["search"]["fingerprint"] == found["search"]["fingerprint"]
+    assert alone["search"]["validation_loss"] == pytest.approx(found["search"]["validation_loss"], rel=1e-3)
+    for mine, other in zip(alone["layers"], found["layers"], strict=True):
+        assert mine["scheme"] == other["scheme"]
+        assert mine["probabilities"] == pytest.approx(other["probabilities"], abs=1e-4)
+
+
+def test_two_processes_find_the_plan_of_one_and_one_goes_on_where_two_were_stopped(checkpoint, tmp_path):
+    ours, theirs = in_two(on_two, str(checkpoint), str(tmp_path))
+    assert ours == theirs == Plan.read(tmp_path / "two.json").to_dict()
+    alone = two_or_one(checkpoint, tmp_path / "one.json")
+    same_plan(alone, ours)
+    assert torch.load(tmp_path / "cut.json.run/state.pt", weights_only=True)["loop"]["epoch"] == 1
+    assert not (tmp_path / "cut.json").exists()
+    same_plan(alone, two_or_one(checkpoint, tmp_path / "cut.json"))
