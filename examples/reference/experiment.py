@@ -64,7 +64,13 @@ def _run_cell(name: str, row: str, seed: int, setting: Setting, folder: Path) ->
     with console.progress_view() as progress, _timed(clock, "finetune_seconds"):
         settings = FinalizeSettings(epochs=setting.finetune_epochs, batch_size=setting.batch_size, seed=seed)
         done = snnq.finalize(
-            plan, data=setting.data, checkpoint=setting.checkpoint, out=packed, settings=settings, progress=progress
+            plan,
+            data=setting.data,
+            checkpoint=setting.checkpoint,
+            out=packed,
+            settings=settings,
+            compute=setting.compute,
+            progress=progress,
         )
     accuracy = done.results["accuracy"]
     totals = {table: Plan.read(plan, read_table(table)).totals for table in TABLES}

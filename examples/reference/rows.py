@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import snnq
 from snnq.plan import Plan
 from snnq.plan.costing import bits_of, weights_of
 from snnq.searching.settings import SearchSettings
+from snnq.training.devices import Compute
 
 BITS = 2.2
 TRADE_OFFS = (0.1, 0.5, 2.0, 8.0)
@@ -20,14 +22,15 @@ RANDOM = 3
 
 @dataclass(frozen=True)
 class Setting:
-    """What one experiment is run with: the float checkpoint and its data, and the length of search and finetuning."""
+    """What one experiment is run with: the float checkpoint, data, lengths of search and finetuning, the device."""
 
     checkpoint: Path
     data: str
-    sizes: dict[str, object]
+    sizes: dict[str, Any]
     search_epochs: int
     finetune_epochs: int
     batch_size: int
+    compute: Compute = field(default_factory=Compute)
 
 
 Maker = Callable[[Setting, int, Path], object]
@@ -73,7 +76,14 @@ def searched(**knobs: object) -> Maker:
             batch_size=setting.batch_size,
             **knobs,  # pyright: ignore
         )
-        return snnq.search(setting.checkpoint, data=setting.data, out=out, settings=settings, **setting.sizes)
+        return snnq.search(
+            setting.checkpoint,
+            data=setting.data,
+            out=out,
+            settings=settings,
+            compute=setting.compute,
+            **setting.sizes,
+        )
 
     return make
 

