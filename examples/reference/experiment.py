@@ -19,7 +19,7 @@ from rows import ROWS, Setting
 import snnq
 from snnq import console
 from snnq.cost.table import read_table
-from snnq.errors import UsageError
+from snnq.errors import RunChangedError, UsageError
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.plan import Plan
 from snnq.training.run_folder import write_atomic
@@ -44,6 +44,7 @@ def run_cells(name: str, setting: Setting, out: Path, seeds: list[int], patterns
     rows = [row for row in ROWS if any(fnmatchcase(row, pattern) for pattern in patterns)]
     if not rows:
         raise UsageError(f"no row matches {', '.join(patterns)}; there are {', '.join(ROWS)}")
+    keep_setting(out / "setting.json", setting)
     for row in rows:
         for seed in seeds:
             folder = out / row / str(seed)
@@ -52,6 +53,23 @@ def run_cells(name: str, setting: Setting, out: Path, seeds: list[int], patterns
             cell = json.loads((folder / "cell.json").read_text(encoding="utf-8"))
             console.note(f"{row} seed {seed}: test {cell['test_accuracy']:.4f}, {cell['avg_bits']:.3f} bits")
     gather(out).to_csv(out / f"{name}.csv", index=False, float_format="%.6g")
+
+
+def keep_setting(file: Path, setting: Setting) -> None:
+    """Note what an experiment's cells are made with; raises RunChangedError where the finished ones differ.
+
+    Rows are compared with each other, so cells of other lengths or data must not stand in one CSV.
+    """
+    keys = ("data", "sizes", "search_epochs", "finetune_epochs", "batch_size")
+    now = json.loads(json.dumps({key: getattr(setting, key) for key in keys}))
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(file, json.dumps(now, indent=2) + "\n")
+    for key, known in json.loads(file.read_text(encoding="utf-8")).items():
+        if known != now[key]:
+            raise RunChangedError(
+                f"{file.parent} holds cells with {key} = {known}, now it is {now[key]}", "choose another --out"
+            )
 
 
 def _run_cell(name: str, row: str, seed: int, setting: Setting, folder: Path) -> None:
