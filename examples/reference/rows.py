@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import snnq
 from snnq.plan import Plan
-from snnq.plan.costing import bits_of, weights_of
 from snnq.searching.settings import SearchSettings
 from snnq.training.devices import Compute
 
@@ -48,20 +50,21 @@ def uniform(scheme: str) -> Maker:
 def drawn(number: int) -> Maker:
     """Return a maker of random plan ``number`` of at most ``BITS`` bits on average: the same for every seed.
 
-    Every layer takes a random 2-bit scheme; then layers in random order are raised to a random 4-bit scheme while the
-    budget allows it.
+    Of all sets of layers that make ``BITS`` - 0.05 … ``BITS`` bits when these take 4 bits and the rest 2, each is drawn
+    with the same chance, so that no layer is favoured for being small; then every layer a family at random.
     """
 
     def make(setting: Setting, seed: int, out: Path) -> None:
         draw = random.Random(number)
         plan = snnq.uniform_plan("uniform-2", checkpoint=setting.checkpoint, **setting.sizes)
+        weights = np.array([math.prod(layer.shape) for layer in plan.layers])
+        sets = np.arange(2 ** len(weights))[:, None] >> np.arange(len(weights)) & 1
+        bits = 2 + 2 * (sets @ weights) / weights.sum()
+        chosen = sets[draw.choice(np.flatnonzero((bits > BITS - 0.05) & (bits <= BITS)).tolist())]
+        families = [draw.choice(("uniform", "power-of-two")) for _ in plan.layers]
         names = [layer.name for layer in plan.layers]
-        plan = plan.with_schemes({name: draw.choice(("uniform-2", "power-of-two-2")) for name in names})
-        for name in draw.sample(names, len(names)):
-            raised = plan.with_schemes({name: draw.choice(("uniform-4", "power-of-two-4"))})
-            if bits_of(raised.layers) <= BITS * weights_of(raised.layers):
-                plan = raised
-        plan.write(out)
+        schemes = {name: f"{f}-{4 if more else 2}" for name, f, more in zip(names, families, chosen, strict=True)}
+        plan.with_schemes(schemes).write(out)
 
     return make
 
