@@ -58,6 +58,7 @@ class DataInfo(Record):
 class SearchInfo(Record):
     """How the schemes were found. ``budget`` maps a quantity of ``Totals`` to its limit (``{"avg_bits": 2.2}``).
 
+    ``options`` are the words after ``snnq search CKPT`` that make this search again, data and cost table apart.
     The validation accuracy (0 … 1) and loss (nats) are before finetuning, with the weights the search ended with.
     """
 
@@ -67,6 +68,7 @@ class SearchInfo(Record):
     trade_off: float | None = None
     budget: dict[str, float] | None = None
     space: Many[SchemeName]
+    options: Many[str] = ()
     fingerprint: str | None = None
     validation_accuracy: float | None = None
     validation_loss: float | None = None

@@ -135,7 +135,6 @@ def _search_command(plan: Plan) -> str:
     assert info is not None
     words = ["snnq", "search", plan.model.checkpoint or ""]
     words += ["--data", plan.data.spec] if plan.data else []
-    words += ["--trade-off", repr(info.trade_off)] if info.trade_off is not None else []
-    words += ["--space", ",".join(info.space), "--epochs", str(info.epochs), "--seed", str(info.seed)]
+    words += info.options
     words += ["--cost-table", plan.cost_table.source or plan.cost_table.name, "--out", "plan-again.json"]
     return shlex.join(words)

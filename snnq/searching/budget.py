@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -69,6 +70,19 @@ def shown(quantity: str, value: float, *, up: bool = False) -> str:
     digits = 4 if scaled < 1000 else 1
     text = f"{np.ceil(scaled * 10**digits) / 10**digits if up else scaled:.{digits}f}".rstrip("0").rstrip(".")
     return f"{name}={text}{'%' if unit.per_cent else ''}"
+
+
+def exact(quantity: str, value: float) -> str:
+    """Return a limit as it is typed so that ``parse_budget`` gives this very value."""
+    typed = {"avg_bits": "avg-bits", "energy_pj": "energy-pj"}
+    if quantity in typed:
+        return f"{typed[quantity]}={value!r}"
+    name, unit = next((name, unit) for name, unit in UNITS.items() if unit.quantity == quantity)
+    scaled = value / unit.factor
+    # Division and multiplication do not always meet again: look beside it.
+    near = (scaled, math.nextafter(scaled, 0), math.nextafter(scaled, math.inf))
+    number = next((one for one in near if one * unit.factor == value), scaled)
+    return f"{name}={number!r}{'%' if unit.per_cent else ''}"
 
 
 def quantity_costs(layers: Sequence[Layer], names: Sequence[str], table: CostTable) -> dict[str, np.ndarray]:

@@ -99,6 +99,7 @@ def _plan(judge: Judge, chosen: Sequence[int], found: Found, table: CostTable, m
         trade_off=None if one.budget else one.trade_off,
         budget=one.budget or None,
         space=choices.names,
+        options=one.words(),
         fingerprint=mark,
     )
     return make_plan(

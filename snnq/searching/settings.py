@@ -8,7 +8,7 @@ from typing import Any
 
 from snnq.errors import UsageError, nearest
 from snnq.schemes.names import NAMES, PAPER_SPACE
-from snnq.searching.budget import parse_budget
+from snnq.searching.budget import exact, parse_budget
 from snnq.searching.constraints import Constraints, parse_lists, parse_locks, parse_space
 
 METHODS = ("differentiable", "paper", "sensitivity")
@@ -69,6 +69,23 @@ class SearchSettings:
             raise UsageError(
                 f"--space {','.join(self.space)}: give two or more different schemes out of {', '.join(NAMES)}"
             )
+
+    def words(self) -> tuple[str, ...]:
+        """Return what is typed on the command line for these settings, as ``parse_settings`` reads it."""
+        plain, one = SearchSettings(), self.constraints
+        words = [] if self.method == plain.method else ["--method", self.method]
+        for quantity, limit in (self.budget or {}).items():
+            words += ["--budget", exact(quantity, limit)]
+        if not self.budget:
+            weights = [repr(self.trade_off), *(f"{pattern}={value!r}" for pattern, value in self.trade_offs)]
+            words += [word for weight in weights for word in ("--trade-off", weight)]
+        for schemes in (",".join(self.space), *(f"{pattern}={','.join(names)}" for pattern, names in one.spaces)):
+            words += ["--space", schemes]
+        words += [word for pattern, scheme in one.locks for word in ("--lock", f"{pattern}={scheme}")]
+        words += [word for pattern in one.excludes for word in ("--exclude", pattern)]
+        words += [word for tie in one.ties for word in ("--tie", ",".join(tie))]
+        words += ["--epochs", str(self.epochs), "--batch-size", str(self.batch_size), "--seed", str(self.seed)]
+        return tuple(words)
 
 
 def parse_settings(

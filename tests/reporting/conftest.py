@@ -97,6 +97,7 @@ def make_folder(folder, *, spec="digits", checkpoint="digits", searched=True):
             epochs=3,
             trade_off=0.5,
             space=SPACE,
+            options=("--trade-off", "0.5", "--space", ",".join(SPACE), "--epochs", "3", "--seed", "3"),
             fingerprint="e" * 64,
             validation_accuracy=0.4,
             validation_loss=0.55,

@@ -178,6 +178,33 @@ def test_words_of_a_search():
             parse_settings(**words)
 
 
+def typed(words):
+    """Return the settings of words as the command line gathers them."""
+    options = {}
+    for name, value in zip(words[::2], words[1::2], strict=True):
+        options.setdefault(name.removeprefix("--").replace("-", "_"), []).append(value)
+    single = {name: options.pop(name)[0] for name in ("method", "epochs", "batch_size", "seed") if name in options}
+    numbers = {name: value if name == "method" else int(value) for name, value in single.items()}
+    return parse_settings(**options, **numbers)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        SearchSettings(),
+        SearchSettings(method="paper", trade_off=0.3, trade_offs=(("tokenizer", 2.0),), epochs=3, seed=7),
+        SearchSettings(method="sensitivity", budget={"avg_bits": 2.2, "storage_bits": 12345.0, "energy_pj": 1e6 / 3}),
+        SearchSettings(budget=parse_settings(budget=["energy=8%", "storage=6.9%"]).budget, batch_size=8),
+        SearchSettings(
+            space=("uniform-2", "uniform-3"),
+            constraints=Constraints((("head", ("uniform-8",)),), (("q", "uniform-2"),), ("mlp",), (("k", "v"),)),
+        ),
+    ],
+)
+def test_a_search_knows_the_words_that_make_it_again(settings):
+    assert typed(settings.words()) == settings
+
+
 def two_or_one(checkpoint, out, stop_at=None):
     """Search on the processes that are there; with ``stop_at``, the last of them gets Ctrl-C at that step."""
 
