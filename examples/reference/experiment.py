@@ -20,9 +20,9 @@ import snnq
 from snnq import console
 from snnq.cost.table import read_table
 from snnq.errors import RunChangedError, UsageError
+from snnq.files import write_atomic
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.plan import Plan
-from snnq.training.run_folder import write_atomic
 
 TRAIN = Path(__file__).resolve().parents[1] / "train_float.py"
 FLOAT = "float-as-given"

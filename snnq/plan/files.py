@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from snnq.errors import OutputExistsError, PlanError
+from snnq.files import write_atomic
 
 _MAKE = "make one: snnq search, or snnq plan uniform --architecture NAME --scheme uniform-2 --out plan.json"
 _MEND = "mend the file, or make the plan again"
@@ -61,13 +60,8 @@ def write_json(path: Path, data: dict[str, Any], force: bool) -> None:
     """Write plan data to a temporary name beside ``path``, then rename it. Raises OutputExistsError, PlanError."""
     if path.exists() and not force:
         raise OutputExistsError(f"{path} is already there", "choose another --out, or add --force to overwrite it")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(plan_text(data), encoding="utf-8", newline="\n")
-        os.replace(temporary, path)
+        write_atomic(path, plan_text(data))
     except OSError as problem:
         raise PlanError(f"{path}: cannot write this plan ({problem.strerror})", "choose another place") from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink()

@@ -18,12 +18,12 @@ import numpy as np
 
 from snnq.cost.table import CostTable, read_table
 from snnq.errors import OutputExistsError, SnnqError, UsageError
+from snnq.files import write_atomic
 from snnq.plan import Plan, make_plan
 from snnq.schemes.names import FLOAT32
 from snnq.searching.allocation import allocate
 from snnq.searching.budget import QUANTITIES, quantity_costs, realised
 from snnq.searching.constraints import Choices
-from snnq.training.run_folder import write_atomic
 
 SCORES_VERSION, POINTS = 1, 24
 FRONT_COLUMNS = (

@@ -12,12 +12,12 @@ when anything it depends on has changed.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from snnq.errors import RunChangedError
+from snnq.files import write_atomic
 from snnq.training import processes
 
 STATE, CONFIG, METRICS, SCORES = "state.pt", "config.json", "metrics.jsonl", "scores.json"
@@ -47,13 +47,6 @@ class RunFolder:
 def run_path(out: Path, chosen: str | Path | None = None) -> Path:
     """Return where the run that makes ``out`` keeps its state: beside it, unless another folder was chosen."""
     return Path(chosen) if chosen else out.with_name(f"{out.name}.run")
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """Write a text file under a temporary name in the same folder, then rename it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def open_run(path: Path, config: dict[str, Any], *, force: bool = False) -> RunFolder:
