@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,9 @@ from snnq.cli.options import (
     Steps,
     Strategy,
 )
+
+if TYPE_CHECKING:
+    from snnq.plan import Plan
 
 
 def search(
@@ -70,8 +73,6 @@ def search(
     """
     from snnq import console
     from snnq.checkpoints.sizes import given_sizes
-    from snnq.plan import views
-    from snnq.plan.verdict import verdict
     from snnq.searching.run import search as run_search
     from snnq.searching.settings import parse_settings
     from snnq.training.devices import Compute
@@ -104,12 +105,20 @@ def search(
         )
     if known and not force:
         console.note(f"{out} is already the result of this very search; nothing was done.")
+    _show(plan, json)
+    console.next_step(f"snnq finalize --plan {shlex.quote(str(out))}")
+
+
+def _show(plan: Plan, json: bool) -> None:
+    from snnq import console
+    from snnq.plan import views
+    from snnq.plan.verdict import verdict
+
     if json:
         console.emit_json(plan.to_dict())
-    else:
-        console.table("The plan", views.LAYER_COLUMNS, views.layer_rows(plan))
-        console.table("Totals", views.TOTAL_COLUMNS, views.total_rows(plan))
-        console.table("Beside simple plans, before finetuning", views.BASELINE_COLUMNS, views.baseline_rows(plan))
-        if said := verdict(plan):
-            console.out(said)
-    console.next_step(f"snnq finalize --plan {shlex.quote(str(out))}")
+        return
+    console.table("The plan", views.LAYER_COLUMNS, views.layer_rows(plan))
+    console.table("Totals", views.TOTAL_COLUMNS, views.total_rows(plan))
+    console.table("Beside simple plans, before finetuning", views.BASELINE_COLUMNS, views.baseline_rows(plan))
+    if said := verdict(plan):
+        console.out(said)
