@@ -9,6 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from snnq.models.wiring import Wiring
+from snnq.packed.integer_form import whole_of
+from snnq.packed.integers import Whole
 from snnq.schemes.scheme import Params, scheme
 
 
@@ -86,3 +89,11 @@ def encode_model(model: nn.Module, schemes: Mapping[str, str]) -> dict[str, Code
         layer.weight.copy_(one.decode(codes, params).view_as(layer.weight))  # pyright: ignore
         coded[name] = Coded(one.name, codes, params)
     return coded
+
+
+def wholes(wiring: Wiring, coded: Mapping[str, Coded]) -> dict[str, Whole]:
+    """Return the whole numbers of every coded layer before a neuron: what is evaluated, packed and run."""
+    bounds = {stage.layer: stage.bound for stage in wiring.stages}
+    return {
+        name: whole_of(one.scheme, one.codes, one.params, bounds[name]) for name, one in coded.items() if name in bounds
+    }

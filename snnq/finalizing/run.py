@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,13 @@ from snnq import __version__
 from snnq.checkpoints.opening import load_model
 from snnq.errors import OutputExistsError, PlanError, VerificationError
 from snnq.finalizing.finetuning import Finetuning
-from snnq.finalizing.quantized import Coded, encode_model, quantize_model
+from snnq.finalizing.quantized import Coded, encode_model, quantize_model, wholes
 from snnq.finalizing.results import accuracies, search_record, weight_records
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.models.folding import fold_batchnorm
 from snnq.models.registry import architecture
 from snnq.packed.folder import check_free, write_packed
+from snnq.packed.integer_form import to_integers
 from snnq.packed.loading import load_packed
 from snnq.packed.verification import verify
 from snnq.plan import Plan
@@ -83,8 +85,10 @@ def finalize(
     moving, history = _finetune(folder, job, chosen, settings, fabric, progress)
     model = moving.model
     coded, reestimated = _freeze(model, chosen, job, moving, settings)
-    folded = fold_batchnorm(model, architecture(chosen.model.architecture).norms(model)).eval()
-    accuracy = accuracies(job, folded, fabric, settings.batch_size, progress)
+    wiring = architecture(chosen.model.architecture).wiring(job.checkpoint.config)
+    folded = fold_batchnorm(model, wiring.norms).eval()
+    exact = to_integers(deepcopy(folded), wiring, wholes(wiring, coded))
+    accuracy = accuracies(job, exact, fabric, settings.batch_size, progress)
     results = {
         "schema_version": REPORT_VERSION,
         "tool": f"snnq {__version__}",
@@ -97,7 +101,7 @@ def finalize(
     }
     # The checkpoint and data that were really used.
     used = chosen.model_copy(update={"model": job.model_info(), "data": job.data_info()})
-    processes.on_first(lambda: _write(out, folded, used, coded, results, force, job))
+    processes.on_first(lambda: _write(out, folded, exact, used, coded, results, force, job))
     return Finalized(out, results)
 
 
@@ -206,6 +210,7 @@ def _freeze(
 def _write(
     out: Path,
     folded: nn.Module,
+    exact: nn.Module,
     plan: Plan,
     coded: dict[str, Coded],
     results: dict[str, Any],
@@ -216,7 +221,7 @@ def _write(
     write_packed(out, model=folded, plan=plan, layers=coded, results=results, force=force)
     verify(out)
     frames, _ = job.data.validation.__getitems__(list(range(min(8, len(job.data.validation)))))
-    if not torch.equal(load_packed(out)(frames), folded(frames)):
+    if not torch.equal(load_packed(out)(frames), exact(frames)):
         raise VerificationError(
             f"{out}: the loaded model's outputs differ from the evaluated ones", "please report this"
         )

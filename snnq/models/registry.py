@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from snnq.errors import UsageError, nearest
 from snnq.models.config import LAYOUTS, SpikformerConfig, published
+from snnq.models.wiring import Wiring, spikformer_wiring
 
 if TYPE_CHECKING:
     from torch import nn
@@ -16,12 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Architecture:
-    """How to build one architecture, its published sizes, and which norm follows each of its layers."""
+    """How to build one architecture, its published sizes, and what follows each of its layers."""
 
     name: str
     build: Callable[[Mapping[str, Any]], nn.Module]
     default_config: Callable[[], dict[str, Any]]
-    norms: Callable[[nn.Module], dict[str, str]]
+    wiring: Callable[[Mapping[str, Any]], Wiring]
 
 
 def _build_spikformer(layout: str, config: Mapping[str, Any]) -> nn.Module:
@@ -37,10 +38,8 @@ def _default_spikformer(layout: str) -> dict[str, Any]:
     return published(layout).to_dict()
 
 
-def _spikformer_norms(model: nn.Module) -> dict[str, str]:
-    from snnq.models.spikformer import norms
-
-    return norms(model)
+def _spikformer_wiring(layout: str, config: Mapping[str, Any]) -> Wiring:
+    return spikformer_wiring(SpikformerConfig.from_dict({**config, "layout": layout}))
 
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -48,7 +47,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         name=f"spikformer-{layout}",
         build=partial(_build_spikformer, layout),
         default_config=partial(_default_spikformer, layout),
-        norms=_spikformer_norms,
+        wiring=partial(_spikformer_wiring, layout),
     )
     for layout in LAYOUTS
 }

@@ -213,13 +213,3 @@ def _initialise(module: nn.Module) -> None:
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.constant_(module.bias, 0)
-
-
-def norms(model: nn.Module) -> dict[str, str]:
-    """Return the batch normalisation behind each layer, by module path; the head has none."""
-    pairs = {f"patch_embed.proj_conv{suffix}": f"patch_embed.proj_bn{suffix}" for suffix in _STAGES}
-    pairs["patch_embed.rpe_conv"] = "patch_embed.rpe_bn"
-    for index in range(len(model.get_submodule("block")._modules)):
-        for layer in ("attn.q", "attn.k", "attn.v", "attn.proj", "mlp.fc1", "mlp.fc2"):
-            pairs[f"block.{index}.{layer}"] = f"block.{index}.{layer}_bn"
-    return pairs

@@ -7,26 +7,53 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from snnq.errors import PackedError, UsageError, VerificationError
+from snnq.errors import PackedError, UsageError, VerificationError, nearest
 from snnq.models.folding import affine_skeleton
 from snnq.models.registry import architecture
-from snnq.packed.coding import read_weight, tensor_names
+from snnq.models.wiring import Wiring
+from snnq.packed.coding import read_weight, tensor_names, unpack_layer
 from snnq.packed.config import CONFIG_FILE, MODEL_FILE, PackedConfig, file_sha256, read_config
+from snnq.packed.integer_form import to_integers, whole_of
+from snnq.packed.integers import Whole
 from snnq.packed.safefile import REPACK, TensorFile, read_tensors
+from snnq.schemes.names import FLOAT32
+
+ARITHMETICS = ("integer", "float")
 
 
-def load_packed(path: str | Path) -> nn.Module:
+def load_packed(path: str | Path, arithmetic: str = "integer") -> nn.Module:
     """Return the model of a packed folder in eval mode, with ``.config``; frames (B, T, C, H, W) → logits (B, classes).
 
-    Its weights are bit for bit what the codes decode to, its batch normalisation is folded, and nothing in it asks for
-    gradients. Nothing is unpickled. Raises PackedError for a damaged or incomplete folder, and VerificationError where
-    model.safetensors is not the file config.json was written for.
+    ``integer`` is the arithmetic that finalize evaluated and every engine reproduces bit for bit
+    (``snnq.packed.integers``): whole weights, integer neurons. ``float`` gives plain layers whose weights are bit for
+    bit what the codes decode to, ``ChannelAffine`` norms and spikingjelly neurons; its sums are rounded in an order that
+    depends on the machine, so a spike may differ now and then.
+
+    Nothing in it asks for gradients, and nothing is unpickled. Raises PackedError for a damaged or incomplete folder,
+    and VerificationError where model.safetensors is not the file config.json was written for.
     """
+    if arithmetic not in ARITHMETICS:
+        raise UsageError(f"arithmetic '{arithmetic}': there is integer and float{nearest(arithmetic, ARITHMETICS)}")
     folder = Path(path)
     config = read_config(folder)
     file = read_tensors(folder / MODEL_FILE)
     check_hash(folder, MODEL_FILE, config)
-    return assemble(folder, config, file, {name: read_weight(name, one, file) for name, one in config.layers.items()})
+    model = assemble(folder, config, file, {name: read_weight(name, one, file) for name, one in config.layers.items()})
+    if arithmetic == "float":
+        return model
+    wiring = architecture(config.architecture).wiring(config.config)
+    return to_integers(model, wiring, _wholes(wiring, config, file))
+
+
+def _wholes(wiring: Wiring, config: PackedConfig, file: TensorFile) -> dict[str, Whole]:
+    """Return the whole numbers of every quantised layer before a neuron."""
+    wholes = {}
+    for stage in wiring.stages:
+        layer = config.layers.get(stage.layer)
+        if layer is not None and layer.family != FLOAT32:
+            unpacked = unpack_layer(stage.layer, layer, file)
+            wholes[stage.layer] = whole_of(layer.scheme, unpacked.codes, unpacked.params, stage.bound)
+    return wholes
 
 
 def check_hash(folder: Path, name: str, config: PackedConfig) -> None:
@@ -44,7 +71,7 @@ def assemble(folder: Path, config: PackedConfig, file: TensorFile, weights: dict
         # Without values: no memory is taken for sizes that a damaged file made up, and no random numbers are drawn.
         with torch.device("meta"):
             built = one.build(config.config)
-            model = affine_skeleton(built, one.norms(built))
+            model = affine_skeleton(built, one.wiring(config.config).norms)
     except UsageError as problem:
         raise PackedError(f"{folder / CONFIG_FILE}: {problem.message}", REPACK) from None
     except (TypeError, ValueError, RuntimeError, AttributeError) as problem:

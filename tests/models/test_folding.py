@@ -14,7 +14,8 @@ from spikingjelly.activation_based import neuron
 from torch import nn
 
 from snnq.models.folding import ChannelAffine, affine_skeleton, fold_batchnorm
-from snnq.models.spikformer import LAYOUTS, Spikformer, norms, published
+from snnq.models.spikformer import LAYOUTS, Spikformer, published
+from snnq.models.wiring import spikformer_wiring
 
 SIZES: dict[str, Any] = {"dim": 16, "depth": 2, "heads": 2, "steps": 3, "classes": 3, "image_size": (16, 16)}
 
@@ -73,7 +74,7 @@ def test_equals_batchnorm_and_the_numpy_oracle(seed: int, dims: int) -> None:
 def test_neurons_receive_the_same_currents(layout: str) -> None:
     config = published(layout, **SIZES)
     model = fill_model(Spikformer(config), 11).eval()
-    folded = fold_batchnorm(model, norms(model))
+    folded = fold_batchnorm(model, spikformer_wiring(model.config).norms)
     frames = make_frames(config, 2, 11)
     replayed: dict[str, torch.Tensor] = {}
 
@@ -106,7 +107,7 @@ def test_neurons_receive_the_same_currents(layout: str) -> None:
 def test_nothing_of_the_norms_is_left_and_the_original_is_untouched(layout: str) -> None:
     model = fill_model(Spikformer(published(layout, **SIZES)), 13).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    folded = fold_batchnorm(model, norms(model))
+    folded = fold_batchnorm(model, spikformer_wiring(model.config).norms)
     assert not [m for m in folded.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
     assert [name for name in folded.state_dict() if name.endswith("bias")] == ["head.bias"]
     assert not folded.training
@@ -119,9 +120,9 @@ def test_nothing_of_the_norms_is_left_and_the_original_is_untouched(layout: str)
 def test_skeleton_takes_a_folded_model(layout: str) -> None:
     config = published(layout, **SIZES)
     model = fill_model(Spikformer(config), 17).eval()
-    folded = fold_batchnorm(model, norms(model))
+    folded = fold_batchnorm(model, spikformer_wiring(model.config).norms)
     fresh = Spikformer(config)
-    skeleton = affine_skeleton(fresh, norms(fresh))
+    skeleton = affine_skeleton(fresh, spikformer_wiring(fresh.config).norms)
     skeleton.load_state_dict(folded.state_dict(), strict=True)
     frames = make_frames(config, 1, 17)
     with torch.no_grad():

@@ -17,7 +17,8 @@ from spikformer_weights import fill_model, make_frames
 from spikingjelly.activation_based import neuron
 
 from snnq.models.registry import ARCHITECTURES, build
-from snnq.models.spikformer import LAYOUTS, Spikformer, SpikformerConfig, Tokenizer, lif, norms, published
+from snnq.models.spikformer import LAYOUTS, Spikformer, SpikformerConfig, Tokenizer, lif, published
+from snnq.models.wiring import spikformer_wiring
 
 # Written by running upstream's own three files (ZK-Zhou/spikformer) on the weights and frames of spikformer_weights.
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "upstream_logits.json").read_text())
@@ -169,8 +170,8 @@ def test_published_sizes(layout: str, parameters: int) -> None:
 
 def test_norms_name_what_follows_each_layer() -> None:
     model = build("spikformer-cifar10dvs", tiny("cifar10dvs", depth=2).to_dict())
-    pairs = norms(model)
-    assert pairs == ARCHITECTURES["spikformer-cifar10dvs"].norms(model)
+    pairs = spikformer_wiring(model.config).norms
+    assert pairs == ARCHITECTURES["spikformer-cifar10dvs"].wiring(model.config.to_dict()).norms
     assert len(pairs) == 5 + 2 * 6
     for layer, norm in pairs.items():
         assert (

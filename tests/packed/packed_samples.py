@@ -80,7 +80,7 @@ def make_sample(layout: str = "cifar10dvs", schemes: tuple[str, ...] = MIXED, se
         frames = torch.randint(0, 4, (2, *frames_shape(config))).float()
     table = layer_table(model, frames_shape(config))
     chosen = {layer.name: name for layer, name in zip(table, cycle(schemes), strict=False)}
-    folded = fold_batchnorm(model, one.norms(model)).eval()
+    folded = fold_batchnorm(model, one.wiring(config).norms).eval()
     coded = {name: encode(folded, name, which) for name, which in chosen.items() if which != "float32"}
     plan = make_plan(
         table,

@@ -33,7 +33,7 @@ def test_the_numpy_block_decodes_every_layer(layout: str, tmp_path: Path, monkey
     monkeypatch.chdir(tmp_path)
     found: dict[str, dict[str, np.ndarray]] = {}
     exec(compile(block, "README.md", "exec"), found)
-    model = load_packed(folder)
+    model = load_packed(folder, "float")
     layers = [name for name, module in model.named_modules() if hasattr(module, "weight")]
     assert sorted(found["weights"]) == sorted(layers)
     for name, weight in found["weights"].items():
@@ -67,7 +67,7 @@ def test_far_exponents_decode_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tmp_path)
     found: dict[str, dict[str, np.ndarray]] = {}
     exec(NUMPY_READER, found)
-    model = load_packed(folder)
+    model = load_packed(folder, "float")
     for name, weight in found["weights"].items():
         np.testing.assert_array_equal(weight, model.get_submodule(name).get_parameter("weight").numpy())
 

@@ -23,7 +23,7 @@ from snnq.schemes.scheme import scheme
 def test_exactly_the_model_that_was_written(layout: str, tmp_path: Path) -> None:
     sample = make_sample(layout)
     state = torch.random.get_rng_state()
-    model = load_packed(sample.write(tmp_path / "packed"))
+    model = load_packed(sample.write(tmp_path / "packed"), "float")
     assert torch.equal(torch.random.get_rng_state(), state)
     due, found = sample.model.state_dict(), model.state_dict()
     assert list(found) == list(due)
@@ -37,7 +37,7 @@ def test_exactly_the_model_that_was_written(layout: str, tmp_path: Path) -> None
 
 
 def test_weights_are_what_the_schemes_decode(sample: Sample, folder: Path) -> None:
-    model = load_packed(folder)
+    model = load_packed(folder, "float")
     for name, coded in sample.layers.items():
         decoded = scheme(coded.scheme).decode(coded.codes, dict(coded.params))
         weight = model.get_submodule(name).get_parameter("weight")

@@ -1,0 +1,79 @@
+"""Which norm and which neuron follow each layer, and how large the whole numbers are that it is given.
+
+Plain facts of an architecture, without torch: the integer arithmetic of packed weights and the integer runtime start
+from them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from snnq.models.config import SpikformerConfig
+
+# Larger event counts in one pixel and step count as this many: it bounds the first layer's sums.
+COUNT_LIMIT = 4095
+THRESHOLD, ATTENTION_THRESHOLD = 1.0, 0.5
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A layer → batch normalisation → LIF neuron of ``threshold``, by module paths.
+
+    ``bound`` is the largest whole number in the layer's input; none is negative.
+    """
+
+    layer: str
+    norm: str
+    neuron: str
+    bound: int
+    threshold: float = THRESHOLD
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """A spiking self-attention: its module, and the neuron that (Q Kᵀ) V · scale goes to."""
+
+    module: str
+    neuron: str
+    scale: float
+    threshold: float = ATTENTION_THRESHOLD
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """All stages in the order they run, the attentions, and the head on the mean of ``summands`` whole numbers.
+
+    ``bound`` is the largest of those numbers.
+    """
+
+    stages: tuple[Stage, ...]
+    mixings: tuple[Mixing, ...]
+    head: str
+    summands: int
+    bound: int
+
+    @property
+    def norms(self) -> dict[str, str]:
+        """The batch normalisation behind each layer; the head has none."""
+        return {stage.layer: stage.norm for stage in self.stages}
+
+
+def spikformer_wiring(config: SpikformerConfig) -> Wiring:
+    """Return the wiring of a Spikformer. Every residual addition raises the bound of what follows by one spike."""
+    stages = [
+        Stage(f"patch_embed.proj_conv{i}", f"patch_embed.proj_bn{i}", f"patch_embed.proj_lif{i}", bound)
+        for i, bound in (("", COUNT_LIMIT), ("1", 1), ("2", 1), ("3", 1))
+    ]
+    stages.append(Stage("patch_embed.rpe_conv", "patch_embed.rpe_bn", "patch_embed.rpe_lif", 1))
+    mixings = []
+    for index in range(config.depth):
+        attention, mlp, bound = f"block.{index}.attn", f"block.{index}.mlp", 2 + 2 * index
+        stages += [_stage(f"{attention}.{name}", bound) for name in ("q", "k", "v")]
+        mixings.append(Mixing(attention, f"{attention}.attn_lif", config.attention_scale))
+        stages += [_stage(f"{attention}.proj", 1), _stage(f"{mlp}.fc1", bound + 1), _stage(f"{mlp}.fc2", 1)]
+    summands = config.steps * config.tokens
+    return Wiring(tuple(stages), tuple(mixings), "head", summands, 2 + 2 * config.depth)
+
+
+def _stage(layer: str, bound: int) -> Stage:
+    return Stage(layer, f"{layer}_bn", f"{layer}_lif", bound)
