@@ -9,8 +9,7 @@ from typing import Any, Literal
 
 from pydantic import PositiveInt, field_validator, model_validator
 
-from snnq.errors import PackedError
-from snnq.packed.safefile import REPACK
+from snnq.errors import PackedError, VerificationError
 from snnq.plan.records import DataInfo, SchemeName
 from snnq.schemes.names import split_name
 from snnq.validation import Many, Record, dotted, validate
@@ -20,6 +19,7 @@ REPORT_FILE, CARD_FILE, PAGE_FILE = "report.json", "README.md", "report.html"
 HASHED = (MODEL_FILE, PLAN_FILE)
 # A plan of ten thousand layers is far below this.
 MAX_JSON_BYTES = 64 * 2**20
+REPACK = "pack it again: snnq finalize --plan plan.json --force"
 _MAKE = "make one: snnq finalize --plan plan.json"
 
 
@@ -111,3 +111,11 @@ def file_sha256(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as problem:
         raise PackedError(f"{path}: cannot be read ({problem.strerror})", REPACK) from None
+
+
+def check_hash(folder: Path, name: str, config: PackedConfig) -> None:
+    """Raise VerificationError where a file of the folder is not the one config.json was written for."""
+    found, due = file_sha256(folder / name), config.sha256[name]
+    if found != due:
+        message = f"{folder / name}: sha256 is {found[:12]}…, {CONFIG_FILE} says {due[:12]}…"
+        raise VerificationError(message, REPACK)

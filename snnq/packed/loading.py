@@ -7,15 +7,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from snnq.errors import PackedError, UsageError, VerificationError, nearest
+from snnq.errors import PackedError, UsageError, nearest
 from snnq.models.folding import affine_skeleton
 from snnq.models.registry import architecture
 from snnq.models.wiring import Wiring
 from snnq.packed.coding import read_weight, tensor_names, unpack_layer
-from snnq.packed.config import CONFIG_FILE, MODEL_FILE, PackedConfig, file_sha256, read_config
+from snnq.packed.config import CONFIG_FILE, MODEL_FILE, REPACK, PackedConfig, check_hash, read_config
 from snnq.packed.integer_form import to_integers, whole_of
 from snnq.packed.integers import Whole
-from snnq.packed.safefile import REPACK, TensorFile, read_tensors
+from snnq.packed.safefile import TensorFile, read_tensors
 from snnq.schemes.names import FLOAT32
 
 ARITHMETICS = ("integer", "float")
@@ -54,14 +54,6 @@ def _wholes(wiring: Wiring, config: PackedConfig, file: TensorFile) -> dict[str,
             unpacked = unpack_layer(stage.layer, layer, file)
             wholes[stage.layer] = whole_of(layer.scheme, unpacked.codes, unpacked.params, stage.bound)
     return wholes
-
-
-def check_hash(folder: Path, name: str, config: PackedConfig) -> None:
-    """Raise VerificationError where a file of the folder is not the one config.json was written for."""
-    found, due = file_sha256(folder / name), config.sha256[name]
-    if found != due:
-        message = f"{folder / name}: sha256 is {found[:12]}…, {CONFIG_FILE} says {due[:12]}…"
-        raise VerificationError(message, REPACK)
 
 
 def assemble(folder: Path, config: PackedConfig, file: TensorFile, weights: dict[str, Tensor]) -> nn.Module:

@@ -18,9 +18,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from snnq.errors import PackedError
+from snnq.packed.config import REPACK
 
 DTYPES = {torch.float32: "F32", torch.int8: "I8", torch.int16: "I16", torch.int32: "I32", torch.int64: "I64"}
-REPACK = "pack it again: snnq finalize --plan plan.json --force"
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,19 @@ from torch import Tensor
 
 from snnq.errors import VerificationError
 from snnq.packed.coding import WORDS, read_weight, unpack_layer, weight_sha256
-from snnq.packed.config import HASHED, MODEL_FILE, PLAN_FILE, PackedConfig, PackedLayer, check_size, read_config
-from snnq.packed.loading import assemble, check_hash
-from snnq.packed.safefile import REPACK, TensorFile, read_tensors
+from snnq.packed.config import (
+    HASHED,
+    MODEL_FILE,
+    PLAN_FILE,
+    REPACK,
+    PackedConfig,
+    PackedLayer,
+    check_hash,
+    check_size,
+    read_config,
+)
+from snnq.packed.loading import assemble
+from snnq.packed.safefile import TensorFile, read_tensors
 from snnq.packed.sizes import Sizes, measure_sizes
 from snnq.plan.files import read_json
 from snnq.plan.plan import parse_plan
