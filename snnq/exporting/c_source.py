@@ -1,0 +1,158 @@
+"""A packed folder as one C99 header and one C99 source, in whole numbers, with no dependency but the C library's memcpy.
+
+The source computes exactly what ``snnq.packed.integers`` says: the same spikes at every neuron, the same whole logits.
+Weights stay packed in constant arrays; a spike train is a bit a step, so that a weight is decoded once for all steps.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from snnq import __version__
+from snnq.errors import UsageError
+from snnq.exporting.c_layers import CHead, CLayer, c_head, c_layer
+from snnq.exporting.c_memory import TILE, Memory, plan_memory
+from snnq.exporting.c_names import c_name, c_note
+from snnq.files import write_atomic
+from snnq.models.config import SpikformerConfig
+from snnq.models.wiring import COUNT_LIMIT
+from snnq.packed import integers
+from snnq.packed.arrays import PackedArrays, open_arrays
+
+_PREFIX = "spikformer-"
+_LINE = 112
+
+
+def write_c(folder: Path, out: Path) -> tuple[Path, Path]:
+    """Write ``<name>.h`` and ``<name>.c`` into the folder ``out``, made if need be; return their paths.
+
+    ``name`` is a C identifier made of the packed folder's name. Raises PackedError or VerificationError for a damaged
+    folder, UsageError for an architecture that has no C form, and OSError where ``out`` cannot be written.
+    """
+    name = c_name(folder.resolve().name)
+    header, source = c_source(open_arrays(folder), name)
+    out.mkdir(parents=True, exist_ok=True)
+    paths = out / f"{name}.h", out / f"{name}.c"
+    for path, text in zip(paths, (header, source), strict=True):
+        write_atomic(path, text)
+    return paths
+
+
+def c_source(arrays: PackedArrays, name: str) -> tuple[str, str]:
+    """Return the text of the header and of the source; ``name`` is a C identifier."""
+    config = _spikformer(arrays)
+    memory = plan_memory(config, arrays.wiring)
+    layers, head = _layers(arrays, config), c_head(arrays, config.classes, config.dim)
+    values = _values(arrays, config, memory, layers, head)
+    environment = Environment(
+        loader=PackageLoader("snnq.exporting"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"numbers": _numbers, "note": c_note}
+    given = {"name": name, "NAME": name.upper(), "version": c_note(__version__), "unpacking": _unpacking, **values}
+    header, source = (environment.get_template(f"network.{kind}.jinja").render(given) for kind in "hc")
+    return header, source
+
+
+def _spikformer(arrays: PackedArrays) -> SpikformerConfig:
+    architecture = arrays.config.architecture
+    if not architecture.startswith(_PREFIX):
+        raise UsageError(
+            f"{arrays.folder}: {architecture} has no form in C", "export a Spikformer, or use another target"
+        )
+    return SpikformerConfig.from_dict({**arrays.config.config, "layout": architecture.removeprefix(_PREFIX)})
+
+
+def _layers(arrays: PackedArrays, config: SpikformerConfig) -> tuple[CLayer, ...]:
+    """Return the layers before a neuron in the order of the wiring's stages."""
+    dim, hidden = config.dim, config.hidden
+    widths = (config.in_channels, dim // 8, dim // 4, dim // 2, dim, dim)
+    shapes = [(made, taken, 9) for taken, made in zip(widths, widths[1:], strict=False)]
+    shapes += [*[(dim, dim, 1)] * 4, (hidden, dim, 1), (dim, hidden, 1)] * config.depth
+    return tuple(
+        c_layer(arrays, stage, *shape) for stage, shape in zip(arrays.wiring.stages, shapes, strict=True)
+    )
+
+
+def _values(
+    arrays: PackedArrays, config: SpikformerConfig, memory: Memory, layers: tuple[CLayer, ...], head: CHead
+) -> dict[str, Any]:
+    """Return what the templates are filled with."""
+    wiring, data = arrays.wiring, arrays.config.data
+    widths = sorted({one.width for one in layers})
+    names = list(data.classes) if data is not None and len(data.classes) == config.classes else []
+    sizes = _sizes(config, memory)
+    planes = [memory.count_planes, *[1] * 4, *[*[memory.token_planes] * 3, 1, memory.token_planes, 1] * config.depth]
+    return {
+        "architecture": arrays.config.architecture,
+        "classes": names or [f"class {i}" for i in range(config.classes)],
+        "steps": config.steps,
+        "frame": config.frames_shape[1:],
+        "grid": config.grid,
+        "dim": config.dim,
+        "heads": config.heads,
+        "head_dim": config.dim // config.heads,
+        "memory": memory,
+        "tile": TILE,
+        "count_limit": COUNT_LIMIT,
+        "sizes": sizes,
+        "widths": widths,
+        "layers": layers,
+        "planes": planes,
+        "rows": sorted({one.row for one in layers}),
+        "decoders": sorted({(one.row, one.bits, one.width) for one in layers}),
+        "code_bits": sorted({one.bits for one in (*layers, head)} - {0}),
+        "head": head,
+        "mixing_thresholds": [integers.mixing_threshold(one.scale, one.threshold) for one in wiring.mixings],
+        "summands": wiring.summands,
+        "logit_bits": round(-math.log2(arrays.head().scale * wiring.summands)),
+        "ram": _ram(config, widths, sizes),
+        "rom": sum(array.bytes for one in (*layers, head) for array in one.arrays),
+    }
+
+
+def _sizes(config: SpikformerConfig, memory: Memory) -> dict[str, int]:
+    """Return the bytes of each buffer in the workspace."""
+    counts = 9 * config.in_channels * memory.count_planes
+    fired = max(config.dim, config.hidden)
+    sizes = {"counts": counts, "fired": fired, "hidden": fired}
+    return {name: size * memory.time_bytes for name, size in sizes.items()} | {"arena": memory.arena}
+
+
+def _ram(config: SpikformerConfig, widths: list[int], sizes: dict[str, int]) -> int:
+    """Return the size of the workspace, which begins with 64-bit numbers and is padded to whole ones."""
+    scratch = max(8 * config.dim, 4 * config.dim // config.heads * config.steps)
+    scratch = max(scratch, *(width // 8 * TILE * config.steps for width in widths))
+    rows = sum(width // 8 * TILE for width in widths)
+    return -(-(-(-scratch // 8) * 8 + rows + sum(sizes.values())) // 8) * 8
+
+
+def _unpacking(bits: int) -> list[str]:
+    """Return the C lines that take eight codes of b bits, lowest first, out of b bytes."""
+    lines = []
+    for i in range(8):
+        byte, shift = divmod(i * bits, 8)
+        value = f"from[{byte}] >> {shift}" if shift else f"from[{byte}]"
+        if shift + bits > 8:
+            value = f"({value}) | from[{byte + 1}] << {8 - shift}"
+        lines.append(f"q[{i}] = (uint8_t)(({value}) & {2**bits - 1});")
+    return lines
+
+
+def _numbers(values: np.ndarray) -> str:
+    """Return whole numbers as lines of a C initialiser."""
+    words = [f"{value}," for value in values.tolist()]
+    longest = max(map(len, words))
+    each = max(1, _LINE // (longest + 1))
+    lines = (" ".join(words[i : i + each]) for i in range(0, len(words), each))
+    return "\n".join(f"    {line}" for line in lines)
+
+
