@@ -17,7 +17,7 @@ FLOORS = (
     {"plan"},
     {"models", "checkpoints", "data"},
     {"training", "packed"},
-    {"searching", "finalizing", "reporting", "evaluating", "diagnosis"},
+    {"searching", "finalizing", "reporting", "exporting", "evaluating", "diagnosis"},
     {"bench"},
     {"console"},
     {"cli"},

@@ -56,7 +56,7 @@ class CLayer:
 
 @dataclass(frozen=True)
 class CHead:
-    """The head: ``weight`` per class and input, or ``codes`` of ``bits`` (0: none) with a table of ``levels`` per class."""
+    """The head: ``weight`` by class and input, or ``codes`` of ``bits`` (0: none) and the ``levels`` of each class."""
 
     scheme: str
     bits: int
@@ -64,7 +64,7 @@ class CHead:
 
 
 def c_layer(arrays: PackedArrays, stage: Stage, outputs: int, inputs: int, taps: int) -> CLayer:
-    """Return a stage's layer; raises PackedError where it is missing, of another shape, or its sums need over 64 bits."""
+    """Return a stage's layer; raises PackedError where it is missing, of another shape, or its sums pass 2^52."""
     scheme = arrays.scheme(stage.layer)
     _check_shape(arrays, stage.layer, outputs, inputs * taps)
     whole = arrays.whole(stage)

@@ -1,7 +1,8 @@
 """Where the spikes of each part of the network lie in the one buffer of the C source.
 
-A spike train is ``ceil(T/8)`` bytes, a bit a step. Every convolution finds its input at the end of the buffer and writes
-its output from the start, over rows that no later row needs: the buffer is hardly larger than the largest activation.
+A spike train is ``ceil(T/8)`` bytes, a bit a step. Every convolution finds its input at the end of the buffer and
+writes its output from the start, over rows that no later row needs: the buffer is hardly larger than the largest
+activation.
 """
 
 from __future__ import annotations
@@ -71,7 +72,8 @@ def _convolution(height: int, width: int, pooled: bool, pixel: int, made: int) -
     """
     rows, columns = (-(-height // 2), -(-width // 2)) if pooled else (height, width)
     source = 0
-    for y in range(height):
+    # Both are linear in y but for the first and the last rows and for odd and even ones: no row between needs more.
+    for y in {*range(min(height, 4)), *range(max(height - 4, 0), height)}:
         last = min((y + 1) // 2, rows - 1) if pooled else y
         source = max(source, (last + 1) * columns * made - max(y - 1, 0) * width * pixel)
     return Convolution(height, width, rows, columns, pooled, source if pixel else 0, height * width * pixel)

@@ -8,9 +8,12 @@ import re
 _LONGEST = 20
 # A header of these names would hide the compiler's own where its folder is searched first.
 _TAKEN = frozenset(
-    """assert complex ctype errno fenv float inttypes iso646 limits locale math memory setjmp signal stdalign stdarg
-    stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string strings tgmath threads time uchar unistd wchar
-    wctype""".split()
+    (
+        *("assert", "complex", "ctype", "errno", "fenv", "float", "inttypes", "iso646", "limits", "locale", "math"),
+        *("memory", "setjmp", "signal", "stdalign", "stdarg", "stdatomic", "stdbool", "stddef", "stdint", "stdio"),
+        *("stdlib", "stdnoreturn", "string", "strings", "tgmath", "threads", "time", "uchar", "unistd", "wchar"),
+        "wctype",
+    )
 )
 _NO_NOTE = re.compile(r"[^A-Za-z0-9 _.,+-]")
 

@@ -1,4 +1,4 @@
-"""A packed folder as one C99 header and one C99 source, in whole numbers, with no dependency but the C library's memcpy.
+"""A packed folder as one C99 header and one C99 source, in whole numbers, needing only <stdint.h> and <string.h>.
 
 The source computes exactly what ``snnq.packed.integers`` says: the same spikes at every neuron, the same whole logits.
 Weights stay packed in constant arrays; a spike train is a bit a step, so that a weight is decoded once for all steps.
@@ -7,6 +7,7 @@ Weights stay packed in constant arrays; a spike train is a bit a step, so that a
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from snnq.packed.arrays import PackedArrays, open_arrays
 
 _PREFIX = "spikformer-"
 _LINE = 112
+# Offsets in the C source are int32_t.
+_MAX_BYTES = 2**31 - 1
 
 
 def write_c(folder: Path, out: Path) -> tuple[Path, Path]:
@@ -49,6 +52,12 @@ def c_source(arrays: PackedArrays, name: str) -> tuple[str, str]:
     memory = plan_memory(config, arrays.wiring)
     layers, head = _layers(arrays, config), c_head(arrays, config.classes, config.dim)
     values = _values(arrays, config, memory, layers, head)
+    if max(values["ram"], values["rom"], math.prod(config.frames_shape)) > _MAX_BYTES:
+        raise UsageError(
+            f"{arrays.folder}: the C source counts in 32 bits, too few for {values['ram']:,} bytes of memory, "
+            f"{values['rom']:,} bytes of constants and frames of {list(config.frames_shape)}",
+            "use another target",
+        )
     environment = Environment(
         loader=PackageLoader("snnq.exporting"),
         undefined=StrictUndefined,
@@ -75,11 +84,9 @@ def _layers(arrays: PackedArrays, config: SpikformerConfig) -> tuple[CLayer, ...
     """Return the layers before a neuron in the order of the wiring's stages."""
     dim, hidden = config.dim, config.hidden
     widths = (config.in_channels, dim // 8, dim // 4, dim // 2, dim, dim)
-    shapes = [(made, taken, 9) for taken, made in zip(widths, widths[1:], strict=False)]
+    shapes = [(made, taken, 9) for taken, made in pairwise(widths)]
     shapes += [*[(dim, dim, 1)] * 4, (hidden, dim, 1), (dim, hidden, 1)] * config.depth
-    return tuple(
-        c_layer(arrays, stage, *shape) for stage, shape in zip(arrays.wiring.stages, shapes, strict=True)
-    )
+    return tuple(c_layer(arrays, stage, *shape) for stage, shape in zip(arrays.wiring.stages, shapes, strict=True))
 
 
 def _values(
@@ -154,5 +161,3 @@ def _numbers(values: np.ndarray) -> str:
     each = max(1, _LINE // (longest + 1))
     lines = (" ".join(words[i : i + each]) for i in range(0, len(words), each))
     return "\n".join(f"    {line}" for line in lines)
-
-

@@ -81,7 +81,11 @@ def build(header: Path, source: Path, classes: int, steps: int, *options: str, t
     main, program = place / "main.c", place / ("traced" if trace else "program")
     main.write_text(_MAIN.format(name=name, NAME=name.upper()))
     defined = [f"-D{name.upper()}_TRACE"] if trace else []
-    command = ["gcc", *STRICT, *(options or ("-O2",)), *defined, source.name, main.name, "-o", program.name]
-    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[:4000]
+    compile_c(place, source.name, main.name, "-o", program.name, *(options or ("-O2",)), *defined)
     return Program(program, classes, steps)
+
+
+def compile_c(place: Path, *arguments: str) -> None:
+    """Call gcc in a folder with all warnings as errors."""
+    done = subprocess.run(["gcc", *STRICT, *arguments], cwd=place, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[:4000]

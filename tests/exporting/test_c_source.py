@@ -1,0 +1,240 @@
+"""The C source, compiled: every spike and every whole logit is torch's, in all layouts, schemes and sizes."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from c_programs import WATCHED, build, compile_c, have_gcc
+from firing_models import Answers, counts, digits_folder, firing_folder, torch_answers
+from torch import nn
+
+from snnq.errors import PackedError, SnnqError, UsageError, VerificationError
+from snnq.exporting.c_names import c_name
+from snnq.exporting.c_source import write_c
+from snnq.models.folding import ChannelAffine
+from snnq.packed.arrays import open_arrays
+from snnq.schemes.names import NAMES
+
+pytestmark = pytest.mark.skipif(not have_gcc(), reason="there is no gcc to compile the exported C source with")
+
+MIXED = ("uniform-4", "power-of-two-2", "uniform-2", "float32", "power-of-two-4", "uniform-3", "power-of-two-8")
+# Nothing in them is a multiple of eight; images are not square.
+ODD: dict[str, Any] = {"dim": 27, "heads": 3, "image_size": [9, 13], "in_channels": 3, "classes": 5, "mlp_ratio": 1.3}
+
+
+def compare(folder: Path, place: Path, frames: np.ndarray, *options: str, trace: bool = True) -> Answers:
+    """Check every whole logit and prediction, and the spikes of the first sample."""
+    arrays = open_arrays(folder)
+    due = torch_answers(folder, frames, arrays.wiring)
+    paths = write_c(folder, place)
+    sizes = arrays.config.config["classes"], arrays.config.config["steps"]
+    logits, predictions = build(*paths, *sizes, *options)(frames)
+    assert np.array_equal(logits, due.logits)
+    assert np.array_equal(predictions, due.predictions)
+    if trace:
+        traced = build(*paths, *sizes, *options, trace=True).spikes(frames[0], [one.shape[1:] for one in due.spikes])
+        for part, (one, whole) in enumerate(zip(traced, due.spikes, strict=True)):
+            assert np.array_equal(one, whole[0]), part
+    return due
+
+
+def check_random(tmp_path: Path, layout: str, schemes: tuple[str, ...], *options: str, **changes: Any) -> None:
+    folder = firing_folder(tmp_path / "packed", layout, schemes, **changes)
+    frames = counts(open_arrays(folder).config.config, 5, seed=1)
+    frames[4, 0, 0, 0, :3] = 4095, 4096, 65535
+    due = compare(folder, tmp_path / "c", frames, *options)
+    rates = [float(part.mean()) for part in due.spikes]
+    assert min(rates) >= 0.05, rates
+    assert max(rates) <= 0.6, rates
+    assert len({tuple(row) for row in due.logits.tolist()}) == len(frames)
+
+
+@pytest.mark.parametrize("steps", [1, 5])
+@pytest.mark.parametrize("layout", ["cifar10dvs", "cifar10", "imagenet"])
+def test_layouts_and_odd_sizes_under_the_sanitizers(tmp_path: Path, layout: str, steps: int) -> None:
+    check_random(tmp_path, layout, MIXED, *WATCHED, steps=steps, **ODD)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_scheme_in_every_layer(tmp_path: Path, name: str) -> None:
+    check_random(tmp_path, "cifar10dvs", (name,), depth=2)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pooling": [False] * 4, "image_size": [5, 4]},
+        {"pooling": [True] * 4, "image_size": [33, 18]},
+        {"pooling": [False, True, True, False], "image_size": [1, 12]},
+        {"steps": 16, "dim": 72, "heads": 8},
+        {"steps": 19, "image_size": [8, 8]},
+        {"depth": 3, "heads": 16, "classes": 1},
+    ],
+    ids=str,
+)
+def test_other_sizes(tmp_path: Path, changes: dict[str, Any]) -> None:
+    check_random(tmp_path, "cifar10", MIXED, **changes)
+
+
+def make_faint(folded: nn.Module) -> None:
+    """In each norm let one channel through by hardly anything, and another by nothing."""
+    for norm in folded.modules():
+        if isinstance(norm, ChannelAffine):
+            norm.multiplier[:2] *= torch.tensor([1e-9, 0])
+
+
+@pytest.mark.parametrize("schemes", [("uniform-3", "power-of-two-4"), ("uniform-2", "power-of-two-7", "float32")])
+def test_channels_that_need_64_bits_or_are_idle(tmp_path: Path, schemes: tuple[str, ...]) -> None:
+    folder = firing_folder(tmp_path / "packed", "imagenet", schemes, change=make_faint)
+    compare(folder, tmp_path / "c", counts(open_arrays(folder).config.config, 4, seed=1), *WATCHED)
+    assert "sums_32" not in (tmp_path / "c/packed.h").read_text()
+
+
+def test_all_test_digits(tmp_path: Path) -> None:
+    schemes = ("uniform-4", "power-of-two-4", "uniform-4", "float32", "uniform-5", "power-of-two-6", "uniform-3")
+    data = digits_folder(tmp_path / "digits", schemes)
+    samples = [data.test[i] for i in range(len(data.test))]
+    frames = np.stack([np.asarray(sample[0]) for sample in samples]).astype(np.uint16)
+    labels = np.array([int(sample[1]) for sample in samples])
+    assert len(frames) == 359
+    due = compare(tmp_path / "digits", tmp_path / "c", frames)
+    assert (due.predictions == labels).mean() > 0.9
+
+
+@torch.no_grad()
+def make_twins(folded: nn.Module) -> None:
+    """Give all classes the same logit."""
+    for value in folded.get_submodule("head").parameters():
+        value.copy_(value[:1].expand_as(value).clone())
+
+
+def test_the_first_of_equal_classes_wins(tmp_path: Path) -> None:
+    folder = firing_folder(tmp_path / "packed", "cifar10", ("float32",), change=make_twins)
+    due = compare(folder, tmp_path / "c", counts(open_arrays(folder).config.config, 2, seed=1), trace=False)
+    assert due.predictions.tolist() == [0, 0]
+
+
+# Neurons of small numbers, where rounding v down is seen: in a network it is far below what makes a spike.
+_NEURONS = """
+#include <stdio.h>
+#include "packed.c"
+
+int main(void)
+{
+    const uint8_t gain[1] = {1};
+    const int32_t offset[1] = {1}, threshold[1] = {4};
+    const layer l = {.outputs = 1, .gain = gain, .offset_32 = offset, .threshold_32 = threshold};
+    static int32_t sums[STEPS * TILE];
+    uint8_t fired[TIME_BYTES];
+    signed char sum[STEPS];
+    while (fread(sum, STEPS, 1, stdin) == 1) {
+        for (int32_t step = 0; step < STEPS; step++)
+            sums[step * TILE] = sum[step];
+        spike_32(&l, 0, 1, sums, fired);
+        fwrite(fired, TIME_BYTES, 1, stdout);
+    }
+    return 0;
+}
+"""
+
+
+def test_neurons_round_down(tmp_path: Path) -> None:
+    write_c(firing_folder(tmp_path / "packed", "cifar10dvs", ("uniform-2",), steps=16), tmp_path)
+    (tmp_path / "neurons.c").write_text(_NEURONS)
+    compile_c(tmp_path, "neurons.c", "-o", "neurons", *WATCHED)
+    sums = np.random.default_rng(0).integers(-5, 6, (2000, 16), dtype=np.int8)
+    out = subprocess.run([tmp_path / "neurons"], input=sums.tobytes(), capture_output=True, check=True).stdout
+    voltage, due = np.zeros(len(sums), int), np.zeros(sums.shape, bool)
+    for step in range(16):
+        u = voltage + sums[:, step].astype(int) * 2 + 1
+        due[:, step], voltage = u >= 4, np.where(u >= 4, 0, u >> 1)
+    found = np.unpackbits(np.frombuffer(out, np.uint8).reshape(-1, 2), axis=1, bitorder="little")
+    assert np.array_equal(found, due)
+
+
+def code_of(path: Path) -> str:
+    """Return a C file without its comments and with its line breaks."""
+    return re.sub(r"/\*.*?\*/", "", path.read_text(encoding="ascii"), flags=re.DOTALL)
+
+
+def test_integers_only_and_no_library_but_memory_functions(tmp_path: Path) -> None:
+    folder = firing_folder(tmp_path / "packed", "cifar10", MIXED)
+    code = "".join(code_of(path) for path in write_c(folder, tmp_path / "c"))
+    assert not re.search(r"\b(float|double|malloc|calloc|free)\b|[0-9]\.[0-9]", code)
+    assert re.findall(r"#include (.*)", code) == ["<stdint.h>", '"packed.h"', "<string.h>"]
+    assert set(re.findall(r"\bmem\w+(?=\()", code)) <= {"memset", "memcpy", "memmove"}
+
+
+def test_sizes_in_the_header(tmp_path: Path) -> None:
+    folder = firing_folder(tmp_path / "packed", "cifar10dvs", MIXED)
+    header, source = write_c(folder, tmp_path / "c")
+    text, code = header.read_text(), source.read_text()
+    sizes = {"int8_t": 1, "uint8_t": 1, "int32_t": 4, "int64_t": 8}
+    arrays = re.findall(r"^static const (\w+) \w+\[(\d+)\]", code, re.MULTILINE)
+    rom = sum(sizes.get(kind, 0) * int(count) for kind, count in arrays)
+    assert f"#define PACKED_ROM_BYTES {rom}\n" in text
+    head = open_arrays(folder).head()
+    bits, summands = (int(re.search(rf"LOGIT_{name} (-?\d+)", text)[1]) for name in ("BITS", "SUMMANDS"))  # pyright: ignore
+    assert head.scale == pytest.approx(2.0**-bits / summands, rel=1e-15)
+
+
+def test_names_of_strangers_stay_in_their_comments(tmp_path: Path) -> None:
+    labels = ["*/ int evil; /*", "??/", "\\", "line\n#error evil", "größe", "x" * 500, "// ok", '"']
+    folder = tmp_path / '9 *evil; #"\\\n??/'
+    firing_folder(folder, "cifar10dvs", MIXED, labels=labels, classes=8)
+    header, source = write_c(folder, tmp_path / "c")
+    assert header.name == "net_9_evil.h"
+    assert "evil;" not in code_of(header) + code_of(source)
+    assert max(map(len, header.read_text().splitlines())) <= 130
+    build(header, source, 8, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("digits", "digits"),
+        ("Größe-2 (b)", "gr_e_2_b"),
+        ("", "network"),
+        ("__", "network"),
+        ("2x", "net_2x"),
+        ("stdint", "net_stdint"),
+        ("a" * 99, "a" * 20),
+        ("int main(void)", "int_main_void"),
+    ],
+)
+def test_names(text: str, name: str) -> None:
+    assert c_name(text) == name
+
+
+def edit_config(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    change(config)
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        (lambda c: c["config"].update(dim=32), PackedError, "its model needs"),
+        (lambda c: c["config"].update(depth=2), PackedError, "is missing"),
+        (lambda c: c["config"].update(steps=2**40), UsageError, "32 bits"),
+        (lambda c: c["config"].update(image_size=[2**40, 2**40]), UsageError, "32 bits"),
+        (lambda c: c["sha256"].update({"model.safetensors": "0" * 64}), VerificationError, "sha256"),
+    ],
+)
+def test_what_is_refused(
+    tmp_path: Path, change: Callable[[dict[str, Any]], object], error: type[SnnqError], words: str
+) -> None:
+    folder = firing_folder(tmp_path / "packed", "cifar10dvs", MIXED)
+    edit_config(folder, change)
+    with pytest.raises(error, match=words):
+        write_c(folder, tmp_path / "c")
+    assert not (tmp_path / "c").exists()
