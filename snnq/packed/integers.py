@@ -101,22 +101,37 @@ def whole_weight(scheme: str, codes: np.ndarray, params: Mapping[str, np.ndarray
     if family == "uniform":
         factor, shift = uniform_form(np.rint(params["zero_point"].astype(np.float64) * 2))
         return Whole(q * factor - shift, params["scale"].astype(np.float64)[:, 0] / factor[:, 0])
-    sign, k, top = 1 - 2 * (q >> (bits - 1)), q & (2 ** (bits - 1) - 1), 2 ** (bits - 1) - 1
-    exponent = params["log2_scale"].astype(np.int64)
+    sign, k = 1 - 2 * (q >> (bits - 1)), q & (2 ** (bits - 1) - 1)
+    lead, unit = power_form(scheme, params["log2_scale"][:, 0], k, bound)
+    power = k + lead[:, None]
+    values = np.where((k > 0) & (power >= 0), sign * np.left_shift(1, np.maximum(power, 0)), 0)
+    return Whole(values, unit, wide=is_wide(scheme))
+
+
+def power_form(scheme: str, log2_scale: np.ndarray, k: np.ndarray, bound: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return (lead int64, unit float64), (out,) each: a power-of-two weight of exponent code k is ±2^(k + lead) units.
+
+    Few exponents reach down to one unit. Many (6 bits and more) are cut off at one, as in ``fixed_point``.
+    """
+    top = 2 ** (split_name(scheme)[1] - 1) - 1
+    k, exponent = k.astype(np.int64), log2_scale.astype(np.int64) - top  # of the weight whose code is 0, if there were one
     if not is_wide(scheme):
-        power = np.left_shift(1, np.maximum(k - 1, 0))
-        return Whole(np.where(k > 0, sign * power, 0), np.ldexp(1.0, (exponent - top + 1)[:, 0]))
-    return fixed_point(np.where(k > 0, sign * np.ldexp(1.0, k - top + exponent), 0.0), bound)
+        return np.full(len(exponent), -1), np.ldexp(1.0, exponent + 1)
+    lead = _fixed_bits(k.shape[1], bound) - 1 - k.max(1)
+    return lead, np.ldexp(1.0, exponent - lead)
 
 
 def fixed_point(weight: np.ndarray, bound: int) -> Whole:
     """Return a real weight (out, n) as whole numbers, so fine that all sums for inputs up to ``bound`` are exact."""
     weight = weight.astype(np.float64)
-    reach = np.abs(weight).max(1)
-    terms = int(np.frexp(float(weight.shape[1] * bound))[1])
-    bits = min(WIDE_WEIGHT_BITS, int(np.frexp(float(WIDE_SUM_LIMIT))[1]) - 2 - terms)
+    reach, bits = np.abs(weight).max(1), _fixed_bits(weight.shape[1], bound)
     exponent = np.where(reach > 0, np.frexp(reach)[1] - bits, 0)
     return Whole(np.rint(np.ldexp(weight, -exponent[:, None])).astype(np.int64), np.ldexp(1.0, exponent), wide=True)
+
+
+def _fixed_bits(terms: int, bound: int) -> int:
+    """Return how many bits the largest weight may have, so that ``terms`` products with up to ``bound`` stay exact."""
+    return min(WIDE_WEIGHT_BITS, WIDE_SUM_LIMIT.bit_length() - 2 - (terms * bound).bit_length())
 
 
 def neurons(whole: Whole, multiplier: np.ndarray, offset: np.ndarray, threshold: float, bound: int) -> Neurons:

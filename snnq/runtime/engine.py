@@ -1,0 +1,235 @@
+"""``snnq.runtime``: running a packed folder in integers, without torch.
+
+The arithmetic is that of ``snnq.packed.integers``, spike for spike. Time is walked through innermost: a block of 64
+output channels is run at a pixel for all T steps, its voltages in registers, and each step's 64 spikes are one word.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from snnq.errors import UsageError
+from snnq.models.config import SpikformerConfig
+from snnq.models.wiring import COUNT_LIMIT, Mixing
+from snnq.packed import integers
+from snnq.packed.arrays import open_arrays
+from snnq.runtime import kernels
+from snnq.runtime.vectors import LANES, SPREAD
+from snnq.runtime.weights import LayerWeights, read_layer
+from snnq.runtime.workers import Workers, ranges
+
+# Called with a neuron's module path and its spikes, uint64 (pixels, steps, words).
+Watch = Callable[[str, np.ndarray], None]
+
+
+class Engine:
+    """A packed Spikformer that runs: ``engine(frames)`` → logits. ``seconds`` has the time of every part, summed."""
+
+    def __init__(self, path: str | Path, threads: int | None = None) -> None:
+        """Read a packed folder; ``threads``: as many as there are processors if None.
+
+        Raises PackedError for a damaged folder or one the engine cannot run, VerificationError where its file is not
+        the one config.json was written for.
+        """
+        arrays = open_arrays(path)
+        self.config = SpikformerConfig.from_dict(arrays.config.config)
+        self.wiring = arrays.wiring
+        self.layers: Mapping[str, LayerWeights] = {
+            stage.layer: read_layer(arrays, stage) for stage in self.wiring.stages
+        }
+        self.mixings = {mixing.module: mixing for mixing in self.wiring.mixings}
+        self.head = arrays.head()
+        self.workers = Workers(threads)
+        self.seconds: dict[str, float] = {}
+        self._watch: Watch | None = None
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of all weights and neurons that stay in memory."""
+        return sum(layer.nbytes for layer in self.layers.values()) + self.head.weight.nbytes + self.head.bias.nbytes
+
+    def __call__(self, frames: np.ndarray, watch: Watch | None = None) -> np.ndarray:
+        """Return logits float32 (B, classes) of event counts (B, T, C, H, W); ``watch`` is shown every neuron's spikes.
+
+        Raises UsageError for frames of another shape, or that are no counts.
+        """
+        frames = self._checked(frames)
+        self._watch = watch
+        planes = self._tokenize(frames)
+        tokens = self.config.tokens
+        for index in range(self.config.depth):
+            planes = self._attention(planes, f"block.{index}.attn", len(frames))
+            planes = self._mlp(planes, f"block.{index}.mlp")
+        begun = time.perf_counter()
+        sums = np.empty((len(frames), LANES * planes.shape[-1]), np.int32)
+        self.workers.run(kernels.total, [(planes, tokens, sums, *part) for part in self._parts(len(frames))])
+        sums = sums[:, : self.config.dim].astype(np.int64)
+        logits = ((sums @ self.head.weight.T + self.head.bias) * self.head.scale).astype(np.float32)
+        self._took(self.wiring.head, begun)
+        return logits
+
+    def _checked(self, frames: np.ndarray) -> np.ndarray:
+        due = self.config.frames_shape
+        if frames.ndim != 5 or frames.shape[1:] != due:
+            raise UsageError(f"frames of shape {frames.shape}: the model takes (B, {', '.join(map(str, due))})")
+        if frames.dtype.kind == "f":
+            counts = np.minimum(frames, COUNT_LIMIT).astype(np.uint16)
+            if not np.array_equal(counts, np.minimum(frames, COUNT_LIMIT)):
+                raise UsageError("frames must be event counts: whole numbers of at least 0")
+            return counts
+        if frames.dtype.kind not in "bui" or (frames.dtype.kind == "i" and frames.min(initial=0) < 0):
+            raise UsageError("frames must be event counts: whole numbers of at least 0")
+        return np.ascontiguousarray(np.minimum(frames, COUNT_LIMIT), np.uint16)
+
+    def _tokenize(self, frames: np.ndarray) -> np.ndarray:
+        """Return the tokens, whole numbers of two planes: pooled spikes, and those of the relative-position layer."""
+        samples, steps, channels, height, width = frames.shape
+        begun = time.perf_counter()
+        counts = np.empty((samples * height * width, steps, channels), np.uint16)
+        active = np.empty(counts.shape[:2], np.uint8)
+        rows = self._parts(samples * height)
+        self.workers.run(kernels.gather_counts, [(frames, COUNT_LIMIT, counts, active, *part) for part in rows])
+        self._took("frames", begun)
+        stages = self.wiring.stages
+        spikes = self._counted(self.layers[stages[0].layer], counts, active, height, width)
+        for index, pooled in enumerate(self.config.pooling):
+            if index:
+                lists = self._list(spikes[None], self.layers[stages[index].layer])
+                spikes = self._fire(self.layers[stages[index].layer], lists, height, width)
+            if pooled:
+                spikes, height, width = self._pool(spikes, samples, height, width)
+        layer = self.layers[stages[4].layer]
+        relative = self._fire(layer, self._list(spikes[None], layer), height, width)
+        planes = np.zeros((self._planes(), *spikes.shape), np.uint64)
+        planes[0] = spikes
+        return self._add(planes, 2, relative)
+
+    def _attention(self, planes: np.ndarray, module: str, samples: int) -> np.ndarray:
+        q, k, v, proj = (self.layers[f"{module}.{name}"] for name in ("q", "k", "v", "proj"))
+        lists = self._list(planes[: _bits(q.bound)], q)
+        spikes = [self._fire(layer, lists) for layer in (q, k, v)]
+        mixed = self._mix(self.mixings[module], spikes, samples)
+        return self._add(planes, q.bound + 1, self._fire(proj, self._list(mixed[None], proj)))
+
+    def _mlp(self, planes: np.ndarray, module: str) -> np.ndarray:
+        fc1, fc2 = (self.layers[f"{module}.{name}"] for name in ("fc1", "fc2"))
+        hidden = self._fire(fc1, self._list(planes[: _bits(fc1.bound)], fc1))
+        return self._add(planes, fc1.bound + 1, self._fire(fc2, self._list(hidden[None], fc2)))
+
+    def _list(self, planes: np.ndarray, layer: LayerWeights) -> tuple[np.ndarray, np.ndarray]:
+        """Return the groups of channels that are not silent: what the layers behind ``planes`` look up."""
+        begun = time.perf_counter()
+        planes = planes.reshape(len(planes), -1, planes.shape[-1]) if planes.ndim == 4 else planes
+        shape = planes.shape[:2]
+        lists = np.empty((*shape, layer.groups + SPREAD), np.uint16)
+        lengths = np.empty(shape, np.int32)
+        pieces = [
+            (planes[i], layer.groups, lists[i], lengths[i], *part)
+            for i in range(shape[0])
+            for part in self._parts(shape[1])
+        ]
+        self.workers.run(kernels.list_groups, pieces)
+        self._took("lists", begun)
+        return lists, lengths
+
+    def _counted(
+        self, layer: LayerWeights, counts: np.ndarray, active: np.ndarray, height: int, width: int
+    ) -> np.ndarray:
+        """Return the spikes of the layer that sees event counts."""
+        inputs = (counts, active, height, width, 1 if layer.taps == 9 else 0)
+        return self._blocks(layer, kernels.run_counts, inputs, counts.shape[:2])
+
+    def _fire(
+        self, layer: LayerWeights, lists: tuple[np.ndarray, np.ndarray], height: int = 1, width: int = 1
+    ) -> np.ndarray:
+        """Return the spikes of a layer's neurons."""
+        steps = self.config.steps
+        entries, lengths = lists
+        entries = entries.reshape(len(entries), -1, steps, entries.shape[-1])
+        lengths = lengths.reshape(len(lengths), -1, steps)
+        inputs = (entries, lengths, height, width, 1 if layer.taps == 9 else 0, layer.groups)
+        return self._blocks(layer, kernels.run_block, inputs, lengths.shape[1:])
+
+    def _blocks(
+        self, layer: LayerWeights, kernel: Callable[..., object], inputs: tuple[object, ...], shape: tuple[int, ...]
+    ) -> np.ndarray:
+        """Run ``kernel`` for every block of channels and range of pixels; return the spikes (pixels, steps, words)."""
+        begun = time.perf_counter()
+        out = np.empty((*shape, layer.blocks), np.uint64)
+        scratch = self.workers.scratch
+
+        def work(block: int, first: int, last: int) -> None:
+            table = scratch("table", layer.table_size, layer.table_type)
+            layer.build(table, block * LANES, min(LANES, layer.outputs - block * LANES))
+            sums, voltages = scratch("sums", LANES, layer.sum_type), scratch("voltages", LANES, layer.neuron_type)
+            neurons = layer.block_neurons(block)
+            kernel(table, *inputs, *neurons, sums, voltages, out, block, first, last)
+
+        parts = ranges(shape[0], -(-2 * self.workers.threads // layer.blocks) if self.workers.threads > 1 else 1)
+        self.workers.run(work, [(block, *part) for block in range(layer.blocks) for part in parts])
+        self._took(layer.name, begun)
+        self._show(layer.neuron, out)
+        return out
+
+    def _pool(self, spikes: np.ndarray, samples: int, height: int, width: int) -> tuple[np.ndarray, int, int]:
+        begun = time.perf_counter()
+        low, across = -(-height // 2), -(-width // 2)
+        out = np.empty((samples * low * across, *spikes.shape[1:]), np.uint64)
+        pieces = [(spikes, height, width, out, *part) for part in self._parts(samples * low)]
+        self.workers.run(kernels.pool, pieces)
+        self._took("pool", begun)
+        return out, low, across
+
+    def _mix(self, mixing: Mixing, spikes: list[np.ndarray], samples: int) -> np.ndarray:
+        """Return the spikes of the neurons behind (Q Kᵀ) V · scale."""
+        begun = time.perf_counter()
+        heads, size = self.config.heads, self.config.dim // self.config.heads
+        threshold = integers.mixing_threshold(mixing.scale, mixing.threshold)
+        out = np.zeros_like(spikes[0])
+        # Heads that share a word of spikes must not be written by two threads.
+        together = np.lcm(size, LANES) // size
+        pieces = [
+            (*spikes, self.config.tokens, size, threshold, out, sample, first, min(first + together, heads))
+            for sample in range(samples)
+            for first in range(0, heads, together)
+        ]
+        self.workers.run(kernels.attend, pieces)
+        self._took(mixing.module, begun)
+        self._show(mixing.neuron, out)
+        return out
+
+    def _add(self, planes: np.ndarray, bound: int, spikes: np.ndarray) -> np.ndarray:
+        """Add spikes to the whole numbers in ``planes``, which are at most ``bound`` then; return them."""
+        begun = time.perf_counter()
+        flat = planes.reshape(len(planes), -1)
+        pieces = [(flat, _bits(bound), spikes.reshape(-1), *part) for part in self._parts(flat.shape[1])]
+        self.workers.run(kernels.add_spikes, pieces)
+        self._took("residuals", begun)
+        return planes
+
+    def _planes(self) -> int:
+        return _bits(self.wiring.bound)
+
+    def _parts(self, total: int) -> list[tuple[int, int]]:
+        return ranges(total, 2 * self.workers.threads if self.workers.threads > 1 else 1)
+
+    def _took(self, part: str, begun: float) -> None:
+        self.seconds[part] = self.seconds.get(part, 0.0) + time.perf_counter() - begun
+
+    def _show(self, neuron: str, spikes: np.ndarray) -> None:
+        if self._watch is not None:
+            self._watch(neuron, spikes)
+
+
+def _bits(bound: int) -> int:
+    return int(bound).bit_length()
+
+
+def unpack(spikes: np.ndarray, channels: int) -> np.ndarray:
+    """Return spikes uint64 (pixels, steps, words) as bool (pixels, steps, channels)."""
+    octets = spikes.astype("<u8", copy=False).view(np.uint8)
+    return np.unpackbits(octets, axis=-1, bitorder="little")[..., :channels].astype(bool)
