@@ -14,6 +14,7 @@ from snnq.runtime.tables import PATTERNS
 from snnq.runtime.vectors import CHUNK, LANES, SPREAD, add_bits, fire, place_rows, sum_rows
 
 LOG2_ROW = 6
+FEW = 4  # an event count up to here is added row by row
 _NIBBLE = np.uint64(15)
 
 
@@ -102,6 +103,7 @@ def run_counts(
     _, steps, channels = counts.shape
     groups, side = (channels + 3) // 4, 2 * radius + 1
     busy = np.empty(steps, np.uint8)
+    rows = np.empty(side * side * channels * FEW + CHUNK, np.int32)
     for pixel in range(begin, end):
         place = pixel % (height * width)
         y, x, first = place // width, place % width, pixel - place
@@ -116,19 +118,28 @@ def run_counts(
         voltages[:] = 0
         for step in range(steps):
             sums[:] = 0
+            found = 0
             if busy[step]:
                 for i in range(top, bottom):
                     for j in range(left, right):
                         near = first + (y + i - radius) * width + x + j - radius
-                        if active[near, step]:
-                            for channel in range(channels):
-                                count = counts[near, step, channel]
-                                if count:
-                                    group = (i * side + j) * groups + channel // 4
-                                    at = (group * PATTERNS + (1 << (channel % 4))) * LANES
-                                    row = table[at : at + LANES]
-                                    for c in range(LANES):
-                                        sums[c] += row[c] * count
+                        if active[near, step] == 0:
+                            continue
+                        base = (i * side + j) * groups * PATTERNS * LANES
+                        for channel in range(channels):
+                            count = np.int64(counts[near, step, channel])
+                            at = base + (channel // 4 * PATTERNS + (1 << (channel % 4))) * LANES
+                            if count <= FEW:  # as many times the row: cheaper than a product
+                                for k in range(FEW):
+                                    rows[found + k] = at
+                                found += count
+                            else:
+                                row = table[at : at + LANES]
+                                for c in range(LANES):
+                                    sums[c] += row[c] * count
+                for k in range(CHUNK):
+                    rows[found + k] = 0
+                sum_rows(table, rows, (found + CHUNK - 1) // CHUNK * CHUNK, sums, 0)
             out[pixel, step, block] = fire(sums, voltages, shift, offset, threshold, 0)
 
 

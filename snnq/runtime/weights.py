@@ -110,9 +110,9 @@ def _types(whole: Whole, neurons: Neurons, bound: int, counts: bool) -> tuple[ty
         return np.int64, np.int64
     largest = int(np.abs(whole.values).max(initial=0)) * 4 * CHUNK
     reach = int(np.abs(whole.values).sum(1).max(initial=0)) * bound
-    if counts or largest > np.iinfo(np.int16).max:
+    if largest > np.iinfo(np.int16).max:
         return np.int32, np.int32
-    if largest > np.iinfo(np.int8).max or reach > np.iinfo(np.int16).max:
+    if counts or largest > np.iinfo(np.int8).max or reach > np.iinfo(np.int16).max:
         return np.int16, np.int32
     return np.int8, np.int16
 
