@@ -17,6 +17,7 @@ FLOORS = (
     {"plan"},
     {"models", "checkpoints", "data"},
     {"training", "packed"},
+    {"runtime"},
     {"searching", "finalizing", "reporting", "evaluating", "diagnosis"},
     {"bench"},
     {"console"},

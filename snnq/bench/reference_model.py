@@ -1,4 +1,4 @@
-"""The paper's model, Spikformer-2-256, packed without training: what the runtime is timed on when nothing else is given.
+"""The paper's model, Spikformer-2-256, packed untrained: what the runtime is timed on when nothing else is given.
 
 Its weights are random; its batch normalisations are estimated on the frames, so that its neurons fire at rates that a
 trained network's have, too, and its plan is the paper's best one: two bits everywhere but the first convolution, the

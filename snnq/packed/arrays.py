@@ -35,7 +35,9 @@ class PackedArrays:
         found = self.tensors.get(name)
         if found is None or found.shape != shape or found.dtype.kind not in kinds:
             what = "missing" if found is None else f"{found.dtype} {list(found.shape)}"
-            raise PackedError(f"{self.folder / MODEL_FILE}: tensor '{name}' is {what}, it must be {list(shape)}", REPACK)
+            raise PackedError(
+                f"{self.folder / MODEL_FILE}: tensor '{name}' is {what}, it must be {list(shape)}", REPACK
+            )
         return found
 
     def scheme(self, name: str) -> str:

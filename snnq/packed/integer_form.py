@@ -40,19 +40,22 @@ class CurrentSteps(nn.Module):
 
 
 class IntegerLIF(nn.Module):
-    """u = v + x; spike = [u ≥ Θ]; v = 0 on a spike, else u >> 1: whole currents (T, …) → spikes (T, …), float32."""
+    """u = v + x; spike = [u ≥ Θ]; v = 0 on a spike, else u >> 1: whole currents (T, …) → spikes (T, …), float32.
+
+    Currents that come as floats are sums still, and are shifted here.
+    """
 
     threshold: Tensor
 
-    def __init__(self, threshold: Tensor, channel_dim: int) -> None:
+    def __init__(self, threshold: Tensor, channel_dim: int, shift: int = 0) -> None:
         super().__init__()
-        self.channel_dim = channel_dim
+        self.channel_dim, self.shift = channel_dim, shift
         self.register_buffer("threshold", threshold)
 
     def forward(self, currents: Tensor) -> Tensor:
         """Return the spikes; every call starts from neurons at rest."""
         if currents.is_floating_point():
-            currents = currents.round().to(self.threshold.dtype)
+            currents = currents.round().to(self.threshold.dtype) << self.shift
         shape = [1] * (currents.ndim - 1)
         shape[self.channel_dim] = -1
         threshold, voltage = self.threshold.view(shape), torch.zeros_like(currents[0])
@@ -129,8 +132,8 @@ def to_integers(model: nn.Module, wiring: Wiring, wholes: Mapping[str, Whole]) -
         _put(model, stage.neuron, IntegerLIF(torch.from_numpy(found.threshold).to(_dtype(found.wide)), channel_dim))
         _put(model, stage.layer, _whole_layer(layer, whole, found, stage.bound))
     for mixing in wiring.mixings:
-        threshold = torch.tensor([integers.mixing_threshold(mixing.scale, mixing.threshold)], dtype=torch.int32)
-        _put(model, mixing.neuron, IntegerLIF(threshold, 1))
+        shift, threshold = integers.mixing_threshold(mixing.scale, mixing.threshold)
+        _put(model, mixing.neuron, IntegerLIF(torch.tensor([threshold], dtype=torch.int32), 1, shift))
         model.get_submodule(mixing.module).scale = 1.0  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
     old = model.get_submodule(wiring.head)
     weight, bias = (old.get_parameter(name).cpu().numpy() for name in ("weight", "bias"))

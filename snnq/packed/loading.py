@@ -26,8 +26,8 @@ def load_packed(path: str | Path, arithmetic: str = "integer") -> nn.Module:
 
     ``integer`` is the arithmetic that finalize evaluated and every engine reproduces bit for bit
     (``snnq.packed.integers``): whole weights, integer neurons. ``float`` gives plain layers whose weights are bit for
-    bit what the codes decode to, ``ChannelAffine`` norms and spikingjelly neurons; its sums are rounded in an order that
-    depends on the machine, so a spike may differ now and then.
+    bit what the codes decode to, ``ChannelAffine`` norms and spikingjelly neurons; its sums are rounded in an order
+    that depends on the machine, so a spike may differ now and then.
 
     Nothing in it asks for gradients, and nothing is unpickled. Raises PackedError for a damaged or incomplete folder,
     and VerificationError where model.safetensors is not the file config.json was written for.

@@ -76,12 +76,8 @@ class Engine:
         due = self.config.frames_shape
         if frames.ndim != 5 or frames.shape[1:] != due:
             raise UsageError(f"frames of shape {frames.shape}: the model takes (B, {', '.join(map(str, due))})")
-        if frames.dtype.kind == "f":
-            counts = np.minimum(frames, COUNT_LIMIT).astype(np.uint16)
-            if not np.array_equal(counts, np.minimum(frames, COUNT_LIMIT)):
-                raise UsageError("frames must be event counts: whole numbers of at least 0")
-            return counts
-        if frames.dtype.kind not in "bui" or (frames.dtype.kind == "i" and frames.min(initial=0) < 0):
+        whole = frames.dtype.kind in "bui" or (frames.dtype.kind == "f" and np.array_equal(frames, np.rint(frames)))
+        if not whole or not (np.isfinite(frames).all() and frames.min(initial=0) >= 0):
             raise UsageError("frames must be event counts: whole numbers of at least 0")
         return np.ascontiguousarray(np.minimum(frames, COUNT_LIMIT), np.uint16)
 
@@ -188,12 +184,12 @@ class Engine:
         """Return the spikes of the neurons behind (Q Kᵀ) V · scale."""
         begun = time.perf_counter()
         heads, size = self.config.heads, self.config.dim // self.config.heads
-        threshold = integers.mixing_threshold(mixing.scale, mixing.threshold)
+        shift, threshold = integers.mixing_threshold(mixing.scale, mixing.threshold)
         out = np.zeros_like(spikes[0])
         # Heads that share a word of spikes must not be written by two threads.
         together = np.lcm(size, LANES) // size
         pieces = [
-            (*spikes, self.config.tokens, size, threshold, out, sample, first, min(first + together, heads))
+            (*spikes, self.config.tokens, size, shift, threshold, out, sample, first, min(first + together, heads))
             for sample in range(samples)
             for first in range(0, heads, together)
         ]

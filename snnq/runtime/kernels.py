@@ -1,10 +1,10 @@
-"""The compiled loops of the engine. Spikes are words: uint64 (pixels, steps, words), channel 64·w + i in bit i of word w.
+"""The compiled loops of the engine. Spikes are uint64 (pixels, steps, words), channel 64·w + i in bit i of word w.
 
 Pixels run over all samples; a plane is one bit of the whole numbers that a layer is given, a spike has one plane.
 """
 
 # Compiled functions have no types that a checker could use.
-# pyright: basic
+# pyright: reportCallIssue=false
 from __future__ import annotations
 
 import numpy as np
@@ -40,7 +40,22 @@ def list_groups(words, groups, lists, lengths, begin, end):  # pragma: no cover 
 
 @njit(nogil=True, cache=True)
 def run_block(
-    table, lists, lengths, height, width, radius, groups, shift, offset, threshold, sums, voltages, out, block, begin, end
+    table,
+    lists,
+    lengths,
+    height,
+    width,
+    radius,
+    groups,
+    shift,
+    offset,
+    threshold,
+    sums,
+    voltages,
+    out,
+    block,
+    begin,
+    end,
 ):  # pragma: no cover
     """Run one block of 64 output channels of a layer and its neurons over the pixels from ``begin`` to ``end``.
 
@@ -192,10 +207,10 @@ def total(planes, tokens, sums, begin, end):  # pragma: no cover
 
 
 @njit(nogil=True, cache=True)
-def attend(q, k, v, tokens, size, threshold, out, sample, first_head, last_head):  # pragma: no cover
+def attend(q, k, v, tokens, size, shift, threshold, out, sample, first_head, last_head):  # pragma: no cover
     """Run heads of a spiking self-attention and its neurons on one sample: spikes of Q (Kᵀ V), one threshold for all.
 
-    Whole numbers may be multiplied in any order; keys and values first is the short way. ``q``, ``k``, ``v`` and ``out``
+    Whole numbers may be multiplied in any order; keys and values first is the short way. ``q``, ``k``, ``v``, ``out``
     are spikes (S·tokens, steps, words); a head has ``size`` channels. Heads that share a word run in one call.
     """
     steps, begin = q.shape[1], sample * tokens
@@ -224,7 +239,7 @@ def attend(q, k, v, tokens, size, threshold, out, sample, first_head, last_head)
                             sums[c] += row[c]
                 mine = voltages[token]
                 for c in range(size):
-                    u = mine[c] + sums[c]
+                    u = mine[c] + (sums[c] << shift)
                     fired = u >= threshold
                     mine[c] = 0 if fired else u >> 1
                     out[begin + token, step, (low + c) >> 6] |= np.uint64(fired) << np.uint64((low + c) & 63)

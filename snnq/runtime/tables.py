@@ -1,16 +1,15 @@
 """Weights as the engine keeps them, packed, and the tables of sums it makes of them while a layer runs.
 
-Four inputs that are bits have sixteen sums of their four weights. A table holds these sums for every group of four input
-channels, every tap of the kernel and 64 output channels, so that four products and additions of 64 channels are one
-addition of a row, whatever the weights' format. (Lookup instead of multiplication: Jégou et al. 2011, Zhang et al.
-arXiv:2003.00532.) A table lives in a worker's own scratch memory while one block of 64 channels runs; the packed words
-are all that stays.
+Four inputs that are bits have sixteen sums of their four weights. A table holds these sums for every group of four
+input channels, every tap of the kernel and 64 output channels, so that four products and additions of 64 channels are
+one addition of a row, whatever the weights' format; a group that is silent costs nothing. (Lookup instead of
+multiplication for quantised weights: BiQGEMM, Jeon et al. 2020.) A table lives in a worker's own scratch memory while
+one block of 64 channels runs; the packed words are all that stays.
 
-A row's first element is ((tap · groups + group) · 16 + pattern) · 64; bit i of the pattern is input channel 4 · group + i.
+A row begins at element ((tap · groups + group) · 16 + pattern) · 64; bit i of the pattern is channel 4 · group + i.
 """
 
 from __future__ import annotations
-
 
 import numpy as np
 from numba import njit

@@ -1,8 +1,8 @@
 """Vector routines in LLVM's own vector types: 64 channels at once, in registers.
 
-Written as LLVM code because compilers of plain loops keep such sums in memory, and because a comparison of 64 lanes *is* a
-word of 64 spikes. LLVM lowers each to whatever vectors the machine has. All arrays are C-contiguous; indices count
-elements and are not checked.
+Written as LLVM code because compilers of plain loops keep such sums in memory, and because a comparison of 64 lanes
+*is* a word of 64 spikes. LLVM lowers each to whatever vectors the machine has. All arrays are C-contiguous; indices
+count elements and are not checked.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def sum_rows(typingctx, table, offsets, count, sums, doubling):  # type: ignore[
 def fire(typingctx, sums, voltages, shifts, offsets, thresholds, start):  # type: ignore[no-untyped-def]
     """Let 64 LIF neurons take one step and return their spikes as a word, channel ``start`` in the lowest bit.
 
-    u = v + (sums << shift) + offset; spike = [u ≥ threshold]; v ← 0 on a spike, else u >> 1. ``sums`` and ``voltages``
-    have 64 elements; ``shifts``, ``offsets`` and ``thresholds`` are read from ``start`` and of the type of ``voltages``.
+    u = v + (sums << shift) + offset; spike = [u ≥ threshold]; v ← 0 on a spike, else u >> 1. ``sums``, ``voltages``
+    have 64 elements; ``shifts``, ``offsets`` and ``thresholds`` are read from ``start``, of the type of ``voltages``.
     """
     sum_type, wide = (ir.VectorType(ir.IntType(one.dtype.bitwidth), LANES) for one in (sums, voltages))
 
@@ -85,7 +85,7 @@ def fire(typingctx, sums, voltages, shifts, offsets, thresholds, start):  # type
 
 @intrinsic
 def place_rows(typingctx, entries, start, offsets, at, base, log2_row):  # type: ignore[no-untyped-def]
-    """offsets[at : at + 16] ← (entries[start : start + 16] << log2_row) + base; ``entries`` uint16, ``offsets`` int32."""
+    """offsets[at : at + 16] ← (entries[start : start + 16] << log2_row) + base; entries uint16, offsets int32."""
     short, word = ir.VectorType(_I16, SPREAD), ir.VectorType(_I32, SPREAD)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -106,9 +106,7 @@ def add_bits(typingctx, word, doubling, counts, start):  # type: ignore[no-untyp
     lanes = ir.VectorType(_I32, LANES)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        place = builder.bitcast(
-            builder.gep(_data(context, builder, signature, args, 2), [args[3]]), lanes.as_pointer()
-        )
+        place = builder.bitcast(builder.gep(_data(context, builder, signature, args, 2), [args[3]]), lanes.as_pointer())
         bits = builder.zext(builder.bitcast(args[0], ir.VectorType(_I1, LANES)), lanes)
         bits = builder.shl(bits, _splat(builder, builder.trunc(args[1], _I32), lanes))
         builder.store(builder.add(builder.load(place, align=1), bits), place, align=1)

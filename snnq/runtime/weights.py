@@ -1,4 +1,4 @@
-"""What the engine keeps of a layer: its packed words turned so that 64 output channels lie side by side, its neurons."""
+"""What the engine keeps of a layer: its packed words, 64 output channels side by side, and its neurons."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def _types(whole: Whole, neurons: Neurons, bound: int, counts: bool) -> tuple[ty
 def _packed(
     arrays: PackedArrays, name: str, neurons: Neurons, taps: int, inputs: int
 ) -> tuple[Callable[[np.ndarray, int, int], None], tuple[np.ndarray, ...]]:
-    """Return what fills a layer's tables, and the arrays it reads: codes in words (k, out), k = tap · inputs + input."""
+    """Return what fills a layer's tables, and the arrays it reads: words (k, out), k = tap · inputs + input."""
     family, bits = split_name(arrays.scheme(name))
     sign = neurons.sign.astype(np.int8)
     if family == FLOAT32:

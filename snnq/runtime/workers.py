@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 
@@ -69,4 +70,4 @@ def ranges(total: int, parts: int) -> list[tuple[int, int]]:
     """Return 0 … total in at most ``parts`` pieces of about one size."""
     parts = max(1, min(parts, total))
     edges = [total * i // parts for i in range(parts + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(edges))
