@@ -22,6 +22,8 @@ from snnq.plan import ModelInfo, make_plan
 from snnq.schemes.scheme import scheme
 
 ARCHITECTURE = "spikformer-cifar10dvs"
+# Mean current of every neuron, in thresholds: it sets the firing rates.
+DRIVE = 0.5
 FOUR_BITS = ("patch_embed.proj_conv", "block.0.attn.v", "block.1.attn.proj", "head")
 
 
@@ -36,6 +38,7 @@ def write_reference(folder: Path, frames: Tensor, **sizes: object) -> None:
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
             module.momentum = None
+            module.bias.fill_(DRIVE)
     model(frames)
     layers = layer_table(model, frames_shape(config))
     schemes = {layer.name: "uniform-4" if layer.name in FOUR_BITS else "uniform-2" for layer in layers}

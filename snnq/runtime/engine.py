@@ -76,6 +76,8 @@ class Engine:
         due = self.config.frames_shape
         if frames.ndim != 5 or frames.shape[1:] != due:
             raise UsageError(f"frames of shape {frames.shape}: the model takes (B, {', '.join(map(str, due))})")
+        if frames.dtype in (np.uint8, np.uint16):
+            return np.ascontiguousarray(frames)  # larger counts than the limit become it while they are read
         whole = frames.dtype.kind in "bui" or (frames.dtype.kind == "f" and np.array_equal(frames, np.rint(frames)))
         if not whole or not (np.isfinite(frames).all() and frames.min(initial=0) >= 0):
             raise UsageError("frames must be event counts: whole numbers of at least 0")
@@ -86,7 +88,7 @@ class Engine:
         samples, steps, channels, height, width = frames.shape
         begun = time.perf_counter()
         counts = np.empty((samples * height * width, steps, channels), np.uint16)
-        active = np.empty(counts.shape[:2], np.uint8)
+        active = np.empty((len(counts), -(-steps // 64)), np.uint64)
         rows = self._parts(samples * height)
         self.workers.run(kernels.gather_counts, [(frames, COUNT_LIMIT, counts, active, *part) for part in rows])
         self._took("frames", begun)
@@ -183,15 +185,15 @@ class Engine:
     def _mix(self, mixing: Mixing, spikes: list[np.ndarray], samples: int) -> np.ndarray:
         """Return the spikes of the neurons behind (Q Kᵀ) V · scale."""
         begun = time.perf_counter()
-        heads, size = self.config.heads, self.config.dim // self.config.heads
+        size, words = self.config.dim // self.config.heads, spikes[0].shape[-1]
         shift, threshold = integers.mixing_threshold(mixing.scale, mixing.threshold)
-        out = np.zeros_like(spikes[0])
-        # Heads that share a word of spikes must not be written by two threads.
-        together = np.lcm(size, LANES) // size
+        out = np.empty_like(spikes[0])
+        # Words that no head reaches across.
+        together = np.lcm(size, LANES) // LANES
         pieces = [
-            (*spikes, self.config.tokens, size, shift, threshold, out, sample, first, min(first + together, heads))
+            (*spikes, self.config.tokens, size, shift, threshold, out, sample, first, min(first + together, words))
             for sample in range(samples)
-            for first in range(0, heads, together)
+            for first in range(0, words, together)
         ]
         self.workers.run(kernels.attend, pieces)
         self._took(mixing.module, begun)

@@ -11,11 +11,21 @@ import numpy as np
 from numba import njit
 
 from snnq.runtime.tables import PATTERNS
-from snnq.runtime.vectors import CHUNK, LANES, SPREAD, add_bits, fire, place_rows, sum_rows
+from snnq.runtime.vectors import (
+    CHUNK,
+    LANES,
+    SPREAD,
+    add_bits,
+    fire,
+    list_word,
+    lowest_bit,
+    place_rows,
+    spread_bits,
+    sum_rows,
+)
 
 LOG2_ROW = 6
 FEW = 4  # an event count up to here is added row by row
-_NIBBLE = np.uint64(15)
 
 
 @njit(nogil=True, cache=True)
@@ -28,13 +38,8 @@ def list_groups(words, groups, lists, lengths, begin, end):  # pragma: no cover 
         found, mine = 0, lists[i]
         for w in range((groups + 15) // 16):
             word = words[i, w]
-            if word == 0:
-                continue
-            for group in range(16 * w, min(16 * w + 16, groups)):
-                pattern = word & _NIBBLE
-                word >>= np.uint64(4)
-                mine[found] = PATTERNS * group + pattern
-                found += pattern != 0
+            if word != 0:
+                found += list_word(word, 16 * PATTERNS * w, mine, found)
         lengths[i] = found
 
 
@@ -92,32 +97,34 @@ def run_block(
 
 @njit(nogil=True, cache=True)
 def gather_counts(frames, limit, counts, active, begin, end):  # pragma: no cover
-    """Turn frames (S, T, C, H, W) into counts uint16 (S·H·W, T, C), and flags of what is not zero, uint8 (S·H·W, T).
+    """Turn frames (S, T, C, H, W) into counts uint16 (S·H·W, T, C), and note in which steps a pixel has any.
 
-    ``begin`` and ``end`` count rows of pixels, S·H in all; counts above ``limit`` become it.
+    Bit t of ``active`` uint64 (S·H·W, words) is step t. ``begin`` and ``end`` count rows of pixels, S·H in all; counts
+    above ``limit`` become it.
     """
     _, steps, channels, height, width = frames.shape
     for row in range(begin, end):
         sample, y = row // height, row % height
+        mine = active[row * width : (row + 1) * width]
+        mine[:] = 0
         for step in range(steps):
-            for x in range(width):
-                active[row * width + x, step] = 0
+            word, bit = step >> 6, np.uint64(step & 63)
             for channel in range(channels):
                 line = frames[sample, step, channel, y]
                 for x in range(width):
                     value = min(line[x], limit)
                     counts[row * width + x, step, channel] = value
-                    active[row * width + x, step] |= value != 0
+                    mine[x, word] |= np.uint64(value != 0) << bit
 
 
 @njit(nogil=True, cache=True)
 def run_counts(
     table, counts, active, height, width, radius, shift, offset, threshold, sums, voltages, out, block, begin, end
 ):  # pragma: no cover
-    """Run one block of 64 output channels of the layer that sees event counts; silent windows cost no products."""
+    """Run one block of 64 output channels of the layer that sees event counts; silent windows cost no sums."""
     _, steps, channels = counts.shape
     groups, side = (channels + 3) // 4, 2 * radius + 1
-    busy = np.empty(steps, np.uint8)
+    busy = np.empty(active.shape[1], np.uint64)
     rows = np.empty(side * side * channels * FEW + CHUNK, np.int32)
     for pixel in range(begin, end):
         place = pixel % (height * width)
@@ -127,18 +134,18 @@ def run_counts(
         busy[:] = 0
         for i in range(top, bottom):
             for j in range(left, right):
-                near = active[first + (y + i - radius) * width + x + j - radius]
-                for step in range(steps):
-                    busy[step] |= near[step]
+                near = first + (y + i - radius) * width + x + j - radius
+                for w in range(len(busy)):
+                    busy[w] |= active[near, w]
         voltages[:] = 0
         for step in range(steps):
             sums[:] = 0
-            found = 0
-            if busy[step]:
+            found, word, bit = 0, step >> 6, np.uint64(step & 63)
+            if (busy[word] >> bit) & np.uint64(1):
                 for i in range(top, bottom):
                     for j in range(left, right):
                         near = first + (y + i - radius) * width + x + j - radius
-                        if active[near, step] == 0:
+                        if (active[near, word] >> bit) & np.uint64(1) == 0:
                             continue
                         base = (i * side + j) * groups * PATTERNS * LANES
                         for channel in range(channels):
@@ -207,39 +214,49 @@ def total(planes, tokens, sums, begin, end):  # pragma: no cover
 
 
 @njit(nogil=True, cache=True)
-def attend(q, k, v, tokens, size, shift, threshold, out, sample, first_head, last_head):  # pragma: no cover
+def attend(q, k, v, tokens, size, shift, threshold, out, sample, first, last):  # pragma: no cover
     """Run heads of a spiking self-attention and its neurons on one sample: spikes of Q (Kᵀ V), one threshold for all.
 
     Whole numbers may be multiplied in any order; keys and values first is the short way. ``q``, ``k``, ``v``, ``out``
-    are spikes (S·tokens, steps, words); a head has ``size`` channels. Heads that share a word run in one call.
+    are spikes (S·tokens, steps, words); a head has ``size`` channels. The heads are those in words ``first`` to
+    ``last``, which hold no part of another.
     """
-    steps, begin = q.shape[1], sample * tokens
-    product = np.empty((size, size), np.int32)
-    values, sums = np.empty(size, np.int32), np.empty(size, np.int32)
-    voltages = np.empty((tokens, size), np.int32)
-    for head in range(first_head, last_head):
-        low = head * size
-        voltages[:] = 0
-        for step in range(steps):
-            product[:] = 0
-            for token in range(begin, begin + tokens):
-                for c in range(size):
-                    values[c] = (v[token, step, (low + c) >> 6] >> np.uint64((low + c) & 63)) & np.uint64(1)
-                for a in range(size):
-                    if (k[token, step, (low + a) >> 6] >> np.uint64((low + a) & 63)) & np.uint64(1):
-                        row = product[a]
-                        for c in range(size):
-                            row[c] += values[c]
-            for token in range(tokens):
-                sums[:] = 0
-                for a in range(size):
-                    if (q[begin + token, step, (low + a) >> 6] >> np.uint64((low + a) & 63)) & np.uint64(1):
-                        row = product[a]
-                        for c in range(size):
-                            sums[c] += row[c]
-                mine = voltages[token]
-                for c in range(size):
-                    u = mine[c] + (sums[c] << shift)
-                    fired = u >= threshold
-                    mine[c] = 0 if fired else u >> 1
-                    out[begin + token, step, (low + c) >> 6] |= np.uint64(fired) << np.uint64((low + c) & 63)
+    steps, begin, channels = q.shape[1], sample * tokens, (last - first) * LANES
+    # The last head may end within a word: its product is as long as any, and nothing is ever added to the rest.
+    product = np.empty((channels, size), np.int32)
+    values, sums = np.empty(channels + size, np.int32), np.empty(channels + size, np.int32)
+    voltages = np.empty((tokens, channels), np.int32)
+    shifts, offsets = np.full(LANES, shift, np.int32), np.zeros(LANES, np.int32)
+    thresholds = np.full(LANES, threshold, np.int32)
+    starts = np.empty(channels, np.int64)
+    for c in range(channels):
+        starts[c] = c // size * size
+    voltages[:] = 0
+    for step in range(steps):
+        product[:] = 0
+        for token in range(begin, begin + tokens):
+            for w in range(last - first):
+                spread_bits(v[token, step, first + w], values, LANES * w)
+            for w in range(last - first):
+                left = k[token, step, first + w]
+                while left != 0:
+                    c = LANES * w + lowest_bit(left)
+                    left &= left - np.uint64(1)
+                    row, mine = product[c], values[starts[c] : starts[c] + size]
+                    for i in range(size):
+                        row[i] += mine[i]
+        for token in range(tokens):
+            sums[:] = 0
+            for w in range(last - first):
+                left = q[begin + token, step, first + w]
+                while left != 0:
+                    c = LANES * w + lowest_bit(left)
+                    left &= left - np.uint64(1)
+                    row, mine = product[c], sums[starts[c] : starts[c] + size]
+                    for i in range(size):
+                        mine[i] += row[i]
+            for w in range(last - first):
+                part = slice(LANES * w, LANES * (w + 1))
+                out[begin + token, step, first + w] = fire(
+                    sums[part], voltages[token, part], shifts, offsets, thresholds, 0
+                )

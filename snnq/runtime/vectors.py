@@ -101,6 +101,58 @@ def place_rows(typingctx, entries, start, offsets, at, base, log2_row):  # type:
 
 
 @intrinsic
+def list_word(typingctx, word, entry, entries, start):  # type: ignore[no-untyped-def]
+    """Write the groups of four bits in ``word`` that are not zero to entries[start:], and return how many there are.
+
+    Group i of value p is written as ``entry`` + 16 · i + p, uint16; up to 16 elements of ``entries`` are overwritten.
+    """
+    lanes, wide = ir.VectorType(_I16, SPREAD), ir.VectorType(_I64, SPREAD)
+    flags = ir.VectorType(_I1, SPREAD)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        shifts = ir.Constant(wide, [4 * i for i in range(SPREAD)])
+        places = ir.Constant(lanes, [16 * i for i in range(SPREAD)])
+        shifted = builder.trunc(builder.lshr(_splat(builder, args[0], wide), shifts), lanes)
+        patterns = builder.and_(shifted, ir.Constant(lanes, [15] * SPREAD))
+        first = _splat(builder, builder.trunc(args[1], _I16), lanes)
+        found = builder.add(builder.add(patterns, places), first)
+        some = builder.icmp_unsigned("!=", patterns, ir.Constant(lanes, [0] * SPREAD))
+        kind = ir.FunctionType(lanes, (lanes, flags, lanes))
+        name = f"llvm.experimental.vector.compress.v{SPREAD}i16"
+        compress = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+        packed = builder.call(compress, (found, some, ir.Constant(lanes, [0] * SPREAD)))
+        at = builder.gep(_data(context, builder, signature, args, 2), [args[3]])
+        builder.store(packed, builder.bitcast(at, lanes.as_pointer()), align=2)
+        return builder.zext(builder.ctpop(builder.bitcast(some, ir.IntType(SPREAD))), _I64)
+
+    return types.intp(types.uint64, types.intp, entries, types.intp), codegen
+
+
+@intrinsic
+def lowest_bit(typingctx, word):  # type: ignore[no-untyped-def]
+    """Return the index of the lowest bit of a word that is not zero."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.cttz(args[0], _I1(1))
+
+    return types.intp(types.uint64), codegen
+
+
+@intrinsic
+def spread_bits(typingctx, word, lanes, start):  # type: ignore[no-untyped-def]
+    """lanes[start : start + 64] ← the 64 bits of ``word``, as 0 or 1; ``lanes`` is int32."""
+    wide = ir.VectorType(_I32, LANES)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        at = builder.gep(_data(context, builder, signature, args, 1), [args[2]])
+        bits = builder.zext(builder.bitcast(args[0], ir.VectorType(_I1, LANES)), wide)
+        builder.store(bits, builder.bitcast(at, wide.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, lanes, types.intp), codegen
+
+
+@intrinsic
 def add_bits(typingctx, word, doubling, counts, start):  # type: ignore[no-untyped-def]
     """counts[start + i] += bit i of ``word`` << doubling, for 64 bits; ``counts`` is int32."""
     lanes = ir.VectorType(_I32, LANES)

@@ -115,7 +115,10 @@ def test_weights_stay_packed(tmp_path: Path) -> None:
 def test_frames_that_are_no_counts(tmp_path: Path) -> None:
     frames = write_lively(tmp_path / "packed", ["uniform-2"])
     engine = Engine(tmp_path / "packed", 1)
-    assert np.array_equal(engine(frames), engine(frames.astype(np.float32)))
+    for kind in (np.float32, np.int64, np.float16):
+        assert np.array_equal(engine(frames), engine(frames.astype(kind)))
+    few = np.minimum(frames, 255)
+    assert np.array_equal(engine(few), engine(few.astype(np.uint8)))
     for bad in (frames[:, :1], frames + 0.5, -frames.astype(np.int32), frames * np.float32(np.nan)):
         with pytest.raises(UsageError, match="frames"):
             engine(bad)
