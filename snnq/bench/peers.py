@@ -17,7 +17,7 @@ Run = Callable[[Tensor], Tensor]
 
 
 class Int8Layer(nn.Module):
-    """A convolution or linear layer as PyTorch's own static int8: per-channel weights, output range from calibration."""
+    """A layer as PyTorch's own static int8: a scale for every output channel, the output's range from calibration."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()

@@ -27,7 +27,10 @@ Watch = Callable[[str, np.ndarray], None]
 
 
 class Engine:
-    """A packed Spikformer that runs: ``engine(frames)`` → logits. ``seconds`` has the time of every part, summed."""
+    """A packed Spikformer that runs: ``engine(frames)`` → logits. ``seconds`` has the time of every part, summed.
+
+    ``rows`` counts the rows of 64 sums that were looked up while a ``watch`` looked on (windows at borders as whole).
+    """
 
     def __init__(self, path: str | Path, threads: int | None = None) -> None:
         """Read a packed folder; ``threads``: as many as there are processors if None.
@@ -45,6 +48,7 @@ class Engine:
         self.head = arrays.head()
         self.workers = Workers(threads)
         self.seconds: dict[str, float] = {}
+        self.rows = 0
         self._watch: Watch | None = None
 
     @property
@@ -149,6 +153,8 @@ class Engine:
         entries, lengths = lists
         entries = entries.reshape(len(entries), -1, steps, entries.shape[-1])
         lengths = lengths.reshape(len(lengths), -1, steps)
+        if self._watch is not None:
+            self.rows += int(lengths.sum()) * layer.taps * layer.blocks
         inputs = (entries, lengths, height, width, 1 if layer.taps == 9 else 0, layer.groups)
         return self._blocks(layer, kernels.run_block, inputs, lengths.shape[1:])
 
