@@ -15,12 +15,12 @@ ROWS, TIMES, TRIES = 4096, 2000, 5
 
 
 def row_limit(engine: Engine, rows: float, parts: dict[str, float], batch: int) -> dict[str, float]:
-    """Return rows added a second in the layers that look them up, the machine's limit, and their ratio.
+    """Return rows added a second in the layers, the machine's limit, and their ratio.
 
     ``rows``: of one sample; ``parts``: ms of every part for ``batch`` samples. The limit is that of the inner loop
     alone, at random rows of a table of the largest layer's size, by as many threads.
     """
-    layers = [layer for layer in engine.layers.values() if not layer.counts]
+    layers = list(engine.layers.values())
     largest = max(layers, key=lambda layer: layer.table_size)
     table = np.ones(largest.table_size, largest.table_type)
     offsets = np.random.default_rng(0).integers(0, largest.table_size // LANES, ROWS).astype(np.int32) * LANES

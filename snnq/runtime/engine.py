@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -24,6 +25,15 @@ from snnq.runtime.workers import Workers, ranges
 
 # Called with a neuron's module path and its spikes, uint64 (pixels, steps, words).
 Watch = Callable[[str, np.ndarray], None]
+
+
+class Lists(NamedTuple):
+    """What a layer looks up, see ``kernels.run_block``: its groups of four inputs that are not silent."""
+
+    entries: np.ndarray
+    lengths: np.ndarray
+    places: int
+    digit_bits: int
 
 
 class Engine:
@@ -89,15 +99,10 @@ class Engine:
 
     def _tokenize(self, frames: np.ndarray) -> np.ndarray:
         """Return the tokens, whole numbers of two planes: pooled spikes, and those of the relative-position layer."""
-        samples, steps, channels, height, width = frames.shape
-        begun = time.perf_counter()
-        counts = np.empty((samples * height * width, steps, channels), np.uint16)
-        active = np.empty((len(counts), -(-steps // 64)), np.uint64)
-        rows = self._parts(samples * height)
-        self.workers.run(kernels.gather_counts, [(frames, COUNT_LIMIT, counts, active, *part) for part in rows])
-        self._took("frames", begun)
+        samples, _, _, height, width = frames.shape
         stages = self.wiring.stages
-        spikes = self._counted(self.layers[stages[0].layer], counts, active, height, width)
+        first = self.layers[stages[0].layer]
+        spikes = self._fire(first, self._list_counts(frames, first), height, width)
         for index, pooled in enumerate(self.config.pooling):
             if index:
                 lists = self._list(spikes[None], self.layers[stages[index].layer])
@@ -122,58 +127,52 @@ class Engine:
         hidden = self._fire(fc1, self._list(planes[: _bits(fc1.bound)], fc1))
         return self._add(planes, fc1.bound + 1, self._fire(fc2, self._list(hidden[None], fc2)))
 
-    def _list(self, planes: np.ndarray, layer: LayerWeights) -> tuple[np.ndarray, np.ndarray]:
-        """Return the groups of channels that are not silent: what the layers behind ``planes`` look up."""
+    def _list_counts(self, frames: np.ndarray, layer: LayerWeights) -> Lists:
+        """Return the lists of event counts."""
         begun = time.perf_counter()
-        planes = planes.reshape(len(planes), -1, planes.shape[-1]) if planes.ndim == 4 else planes
-        shape = planes.shape[:2]
-        lists = np.empty((*shape, layer.groups + SPREAD), np.uint16)
-        lengths = np.empty(shape, np.int32)
+        samples, steps, _, height, width = frames.shape
+        most = min(int(frames.max(initial=0)), COUNT_LIMIT)
+        planes = max(1, -(-most.bit_length() // kernels.DIGIT_BITS))
+        lengths = np.empty((planes, samples * height * width, steps), np.int32)
+        entries = layer.groups * kernels.LARGEST_DIGIT
+        lists = np.empty(lengths.size * entries + SPREAD, np.uint16)
+        pieces = [(frames, COUNT_LIMIT, planes, lists, lengths, *part) for part in self._parts(samples * height)]
+        self.workers.run(kernels.list_counts, pieces)
+        self._took("frames", begun)
+        return Lists(lists, lengths, entries, kernels.DIGIT_BITS)
+
+    def _list(self, planes: np.ndarray, layer: LayerWeights) -> Lists:
+        """Return the lists of spikes or whole numbers in ``planes`` (planes, pixels, steps, words)."""
+        begun = time.perf_counter()
+        lengths = np.empty(planes.shape[:3], np.int32)
+        entries = layer.groups + SPREAD
+        lists = np.empty((len(planes), lengths[0].size, entries), np.uint16)
         pieces = [
-            (planes[i], layer.groups, lists[i], lengths[i], *part)
-            for i in range(shape[0])
-            for part in self._parts(shape[1])
+            (planes[i].reshape(-1, planes.shape[-1]), layer.groups, lists[i], lengths[i].reshape(-1), *part)
+            for i in range(len(planes))
+            for part in self._parts(lengths[0].size)
         ]
         self.workers.run(kernels.list_groups, pieces)
         self._took("lists", begun)
-        return lists, lengths
+        return Lists(lists.reshape(-1), lengths, entries, 1)
 
-    def _counted(
-        self, layer: LayerWeights, counts: np.ndarray, active: np.ndarray, height: int, width: int
-    ) -> np.ndarray:
-        """Return the spikes of the layer that sees event counts."""
-        inputs = (counts, active, height, width, 1 if layer.taps == 9 else 0)
-        return self._blocks(layer, kernels.run_counts, inputs, counts.shape[:2])
-
-    def _fire(
-        self, layer: LayerWeights, lists: tuple[np.ndarray, np.ndarray], height: int = 1, width: int = 1
-    ) -> np.ndarray:
-        """Return the spikes of a layer's neurons."""
-        steps = self.config.steps
-        entries, lengths = lists
-        entries = entries.reshape(len(entries), -1, steps, entries.shape[-1])
-        lengths = lengths.reshape(len(lengths), -1, steps)
+    def _fire(self, layer: LayerWeights, lists: Lists, height: int = 1, width: int = 1) -> np.ndarray:
+        """Return the spikes of a layer's neurons, uint64 (pixels, steps, words)."""
         if self._watch is not None:
-            self.rows += int(lengths.sum()) * layer.taps * layer.blocks
-        inputs = (entries, lengths, height, width, 1 if layer.taps == 9 else 0, layer.groups)
-        return self._blocks(layer, kernels.run_block, inputs, lengths.shape[1:])
-
-    def _blocks(
-        self, layer: LayerWeights, kernel: Callable[..., object], inputs: tuple[object, ...], shape: tuple[int, ...]
-    ) -> np.ndarray:
-        """Run ``kernel`` for every block of channels and range of pixels; return the spikes (pixels, steps, words)."""
+            self.rows += int(lists.lengths.sum()) * layer.taps * layer.blocks
         begun = time.perf_counter()
-        out = np.empty((*shape, layer.blocks), np.uint64)
-        scratch = self.workers.scratch
+        out = np.empty((*lists.lengths.shape[1:], layer.blocks), np.uint64)
+        inputs = (*lists, height, width, 1 if layer.taps == 9 else 0, layer.groups)
+        scratch, run_block = self.workers.scratch, cast(Callable[..., None], kernels.run_block)
 
         def work(block: int, first: int, last: int) -> None:
             table = scratch("table", layer.table_size, layer.table_type)
             layer.build(table, block * LANES, min(LANES, layer.outputs - block * LANES))
             sums, voltages = scratch("sums", LANES, layer.sum_type), scratch("voltages", LANES, layer.neuron_type)
             neurons = layer.block_neurons(block)
-            kernel(table, *inputs, *neurons, sums, voltages, out, block, first, last)
+            run_block(table, *inputs, *neurons, sums, voltages, out, block, first, last)
 
-        parts = ranges(shape[0], -(-2 * self.workers.threads // layer.blocks) if self.workers.threads > 1 else 1)
+        parts = ranges(len(out), -(-2 * self.workers.threads // layer.blocks) if self.workers.threads > 1 else 1)
         self.workers.run(work, [(block, *part) for block in range(layer.blocks) for part in parts])
         self._took(layer.name, begun)
         self._show(layer.neuron, out)

@@ -25,7 +25,8 @@ from snnq.runtime.vectors import (
 )
 
 LOG2_ROW = 6
-FEW = 4  # an event count up to here is added row by row
+DIGIT_BITS = 3  # of event counts, which are small almost always
+LARGEST_DIGIT = 2**DIGIT_BITS - 1
 
 
 @njit(nogil=True, cache=True)
@@ -44,10 +45,53 @@ def list_groups(words, groups, lists, lengths, begin, end):  # pragma: no cover 
 
 
 @njit(nogil=True, cache=True)
+def list_counts(frames, limit, planes, lists, lengths, begin, end):  # pragma: no cover
+    """List event counts (S, T, C, H, W) for every pixel and step, as ``list_groups`` lists spikes.
+
+    A count is taken in digits of DIGIT_BITS bits, lowest plane first; a digit d of a channel is d ones, so that a group
+    is listed as often as its largest digit says. ``lists`` uint16 (planes, S·H·W, T, groups · LARGEST_DIGIT) and more
+    behind, flat; ``lengths`` int32 (planes, S·H·W, T). ``begin`` and ``end`` count rows of pixels, S·H in all; counts
+    above ``limit`` become it.
+    """
+    _, steps, channels, height, width = frames.shape
+    groups = (channels + 3) // 4
+    entries = groups * LARGEST_DIGIT
+    for row in range(begin, end):
+        sample, y = row // height, row % height
+        for plane in range(planes):
+            low = plane * DIGIT_BITS
+            for step in range(steps):
+                for x in range(width):
+                    lengths[plane, row * width + x, step] = 0
+                for group in range(groups):
+                    for x in range(width):
+                        most = 0
+                        for channel in range(4 * group, min(4 * group + 4, channels)):
+                            most |= min(frames[sample, step, channel, y, x], limit)
+                        if (most >> low) & LARGEST_DIGIT == 0:
+                            continue
+                        pixel = row * width + x
+                        at = ((plane * lengths.shape[1] + pixel) * steps + step) * entries
+                        found = lengths[plane, pixel, step]
+                        for ones in range(1, LARGEST_DIGIT + 1):
+                            pattern = 0
+                            for channel in range(4 * group, min(4 * group + 4, channels)):
+                                digit = (min(frames[sample, step, channel, y, x], limit) >> low) & LARGEST_DIGIT
+                                pattern |= (digit >= ones) << (channel - 4 * group)
+                            if pattern == 0:
+                                break
+                            lists[at + found] = PATTERNS * group + pattern
+                            found += 1
+                        lengths[plane, pixel, step] = found
+
+
+@njit(nogil=True, cache=True)
 def run_block(
     table,
     lists,
     lengths,
+    entries,
+    digit_bits,
     height,
     width,
     radius,
@@ -64,104 +108,47 @@ def run_block(
 ):  # pragma: no cover
     """Run one block of 64 output channels of a layer and its neurons over the pixels from ``begin`` to ``end``.
 
-    ``lists`` uint16 (planes, pixels, steps, groups + SPREAD) and ``lengths`` (planes, pixels, steps), as
-    ``list_groups`` makes them; ``radius`` 1 for a 3×3 kernel padded by 1, 0 for a 1×1 one. ``shift``, ``offset`` and
-    ``threshold`` are the block's (64,). ``sums`` and ``voltages`` (64,) are scratch, of the types that hold them.
+    ``lists`` uint16, flat, has ``entries`` places for every plane, pixel and step; ``lengths`` int32 (planes, pixels,
+    steps) says how many are used; each plane weighs 2^``digit_bits`` times the one before. ``radius`` is 1 for a 3×3
+    kernel padded by 1, 0 for a 1×1 one. ``shift``, ``offset`` and ``threshold`` are the block's (64,). ``sums`` and
+    ``voltages`` (64,) are scratch, of the types that hold them.
     """
-    planes, pixels, steps, entries = lists.shape
+    planes, pixels, steps = lengths.shape
     side = 2 * radius + 1
-    rows = np.empty(side * side * groups + SPREAD + CHUNK, np.int32)
-    flat = lists.reshape(-1)
+    rows = np.empty(side * side * entries + SPREAD + CHUNK, np.int32)
+    near, bases = np.empty(side * side, np.int64), np.empty(side * side, np.int64)
+    busy = np.empty(steps, np.int32)
     for pixel in range(begin, end):
         place = pixel % (height * width)
         y, x, first = place // width, place % width, pixel - place
-        voltages[:] = 0
-        for step in range(steps):
-            sums[:] = 0
-            for plane in range(planes - 1, -1, -1):
-                count = 0
-                for i in range(max(0, radius - y), min(side, height + radius - y)):
-                    for j in range(max(0, radius - x), min(side, width + radius - x)):
-                        near = first + (y + i - radius) * width + x + j - radius
-                        length = lengths[plane, near, step]
-                        base = (i * side + j) * groups * PATTERNS * LANES
-                        start = ((plane * pixels + near) * steps + step) * entries
-                        for k in range(0, length, SPREAD):
-                            place_rows(flat, start + k, rows, count + k, base, LOG2_ROW)
-                        count += length
-                for k in range(CHUNK):
-                    rows[count + k] = 0  # a row of zeros
-                sum_rows(table, rows, (count + CHUNK - 1) // CHUNK * CHUNK, sums, 1)
-            out[pixel, step, block] = fire(sums, voltages, shift, offset, threshold, 0)
-
-
-@njit(nogil=True, cache=True)
-def gather_counts(frames, limit, counts, active, begin, end):  # pragma: no cover
-    """Turn frames (S, T, C, H, W) into counts uint16 (S·H·W, T, C), and note in which steps a pixel has any.
-
-    Bit t of ``active`` uint64 (S·H·W, words) is step t. ``begin`` and ``end`` count rows of pixels, S·H in all; counts
-    above ``limit`` become it.
-    """
-    _, steps, channels, height, width = frames.shape
-    for row in range(begin, end):
-        sample, y = row // height, row % height
-        mine = active[row * width : (row + 1) * width]
-        mine[:] = 0
-        for step in range(steps):
-            word, bit = step >> 6, np.uint64(step & 63)
-            for channel in range(channels):
-                line = frames[sample, step, channel, y]
-                for x in range(width):
-                    value = min(line[x], limit)
-                    counts[row * width + x, step, channel] = value
-                    mine[x, word] |= np.uint64(value != 0) << bit
-
-
-@njit(nogil=True, cache=True)
-def run_counts(
-    table, counts, active, height, width, radius, shift, offset, threshold, sums, voltages, out, block, begin, end
-):  # pragma: no cover
-    """Run one block of 64 output channels of the layer that sees event counts; silent windows cost no sums."""
-    _, steps, channels = counts.shape
-    groups, side = (channels + 3) // 4, 2 * radius + 1
-    busy = np.empty(active.shape[1], np.uint64)
-    rows = np.empty(side * side * channels * FEW + CHUNK, np.int32)
-    for pixel in range(begin, end):
-        place = pixel % (height * width)
-        y, x, first = place // width, place % width, pixel - place
-        top, bottom = max(0, radius - y), min(side, height + radius - y)
-        left, right = max(0, radius - x), min(side, width + radius - x)
+        taps = 0
         busy[:] = 0
-        for i in range(top, bottom):
-            for j in range(left, right):
-                near = first + (y + i - radius) * width + x + j - radius
-                for w in range(len(busy)):
-                    busy[w] |= active[near, w]
+        for i in range(max(0, radius - y), min(side, height + radius - y)):
+            for j in range(max(0, radius - x), min(side, width + radius - x)):
+                near[taps] = first + (y + i - radius) * width + x + j - radius
+                bases[taps] = (i * side + j) * groups * PATTERNS * LANES
+                for plane in range(planes):
+                    some = lengths[plane, near[taps]]
+                    for step in range(steps):
+                        busy[step] += some[step]
+                taps += 1
         voltages[:] = 0
         for step in range(steps):
             sums[:] = 0
-            found, word, bit = 0, step >> 6, np.uint64(step & 63)
-            if (busy[word] >> bit) & np.uint64(1):
-                for i in range(top, bottom):
-                    for j in range(left, right):
-                        near = first + (y + i - radius) * width + x + j - radius
-                        if (active[near, word] >> bit) & np.uint64(1) == 0:
-                            continue
-                        base = (i * side + j) * groups * PATTERNS * LANES
-                        for channel in range(channels):
-                            count = np.int64(counts[near, step, channel])
-                            at = base + (channel // 4 * PATTERNS + (1 << (channel % 4))) * LANES
-                            if count <= FEW:  # as many times the row: cheaper than a product
-                                for k in range(FEW):
-                                    rows[found + k] = at
-                                found += count
-                            else:
-                                row = table[at : at + LANES]
-                                for c in range(LANES):
-                                    sums[c] += row[c] * count
-                for k in range(CHUNK):
-                    rows[found + k] = 0
-                sum_rows(table, rows, (found + CHUNK - 1) // CHUNK * CHUNK, sums, 0)
+            if busy[step]:
+                for plane in range(planes - 1, -1, -1):
+                    count = 0
+                    for tap in range(taps):
+                        length = lengths[plane, near[tap], step]
+                        start = ((plane * pixels + near[tap]) * steps + step) * entries
+                        # Once in any case: a branch on what is mostly 0 or 1 would be guessed wrong too often.
+                        place_rows(lists, start, rows, count, bases[tap], LOG2_ROW)
+                        for k in range(SPREAD, length, SPREAD):
+                            place_rows(lists, start + k, rows, count + k, bases[tap], LOG2_ROW)
+                        count += length
+                    for k in range(CHUNK):
+                        rows[count + k] = 0  # a row of zeros
+                    sum_rows(table, rows, (count + CHUNK - 1) // CHUNK * CHUNK, sums, digit_bits)
             out[pixel, step, block] = fire(sums, voltages, shift, offset, threshold, 0)
 
 

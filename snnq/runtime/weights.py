@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from snnq.models.wiring import COUNT_LIMIT, Stage
+from snnq.models.wiring import Stage
 from snnq.packed import integers
 from snnq.packed.arrays import PackedArrays
 from snnq.packed.integers import Neurons, Whole
@@ -23,7 +23,7 @@ class LayerWeights:
 
     ``build(table, first, lanes)`` fills a block's table from the packed words; ``kept`` are all arrays that stay in
     memory for it. ``table_type``, ``sum_type`` and ``neuron_type`` hold the rows, the sums and the voltages exactly.
-    ``taps`` is 9 for a 3×3 kernel, 1 else. ``counts``: its input is event counts, not spikes.
+    ``taps`` is 9 for a 3×3 kernel, 1 else.
     """
 
     name: str
@@ -32,7 +32,6 @@ class LayerWeights:
     inputs: int
     taps: int
     bound: int
-    counts: bool
     build: Callable[[np.ndarray, int, int], None]
     shift: np.ndarray
     offset: np.ndarray
@@ -81,8 +80,7 @@ def read_layer(arrays: PackedArrays, stage: Stage) -> LayerWeights:
     outputs, n = arrays.rows(stage.layer)
     shape = arrays.config.layers[stage.layer].shape
     taps = int(np.prod(shape[2:]))
-    counts = stage.bound == COUNT_LIMIT
-    table_type, sum_type = _types(whole, neurons, stage.bound, counts)
+    table_type, sum_type = _types(whole, neurons, stage.bound)
     build, kept = _packed(arrays, stage.layer, neurons, taps, n // taps)
     neuron_type = np.int64 if neurons.wide else np.int32
     return LayerWeights(
@@ -92,7 +90,6 @@ def read_layer(arrays: PackedArrays, stage: Stage) -> LayerWeights:
         inputs=n // taps,
         taps=taps,
         bound=stage.bound,
-        counts=counts,
         build=build,
         shift=neurons.shift.astype(np.int8),
         offset=neurons.offset.astype(neuron_type),
@@ -104,7 +101,7 @@ def read_layer(arrays: PackedArrays, stage: Stage) -> LayerWeights:
     )
 
 
-def _types(whole: Whole, neurons: Neurons, bound: int, counts: bool) -> tuple[type, type]:
+def _types(whole: Whole, neurons: Neurons, bound: int) -> tuple[type, type]:
     """Return the smallest types that hold a table's rows, CHUNK of them added, and all sums."""
     if neurons.wide:
         return np.int64, np.int64
@@ -112,7 +109,7 @@ def _types(whole: Whole, neurons: Neurons, bound: int, counts: bool) -> tuple[ty
     reach = int(np.abs(whole.values).sum(1).max(initial=0)) * bound
     if largest > np.iinfo(np.int16).max:
         return np.int32, np.int32
-    if counts or largest > np.iinfo(np.int8).max or reach > np.iinfo(np.int16).max:
+    if largest > np.iinfo(np.int8).max or reach > np.iinfo(np.int16).max:
         return np.int16, np.int32
     return np.int8, np.int16
 

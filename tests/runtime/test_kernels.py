@@ -131,8 +131,10 @@ def test_a_block(
     for begin, end in ((0, middle), (middle, out.shape[0])):
         kernels.run_block(
             table_of(weight, kinds[0]),
-            lists.reshape(*shape, -1),
+            lists.reshape(-1),
             lengths.reshape(shape),
+            lists.shape[-1],
+            1,
             height,
             width,
             radius,
@@ -151,27 +153,37 @@ def test_a_block(
     assert (out[..., 2] == 7).all()
 
 
-@pytest.mark.parametrize("kinds", TYPES[1:], ids=lambda kinds: kinds[0].__name__)
 @FAST
-@given(SEEDS, st.integers(1, 5), st.sampled_from([1, 2, 5, 64, 70]), st.tuples(st.integers(1, 6), st.integers(1, 6)))
-def test_event_counts(kinds: Any, seed: int, channels: int, steps: int, size: tuple[int, int]) -> None:
+@given(
+    SEEDS,
+    st.integers(1, 9),
+    st.integers(1, 5),
+    st.tuples(st.integers(1, 6), st.integers(1, 6)),
+    st.sampled_from([1, 8, 150, 5000]),
+    st.sampled_from([np.uint8, np.uint16]),
+)
+def test_event_counts(
+    seed: int, channels: int, steps: int, size: tuple[int, int], hot: int, kind: type[np.unsignedinteger]
+) -> None:
     draw = np.random.default_rng(seed)
-    (height, width), samples, limit = size, 2, 100
-    frames = draw.poisson(0.5, (samples, steps, channels, height, width)).astype(np.uint16)
-    frames[draw.random(frames.shape) < 0.05] = 150
-    counts = np.full((samples * height * width, steps, channels), 5, np.uint16)
-    active = np.full((len(counts), -(-steps // 64)), 5, np.uint64)
-    kernels.gather_counts(frames, limit, counts, active, 0, 1)
-    kernels.gather_counts(frames, limit, counts, active, 1, samples * height)
-    clipped = np.minimum(frames, limit).astype(np.int64)
-    assert np.array_equal(counts.reshape(samples, height, width, steps, channels), clipped.transpose(0, 3, 4, 1, 2))
-    weight = draw.integers(-LARGEST[np.int8], LARGEST[np.int8] + 1, (9, channels, LANES))
+    (height, width), samples, limit = size, 2, 4095
+    frames = draw.poisson(0.5, (samples, steps, channels, height, width)).astype(kind)
+    frames[draw.random(frames.shape) < 0.05] = min(hot, int(np.iinfo(kind).max))
+    clipped = np.minimum(frames.astype(np.int64), limit)
+    planes = max(1, -(-int(clipped.max()).bit_length() // kernels.DIGIT_BITS))
+    groups = -(-channels // 4)
+    entries = groups * kernels.LARGEST_DIGIT
+    lengths = np.full((planes, samples * height * width, steps), 5, np.int32)
+    lists = np.full(lengths.size * entries + SPREAD, 9999, np.uint16)
+    kernels.list_counts(frames, limit, planes, lists, lengths, 0, 1)
+    kernels.list_counts(frames, limit, planes, lists, lengths, 1, samples * height)
+    weight = draw.integers(-100, 101, (9, channels, LANES))
     sums = reference.convolve(clipped, weight.transpose(2, 1, 0).reshape(LANES, channels, 3, 3))
-    neurons = draw_neurons(draw, kinds[2], sums)
-    out = np.zeros((len(counts), steps, 1), np.uint64)
-    scratch = np.empty(LANES, kinds[1]), np.empty(LANES, kinds[2])
-    table = table_of(weight, kinds[0])
-    kernels.run_counts(table, counts, active, height, width, 1, *neurons, *scratch, out, 0, 0, len(out))
+    neurons = draw_neurons(draw, np.int64, sums)
+    out = np.zeros((lengths.shape[1], steps, 1), np.uint64)
+    scratch = np.empty(LANES, np.int32), np.empty(LANES, np.int64)
+    given_lists = (lists, lengths, entries, kernels.DIGIT_BITS, height, width, 1, groups)
+    kernels.run_block(table_of(weight, np.int16), *given_lists, *neurons, *scratch, out, 0, 0, len(out))
     due = neurons_of(sums, neurons).transpose(0, 3, 4, 1, 2).reshape(-1, steps, LANES)
     assert np.array_equal(unpack(out, LANES), due)
 
