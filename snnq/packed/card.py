@@ -60,12 +60,14 @@ tags:
 ---"""
 
 _READING = """\
-With snnq, as a torch module with exactly these weights:
+With snnq, in integers without torch, or as torch modules (in the same integer arithmetic, and with the plain weights):
 
 ```
 import snnq
+from snnq.runtime import Engine
 
-model = snnq.load_packed("packed")
+engine = Engine("packed")
+model, layers = snnq.load_packed("packed"), snnq.load_packed("packed", "float")
 ```
 
 Without it (numpy and safetensors only; change `folder` to where this lies):
