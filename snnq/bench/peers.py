@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from snnq.errors import UsageError, nearest
+from snnq.models.registry import architecture
+from snnq.packed.config import read_config
 from snnq.packed.loading import load_packed
 
 PEERS = ("float32", "bfloat16", "int8", "compiled")
@@ -72,6 +74,19 @@ def int8_model(model: nn.Module, frames: Tensor) -> nn.Module:
     return model
 
 
+@torch.no_grad()
+def fuse_norms(model: nn.Module, norms: Mapping[str, str]) -> nn.Module:
+    """Move every folded norm into the weight and bias of its layer, the fastest form PyTorch has; return the model."""
+    for layer_name, norm_name in norms.items():
+        layer, norm = model.get_submodule(layer_name), model.get_submodule(norm_name)
+        weight, multiplier = layer.get_parameter("weight"), norm.get_buffer("multiplier")
+        weight.mul_(multiplier.view(-1, *[1] * (weight.ndim - 1)))
+        layer.register_parameter("bias", nn.Parameter(norm.get_buffer("offset").clone(), requires_grad=False))
+        parent, _, last = norm_name.rpartition(".")
+        model.get_submodule(parent).register_module(last, nn.Identity())
+    return model
+
+
 def check_peers(names: Iterable[str]) -> None:
     """Raise UsageError for a peer there is not."""
     for name in names:
@@ -81,7 +96,8 @@ def check_peers(names: Iterable[str]) -> None:
 
 def open_peer(name: str, folder: Path, frames: Tensor) -> Run:
     """Return a peer as a function from frames to logits; ``compiled`` takes minutes to compile at its first calls."""
-    model = load_packed(folder, "float")
+    config = read_config(folder)
+    model = fuse_norms(load_packed(folder, "float"), architecture(config.architecture).wiring(config.config).norms)
     if name == "int8":
         model = int8_model(model, frames[:1])
     run = torch.compile(model) if name == "compiled" else model

@@ -7,7 +7,7 @@ output channels is run at a pixel for all T steps, its voltages in registers, an
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -23,6 +23,8 @@ from snnq.runtime.vectors import LANES, SPREAD
 from snnq.runtime.weights import LayerWeights, read_layer
 from snnq.runtime.workers import Workers, ranges
 
+# Fewer words of work than these are done before another thread has woken up.
+ALONE = 20_000
 # Called with a neuron's module path and its spikes, uint64 (pixels, steps, words).
 Watch = Callable[[str, np.ndarray], None]
 
@@ -80,7 +82,9 @@ class Engine:
             planes = self._mlp(planes, f"block.{index}.mlp")
         begun = time.perf_counter()
         sums = np.empty((len(frames), LANES * planes.shape[-1]), np.int32)
-        self.workers.run(kernels.total, [(planes, tokens, sums, *part) for part in self._parts(len(frames))])
+        self.workers.run(
+            kernels.total, [(planes, tokens, sums, *part) for part in self._parts(len(frames), planes[:, 0].size)]
+        )
         sums = sums[:, : self.config.dim].astype(np.int64)
         logits = ((sums @ self.head.weight.T + self.head.bias) * self.head.scale).astype(np.float32)
         self._took(self.wiring.head, begun)
@@ -118,7 +122,7 @@ class Engine:
     def _attention(self, planes: np.ndarray, module: str, samples: int) -> np.ndarray:
         q, k, v, proj = (self.layers[f"{module}.{name}"] for name in ("q", "k", "v", "proj"))
         lists = self._list(planes[: _bits(q.bound)], q)
-        spikes = [self._fire(layer, lists) for layer in (q, k, v)]
+        spikes = self._fire_all((q, k, v), lists)
         mixed = self._mix(self.mixings[module], spikes, samples)
         return self._add(planes, q.bound + 1, self._fire(proj, self._list(mixed[None], proj)))
 
@@ -136,7 +140,10 @@ class Engine:
         lengths = np.empty((planes, samples * height * width, steps), np.int32)
         entries = layer.groups * kernels.LARGEST_DIGIT
         lists = np.empty(lengths.size * entries + SPREAD, np.uint16)
-        pieces = [(frames, COUNT_LIMIT, planes, lists, lengths, *part) for part in self._parts(samples * height)]
+        pieces = [
+            (frames, COUNT_LIMIT, planes, lists, lengths, *part)
+            for part in self._parts(samples * height, steps * width)
+        ]
         self.workers.run(kernels.list_counts, pieces)
         self._took("frames", begun)
         return Lists(lists, lengths, entries, kernels.DIGIT_BITS)
@@ -150,7 +157,7 @@ class Engine:
         pieces = [
             (planes[i].reshape(-1, planes.shape[-1]), layer.groups, lists[i], lengths[i].reshape(-1), *part)
             for i in range(len(planes))
-            for part in self._parts(lengths[0].size)
+            for part in self._parts(lengths[0].size, planes.shape[-1])
         ]
         self.workers.run(kernels.list_groups, pieces)
         self._took("lists", begun)
@@ -158,31 +165,46 @@ class Engine:
 
     def _fire(self, layer: LayerWeights, lists: Lists, height: int = 1, width: int = 1) -> np.ndarray:
         """Return the spikes of a layer's neurons, uint64 (pixels, steps, words)."""
-        if self._watch is not None:
-            self.rows += int(lists.lengths.sum()) * layer.taps * layer.blocks
+        return self._fire_all((layer,), lists, height, width)[0]
+
+    def _fire_all(
+        self, layers: Sequence[LayerWeights], lists: Lists, height: int = 1, width: int = 1
+    ) -> list[np.ndarray]:
+        """Return the spikes of several layers that see the same."""
         begun = time.perf_counter()
-        out = np.empty((*lists.lengths.shape[1:], layer.blocks), np.uint64)
-        inputs = (*lists, height, width, 1 if layer.taps == 9 else 0, layer.groups)
+        shape, blocks = lists.lengths.shape[1:], sum(layer.blocks for layer in layers)
+        outs = [np.empty((*shape, layer.blocks), np.uint64) for layer in layers]
+        parts = ranges(shape[0], -(-2 * self.workers.threads // blocks) if self.workers.threads > 1 else 1)
+        pieces = [
+            (layer, lists, height, width, out, block, *part)
+            for layer, out in zip(layers, outs, strict=True)
+            for block in range(layer.blocks)
+            for part in parts
+        ]
+        self.workers.run(self._run_block, pieces)
+        self._took(", ".join(layer.name for layer in layers), begun)
+        for layer, out in zip(layers, outs, strict=True):
+            self._show(layer.neuron, out)
+        if self._watch is not None:
+            self.rows += sum(int(lists.lengths.sum()) * layer.taps * layer.blocks for layer in layers)
+        return outs
+
+    def _run_block(
+        self, layer: LayerWeights, lists: Lists, height: int, width: int, out: np.ndarray, block: int, *part: int
+    ) -> None:
+        """Run a block of 64 output channels for a range of pixels: its table is made in this thread's own memory."""
         scratch, run_block = self.workers.scratch, cast(Callable[..., None], kernels.run_block)
-
-        def work(block: int, first: int, last: int) -> None:
-            table = scratch("table", layer.table_size, layer.table_type)
-            layer.build(table, block * LANES, min(LANES, layer.outputs - block * LANES))
-            sums, voltages = scratch("sums", LANES, layer.sum_type), scratch("voltages", LANES, layer.neuron_type)
-            neurons = layer.block_neurons(block)
-            run_block(table, *inputs, *neurons, sums, voltages, out, block, first, last)
-
-        parts = ranges(len(out), -(-2 * self.workers.threads // layer.blocks) if self.workers.threads > 1 else 1)
-        self.workers.run(work, [(block, *part) for block in range(layer.blocks) for part in parts])
-        self._took(layer.name, begun)
-        self._show(layer.neuron, out)
-        return out
+        table = scratch("table", layer.table_size, layer.table_type)
+        layer.build(table, block * LANES, min(LANES, layer.outputs - block * LANES))
+        inputs = (*lists, height, width, 1 if layer.taps == 9 else 0, layer.groups, *layer.block_neurons(block))
+        sums, voltages = scratch("sums", LANES, layer.sum_type), scratch("voltages", LANES, layer.neuron_type)
+        run_block(table, *inputs, sums, voltages, out, block, *part)
 
     def _pool(self, spikes: np.ndarray, samples: int, height: int, width: int) -> tuple[np.ndarray, int, int]:
         begun = time.perf_counter()
         low, across = -(-height // 2), -(-width // 2)
         out = np.empty((samples * low * across, *spikes.shape[1:]), np.uint64)
-        pieces = [(spikes, height, width, out, *part) for part in self._parts(samples * low)]
+        pieces = [(spikes, height, width, out, *part) for part in self._parts(samples * low, across * out[0].size)]
         self.workers.run(kernels.pool, pieces)
         self._took("pool", begun)
         return out, low, across
@@ -209,7 +231,7 @@ class Engine:
         """Add spikes to the whole numbers in ``planes``, which are at most ``bound`` then; return them."""
         begun = time.perf_counter()
         flat = planes.reshape(len(planes), -1)
-        pieces = [(flat, _bits(bound), spikes.reshape(-1), *part) for part in self._parts(flat.shape[1])]
+        pieces = [(flat, _bits(bound), spikes.reshape(-1), *part) for part in self._parts(flat.shape[1], len(flat))]
         self.workers.run(kernels.add_spikes, pieces)
         self._took("residuals", begun)
         return planes
@@ -217,8 +239,10 @@ class Engine:
     def _planes(self) -> int:
         return _bits(self.wiring.bound)
 
-    def _parts(self, total: int) -> list[tuple[int, int]]:
-        return ranges(total, 2 * self.workers.threads if self.workers.threads > 1 else 1)
+    def _parts(self, total: int, words: int) -> list[tuple[int, int]]:
+        """Return 0 … total in parts for the workers, or whole where each of them is only ``words`` words of work."""
+        alone = self.workers.threads == 1 or total * words < ALONE
+        return ranges(total, 1 if alone else 2 * self.workers.threads)
 
     def _took(self, part: str, begun: float) -> None:
         self.seconds[part] = self.seconds.get(part, 0.0) + time.perf_counter() - begun
