@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from snnq.evaluating import eval
     from snnq.finalizing.run import finalize
     from snnq.packed.loading import load_packed
-    from snnq.packed.verification import verify
     from snnq.plan import Plan
     from snnq.reporting.run import report
     from snnq.searching.run import search
     from snnq.searching.uniform import uniform_plan
+    from snnq.verifying import verify
 
 __version__ = "0.1.0"
 
@@ -31,7 +31,7 @@ _EXPORTS = {
     "report": "snnq.reporting.run",
     "search": "snnq.searching.run",
     "uniform_plan": "snnq.searching.uniform",
-    "verify": "snnq.packed.verification",
+    "verify": "snnq.verifying",
 }
 
 __all__ = [

@@ -30,19 +30,13 @@ MIXED = [
 
 
 def torch_spikes(folder: Path, frames: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Logits and every neuron's spikes (samples, pixels, steps, channels) of the torch module."""
+    """Logits and every neuron's spikes (pixels, steps, channels) of the torch module."""
     model, seen = load_packed(folder), {}
-
-    def keep(name: str, module: IntegerLIF, spikes: torch.Tensor) -> None:
-        last = spikes.movedim(module.channel_dim + 1 if module.channel_dim > 0 else -1, -1)
-        if name.endswith("attn_lif") and getattr(model.get_submodule(name.rpartition(".")[0]), "channels_last", False):
-            last = spikes
-        steps, samples, channels = last.shape[0], last.shape[1], last.shape[-1]
-        seen[name] = last.reshape(steps, samples, -1, channels).permute(1, 2, 0, 3).bool().numpy()
-
     for name, module in model.named_modules():
         if isinstance(module, IntegerLIF):
-            module.register_forward_hook(lambda module, _, spikes, name=name: keep(name, module, spikes))
+            module.register_forward_hook(
+                lambda module, _, spikes, name=name: seen.__setitem__(name, module.by_pixel(spikes))
+            )
     with torch.no_grad():
         logits = model(torch.from_numpy(frames.astype(np.float32)))
     return logits.numpy(), seen
@@ -57,8 +51,9 @@ def all_agree(folder: Path, frames: np.ndarray, threads: int | None = None) -> d
     logits = Engine(folder, threads)(frames, lambda name, spikes: mine.__setitem__(name, spikes.copy()))
     assert due.keys() == seen.keys() == mine.keys()
     for name, spikes in due.items():
+        spikes = spikes.reshape(-1, *spikes.shape[2:])
         assert np.array_equal(seen[name], spikes), name
-        assert np.array_equal(unpack(mine[name], spikes.shape[-1]).reshape(spikes.shape), spikes), name
+        assert np.array_equal(unpack(mine[name], spikes.shape[-1]), spikes), name
     assert np.array_equal(reference, torch_logits)
     assert np.array_equal(logits, torch_logits)
     return {name: float(spikes.mean()) for name, spikes in due.items()}
