@@ -29,6 +29,10 @@ def verify(
         console.table("Layers", verification.LAYER_COLUMNS, found.layer_rows())
         console.table("model.safetensors", verification.SIZE_COLUMNS, found.sizes.rows())
     console.note(f"{folder} holds what its plan says: {len(found.layers)} layers, every code and hash is right.")
+    if found.unprotected:
+        console.note(f"This folder was made by an early version: no hash protects {', '.join(found.unprotected)}.")
+    if found.source in ("changed", "absent"):
+        console.note(f"The float checkpoint that the plan names is {found.source}; the folder does not need it.")
     if verified.engines:
         engines = verified.engines
         console.note(
