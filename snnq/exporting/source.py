@@ -12,8 +12,8 @@ from snnq.errors import VerificationError
 from snnq.layers import frames_shape
 from snnq.models.registry import architecture
 from snnq.packed.coding import read_weight, tensor_names, unpack_layer, weight_sha256
-from snnq.packed.config import MODEL_FILE, PackedConfig, read_config
-from snnq.packed.loading import assemble, check_hash
+from snnq.packed.config import MODEL_FILE, PackedConfig, check_hash, read_config
+from snnq.packed.loading import assemble
 from snnq.packed.safefile import read_tensors
 from snnq.schemes.names import FLOAT32
 from snnq.schemes.scheme import Params
@@ -45,7 +45,10 @@ class SourceLayer:
 
 @dataclass(frozen=True)
 class Source:
-    """A packed folder: its config, its layers in the plan's order, all tensors that belong to none, and its model."""
+    """A packed folder: its config, its layers in the plan's order, all tensors that belong to none, and its model.
+
+    ``model`` is the float form: plain layers of the decoded weights, ``ChannelAffine`` norms, spikingjelly neurons.
+    """
 
     config: PackedConfig
     layers: tuple[SourceLayer, ...]
@@ -61,7 +64,7 @@ class Source:
     @property
     def norms(self) -> dict[str, str]:
         """The module of the folded batch normalisation behind each layer."""
-        return architecture(self.config.architecture).norms(self.model)
+        return architecture(self.config.architecture).wiring(self.config.config).norms
 
 
 def read_source(folder: Path) -> Source:

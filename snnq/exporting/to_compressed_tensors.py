@@ -2,8 +2,8 @@
 
 Every uniform layer of b bits becomes a matrix (out, in·k·k) of packed integers; the library packs matrices only, so
 convolutions are flattened, and ``config.json`` holds their true shapes under ``snnq.shapes``. Its zero-points are
-whole: a layer with half ones takes one more bit (``integers.py``). Where that would be nine, the codes are written in
-the library's ``naive-quantized`` format instead: one byte each, with float zero-points, which it does take there.
+whole: a layer with half ones takes one more bit (``whole_codes.py``). Where that would be nine, the codes are written
+in the library's ``naive-quantized`` format instead: one byte each, with float zero-points, which it does take there.
 
 Sources: compressed-tensors 0.20, ``compressors/pack_quantized`` and ``quantization/quant_config.py``. Since 0.18 its
 words are dense (code i begins at bit i·b of its row, across words); before, and in packed folders, each word holds
@@ -23,10 +23,10 @@ from torch import Tensor
 
 from snnq import __version__
 from snnq.errors import UsageError
-from snnq.exporting.integers import whole_integers
 from snnq.exporting.libraries import broken_torchvision_hidden, require
 from snnq.exporting.records import ExportedLayer, Facts
 from snnq.exporting.source import Source, SourceLayer, read_source
+from snnq.exporting.whole_codes import whole_integers
 from snnq.packed.config import CONFIG_FILE, MODEL_FILE
 from snnq.packed.safefile import safetensors_bytes
 from snnq.plan.files import plan_text
@@ -126,7 +126,7 @@ def _written(layer: SourceLayer) -> tuple[Form, dict[str, Tensor]]:
     )
 
     assert layer.codes is not None
-    whole = whole_integers(layer.codes, layer.params, layer.bits)
+    whole = whole_integers(layer.scheme, layer.codes, layer.params)
     if whole is None:
         # q and z moved by the same amount, so that q fits a signed byte; their difference is as before.
         middle = 2 ** (layer.bits - 1)

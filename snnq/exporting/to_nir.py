@@ -32,7 +32,8 @@ from snnq.errors import VerificationError
 from snnq.exporting.libraries import require
 from snnq.exporting.records import ExportedLayer, Facts
 from snnq.exporting.source import Source, SourceLayer, read_source
-from snnq.exporting.tracing import Stage, trace
+from snnq.exporting.tracing import Traced, trace
+from snnq.models.wiring import COUNT_LIMIT
 
 UNITS = (
     "A time step is 1 ms: tau = 2 ms, dt = 1 ms, forward Euler, v + dt/tau (r I - v), v = 0 at first. An exponential "
@@ -41,6 +42,12 @@ UNITS = (
 THRESHOLD = (
     "NIR spikes where v > v_threshold, snnq where v >= theta: v_threshold is the float32 number just below theta, and "
     "theta is in the node's metadata."
+)
+
+ROUNDING = (
+    "Folding the norm rounds each weight once, and currents are float32: where one meets a threshold to its last "
+    "digits, a spike may differ from snnq's engines, which count in whole numbers (and event counts up to "
+    f"{COUNT_LIMIT})."
 )
 
 
@@ -77,7 +84,7 @@ def export(folder: Path, out: Path) -> Facts:
     return Facts(_layers(source, found), _notes(stages), unsaid)
 
 
-def fold(model: nn.Module, stage: Stage) -> Folded:
+def fold(model: nn.Module, stage: Traced) -> Folded:
     """Return a layer's weight, multiplied by its norm's multiplier, and its bias, the norm's offset; float32."""
     layer = model.get_submodule(stage.layer or "")
     weight = layer.get_parameter("weight").detach()
@@ -91,7 +98,7 @@ def fold(model: nn.Module, stage: Stage) -> Folded:
 
 
 def _graph(
-    model: nn.Module, stages: Sequence[Stage], layers: dict[str, SourceLayer], folded: dict[str, Folded]
+    model: nn.Module, stages: Sequence[Traced], layers: dict[str, SourceLayer], folded: dict[str, Folded]
 ) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """Return NIR's nodes and edges; every stage has an output of its own, and an input where nothing said feeds it."""
     import nir  # pyright: ignore[reportMissingImports]
@@ -122,7 +129,7 @@ def _graph(
     return nodes, edges
 
 
-def _feeds_linear(model: nn.Module, stages: Sequence[Stage], stage: Stage) -> bool:
+def _feeds_linear(model: nn.Module, stages: Sequence[Traced], stage: Traced) -> bool:
     """True where a stage's spikes go on into a linear layer, so that they are (N, C)."""
     fed = [one.layer for one in stages if one.source == stage.name and one.layer]
     return stage.layer is None and any(isinstance(model.get_submodule(name), nn.Linear) for name in fed)
@@ -183,8 +190,7 @@ def _layers(source: Source, found: Any) -> tuple[ExportedLayer, ...]:
     )
 
 
-def _notes(stages: Sequence[Stage]) -> tuple[str, ...]:
+def _notes(stages: Sequence[Traced]) -> tuple[str, ...]:
     open_ends = sum(stage.source is None for stage in stages)
     pieces = f"The graph has {open_ends} pieces, each with its own input: what NIR cannot say belongs between them."
-    exact = "Folding the norm rounds each weight once, so currents differ from snnq's in the last digits of float32."
-    return (pieces, UNITS, THRESHOLD, exact)
+    return (pieces, UNITS, THRESHOLD, ROUNDING)

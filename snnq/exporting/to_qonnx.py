@@ -28,7 +28,7 @@ from snnq import __version__
 from snnq.exporting.libraries import require
 from snnq.exporting.records import ExportedLayer, Facts
 from snnq.exporting.source import Source, SourceLayer, read_source
-from snnq.exporting.tracing import Stage, trace
+from snnq.exporting.tracing import Traced, trace
 from snnq.schemes import power_of_two
 from snnq.schemes.names import FLOAT32
 
@@ -97,7 +97,7 @@ class _Pieces:
         return model
 
 
-def _add_piece(pieces: _Pieces, source: Source, stage: Stage, layer: SourceLayer) -> None:
+def _add_piece(pieces: _Pieces, source: Source, stage: Traced, layer: SourceLayer) -> None:
     """Add one layer: its weight, the layer itself, and what is folded behind it."""
     name, module = layer.name, source.model.get_submodule(layer.name)
     in_shape, out_shape = (1, *stage.input_shape), (1, *stage.output_shape)

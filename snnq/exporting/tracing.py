@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
-class Stage:
+class Traced:
     """One layer with the norm and the neuron behind it, by module path; a neuron may stand alone, as may a layer.
 
     Shapes are those of one time step of one sample, as torch has them: (C, H, W), (C, N), or for linear layers (N, C)
@@ -47,7 +47,7 @@ class _Call:
 
 
 @torch.no_grad()
-def trace(model: nn.Module, norms: Mapping[str, str], frames_shape: tuple[int, int, int, int]) -> tuple[Stage, ...]:
+def trace(model: nn.Module, norms: Mapping[str, str], frames_shape: tuple[int, int, int, int]) -> tuple[Traced, ...]:
     """Return the stages of a model in the order they run, from one time step of one empty sample.
 
     ``norms`` names the folded norm behind each layer, ``frames_shape`` is (T, C, H, W).
@@ -72,8 +72,8 @@ def trace(model: nn.Module, norms: Mapping[str, str], frames_shape: tuple[int, i
     return _stages(calls, norms)
 
 
-def _stages(calls: list[_Call], norms: Mapping[str, str]) -> tuple[Stage, ...]:
-    stages: list[Stage] = []
+def _stages(calls: list[_Call], norms: Mapping[str, str]) -> tuple[Traced, ...]:
+    stages: list[Traced] = []
     putting: dict[int, str] = {}  # where a tensor that a stage put out begins → the stage
     for call in calls:
         # Neurons see (T, B, …), layers (T·B, …); the head (B, C).
@@ -82,6 +82,6 @@ def _stages(calls: list[_Call], norms: Mapping[str, str]) -> tuple[Stage, ...]:
             stages[-1] = replace(stages[-1], neuron=call.name)
         else:
             names = (None, None, call.name) if call.is_neuron else (call.name, norms.get(call.name), None)
-            stages.append(Stage(*names, shapes[0], shapes[1], putting.get(call.input.data_ptr())))
+            stages.append(Traced(*names, shapes[0], shapes[1], putting.get(call.input.data_ptr())))
         putting[call.output.data_ptr()] = stages[-1].name
     return tuple(stages)

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from packed_samples import make_sample
+from lively import write_lively
+from packed_samples import MIXED
 from torch.nn import functional as F
 
 import snnq
@@ -82,36 +83,24 @@ def watch(model: torch.nn.Module, frames: torch.Tensor) -> dict[str, torch.Tenso
     return seen
 
 
-def liven(model: torch.nn.Module) -> None:
-    """Make the random model fire in every layer, at rates of 5 to 60 %."""
-    draw = torch.Generator().manual_seed(0)
-    for name, buffer in model.named_buffers():
-        if name.endswith("multiplier"):
-            buffer.mul_(4)
-        elif name.endswith("offset"):
-            buffer.copy_(torch.rand(buffer.shape, generator=draw) * 2)
-
-
 @pytest.mark.exchange
 @pytest.mark.parametrize("layout", ["cifar10dvs", "cifar10", "imagenet"])
 def test_the_spikes_are_the_models(tmp_path: Path, layout: str) -> None:
     import nir
 
-    sample = make_sample(layout)
-    liven(sample.model)
-    folder = sample.write(tmp_path / "packed")
+    folder = tmp_path / "packed"
+    given = torch.from_numpy(write_lively(folder, list(MIXED), layout).astype(np.float32))
     found, source = snnq.export(folder, "nir"), read_source(folder)
     graph = nir.read(found.out)
-    frames = torch.randint(0, 4, (2, 6, *sample.frames.shape[2:]), generator=torch.Generator().manual_seed(1)).float()
-    model = load_packed(folder)
-    seen, rates = watch(model, frames), {}
+    model = load_packed(folder, "float")
+    seen, rates = watch(model, given), {}
     stages = {stage.name: stage for stage in trace(source.model, source.norms, source.frames_shape)}
     for stage in stages.values():
         first = stage
         while first.source:
             first = stages[first.source]
         fed = seen[f"{first.name}<"]
-        fed = fed if first.layer is None else fed.unflatten(0, (6, 2)) if stage.name != "head" else fed[None]
+        fed = fed if first.layer is None else fed.unflatten(0, (3, 2)) if stage.name != "head" else fed[None]
         due = seen[f"{stage.neuron or stage.layer}>"]
         due = due if stage.neuron else due[None]
         linear = layout == "cifar10" and "block" in stage.name

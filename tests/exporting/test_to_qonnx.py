@@ -110,7 +110,7 @@ def test_every_piece_computes_what_its_layer_and_norm_compute(tmp_path: Path, la
     sample = make_sample(layout)
     folder = sample.write(tmp_path / "packed")
     found, source = snnq.export(folder, "qonnx"), read_source(folder)
-    cases = list(fed_and_given(source, load_packed(folder), sample.frames))
+    cases = list(fed_and_given(source, load_packed(folder, "float"), sample.frames))
     outputs = run_model(found.out, {f"{name}.input": fed.numpy() for name, fed, _ in cases})
     assert outputs.keys() == {f"{name}.output" for name, _, _ in cases}
     for name, _, given in cases:

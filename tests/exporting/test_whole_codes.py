@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snnq.exporting.integers import MAX_BITS, whole_integers
+from snnq.exporting.whole_codes import MAX_BITS, whole_integers
 from snnq.schemes.scheme import scheme
 
 
@@ -17,7 +17,7 @@ def params(scale, halves):
 
 
 def test_golden_the_symmetric_grid_of_two_bits_takes_three_without_a_zero_point():
-    found = whole_integers(torch.tensor([[0, 1, 2, 3]], dtype=torch.uint8), params([0.5], [3]), 2)
+    found = whole_integers("uniform-2", torch.tensor([[0, 1, 2, 3]], dtype=torch.uint8), params([0.5], [3]))
     assert found is not None
     assert found.codes.tolist() == [[-3, -1, 1, 3]]
     assert found.scale.tolist() == [[0.25]]
@@ -27,7 +27,7 @@ def test_golden_the_symmetric_grid_of_two_bits_takes_three_without_a_zero_point(
 
 def test_golden_a_whole_zero_point_beside_the_middle_keeps_its_bits_and_needs_a_zero_point():
     codes = torch.tensor([[0, 1, 2, 3], [0, 1, 2, 3]], dtype=torch.uint8)
-    found = whole_integers(codes, params([0.5, 0.5], [2, 4]), 2)
+    found = whole_integers("uniform-2", codes, params([0.5, 0.5], [2, 4]))
     assert found is not None
     assert (found.bits, found.scale.tolist()) == (2, [[0.5], [0.5]])
     assert found.zero_point is not None
@@ -36,17 +36,17 @@ def test_golden_a_whole_zero_point_beside_the_middle_keeps_its_bits_and_needs_a_
 
 
 def test_whole_zero_points_in_the_middle_take_nothing_more():
-    found = whole_integers(torch.tensor([[0, 15]], dtype=torch.uint8), params([1.0], [16]), 4)
+    found = whole_integers("uniform-4", torch.tensor([[0, 15]], dtype=torch.uint8), params([1.0], [16]))
     assert found is not None
     assert (found.bits, found.zero_point, found.codes.tolist()) == (4, None, [[-8, 7]])
 
 
 def test_nine_bits_are_too_many():
     every = torch.arange(256, dtype=torch.uint8)[None]
-    assert whole_integers(every, params([1.0], [255]), 8) is None
-    assert whole_integers(every, params([1.0], [256]), 8) is not None
+    assert whole_integers("uniform-8", every, params([1.0], [255])) is None
+    assert whole_integers("uniform-8", every, params([1.0], [256])) is not None
     # Codes that do not occur take no room.
-    assert whole_integers(every[:, 100:160], params([1.0], [255]), 8) is not None
+    assert whole_integers("uniform-8", every[:, 100:160], params([1.0], [255])) is not None
 
 
 @st.composite
@@ -63,7 +63,7 @@ def layers(draw):
 def test_the_same_float32_numbers(case):
     bits, codes, halves, scales = case
     coded, given_params = torch.tensor(codes, dtype=torch.uint8), params(scales, halves)
-    found = whole_integers(coded, given_params, bits)
+    found = whole_integers(f"uniform-{bits}", coded, given_params)
     # The oracle: numpy's integers, and the bits they need with and without a zero-point.
     twice = 2 * np.array(codes) - np.array(halves)[:, None]
     whole = np.array([[v // 2 if h % 2 == 0 else v for v in row] for row, h in zip(twice, halves, strict=True)])
@@ -90,6 +90,6 @@ def test_the_same_float32_numbers(case):
 def test_a_subnormal_scale_cannot_be_halved_exactly():
     """Why an export is read back: such a layer is refused, not rounded."""
     tiny = float(np.float32(2.0**-149))
-    found = whole_integers(torch.tensor([[0, 3]], dtype=torch.uint8), params([tiny], [3]), 2)
+    found = whole_integers("uniform-2", torch.tensor([[0, 3]], dtype=torch.uint8), params([tiny], [3]))
     assert found is not None
     assert found.scale.item() != pytest.approx(tiny / 2, rel=1e-9, abs=0)
