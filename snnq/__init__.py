@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from snnq.checkpoints.inspecting import inspect
     from snnq.evaluating import eval
+    from snnq.exporting.run import export
     from snnq.finalizing.run import finalize
     from snnq.packed.loading import load_packed
     from snnq.plan import Plan
@@ -25,6 +26,7 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "Plan": "snnq.plan",
     "eval": "snnq.evaluating",
+    "export": "snnq.exporting.run",
     "finalize": "snnq.finalizing.run",
     "inspect": "snnq.checkpoints.inspecting",
     "load_packed": "snnq.packed.loading",
@@ -38,6 +40,7 @@ __all__ = [
     "Plan",
     "__version__",
     "eval",
+    "export",
     "finalize",
     "inspect",
     "load_packed",
