@@ -35,6 +35,7 @@ TARGETS = {
         "snnq.exporting.to_compressed_tensors", "-compressed-tensors", "a folder, uniform only"
     ),
     "qonnx": Target("snnq.exporting.to_qonnx", ".onnx", "an ONNX file, each layer by itself"),
+    "c": Target("snnq.exporting.to_c", "-c", "C99 source, the whole network in integers"),
     "nir": Target("snnq.exporting.to_nir", ".nir", "an HDF5 file, layers and neurons"),
 }
 

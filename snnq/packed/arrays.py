@@ -51,12 +51,17 @@ class PackedArrays:
         shape = self.config.layers[name].shape
         return shape[0], int(np.prod(shape[1:]))
 
+    def words(self, name: str) -> np.ndarray:
+        """Return the words of a quantised layer as they are packed, uint32 (out, words)."""
+        family, bits = split_name(self.scheme(name))
+        out, n = self.rows(name)
+        key = "weight_packed" if family == "uniform" else "weight_pot_packed"
+        return self.take(f"{name}.{key}", (out, -(-n // (32 // bits))), "i").view(np.uint32)
+
     def codes(self, name: str) -> np.ndarray:
         """Return the codes of a quantised layer, uint8 (out, n)."""
-        family, bits = split_name(self.scheme(name))
-        (out, n), each = self.rows(name), 32 // bits
-        key = "weight_packed" if family == "uniform" else "weight_pot_packed"
-        words = self.take(f"{name}.{key}", (out, -(-n // each)), "i").view(np.uint32)
+        bits, (out, n), words = split_name(self.scheme(name))[1], self.rows(name), self.words(name)
+        each = 32 // bits
         shifts = np.arange(each, dtype=np.uint32) * np.uint32(bits)
         fields = (words[:, :, None] >> shifts) & np.uint32(2**bits - 1)
         return fields.reshape(out, -1)[:, :n].astype(np.uint8)

@@ -76,8 +76,9 @@ Without it (numpy and safetensors only; change `folder` to where this lies):
 {reader}```
 
 `snnq verify packed` checks every code and hash. The layout of the words is that of compressed-tensors'
-`pack-quantized` (of 2, 4 and 8 bits; others as up to its version 0.17); convolutions are flattened to (out, in·k·k) before they are packed. Batch normalisation is folded:
-what follows each layer is `multiplier · x + offset`, one of each per output channel."""
+`pack-quantized` (of 2, 4 and 8 bits; others as up to its version 0.17); convolutions are flattened to (out, in·k·k)
+before they are packed. Batch normalisation is folded: what follows each layer is `multiplier · x + offset`, one of each
+per output channel."""
 
 
 def _introduction(plan: Plan) -> str:
