@@ -15,13 +15,16 @@ import numpy as np
 MIB = 2**20
 
 
-def measure(kind: str, folder: Path, frames: Path, threads: int) -> dict[str, float] | None:
+def tells() -> bool:
+    """Return whether the system tells a process its peak memory."""
+    return Path("/proc/self/clear_refs").exists()
+
+
+def measure(kind: str, folder: Path, frames: Path, threads: int) -> dict[str, float]:
     """Return ``inference_mib``, what loading and running a batch adds at its peak, and ``process_mib``, all of it.
 
-    ``kind`` is ``integer`` or a peer's name, ``frames`` a .npy file of counts. None where the system does not tell.
+    ``kind`` is ``integer`` or a peer's name, ``frames`` a .npy file of counts.
     """
-    if not Path("/proc/self/clear_refs").exists():
-        return None
     command = [sys.executable, "-m", "snnq.bench.memory", kind, str(folder), str(frames), str(threads)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)

@@ -47,7 +47,8 @@ def bench_runtime(
 
     ``folder``: a packed folder; without one the paper's model with random weights is made (``write_reference``;
     ``sizes`` differ from the published). ``data``: where the frames come from. ``speedup.<peer>.batch<n>`` is the
-    median of paired ratios of times. ``memory_over_float``: peak memory of an inference of a batch of 1 over float32's.
+    median of paired ratios of times. ``memory_over_float.batch<n>``: peak memory of an inference over float32's, without
+    what importing and starting up take; ``process_memory_over_float.batch<n>`` with it.
 
     Raises UsageError for a peer there is not, DataError where no data is known, and what opening raises.
     """
@@ -69,10 +70,10 @@ def bench_runtime(
         frames = np.asarray(samples.test.frames)[chosen]
         found = _measure(Path(folder), frames, peers, repeats, threads, progress)
         found["memory"] = _memory(Path(folder), frames, Path(scratch), threads)
-    if found["memory"]:
-        ours, theirs = found["memory"]["integer"], found["memory"]["float32"]
-        found["memory_over_float"] = ours["inference_mib"] / theirs["inference_mib"]
-        found["process_memory_over_float"] = ours["process_mib"] / theirs["process_mib"]
+    for key, what in (("memory_over_float", "inference_mib"), ("process_memory_over_float", "process_mib")):
+        found[key] = {
+            batch: kinds["integer"][what] / kinds["float32"][what] for batch, kinds in found["memory"].items()
+        }
     return found | {
         "data": samples.spec,
         "simulated": samples.simulated,
@@ -121,10 +122,14 @@ def _parts(engine: Engine, frames: np.ndarray, repeats: int) -> dict[str, float]
     return {name: 1000 * total / repeats for name, total in engine.seconds.items()}
 
 
-def _memory(folder: Path, frames: np.ndarray, scratch: Path, threads: int) -> dict[str, Any] | None:
-    np.save(scratch / "frames.npy", frames[:1], allow_pickle=False)
-    found = {kind: memory.measure(kind, folder, scratch / "frames.npy", threads) for kind in ("integer", "float32")}
-    return None if None in found.values() else found
+def _memory(folder: Path, frames: np.ndarray, scratch: Path, threads: int) -> dict[str, dict[str, dict[str, float]]]:
+    """Return MiB by batch and kind; nothing where the system does not tell."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for batch in BATCHES if memory.tells() else ():
+        file = scratch / "frames.npy"
+        np.save(file, frames[:batch], allow_pickle=False)
+        found[f"batch{batch}"] = {kind: memory.measure(kind, folder, file, threads) for kind in ("integer", "float32")}
+    return found
 
 
 def _facts(threads: int) -> dict[str, object]:

@@ -100,10 +100,10 @@ def _facts(found: dict[str, Any]) -> None:
 
     weights, kernel, facts = found["weights"], found["kernel"], found["machine"]
     console.note(f"weights: {weights['bytes']:,} bytes in memory, {weights['file_bytes']:,} in the file")
-    if found["memory"]:
-        ours, theirs = found["memory"]["integer"], found["memory"]["float32"]
+    for batch, kinds in found["memory"].items():
+        ours, theirs = kinds["integer"], kinds["float32"]
         console.note(
-            f"peak memory of a batch of 1: {ours['inference_mib']:.0f} MiB against {theirs['inference_mib']:.0f} MiB; "
+            f"peak memory, {batch}: {ours['inference_mib']:.0f} MiB against {theirs['inference_mib']:.0f} MiB; "
             f"of the whole process {ours['process_mib']:.0f} against {theirs['process_mib']:.0f} MiB"
         )
     console.note(
