@@ -47,8 +47,8 @@ def bench_runtime(
 
     ``folder``: a packed folder; without one the paper's model with random weights is made (``write_reference``;
     ``sizes`` differ from the published). ``data``: where the frames come from. ``speedup.<peer>.batch<n>`` is the
-    median of paired ratios of times. ``memory_over_float.batch<n>``: peak memory of an inference over float32's, without
-    what importing and starting up take; ``process_memory_over_float.batch<n>`` with it.
+    median of paired ratios of times. ``memory_over_float``: peak memory of an inference over float32's, the larger of
+    both batches, without what importing and starting up take; ``process_memory_over_float.batch<n>`` with it.
 
     Raises UsageError for a peer there is not, DataError where no data is known, and what opening raises.
     """
@@ -70,10 +70,9 @@ def bench_runtime(
         frames = np.asarray(samples.test.frames)[chosen]
         found = _measure(Path(folder), frames, peers, repeats, threads, progress)
         found["memory"] = _memory(Path(folder), frames, Path(scratch), threads)
-    for key, what in (("memory_over_float", "inference_mib"), ("process_memory_over_float", "process_mib")):
-        found[key] = {
-            batch: kinds["integer"][what] / kinds["float32"][what] for batch, kinds in found["memory"].items()
-        }
+    if found["memory"]:
+        found["memory_over_float"] = max(_ratios(found["memory"], "inference_mib").values())
+        found["process_memory_over_float"] = _ratios(found["memory"], "process_mib")
     return found | {
         "data": samples.spec,
         "simulated": samples.simulated,
@@ -130,6 +129,10 @@ def _memory(folder: Path, frames: np.ndarray, scratch: Path, threads: int) -> di
         np.save(file, frames[:batch], allow_pickle=False)
         found[f"batch{batch}"] = {kind: memory.measure(kind, folder, file, threads) for kind in ("integer", "float32")}
     return found
+
+
+def _ratios(memory: dict[str, dict[str, dict[str, float]]], what: str) -> dict[str, float]:
+    return {batch: kinds["integer"][what] / kinds["float32"][what] for batch, kinds in memory.items()}
 
 
 def _facts(threads: int) -> dict[str, object]:
