@@ -204,7 +204,7 @@ class Engine:
         begun = time.perf_counter()
         low, across = -(-height // 2), -(-width // 2)
         out = np.empty((samples * low * across, *spikes.shape[1:]), np.uint64)
-        pieces = [(spikes, height, width, out, *part) for part in self._parts(samples * low, across * out[0].size)]
+        pieces = [(spikes, height, width, out, *part) for part in self._parts(samples * low, across * spikes[:1].size)]
         self.workers.run(kernels.pool, pieces)
         self._took("pool", begun)
         return out, low, across

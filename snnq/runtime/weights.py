@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 
+from snnq.errors import PackedError
 from snnq.models.wiring import Stage
 from snnq.packed import integers
 from snnq.packed.arrays import PackedArrays
@@ -15,6 +16,9 @@ from snnq.packed.integers import Neurons, Whole
 from snnq.runtime import tables
 from snnq.runtime.vectors import CHUNK, LANES
 from snnq.schemes.names import FLOAT32, split_name
+
+# Groups of four are counted in 16 bits, with their pattern.
+MAX_INPUTS = 2**16 // tables.PATTERNS * 4
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,10 @@ def read_layer(arrays: PackedArrays, stage: Stage) -> LayerWeights:
     outputs, n = arrays.rows(stage.layer)
     shape = arrays.config.layers[stage.layer].shape
     taps = int(np.prod(shape[2:]))
+    if n // taps > MAX_INPUTS:
+        raise PackedError(
+            f"layer {stage.layer}: {n // taps} input channels, the integer engine runs up to {MAX_INPUTS}"
+        )
     table_type, sum_type = _types(whole, neurons, stage.bound)
     build, kept = _packed(arrays, stage.layer, neurons, taps, n // taps)
     neuron_type = np.int64 if neurons.wide else np.int32
