@@ -99,6 +99,7 @@ def test_a_sample_does_not_depend_on_its_batch_nor_on_the_threads(tmp_path: Path
     alone = [Engine(tmp_path / "packed", 4)(frames[i : i + 1]) for i in range(len(frames))]
     assert np.array_equal(together, np.concatenate(alone))
     assert not np.array_equal(together[0], together[1])
+    assert Engine(tmp_path / "packed", 2)(frames[:0]).shape == (0, 5)
 
 
 def test_weights_stay_packed(tmp_path: Path) -> None:
