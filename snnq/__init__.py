@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from snnq.checkpoints.grafting import graft
     from snnq.checkpoints.inspecting import inspect
     from snnq.evaluating import eval
     from snnq.exporting.run import export
@@ -28,6 +29,7 @@ _EXPORTS = {
     "eval": "snnq.evaluating",
     "export": "snnq.exporting.run",
     "finalize": "snnq.finalizing.run",
+    "graft": "snnq.checkpoints.grafting",
     "inspect": "snnq.checkpoints.inspecting",
     "load_packed": "snnq.packed.loading",
     "report": "snnq.reporting.run",
@@ -42,6 +44,7 @@ __all__ = [
     "eval",
     "export",
     "finalize",
+    "graft",
     "inspect",
     "load_packed",
     "report",

@@ -33,6 +33,8 @@ def verify(
         console.note(f"This folder was made by an early version: no hash protects {', '.join(found.unprotected)}.")
     if found.source in ("changed", "absent"):
         console.note(f"The float checkpoint that the plan names is {found.source}; the folder does not need it.")
+    if verified.reason:
+        console.note(f"It runs on torch alone, because {verified.reason}.")
     if verified.engines:
         engines = verified.engines
         console.note(

@@ -28,12 +28,13 @@ import torch
 from torch import Tensor, nn
 
 from snnq import __version__
-from snnq.errors import VerificationError
+from snnq.errors import UsageError, VerificationError
 from snnq.exporting.libraries import require
 from snnq.exporting.records import ExportedLayer, Facts
 from snnq.exporting.source import Source, SourceLayer, read_source
 from snnq.exporting.tracing import Traced, trace
-from snnq.models.wiring import COUNT_LIMIT
+from snnq.models.registry import architecture
+from snnq.models.wiring import COUNT_LIMIT, FloatWiring
 
 UNITS = (
     "A time step is 1 ms: tau = 2 ms, dt = 1 ms, forward Euler, v + dt/tau (r I - v), v = 0 at first. An exponential "
@@ -66,6 +67,9 @@ def export(folder: Path, out: Path) -> Facts:
     Raises MissingLibraryError, and VerificationError where nir reads other weights than were written.
     """
     source = read_source(folder)
+    wiring = architecture(source.config.architecture).wiring(source.config.config)
+    if isinstance(wiring, FloatWiring):  # what stands between a layer and its neuron there, NIR has no word for
+        raise UsageError(f"{folder}: {source.config.architecture} is not exported to NIR, because {wiring.reason}")
     require("nir", "nir")
     import nir  # pyright: ignore[reportMissingImports]
 

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from snnq.errors import PackedError, UsageError
 from snnq.models.registry import architecture
-from snnq.models.wiring import Stage, Wiring
+from snnq.models.wiring import FloatWiring, Stage, Wiring
 from snnq.packed import integers
 from snnq.packed.config import CONFIG_FILE, MODEL_FILE, REPACK, PackedConfig, check_hash, read_config
 from snnq.packed.integers import Head, Neurons, Whole
@@ -112,8 +112,8 @@ class PackedArrays:
 def open_arrays(path: str | Path) -> PackedArrays:
     """Open a packed folder.
 
-    Raises PackedError for a damaged or incomplete folder, and VerificationError where model.safetensors is not the file
-    config.json was written for.
+    Raises PackedError for a damaged or incomplete folder, VerificationError where model.safetensors is not the file
+    config.json was written for, and UsageError for an architecture that does not run in whole numbers.
     """
     folder = Path(path)
     config = read_config(folder)
@@ -124,6 +124,11 @@ def open_arrays(path: str | Path) -> PackedArrays:
         raise PackedError(f"{folder / CONFIG_FILE}: {problem.message}", REPACK) from None
     except (TypeError, ValueError, AttributeError) as problem:
         raise PackedError(f"{folder / CONFIG_FILE}: its config describes no model ({problem})", REPACK) from None
+    if isinstance(wiring, FloatWiring):
+        raise UsageError(
+            f"{folder}: {config.architecture} does not run in whole numbers, because {wiring.reason}",
+            "run it on torch: snnq eval",
+        )
     return PackedArrays(folder, config, wiring, map_tensors(folder / MODEL_FILE))
 
 
