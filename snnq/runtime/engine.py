@@ -83,7 +83,7 @@ class Engine:
         begun = time.perf_counter()
         sums = np.empty((len(frames), LANES * planes.shape[-1]), np.int32)
         self.workers.run(
-            kernels.total, [(planes, tokens, sums, *part) for part in self._parts(len(frames), planes[:, 0].size)]
+            kernels.total, [(planes, tokens, sums, *part) for part in self._parts(len(frames), planes[:, :1].size)]
         )
         sums = sums[:, : self.config.dim].astype(np.int64)
         logits = ((sums @ self.head.weight.T + self.head.bias) * self.head.scale).astype(np.float32)
