@@ -1,11 +1,13 @@
 # make demo   set up and compress the built-in model, end to end
 # make test   set up and run the tests; make test-slow runs the long ones; make lint checks style and types
+# make test-exchange   the tests of snnq export that need other people's libraries, in an environment of their own
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+EXCHANGE := .venv-exchange
 
-.PHONY: demo test test-slow lint format clean
+.PHONY: demo test test-slow test-exchange lint format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/snnq demo demo
@@ -15,6 +17,9 @@ test: $(VENV)/.installed-dev
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow --timeout 3600
+
+test-exchange: $(EXCHANGE)/.installed
+	$(EXCHANGE)/bin/python -m pytest -m exchange tests/exporting
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -26,7 +31,7 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) demo build *.egg-info
+	rm -rf $(VENV) $(EXCHANGE) demo build *.egg-info
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -35,4 +40,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+$(EXCHANGE)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(EXCHANGE)
+	$(EXCHANGE)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt \
+		-e '.[dev,compressed-tensors,qonnx,nir]'
 	touch $@

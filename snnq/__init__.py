@@ -10,35 +10,41 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from snnq.checkpoints.grafting import graft
     from snnq.checkpoints.inspecting import inspect
     from snnq.evaluating import eval
+    from snnq.exporting.run import export
     from snnq.finalizing.run import finalize
     from snnq.packed.loading import load_packed
-    from snnq.packed.verification import verify
     from snnq.plan import Plan
     from snnq.reporting.run import report
     from snnq.searching.run import search
     from snnq.searching.uniform import uniform_plan
+    from snnq.verifying import verify
 
 __version__ = "0.1.0"
 
 _EXPORTS = {
     "Plan": "snnq.plan",
     "eval": "snnq.evaluating",
+    "export": "snnq.exporting.run",
     "finalize": "snnq.finalizing.run",
+    "graft": "snnq.checkpoints.grafting",
     "inspect": "snnq.checkpoints.inspecting",
     "load_packed": "snnq.packed.loading",
     "report": "snnq.reporting.run",
     "search": "snnq.searching.run",
     "uniform_plan": "snnq.searching.uniform",
-    "verify": "snnq.packed.verification",
+    "verify": "snnq.verifying",
 }
 
 __all__ = [
     "Plan",
     "__version__",
     "eval",
+    "export",
     "finalize",
+    "graft",
     "inspect",
     "load_packed",
     "report",

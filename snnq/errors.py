@@ -69,6 +69,10 @@ class RunChangedError(SnnqError):
     exit_code = 2
 
 
+class MissingLibraryError(SnnqError):
+    """An optional library that a command needs is not installed, or does not import."""
+
+
 class BudgetError(SnnqError):
     """No plan keeps the budget."""
 

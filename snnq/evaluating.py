@@ -6,14 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from snnq.data import DataSet, open_data
+from snnq.data.dataset import Frames
 from snnq.errors import DataError, UsageError, nearest
 from snnq.layers import frames_shape
 from snnq.progress import Progress, silent
-from snnq.training.evaluation import evaluate
+from snnq.training.evaluation import Score, evaluate, score
 from snnq.training.job import open_job
 
 SPLITS = ("train", "validation", "test")
+ENGINES = ("torch", "integer")
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,7 @@ class Evaluation:
 
     path: str
     kind: str
+    engine: str
     data: str
     split: str
     samples: int
@@ -36,30 +42,69 @@ def eval(
     data: str | None = None,
     split: str = "test",
     batch_size: int = 32,
+    engine: str = "torch",
     progress: Progress = silent,
     **given: Any,
 ) -> Evaluation:
     """Return the accuracy of a float checkpoint (``given``: sizes it cannot tell) or of a packed folder.
 
-    Raises UsageError for an unknown split, DataError where no data is named or it does not fit, and what opening
+    A packed folder runs on torch or on the ``integer`` engine, with the same logits. Raises UsageError for an unknown
+    split or engine, DataError where no data is named or it does not fit, and what opening
     raises.
     """
     if split not in SPLITS:
         raise UsageError(f"--split {split}: there is train, validation and test{nearest(split, SPLITS)}")
+    if engine not in ENGINES:
+        raise UsageError(f"--engine {engine}: there is torch and integer{nearest(engine, ENGINES)}")
     if Path(path).is_dir():
-        kind, (model, found) = "packed", _open_packed(Path(path), data, progress)
+        kind, found = "packed", _open_data(Path(path), data, progress)
+        found_score = _score_packed(Path(path), engine, getattr(found, split), batch_size, progress)
+    elif engine == "integer":
+        raise UsageError(
+            f"--engine integer runs packed folders; {path} is none", "make one: snnq finalize --plan plan.json"
+        )
     else:
         job = open_job(path, data, progress, **given)
-        kind, model, found = "float", job.model, job.data
-    score = evaluate(model, getattr(found, split), batch_size, progress)
-    return Evaluation(str(path), kind, found.spec, split, score.samples, score.accuracy, score.loss, found.simulated)
+        kind, found = "float", job.data
+        found_score = evaluate(job.model, getattr(found, split), batch_size, progress)
+    return Evaluation(
+        path=str(path),
+        kind=kind,
+        engine=engine,
+        data=found.spec,
+        split=split,
+        samples=found_score.samples,
+        accuracy=found_score.accuracy,
+        loss=found_score.loss,
+        simulated=found.simulated,
+    )
 
 
-def _open_packed(folder: Path, data: str | None, progress: Progress) -> tuple[Any, DataSet]:
-    from snnq.packed.loading import load_packed
+def _score_packed(folder: Path, engine: str, samples: Frames, batch_size: int, progress: Progress) -> Score:
+    if engine == "torch":
+        from snnq.packed.loading import load_packed
+
+        return evaluate(load_packed(folder), samples, batch_size, progress)
+    return score(torch.from_numpy(run_integer(folder, samples, batch_size, progress)), torch.from_numpy(samples.labels))
+
+
+def run_integer(folder: Path, samples: Frames, batch_size: int, progress: Progress = silent) -> np.ndarray:
+    """Return the integer engine's logits (N, classes) of a split."""
+    from snnq.runtime.engine import Engine
+
+    model, found = Engine(folder), []
+    for begin in range(0, len(samples), batch_size):
+        found.append(model(np.asarray(samples.frames[begin : begin + batch_size])))
+        progress("evaluating", min(begin + batch_size, len(samples)), len(samples))
+    model.workers.close()
+    return np.concatenate(found)
+
+
+def _open_data(folder: Path, data: str | None, progress: Progress) -> DataSet:
+    """Return the data of a packed folder's model, or those named."""
     from snnq.plan import Plan
 
-    model, plan = load_packed(folder), Plan.read(folder / "plan.json")
+    plan = Plan.read(folder / "plan.json")
     spec = data or (plan.data.spec if plan.data else None)
     if spec is None:
         raise DataError(f"{folder} does not say what it was trained on", "name the data: --data SPEC")
@@ -70,4 +115,4 @@ def _open_packed(folder: Path, data: str | None, progress: Progress) -> tuple[An
             f"{spec} has {len(found.classes)} classes, the model's head has {plan.model.config['classes']}",
             "choose the data the model was trained on",
         )
-    return model, found
+    return found

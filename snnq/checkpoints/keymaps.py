@@ -1,7 +1,8 @@
 """Upstream's parameter names and ours, and recognising a layout by them.
 
-Ours are upstream's without the suffix ``_conv`` or ``_linear`` inside the blocks. Upstream's position embedding and
-layer norms are never used in its forward pass; ours have none.
+Ours are upstream's without the suffix ``_conv`` or ``_linear`` inside the blocks. What upstream never uses in its
+forward pass, ours have not: Spikformer's position embedding and layer norms, the convolution over heads of the
+Spike-Driven Transformer and the leak of whichever attention neuron is idle.
 """
 
 from __future__ import annotations
@@ -10,18 +11,37 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from snnq.models.config import LAYOUTS, published
+from snnq.models.registry import architecture
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-UNUSED = re.compile(r"pos_embed|norm\.(weight|bias)|block\.\d+\.norm[12]\.(weight|bias)")
+_SPIKFORMERS_UNUSED = r"pos_embed|norm\.(weight|bias)|block\.\d+\.norm[12]\.(weight|bias)"
+_SDTS_UNUSED = r"patch_embed\.rpe_lif\.w|block\.\d+\.attn\.(talking_heads\.weight|attn_lif\.w)"
 _BLOCK_LAYER = re.compile(r"(block\.\d+\.(?:attn\.(?:q|k|v|proj)|mlp\.fc[12]))(\.(?:weight|bias))")
-_SUFFIXES = {"cifar10dvs": "_conv", "cifar10": "_linear", "imagenet": "_conv"}
 
 
-def upstream_name(ours: str, layout: str) -> str:
-    """Return upstream's name of one of our parameters: block.0.attn.q.weight → block.0.attn.q_conv.weight."""
-    return _BLOCK_LAYER.sub(rf"\1{_SUFFIXES[layout]}\2", ours)
+@dataclass(frozen=True)
+class Keys:
+    """Upstream's names in one layout: the suffix of layers inside the blocks, and what is never used.
+
+    ``architecture`` is the one whose names these are; others may share them (``upstream.variant``).
+    """
+
+    architecture: str
+    suffix: str
+    unused: str
+
+    def upstream_name(self, ours: str) -> str:
+        """Return upstream's name of one of our parameters: block.0.attn.q.weight → block.0.attn.q_conv.weight."""
+        return _BLOCK_LAYER.sub(rf"\1{self.suffix}\2", ours)
+
+
+KEYS = (
+    Keys("spikformer-cifar10dvs", "_conv", _SPIKFORMERS_UNUSED),
+    Keys("spikformer-cifar10", "_linear", _SPIKFORMERS_UNUSED),
+    Keys("spikformer-imagenet", "_conv", _SPIKFORMERS_UNUSED),
+    Keys("sdt-static", "_conv", _SDTS_UNUSED),
+)
 
 
 def expected_shapes(config: Mapping[str, object], architecture: str) -> dict[str, tuple[int, ...]]:
@@ -39,7 +59,7 @@ def expected_shapes(config: Mapping[str, object], architecture: str) -> dict[str
 class Match:
     """How well a file's names fit a layout: upstream's names by ours, and what is missing, foreign or unused."""
 
-    layout: str
+    architecture: str
     depth: int
     names: dict[str, str]
     missing: tuple[str, ...]
@@ -63,22 +83,29 @@ def recognise(shapes: Shapes) -> Match:
 
     ``Conv1d`` weights have 3 dimensions, ``Linear`` 2, ``Conv2d`` 4: the layouts differ in nothing else.
     """
-    matches = [_match(layout, shapes) for layout in LAYOUTS]
+    matches = [_match(keys, shapes) for keys in KEYS]
     return max(matches, key=lambda match: match.fitting)
 
 
-def _match(layout: str, shapes: Shapes) -> Match:
+def neuron_of(name: str, shapes: Shapes) -> dict[str, str]:
+    """Return the setting of an architecture whose neurons may learn their leak, where a file holds such leaks."""
+    learned = name.startswith("sdt") and any(key.endswith("_lif.w") for key in shapes)
+    return {"neuron": "plif"} if learned else {}
+
+
+def _match(keys: Keys, shapes: Shapes) -> Match:
     depth = max(1, len({found[1] for name in shapes if (found := re.match(r"block\.(\d+)\.", name))}))
-    smallest = published(layout, dim=8, heads=1, depth=depth).to_dict()
-    ours = expected_shapes(smallest, f"spikformer-{layout}")
-    names = {name: upstream_name(name, layout) for name in ours}
-    theirs = set(names.values())
+    sizes = {"dim": 8, "heads": 1, "depth": depth, **neuron_of(keys.architecture, shapes)}
+    smallest = architecture(keys.architecture).config(sizes).to_dict()
+    ours = expected_shapes(smallest, keys.architecture)
+    names = {name: keys.upstream_name(name) for name in ours}
+    theirs, unused = set(names.values()), re.compile(keys.unused)
     return Match(
-        layout=layout,
+        architecture=keys.architecture,
         depth=depth,
         names=names,
         missing=tuple(name for name in names.values() if name not in shapes),
-        unexpected=tuple(name for name in shapes if name not in theirs and not UNUSED.fullmatch(name)),
-        dropped=tuple(name for name in shapes if UNUSED.fullmatch(name)),
+        unexpected=tuple(name for name in shapes if name not in theirs and not unused.fullmatch(name)),
+        dropped=tuple(name for name in shapes if unused.fullmatch(name)),
         misshapen=tuple(name for own, name in names.items() if name in shapes and len(shapes[name]) != len(ours[own])),
     )

@@ -13,8 +13,8 @@ from snnq.checkpoints.container import Container, read_container
 from snnq.checkpoints.fitting import fit
 from snnq.checkpoints.keymaps import expected_shapes, recognise
 from snnq.checkpoints.saving import save_checkpoint
-from snnq.checkpoints.sizes import OPTIONS, Recorded, agreed_sizes, recorded_sizes
-from snnq.checkpoints.upstream import check_match, infer_config
+from snnq.checkpoints.sizes import OPTIONS, Recorded, agreed_sizes
+from snnq.checkpoints.upstream import check_match, infer_config, variant
 from snnq.errors import CheckpointError, UsageError
 from snnq.models.registry import architecture, build
 
@@ -52,11 +52,12 @@ def open_checkpoint(
     pooling: tuple[bool, ...] | None = None,
     ema: bool = False,
 ) -> Checkpoint:
-    """Open a checkpoint of ours or of an upstream Spikformer; the text ``"digits"`` names the built-in one.
+    """Open a checkpoint of ours or of an upstream model; the text ``"digits"`` names the built-in one.
 
     ``steps``, ``heads``, ``image_size`` (height, width) and ``pooling`` are needed only where the file does not tell
     them; ``ema`` takes timm's averaged weights. Raises ``CheckpointError`` for a file that cannot be read safely, is
-    not a Spikformer or not whole, contradicts what is given, or leaves a size open (all of them named at once).
+    none of the known architectures or not whole, contradicts what is given, or leaves a size open (all of them named at
+    once).
     """
     sizes = {"steps": steps, "heads": heads, "image_size": image_size, "pooling": pooling}
     given = {name: _tupled(value) for name, value in sizes.items() if value is not None}
@@ -78,12 +79,13 @@ def _open_upstream(path: str, container: Container, given: Mapping[str, Any]) ->
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     match = recognise(shapes)
     check_match(path, match, shapes)
-    found = infer_config(path, match, tensors, recorded_sizes(container.settings), given)
-    name, config = f"spikformer-{match.layout}", found.to_dict()
+    name = variant(match, tensors, container.settings)
+    found = infer_config(path, match, name, tensors, container.settings, given)
+    config = found.to_dict()
     used = {key: tensor for key, tensor in tensors.items() if key not in match.dropped}
     model = f"{name} with dim {found.dim}, mlp_ratio {found.mlp_ratio:g} and {found.classes} classes"
     state = fit(path, used, expected_shapes(config, name), match.names, model)
-    return Checkpoint(path, container.sha256, container.kind, name, match.layout, config, state, match.dropped)
+    return Checkpoint(path, container.sha256, container.kind, name, found.layout, config, state, match.dropped)
 
 
 def _open_own(path: str, container: Container, given: Mapping[str, Any]) -> Checkpoint:

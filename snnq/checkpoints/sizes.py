@@ -63,6 +63,9 @@ def recorded_sizes(settings: Mapping[str, Any]) -> dict[str, Recorded]:
             value = int(settings[key])
             found[name] = Recorded((value, value) if name == "image_size" else value, f"args.{key}")
     sides = ("img_size_h", "img_size_w")
+    pooling = settings.get("pooling_stat")
+    if isinstance(pooling, str) and re.fullmatch(r"[01]{4}", pooling):
+        found["pooling"] = Recorded(parse_pooling(pooling), "args.pooling_stat")
     if all(_whole(settings.get(side)) for side in sides):
         found["image_size"] = Recorded(tuple(int(settings[side]) for side in sides), "args.img_size_h, args.img_size_w")
     return found

@@ -13,23 +13,24 @@ from typing import Any
 from torch import Tensor
 
 from snnq.checkpoints.fitting import check_names, listed
-from snnq.checkpoints.keymaps import Match, Shapes
-from snnq.checkpoints.sizes import OPTIONS, Recorded, agreed_sizes, shown
+from snnq.checkpoints.keymaps import Match, Shapes, neuron_of
+from snnq.checkpoints.sizes import OPTIONS, Recorded, agreed_sizes, recorded_sizes, shown
 from snnq.errors import CheckpointError, UsageError
-from snnq.models.config import SpikformerConfig, published
+from snnq.models.registry import ARCHITECTURES, architecture
+from snnq.models.sizes import Sizes
 
 _IN_WORDS = {"steps": "time steps", "heads": "attention heads", "image_size": "image size"}
 
 
 def check_match(path: str, match: Match, shapes: Shapes) -> None:
     """Raise ``CheckpointError`` naming the nearest layout if the names or numbers of dimensions are not its own."""
-    model = f"spikformer-{match.layout} of depth {match.depth}"
+    model = f"{match.architecture} of depth {match.depth}"
     if 2 * match.fitting < len(match.names):
         raise CheckpointError(
-            f"{path}: is not a Spikformer; nearest layout is spikformer-{match.layout}, of whose {len(match.names)} "
-            f"keys it has {match.fitting} (lacks {listed(match.missing or match.misshapen)}; "
+            f"{path}: is no spiking transformer known here; nearest layout is {match.architecture}, of whose "
+            f"{len(match.names)} keys it has {match.fitting} (lacks {listed(match.missing or match.misshapen)}; "
             f"has {listed(match.unexpected or list(shapes))})",
-            "supported are the three upstream Spikformer layouts: cifar10dvs, cifar10, imagenet",
+            f"supported are {', '.join(ARCHITECTURES)}",
         )
     check_names(path, match.missing, match.unexpected, model)
     if match.misshapen:
@@ -37,17 +38,38 @@ def check_match(path: str, match: Match, shapes: Shapes) -> None:
         raise CheckpointError(f"{path}: key '{name}' has {len(shapes[name])} dimensions, not those of {model}")
 
 
-def infer_config(
-    path: str, match: Match, tensors: Mapping[str, Tensor], recorded: Mapping[str, Recorded], given: Mapping[str, Any]
-) -> SpikformerConfig:
-    """Return the configuration of an upstream checkpoint whose names match.
+def variant(match: Match, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> str:
+    """Return the architecture of a file whose names are those of ``match``.
 
-    Widths, depth, classes and channels come from shapes; steps, heads and image size from ``given``, the file's
-    records or (image size) the number of position embeddings; pooling and attention scale are the layout's.
+    The Spike-Driven Transformer for images and for events and both forms of STAtten share all names: the training
+    script's settings tell them apart or, without them, the number of input channels; images have three.
+    """
+    if not match.architecture.startswith("sdt"):
+        return match.architecture
+    channels = tensors[match.names["patch_embed.proj_conv.weight"]].shape[1]
+    dvs = settings.get("dvs_mode", channels != 3)
+    attention = "statten" if settings.get("attention_mode") == "STAtten" else "sdt"
+    return f"{attention}-{'dvs' if dvs else 'static'}"
+
+
+def infer_config(
+    path: str,
+    match: Match,
+    name: str,
+    tensors: Mapping[str, Tensor],
+    settings: Mapping[str, Any],
+    given: Mapping[str, Any],
+) -> Sizes:
+    """Return the configuration of an upstream checkpoint of architecture ``name``, whose names match.
+
+    Widths, depth, classes and channels come from shapes; steps, heads and image size from ``given``, the training
+    script's ``settings`` or (image size) the number of position embeddings; pooling and attention scale are the
+    layout's.
     Raises ``CheckpointError`` where two of these contradict each other, and one naming every size still missing.
     """
+    recorded = recorded_sizes(settings)
     sizes = agreed_sizes(path, recorded, given)
-    usual = published(match.layout)
+    usual: Any = architecture(name).config({})
     pooling = sizes.setdefault("pooling", usual.pooling)
     tokens = _tokens(path, tensors)
     if tokens is not None and "image_size" not in sizes:
@@ -58,14 +80,23 @@ def infer_config(
         example = " ".join(f"{OPTIONS[name]} {shown(name, getattr(usual, name))}" for name in missing)
         raise CheckpointError(
             f"{path}: the file does not say its {wanted}",
-            f"give what it was trained with; the published spikformer-{match.layout} has {example}",
+            f"give what it was trained with; the published {name} has {example}",
         )
     try:
-        config = published(match.layout, **_from_shapes(match, tensors), **sizes)
+        config = architecture(name).config(_from_shapes(match, tensors) | _others(name, tensors, settings) | sizes)
     except UsageError as problem:
         raise CheckpointError(f"{path}: {problem.message}", _source_hint(problem.message, recorded)) from None
     _check_tokens(path, config, tokens)
     return config
+
+
+def _others(name: str, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what only some architectures have."""
+    found: dict[str, Any] = dict(neuron_of(name, {key: tuple(tensor.shape) for key, tensor in tensors.items()}))
+    chunk = settings.get("chunk_size")
+    if name.startswith("statten") and isinstance(chunk, int):
+        found["chunk"] = chunk
+    return found
 
 
 def _source_hint(message: str, recorded: Mapping[str, Recorded]) -> str:
@@ -115,7 +146,7 @@ def _square_image(tokens: int, poolings: int) -> dict[str, tuple[int, int]]:
     return {"image_size": (side << poolings, side << poolings)} if side and side * side == tokens else {}
 
 
-def _check_tokens(path: str, config: SpikformerConfig, tokens: int | None) -> None:
+def _check_tokens(path: str, config: Any, tokens: int | None) -> None:
     if tokens in (None, config.tokens):
         return
     raise CheckpointError(

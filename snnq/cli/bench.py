@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -53,3 +53,63 @@ def search(
     console.table("Ratios (medians of paired repeats)", ("ratio", "times"), ratios)
     facts = found["machine"]
     console.note(f"{facts['processor']}, {facts['threads']} threads, torch {facts['torch']}")
+
+
+@app.command()
+def runtime(
+    folder: Annotated[
+        str | None, typer.Argument(metavar="[FOLDER]", help="A packed folder; by default the paper's model, untrained.")
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="Data spec of the frames; by default what the model names.")] = None,
+    peer: Annotated[
+        list[str] | None, typer.Option(help="float32, bfloat16, int8 or compiled (takes minutes); may be repeated.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Of every contestant; all processors by default.")] = None,
+    repeats: Annotated[int, typer.Option(min=3, help="Paired repeats.")] = 9,
+    json: Json = False,
+) -> None:
+    """Time the integer engine against PyTorch on a packed folder: speed, memory, and how the time grows."""
+    from snnq import console
+    from snnq.bench.runtime import DEFAULT_PEERS, bench_runtime
+
+    with console.progress_view() as progress:
+        found = bench_runtime(
+            folder, data=data, peers=peer or DEFAULT_PEERS, threads=threads, repeats=repeats, progress=progress
+        )
+    if json:
+        console.emit_json(found)
+        return
+    for batch, times in found["median_ms"].items():
+        speedups = {name: f"{ratios[batch]:.2f}" for name, ratios in found["speedup"].items()}
+        rate = found["samples_per_second"][batch]
+        rows = [(name, f"{ms:.1f}", f"{rate[name]:.1f}", speedups.get(name, "")) for name, ms in times.items()]
+        console.table(
+            f"Batches of {batch.removeprefix('batch')}", ("what", "ms", "samples/s", "integer is faster by"), rows
+        )
+        parts = sorted(found["parts_ms"][batch].items(), key=lambda part: -part[1])
+        console.table("Parts of the integer engine", ("part", "ms"), [(name, f"{ms:.2f}") for name, ms in parts])
+    for what, times in found["growth_ms"].items():
+        console.table(f"Time by {what.replace('_', ' ')}", (what, "ms"), [(n, f"{ms:.1f}") for n, ms in times.items()])
+    rows = [(name, f"{rate:.1%}") for name, rate in found["firing_rates"].items()]
+    console.table("Firing rates", ("neuron", "spikes"), rows)
+    _facts(found)
+
+
+def _facts(found: dict[str, Any]) -> None:
+    from snnq import console
+
+    weights, kernel, facts = found["weights"], found["kernel"], found["machine"]
+    console.note(f"weights: {weights['bytes']:,} bytes in memory, {weights['file_bytes']:,} in the file")
+    for batch, kinds in found["memory"].items():
+        ours, theirs = kinds["integer"], kinds["float32"]
+        console.note(
+            f"peak memory, {batch}: {ours['inference_mib']:.0f} MiB against {theirs['inference_mib']:.0f} MiB; "
+            f"of the whole process {ours['process_mib']:.0f} against {theirs['process_mib']:.0f} MiB"
+        )
+    console.note(
+        f"{kernel['rows_per_second'] / 1e9:.2f} of at most {kernel['limit_rows_per_second'] / 1e9:.2f} "
+        f"billion rows of 64 sums a second ({kernel['share_of_limit']:.0%})"
+    )
+    simulated = ", simulated" if found["simulated"] else ""
+    console.note(f"frames: {found['data']}{simulated}")
+    console.note(f"{facts['processor']}, {facts['threads']} threads, torch {facts['torch']}, numba {facts['numba']}")

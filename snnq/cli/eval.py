@@ -13,6 +13,7 @@ def evaluate(
     path: Annotated[str, typer.Argument(help="A float checkpoint, a built-in one, or a packed folder.")],
     data: Annotated[str | None, typer.Option(help="Data spec; by default what the model names.")] = None,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    engine: Annotated[str, typer.Option(help="What runs a packed folder: torch or integer.")] = "torch",
     batch_size: Annotated[int, typer.Option(min=1, help="Samples at a time.")] = 32,
     steps: Steps = None,
     heads: Heads = None,
@@ -33,11 +34,13 @@ def evaluate(
             data=data,
             split=split,
             batch_size=batch_size,
+            engine=engine,
             progress=progress,
             **given_sizes(steps=steps, heads=heads, image_size=image_size, pooling=pooling),
         )
     if json:
         console.emit_json(asdict(found))
     else:
-        rows = [(found.kind, found.data, split, found.samples, f"{found.accuracy:.2%}", f"{found.loss:.4f}")]
+        kind = f"{found.kind}, {engine}" if found.kind == "packed" else found.kind
+        rows = [(kind, found.data, split, found.samples, f"{found.accuracy:.2%}", f"{found.loss:.4f}")]
         console.table("Accuracy", ("model", "data", "split", "samples", "accuracy", "cross-entropy"), rows)

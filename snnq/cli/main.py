@@ -16,7 +16,9 @@ from snnq.cli import bench, cost, data, plan
 from snnq.cli.demo import demo
 from snnq.cli.doctor import doctor
 from snnq.cli.eval import evaluate
+from snnq.cli.export import export
 from snnq.cli.finalize import finalize
+from snnq.cli.graft import graft
 from snnq.cli.inspect import inspect
 from snnq.cli.report import report
 from snnq.cli.search import search
@@ -50,7 +52,7 @@ def options(
     """Take the options that come before a command."""
 
 
-for _command in (inspect, search, finalize, report, verify, demo, doctor):
+for _command in (inspect, graft, search, finalize, report, verify, export, demo, doctor):
     app.command()(_command)
 app.command("eval")(evaluate)
 for _name, _group in (("plan", plan.app), ("data", data.app), ("cost", cost.app), ("bench", bench.app)):

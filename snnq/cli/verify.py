@@ -13,17 +13,32 @@ from snnq.cli.options import Json
 
 def verify(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A packed folder.")] = Path("packed"),
+    run: Annotated[bool, typer.Option("--run/--files-only", help="Run a batch through both engines, too.")] = True,
     json: Json = False,
 ) -> None:
-    """Check a packed folder: bits on disk are the plan's, every code decodes, hashes match."""
+    """Check a packed folder: bits on disk are the plan's, every code decodes, hashes match, both engines agree."""
     from snnq import console
     from snnq.packed import verification
+    from snnq.verifying import verify as verify_folder
 
-    found = verification.verify(folder)
+    verified = verify_folder(folder, run=run)
+    found = verified.files
     if json:
-        console.emit_json(found.to_dict())
+        console.emit_json(verified.to_dict())
     else:
         console.table("Layers", verification.LAYER_COLUMNS, found.layer_rows())
         console.table("model.safetensors", verification.SIZE_COLUMNS, found.sizes.rows())
     console.note(f"{folder} holds what its plan says: {len(found.layers)} layers, every code and hash is right.")
+    if found.unprotected:
+        console.note(f"This folder was made by an early version: no hash protects {', '.join(found.unprotected)}.")
+    if found.source in ("changed", "absent"):
+        console.note(f"The float checkpoint that the plan names is {found.source}; the folder does not need it.")
+    if verified.reason:
+        console.note(f"It runs on torch alone, because {verified.reason}.")
+    if verified.engines:
+        engines = verified.engines
+        console.note(
+            f"torch and the integer engine agree on every spike of {engines.samples} random samples: "
+            f"{engines.neurons} layers of neurons, {engines.spikes:,} spikes."
+        )
     console.next_step("snnq report" if str(folder) == "packed" else f"snnq report {shlex.quote(str(folder))}")

@@ -58,6 +58,7 @@ class CLayer:
 class CHead:
     """The head: ``weight`` by class and input, or ``codes`` of ``bits`` (0: none) and the ``levels`` of each class."""
 
+    name: str
     scheme: str
     bits: int
     arrays: tuple[CArray, ...]
@@ -94,12 +95,12 @@ def c_head(arrays: PackedArrays, classes: int, inputs: int) -> CHead:
     head, bits = arrays.head(), split_name(scheme)[1]
     bias = CArray("bias", "int64_t", head.bias)
     if scheme == FLOAT32 or 2**bits >= inputs:  # a table of levels would be larger than the weights
-        return CHead(scheme, 0, (CArray("weight", "int32_t", head.weight.ravel()), bias))
+        return CHead(name, scheme, 0, (CArray("weight", "int32_t", head.weight.ravel()), bias))
     codes = arrays.codes(name)
     levels = np.zeros((classes, 2**bits), np.int64)
     np.put_along_axis(levels, codes.astype(np.int64), head.weight, 1)
     packed = CArray("codes", "uint8_t", _packed(codes, bits))
-    return CHead(scheme, bits, (packed, CArray("levels", "int32_t", levels.ravel()), bias))
+    return CHead(name, scheme, bits, (packed, CArray("levels", "int32_t", levels.ravel()), bias))
 
 
 def _check_shape(arrays: PackedArrays, name: str, outputs: int, inputs: int) -> None:

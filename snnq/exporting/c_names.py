@@ -27,9 +27,8 @@ def c_name(text: str) -> str:
     plain = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
     if not plain:
         return "network"
-    if plain[0].isdigit():
-        plain = f"net_{plain}"
-    if plain in _TAKEN:
+    # <stdint.h> may define macros such as INT8_WIDTH.
+    if plain in _TAKEN or re.match(r"\d|u?int|size|ptrdiff|wchar|wint|sig", plain):
         plain = f"net_{plain}"
     return plain[:_LONGEST].rstrip("_")
 

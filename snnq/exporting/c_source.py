@@ -7,6 +7,7 @@ Weights stay packed in constant arrays; a spike train is a bit a step, so that a
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,57 +19,73 @@ from snnq import __version__
 from snnq.errors import UsageError
 from snnq.exporting.c_layers import CHead, CLayer, c_head, c_layer
 from snnq.exporting.c_memory import TILE, Memory, plan_memory
-from snnq.exporting.c_names import c_name, c_note
+from snnq.exporting.c_names import c_note
 from snnq.files import write_atomic
 from snnq.models.config import SpikformerConfig
 from snnq.models.wiring import COUNT_LIMIT
 from snnq.packed import integers
-from snnq.packed.arrays import PackedArrays, open_arrays
+from snnq.packed.arrays import PackedArrays
 
 _PREFIX = "spikformer-"
 _LINE = 112
-# Offsets in the C source are int32_t.
-_MAX_BYTES = 2**31 - 1
+_LARGEST = 2**31 - 1
 
 
-def write_c(folder: Path, out: Path) -> tuple[Path, Path]:
-    """Write ``<name>.h`` and ``<name>.c`` into the folder ``out``, made if need be; return their paths.
+@dataclass(frozen=True)
+class CSource:
+    """A header and a source named ``name``, a C identifier; ``ram`` and ``rom``: bytes of workspace and constants."""
 
-    ``name`` is a C identifier made of the packed folder's name. Raises PackedError or VerificationError for a damaged
-    folder, UsageError for an architecture that has no C form, and OSError where ``out`` cannot be written.
-    """
-    name = c_name(folder.resolve().name)
-    header, source = c_source(open_arrays(folder), name)
+    name: str
+    header: str
+    source: str
+    layers: tuple[CLayer, ...]
+    head: CHead
+    ram: int
+    rom: int
+
+
+def write_c(source: CSource, out: Path) -> tuple[Path, Path]:
+    """Write ``<name>.h`` and ``<name>.c`` into the folder ``out``, made if need be; return their paths."""
     out.mkdir(parents=True, exist_ok=True)
-    paths = out / f"{name}.h", out / f"{name}.c"
-    for path, text in zip(paths, (header, source), strict=True):
+    paths = out / f"{source.name}.h", out / f"{source.name}.c"
+    for path, text in zip(paths, (source.header, source.source), strict=True):
         write_atomic(path, text)
     return paths
 
 
-def c_source(arrays: PackedArrays, name: str) -> tuple[str, str]:
-    """Return the text of the header and of the source; ``name`` is a C identifier."""
+def c_source(arrays: PackedArrays, name: str) -> CSource:
+    """Return a packed folder as C; ``name`` is a C identifier.
+
+    Raises PackedError for an incomplete folder, UsageError for an architecture or sizes that have no C form.
+    """
     config = _spikformer(arrays)
     memory = plan_memory(config, arrays.wiring)
     layers, head = _layers(arrays, config), c_head(arrays, config.classes, config.dim)
     values = _values(arrays, config, memory, layers, head)
-    if max(values["ram"], values["rom"], math.prod(config.frames_shape)) > _MAX_BYTES:
-        raise UsageError(
-            f"{arrays.folder}: the C source counts in 32 bits, too few for {values['ram']:,} bytes of memory, "
-            f"{values['rom']:,} bytes of constants and frames of {list(config.frames_shape)}",
-            "use another target",
-        )
+    _check_sizes(arrays, config, values)
     environment = Environment(
         loader=PackageLoader("snnq.exporting"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        autoescape=False,  # C, not HTML: every text in it has gone through ``c_name`` or ``c_note``
     )
     environment.filters |= {"numbers": _numbers, "note": c_note}
     given = {"name": name, "NAME": name.upper(), "version": c_note(__version__), "unpacking": _unpacking, **values}
     header, source = (environment.get_template(f"network.{kind}.jinja").render(given) for kind in "hc")
-    return header, source
+    return CSource(name, header, source, layers, head, values["ram"], values["rom"])
+
+
+def _check_sizes(arrays: PackedArrays, config: SpikformerConfig, values: dict[str, Any]) -> None:
+    """Raise UsageError where an offset, or a sum of an attention, would pass an int32_t."""
+    mixed = max(config.tokens * values["head_dim"] << shift for shift, _ in values["mixings"])
+    if max(values["ram"], values["rom"], math.prod(config.frames_shape), 2 * mixed) > _LARGEST:
+        raise UsageError(
+            f"{arrays.folder}: the C source counts in 32 bits, too few for {values['ram']:,} bytes of memory, "
+            f"{values['rom']:,} bytes of constants, frames of {list(config.frames_shape)} and {config.tokens:,} tokens",
+            "use another target",
+        )
 
 
 def _spikformer(arrays: PackedArrays) -> SpikformerConfig:
@@ -118,7 +135,7 @@ def _values(
         "decoders": sorted({(one.row, one.bits, one.width) for one in layers}),
         "code_bits": sorted({one.bits for one in (*layers, head)} - {0}),
         "head": head,
-        "mixing_thresholds": [integers.mixing_threshold(one.scale, one.threshold) for one in wiring.mixings],
+        "mixings": [integers.mixing_threshold(one.scale, one.threshold) for one in wiring.mixings],
         "summands": wiring.summands,
         "logit_bits": round(-math.log2(arrays.head().scale * wiring.summands)),
         "ram": _ram(config, widths, sizes),

@@ -21,6 +21,7 @@ from snnq.finalizing.results import accuracies, search_record, weight_records
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.models.folding import fold_batchnorm
 from snnq.models.registry import architecture
+from snnq.models.wiring import Wiring
 from snnq.packed.folder import check_free, write_packed
 from snnq.packed.integer_form import to_integers
 from snnq.packed.loading import load_packed
@@ -87,7 +88,9 @@ def finalize(
     coded, reestimated = _freeze(model, chosen, job, moving, settings)
     wiring = architecture(chosen.model.architecture).wiring(job.checkpoint.config)
     folded = fold_batchnorm(model, wiring.norms).eval()
-    exact = to_integers(deepcopy(folded), wiring, wholes(wiring, coded))
+    exact = folded
+    if isinstance(wiring, Wiring):
+        exact = to_integers(deepcopy(folded), wiring, wholes(wiring, coded))
     accuracy = accuracies(job, exact, fabric, settings.batch_size, progress)
     results = {
         "schema_version": REPORT_VERSION,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from snnq.errors import UsageError, nearest
+from snnq.models import sizes
 
 LAYOUTS = ("cifar10dvs", "cifar10", "imagenet")
 
@@ -17,7 +17,8 @@ class SpikformerConfig:
 
     ``layout`` says which upstream code is reproduced, ``image_size`` is (height, width) in pixels, ``steps`` the
     number of time steps T, and ``pooling`` which of the four tokenizer convolutions is followed by a halving
-    max-pool. Raises ``UsageError`` for sizes that no model can have.
+    max-pool. ``chunk``: its attention mixes so many steps at once (``snnq graft``); None is upstream's own, step by
+    step. Raises ``UsageError`` for sizes that no model can have.
     """
 
     layout: str
@@ -31,43 +32,25 @@ class SpikformerConfig:
     steps: int
     attention_scale: float
     pooling: tuple[bool, bool, bool, bool]
+    chunk: int | None = None
 
     def __post_init__(self) -> None:
-        if self.layout not in LAYOUTS:
-            raise UsageError(
-                f"layout: found '{self.layout}', allowed are {', '.join(LAYOUTS)}{nearest(self.layout, LAYOUTS)}"
-            )
-        for name in ("in_channels", "dim", "depth", "heads", "classes", "steps"):
-            _require_positive_int(name, getattr(self, name))
-        if len(self.image_size) != 2:
-            raise UsageError(f"image_size: found {self.image_size}, it must be two numbers, height and width in pixels")
-        for side in self.image_size:
-            _require_positive_int("image_size", side)
-        if len(self.pooling) != 4 or not all(isinstance(pool, bool) for pool in self.pooling):
-            raise UsageError(
-                f"pooling: found {self.pooling}, it must be four booleans, one for each tokenizer convolution"
-            )
-        if self.dim < 8:
-            raise UsageError(f"dim: found {self.dim}, it must be at least 8 (the first convolution has dim/8 channels)")
-        if self.dim % self.heads:
-            raise UsageError(f"dim: found {self.dim}, it must be a multiple of heads ({self.heads})")
-        if not self.mlp_ratio > 0 or self.hidden < 1:
-            raise UsageError(f"mlp_ratio: found {self.mlp_ratio}, dim x mlp_ratio must be at least 1")
-        if not self.attention_scale > 0:
-            raise UsageError(f"attention_scale: found {self.attention_scale}, it must be greater than 0")
+        sizes.check_layout(self.layout, LAYOUTS)
+        sizes.check_sizes(self)
+        sizes.check_pooling(self.pooling)
+        sizes.check_positive("attention_scale", self.attention_scale)
+        if self.chunk is not None:
+            sizes.check_chunk(self.chunk, self.steps)
 
     @property
     def hidden(self) -> int:
         """Features inside the MLP: dim × mlp_ratio."""
-        return round(self.dim * self.mlp_ratio)
+        return sizes.hidden(self.dim, self.mlp_ratio)
 
     @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of tokens: each pooling (kernel 3, stride 2, padding 1) halves a side, rounding up."""
-        height, width = self.image_size
-        for _ in range(sum(self.pooling)):
-            height, width = -(-height // 2), -(-width // 2)
-        return height, width
+        return sizes.halved(self.image_size, sum(self.pooling))
 
     @property
     def tokens(self) -> int:
@@ -80,8 +63,8 @@ class SpikformerConfig:
         return (self.steps, self.in_channels, *self.image_size)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON-ready values (tuples become lists)."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        """Return the fields as JSON-ready values (tuples become lists); an absent chunk is left out."""
+        return sizes.to_json(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SpikformerConfig:
@@ -89,19 +72,7 @@ class SpikformerConfig:
 
         Raises ``UsageError`` for an unknown field, a missing or unknown layout, or a size no model can have.
         """
-        names = [field.name for field in fields(cls)]
-        for key in values:
-            if key not in names:
-                raise UsageError(
-                    f"model config: unknown key '{key}'{nearest(key, names)}; allowed are {', '.join(names)}"
-                )
-        changes = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-        return published(str(changes.pop("layout", "")), **changes)
-
-
-def _require_positive_int(name: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise UsageError(f"{name}: found {value!r}, it must be a whole number of at least 1")
+        return sizes.from_json(cls, published, values)
 
 
 _ALL, _LAST_TWO = (True, True, True, True), (False, False, True, True)
@@ -117,6 +88,5 @@ _PUBLISHED = {
 
 def published(layout: str, **changes: Any) -> SpikformerConfig:
     """Return the sizes published for ``layout`` (Zhou et al. 2023, code of ZK-Zhou/spikformer), with ``changes``."""
-    if layout not in _PUBLISHED:
-        raise UsageError(f"layout: found '{layout}', allowed are {', '.join(LAYOUTS)}{nearest(layout, LAYOUTS)}")
+    sizes.check_layout(layout, LAYOUTS)
     return replace(_PUBLISHED[layout], **changes)

@@ -4,53 +4,70 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from snnq.errors import UsageError, nearest
-from snnq.models.config import LAYOUTS, SpikformerConfig, published
-from snnq.models.wiring import Wiring, spikformer_wiring
+from snnq.models.config import LAYOUTS as SPIKFORMERS
+from snnq.models.config import SpikformerConfig
+from snnq.models.sdt_config import LAYOUTS as SDTS
+from snnq.models.sdt_config import SDTConfig
+from snnq.models.sizes import Sizes
+from snnq.models.wiring import FloatWiring, Wiring, float_wiring, spikformer_wiring
 
 if TYPE_CHECKING:
     from torch import nn
 
+_CHUNKED = "its attention mixes several time steps at once, and whole numbers run step by step"
+_MEMBRANE = "its residuals are membrane potentials, real numbers that are added between a layer and its neuron"
+
 
 @dataclass(frozen=True)
 class Architecture:
-    """How to build one architecture, its published sizes, and what follows each of its layers."""
+    """One architecture: its sizes and its model, from JSON-ready values, and what follows each of its layers.
+
+    ``layout`` is the layout its configs name, ``config_of`` reads such a config, ``made_by`` names the class of the
+    model, ``floating`` says why packed weights run in floating point (None: in whole numbers; see ``wiring``).
+    """
 
     name: str
-    build: Callable[[Mapping[str, Any]], nn.Module]
-    default_config: Callable[[], dict[str, Any]]
-    wiring: Callable[[Mapping[str, Any]], Wiring]
+    layout: str
+    config_of: Callable[[Mapping[str, Any]], Sizes]
+    made_by: str
+    floating: str | None = None
+
+    def config(self, values: Mapping[str, Any]) -> Sizes:
+        """Return the sizes that ``values`` say; those left out are the published ones; raises ``UsageError``."""
+        found = values.get("layout", self.layout)
+        if found != self.layout:
+            raise UsageError(f"architecture {self.name}: its config says layout '{found}', it must be '{self.layout}'")
+        return self.config_of({**values, "layout": self.layout})
+
+    def default_config(self) -> dict[str, Any]:
+        """Return the published sizes."""
+        return self.config({}).to_dict()
+
+    def build(self, values: Mapping[str, Any]) -> nn.Module:
+        """Return a new model; raises ``UsageError`` for sizes that contradict each other."""
+        module, _, made_by = self.made_by.partition(":")
+        return getattr(import_module(f"snnq.models.{module}"), made_by)(self.config(values))
+
+    def wiring(self, values: Mapping[str, Any]) -> Wiring | FloatWiring:
+        """Return what follows each layer; a ``FloatWiring`` where packed weights do not run in whole numbers."""
+        config = self.config(values)
+        if isinstance(config, SpikformerConfig) and self.floating is None and config.chunk is None:
+            return spikformer_wiring(config)
+        return float_wiring(self.build, values, self.floating or _CHUNKED)
 
 
-def _build_spikformer(layout: str, config: Mapping[str, Any]) -> nn.Module:
-    from snnq.models.spikformer import Spikformer
-
-    found = config.get("layout", layout)
-    if found != layout:
-        raise UsageError(f"architecture spikformer-{layout}: its config says layout '{found}', it must be '{layout}'")
-    return Spikformer(SpikformerConfig.from_dict({**config, "layout": layout}))
-
-
-def _default_spikformer(layout: str) -> dict[str, Any]:
-    return published(layout).to_dict()
-
-
-def _spikformer_wiring(layout: str, config: Mapping[str, Any]) -> Wiring:
-    return spikformer_wiring(SpikformerConfig.from_dict({**config, "layout": layout}))
-
-
-ARCHITECTURES: dict[str, Architecture] = {
-    f"spikformer-{layout}": Architecture(
-        name=f"spikformer-{layout}",
-        build=partial(_build_spikformer, layout),
-        default_config=partial(_default_spikformer, layout),
-        wiring=partial(_spikformer_wiring, layout),
-    )
-    for layout in LAYOUTS
-}
+_ALL = (
+    *(
+        Architecture(f"spikformer-{name}", name, SpikformerConfig.from_dict, "spikformer:Spikformer")
+        for name in SPIKFORMERS
+    ),
+    *(Architecture(name, name, SDTConfig.from_dict, "sdt:SpikeDrivenTransformer", _MEMBRANE) for name in SDTS),
+)
+ARCHITECTURES: dict[str, Architecture] = {one.name: one for one in _ALL}
 
 
 def architecture(name: str) -> Architecture:

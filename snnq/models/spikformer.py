@@ -12,6 +12,8 @@ cifar10     Linear               Linear           (T, B, N, C)              ((Q 
 imagenet    Conv1d, q k v free   Conv2d 1×1       (T, B, C, H, W)           (Q (Kᵀ V)) · scale
             of biases
 =========== ==================== ================ ========================= ==============================
+
+With ``chunk`` the attention of any of them is STAtten's instead, over so many steps (``snnq.models.attention``).
 """
 
 from __future__ import annotations
@@ -19,34 +21,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from spikingjelly.activation_based import neuron, surrogate
 from torch import Tensor, nn
 
+from snnq.models.attention import mix_chunks, mix_keys_first, mix_scaled_scores, mix_scores_then_scale
 from snnq.models.config import LAYOUTS, SpikformerConfig, published
+from snnq.models.neurons import fire, halve, initialise_linear, lif, rest
 
-__all__ = ["LAYOUTS", "Spikformer", "SpikformerConfig", "published"]
-
-
-def lif(threshold: float = 1.0) -> neuron.LIFNode:
-    """Return a multi-step leaky integrate-and-fire neuron: (T, …) currents → (T, …) spikes in {0, 1}.
-
-    h = v + (x − v)/2; s = [h ≥ threshold]; v = h·(1 − s); the surrogate gradient is that of a sigmoid of slope 4.
-    """
-    return neuron.LIFNode(
-        tau=2.0,
-        v_threshold=threshold,
-        v_reset=0.0,
-        surrogate_function=surrogate.Sigmoid(alpha=4.0),
-        detach_reset=True,
-        step_mode="m",
-    )
-
-
-def fire(x: Tensor, layer: nn.Module, norm: nn.Module, node: nn.Module, *, channels_last: bool = False) -> Tensor:
-    """Return the spikes of layer → norm → neuron for (T, B, …); ``norm`` always sees channels on dim 1."""
-    current = layer(x.flatten(0, 1))
-    current = norm(current.transpose(-1, -2)).transpose(-1, -2) if channels_last else norm(current)
-    return node(current.unflatten(0, x.shape[:2]).contiguous())
+__all__ = ["LAYOUTS", "Spikformer", "SpikformerConfig", "lif", "published"]
 
 
 class Tokenizer(nn.Module):
@@ -72,43 +53,31 @@ class Tokenizer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the tokens on their grid."""
-        leading = x.shape[:2]
         for suffix, pooled in zip(_STAGES, self.pooling, strict=True):
             parts = (self.get_submodule(f"proj_{part}{suffix}") for part in ("conv", "bn", "lif"))
             x = fire(x, *parts)
             if pooled:
-                x = self.pool(x.flatten(0, 1)).unflatten(0, leading)
+                x = halve(x, self.pool)
         return x + fire(x, self.rpe_conv, self.rpe_bn, self.rpe_lif)
 
 
 _STAGES = ("", "1", "2", "3")
 
 
-def _mix_scores_then_scale(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
-    return ((q @ k.transpose(-2, -1)) @ v) * scale
-
-
-def _mix_scaled_scores(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
-    return ((q @ k.transpose(-2, -1)) * scale) @ v
-
-
-def _mix_keys_first(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
-    return (q @ (k.transpose(-2, -1) @ v)) * scale
-
-
 _MIX: dict[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]] = {
-    "cifar10dvs": _mix_scores_then_scale,
-    "cifar10": _mix_scaled_scores,
-    "imagenet": _mix_keys_first,
+    "cifar10dvs": mix_scores_then_scale,
+    "cifar10": mix_scaled_scores,
+    "imagenet": mix_keys_first,
 }
 
 
 class Attention(nn.Module):
     """Spiking self-attention: small integers in, spikes out, of the same shape; no softmax."""
 
-    def __init__(self, layout: str, dim: int, heads: int, scale: float) -> None:
+    def __init__(self, layout: str, dim: int, heads: int, scale: float, chunk: int | None = None) -> None:
         super().__init__()
-        self.heads, self.scale, self.mix = heads, scale, _MIX[layout]
+        self.heads, self.scale = heads, scale
+        self.mix = _MIX[layout] if chunk is None else partial(mix_chunks, chunk=chunk)
         self.channels_last = layout == "cifar10"
         make = nn.Linear if self.channels_last else partial(nn.Conv1d, kernel_size=1)
         for name in ("q", "k", "v"):
@@ -164,7 +133,7 @@ class Block(nn.Module):
 
     def __init__(self, config: SpikformerConfig) -> None:
         super().__init__()
-        self.attn = Attention(config.layout, config.dim, config.heads, config.attention_scale)
+        self.attn = Attention(config.layout, config.dim, config.heads, config.attention_scale, config.chunk)
         self.mlp = Mlp(config.layout, config.dim, config.hidden)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -185,11 +154,11 @@ class Spikformer(nn.Module):
         self.patch_embed = Tokenizer(config.in_channels, config.dim, config.pooling)
         self.block = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.head = nn.Linear(config.dim, config.classes)
-        self.apply(_initialise)
+        self.apply(initialise_linear)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Return logits (B, classes) of event frames (B, T, C, H, W); every call starts from neurons at rest."""
-        self._reset()
+        rest(self)
         x = self.patch_embed(frames.transpose(0, 1))
         if self.config.layout == "cifar10dvs":
             x = x.flatten(3)
@@ -198,18 +167,5 @@ class Spikformer(nn.Module):
         for block in self.block:
             x = block(x)
         features = x.mean(2) if self.config.layout == "cifar10" else x.flatten(3).mean(3)
-        self._reset()  # frees the voltages' graph, so that the model can be copied after a training step
+        rest(self)  # frees the voltages' graph, so that the model can be copied after a training step
         return self.head(features.mean(0))
-
-    def _reset(self) -> None:
-        for module in self.modules():
-            if isinstance(module, neuron.LIFNode):
-                module.reset()
-
-
-def _initialise(module: nn.Module) -> None:
-    """Start linear layers as upstream does: normal of deviation 0.02 cut at ±2, biases zero."""
-    if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        if module.bias is not None:
-            nn.init.constant_(module.bias, 0)

@@ -1,14 +1,19 @@
 """Which norm and which neuron follow each layer, and how large the whole numbers are that it is given.
 
 Plain facts of an architecture, without torch: the integer arithmetic of packed weights and the integer runtime start
-from them.
+from them. Where that arithmetic does not apply, ``FloatWiring`` says why.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from snnq.models.config import SpikformerConfig
+
+if TYPE_CHECKING:
+    from torch import nn
 
 # Larger event counts in one pixel and step count as this many: it bounds the first layer's sums.
 COUNT_LIMIT = 4095
@@ -56,6 +61,38 @@ class Wiring:
     def norms(self) -> dict[str, str]:
         """The batch normalisation behind each layer; the head has none."""
         return {stage.layer: stage.norm for stage in self.stages}
+
+
+@dataclass(frozen=True)
+class FloatWiring:
+    """The batch normalisation behind each layer, where packed weights are run in floating point, and ``reason`` why.
+
+    ``reason`` is half a sentence: it follows "because".
+    """
+
+    norms: dict[str, str]
+    reason: str
+
+
+def float_wiring(
+    build: Callable[[Mapping[str, Any]], nn.Module], config: Mapping[str, Any], reason: str
+) -> FloatWiring:
+    """Return the norms of an architecture whose layers name them: ``proj1_conv`` has ``proj1_bn``, ``q`` has ``q_bn``.
+
+    The head has none. Raises ``UsageError`` for sizes that no model can have.
+    """
+    import torch
+    from torch import nn
+
+    with torch.device("meta"):
+        model = build(config)
+    layers = [name for name, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d)]
+    return FloatWiring({name: _norm_of(name) for name in layers if name != "head"}, reason)
+
+
+def _norm_of(layer: str) -> str:
+    parent, _, name = layer.rpartition(".")
+    return f"{parent}.{name.replace('conv', 'bn') if 'conv' in name else f'{name}_bn'}"
 
 
 def spikformer_wiring(config: SpikformerConfig) -> Wiring:

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from snnq.errors import PackedError, UsageError
 from snnq.models.registry import architecture
-from snnq.models.wiring import Stage, Wiring
+from snnq.models.wiring import FloatWiring, Stage, Wiring
 from snnq.packed import integers
 from snnq.packed.config import CONFIG_FILE, MODEL_FILE, REPACK, PackedConfig, check_hash, read_config
 from snnq.packed.integers import Head, Neurons, Whole
@@ -35,7 +35,9 @@ class PackedArrays:
         found = self.tensors.get(name)
         if found is None or found.shape != shape or found.dtype.kind not in kinds:
             what = "missing" if found is None else f"{found.dtype} {list(found.shape)}"
-            raise PackedError(f"{self.folder / MODEL_FILE}: tensor '{name}' is {what}, it must be {list(shape)}", REPACK)
+            raise PackedError(
+                f"{self.folder / MODEL_FILE}: tensor '{name}' is {what}, it must be {list(shape)}", REPACK
+            )
         return found
 
     def scheme(self, name: str) -> str:
@@ -49,12 +51,17 @@ class PackedArrays:
         shape = self.config.layers[name].shape
         return shape[0], int(np.prod(shape[1:]))
 
+    def words(self, name: str) -> np.ndarray:
+        """Return the words of a quantised layer as they are packed, uint32 (out, words)."""
+        family, bits = split_name(self.scheme(name))
+        out, n = self.rows(name)
+        key = "weight_packed" if family == "uniform" else "weight_pot_packed"
+        return self.take(f"{name}.{key}", (out, -(-n // (32 // bits))), "i").view(np.uint32)
+
     def codes(self, name: str) -> np.ndarray:
         """Return the codes of a quantised layer, uint8 (out, n)."""
-        family, bits = split_name(self.scheme(name))
-        (out, n), each = self.rows(name), 32 // bits
-        key = "weight_packed" if family == "uniform" else "weight_pot_packed"
-        words = self.take(f"{name}.{key}", (out, -(-n // each)), "i").view(np.uint32)
+        bits, (out, n), words = split_name(self.scheme(name))[1], self.rows(name), self.words(name)
+        each = 32 // bits
         shifts = np.arange(each, dtype=np.uint32) * np.uint32(bits)
         fields = (words[:, :, None] >> shifts) & np.uint32(2**bits - 1)
         return fields.reshape(out, -1)[:, :n].astype(np.uint8)
@@ -105,8 +112,8 @@ class PackedArrays:
 def open_arrays(path: str | Path) -> PackedArrays:
     """Open a packed folder.
 
-    Raises PackedError for a damaged or incomplete folder, and VerificationError where model.safetensors is not the file
-    config.json was written for.
+    Raises PackedError for a damaged or incomplete folder, VerificationError where model.safetensors is not the file
+    config.json was written for, and UsageError for an architecture that does not run in whole numbers.
     """
     folder = Path(path)
     config = read_config(folder)
@@ -117,6 +124,11 @@ def open_arrays(path: str | Path) -> PackedArrays:
         raise PackedError(f"{folder / CONFIG_FILE}: {problem.message}", REPACK) from None
     except (TypeError, ValueError, AttributeError) as problem:
         raise PackedError(f"{folder / CONFIG_FILE}: its config describes no model ({problem})", REPACK) from None
+    if isinstance(wiring, FloatWiring):
+        raise UsageError(
+            f"{folder}: {config.architecture} does not run in whole numbers, because {wiring.reason}",
+            "run it on torch: snnq eval",
+        )
     return PackedArrays(folder, config, wiring, map_tensors(folder / MODEL_FILE))
 
 

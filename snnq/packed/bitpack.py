@@ -1,5 +1,7 @@
 """Codes of b bits in 32-bit words, the layout of compressed-tensors' ``pack-quantized``.
 
+Since its version 0.18 that library packs 3, 5, 6 and 7 bits more densely; these words stay as they are.
+
 Each word holds 32 // b codes, the first in its lowest bits:
 
     word = Σ_i code_i · 2^(i·b),   i = 0 … 32//b - 1

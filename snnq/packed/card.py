@@ -60,12 +60,14 @@ tags:
 ---"""
 
 _READING = """\
-With snnq, as a torch module with exactly these weights:
+With snnq, in integers without torch, or as torch modules (in the same integer arithmetic, and with the plain weights):
 
 ```
 import snnq
+from snnq.runtime import Engine
 
-model = snnq.load_packed("packed")
+engine = Engine("packed")
+model, layers = snnq.load_packed("packed"), snnq.load_packed("packed", "float")
 ```
 
 Without it (numpy and safetensors only; change `folder` to where this lies):
@@ -74,8 +76,9 @@ Without it (numpy and safetensors only; change `folder` to where this lies):
 {reader}```
 
 `snnq verify packed` checks every code and hash. The layout of the words is that of compressed-tensors'
-`pack-quantized`; convolutions are flattened to (out, in·k·k) before they are packed. Batch normalisation is folded:
-what follows each layer is `multiplier · x + offset`, one of each per output channel."""
+`pack-quantized` (of 2, 4 and 8 bits; others as up to its version 0.17); convolutions are flattened to (out, in·k·k)
+before they are packed. Batch normalisation is folded: what follows each layer is `multiplier · x + offset`, one of each
+per output channel."""
 
 
 def _introduction(plan: Plan) -> str:

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from pydantic import PositiveInt, field_validator, model_validator
 
-from snnq.errors import PackedError, VerificationError
+from snnq.errors import PackedError, VerificationError, nearest
+from snnq.plan.files import no_duplicates
 from snnq.plan.records import DataInfo, SchemeName
 from snnq.schemes.names import split_name
 from snnq.validation import Many, Record, dotted, validate
@@ -17,6 +18,8 @@ from snnq.validation import Many, Record, dotted, validate
 CONFIG_FILE, MODEL_FILE, PLAN_FILE = "config.json", "model.safetensors", "plan.json"
 REPORT_FILE, CARD_FILE, PAGE_FILE = "report.json", "README.md", "report.html"
 HASHED = (MODEL_FILE, PLAN_FILE)
+# Since 0.1: the results and the model card, and what config.json itself says.
+ALSO_HASHED = (REPORT_FILE, CARD_FILE, CONFIG_FILE)
 # A plan of ten thousand layers is far below this.
 MAX_JSON_BYTES = 64 * 2**20
 REPACK = "pack it again: snnq finalize --plan plan.json --force"
@@ -64,10 +67,27 @@ class PackedConfig(Record):
 
     @field_validator("sha256")
     @classmethod
-    def _of_both_files(cls, hashes: dict[str, str]) -> dict[str, str]:
-        if sorted(hashes) != sorted(HASHED):
-            raise ValueError(f"the hashes of {' and '.join(HASHED)} are needed, found {', '.join(hashes) or 'none'}")
+    def _of_the_files(cls, hashes: dict[str, str]) -> dict[str, str]:
+        for name in HASHED:
+            if name not in hashes:
+                raise ValueError(
+                    f"the hashes of {' and '.join(HASHED)} are needed, found {', '.join(hashes) or 'none'}"
+                )
+        for name in hashes:
+            if name not in (*HASHED, *ALSO_HASHED):
+                raise ValueError(f"a packed folder has no file '{name}'{nearest(name, (*HASHED, *ALSO_HASHED))}")
         return hashes
+
+    @property
+    def unprotected(self) -> tuple[str, ...]:
+        """Files of the folder that no hash protects: those of folders made by early versions."""
+        return tuple(name for name in ALSO_HASHED if name not in self.sha256)
+
+    def own_sha256(self) -> str:
+        """Return the sha256 of all that this config says, but for that hash itself."""
+        said = self.model_dump(mode="json")
+        said["sha256"].pop(CONFIG_FILE, None)
+        return hashlib.sha256(json.dumps(said, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
     @property
     def layers(self) -> dict[str, PackedLayer]:
@@ -76,13 +96,16 @@ class PackedConfig(Record):
 
 
 def read_config(folder: Path) -> PackedConfig:
-    """Return config.json of a packed folder; raises PackedError naming the file and the first bad key."""
+    """Return config.json of a packed folder.
+
+    Raises PackedError naming the file and the first bad key, VerificationError where it is not what was written.
+    """
     path = folder / CONFIG_FILE
     if not folder.is_dir():
         raise PackedError(f"{folder}: there is no such packed folder", _MAKE)
     check_size(path)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=no_duplicates)
     except OSError as problem:
         raise PackedError(f"{path}: cannot be read ({problem.strerror})", REPACK) from None
     except json.JSONDecodeError as problem:
@@ -90,7 +113,13 @@ def read_config(folder: Path) -> PackedConfig:
         raise PackedError(message, REPACK) from None
     except (ValueError, RecursionError) as problem:
         raise PackedError(f"{path}: not the config of a packed folder ({problem})", REPACK) from None
-    return validate(PackedConfig, data, str(path), PackedError, REPACK, dotted)
+    config = validate(PackedConfig, data, str(path), PackedError, REPACK, dotted)
+    due = config.sha256.get(CONFIG_FILE)
+    if due is not None and config.own_sha256() != due:
+        raise VerificationError(
+            f"{path}: what it says has the sha256 {config.own_sha256()[:12]}…, not {due[:12]}…", REPACK
+        )
+    return config
 
 
 def check_size(path: Path) -> None:

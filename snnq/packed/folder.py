@@ -20,7 +20,6 @@ from snnq.packed.coding import CodedLayer, pack_layer, weight_sha256
 from snnq.packed.config import (
     CARD_FILE,
     CONFIG_FILE,
-    HASHED,
     MODEL_FILE,
     PAGE_FILE,
     PLAN_FILE,
@@ -141,7 +140,12 @@ def _contents(
     model_bytes = safetensors_bytes(tensors, {"format": "pt", "snnq": __version__})
     header_bytes = 8 + int.from_bytes(model_bytes[:8], "little")
     sizes = measure_sizes(TensorFile(Path(MODEL_FILE), tensors, header_bytes), packed)
-    files = {MODEL_FILE: model_bytes, PLAN_FILE: plan_text(plan.to_dict()).encode()}
+    files = {
+        MODEL_FILE: model_bytes,
+        PLAN_FILE: plan_text(plan.to_dict()).encode(),
+        REPORT_FILE: plan_text(_finite(dict(results))).encode(),
+        CARD_FILE: model_card(plan, results, sizes).encode(),
+    }
     config = PackedConfig(
         schema_version=SCHEMA_VERSION,
         tool=f"snnq {__version__}",
@@ -149,13 +153,11 @@ def _contents(
         config=plan.model.config,
         data=plan.data,
         quantization_config=Quantization(quant_method="snnq", layers=dict(packed)),
-        sha256={name: hashlib.sha256(files[name]).hexdigest() for name in HASHED},
+        sha256={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     )
-    return files | {
-        CONFIG_FILE: plan_text(config.model_dump(mode="json")).encode(),
-        REPORT_FILE: plan_text(_finite(dict(results))).encode(),
-        CARD_FILE: model_card(plan, results, sizes).encode(),
-    }
+    said = config.model_dump(mode="json")
+    said["sha256"][CONFIG_FILE] = config.own_sha256()
+    return files | {CONFIG_FILE: plan_text(said).encode()}
 
 
 def _finite(value: Any) -> Any:

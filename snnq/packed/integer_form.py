@@ -40,19 +40,22 @@ class CurrentSteps(nn.Module):
 
 
 class IntegerLIF(nn.Module):
-    """u = v + x; spike = [u ≥ Θ]; v = 0 on a spike, else u >> 1: whole currents (T, …) → spikes (T, …), float32."""
+    """u = v + x; spike = [u ≥ Θ]; v = 0 on a spike, else u >> 1: whole currents (T, …) → spikes (T, …), float32.
+
+    Currents that come as floats are sums still, and are shifted here.
+    """
 
     threshold: Tensor
 
-    def __init__(self, threshold: Tensor, channel_dim: int) -> None:
+    def __init__(self, threshold: Tensor, channel_dim: int, shift: int = 0) -> None:
         super().__init__()
-        self.channel_dim = channel_dim
+        self.channel_dim, self.shift = channel_dim, shift
         self.register_buffer("threshold", threshold)
 
     def forward(self, currents: Tensor) -> Tensor:
         """Return the spikes; every call starts from neurons at rest."""
         if currents.is_floating_point():
-            currents = currents.round().to(self.threshold.dtype)
+            currents = currents.round().to(self.threshold.dtype) << self.shift
         shape = [1] * (currents.ndim - 1)
         shape[self.channel_dim] = -1
         threshold, voltage = self.threshold.view(shape), torch.zeros_like(currents[0])
@@ -63,6 +66,13 @@ class IntegerLIF(nn.Module):
             spikes[step] = fired
             voltage = (total >> 1).masked_fill_(fired, 0)
         return spikes
+
+    def by_pixel(self, spikes: Tensor) -> np.ndarray:
+        """Return its spikes as the runtime has them, bool (B · pixels, T, channels)."""
+        last = spikes.movedim(self.channel_dim + 1 if self.channel_dim >= 0 else -1, -1).cpu()
+        steps, samples, channels = last.shape[0], last.shape[1], last.shape[-1]
+        pixels = last.reshape(steps, samples, -1, channels).permute(1, 2, 0, 3)
+        return pixels.reshape(-1, steps, channels).bool().numpy()
 
 
 class Widened(nn.Module):
@@ -123,14 +133,16 @@ def to_integers(model: nn.Module, wiring: Wiring, wholes: Mapping[str, Whole]) -
         multiplier, offset = (norm.get_buffer(name).cpu().numpy() for name in ("multiplier", "offset"))
         found = integers.neurons(whole, multiplier, offset, stage.threshold, stage.bound)
         _put(model, stage.norm, CurrentSteps(found))
-        parent = model.get_submodule(stage.layer.rpartition(".")[0])
-        # (T, B, N, C) reaches the neuron where a block keeps its channels last, (T, B, C, …) elsewhere.
-        channel_dim = -1 if getattr(parent, "channels_last", False) else 1
-        _put(model, stage.neuron, IntegerLIF(torch.from_numpy(found.threshold).to(_dtype(found.wide)), channel_dim))
+        threshold = torch.from_numpy(found.threshold).to(_dtype(found.wide))
+        _put(model, stage.neuron, IntegerLIF(threshold, _channel_dim(model, stage.neuron)))
         _put(model, stage.layer, _whole_layer(layer, whole, found, stage.bound))
     for mixing in wiring.mixings:
-        threshold = torch.tensor([integers.mixing_threshold(mixing.scale, mixing.threshold)], dtype=torch.int32)
-        _put(model, mixing.neuron, IntegerLIF(threshold, 1))
+        shift, threshold = integers.mixing_threshold(mixing.scale, mixing.threshold)
+        _put(
+            model,
+            mixing.neuron,
+            IntegerLIF(torch.tensor([threshold], dtype=torch.int32), _channel_dim(model, mixing.neuron), shift),
+        )
         model.get_submodule(mixing.module).scale = 1.0  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
     old = model.get_submodule(wiring.head)
     weight, bias = (old.get_parameter(name).cpu().numpy() for name in ("weight", "bias"))
@@ -147,6 +159,11 @@ def _whole_layer(layer: nn.Module, whole: Whole, neurons: Neurons, bound: int) -
     made = Widened(layer) if sums >= FLOAT32_EXACT else layer
     layer.get_parameter("weight").copy_(exact)
     return ClippedCounts(made) if bound == COUNT_LIMIT else made
+
+
+def _channel_dim(model: nn.Module, neuron: str) -> int:
+    """(B, N, C) reaches a neuron at each step where its block keeps channels last, (B, C, …) elsewhere."""
+    return -1 if getattr(model.get_submodule(neuron.rpartition(".")[0]), "channels_last", False) else 1
 
 
 def _dtype(wide: bool) -> torch.dtype:

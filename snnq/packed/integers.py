@@ -8,12 +8,13 @@ A layer's decoded weight is ŵ = unit · W with whole W, so with whole inputs it
 Counted in parts of g = multiplier · unit / 2^shift, and for u = 2h, that becomes
 
     u = ⌊v⌋ + (a << shift) + B,   spike = [u ≥ Θ],   v = 0 on a spike, else u >> 1
-    B = round(offset / g),   Θ = ⌈2θ / g⌉
+    B = round(offset / g),   Θ = round(2θ / g)
 
 with whole numbers throughout. Rounding v down at every step loses nothing: whole numbers are added to it and compared
-with it, and ⌊(⌊u⌋ + n)/2⌋ = ⌊(u + n)/2⌋ for whole n. So this *is* the LIF in exact arithmetic; the one approximation is B,
-off by at most half a 2^-shift of a unit. A negative multiplier turns W's signs. Sums are exact in any order, in
-integers as in floating point of enough bits: every engine gives the same spikes. Source: ours (METHOD §5).
+with it, and ⌊(⌊u⌋ + n)/2⌋ = ⌊(u + n)/2⌋ for whole n. So this *is* the LIF of B and Θ in exact arithmetic; both are off
+by at most half a 2^-shift of a unit, where float32 sums are off by their rounding. A negative multiplier turns W's
+signs. Sums are exact in any order, in integers as in floating point of enough bits: every engine gives the same spikes.
+Source: ours (METHOD §5).
 
 Layers whose weights are no small whole multiples of a unit (float32, power-of-two of 6 bits and more) are rounded to
 fixed point far below their own precision's effect: sums of up to 2^52, exact in float64 and int64.
@@ -38,6 +39,8 @@ HEAD_WEIGHT_BITS = 30
 MAX_NARROW_POWER_BITS = 5
 # Θ of a channel that no weight reaches: its offset alone is compared with its threshold.
 IDLE_THRESHOLD = 2**20
+# Sums of an attention stay below 2^20: so do the largest head times the most tokens that fit this engine.
+MIXING_SHIFT = 8
 
 
 @dataclass(frozen=True)
@@ -101,22 +104,40 @@ def whole_weight(scheme: str, codes: np.ndarray, params: Mapping[str, np.ndarray
     if family == "uniform":
         factor, shift = uniform_form(np.rint(params["zero_point"].astype(np.float64) * 2))
         return Whole(q * factor - shift, params["scale"].astype(np.float64)[:, 0] / factor[:, 0])
-    sign, k, top = 1 - 2 * (q >> (bits - 1)), q & (2 ** (bits - 1) - 1), 2 ** (bits - 1) - 1
-    exponent = params["log2_scale"].astype(np.int64)
+    sign, k = 1 - 2 * (q >> (bits - 1)), q & (2 ** (bits - 1) - 1)
+    lead, unit = power_form(scheme, params["log2_scale"][:, 0], k, bound)
+    power = k + lead[:, None]
+    values = np.where((k > 0) & (power >= 0), sign * np.left_shift(1, np.maximum(power, 0)), 0)
+    return Whole(values, unit, wide=is_wide(scheme))
+
+
+def power_form(scheme: str, log2_scale: np.ndarray, k: np.ndarray, bound: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return (lead int64, unit float64), (out,) each: a power-of-two weight of exponent code k is ±2^(k + lead) units.
+
+    Few exponents reach down to one unit. Many (6 bits and more) are cut off at one, as in ``fixed_point``.
+    """
+    top = 2 ** (split_name(scheme)[1] - 1) - 1
+    k, exponent = (
+        k.astype(np.int64),
+        log2_scale.astype(np.int64) - top,
+    )  # of the weight whose code is 0, if there were one
     if not is_wide(scheme):
-        power = np.left_shift(1, np.maximum(k - 1, 0))
-        return Whole(np.where(k > 0, sign * power, 0), np.ldexp(1.0, (exponent - top + 1)[:, 0]))
-    return fixed_point(np.where(k > 0, sign * np.ldexp(1.0, k - top + exponent), 0.0), bound)
+        return np.full(len(exponent), -1), np.ldexp(1.0, exponent + 1)
+    lead = _fixed_bits(k.shape[1], bound) - 1 - k.max(1)
+    return lead, np.ldexp(1.0, exponent - lead)
 
 
 def fixed_point(weight: np.ndarray, bound: int) -> Whole:
     """Return a real weight (out, n) as whole numbers, so fine that all sums for inputs up to ``bound`` are exact."""
     weight = weight.astype(np.float64)
-    reach = np.abs(weight).max(1)
-    terms = int(np.frexp(float(weight.shape[1] * bound))[1])
-    bits = min(WIDE_WEIGHT_BITS, int(np.frexp(float(WIDE_SUM_LIMIT))[1]) - 2 - terms)
+    reach, bits = np.abs(weight).max(1), _fixed_bits(weight.shape[1], bound)
     exponent = np.where(reach > 0, np.frexp(reach)[1] - bits, 0)
     return Whole(np.rint(np.ldexp(weight, -exponent[:, None])).astype(np.int64), np.ldexp(1.0, exponent), wide=True)
+
+
+def _fixed_bits(terms: int, bound: int) -> int:
+    """Return how many bits the largest weight may have, so that ``terms`` products with up to ``bound`` stay exact."""
+    return min(WIDE_WEIGHT_BITS, WIDE_SUM_LIMIT.bit_length() - 2 - (terms * bound).bit_length())
 
 
 def neurons(whole: Whole, multiplier: np.ndarray, offset: np.ndarray, threshold: float, bound: int) -> Neurons:
@@ -158,7 +179,7 @@ def _counted(
     size, shift = np.where(idle, 2 * threshold / IDLE_THRESHOLD, size), np.where(idle, 0, shift)
     with np.errstate(over="ignore"):
         b = np.clip(np.rint(np.ldexp(offset / size, shift)), -limit, limit)
-    top = np.ceil(np.ldexp(2 * threshold / size, shift))
+    top = np.rint(np.ldexp(2 * threshold / size, shift))
     sign = np.where(idle, 0, np.sign(gain))
     return Neurons(*(part.astype(np.int64) for part in (sign, shift, b, top)), wide=wide)
 
@@ -169,9 +190,14 @@ def _room(value: np.ndarray, limit: int) -> np.ndarray:
     return np.where(value > 0, int(limit).bit_length() - 1 - exponent, 10**6)
 
 
-def mixing_threshold(scale: float, threshold: float) -> int:
-    """Return Θ = ⌈2θ / scale⌉ of the neuron behind (Q Kᵀ) V · scale, whose sums are whole already."""
-    return int(min(np.ceil(2 * threshold / scale), NEURON_LIMIT))
+def mixing_threshold(scale: float, threshold: float) -> tuple[int, int]:
+    """Return (shift, Θ) of the neurons behind (Q Kᵀ) V · scale: u = v + (a << shift), Θ = round(2θ / scale · 2^shift).
+
+    Where 2θ / scale is whole, as in the published models, no shift is needed.
+    """
+    top = 2 * threshold / scale
+    shift = 0 if top == np.rint(top) else MIXING_SHIFT
+    return shift, int(min(np.rint(np.ldexp(top, shift)), NEURON_LIMIT))
 
 
 def head(weight: np.ndarray, bias: np.ndarray, summands: int, bound: int) -> Head:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from snnq.errors import PackedError, UsageError, nearest
 from snnq.models.folding import affine_skeleton
 from snnq.models.registry import architecture
-from snnq.models.wiring import Wiring
+from snnq.models.wiring import FloatWiring, Wiring
 from snnq.packed.coding import read_weight, tensor_names, unpack_layer
 from snnq.packed.config import CONFIG_FILE, MODEL_FILE, REPACK, PackedConfig, check_hash, read_config
 from snnq.packed.integer_form import to_integers, whole_of
@@ -26,8 +26,9 @@ def load_packed(path: str | Path, arithmetic: str = "integer") -> nn.Module:
 
     ``integer`` is the arithmetic that finalize evaluated and every engine reproduces bit for bit
     (``snnq.packed.integers``): whole weights, integer neurons. ``float`` gives plain layers whose weights are bit for
-    bit what the codes decode to, ``ChannelAffine`` norms and spikingjelly neurons; its sums are rounded in an order that
-    depends on the machine, so a spike may differ now and then.
+    bit what the codes decode to, ``ChannelAffine`` norms and spikingjelly neurons; its sums are rounded in an order
+    that depends on the machine, so a spike may differ now and then. Architectures whose residuals are real numbers have
+    only that one.
 
     Nothing in it asks for gradients, and nothing is unpickled. Raises PackedError for a damaged or incomplete folder,
     and VerificationError where model.safetensors is not the file config.json was written for.
@@ -39,9 +40,9 @@ def load_packed(path: str | Path, arithmetic: str = "integer") -> nn.Module:
     file = read_tensors(folder / MODEL_FILE)
     check_hash(folder, MODEL_FILE, config)
     model = assemble(folder, config, file, {name: read_weight(name, one, file) for name, one in config.layers.items()})
-    if arithmetic == "float":
-        return model
     wiring = architecture(config.architecture).wiring(config.config)
+    if arithmetic == "float" or isinstance(wiring, FloatWiring):
+        return model
     return to_integers(model, wiring, _wholes(wiring, config, file))
 
 

@@ -9,10 +9,11 @@ from typing import Any, NoReturn
 
 from torch import Tensor
 
-from snnq.errors import VerificationError
+from snnq.checkpoints.opening import BUILTIN
+from snnq.errors import PackedError, VerificationError
 from snnq.packed.coding import WORDS, read_weight, unpack_layer, weight_sha256
 from snnq.packed.config import (
-    HASHED,
+    CONFIG_FILE,
     MODEL_FILE,
     PLAN_FILE,
     REPACK,
@@ -20,6 +21,7 @@ from snnq.packed.config import (
     PackedLayer,
     check_hash,
     check_size,
+    file_sha256,
     read_config,
 )
 from snnq.packed.loading import assemble
@@ -27,7 +29,7 @@ from snnq.packed.safefile import TensorFile, read_tensors
 from snnq.packed.sizes import Sizes, measure_sizes
 from snnq.plan.files import read_json
 from snnq.plan.plan import parse_plan
-from snnq.plan.records import LayerInput
+from snnq.plan.records import LayerInput, ModelInfo
 from snnq.schemes.names import FLOAT32, split_name
 
 LAYER_COLUMNS = ("layer", "scheme", "bits in plan", "bits on disk", "padding bits", "levels used")
@@ -52,12 +54,18 @@ class LayerCheck:
 
 @dataclass(frozen=True)
 class Verification:
-    """A folder that holds what its plan says: every layer, where the file's bits go, and the files' sha256."""
+    """A folder that holds what its plan says: every layer, where the file's bits go, and the files' sha256.
+
+    ``unprotected`` files have no hash, in folders of early versions. ``source`` says of the float checkpoint that the
+    plan names whether it lies there still: "same", "changed", "absent", "built-in" or "unnamed".
+    """
 
     folder: str
     layers: tuple[LayerCheck, ...]
     sizes: Sizes
     sha256: dict[str, str]
+    unprotected: tuple[str, ...]
+    source: str
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data; sizes in bits, by kind, and the size of the file in bytes."""
@@ -69,6 +77,8 @@ class Verification:
             "overhead_bits": self.sizes.overhead,
             "layers": [asdict(layer) for layer in self.layers],
             "sha256": self.sha256,
+            "unprotected": list(self.unprotected),
+            "source": self.source,
         }
 
     def layer_rows(self) -> list[tuple[Any, ...]]:
@@ -110,11 +120,24 @@ def verify(path: str | Path) -> Verification:
         weights[entry.name] = read_weight(entry.name, layer, file)
         checks.append(_check_layer(entry, layer, file, weights[entry.name]))
     assemble(folder, config, file, weights)
-    for name in HASHED:
-        check_hash(folder, name, config)
+    for name in config.sha256:
+        if name != CONFIG_FILE:  # read_config has seen to that
+            check_hash(folder, name, config)
     sizes = measure_sizes(file, config.layers)
     _check_total(file.path, sizes)
-    return Verification(str(folder), tuple(checks), sizes, dict(config.sha256))
+    return Verification(str(folder), tuple(checks), sizes, dict(config.sha256), config.unprotected, _source(plan.model))
+
+
+def _source(model: ModelInfo) -> str:
+    """Return what has become of the float checkpoint."""
+    if model.checkpoint is None or model.sha256 is None:
+        return "unnamed"
+    if model.checkpoint in BUILTIN:
+        return "built-in"
+    try:
+        return "same" if file_sha256(Path(model.checkpoint)) == model.sha256 else "changed"
+    except PackedError:
+        return "absent"
 
 
 def _check_names(entries: tuple[LayerInput, ...], config: PackedConfig) -> None:

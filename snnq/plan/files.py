@@ -18,7 +18,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Return the JSON object of a file; raises PlanError naming the file and, in broken JSON, the line."""
     try:
         text = path.read_text(encoding="utf-8")
-        data = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+        data = json.loads(text, object_pairs_hook=no_duplicates, parse_constant=_no_constant)
     except FileNotFoundError:
         raise PlanError(f"{path}: there is no such plan", _MAKE) from None
     except OSError as problem:
@@ -33,7 +33,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return data
 
 
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Refuse a key given twice in one object: the later one would silently win."""
     result: dict[str, Any] = {}
     for key, value in pairs:

@@ -183,7 +183,9 @@ def test_impossible_steps(tmp_path: Path, steps: int) -> None:
 
 def test_a_foreign_model_is_told_the_nearest_layout(tmp_path: Path) -> None:
     torch.save({"conv1.weight": torch.zeros(4, 3, 7, 7), "fc.bias": torch.zeros(9)}, tmp_path / "resnet.pth")
-    refused(tmp_path / "resnet.pth", "is not a Spikformer", "nearest layout", "'conv1.weight'", "cifar10dvs")
+    refused(
+        tmp_path / "resnet.pth", "no spiking transformer known here", "nearest layout", "'conv1.weight'", "cifar10dvs"
+    )
     # Spikingformer: same attention, other names in tokenizer and MLP.
     renamed = {
         name.replace("mlp.fc", "mlp.mlp").replace("patch_embed.proj_conv", "patch_embed.proj"): tensor

@@ -15,7 +15,7 @@ from snnq.checkpoints.opening import BUILTIN, load_model, open_checkpoint, save_
 from snnq.errors import CheckpointError, UsageError
 from snnq.models.registry import ARCHITECTURES, build
 
-SMALL: dict[str, Any] = {"dim": 16, "depth": 1, "heads": 2, "steps": 3, "classes": 4, "image_size": [20, 12]}
+SMALL: dict[str, Any] = {"dim": 16, "depth": 1, "heads": 2, "steps": 4, "classes": 4, "image_size": [20, 12]}
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -45,9 +45,9 @@ def test_equal_models_give_equal_bytes(tmp_path: Path) -> None:
 def test_given_sizes_must_agree(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     save_checkpoint(path, build("spikformer-cifar10", SMALL), architecture="spikformer-cifar10", facts={})
-    open_checkpoint(path, steps=3, heads=2, image_size=(20, 12), pooling=(False, False, True, True))
+    open_checkpoint(path, steps=4, heads=2, image_size=(20, 12), pooling=(False, False, True, True))
     for given, words in (
-        ({"steps": 4}, "--steps 4 contradicts the file, which records 3"),
+        ({"steps": 3}, "--steps 3 contradicts the file, which records 4"),
         ({"image_size": (20, 20)}, "--image-size 20x20 contradicts the file, which records 20x12"),
         ({"pooling": (True,) * 4}, "--pooling 1111 contradicts the file, which records 0011"),
     ):

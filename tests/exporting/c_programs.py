@@ -18,7 +18,7 @@ _MAIN = """
 #include "{name}.h"
 
 static {name}_workspace workspace;
-static uint16_t counts[{NAME}_STEPS * {NAME}_CHANNELS * {NAME}_ROWS * {NAME}_COLUMNS];
+static uint16_t counts[{NAME}_STEPS * {NAME}_CHANNELS * {NAME}_HEIGHT * {NAME}_WIDTH];
 
 #ifdef {NAME}_TRACE
 void {name}_trace(int32_t part, int32_t position, const uint8_t *fired, int32_t channels)

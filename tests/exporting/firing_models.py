@@ -57,7 +57,9 @@ def firing_folder(
     config = one.default_config() | SIZES | changes
     sizes = SpikformerConfig.from_dict(config)
     # The sums of the attention grow with these; a single step has no voltage to start from.
-    config["attention_scale"] = (60 if sizes.steps == 1 else 90) / (sizes.tokens * sizes.dim / sizes.heads)
+    config["attention_scale"] = changes.get("attention_scale") or (60 if sizes.steps == 1 else 90) / (
+        sizes.tokens * sizes.dim / sizes.heads
+    )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = one.build(config)

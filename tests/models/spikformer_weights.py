@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snnq.models.config import SpikformerConfig
+from snnq.models.sizes import Sizes
 
 
 def fill_model(model: nn.Module, seed: int) -> nn.Module:
@@ -16,7 +16,7 @@ def fill_model(model: nn.Module, seed: int) -> nn.Module:
         for name, tensor in sorted(model.state_dict().items()):
             if name.endswith("num_batches_tracked"):
                 continue
-            tensor.copy_(torch.from_numpy(_values(name, tuple(tensor.shape), generator)))
+            tensor.copy_(torch.from_numpy(np.asarray(_values(name, tuple(tensor.shape), generator))))
     return model
 
 
@@ -27,12 +27,12 @@ def _values(name: str, shape: tuple[int, ...], generator: np.random.Generator) -
         return generator.uniform(1.0, 3.0, shape).astype(np.float32)
     if "_bn" in name:
         return generator.normal(0.3, 0.5, shape).astype(np.float32)
-    fan_in = int(np.prod(shape[1:])) if len(shape) > 1 else shape[0]
+    fan_in = int(np.prod(shape[1:])) if len(shape) > 1 else (shape or (1,))[0]
     # Multiples of 1/64: sums of integer inputs are then exact in any order, and no spike hangs on rounding.
     return (np.round(64 * generator.normal(0.0, fan_in**-0.5, shape)) / 64).astype(np.float32)
 
 
-def make_frames(config: SpikformerConfig, samples: int, seed: int) -> Tensor:
+def make_frames(config: Sizes, samples: int, seed: int) -> Tensor:
     """Return (samples, T, C, H, W) of event counts, Poisson, of a rate that changes from place to place."""
     generator = np.random.default_rng(seed + 1)
     height, width = config.image_size

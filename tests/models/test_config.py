@@ -54,7 +54,8 @@ def test_an_unknown_key_names_the_nearest() -> None:
 
 
 def test_registry_names_and_defaults() -> None:
-    assert list(ARCHITECTURES) == ["spikformer-cifar10dvs", "spikformer-cifar10", "spikformer-imagenet"]
+    names = ["spikformer-cifar10dvs", "spikformer-cifar10", "spikformer-imagenet"]
+    assert list(ARCHITECTURES) == [*names, "sdt-static", "sdt-dvs", "statten-static", "statten-dvs"]
     assert architecture("spikformer-cifar10").default_config()["dim"] == 384
     with pytest.raises(UsageError, match="did you mean 'spikformer-imagenet'"):
         architecture("spikformer-imagnet")

@@ -30,8 +30,10 @@ def test_files_and_hashes(sample: Sample, folder: Path) -> None:
     assert config["architecture"] == "spikformer-cifar10dvs"
     assert config["config"] == sample.plan.model.config
     assert config["data"]["classes"] == ["zero", "one", "two"]
+    assert config["sha256"].pop("config.json")
     assert config["sha256"] == {
-        name: hashlib.sha256(files[name]).hexdigest() for name in ("model.safetensors", "plan.json")
+        name: hashlib.sha256(files[name]).hexdigest()
+        for name in ("model.safetensors", "plan.json", "report.json", "README.md")
     }
     assert Plan.read(folder / "plan.json") == sample.plan
     first = config["quantization_config"]["layers"]["patch_embed.proj_conv"]

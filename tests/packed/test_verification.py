@@ -15,6 +15,7 @@ from packed_samples import Sample, make_sample
 from safetensors.torch import load_file
 
 from snnq.errors import PackedError, PlanError, VerificationError
+from snnq.packed.config import read_config
 from snnq.packed.loading import load_packed
 from snnq.packed.safefile import safetensors_bytes
 from snnq.packed.verification import LAYER_COLUMNS, SIZE_COLUMNS, verify
@@ -23,6 +24,7 @@ from snnq.packed.verification import LAYER_COLUMNS, SIZE_COLUMNS, verify
 def rehash(folder: Path) -> None:
     """Make the files' hashes right again, so that only what stands in them is wrong."""
     config = json.loads((folder / "config.json").read_text())
+    config["sha256"].pop("config.json", None)
     for name in config["sha256"]:
         config["sha256"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
     (folder / "config.json").write_text(json.dumps(config))
@@ -53,9 +55,10 @@ def test_everything_is_found_right(sample: Sample, folder: Path) -> None:
             assert one.codes_used == len(set(sample.layers[one.name].codes.flatten().tolist()))
     assert sum(one.bits_on_disk for one in found.layers) == sample.plan.totals.storage_bits == found.sizes.weights
     assert sum(one.padding_bits for one in found.layers) == found.sizes.padding
-    assert found.sha256 == {
-        name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("model.safetensors", "plan.json")
-    }
+    hashed = ("model.safetensors", "plan.json", "report.json", "README.md")
+    assert found.sha256.pop("config.json") == read_config(folder).own_sha256()
+    assert found.sha256 == {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in hashed}
+    assert found.unprotected == ()
 
 
 @pytest.mark.parametrize("layout", ["cifar10dvs", "cifar10", "imagenet"])

@@ -1,0 +1,76 @@
+"""``snnq.graft``: another attention on the same weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from snnq.checkpoints.opening import Checkpoint, open_checkpoint
+from snnq.checkpoints.saving import save_checkpoint
+from snnq.errors import OutputExistsError, UsageError, nearest
+from snnq.models.attention import power_of_two
+from snnq.models.registry import architecture
+
+ATTENTIONS = ("statten",)
+
+
+@dataclass(frozen=True)
+class Grafted:
+    """A written checkpoint: its architecture, the steps a chunk has, and the attention's scale c."""
+
+    out: str
+    architecture: str
+    chunk: int
+    attention_scale: float
+
+
+def graft(
+    path: str | Path,
+    *,
+    attention: str = "statten",
+    chunk: int,
+    scale: float | None = None,
+    out: str | Path,
+    force: bool = False,
+    **given: Any,
+) -> Grafted:
+    """Write a float checkpoint of the same weights whose attention mixes ``chunk`` consecutive steps (STAtten).
+
+    A Spike-Driven Transformer becomes the ``statten`` architecture of its kind; a Spikformer keeps its name and gets
+    ``chunk``. No parameter is added. ``scale`` is c of Q (Kᵀ V · c), a power of two by default: upstream's for STAtten,
+    a Spikformer's own divided by the chunk. ``given`` are sizes that the file cannot tell. The grafted model wants a
+    short finetuning.
+
+    Raises UsageError for another attention, architecture or chunk, OutputExistsError, and what opening raises.
+    """
+    if attention not in ATTENTIONS:
+        raise UsageError(f"--attention {attention}: there is {', '.join(ATTENTIONS)}{nearest(attention, ATTENTIONS)}")
+    if Path(out).exists() and not force:
+        raise OutputExistsError(f"{out} is already there", "add --force to overwrite it, or name another --out")
+    opened = open_checkpoint(path, **given)
+    name, changes = _changes(opened, chunk, scale)
+    model = architecture(name).build(changes)
+    state = opened.state_dict
+    if name != opened.architecture:  # the neuron behind the product has another name, and perhaps a leak of its own
+        state = {key.replace("talking_heads_lif", "attn_lif"): tensor for key, tensor in state.items()}
+    model.load_state_dict(state, strict=True)
+    save_checkpoint(out, model, architecture=name, facts={"data": opened.data} if opened.data else {})
+    config: Any = model.config
+    return Grafted(str(out), name, config.chunk, config.attention_scale)
+
+
+def _changes(opened: Checkpoint, chunk: int, scale: float | None) -> tuple[str, dict[str, Any]]:
+    """Return the grafted model's architecture and config."""
+    kind, _, data = opened.architecture.partition("-")
+    asked = {"chunk": chunk} | ({} if scale is None else {"attention_scale": scale})
+    if kind == "spikformer":
+        usual = power_of_two(opened.config["attention_scale"] / max(chunk, 1))
+        return opened.architecture, opened.config | {"attention_scale": usual} | asked
+    if kind not in ("sdt", "statten"):
+        raise UsageError(f"{opened.path} is a {opened.architecture}: grafting takes a Spikformer or an SDT")
+    plain = {key: value for key, value in opened.config.items() if key not in ("layout", "chunk", "attention_scale")}
+    found: Any = architecture(f"statten-{data}").config(plain | asked)
+    if scale is None:
+        asked["attention_scale"] = power_of_two(found.attention_scale)
+    return f"statten-{data}", plain | asked

@@ -1,0 +1,85 @@
+"""A packed folder as the targets want it: every layer's codes, parameters and weight, and the other tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from snnq.errors import VerificationError
+from snnq.layers import frames_shape
+from snnq.models.registry import architecture
+from snnq.packed.coding import read_weight, tensor_names, unpack_layer, weight_sha256
+from snnq.packed.config import MODEL_FILE, PackedConfig, check_hash, read_config
+from snnq.packed.loading import assemble
+from snnq.packed.safefile import read_tensors
+from snnq.schemes.names import FLOAT32
+from snnq.schemes.scheme import Params
+
+_REPORT = "please report this"
+
+
+@dataclass(frozen=True)
+class SourceLayer:
+    """One layer. ``weight`` has its own shape; ``codes`` are (out, n) uint8 and ``params`` (out, 1).
+
+    float32 has no codes (None) and no parameters (empty).
+    """
+
+    name: str
+    scheme: str
+    family: str
+    bits: int
+    weight: Tensor
+    codes: Tensor | None
+    params: Params
+    sha256: str
+
+    def check(self, found: Tensor, reader: str) -> None:
+        """Raise VerificationError unless another reader found exactly this weight, bit for bit, in any shape."""
+        if weight_sha256(found.reshape(self.weight.shape)) != self.sha256:
+            raise VerificationError(f"layer {self.name}: {reader} decodes another weight from the export", _REPORT)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A packed folder: its config, its layers in the plan's order, all tensors that belong to none, and its model.
+
+    ``model`` is the float form: plain layers of the decoded weights, ``ChannelAffine`` norms, spikingjelly neurons.
+    """
+
+    config: PackedConfig
+    layers: tuple[SourceLayer, ...]
+    others: Mapping[str, Tensor]
+    model: nn.Module
+    file_bytes: int
+
+    @property
+    def frames_shape(self) -> tuple[int, int, int, int]:
+        """(T, C, H, W) of one sample."""
+        return frames_shape(architecture(self.config.architecture).default_config() | self.config.config)
+
+    @property
+    def norms(self) -> dict[str, str]:
+        """The module of the folded batch normalisation behind each layer."""
+        return architecture(self.config.architecture).wiring(self.config.config).norms
+
+
+def read_source(folder: Path) -> Source:
+    """Return a packed folder's content. Raises PackedError and VerificationError as ``load_packed`` does."""
+    config = read_config(folder)
+    file = read_tensors(folder / MODEL_FILE)
+    check_hash(folder, MODEL_FILE, config)
+    layers, owned = [], set()
+    for name, one in config.layers.items():
+        owned.update(tensor_names(name, one.family))
+        weight, codes, params = read_weight(name, one, file), None, {}
+        if one.family != FLOAT32:
+            unpacked = unpack_layer(name, one, file)
+            codes, params = unpacked.codes, unpacked.params
+        layers.append(SourceLayer(name, one.scheme, one.family, one.bits, weight, codes, params, one.weight_sha256))
+    model = assemble(folder, config, file, {layer.name: layer.weight for layer in layers})
+    others = {name: tensor for name, tensor in file.tensors.items() if name not in owned}
+    return Source(config, tuple(layers), others, model, file.path.stat().st_size)

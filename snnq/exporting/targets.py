@@ -1,0 +1,47 @@
+"""The formats a packed folder can be exported to. A new one is a module here and a line in ``TARGETS``.
+
+A target's module has one function, ``export(folder, out)``: it reads the packed folder (``source.read_source``), writes
+``out``, a path that does not exist yet, as one file or one folder, and returns ``Facts``. Libraries that snnq does not
+install are imported inside it, after ``libraries.require``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from snnq.errors import UsageError, nearest
+from snnq.exporting.records import Facts
+
+
+@dataclass(frozen=True)
+class Target:
+    """One format: its module, what the packed folder's name is lengthened by, and what it is in a few words."""
+
+    module: str
+    suffix: str
+    what: str
+
+    @property
+    def export(self) -> Callable[[Path, Path], Facts]:
+        """The target's function; its module is imported now."""
+        return import_module(self.module).export
+
+
+TARGETS = {
+    "compressed-tensors": Target(
+        "snnq.exporting.to_compressed_tensors", "-compressed-tensors", "a folder, uniform only"
+    ),
+    "qonnx": Target("snnq.exporting.to_qonnx", ".onnx", "an ONNX file, each layer by itself"),
+    "c": Target("snnq.exporting.to_c", "-c", "C99 source, the whole network in integers"),
+    "nir": Target("snnq.exporting.to_nir", ".nir", "an HDF5 file, layers and neurons"),
+}
+
+
+def find_target(name: str) -> Target:
+    """Return the target called ``name``; raises UsageError naming the nearest one."""
+    if name not in TARGETS:
+        raise UsageError(f"unknown target '{name}'{nearest(name, TARGETS)}", f"allowed: {', '.join(TARGETS)}")
+    return TARGETS[name]

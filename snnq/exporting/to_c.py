@@ -1,0 +1,26 @@
+"""``--to c``: the whole network as one C99 header and source, in integers, without any dependency."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from snnq.exporting.c_layers import CHead, CLayer
+from snnq.exporting.c_names import c_name
+from snnq.exporting.c_source import c_source, write_c
+from snnq.exporting.records import ExportedLayer, Facts
+from snnq.packed.arrays import open_arrays
+
+
+def export(folder: Path, out: Path) -> Facts:
+    """Write ``<name>.h`` and ``<name>.c`` to a new folder ``out``; the name is the packed folder's as an identifier."""
+    source = c_source(open_arrays(folder), c_name(folder.resolve().name))
+    write_c(source, out)
+    notes = (f"{source.rom:,} bytes of read-only data, {source.ram:,} bytes of working memory",)
+    return Facts(tuple(map(_exported, (*source.layers, source.head))), notes)
+
+
+def _exported(one: CLayer | CHead) -> ExportedLayer:
+    if one.bits:
+        return ExportedLayer(one.name, one.scheme, f"codes of {one.bits} bits", one.bits)
+    bits = 32 if isinstance(one, CHead) else 64
+    return ExportedLayer(one.name, one.scheme, f"int{bits} fixed point", bits)

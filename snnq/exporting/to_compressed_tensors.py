@@ -1,0 +1,194 @@
+"""``--to compressed-tensors``: a folder in the library's format ``pack-quantized``, for plans without power-of-two.
+
+Every uniform layer of b bits becomes a matrix (out, in·k·k) of packed integers; the library packs matrices only, so
+convolutions are flattened, and ``config.json`` holds their true shapes under ``snnq.shapes``. Its zero-points are
+whole: a layer with half ones takes one more bit (``whole_codes.py``). Where that would be nine, the codes are written
+in the library's ``naive-quantized`` format instead: one byte each, with float zero-points, which it does take there.
+
+Sources: compressed-tensors 0.20, ``compressors/pack_quantized`` and ``quantization/quant_config.py``. Since 0.18 its
+words are dense (code i begins at bit i·b of its row, across words); before, and in packed folders, each word holds
+32 // b whole codes. For 2, 4 and 8 bits that is the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snnq import __version__
+from snnq.errors import UsageError
+from snnq.exporting.libraries import broken_torchvision_hidden, require
+from snnq.exporting.records import ExportedLayer, Facts
+from snnq.exporting.source import Source, SourceLayer, read_source
+from snnq.exporting.whole_codes import whole_integers
+from snnq.packed.config import CONFIG_FILE, MODEL_FILE
+from snnq.packed.safefile import safetensors_bytes
+from snnq.plan.files import plan_text
+from snnq.schemes.names import FLOAT32
+
+PACKED, BYTES, MIXED = "pack-quantized", "naive-quantized", "mixed-precision"
+TO = "compressed-tensors"
+
+
+@dataclass(frozen=True)
+class Form:
+    """How the library is told to read a layer; layers of one form make one of its config groups."""
+
+    bits: int
+    symmetric: bool
+    format: str
+
+    @property
+    def title(self) -> str:
+        """In a few words."""
+        zero_points = "no zero-point" if self.symmetric else "zero-points"
+        return f"{self.format} int{self.bits}, {'float ' if self.format == BYTES else ''}{zero_points}"
+
+
+def export(folder: Path, out: Path) -> Facts:
+    """Write the folder ``out``, have the library decompress it, and return what was written.
+
+    Raises UsageError naming a layer the format cannot hold, MissingLibraryError, and VerificationError where the
+    library decompresses other weights than those of the packed folder.
+    """
+    source = read_source(folder)
+    check_plan(source.layers, folder)
+    with broken_torchvision_hidden():
+        require(TO, "compressed_tensors.compressors", "compressed_tensors.quantization")
+    forms: dict[str, Form] = {}
+    tensors = dict(source.others)
+    for layer in source.layers:
+        if layer.family == FLOAT32:
+            tensors[f"{layer.name}.weight"] = layer.weight
+            continue
+        forms[layer.name], own = _written(layer)
+        tensors |= {f"{layer.name}.{key}": value for key, value in own.items()}
+    out.mkdir()
+    content = safetensors_bytes(tensors, {"format": "pt", "snnq": __version__})
+    (out / MODEL_FILE).write_bytes(content)
+    (out / CONFIG_FILE).write_text(plan_text(make_config(source, forms)), encoding="utf-8", newline="\n")
+    _read_back(out, source, forms)
+    return _facts(source, forms, len(content))
+
+
+def check_plan(layers: tuple[SourceLayer, ...], folder: Path) -> None:
+    """Raise UsageError unless every layer is uniform or float32, and at least one uniform."""
+    for layer in layers:
+        if layer.family not in ("uniform", FLOAT32):
+            message = f"layer {layer.name} is {layer.scheme}; compressed-tensors packs integers, not exponents"
+            hint = "use --to qonnx, which says both, or finalize an all-uniform plan: snnq plan uniform"
+            raise UsageError(message, hint)
+    if all(layer.family == FLOAT32 for layer in layers):
+        raise UsageError(
+            f"{folder}: every layer is float32, there is nothing to pack", "finalize a plan with fewer bits"
+        )
+
+
+def make_config(source: Source, forms: Mapping[str, Form]) -> dict[str, Any]:
+    """Return config.json: the library's ``quantization_config``, and under ``snnq`` what it has no place for."""
+    formats = {form.format for form in forms.values()}
+    groups = {}
+    for number, form in enumerate(sorted(set(forms.values()), key=lambda one: (one.format, one.bits, one.symmetric))):
+        weights: dict[str, Any] = {"num_bits": form.bits, "type": "int", "symmetric": form.symmetric}
+        weights |= {"strategy": "channel", "dynamic": False}
+        if form.format == BYTES:
+            weights["zp_dtype"] = "torch.float32"
+        targets = [name for name, one in forms.items() if one == form]
+        groups[f"group_{number}"] = {"format": form.format, "targets": targets, "weights": weights}
+    return {
+        "quantization_config": {
+            "quant_method": "compressed-tensors",
+            "format": formats.pop() if len(formats) == 1 else MIXED,
+            "quantization_status": "compressed",
+            "config_groups": groups,
+            "ignore": [layer.name for layer in source.layers if layer.family == FLOAT32],
+        },
+        "snnq": {
+            "tool": f"snnq {__version__}",
+            "architecture": source.config.architecture,
+            "config": source.config.config,
+            "schemes": {layer.name: layer.scheme for layer in source.layers},
+            "shapes": {layer.name: list(layer.weight.shape) for layer in source.layers},
+        },
+    }
+
+
+def _written(layer: SourceLayer) -> tuple[Form, dict[str, Tensor]]:
+    """Return how a uniform layer is written, and its tensors."""
+    from compressed_tensors.compressors.pack_quantized.helpers import (  # pyright: ignore[reportMissingImports]
+        pack_to_int32,
+    )
+
+    assert layer.codes is not None
+    whole = whole_integers(layer.scheme, layer.codes, layer.params)
+    if whole is None:
+        # q and z moved by the same amount, so that q fits a signed byte; their difference is as before.
+        middle = 2 ** (layer.bits - 1)
+        tensors = {
+            "weight": (layer.codes.to(torch.int16) - middle).to(torch.int8),
+            "weight_scale": layer.params["scale"],
+        }
+        return Form(8, False, BYTES), tensors | {"weight_zero_point": layer.params["zero_point"] - middle}
+    tensors = {
+        "weight_packed": pack_to_int32(whole.codes, whole.bits),
+        "weight_scale": whole.scale,
+        "weight_shape": torch.tensor(whole.codes.shape),
+    }
+    if whole.zero_point is not None:
+        tensors["weight_zero_point"] = pack_to_int32(whole.zero_point, whole.bits, packed_dim=0)
+    return Form(whole.bits, whole.zero_point is None, PACKED), tensors
+
+
+def _read_back(out: Path, source: Source, forms: Mapping[str, Form]) -> None:
+    """Raise VerificationError unless the library decompresses the written files to exactly the packed weights."""
+    weights = read_weights(out)
+    for layer in source.layers:
+        if layer.name in forms:
+            layer.check(weights[layer.name], "compressed-tensors")
+
+
+def read_weights(out: Path) -> dict[str, Tensor]:
+    """Return every quantised weight (out, n) of an exported folder, decompressed by the library."""
+    from compressed_tensors.compressors import BaseCompressor  # pyright: ignore[reportMissingImports]
+    from compressed_tensors.quantization import QuantizationConfig  # pyright: ignore[reportMissingImports]
+    from safetensors.torch import load_file
+
+    config = json.loads((out / CONFIG_FILE).read_text(encoding="utf-8"))
+    tensors, weights = load_file(out / MODEL_FILE), {}
+    for group in QuantizationConfig.model_validate(config["quantization_config"]).config_groups.values():
+        compressor = BaseCompressor.get_value_from_registry(group.format)
+        for name in group.targets:
+            keys = compressor.compression_param_names(group)
+            weights[name] = compressor.decompress({key: tensors[f"{name}.{key}"] for key in keys}, group)["weight"]
+    return weights
+
+
+def _facts(source: Source, forms: Mapping[str, Form], file_bytes: int) -> Facts:
+    layers, planned, taken = [], 0, 0
+    for layer in source.layers:
+        form = forms.get(layer.name)
+        layers.append(ExportedLayer(layer.name, layer.scheme, form.title if form else "float32, ignored", layer.bits))
+        if form:
+            layers[-1] = replace(layers[-1], bits=form.bits)
+        planned, taken = planned + layer.weight.numel() * layer.bits, taken + layer.weight.numel() * layers[-1].bits
+    weights = sum(layer.weight.numel() for layer in source.layers)
+    notes = [
+        "compressed-tensors decompresses it to the packed weights, bit for bit, as matrices (out, in·k·k); "
+        "the shapes of convolutions are in config.json under snnq.shapes.",
+        f"model.safetensors has {file_bytes:,} bytes; that of the packed folder has {source.file_bytes:,}.",
+    ]
+    if taken > planned:
+        notes.append(
+            f"The weights take {taken / weights:.3g} bits each, the plan's {planned / weights:.3g}: "
+            "whole zero-points for ones that are multiples of ½ cost one more bit."
+        )
+    why = f"is in {BYTES}: with whole zero-points its codes would need more than eight bits."
+    notes.extend(f"Layer {name} {why}" for name, form in forms.items() if form.format == BYTES)
+    unsaid = ("The network: transformers and vLLM know no Spikformer, so only the weights are read, by their names.",)
+    return Facts(tuple(layers), tuple(notes), unsaid)

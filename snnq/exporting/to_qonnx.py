@@ -1,0 +1,198 @@
+"""``--to qonnx``: an ONNX file with a piece for every layer: quantised weight → Conv or MatMul → folded norm.
+
+A piece takes ``<layer>.input`` and gives ``<layer>.output``, what the neurons behind the layer are fed, for one time
+step (batch 1). Neurons, attention, pooling and sums are not in the graph. Weights are stored as float32 and quantised
+by a node that changes nothing, which is how QONNX says what a weight's format is:
+
+==============  =====================================================================================================
+uniform-b       ``IntQuant``(w, s, z, b), unsigned: q = clip(round(w/s + z), 0, 2^b − 1), s·(q − z); z keeps its halves
+power-of-two-b  ``FloatQuant``(w, α, e = b − 1, m = 0, bias = K, max = 1), K = 2^(b−1) − 1: ±α·2^(k−K), and 0 for k = 0
+                (``has_subnormal``: the lowest exponent code has no leading one, and with no mantissa that is zero)
+float32         no node
+==============  =====================================================================================================
+
+Sources: the operators' definitions in qonnx 1.0, ``custom_op/general/intquant.py`` and ``floatquant.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from snnq import __version__
+from snnq.exporting.libraries import require
+from snnq.exporting.records import ExportedLayer, Facts
+from snnq.exporting.source import Source, SourceLayer, read_source
+from snnq.exporting.tracing import Traced, trace
+from snnq.schemes import power_of_two
+from snnq.schemes.names import FLOAT32
+
+DOMAIN = "qonnx.custom_op.general"
+
+
+def export(folder: Path, out: Path) -> Facts:
+    """Write the file ``out``, run it in the reference executor, and return what was written.
+
+    Raises MissingLibraryError, and VerificationError where the executor's weights are not those of the packed folder.
+    """
+    source = read_source(folder)
+    require("qonnx", "onnx", "qonnx.core.modelwrapper", "qonnx.core.onnx_exec")
+    pieces = _Pieces()
+    by_name = {layer.name: layer for layer in source.layers}
+    for stage in trace(source.model, source.norms, source.frames_shape):
+        if stage.layer in by_name:
+            _add_piece(pieces, source, stage, by_name[stage.layer])
+    model = pieces.model(_properties(source))
+    out.write_bytes(model.SerializeToString())
+    for name, weight in run_weights(out).items():
+        by_name[name].check(torch.from_numpy(weight), "qonnx")
+    return _facts(source, out)
+
+
+class _Pieces:
+    """An ONNX graph that is being written: nodes, constants, and the shape of every tensor between them."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.inputs: list[str] = []
+        self.outputs: list[str] = []
+
+    def constant(self, name: str, value: Tensor | float) -> str:
+        """Add a float32 constant and return its name."""
+        from onnx import numpy_helper  # pyright: ignore[reportMissingImports]
+
+        self.constants.append(numpy_helper.from_array(np.asarray(value, dtype=np.float32), name))
+        return name
+
+    def node(
+        self, kind: str, inputs: Sequence[str], output: str, shape: Sequence[int], domain: str = "", **attributes: Any
+    ) -> str:
+        """Add a node with one output of that shape and return the output's name."""
+        from onnx import helper  # pyright: ignore[reportMissingImports]
+
+        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, domain=domain, **attributes))
+        self.shapes[output] = tuple(shape)
+        return output
+
+    def model(self, properties: dict[str, str]) -> Any:
+        """Return the whole model."""
+        from onnx import TensorProto, helper  # pyright: ignore[reportMissingImports]
+        from qonnx.util.basic import qonnx_make_model  # pyright: ignore[reportMissingImports]
+
+        def described(names: Sequence[str]) -> list[Any]:
+            return [helper.make_tensor_value_info(name, TensorProto.FLOAT, self.shapes[name]) for name in names]
+
+        between = [name for name in self.shapes if name not in {*self.inputs, *self.outputs}]
+        ends = described(self.inputs), described(self.outputs)
+        graph = helper.make_graph(self.nodes, "snnq", *ends, self.constants, value_info=described(between))
+        model = qonnx_make_model(graph, producer_name="snnq", producer_version=__version__)
+        helper.set_model_props(model, properties)
+        return model
+
+
+def _add_piece(pieces: _Pieces, source: Source, stage: Traced, layer: SourceLayer) -> None:
+    """Add one layer: its weight, the layer itself, and what is folded behind it."""
+    name, module = layer.name, source.model.get_submodule(layer.name)
+    in_shape, out_shape = (1, *stage.input_shape), (1, *stage.output_shape)
+    given = f"{name}.input"
+    pieces.inputs.append(given)
+    pieces.shapes[given] = in_shape
+    weight = _add_weight(pieces, layer)
+    if isinstance(module, nn.Linear):
+        turned = pieces.node("Transpose", [weight], f"{name}.weight_transposed", tuple(layer.weight.shape)[::-1])
+        found = pieces.node("MatMul", [given, turned], f"{name}.product", out_shape)
+    else:
+        found = pieces.node("Conv", [given, weight], f"{name}.product", out_shape, **_conv_attributes(module))
+    # Channels are dim 1, but for linear layers the last.
+    spread = (-1,) if isinstance(module, nn.Linear) else (1, -1, *[1] * (len(out_shape) - 2))
+    factor = addend = None
+    if stage.norm:
+        norm = source.model.get_submodule(stage.norm)
+        factor, addend = norm.get_buffer("multiplier"), norm.get_buffer("offset")
+    elif isinstance(module.bias, Tensor):
+        addend = module.bias
+    for kind, suffix, value in (("Mul", "multiplier", factor), ("Add", "offset", addend)):
+        if value is not None:
+            constant = pieces.constant(f"{name}.{suffix}", value.reshape(spread))
+            found = pieces.node(kind, [found, constant], f"{name}.after_{suffix}", out_shape)
+    pieces.outputs.append(pieces.node("Identity", [found], f"{name}.output", out_shape))
+
+
+def _add_weight(pieces: _Pieces, layer: SourceLayer) -> str:
+    """Add a layer's weight and the node that says its format; return the name of the quantised weight."""
+    name, shape = f"{layer.name}.weight", tuple(layer.weight.shape)
+    if layer.family == FLOAT32:
+        return pieces.constant(name, layer.weight)
+    rows = (-1, *[1] * (len(shape) - 1))
+    given = [pieces.constant(f"{name}_values", layer.weight)]
+    if layer.family == "uniform":
+        values = {"scale": layer.params["scale"].reshape(rows), "zero_point": layer.params["zero_point"].reshape(rows)}
+        values["bits"] = torch.tensor(float(layer.bits))
+        given += [pieces.constant(f"{name}_{key}", value) for key, value in values.items()]
+        attributes: dict[str, Any] = {"signed": 0, "narrow": 0, "rounding_mode": "ROUND"}
+        return pieces.node("IntQuant", given, name, shape, DOMAIN, **attributes)
+    numbers = {
+        "exponent_bits": layer.bits - 1,
+        "mantissa_bits": 0,
+        "bias": power_of_two.exponents(layer.bits),
+        "max": 1,
+    }
+    values = {"scale": power_of_two.scale(layer.params).reshape(rows)}
+    values |= {key: torch.tensor(float(number)) for key, number in numbers.items()}
+    given += [pieces.constant(f"{name}_{key}", value) for key, value in values.items()]
+    attributes = {"rounding_mode": "ROUND", "has_inf": 0, "has_nan": 0, "has_subnormal": 1, "saturation": 1}
+    return pieces.node("FloatQuant", given, name, shape, DOMAIN, **attributes)
+
+
+def _conv_attributes(module: Any) -> dict[str, Any]:
+    """Return ONNX's attributes of a torch convolution with zero padding."""
+    return {
+        "kernel_shape": list(module.kernel_size),
+        "strides": list(module.stride),
+        "pads": [*module.padding, *module.padding],
+        "dilations": list(module.dilation),
+        "group": module.groups,
+    }
+
+
+def _properties(source: Source) -> dict[str, str]:
+    """Return the model's metadata: where it comes from, and every layer's scheme."""
+    schemes = {f"snnq.scheme.{layer.name}": layer.scheme for layer in source.layers}
+    return {"snnq.tool": f"snnq {__version__}", "snnq.architecture": source.config.architecture} | schemes
+
+
+def run_weights(path: Path) -> dict[str, np.ndarray]:
+    """Return every quantised weight by its layer as qonnx's reference executor computes it."""
+    from qonnx.core.modelwrapper import ModelWrapper  # pyright: ignore[reportMissingImports]
+    from qonnx.core.onnx_exec import execute_onnx  # pyright: ignore[reportMissingImports]
+
+    model = ModelWrapper(str(path))
+    context = execute_onnx(model, {}, return_full_exec_context=True)
+    made = [node.output[0] for node in model.graph.node if node.domain == DOMAIN]
+    return {name.removesuffix(".weight"): context[name] for name in made}
+
+
+def _facts(source: Source, out: Path) -> Facts:
+    written = {"uniform": "IntQuant, unsigned {bits}", "power-of-two": "FloatQuant e{exponent}m0", FLOAT32: "float32"}
+    layers = tuple(
+        ExportedLayer(
+            layer.name, layer.scheme, written[layer.family].format(bits=layer.bits, exponent=layer.bits - 1), layer.bits
+        )
+        for layer in source.layers
+    )
+    notes = (
+        "qonnx's reference executor computes the packed weights from it, bit for bit.",
+        f"The file has {out.stat().st_size:,} bytes: QONNX stores float32, and says beside it how few bits are needed.",
+        "Each layer is a piece: <layer>.input → <layer>.output, one time step, batch 1, folded norm included.",
+    )
+    unsaid = ("Neurons, attention products, residual sums, pooling and the mean before the head.",)
+    if any(layer.family == "uniform" and bool((layer.params["zero_point"] % 1 != 0).any()) for layer in source.layers):
+        unsaid += ("An integer type for weights whose zero-point is a multiple of ½: qonnx calls them FLOAT32.",)
+    return Facts(layers, notes, unsaid)

@@ -1,0 +1,87 @@
+"""The stages of a packed model, found by running it once: layer → folded norm → neuron, and which feeds which.
+
+What lies between stages (pooling, residual sums, the attention product, means) is not looked into: a stage has a source
+only where its input is the very tensor that an earlier stage put out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from spikingjelly.activation_based import functional, neuron
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Traced:
+    """One layer with the norm and the neuron behind it, by module path; a neuron may stand alone, as may a layer.
+
+    Shapes are those of one time step of one sample, as torch has them: (C, H, W), (C, N), or for linear layers (N, C)
+    or (C,). ``source`` is the name of the stage whose output is this one's input.
+    """
+
+    layer: str | None
+    norm: str | None
+    neuron: str | None
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    source: str | None
+
+    @property
+    def name(self) -> str:
+        """The layer's path, or that of a neuron that stands alone."""
+        return self.layer or self.neuron or ""
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One call of a watched module; the tensors are kept, so that no two of them share an address."""
+
+    name: str
+    is_neuron: bool
+    input: Tensor
+    output: Tensor
+
+
+@torch.no_grad()
+def trace(model: nn.Module, norms: Mapping[str, str], frames_shape: tuple[int, int, int, int]) -> tuple[Traced, ...]:
+    """Return the stages of a model in the order they run, from one time step of one empty sample.
+
+    ``norms`` names the folded norm behind each layer, ``frames_shape`` is (T, C, H, W).
+    """
+    calls: list[_Call] = []
+
+    def watch(name: str, module: nn.Module, input: Any, output: Any) -> None:
+        calls.append(_Call(name, isinstance(module, neuron.BaseNode), input[0], output))
+
+    watched = (nn.Linear, nn.Conv1d, nn.Conv2d, neuron.BaseNode)
+    hooks = [
+        module.register_forward_hook(lambda module, i, o, name=name: watch(name, module, i, o))
+        for name, module in model.named_modules()
+        if isinstance(module, watched)
+    ]
+    try:
+        model(torch.zeros(1, 1, *frames_shape[1:]))
+    finally:
+        for hook in hooks:
+            hook.remove()
+        functional.reset_net(model)
+    return _stages(calls, norms)
+
+
+def _stages(calls: list[_Call], norms: Mapping[str, str]) -> tuple[Traced, ...]:
+    stages: list[Traced] = []
+    putting: dict[int, str] = {}  # where a tensor that a stage put out begins → the stage
+    for call in calls:
+        # Neurons see (T, B, …), layers (T·B, …); the head (B, C).
+        shapes = [tuple(one.shape[2 if call.is_neuron else 1 :]) for one in (call.input, call.output)]
+        if call.is_neuron and stages and stages[-1].layer and not stages[-1].neuron:
+            stages[-1] = replace(stages[-1], neuron=call.name)
+        else:
+            names = (None, None, call.name) if call.is_neuron else (call.name, norms.get(call.name), None)
+            stages.append(Traced(*names, shapes[0], shapes[1], putting.get(call.input.data_ptr())))
+        putting[call.output.data_ptr()] = stages[-1].name
+    return tuple(stages)

@@ -1,0 +1,184 @@
+"""Spike-Driven Transformer v1 (Yao et al. 2023, arXiv:2307.01694) and STAtten (Lee et al. 2025, arXiv:2409.19764).
+
+Both have the same parameters: a membrane shortcut (real numbers) runs past every pair of layers, and a neuron stands
+in front of every layer, which therefore sees spikes. They differ in the attention, and each in a variant for event
+data (``-dvs``) that max-pools, 3×3 with stride 1:
+
+=============== ============================================= ===========================================
+layout          mixes                                         max-pooled
+=============== ============================================= ===========================================
+sdt-static      Q ⊙ LIF(Σ over tokens of K ⊙ V)               nothing
+sdt-dvs         the same                                      K, V on the grid; K ⊙ V and the product as
+                                                              matrices of (tokens, channels of a head)
+statten-static  LIF(Q (Kᵀ V · c)) over ``chunk`` steps        nothing
+statten-dvs     the same, times the shortcut spikes, plus     Q, K, V and the shortcut spikes on the grid
+                them: so its projection sees {0, 1, 2}
+=============== ============================================= ===========================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from snnq.models.attention import join_heads, mix_chunks, split_heads
+from snnq.models.neurons import current, halve, lif, plif, rest
+from snnq.models.sdt_config import LAYOUTS, SDTConfig, published
+
+__all__ = ["LAYOUTS", "SDTConfig", "SpikeDrivenTransformer", "published"]
+
+Neuron = Callable[..., nn.Module]
+
+
+class MembraneTokenizer(nn.Module):
+    """(T, B, in_channels, H, W) frames → (T, B, dim, h, w) membrane potentials, real numbers.
+
+    Four 3×3 convolutions with BN, a neuron and a max-pool (where ``pooling`` says so) behind each of the first three;
+    the fourth is pooled first, and the relative-position convolution of its spikes is added to it.
+    """
+
+    def __init__(self, in_channels: int, dim: int, pooling: tuple[bool, bool, bool, bool], node: Neuron) -> None:
+        super().__init__()
+        widths = (in_channels, dim // 8, dim // 4, dim // 2, dim)
+        self.pooling = pooling
+        for stage, suffix in enumerate(_STAGES):
+            conv = nn.Conv2d(widths[stage], widths[stage + 1], kernel_size=3, padding=1, bias=False)
+            self.add_module(f"proj_conv{suffix}", conv)
+            self.add_module(f"proj_bn{suffix}", nn.BatchNorm2d(widths[stage + 1]))
+            self.add_module(f"proj_lif{suffix}", node())
+        self.pool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+        self.rpe_conv = nn.Conv2d(dim, dim, kernel_size=3, padding=1, bias=False)
+        self.rpe_bn = nn.BatchNorm2d(dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the potentials on their grid."""
+        for suffix, pooled in zip(_STAGES, self.pooling, strict=True):
+            conv, norm, node = (self.get_submodule(f"proj_{part}{suffix}") for part in ("conv", "bn", "lif"))
+            potential = current(x, conv, norm)
+            if suffix == _STAGES[-1] and pooled:
+                potential = halve(potential, self.pool)
+            x = node(potential)
+            if suffix != _STAGES[-1] and pooled:
+                x = halve(x, self.pool)
+        return current(x, self.rpe_conv, self.rpe_bn) + potential  # pyright: ignore[reportPossiblyUnboundVariable]
+
+
+_STAGES = ("", "1", "2", "3")
+
+
+class Attention(nn.Module):
+    """Spike-driven or spatial-temporal attention: potentials (T, B, C, H, W) → what is added to them."""
+
+    def __init__(self, config: SDTConfig, node: Neuron) -> None:
+        super().__init__()
+        self.heads, self.dvs, self.chunk, self.scale = config.heads, config.dvs, config.chunk, config.attention_scale
+        self.shortcut_lif = node()
+        for name in ("q", "k", "v"):
+            self.add_module(name, nn.Conv2d(config.dim, config.dim, kernel_size=1, bias=False))
+            self.add_module(f"{name}_bn", nn.BatchNorm2d(config.dim))
+            self.add_module(f"{name}_lif", node())
+        self.add_module("talking_heads_lif" if self.chunk is None else "attn_lif", node(threshold=0.5))
+        self.pool = nn.MaxPool3d(kernel_size=(1, 3, 3), stride=1, padding=(0, 1, 1))
+        self.proj = nn.Conv2d(config.dim, config.dim, kernel_size=1)
+        self.proj_bn = nn.BatchNorm2d(config.dim)
+
+    def forward(self, potential: Tensor) -> Tensor:
+        """Return the projected attention, real numbers."""
+        x = self.shortcut_lif(potential)
+        q, k, v = (self._spikes_of(name, x) for name in ("q", "k", "v"))
+        mixed = self._summed(q, k, v) if self.chunk is None else self._chunked(q, k, v, self.chunk)
+        mixed = mixed.view(x.shape)
+        if self.dvs and self.chunk is not None:
+            kept = self.pool(x)
+            mixed = mixed * kept + kept
+        return current(mixed, self.proj, self.proj_bn)
+
+    def _spikes_of(self, name: str, x: Tensor) -> Tensor:
+        """Return the spikes of q, k or v as (T, B, heads, N, C/heads)."""
+        spikes = self.get_submodule(f"{name}_lif")(
+            current(x, self.get_submodule(name), self.get_submodule(f"{name}_bn"))
+        )
+        if self.dvs and (name != "q" or self.chunk is not None):
+            spikes = self.pool(spikes)
+        return split_heads(spikes, self.heads)
+
+    def _summed(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Return Q ⊙ LIF(Σ over tokens of K ⊙ V) as (T, B, C, N): the sum is one neuron's current a channel."""
+        shared = k * v
+        if self.dvs:
+            shared = self.pool(shared)
+        mixed = q * self.get_submodule("talking_heads_lif")(shared.sum(dim=-2, keepdim=True))
+        return join_heads(self.pool(mixed) if self.dvs else mixed)
+
+    def _chunked(self, q: Tensor, k: Tensor, v: Tensor, chunk: int) -> Tensor:
+        """Return LIF(Q (Kᵀ V · c)) as (T, B, C, N)."""
+        return self.get_submodule("attn_lif")(join_heads(mix_chunks(q, k, v, self.scale or 1.0, chunk)))
+
+
+class Mlp(nn.Module):
+    """Two 1×1 convolutions, each behind a neuron: potentials → what is added to them.
+
+    Where they are as wide inside as outside, the first one's input is added to its output too.
+    """
+
+    def __init__(self, dim: int, hidden: int, node: Neuron) -> None:
+        super().__init__()
+        self.shortcut = dim == hidden
+        self.fc1_lif, self.fc1, self.fc1_bn = node(), nn.Conv2d(dim, hidden, kernel_size=1), nn.BatchNorm2d(hidden)
+        self.fc2_lif, self.fc2, self.fc2_bn = node(), nn.Conv2d(hidden, dim, kernel_size=1), nn.BatchNorm2d(dim)
+
+    def forward(self, potential: Tensor) -> Tensor:
+        """Return the potentials with both layers' output added."""
+        x = current(self.fc1_lif(potential), self.fc1, self.fc1_bn)
+        if self.shortcut:
+            x = potential = potential + x
+        return current(self.fc2_lif(x), self.fc2, self.fc2_bn) + potential
+
+
+class Block(nn.Module):
+    """An encoder block: attention, then MLP, each added to the membrane shortcut."""
+
+    def __init__(self, config: SDTConfig, node: Neuron) -> None:
+        super().__init__()
+        self.attn = Attention(config, node)
+        self.mlp = Mlp(config.dim, config.hidden, node)
+
+    def forward(self, potential: Tensor) -> Tensor:
+        """Return the potentials after both."""
+        return self.mlp(potential + self.attn(potential))
+
+
+class SpikeDrivenTransformer(nn.Module):
+    """Tokenizer → blocks → mean over tokens → neuron → linear head on the mean over time.
+
+    Parameters are named as upstream's, without the suffix ``_conv`` inside the blocks.
+    """
+
+    def __init__(self, config: SDTConfig) -> None:
+        super().__init__()
+        self.config = config
+        node = plif if config.neuron == "plif" else lif
+        self.patch_embed = MembraneTokenizer(config.in_channels, config.dim, config.pooling, node)
+        self.block = nn.ModuleList(Block(config, node) for _ in range(config.depth))
+        self.head_lif = node()
+        self.head = nn.Linear(config.dim, config.classes)
+        self.apply(_initialise)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Return logits (B, classes) of frames (B, T, C, H, W); every call starts from neurons at rest."""
+        rest(self)
+        x = self.patch_embed(frames.transpose(0, 1))
+        for block in self.block:
+            x = block(x)
+        spikes = self.head_lif(x.flatten(3).mean(3))
+        rest(self)  # frees the voltages' graph, so that the model can be copied after a training step
+        return self.head(spikes.mean(0))
+
+
+def _initialise(module: nn.Module) -> None:
+    """Start convolutions as upstream does: normal of deviation 0.02 cut at ±2, biases zero."""
+    if isinstance(module, nn.Conv2d):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.constant_(module.bias, 0)

@@ -1,0 +1,121 @@
+"""Sizes of a Spike-Driven Transformer or STAtten model: one frozen record, checked when it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from snnq.errors import UsageError, nearest
+from snnq.models import sizes
+
+LAYOUTS = ("sdt-static", "sdt-dvs", "statten-static", "statten-dvs")
+NEURONS = ("lif", "plif")
+
+
+@dataclass(frozen=True)
+class SDTConfig:
+    """Everything that fixes the structure of a ``SpikeDrivenTransformer``.
+
+    ``image_size`` is (height, width) in pixels, ``pooling`` says which of the four tokenizer convolutions is halved,
+    ``neuron`` is ``lif`` or ``plif`` (its leak is learned). The STAtten layouts have ``chunk``, the number of steps
+    that attention mixes at once, and ``attention_scale`` c; the others neither. Raises ``UsageError`` for sizes that no
+    model can have.
+    """
+
+    layout: str
+    in_channels: int
+    image_size: tuple[int, int]
+    dim: int
+    depth: int
+    heads: int
+    mlp_ratio: float
+    classes: int
+    steps: int
+    pooling: tuple[bool, bool, bool, bool]
+    neuron: str = "lif"
+    chunk: int | None = None
+    attention_scale: float | None = None
+
+    def __post_init__(self) -> None:
+        sizes.check_layout(self.layout, LAYOUTS)
+        sizes.check_sizes(self)
+        sizes.check_pooling(self.pooling)
+        if self.neuron not in NEURONS:
+            raise UsageError(f"neuron: found '{self.neuron}', it must be lif or plif{nearest(self.neuron, NEURONS)}")
+        if not self.layout.startswith("statten"):
+            if self.chunk is not None or self.attention_scale is not None:
+                raise UsageError(f"chunk and attention_scale: {self.layout} has none, only the statten layouts do")
+            return
+        if self.chunk is None or self.attention_scale is None:
+            raise UsageError(f"chunk and attention_scale: {self.layout} needs both")
+        sizes.check_chunk(self.chunk, self.steps)
+        sizes.check_positive("attention_scale", self.attention_scale)
+
+    @property
+    def dvs(self) -> bool:
+        """True in the variants for event data, whose attention is max-pooled."""
+        return self.layout.endswith("-dvs")
+
+    @property
+    def hidden(self) -> int:
+        """Features inside the MLP: ⌊dim × mlp_ratio⌋, as upstream rounds."""
+        return int(self.dim * self.mlp_ratio)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of tokens."""
+        return sizes.halved(self.image_size, sum(self.pooling))
+
+    @property
+    def tokens(self) -> int:
+        """Tokens the encoder blocks see: rows × columns of ``grid``."""
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def frames_shape(self) -> tuple[int, int, int, int]:
+        """(T, C, H, W) of one sample."""
+        return (self.steps, self.in_channels, *self.image_size)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON-ready values; what the layout has not is left out."""
+        return sizes.to_json(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> SDTConfig:
+        """Return the config ``values`` describes; a field left out takes its layout's published size.
+
+        Raises ``UsageError`` for an unknown field, a missing or unknown layout, or a size no model can have.
+        """
+        return sizes.from_json(cls, published, values)
+
+
+def statten_scale(dvs: bool, grid: tuple[int, int], chunk: int) -> float:
+    """Return STAtten's c: 1/rows for images, 1/(rows² · chunk) for event data (upstream's code, ``ms_conv.py``)."""
+    return 1 / (grid[0] ** 2 * chunk) if dvs else 1 / grid[0]
+
+
+_LAST_TWO = (False, False, True, True)
+_PUBLISHED = {
+    "static": SDTConfig("sdt-static", 3, (32, 32), 512, 2, 8, 4.0, 10, 4, _LAST_TWO),
+    "dvs": SDTConfig("sdt-dvs", 2, (64, 64), 256, 2, 8, 4.0, 10, 16, _LAST_TWO),
+}
+_CHUNKS = {"static": 2, "dvs": 4}
+
+
+def published(layout: str, **changes: Any) -> SDTConfig:
+    """Return the sizes of upstream's CIFAR10 and CIFAR10-DVS settings, with ``changes``.
+
+    Source: ``conf/`` of BICLab/Spike-Driven-Transformer and Intelligent-Computing-Lab-Yale/STAtten. The scale c follows
+    from grid and chunk where it is not given; it is a power of two for their grids.
+    """
+    sizes.check_layout(layout, LAYOUTS)
+    attention, _, data = layout.partition("-")
+    usual = _PUBLISHED[data]
+    if attention == "statten":
+        chunk = changes.setdefault("chunk", _CHUNKS[data])
+        if "attention_scale" not in changes:
+            sizes.require_positive_int("chunk", chunk)
+            plain = {name: value for name, value in changes.items() if name not in ("chunk", "attention_scale")}
+            changes["attention_scale"] = statten_scale(data == "dvs", replace(usual, **plain).grid, chunk)
+    return replace(usual, layout=layout, **changes)

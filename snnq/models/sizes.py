@@ -1,0 +1,121 @@
+"""What the sizes of every architecture have in common: checks, tokens, and the way to JSON and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, fields
+from typing import Any, Protocol
+
+from snnq.errors import UsageError, nearest
+
+
+class Sizes(Protocol):
+    """The sizes every architecture has. ``image_size`` is (height, width) in pixels, ``steps`` the time steps T."""
+
+    @property
+    def layout(self) -> str: ...  # noqa: D102
+    @property
+    def in_channels(self) -> int: ...  # noqa: D102
+    @property
+    def image_size(self) -> tuple[int, int]: ...  # noqa: D102
+    @property
+    def dim(self) -> int: ...  # noqa: D102
+    @property
+    def depth(self) -> int: ...  # noqa: D102
+    @property
+    def heads(self) -> int: ...  # noqa: D102
+    @property
+    def mlp_ratio(self) -> float: ...  # noqa: D102
+    @property
+    def classes(self) -> int: ...  # noqa: D102
+    @property
+    def steps(self) -> int: ...  # noqa: D102
+    @property
+    def tokens(self) -> int: ...  # noqa: D102
+    @property
+    def frames_shape(self) -> tuple[int, int, int, int]: ...  # noqa: D102
+    def to_dict(self) -> dict[str, Any]: ...  # noqa: D102
+
+
+def check_layout(layout: str, layouts: Iterable[str]) -> None:
+    """Raise ``UsageError`` naming the nearest layout if ``layout`` is none of ``layouts``."""
+    layouts = tuple(layouts)
+    if layout not in layouts:
+        raise UsageError(f"layout: found '{layout}', allowed are {', '.join(layouts)}{nearest(layout, layouts)}")
+
+
+def check_sizes(config: Any, narrowest: int = 8) -> None:
+    """Raise ``UsageError`` for common sizes that no model can have; the first layer has dim/``narrowest`` channels."""
+    for name in ("in_channels", "dim", "depth", "heads", "classes", "steps"):
+        require_positive_int(name, getattr(config, name))
+    if len(config.image_size) != 2:
+        raise UsageError(f"image_size: found {config.image_size}, it must be two numbers, height and width in pixels")
+    for side in config.image_size:
+        require_positive_int("image_size", side)
+    if config.dim < narrowest:
+        raise UsageError(
+            f"dim: found {config.dim}, it must be at least {narrowest} "
+            f"(the first convolution has dim/{narrowest} channels)"
+        )
+    if config.dim % config.heads:
+        raise UsageError(f"dim: found {config.dim}, it must be a multiple of heads ({config.heads})")
+    if not config.mlp_ratio > 0 or hidden(config.dim, config.mlp_ratio) < 1:
+        raise UsageError(f"mlp_ratio: found {config.mlp_ratio}, dim x mlp_ratio must be at least 1")
+
+
+def check_pooling(pooling: tuple[bool, ...]) -> None:
+    """Raise ``UsageError`` unless ``pooling`` says for each of four convolutions whether it is pooled."""
+    if len(pooling) != 4 or not all(isinstance(pool, bool) for pool in pooling):
+        raise UsageError(f"pooling: found {pooling}, it must be four booleans, one for each tokenizer convolution")
+
+
+def check_chunk(chunk: int, steps: int) -> None:
+    """Raise ``UsageError`` unless ``chunk`` consecutive steps divide all ``steps`` evenly."""
+    require_positive_int("chunk", chunk)
+    if steps % chunk:
+        allowed = ", ".join(str(size) for size in range(1, steps + 1) if steps % size == 0)
+        raise UsageError(f"chunk: found {chunk}, it must divide the {steps} time steps evenly: {allowed}")
+
+
+def check_positive(name: str, value: float) -> None:
+    """Raise ``UsageError`` unless ``value`` is greater than 0."""
+    if not value > 0:
+        raise UsageError(f"{name}: found {value}, it must be greater than 0")
+
+
+def require_positive_int(name: str, value: object) -> None:
+    """Raise ``UsageError`` unless ``value`` is a whole number of at least 1."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UsageError(f"{name}: found {value!r}, it must be a whole number of at least 1")
+
+
+def hidden(dim: int, mlp_ratio: float) -> int:
+    """Return the features inside an MLP: dim × mlp_ratio."""
+    return round(dim * mlp_ratio)
+
+
+def halved(image_size: tuple[int, int], times: int) -> tuple[int, int]:
+    """Return (rows, columns) after ``times`` poolings of kernel 3, stride 2, padding 1: each rounds up."""
+    height, width = image_size
+    for _ in range(times):
+        height, width = -(-height // 2), -(-width // 2)
+    return height, width
+
+
+def to_json(config: Any) -> dict[str, Any]:
+    """Return a config's fields as JSON-ready values: tuples become lists, fields that are None stay out."""
+    values = {name: value for name, value in asdict(config).items() if value is not None}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def from_json(cls: Any, published: Callable[..., Any], values: Mapping[str, Any]) -> Any:
+    """Return the config of class ``cls`` that ``values`` describes; what is left out is as ``published(layout)``.
+
+    Raises ``UsageError`` for an unknown field, a missing or unknown layout, or a size no model can have.
+    """
+    names = [field.name for field in fields(cls)]
+    for key in values:
+        if key not in names:
+            raise UsageError(f"model config: unknown key '{key}'{nearest(key, names)}; allowed are {', '.join(names)}")
+    changes = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    return published(str(changes.pop("layout", "")), **changes)

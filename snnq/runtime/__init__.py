@@ -1,0 +1,5 @@
+"""Running packed folders in integers on the CPU, without torch: ``Engine(path)(frames)`` → logits."""
+
+from snnq.runtime.engine import Engine, unpack
+
+__all__ = ["Engine", "unpack"]

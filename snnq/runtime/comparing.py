@@ -1,0 +1,57 @@
+"""One batch through both engines, neuron by neuron."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from snnq.errors import VerificationError
+from snnq.packed.integer_form import IntegerLIF
+from snnq.packed.loading import load_packed
+from snnq.packed.safefile import REPACK
+from snnq.runtime.engine import Engine, unpack
+
+SAMPLES = 2
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What was compared: ``samples`` of random counts, layers of ``neurons`` and how many ``spikes`` they fired."""
+
+    samples: int
+    neurons: int
+    spikes: int
+
+
+def compare_engines(folder: str | Path, seed: int = 0) -> Agreement:
+    """Run a batch of random event counts on torch and on the integer engine.
+
+    Raises VerificationError naming the first layer of neurons whose spikes differ, or the logits.
+    """
+    engine, model = Engine(folder), load_packed(folder)
+    frames = np.random.default_rng(seed).poisson(0.3, (SAMPLES, *engine.config.frames_shape)).astype(np.uint8)
+    mine: dict[str, np.ndarray] = {}
+    logits = engine(frames, lambda neuron, spikes: mine.__setitem__(neuron, spikes))
+    engine.workers.close()
+
+    def check(neuron: str, module: Any, spikes: Any) -> None:
+        due = module.by_pixel(spikes)
+        differ = int((unpack(mine[neuron], due.shape[-1]) != due).sum())
+        if differ:
+            raise VerificationError(
+                f"neurons {neuron}: {differ} of {due.size} spikes differ between torch and the integer engine",
+                "please report this",
+            )
+
+    for name, module in model.named_modules():
+        if isinstance(module, IntegerLIF):
+            module.register_forward_hook(lambda module, _, spikes, name=name: check(name, module, spikes))
+    with torch.inference_mode():
+        due = model(torch.from_numpy(frames.astype(np.float32))).numpy()
+    if not np.array_equal(logits, due):
+        raise VerificationError(f"{folder}: the head's logits differ between torch and the integer engine", REPACK)
+    return Agreement(SAMPLES, len(mine), sum(int(np.bitwise_count(spikes).sum()) for spikes in mine.values()))

@@ -1,0 +1,262 @@
+"""``snnq.runtime``: running a packed folder in integers, without torch.
+
+The arithmetic is that of ``snnq.packed.integers``, spike for spike. Time is walked through innermost: a block of 64
+output channels is run at a pixel for all T steps, its voltages in registers, and each step's 64 spikes are one word.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import numpy as np
+
+from snnq.errors import UsageError
+from snnq.models.config import SpikformerConfig
+from snnq.models.wiring import COUNT_LIMIT, Mixing
+from snnq.packed import integers
+from snnq.packed.arrays import open_arrays
+from snnq.runtime import kernels
+from snnq.runtime.vectors import LANES, SPREAD
+from snnq.runtime.weights import LayerWeights, read_layer
+from snnq.runtime.workers import Workers, ranges
+
+# Fewer words of work than these are done before another thread has woken up.
+ALONE = 20_000
+# Called with a neuron's module path and its spikes, uint64 (pixels, steps, words).
+Watch = Callable[[str, np.ndarray], None]
+
+
+class Lists(NamedTuple):
+    """What a layer looks up, see ``kernels.run_block``: its groups of four inputs that are not silent."""
+
+    entries: np.ndarray
+    lengths: np.ndarray
+    places: int
+    digit_bits: int
+
+
+class Engine:
+    """A packed Spikformer that runs: ``engine(frames)`` → logits. ``seconds`` has the time of every part, summed.
+
+    ``rows`` counts the rows of 64 sums that were looked up while a ``watch`` looked on (windows at borders as whole).
+    """
+
+    def __init__(self, path: str | Path, threads: int | None = None) -> None:
+        """Read a packed folder; ``threads``: as many as there are processors if None.
+
+        Raises PackedError for a damaged folder or one the engine cannot run, VerificationError where its file is not
+        the one config.json was written for.
+        """
+        arrays = open_arrays(path)
+        self.config = SpikformerConfig.from_dict(arrays.config.config)
+        self.wiring = arrays.wiring
+        self.layers: Mapping[str, LayerWeights] = {
+            stage.layer: read_layer(arrays, stage) for stage in self.wiring.stages
+        }
+        self.mixings = {mixing.module: mixing for mixing in self.wiring.mixings}
+        self.head = arrays.head()
+        self.workers = Workers(threads)
+        self.seconds: dict[str, float] = {}
+        self.rows = 0
+        self._watch: Watch | None = None
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of all weights and neurons that stay in memory."""
+        return sum(layer.nbytes for layer in self.layers.values()) + self.head.weight.nbytes + self.head.bias.nbytes
+
+    def __call__(self, frames: np.ndarray, watch: Watch | None = None) -> np.ndarray:
+        """Return logits float32 (B, classes) of event counts (B, T, C, H, W); ``watch`` is shown every neuron's spikes.
+
+        Raises UsageError for frames of another shape, or that are no counts.
+        """
+        frames = self._checked(frames)
+        self._watch = watch
+        planes = self._tokenize(frames)
+        tokens = self.config.tokens
+        for index in range(self.config.depth):
+            planes = self._attention(planes, f"block.{index}.attn", len(frames))
+            planes = self._mlp(planes, f"block.{index}.mlp")
+        begun = time.perf_counter()
+        sums = np.empty((len(frames), LANES * planes.shape[-1]), np.int32)
+        self.workers.run(
+            kernels.total, [(planes, tokens, sums, *part) for part in self._parts(len(frames), planes[:, :1].size)]
+        )
+        sums = sums[:, : self.config.dim].astype(np.int64)
+        logits = ((sums @ self.head.weight.T + self.head.bias) * self.head.scale).astype(np.float32)
+        self._took(self.wiring.head, begun)
+        return logits
+
+    def _checked(self, frames: np.ndarray) -> np.ndarray:
+        due = self.config.frames_shape
+        if frames.ndim != 5 or frames.shape[1:] != due:
+            raise UsageError(f"frames of shape {frames.shape}: the model takes (B, {', '.join(map(str, due))})")
+        if frames.dtype in (np.uint8, np.uint16):
+            return np.ascontiguousarray(frames)  # larger counts than the limit become it while they are read
+        whole = frames.dtype.kind in "bui" or (frames.dtype.kind == "f" and np.array_equal(frames, np.rint(frames)))
+        if not whole or not (np.isfinite(frames).all() and frames.min(initial=0) >= 0):
+            raise UsageError("frames must be event counts: whole numbers of at least 0")
+        return np.ascontiguousarray(np.minimum(frames, COUNT_LIMIT), np.uint16)
+
+    def _tokenize(self, frames: np.ndarray) -> np.ndarray:
+        """Return the tokens, whole numbers of two planes: pooled spikes, and those of the relative-position layer."""
+        samples, _, _, height, width = frames.shape
+        stages = self.wiring.stages
+        first = self.layers[stages[0].layer]
+        spikes = self._fire(first, self._list_counts(frames, first), height, width)
+        for index, pooled in enumerate(self.config.pooling):
+            if index:
+                lists = self._list(spikes[None], self.layers[stages[index].layer])
+                spikes = self._fire(self.layers[stages[index].layer], lists, height, width)
+            if pooled:
+                spikes, height, width = self._pool(spikes, samples, height, width)
+        layer = self.layers[stages[4].layer]
+        relative = self._fire(layer, self._list(spikes[None], layer), height, width)
+        planes = np.zeros((self._planes(), *spikes.shape), np.uint64)
+        planes[0] = spikes
+        return self._add(planes, 2, relative)
+
+    def _attention(self, planes: np.ndarray, module: str, samples: int) -> np.ndarray:
+        q, k, v, proj = (self.layers[f"{module}.{name}"] for name in ("q", "k", "v", "proj"))
+        lists = self._list(planes[: _bits(q.bound)], q)
+        spikes = self._fire_all((q, k, v), lists)
+        mixed = self._mix(self.mixings[module], spikes, samples)
+        return self._add(planes, q.bound + 1, self._fire(proj, self._list(mixed[None], proj)))
+
+    def _mlp(self, planes: np.ndarray, module: str) -> np.ndarray:
+        fc1, fc2 = (self.layers[f"{module}.{name}"] for name in ("fc1", "fc2"))
+        hidden = self._fire(fc1, self._list(planes[: _bits(fc1.bound)], fc1))
+        return self._add(planes, fc1.bound + 1, self._fire(fc2, self._list(hidden[None], fc2)))
+
+    def _list_counts(self, frames: np.ndarray, layer: LayerWeights) -> Lists:
+        """Return the lists of event counts."""
+        begun = time.perf_counter()
+        samples, steps, _, height, width = frames.shape
+        most = min(int(frames.max(initial=0)), COUNT_LIMIT)
+        planes = max(1, -(-most.bit_length() // kernels.DIGIT_BITS))
+        lengths = np.empty((planes, samples * height * width, steps), np.int32)
+        entries = layer.groups * kernels.LARGEST_DIGIT
+        lists = np.empty(lengths.size * entries + SPREAD, np.uint16)
+        pieces = [
+            (frames, COUNT_LIMIT, planes, lists, lengths, *part)
+            for part in self._parts(samples * height, steps * width)
+        ]
+        self.workers.run(kernels.list_counts, pieces)
+        self._took("frames", begun)
+        return Lists(lists, lengths, entries, kernels.DIGIT_BITS)
+
+    def _list(self, planes: np.ndarray, layer: LayerWeights) -> Lists:
+        """Return the lists of spikes or whole numbers in ``planes`` (planes, pixels, steps, words)."""
+        begun = time.perf_counter()
+        lengths = np.empty(planes.shape[:3], np.int32)
+        entries = layer.groups + SPREAD
+        lists = np.empty((len(planes), lengths[0].size, entries), np.uint16)
+        pieces = [
+            (planes[i].reshape(-1, planes.shape[-1]), layer.groups, lists[i], lengths[i].reshape(-1), *part)
+            for i in range(len(planes))
+            for part in self._parts(lengths[0].size, planes.shape[-1])
+        ]
+        self.workers.run(kernels.list_groups, pieces)
+        self._took("lists", begun)
+        return Lists(lists.reshape(-1), lengths, entries, 1)
+
+    def _fire(self, layer: LayerWeights, lists: Lists, height: int = 1, width: int = 1) -> np.ndarray:
+        """Return the spikes of a layer's neurons, uint64 (pixels, steps, words)."""
+        return self._fire_all((layer,), lists, height, width)[0]
+
+    def _fire_all(
+        self, layers: Sequence[LayerWeights], lists: Lists, height: int = 1, width: int = 1
+    ) -> list[np.ndarray]:
+        """Return the spikes of several layers that see the same."""
+        begun = time.perf_counter()
+        shape, blocks = lists.lengths.shape[1:], sum(layer.blocks for layer in layers)
+        outs = [np.empty((*shape, layer.blocks), np.uint64) for layer in layers]
+        parts = ranges(shape[0], -(-2 * self.workers.threads // blocks) if self.workers.threads > 1 else 1)
+        pieces = [
+            (layer, lists, height, width, out, block, *part)
+            for layer, out in zip(layers, outs, strict=True)
+            for block in range(layer.blocks)
+            for part in parts
+        ]
+        self.workers.run(self._run_block, pieces)
+        self._took(", ".join(layer.name for layer in layers), begun)
+        for layer, out in zip(layers, outs, strict=True):
+            self._show(layer.neuron, out)
+        if self._watch is not None:
+            self.rows += sum(int(lists.lengths.sum()) * layer.taps * layer.blocks for layer in layers)
+        return outs
+
+    def _run_block(
+        self, layer: LayerWeights, lists: Lists, height: int, width: int, out: np.ndarray, block: int, *part: int
+    ) -> None:
+        """Run a block of 64 output channels for a range of pixels: its table is made in this thread's own memory."""
+        scratch, run_block = self.workers.scratch, cast(Callable[..., None], kernels.run_block)
+        table = scratch("table", layer.table_size, layer.table_type)
+        layer.build(table, block * LANES, min(LANES, layer.outputs - block * LANES))
+        inputs = (*lists, height, width, 1 if layer.taps == 9 else 0, layer.groups, *layer.block_neurons(block))
+        sums, voltages = scratch("sums", LANES, layer.sum_type), scratch("voltages", LANES, layer.neuron_type)
+        run_block(table, *inputs, sums, voltages, out, block, *part)
+
+    def _pool(self, spikes: np.ndarray, samples: int, height: int, width: int) -> tuple[np.ndarray, int, int]:
+        begun = time.perf_counter()
+        low, across = -(-height // 2), -(-width // 2)
+        out = np.empty((samples * low * across, *spikes.shape[1:]), np.uint64)
+        pieces = [(spikes, height, width, out, *part) for part in self._parts(samples * low, across * spikes[:1].size)]
+        self.workers.run(kernels.pool, pieces)
+        self._took("pool", begun)
+        return out, low, across
+
+    def _mix(self, mixing: Mixing, spikes: list[np.ndarray], samples: int) -> np.ndarray:
+        """Return the spikes of the neurons behind (Q Kᵀ) V · scale."""
+        begun = time.perf_counter()
+        size, words = self.config.dim // self.config.heads, spikes[0].shape[-1]
+        shift, threshold = integers.mixing_threshold(mixing.scale, mixing.threshold)
+        out = np.empty_like(spikes[0])
+        # Words that no head reaches across.
+        together = np.lcm(size, LANES) // LANES
+        pieces = [
+            (*spikes, self.config.tokens, size, shift, threshold, out, sample, first, min(first + together, words))
+            for sample in range(samples)
+            for first in range(0, words, together)
+        ]
+        self.workers.run(kernels.attend, pieces)
+        self._took(mixing.module, begun)
+        self._show(mixing.neuron, out)
+        return out
+
+    def _add(self, planes: np.ndarray, bound: int, spikes: np.ndarray) -> np.ndarray:
+        """Add spikes to the whole numbers in ``planes``, which are at most ``bound`` then; return them."""
+        begun = time.perf_counter()
+        flat = planes.reshape(len(planes), -1)
+        pieces = [(flat, _bits(bound), spikes.reshape(-1), *part) for part in self._parts(flat.shape[1], len(flat))]
+        self.workers.run(kernels.add_spikes, pieces)
+        self._took("residuals", begun)
+        return planes
+
+    def _planes(self) -> int:
+        return _bits(self.wiring.bound)
+
+    def _parts(self, total: int, words: int) -> list[tuple[int, int]]:
+        """Return 0 … total in parts for the workers, or whole where each of them is only ``words`` words of work."""
+        alone = self.workers.threads == 1 or total * words < ALONE
+        return ranges(total, 1 if alone else 2 * self.workers.threads)
+
+    def _took(self, part: str, begun: float) -> None:
+        self.seconds[part] = self.seconds.get(part, 0.0) + time.perf_counter() - begun
+
+    def _show(self, neuron: str, spikes: np.ndarray) -> None:
+        if self._watch is not None:
+            self._watch(neuron, spikes)
+
+
+def _bits(bound: int) -> int:
+    return int(bound).bit_length()
+
+
+def unpack(spikes: np.ndarray, channels: int) -> np.ndarray:
+    """Return spikes uint64 (pixels, steps, words) as bool (pixels, steps, channels)."""
+    octets = spikes.astype("<u8", copy=False).view(np.uint8)
+    return np.unpackbits(octets, axis=-1, bitorder="little")[..., :channels].astype(bool)

@@ -1,0 +1,182 @@
+"""What the engine keeps of a layer: its packed words, 64 output channels side by side, and its neurons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from snnq.errors import PackedError
+from snnq.models.wiring import Stage
+from snnq.packed import integers
+from snnq.packed.arrays import PackedArrays
+from snnq.packed.integers import Neurons, Whole
+from snnq.runtime import tables
+from snnq.runtime.vectors import CHUNK, LANES
+from snnq.schemes.names import FLOAT32, split_name
+
+# Groups of four are counted in 16 bits, with their pattern.
+MAX_INPUTS = 2**16 // tables.PATTERNS * 4
+
+
+@dataclass(frozen=True)
+class LayerWeights:
+    """One layer, ready to run.
+
+    ``build(table, first, lanes)`` fills a block's table from the packed words; ``kept`` are all arrays that stay in
+    memory for it. ``table_type``, ``sum_type`` and ``neuron_type`` hold the rows, the sums and the voltages exactly.
+    ``taps`` is 9 for a 3×3 kernel, 1 else.
+    """
+
+    name: str
+    neuron: str
+    outputs: int
+    inputs: int
+    taps: int
+    bound: int
+    build: Callable[[np.ndarray, int, int], None]
+    shift: np.ndarray
+    offset: np.ndarray
+    threshold: np.ndarray
+    table_type: type
+    sum_type: type
+    neuron_type: type
+    kept: tuple[np.ndarray, ...]
+
+    @property
+    def groups(self) -> int:
+        """Groups of four input channels."""
+        return -(-self.inputs // 4)
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of 64 output channels."""
+        return -(-self.outputs // LANES)
+
+    @property
+    def table_size(self) -> int:
+        """Elements of a block's table."""
+        return self.taps * self.groups * tables.PATTERNS * LANES
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that stay in memory."""
+        return sum(array.nbytes for array in (*self.kept, self.shift, self.offset, self.threshold))
+
+    def block_neurons(self, block: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return shift, offset and threshold of a block, (64,) each; lanes past the last channel never fire."""
+        first = block * LANES
+        found = []
+        for values, rest in ((self.shift, 0), (self.offset, 0), (self.threshold, np.iinfo(self.neuron_type).max)):
+            part = np.full(LANES, rest, self.neuron_type)
+            chosen = values[first : first + LANES]
+            part[: len(chosen)] = chosen
+            found.append(part)
+        return found[0], found[1], found[2]
+
+
+def read_layer(arrays: PackedArrays, stage: Stage) -> LayerWeights:
+    """Return a stage's layer; raises PackedError for tensors that do not fit."""
+    whole = arrays.whole(stage)
+    neurons = arrays.neurons(stage, whole)
+    outputs, n = arrays.rows(stage.layer)
+    shape = arrays.config.layers[stage.layer].shape
+    taps = int(np.prod(shape[2:]))
+    if n // taps > MAX_INPUTS:
+        raise PackedError(
+            f"layer {stage.layer}: {n // taps} input channels, the integer engine runs up to {MAX_INPUTS}"
+        )
+    table_type, sum_type = _types(whole, neurons, stage.bound)
+    build, kept = _packed(arrays, stage.layer, neurons, taps, n // taps)
+    neuron_type = np.int64 if neurons.wide else np.int32
+    return LayerWeights(
+        name=stage.layer,
+        neuron=stage.neuron,
+        outputs=outputs,
+        inputs=n // taps,
+        taps=taps,
+        bound=stage.bound,
+        build=build,
+        shift=neurons.shift.astype(np.int8),
+        offset=neurons.offset.astype(neuron_type),
+        threshold=neurons.threshold.astype(neuron_type),
+        table_type=table_type,
+        sum_type=sum_type,
+        neuron_type=neuron_type,
+        kept=kept,
+    )
+
+
+def _types(whole: Whole, neurons: Neurons, bound: int) -> tuple[type, type]:
+    """Return the smallest types that hold a table's rows, CHUNK of them added, and all sums."""
+    if neurons.wide:
+        return np.int64, np.int64
+    largest = int(np.abs(whole.values).max(initial=0)) * 4 * CHUNK
+    reach = int(np.abs(whole.values).sum(1).max(initial=0)) * bound
+    if largest > np.iinfo(np.int16).max:
+        return np.int32, np.int32
+    if largest > np.iinfo(np.int8).max or reach > np.iinfo(np.int16).max:
+        return np.int16, np.int32
+    return np.int8, np.int16
+
+
+def _packed(
+    arrays: PackedArrays, name: str, neurons: Neurons, taps: int, inputs: int
+) -> tuple[Callable[[np.ndarray, int, int], None], tuple[np.ndarray, ...]]:
+    """Return what fills a layer's tables, and the arrays it reads: words (k, out), k = tap · inputs + input."""
+    family, bits = split_name(arrays.scheme(name))
+    sign = neurons.sign.astype(np.int8)
+    if family == FLOAT32:
+        weight = arrays.weight(name)
+        weights = np.ascontiguousarray(_tap_major(weight, taps))
+        scale = sign / integers.fixed_point(weight, _bound_of(arrays, name)).unit
+        return partial(_fixed, weights, scale, taps, inputs), (weights, scale)
+    words = _words(_tap_major(arrays.codes(name), taps), bits)
+    params = arrays.params(name)
+    if family == "uniform":
+        factor, shift = integers.uniform_form(np.rint(params["zero_point"][:, 0] * 2))
+        factor, shift = (factor * sign).astype(np.int8), _small(shift * sign)
+        return partial(_uniform, words, bits, factor, shift, taps, inputs), (words, factor, shift)
+    exponents = arrays.codes(name) & (2 ** (bits - 1) - 1)
+    lead = integers.power_form(arrays.scheme(name), params["log2_scale"][:, 0], exponents, _bound_of(arrays, name))[0]
+    lead = _small(lead)
+    return partial(_power, words, bits, sign, lead, taps, inputs), (words, sign, lead)
+
+
+def _bound_of(arrays: PackedArrays, name: str) -> int:
+    return next(stage.bound for stage in arrays.wiring.stages if stage.layer == name)
+
+
+def _small(values: np.ndarray) -> np.ndarray:
+    """Return whole numbers in the smallest of int8, int16 and int32 that holds them."""
+    return values.astype(np.min_scalar_type(-int(np.abs(values).max(initial=0)) - 1))
+
+
+def _tap_major(rows: np.ndarray, taps: int) -> np.ndarray:
+    """Return (out, inputs · taps) as (taps · inputs, out)."""
+    out = len(rows)
+    return rows.reshape(out, -1, taps).transpose(2, 1, 0).reshape(-1, out)
+
+
+def _words(codes: np.ndarray, bits: int) -> np.ndarray:
+    """Return codes (k, out) as words (words, out), uint32: 32 // bits codes of a channel in each, the first lowest."""
+    each = 32 // bits
+    k, out = codes.shape
+    padded = np.zeros((-(-k // each) * each, out), np.uint32)
+    padded[:k] = codes
+    fields = padded.reshape(-1, each, out) << (np.arange(each, dtype=np.uint32) * np.uint32(bits))[None, :, None]
+    return np.bitwise_or.reduce(fields, axis=1)
+
+
+def _uniform(words, bits, factor, shift, taps, inputs, table, first, lanes) -> None:  # type: ignore[no-untyped-def]
+    tables.build_uniform(table, words, bits, factor, shift, first, lanes, taps, inputs)
+
+
+def _power(words, bits, sign, lead, taps, inputs, table, first, lanes) -> None:  # type: ignore[no-untyped-def]
+    tables.build_power(table, words, bits, sign, lead, first, lanes, taps, inputs)
+
+
+def _fixed(weights, scale, taps, inputs, table, first, lanes) -> None:  # type: ignore[no-untyped-def]
+    tables.build_fixed(table, weights, scale, first, lanes, taps, inputs)

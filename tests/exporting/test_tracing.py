@@ -1,0 +1,44 @@
+"""The stages of a model: which layer, norm and neuron belong together, and which feeds which."""
+
+from __future__ import annotations
+
+import pytest
+from packed_samples import make_sample
+
+from snnq.exporting.source import read_source
+from snnq.exporting.tracing import trace
+
+
+def stages_of(layout, tmp_path):
+    source = read_source(make_sample(layout).write(tmp_path / "packed"))
+    return source, {stage.name: stage for stage in trace(source.model, source.norms, source.frames_shape)}
+
+
+@pytest.mark.parametrize("layout", ["cifar10dvs", "cifar10", "imagenet"])
+def test_every_layer_has_its_norm_and_neuron(layout, tmp_path):
+    source, stages = stages_of(layout, tmp_path)
+    assert [stage.layer for stage in stages.values() if stage.layer] == [layer.name for layer in source.layers]
+    for name, norm in source.norms.items():
+        assert (stages[name].norm, stages[name].neuron) == (norm, norm.replace("_bn", "_lif"))
+    assert (stages["head"].norm, stages["head"].neuron) == (None, None)
+    assert stages["block.0.attn.attn_lif"].layer is None
+
+
+@pytest.mark.parametrize("layout", ["cifar10dvs", "cifar10", "imagenet"])
+def test_spikes_that_go_straight_on(layout, tmp_path):
+    source, stages = stages_of(layout, tmp_path)
+    fed = {name: stage.source for name, stage in stages.items() if stage.source}
+    expected = {"block.0.attn.proj": "block.0.attn.attn_lif", "block.0.mlp.fc2": "block.0.mlp.fc1"}
+    names = ["", "1", "2", "3"]
+    convs = [f"patch_embed.proj_conv{suffix}" for suffix in names] + ["patch_embed.rpe_conv"]
+    joined = zip(convs, convs[1:], source.config.config["pooling"], strict=False)
+    expected |= {after: before for before, after, pooled in joined if not pooled}
+    assert fed == expected
+
+
+def test_shapes_are_those_of_one_step_of_one_sample(tmp_path):
+    _, stages = stages_of("cifar10", tmp_path)
+    assert stages["patch_embed.proj_conv"].input_shape == (3, 16, 16)
+    assert stages["block.0.attn.q"].input_shape == (16, 16)
+    assert stages["head"].input_shape == (16,)
+    assert stages["head"].output_shape == (3,)

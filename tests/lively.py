@@ -1,0 +1,60 @@
+"""Packed folders whose neurons really fire: a network of silent neurons would agree with anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from snnq.cost.table import read_table
+from snnq.finalizing.quantized import Coded
+from snnq.layers import frames_shape, layer_table
+from snnq.models.folding import fold_batchnorm
+from snnq.models.registry import architecture
+from snnq.packed.folder import write_packed
+from snnq.plan import ModelInfo, make_plan
+from snnq.schemes.scheme import scheme
+
+SMALL: dict[str, Any] = {"dim": 16, "depth": 2, "heads": 2, "steps": 3, "image_size": [32, 32], "classes": 5}
+SMALL["attention_scale"] = 3.0
+
+
+@torch.no_grad()
+def write_lively(
+    folder: Path, schemes: list[str], layout: str = "cifar10dvs", seed: int = 0, **sizes: Any
+) -> np.ndarray:
+    """Write a packed folder of random weights whose layers take ``schemes`` in turn; return frames (2, T, C, H, W)."""
+    one = architecture(f"spikformer-{layout}")
+    config = one.default_config() | SMALL | sizes
+    draw = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = one.build(config).train()
+    frames = torch.poisson(torch.full((2, *frames_shape(config)), 0.5), generator=draw)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
+            module.momentum = None
+            module.weight.copy_(torch.empty_like(module.weight).uniform_(-1.5, 2, generator=draw))
+            module.bias.copy_(torch.empty_like(module.bias).normal_(0.8, 0.4, generator=draw))
+            module.weight[0] = 0.0  # a channel that no weight reaches
+    model.head.bias.normal_(generator=draw)  # pyright: ignore
+    model(frames)
+    frames[0, 0, 0, 0, 0] = 5000.0  # a hot pixel, past the limit of counts
+    table = layer_table(model, frames_shape(config))
+    chosen = {layer.name: schemes[i % len(schemes)] for i, layer in enumerate(table)}
+    folded, coded = fold_batchnorm(model, one.wiring(config).norms), {}
+    for name, which in chosen.items():
+        form, weight = scheme(which), folded.get_submodule(name).get_parameter("weight")
+        if not form.is_float:
+            params = form.fit(weight)
+            if "zero_point" in params:  # some half-integers, some integers, some far off
+                params["zero_point"][::3] += 0.5
+            params = form.stored(params)
+            coded[name] = Coded(which, form.encode(weight, params), params)
+            weight.copy_(form.decode(coded[name].codes, params).view_as(weight))
+    info = ModelInfo(architecture=one.name, layout=layout, config=config)
+    plan = make_plan(table, chosen, model=info, data=None, table=read_table("horowitz-45nm"))
+    write_packed(folder, model=folded, plan=plan, layers=coded, results={})
+    return frames.numpy().astype(np.uint16)

@@ -1,0 +1,52 @@
+"""Every architecture goes the whole way: search, finalize, verify, eval."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from snnq.checkpoints.saving import save_checkpoint
+from snnq.cli.main import run
+from snnq.errors import UsageError
+from snnq.models.registry import ARCHITECTURES, architecture
+from snnq.models.wiring import FloatWiring
+from snnq.packed.loading import load_packed
+from snnq.runtime import Engine
+
+SIZES: dict[str, Any] = {"dim": 16, "depth": 1, "heads": 2, "steps": 4, "classes": 4, "image_size": [16, 16]}
+
+
+@pytest.mark.parametrize("name", [*ARCHITECTURES, "spikformer-cifar10dvs, chunked"])
+def test_the_whole_way(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name, _, chunked = name.partition(", ")
+    one = architecture(name)
+    torch.manual_seed(0)
+    model = one.build(SIZES | {"in_channels": 2} | ({"chunk": 2} if chunked else {}))
+    save_checkpoint("float.safetensors", model, architecture=name, facts={"data": "random,samples=8"})
+    small = ["--epochs", "1", "--batch-size", "4"]  # the measured choice has tests of its own
+    assert run(["search", "float.safetensors", *small, "--method", "paper", "--out", "plan.json"]) == 0
+    assert run(["finalize", "--plan", "plan.json", *small]) == 0
+    capsys.readouterr()
+    assert run(["verify", "packed", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert len(found["layers"]) == len(json.loads(Path("plan.json").read_text())["layers"])
+    wiring = one.wiring(model.config.to_dict())  # pyright: ignore
+    assert (found["engines"] is None) == isinstance(wiring, FloatWiring)
+    assert run(["eval", "packed", "--json"]) == 0
+    assert run(["report", "packed"]) == 0
+    if isinstance(wiring, FloatWiring):
+        assert found["reason"] == wiring.reason
+        with pytest.raises(UsageError, match="does not run in whole numbers, because"):
+            Engine("packed")
+        for target in ("c", "nir"):
+            assert run(["export", "packed", "--to", target]) == 2
+            assert wiring.reason in capsys.readouterr().err
+        frames = torch.poisson(torch.full((1, 4, 2, 16, 16), 0.5))
+        assert torch.equal(load_packed("packed")(frames), load_packed("packed", "float")(frames))
