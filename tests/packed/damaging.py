@@ -164,7 +164,7 @@ def refusal(run: Callable[[Path], Any], folder: Path) -> str | None:
 def check_of(problem: SnnqError) -> str:
     assert problem.exit_code in (2, 4)
     assert problem.hint
-    assert "\n" not in problem.message
+    assert problem.message.isprintable()
     return next(name for name, words in CHECKS if re.search(words, problem.message))
 
 

@@ -198,3 +198,11 @@ def test_what_became_of_the_source(sample: Sample, tmp_path: Path) -> None:
 
     assert state("digits", file_sha256(BUILTIN["digits"])) == "built-in"
     assert state("digits", sha256) == "changed"
+
+
+def test_control_characters_of_a_file_do_not_reach_the_terminal(folder: Path) -> None:
+    early(folder)
+    plan = folder / "plan.json"
+    plan.write_text(plan.read_text().replace('"uniform-2"', r'"\nError: none\u001b[2J\u2028"'))
+    with pytest.raises(SnnqError, match=r"unknown scheme '\\nError: none\\x1b\[2J\\u2028'"):
+        verify(folder)
