@@ -11,11 +11,13 @@ from collections.abc import Iterable
 
 
 class SnnqError(Exception):
-    """A failure we know. ``message`` says what was found, ``hint`` what to type next."""
+    """A failure we know. ``message`` says on one line what was found, ``hint`` what to type next."""
 
     exit_code = 1
 
     def __init__(self, message: str, hint: str = "") -> None:
+        # It may quote a file, which may hold anything: a line break there must not look like a line of ours.
+        message = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
         super().__init__(message)
         self.message = message
         self.hint = hint

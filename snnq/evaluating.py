@@ -102,9 +102,13 @@ def run_integer(folder: Path, samples: Frames, batch_size: int, progress: Progre
 
 def _open_data(folder: Path, data: str | None, progress: Progress) -> DataSet:
     """Return the data of a packed folder's model, or those named."""
-    from snnq.plan import Plan
+    from snnq.packed.config import PLAN_FILE, check_hash, read_config
+    from snnq.plan.files import read_json
+    from snnq.plan.plan import parse_plan
 
-    plan = Plan.read(folder / "plan.json")
+    path = folder / PLAN_FILE
+    check_hash(folder, PLAN_FILE, read_config(folder))  # a damaged plan must not name other data
+    plan = parse_plan(read_json(path), str(path))
     spec = data or (plan.data.spec if plan.data else None)
     if spec is None:
         raise DataError(f"{folder} does not say what it was trained on", "name the data: --data SPEC")

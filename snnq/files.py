@@ -1,8 +1,10 @@
-"""Writing a text file so that nobody ever sees half of it."""
+"""Files: writing so that nobody ever sees half of one, and reading only what ends."""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,3 +18,16 @@ def write_atomic(path: Path, text: str) -> None:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def regular_size(path: Path) -> int:
+    """Return the size of a regular file in bytes, links followed.
+
+    Raises OSError for anything else: opening a named pipe waits for ever, and a device has no end.
+    """
+    found = path.stat()
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file")
+    return found.st_size

@@ -19,6 +19,7 @@ def verify(
     """Check a packed folder: bits on disk are the plan's, every code decodes, hashes match, both engines agree."""
     from snnq import console
     from snnq.packed import verification
+    from snnq.packed.source import SENTENCES
     from snnq.verifying import verify as verify_folder
 
     verified = verify_folder(folder, run=run)
@@ -31,8 +32,7 @@ def verify(
     console.note(f"{folder} holds what its plan says: {len(found.layers)} layers, every code and hash is right.")
     if found.unprotected:
         console.note(f"This folder was made by an early version: no hash protects {', '.join(found.unprotected)}.")
-    if found.source in ("changed", "absent"):
-        console.note(f"The float checkpoint that the plan names is {found.source}; the folder does not need it.")
+    console.note(SENTENCES[found.source])
     if verified.reason:
         console.note(f"It runs on torch alone, because {verified.reason}.")
     if verified.engines:

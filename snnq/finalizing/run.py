@@ -153,16 +153,17 @@ def _open(plan: Plan, checkpoint: str | Path | None, data: str | None, progress:
 
 
 def _finished(out: Path, mark: str) -> Finalized:
-    """Return the folder at ``out`` if this very run made it; otherwise refuse to overwrite it."""
+    """Return the folder at ``out`` if this very run made it and it is whole; otherwise refuse to overwrite it."""
     try:
         results = json.loads((out / "report.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         results = {}
     if not isinstance(results, dict) or results.get("fingerprint") != mark:
         raise OutputExistsError(
             f"{out} is already there and is not from this plan and settings",
             "add --force to overwrite it, or name another --out",
         )
+    verify(out)
     return Finalized(out, results)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,16 @@ from snnq.errors import PackedError, UsageError
 from snnq.models.registry import architecture
 from snnq.models.wiring import FloatWiring, Stage, Wiring
 from snnq.packed import integers
-from snnq.packed.config import CONFIG_FILE, MODEL_FILE, REPACK, PackedConfig, check_hash, read_config
+from snnq.packed.config import (
+    CONFIG_FILE,
+    MODEL_FILE,
+    REPACK,
+    UNBUILDABLE,
+    PackedConfig,
+    check_hash,
+    no_model,
+    read_config,
+)
 from snnq.packed.integers import Head, Neurons, Whole
 from snnq.schemes.names import FLOAT32, split_name
 
@@ -49,7 +59,7 @@ class PackedArrays:
     def rows(self, name: str) -> tuple[int, int]:
         """Return (out, n), the shape of a layer's weight as a matrix."""
         shape = self.config.layers[name].shape
-        return shape[0], int(np.prod(shape[1:]))
+        return shape[0], math.prod(shape[1:])
 
     def words(self, name: str) -> np.ndarray:
         """Return the words of a quantised layer as they are packed, uint32 (out, words)."""
@@ -120,10 +130,8 @@ def open_arrays(path: str | Path) -> PackedArrays:
     check_hash(folder, MODEL_FILE, config)
     try:
         wiring = architecture(config.architecture).wiring(config.config)
-    except UsageError as problem:
-        raise PackedError(f"{folder / CONFIG_FILE}: {problem.message}", REPACK) from None
-    except (TypeError, ValueError, AttributeError) as problem:
-        raise PackedError(f"{folder / CONFIG_FILE}: its config describes no model ({problem})", REPACK) from None
+    except UNBUILDABLE as problem:
+        raise no_model(folder, problem) from None
     if isinstance(wiring, FloatWiring):
         raise UsageError(
             f"{folder}: {config.architecture} does not run in whole numbers, because {wiring.reason}",

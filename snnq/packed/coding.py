@@ -14,6 +14,7 @@ float32       ``weight`` float32, in the weight's own shape
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -95,7 +96,7 @@ def unpack_layer(name: str, layer: PackedLayer, file: TensorFile) -> UnpackedLay
     Raises PackedError for a tensor that is missing or has another shape or type, and for parameters that are not
     finite.
     """
-    rows, n = layer.shape[0], torch.Size(layer.shape[1:]).numel()
+    rows, n = layer.shape[0], math.prod(layer.shape[1:])
     words = file.take(f"{name}.{WORDS[layer.family]}", (rows, words_per_row(n, layer.bits)), torch.int32)
     found = file.take(f"{name}.{SHAPE}", (2,), torch.int64).tolist()
     if found != [rows, n]:

@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 from pydantic import PositiveInt, field_validator, model_validator
 
-from snnq.errors import PackedError, VerificationError, nearest
-from snnq.plan.files import no_duplicates
+from snnq.errors import PackedError, SnnqError, UsageError, VerificationError, nearest
+from snnq.files import regular_size
 from snnq.plan.records import DataInfo, SchemeName
 from snnq.schemes.names import split_name
+from snnq.strict_json import strict_json
 from snnq.validation import Many, Record, dotted, validate
 
 CONFIG_FILE, MODEL_FILE, PLAN_FILE = "config.json", "model.safetensors", "plan.json"
@@ -24,6 +25,8 @@ ALSO_HASHED = (REPORT_FILE, CARD_FILE, CONFIG_FILE)
 MAX_JSON_BYTES = 64 * 2**20
 REPACK = "pack it again: snnq finalize --plan plan.json --force"
 _MAKE = "make one: snnq finalize --plan plan.json"
+# What building a model of unchecked sizes may raise.
+UNBUILDABLE = (UsageError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError)
 
 
 class PackedLayer(Record):
@@ -78,6 +81,14 @@ class PackedConfig(Record):
                 raise ValueError(f"a packed folder has no file '{name}'{nearest(name, (*HASHED, *ALSO_HASHED))}")
         return hashes
 
+    @model_validator(mode="after")
+    def _as_deep_as_its_layers(self) -> PackedConfig:
+        # Before the model is built: a million blocks that a damaged file made up would take hours, even without values.
+        depth, layers = self.config.get("depth"), len(self.layers)
+        if isinstance(depth, int) and depth > layers:
+            raise ValueError(f"config.depth: found {depth} blocks, but only {layers} layers are packed")
+        return self
+
     @property
     def unprotected(self) -> tuple[str, ...]:
         """Files of the folder that no hash protects: those of folders made by early versions."""
@@ -105,13 +116,13 @@ def read_config(folder: Path) -> PackedConfig:
         raise PackedError(f"{folder}: there is no such packed folder", _MAKE)
     check_size(path)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=no_duplicates)
+        data = strict_json(path.read_text(encoding="utf-8"))
     except OSError as problem:
         raise PackedError(f"{path}: cannot be read ({problem.strerror})", REPACK) from None
     except json.JSONDecodeError as problem:
         message = f"{path}: not valid JSON at line {problem.lineno}, column {problem.colno}: {problem.msg}"
         raise PackedError(message, REPACK) from None
-    except (ValueError, RecursionError) as problem:
+    except ValueError as problem:
         raise PackedError(f"{path}: not the config of a packed folder ({problem})", REPACK) from None
     config = validate(PackedConfig, data, str(path), PackedError, REPACK, dotted)
     due = config.sha256.get(CONFIG_FILE)
@@ -123,12 +134,14 @@ def read_config(folder: Path) -> PackedConfig:
 
 
 def check_size(path: Path) -> None:
-    """Raise PackedError where a JSON file of the folder is missing or larger than any can be."""
+    """Raise PackedError where a JSON file of the folder is missing, no file, or larger than any can be."""
     try:
-        size = path.stat().st_size
-    except OSError:
+        size = regular_size(path)
+    except FileNotFoundError:
         message = f"{path} is missing: {path.parent} is not a complete packed folder"
         raise PackedError(message, _MAKE) from None
+    except OSError as problem:
+        raise PackedError(f"{path}: cannot be read ({problem.strerror})", REPACK) from None
     if size > MAX_JSON_BYTES:
         raise PackedError(f"{path} has {size} bytes; more than {MAX_JSON_BYTES} are not read", REPACK)
 
@@ -136,6 +149,7 @@ def check_size(path: Path) -> None:
 def file_sha256(path: Path) -> str:
     """Return the sha256 of a file in hexadecimal; raises PackedError if it cannot be read."""
     try:
+        regular_size(path)
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as problem:
@@ -148,3 +162,11 @@ def check_hash(folder: Path, name: str, config: PackedConfig) -> None:
     if found != due:
         message = f"{folder / name}: sha256 is {found[:12]}…, {CONFIG_FILE} says {due[:12]}…"
         raise VerificationError(message, REPACK)
+
+
+def no_model(folder: Path, problem: Exception) -> PackedError:
+    """Return the error of a config whose sizes are those of no model, of what building it raised."""
+    if isinstance(problem, SnnqError):
+        return PackedError(f"{folder / CONFIG_FILE}: {problem.message}", REPACK)
+    said = str(problem).partition("\n")[0]
+    return PackedError(f"{folder / CONFIG_FILE}: its config describes no model ({said})", REPACK)

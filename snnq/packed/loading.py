@@ -12,7 +12,7 @@ from snnq.models.folding import affine_skeleton
 from snnq.models.registry import architecture
 from snnq.models.wiring import FloatWiring, Wiring
 from snnq.packed.coding import read_weight, tensor_names, unpack_layer
-from snnq.packed.config import CONFIG_FILE, MODEL_FILE, REPACK, PackedConfig, check_hash, read_config
+from snnq.packed.config import MODEL_FILE, REPACK, UNBUILDABLE, PackedConfig, check_hash, no_model, read_config
 from snnq.packed.integer_form import to_integers, whole_of
 from snnq.packed.integers import Whole
 from snnq.packed.safefile import TensorFile, read_tensors
@@ -65,10 +65,8 @@ def assemble(folder: Path, config: PackedConfig, file: TensorFile, weights: dict
         with torch.device("meta"):
             built = one.build(config.config)
             model = affine_skeleton(built, one.wiring(config.config).norms)
-    except UsageError as problem:
-        raise PackedError(f"{folder / CONFIG_FILE}: {problem.message}", REPACK) from None
-    except (TypeError, ValueError, RuntimeError, AttributeError) as problem:
-        raise PackedError(f"{folder / CONFIG_FILE}: its config describes no model ({problem})", REPACK) from None
+    except UNBUILDABLE as problem:
+        raise no_model(folder, problem) from None
     owned = {key for name, layer in config.layers.items() for key in tensor_names(name, layer.family)}
     state = {name: tensor for name, tensor in file.tensors.items() if name not in owned}
     state |= {f"{name}.weight": weight for name, weight in weights.items()}

@@ -9,8 +9,7 @@ from typing import Any, NoReturn
 
 from torch import Tensor
 
-from snnq.checkpoints.opening import BUILTIN
-from snnq.errors import PackedError, VerificationError
+from snnq.errors import VerificationError
 from snnq.packed.coding import WORDS, read_weight, unpack_layer, weight_sha256
 from snnq.packed.config import (
     CONFIG_FILE,
@@ -21,15 +20,15 @@ from snnq.packed.config import (
     PackedLayer,
     check_hash,
     check_size,
-    file_sha256,
     read_config,
 )
 from snnq.packed.loading import assemble
 from snnq.packed.safefile import TensorFile, read_tensors
 from snnq.packed.sizes import Sizes, measure_sizes
+from snnq.packed.source import source_state
 from snnq.plan.files import read_json
 from snnq.plan.plan import parse_plan
-from snnq.plan.records import LayerInput, ModelInfo
+from snnq.plan.records import LayerInput, PlanInput
 from snnq.schemes.names import FLOAT32, split_name
 
 LAYER_COLUMNS = ("layer", "scheme", "bits in plan", "bits on disk", "padding bits", "levels used")
@@ -57,7 +56,7 @@ class Verification:
     """A folder that holds what its plan says: every layer, where the file's bits go, and the files' sha256.
 
     ``unprotected`` files have no hash, in folders of early versions. ``source`` says of the float checkpoint that the
-    plan names whether it lies there still: "same", "changed", "absent", "built-in" or "unnamed".
+    plan names whether it lies there still: a key of ``packed.source.SENTENCES``.
     """
 
     folder: str
@@ -101,7 +100,8 @@ def verify(path: str | Path) -> Verification:
 
     For every layer: the scheme and shape are the plan's, the bits on disk are the plan's, every code is a level of the
     scheme, padding is zero, and the decoded weight has the sha256 of the weight that was evaluated. Then: all tensors
-    together are the model, their sizes add up to the file, and model.safetensors and plan.json have their hashes.
+    together are the model, config.json and plan.json tell of the same model and data, every file has its hash, and the
+    sizes of the tensors add up to the file.
 
     Raises VerificationError naming the first layer, or else the file, that differs; PackedError or PlanError for a
     folder that cannot be read.
@@ -120,24 +120,15 @@ def verify(path: str | Path) -> Verification:
         weights[entry.name] = read_weight(entry.name, layer, file)
         checks.append(_check_layer(entry, layer, file, weights[entry.name]))
     assemble(folder, config, file, weights)
+    _check_facts(folder, config, plan)
     for name in config.sha256:
         if name != CONFIG_FILE:  # read_config has seen to that
             check_hash(folder, name, config)
     sizes = measure_sizes(file, config.layers)
     _check_total(file.path, sizes)
-    return Verification(str(folder), tuple(checks), sizes, dict(config.sha256), config.unprotected, _source(plan.model))
-
-
-def _source(model: ModelInfo) -> str:
-    """Return what has become of the float checkpoint."""
-    if model.checkpoint is None or model.sha256 is None:
-        return "unnamed"
-    if model.checkpoint in BUILTIN:
-        return "built-in"
-    try:
-        return "same" if file_sha256(Path(model.checkpoint)) == model.sha256 else "changed"
-    except PackedError:
-        return "absent"
+    return Verification(
+        str(folder), tuple(checks), sizes, dict(config.sha256), config.unprotected, source_state(plan.model)
+    )
 
 
 def _check_names(entries: tuple[LayerInput, ...], config: PackedConfig) -> None:
@@ -151,6 +142,19 @@ def _check_names(entries: tuple[LayerInput, ...], config: PackedConfig) -> None:
             _refuse(entry.name, f"its shape is {list(layer.shape)}, plan.json says {list(entry.shape)}")
     for name in config.layers.keys() - {entry.name for entry in entries}:
         _refuse(name, "it is in config.json, but not in plan.json")
+
+
+def _check_facts(folder: Path, config: PackedConfig, plan: PlanInput) -> None:
+    """Refuse a config.json that says what its plan.json does not, whether or not a hash protects it."""
+    found = {"architecture": config.architecture, "data": config.data, **_keyed(config.config)}
+    due = {"architecture": plan.model.architecture, "data": plan.data, **_keyed(plan.model.config)}
+    for key in (*due, *found):
+        if key not in found or key not in due or found[key] != due[key]:
+            raise VerificationError(f"{folder}: {CONFIG_FILE} and {PLAN_FILE} do not agree on {key}", REPACK)
+
+
+def _keyed(config: dict[str, Any]) -> dict[str, Any]:
+    return {f"config.{key}": value for key, value in config.items()}
 
 
 def _check_layer(entry: LayerInput, layer: PackedLayer, file: TensorFile, weight: Tensor) -> LayerCheck:

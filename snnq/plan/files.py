@@ -9,6 +9,7 @@ from typing import Any
 
 from snnq.errors import OutputExistsError, PlanError
 from snnq.files import write_atomic
+from snnq.strict_json import strict_json
 
 _MAKE = "make one: snnq search, or snnq plan uniform --architecture NAME --scheme uniform-2 --out plan.json"
 _MEND = "mend the file, or make the plan again"
@@ -18,7 +19,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Return the JSON object of a file; raises PlanError naming the file and, in broken JSON, the line."""
     try:
         text = path.read_text(encoding="utf-8")
-        data = json.loads(text, object_pairs_hook=no_duplicates, parse_constant=_no_constant)
+        data = strict_json(text)
     except FileNotFoundError:
         raise PlanError(f"{path}: there is no such plan", _MAKE) from None
     except OSError as problem:
@@ -26,26 +27,11 @@ def read_json(path: Path) -> dict[str, Any]:
     except json.JSONDecodeError as problem:
         where = f"line {problem.lineno}, column {problem.colno}"
         raise PlanError(f"{path}: not valid JSON at {where}: {problem.msg}", _MEND) from None
-    except (ValueError, RecursionError) as problem:
+    except ValueError as problem:
         raise PlanError(f"{path}: not a plan: {problem}", _MEND) from None
     if not isinstance(data, dict):
         raise PlanError(f"{path}: a plan is a JSON object, found a {type(data).__name__}", _MAKE)
     return data
-
-
-def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse a key given twice in one object: the later one would silently win."""
-    result: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in result:
-            raise ValueError(f"the key '{key}' is given twice in one object")
-        result[key] = value
-    return result
-
-
-def _no_constant(name: str) -> None:
-    """Refuse NaN and Infinity, which are not JSON though Python reads them."""
-    raise ValueError(f"{name} is not a number of JSON")
 
 
 def plan_text(data: dict[str, Any]) -> str:
