@@ -83,10 +83,11 @@ def main(
     settings = {name: str(value) for name, value in locals().items() if name not in free}
     fabric = start_fabric(Compute(device, devices, nodes, strategy, precision))
     processes.check_batch_size(batch_size)
-    config = architecture_of(architecture).default_config() | {
+    sizes = {
         "in_channels": 2, "image_size": [image_size, image_size], "dim": dim, "depth": depth, "heads": heads,
         "steps": steps, "pooling": [digit == "1" for digit in pooling],
     }  # fmt: skip
+    config = architecture_of(architecture).config(sizes).to_dict()
     with console.progress_view() as progress:
         with processes.first_goes_first():
             found = open_data(data, steps=steps, image_size=(image_size, image_size), progress=progress)

@@ -48,7 +48,8 @@ def variant(match: Match, tensors: Mapping[str, Tensor], settings: Mapping[str, 
         return match.architecture
     channels = tensors[match.names["patch_embed.proj_conv.weight"]].shape[1]
     dvs = settings.get("dvs_mode", channels != 3)
-    attention = "statten" if settings.get("attention_mode") == "STAtten" else "sdt"
+    # Not attention_mode: STAtten's script has that setting and never passes it on.
+    attention = "statten" if "chunk_size" in settings else "sdt"
     return f"{attention}-{'dvs' if dvs else 'static'}"
 
 

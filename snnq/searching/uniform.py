@@ -49,7 +49,7 @@ def uniform_plan(
 
 def _published(name: str, given: dict[str, Any]) -> ModelInfo:
     """Return an architecture at its published sizes, with those that were given instead."""
-    config = architecture_of(name).default_config() | given
+    config = architecture_of(name).config(given).to_dict()
     return ModelInfo(architecture=name, layout=config.get("layout", name), config=config)
 
 

@@ -53,7 +53,7 @@ def test_timms_container_opens_and_is_named(name: str, neuron: str, tmp_path: Pa
 
 
 def test_the_training_scripts_settings_tell_statten_apart(tmp_path: Path) -> None:
-    settings = Namespace(T=4, num_heads=2, img_size=16, attention_mode="STAtten", chunk_size=2, dvs_mode=True)
+    settings = Namespace(T=4, num_heads=2, img_size=16, chunk_size=2, dvs_mode=True)
     torch.save({"state_dict": upstream("sdt-dvs"), "args": settings}, tmp_path / "statten.pth")
     found = open_checkpoint(tmp_path / "statten.pth")
     assert (found.architecture, found.config["chunk"]) == ("statten-dvs", 2)
