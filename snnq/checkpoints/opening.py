@@ -14,7 +14,7 @@ from snnq.checkpoints.fitting import fit
 from snnq.checkpoints.keymaps import expected_shapes, recognise
 from snnq.checkpoints.saving import save_checkpoint
 from snnq.checkpoints.sizes import OPTIONS, Recorded, agreed_sizes
-from snnq.checkpoints.upstream import check_match, infer_config, variant
+from snnq.checkpoints.upstream import check_match, infer_config
 from snnq.errors import CheckpointError, UsageError
 from snnq.models.registry import architecture, build
 
@@ -79,7 +79,7 @@ def _open_upstream(path: str, container: Container, given: Mapping[str, Any]) ->
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     match = recognise(shapes)
     check_match(path, match, shapes)
-    name = variant(match, tensors, container.settings)
+    name = match.variant(shapes, container.settings)
     found = infer_config(path, match, name, tensors, container.settings, given)
     config = found.to_dict()
     used = {key: tensor for key, tensor in tensors.items() if key not in match.dropped}
