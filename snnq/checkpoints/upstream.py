@@ -17,7 +17,6 @@ from snnq.checkpoints.sizes import OPTIONS, Recorded, agreed_sizes, recorded_siz
 from snnq.checkpoints.variants import Settings, other_settings
 from snnq.errors import CheckpointError, UsageError
 from snnq.models.registry import ARCHITECTURES, architecture
-from snnq.models.sizes import Sizes
 
 _IN_WORDS = {"steps": "time steps", "heads": "attention heads", "image_size": "image size"}
 
@@ -30,7 +29,7 @@ def check_match(path: str, match: Match, shapes: Shapes) -> None:
             f"{path}: is no spiking transformer known here; nearest layout is {match.architecture}, of whose "
             f"{len(match.names)} keys it has {match.fitting} (lacks {listed(match.missing or match.misshapen)}; "
             f"has {listed(match.unexpected or list(shapes))})",
-            f"supported are {', '.join(ARCHITECTURES)}",
+            f"supported are {', '.join(ARCHITECTURES)}; a model of your own: --model package.module:builder",
         )
     check_names(path, match.missing, match.unexpected, model)
     if match.misshapen:
@@ -45,7 +44,7 @@ def infer_config(
     tensors: Mapping[str, Tensor],
     settings: Settings,
     given: Mapping[str, Any],
-) -> Sizes:
+) -> dict[str, Any]:
     """Return the configuration of an upstream checkpoint of architecture ``name``, whose names match.
 
     Widths, depth, classes and channels come from shapes; steps, heads and image size from ``given``, the training
@@ -78,7 +77,7 @@ def infer_config(
     except UsageError as problem:
         raise CheckpointError(f"{path}: {problem.message}", _source_hint(problem.message, recorded)) from None
     _check_tokens(path, config, tokens)
-    return config
+    return config.to_dict()
 
 
 def _check_choices(path: str, name: str, usual: Any, given: Mapping[str, Any]) -> None:

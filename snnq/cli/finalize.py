@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from snnq.cli.options import Device, Devices, Force, Json, Nodes, Precision, Run, Strategy
+from snnq.cli.options import Device, Devices, Force, Json, Model, Nodes, Precision, Run, Strategy
 
 
 def finalize(
@@ -22,6 +22,7 @@ def finalize(
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same packed bytes.")] = 0,
     out: Annotated[Path, typer.Option(help="Packed folder to write.")] = Path("packed"),
+    model: Model = None,
     run: Run = None,
     device: Device = "auto",
     devices: Devices = 1,
@@ -31,7 +32,10 @@ def finalize(
     json: Json = False,
     force: Force = False,
 ) -> None:
-    """Finetune with the plan fixed, then write and verify a packed folder."""
+    """Finetune with the plan fixed, then write and verify a packed folder.
+
+    A plan for a model of your own is taken only with the --model it names.
+    """
     from snnq import console
     from snnq.finalizing.run import finalize as run_finalize
     from snnq.finalizing.settings import FinalizeSettings

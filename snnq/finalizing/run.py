@@ -14,7 +14,7 @@ from torch import nn
 
 from snnq import __version__
 from snnq.checkpoints.opening import load_model
-from snnq.checkpoints.sizes import OPTIONS
+from snnq.checkpoints.sizes import sizes_again
 from snnq.errors import OutputExistsError, PlanError, VerificationError
 from snnq.finalizing.finetuning import Finetuning
 from snnq.finalizing.quantized import Coded, encode_model, quantize_model, wholes
@@ -127,8 +127,8 @@ def _open(plan: Plan, checkpoint: str | Path | None, data: str | None, progress:
     where, spec = checkpoint or plan.model.checkpoint, data or (plan.data.spec if plan.data else None)
     if where is None:
         raise PlanError("the plan names no float checkpoint", "name it: --checkpoint FILE")
-    sizes = {key: plan.model.config[key] for key in OPTIONS if key in plan.model.config}
-    job = open_job(where, spec, progress, **sizes)
+    architecture(plan.model.architecture)  # a user's own model that a plan merely names is not imported
+    job = open_job(where, spec, progress, **sizes_again(plan.model.architecture, plan.model.config))
     if plan.model.sha256 not in (None, job.checkpoint.sha256):
         raise PlanError(
             f"{where} is not the checkpoint the plan was made for: sha256 {job.checkpoint.sha256[:12]}…, "
