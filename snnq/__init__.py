@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from snnq.models.registry import register_model
     from snnq.packed.loading import load_packed
     from snnq.plan import Plan
+    from snnq.ptq.run import ptq
     from snnq.reporting.run import report
     from snnq.searching.run import search
     from snnq.searching.uniform import uniform_plan
@@ -33,6 +34,7 @@ _EXPORTS = {
     "graft": "snnq.checkpoints.grafting",
     "inspect": "snnq.checkpoints.inspecting",
     "load_packed": "snnq.packed.loading",
+    "ptq": "snnq.ptq.run",
     "register_model": "snnq.models.registry",
     "report": "snnq.reporting.run",
     "search": "snnq.searching.run",
@@ -49,6 +51,7 @@ __all__ = [
     "graft",
     "inspect",
     "load_packed",
+    "ptq",
     "register_model",
     "report",
     "search",

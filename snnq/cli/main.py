@@ -20,6 +20,7 @@ from snnq.cli.export import export
 from snnq.cli.finalize import finalize
 from snnq.cli.graft import graft
 from snnq.cli.inspect import inspect
+from snnq.cli.ptq import ptq
 from snnq.cli.report import report
 from snnq.cli.search import search
 from snnq.cli.verify import verify
@@ -52,7 +53,7 @@ def options(
     """Take the options that come before a command."""
 
 
-for _command in (inspect, graft, search, finalize, report, verify, export, demo, doctor):
+for _command in (inspect, graft, search, finalize, ptq, report, verify, export, demo, doctor):
     app.command()(_command)
 app.command("eval")(evaluate)
 for _name, _group in (("plan", plan.app), ("data", data.app), ("cost", cost.app), ("bench", bench.app)):

@@ -12,6 +12,8 @@ b = 2 gives {0, ±1}·α, b = 4 gives {0, ±2^-6 … ±2^0}·α. Rounding is to 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -94,14 +96,22 @@ def quantize(weight: Tensor, params: dict[str, Tensor], bits: int) -> Tensor:
     return alpha * (position + (level - position).detach())
 
 
-def fit(weight: Tensor, bits: int) -> dict[str, Tensor]:
-    """Return log2_scale (out, 1), whole numbers, of least squared error per channel.
+def cover(weight: Tensor, bits: int) -> dict[str, Tensor]:
+    """Return log2_scale (out, 1) whose top level is the power of two nearest to each channel's largest magnitude."""
+    tiny = torch.finfo(weight.dtype).tiny ** 0.5
+    return {"log2_scale": nearest_power(weight.abs().amax(1, keepdim=True).clamp_min(tiny)).log2()}
 
-    The top level is searched from the power of two above the largest magnitude down by six octaves.
-    """
+
+def candidates(weight: Tensor, bits: int) -> Iterator[dict[str, Tensor]]:
+    """Yield log2_scales (out, 1): from the power of two above the largest magnitude down by six octaves."""
     tiny = torch.finfo(weight.dtype).tiny ** 0.5
     top = weight.abs().amax(1, keepdim=True).clamp_min(tiny).log2().ceil()
-    return _best_of(weight, [top - i for i in range(7)], bits)
+    yield from ({"log2_scale": top - i} for i in range(7))
+
+
+def fit(weight: Tensor, bits: int) -> dict[str, Tensor]:
+    """Return log2_scale (out, 1), whole numbers, of least squared error per channel: the best of ``candidates``."""
+    return _best_of(weight, [one["log2_scale"] for one in candidates(weight, bits)], bits)
 
 
 def refine(weight: Tensor, params: dict[str, Tensor], bits: int) -> dict[str, Tensor]:

@@ -46,6 +46,16 @@ class Scheme:
         return {} if self.is_float else FAMILIES[self.family].fit(weight.detach().flatten(1), self.bits)
 
     @torch.no_grad()
+    def cover(self, weight: Tensor) -> Params:
+        """Return the parameters whose levels reach the extremes of a weight (out, …): nothing is clipped."""
+        return {} if self.is_float else FAMILIES[self.family].cover(weight.detach().flatten(1), self.bits)
+
+    @torch.no_grad()
+    def candidates(self, weight: Tensor) -> list[Params]:
+        """Return the parameters that ``fit`` chooses from, for a choice by another measure than squared error."""
+        return [] if self.is_float else list(FAMILIES[self.family].candidates(weight.detach().flatten(1), self.bits))
+
+    @torch.no_grad()
     def refine(self, weight: Tensor, params: Params) -> Params:
         """Return parameters near ``params`` that fit the weight no worse: much cheaper than ``fit``."""
         return {} if self.is_float else FAMILIES[self.family].refine(weight.detach().flatten(1), params, self.bits)

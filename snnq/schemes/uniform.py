@@ -12,6 +12,9 @@ a clipped weight.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import reduce
+
 import torch
 from torch import Tensor
 
@@ -55,29 +58,44 @@ def quantize(weight: Tensor, params: dict[str, Tensor], bits: int) -> Tensor:
     return params["scale"] * (code - zero_point)
 
 
-def fit(weight: Tensor, bits: int, steps: int = 24) -> dict[str, Tensor]:
-    """Return scale and zero-point (out, 1) of least squared error, by a clip search per channel.
+def cover(weight: Tensor, bits: int) -> dict[str, Tensor]:
+    """Return scale and zero-point (out, 1) whose levels reach from each channel's least to its greatest weight.
 
-    Grids tried, with clips from 1/steps to 1: symmetric about zero without a zero level (z = (2^b - 1)/2), about a zero
-    level with one more level above or below (z = 2^(b-1) - 1 and 2^(b-1), which sparse channels need), and min–max
-    shrunk about the channel's middle. The best is refined (``refine``).
+    The zero-point is rounded to a multiple of ½, which moves the ends by a quarter of a step at most.
+    """
+    top, tiny = levels(bits), torch.finfo(weight.dtype).tiny ** 0.5
+    low, high = weight.amin(1, keepdim=True), weight.amax(1, keepdim=True)
+    scale = ((high - low) / top).clamp_min(tiny)
+    return {"scale": scale, "zero_point": (-low / scale * 2).round().clamp(-2 * top, 4 * top) / 2}
+
+
+def candidates(weight: Tensor, bits: int, steps: int = 24) -> Iterator[dict[str, Tensor]]:
+    """Yield scales and zero-points (out, 1) of a clip search, with clips from 1/steps to 1.
+
+    Grids symmetric about zero without a zero level (z = (2^b - 1)/2), about a zero level with one more level above or
+    below (z = 2^(b-1) - 1 and 2^(b-1), which sparse channels need), and min–max shrunk about the channel's middle.
     """
     top = levels(bits)
     tiny = torch.finfo(weight.dtype).tiny ** 0.5
     magnitude = weight.abs().amax(1, keepdim=True).clamp_min(tiny)
     low, high = weight.amin(1, keepdim=True), weight.amax(1, keepdim=True)
     # First a grid with a zero level: a channel of zeros stays exactly zero.
-    best = _tried(weight, magnitude * 2 / (top - 1), torch.full_like(magnitude, (top + 1) / 2), bits)
+    yield {"scale": magnitude * 2 / (top - 1), "zero_point": torch.full_like(magnitude, (top + 1) / 2)}
     for i in range(1, steps + 1):
         share = i / steps
         for below in (top / 2, (top - 1) / 2, (top + 1) / 2):
             reach = min(below, top - below)
-            best = _better(best, _tried(weight, magnitude * share / reach, torch.full_like(magnitude, below), bits))
+            yield {"scale": magnitude * share / reach, "zero_point": torch.full_like(magnitude, below)}
         middle, half = (low + high) / 2, ((high - low) / 2 * share).clamp_min(tiny)
         scale = 2 * half / top
         zero_point = (-(middle - half) / scale * 2).round() / 2
-        best = _better(best, _tried(weight, scale, zero_point.clamp(-top, 2 * top), bits))
-    return refine(weight, best, bits, rounds=4)
+        yield {"scale": scale, "zero_point": zero_point.clamp(-top, 2 * top)}
+
+
+def fit(weight: Tensor, bits: int) -> dict[str, Tensor]:
+    """Return scale and zero-point (out, 1) of least squared error: the best of ``candidates``, refined."""
+    tried = (_tried(weight, one["scale"], one["zero_point"], bits) for one in candidates(weight, bits))
+    return refine(weight, reduce(_better, tried), bits, rounds=4)
 
 
 def refine(weight: Tensor, params: dict[str, Tensor], bits: int, rounds: int = 1) -> dict[str, Tensor]:

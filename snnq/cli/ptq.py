@@ -1,0 +1,112 @@
+"""``snnq ptq``: quantise without labels and without finetuning, pack and verify."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from snnq.cli.options import Device, Force, Group, Heads, ImageSize, Json, Model, ModelArg, Pooling, Run, Steps
+
+
+def ptq(
+    checkpoint: Annotated[
+        str | None, typer.Argument(metavar="[CKPT]", help="Float checkpoint; by default the plan's, or 'digits'.")
+    ] = None,
+    plan: Annotated[Path | None, typer.Option(help="A plan; or give --scheme.")] = None,
+    scheme: Annotated[str | None, typer.Option(help="One scheme for every layer, such as uniform-2.")] = None,
+    method: Annotated[
+        str, typer.Option(help="rtn, clip, awq (grids only), adaround or tesseraq (reconstruction).")
+    ] = "tesseraq",
+    data: Annotated[str | None, typer.Option(help="Data spec; by default what plan or checkpoint name.")] = None,
+    samples: Annotated[int | None, typer.Option(help="How many training samples; their labels are not used.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Samples a step.")] = None,
+    rounds: Annotated[int | None, typer.Option(help="Rounds of progressive rounding a block: 10 or 20.")] = None,
+    steps_per_round: Annotated[int | None, typer.Option(help="Optimizer steps a round.")] = None,
+    start: Annotated[str | None, typer.Option(help="Grids that reconstruction starts from: rtn, clip or awq.")] = None,
+    target: Annotated[
+        str | None, typer.Option(help="What a block must reproduce: output, current (before its neurons) or both.")
+    ] = None,
+    batchnorm: Annotated[
+        str | None, typer.Option(help="Estimate BN statistics anew: on, off, or auto (if the logits come nearer).")
+    ] = None,
+    memory_mib: Annotated[int | None, typer.Option(help="For cached activations; the rest is recomputed.")] = None,
+    seed: Annotated[int, typer.Option(help="Draws the samples; the same seed gives the same packed bytes.")] = 0,
+    cost_table: Annotated[str, typer.Option(help="Cost table of a --scheme's plan: a name or a path.")] = (
+        "horowitz-45nm"
+    ),
+    out: Annotated[Path, typer.Option(help="Packed folder to write.")] = Path("packed"),
+    run: Run = None,
+    device: Device = "auto",
+    steps: Steps = None,
+    heads: Heads = None,
+    image_size: ImageSize = None,
+    pooling: Pooling = None,
+    model: Model = None,
+    model_arg: ModelArg = None,
+    group: Group = None,
+    json: Json = False,
+    force: Force = False,
+) -> None:
+    """Quantise a float checkpoint from a few hundred unlabelled samples; write and verify a packed folder."""
+    from snnq import console
+    from snnq.checkpoints.sizes import given_sizes
+    from snnq.ptq.run import ptq as run_ptq
+    from snnq.ptq.settings import PtqSettings
+
+    asked = {
+        "samples": samples,
+        "batch_size": batch_size,
+        "rounds": rounds,
+        "steps": steps_per_round,
+        "start": start,
+        "target": target,
+        "batchnorm": batchnorm,
+        "memory_mib": memory_mib,
+    }
+    settings = PtqSettings(method=method, seed=seed, **{key: one for key, one in asked.items() if one is not None})  # pyright: ignore
+    known, began = out.exists(), time.monotonic()
+    with console.progress_view() as progress:
+        done = run_ptq(
+            checkpoint,
+            plan=plan,
+            scheme=scheme,
+            data=data,
+            out=out,
+            settings=settings,
+            cost_table=cost_table,
+            run=run,
+            compute=device,
+            force=force,
+            progress=progress,
+            **given_sizes(
+                steps=steps,
+                heads=heads,
+                image_size=image_size,
+                pooling=pooling,
+                model=model,
+                model_arg=model_arg,
+                group=group,
+            ),
+        )
+    if known and not force:
+        console.note(f"{out} is already the result of this very run; nothing was done.")
+    accuracy, blocks = done.results["accuracy"], done.results["ptq"]["blocks"]
+    if json:
+        console.emit_json({"folder": str(done.folder), "accuracy": accuracy, "ptq": done.results["ptq"]})
+    else:
+        rows = [
+            (name, f"{accuracy[name]['validation']:.2%}", f"{accuracy[name]['test']:.2%}") for name in ("float", "plan")
+        ]
+        splits = [f"{split} ({accuracy[f'{split}_samples']} samples)" for split in ("validation", "test")]
+        console.table("Blocks", ("block", "loss, rounded to nearest", "now"), [_row(one) for one in blocks])
+        console.table("Accuracy", ("model", *splits), rows)
+        console.note(f"Packed and verified in {time.monotonic() - began:.0f} s: {done.folder}")
+    console.next_step("snnq report" if str(out) == "packed" else f"snnq report {shlex.quote(str(out))}")
+
+
+def _row(block: dict) -> tuple[str, str, str]:
+    return block["block"], f"{block['loss_nearest']:.4f}", f"{block['loss']:.4f}"

@@ -1,0 +1,93 @@
+"""Folded norms that give their neurons currents of the float model's mean and variance, channel by channel.
+
+Rounded weights shift and scale a layer's sums. Batch normalisation estimated anew would undo that; this is the same for
+one block: in a pass over the calibration samples every norm normalises by the batch's own statistics,
+
+    y = m_f + √v_f · sign · (x − μ) / √(σ² + ε),   m_f, v_f: of the float model's y
+
+and keeps the mean of μ and σ², from which its new multiplier and offset follow. Channels whose sums never move keep
+their multiplier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+EPSILON = 1e-5
+
+
+class Norm(NamedTuple):
+    """Multiplier and offset of a folded norm, (channels,) each."""
+
+    multiplier: Tensor
+    offset: Tensor
+
+
+class Moments(NamedTuple):
+    """Mean and variance of each channel, (channels,)."""
+
+    mean: Tensor
+    variance: Tensor
+
+
+def moments(x: Tensor, leading: int) -> Moments:
+    """Return the moments of x whose channels are dim ``leading``."""
+    rows = x.movedim(leading, 0).flatten(1)
+    return Moments(rows.mean(1), rows.var(1, correction=0))
+
+
+@torch.no_grad()
+def output_moments(norms: Mapping[str, nn.Module], run: Callable[[], None]) -> dict[str, Moments]:
+    """Return the moments of what norms give while ``run`` runs, by name: the plain mean over their calls."""
+    seen: dict[str, list[Moments]] = {name: [] for name in norms}
+
+    def note(name: str, norm: Any, given: Any, output: Tensor) -> None:
+        seen[name].append(moments(output, norm.leading))
+
+    hooks = [norm.register_forward_hook(partial(note, name)) for name, norm in norms.items()]
+    try:
+        run()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {name: _mean(found) for name, found in seen.items() if found}
+
+
+@torch.no_grad()
+def matched(norms: Mapping[str, nn.Module], wanted: Mapping[str, Moments], run: Callable[[], None]) -> dict[str, Norm]:
+    """Return norms whose outputs have the ``wanted`` moments while ``run`` runs; those without any are left out."""
+    seen: dict[str, list[Moments]] = {name: [] for name in wanted}
+
+    def normalise(name: str, norm: Any, given: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        x = given[0]
+        found = moments(x, norm.leading)
+        seen[name].append(found)
+        one = _norm(norm, wanted[name], found)
+        shape = (-1, *[1] * (x.ndim - norm.leading - 1))
+        return x * one.multiplier.view(shape) + one.offset.view(shape)
+
+    hooks = [norms[name].register_forward_hook(partial(normalise, name)) for name in wanted]
+    try:
+        run()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {name: _norm(norms[name], wanted[name], _mean(found)) for name, found in seen.items() if found}
+
+
+def _norm(norm: nn.Module, wanted: Moments, found: Moments) -> Norm:
+    """Return the norm that takes ``found`` moments of its input to the ``wanted`` ones of its output."""
+    before = norm.get_buffer("multiplier")
+    moves = found.variance > EPSILON * (wanted.variance / before.square().clamp_min(EPSILON)).clamp_min(1e-12)
+    scaled = (wanted.variance / found.variance.clamp_min(1e-30)).sqrt() * before.sign()
+    multiplier = torch.where(moves, scaled, before)
+    return Norm(multiplier, wanted.mean - found.mean * multiplier)
+
+
+def _mean(found: Sequence[Moments]) -> Moments:
+    return Moments(*(torch.stack(parts).mean(0) for parts in zip(*found, strict=True)))

@@ -1,0 +1,242 @@
+"""Running one block of a model: what comes before it is taken from a cache, what comes after it is not run.
+
+The model's own forward runs, so that whatever it does between its modules (residual sums, reshaping, pooling) is done;
+but modules before the block return what was kept of them, or empty values where nothing depends on them, and behind
+the block the pass is left. A block's output is what the next one is given: that of its part, or what its last stage
+hands to the next layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from spikingjelly.activation_based import functional, neuron
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from snnq.models.folding import ChannelAffine
+from snnq.ptq.blocks import WHOLE, Address, Block, Part, cut, parts_of, units_of, whole_model
+
+
+@dataclass
+class Ran:
+    """What a block gave: its output, the currents of its neurons in their order, and outputs that were asked for."""
+
+    output: Tensor
+    currents: list[Tensor] = field(default_factory=list)
+    kept: dict[Address, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A model's parts and blocks in the order they run, and the shape of every output of a full batch."""
+
+    parts: tuple[Part, ...]
+    blocks: tuple[Block, ...]
+    shapes: Mapping[Address, torch.Size]
+
+
+class _Done(Exception):  # noqa: N818 (no error: the block is at its end)
+    def __init__(self, output: Tensor) -> None:
+        super().__init__()
+        self.output = output
+
+
+class Replay:
+    """A folded model whose blocks can be run alone. Takes the model over: its modules' forwards are replaced."""
+
+    def __init__(self, model: nn.Module, parts: Collection[Part], shapes: Mapping[Address, torch.Size]) -> None:
+        self.model, self.parts, self.shapes = model.eval().requires_grad_(False), tuple(parts), shapes
+        self.block: Block | None = None
+        self.cache: Mapping[Address, Tensor] | None = None
+        self.keep: Collection[Address] = ()
+        self.ran, self.active, self.unit = Ran(torch.empty(0)), False, 0
+        for module in model.modules():
+            if isinstance(module, neuron.BaseNode):
+                module.train()  # in evaluation mode spikingjelly's neurons pass no gradient
+                module.register_forward_pre_hook(self._notice_current)
+        for index, part in enumerate(self.parts):
+            self._replace_part(index, part)
+
+    def run(
+        self,
+        frames: Tensor,
+        block: Block,
+        cache: Mapping[Address, Tensor] | None,
+        *,
+        keep: Collection[Address] = (),
+        tensors: Mapping[str, Tensor] | None = None,
+    ) -> Ran:
+        """Run a block on frames (B, T, C, H, W), neurons at rest at its start and afterwards.
+
+        ``cache`` holds the outputs the block needs; None: all before it is computed from the frames. ``tensors``
+        stand in for parameters and buffers. ``keep`` names outputs of the block to be returned.
+        """
+        self.block, self.cache, self.keep = block, cache, keep
+        self.ran, self.active = Ran(torch.empty(0)), False
+        functional.reset_net(self.model)
+        try:
+            self.ran.output = functional_call(self.model, dict(tensors or {}), (frames,))
+        except _Done as done:
+            self.ran.output = done.output
+        finally:
+            self.active = False
+            functional.reset_net(self.model)
+        return self.ran
+
+    def _replace_part(self, index: int, part: Part) -> None:
+        module = self.model.get_submodule(part.path)
+        forward = module.forward
+
+        def call(*arguments: Any, **named: Any) -> Tensor:
+            block = self.block
+            assert block is not None
+            if index < block.part:
+                return self._before((index, WHOLE), lambda: forward(*arguments, **named))
+            if index > block.part:
+                raise _Done(arguments[0])
+            self.unit, self.active = 0, block.first == 0
+            output = forward(*arguments, **named)
+            self._notice((index, WHOLE), output)
+            if part.bare:  # its norm and neuron are yet to come
+                return output
+            raise _Done(output)
+
+        module.forward = call
+        if part.staged:
+            for unit in units_of(module, part.path).values():
+                self._replace_unit(index, unit)
+
+    def _replace_unit(self, index: int, module: nn.Module) -> None:
+        forward = module.forward
+
+        def call(*arguments: Any, **named: Any) -> Tensor:
+            block = self.block
+            assert block is not None
+            if index != block.part:
+                return forward(*arguments, **named)
+            number, self.unit = self.unit, self.unit + 1
+            if number == block.last:
+                raise _Done(arguments[0])
+            if number < block.first:
+                return self._before((index, number), lambda: forward(*arguments, **named))
+            self.active = True
+            output = forward(*arguments, **named)
+            self._notice((index, number), output)
+            return output
+
+        module.forward = call
+
+    def _before(self, address: Address, compute: Callable[[], Tensor]) -> Tensor:
+        """Return the output of what comes before the block: computed, kept, or empty where it does not matter."""
+        if self.cache is None:
+            return compute()
+        if address in self.cache:
+            return self.cache[address]
+        device = next(iter(self.cache.values())).device if self.cache else None
+        return torch.zeros((), device=device).expand(self.shapes[address])
+
+    def _notice(self, address: Address, output: Tensor) -> None:
+        if address in self.keep:
+            self.ran.kept[address] = output
+
+    def _notice_current(self, module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        if self.active:
+            self.ran.currents.append(arguments[0])
+
+
+class _Watch:
+    """One plain pass of a model: how often each part and unit ran, and the shapes of what they gave."""
+
+    def __init__(self, model: nn.Module, parts: list[Part], frames: Tensor) -> None:
+        self.order: list[int] = []
+        self.calls: list[list[str]] = [[] for _ in parts]
+        self.affines: list[list[str]] = [[] for _ in parts]
+        self.outputs: dict[Address, Any] = {}
+        hooks = []
+        for index, part in enumerate(parts):
+            module = model.get_submodule(part.path)
+            hooks.append(module.register_forward_pre_hook(lambda *_, index=index: self.order.append(index)))
+            hooks.append(module.register_forward_hook(lambda _m, _i, out, index=index: self._part(index, out)))
+            if part.staged:
+                for path, unit in units_of(module, part.path).items():
+                    hooks.append(
+                        unit.register_forward_hook(
+                            lambda _m, _i, out, index=index, path=path: self._unit(index, path, out)
+                        )
+                    )
+        for path, module in model.named_modules():
+            if isinstance(module, ChannelAffine):
+                hooks.append(
+                    module.register_forward_hook(lambda *_, path=path: self.affines[self.order[-1]].append(path))
+                )
+        functional.reset_net(model)
+        try:
+            with torch.no_grad():
+                model(frames)
+        finally:
+            for hook in hooks:
+                hook.remove()
+            functional.reset_net(model)
+
+    def _part(self, index: int, output: Any) -> None:
+        self.outputs[index, WHOLE] = output
+
+    def _unit(self, index: int, path: str, output: Any) -> None:
+        self.outputs[index, len(self.calls[index])] = output
+        self.calls[index].append(path)
+
+    def plain(self, parts: list[Part]) -> bool:
+        """Whether every part ran exactly once and everything that may be kept is a tensor."""
+        return sorted(self.order) == list(range(len(parts))) and all(
+            isinstance(one, Tensor) for one in self.outputs.values()
+        )
+
+
+def find_layout(model: nn.Module, groups: Mapping[str, str], frames: Tensor) -> Layout:
+    """Return the layout of a folded model in eval mode from a pass over one full batch of frames (B, T, C, H, W).
+
+    ``groups`` gives the group of every layer. The model is left as it is.
+    """
+    parts = parts_of(model, groups)
+    watch = _Watch(model, parts, frames)
+    if not watch.plain(parts):
+        parts = whole_model(groups)
+        watch = _Watch(model, parts, frames)
+    else:
+        parts = [parts[i] for i in watch.order]  # as they run
+        watch = _Watch(model, parts, frames)
+    blocks = [
+        block
+        for index, part in enumerate(parts)
+        for block in cut(index, part, watch.calls[index], tuple(watch.affines[index]), model)
+    ]
+    shapes = {address: output.shape for address, output in watch.outputs.items()}
+    return _with_needs(model, Layout(tuple(parts), tuple(blocks), shapes), watch.outputs, frames)
+
+
+def _with_needs(model: nn.Module, layout: Layout, outputs: Mapping[Address, Tensor], frames: Tensor) -> Layout:
+    """Return the layout with each block's needs: the earlier outputs its output and currents have a gradient to."""
+    from copy import deepcopy
+
+    replay = Replay(deepcopy(model), layout.parts, layout.shapes)
+    blocks = []
+    for block in layout.blocks:
+        before = {
+            address: output.detach().clone().requires_grad_()
+            for address, output in outputs.items()
+            if (address[0] < block.part and address[1] == WHOLE)
+            or (address[0] == block.part and WHOLE < address[1] < block.first)
+        }
+        needs: list[Address] = []
+        if before:
+            ran = replay.run(frames, block, before)
+            total = ran.output.sum() + sum(current.sum() for current in ran.currents)
+            if total.requires_grad:
+                found = torch.autograd.grad(total, list(before.values()), allow_unused=True)
+                needs = [address for address, one in zip(before, found, strict=True) if one is not None]
+        blocks.append(replace(block, needs=tuple(needs)))
+    return replace(layout, blocks=tuple(blocks))

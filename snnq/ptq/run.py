@@ -1,0 +1,180 @@
+"""``snnq.ptq``: from a float checkpoint to a verified packed folder, without labels and without finetuning."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from snnq.cost.table import read_table
+from snnq.data.dataset import Frames
+from snnq.errors import UsageError
+from snnq.finalizing.packing import Finalized, finished, fold, open_planned, packed_form, report_head, write_verified
+from snnq.finalizing.results import accuracies, search_record, weight_records
+from snnq.models.registry import architecture
+from snnq.packed.folder import check_free
+from snnq.plan import Plan, make_plan
+from snnq.plan.records import check_scheme
+from snnq.progress import Progress, silent
+from snnq.ptq.batchnorm import divergence, logits_of, reestimated
+from snnq.ptq.reconstruction import Reconstruction
+from snnq.ptq.settings import PtqSettings
+from snnq.training.devices import Compute, as_compute, start_fabric
+from snnq.training.job import Job, fingerprint, open_job
+from snnq.training.loop import run_epochs
+from snnq.training.run_folder import RunFolder, open_run, run_path
+from snnq.training.seeding import shuffled
+
+EVALUATION_BATCH = 32
+
+
+def ptq(
+    checkpoint: str | Path | None = None,
+    *,
+    plan: str | Path | None = None,
+    scheme: str | None = None,
+    data: str | None = None,
+    out: str | Path = "packed",
+    settings: PtqSettings | None = None,
+    cost_table: str = "horowitz-45nm",
+    run: str | Path | None = None,
+    compute: Compute | str = "auto",
+    force: bool = False,
+    progress: Progress = silent,
+    **given: Any,
+) -> Finalized:
+    """Quantise a float checkpoint under a plan, or with one ``scheme`` everywhere, from unlabelled training frames.
+
+    Grids are chosen, and with the methods adaround and tesseraq rounding and scales are learned block by block, so that
+    each block gives what the float model's gave; then everything is packed and verified as ``finalize`` does it. Labels
+    are looked at in one place only: the accuracies on validation and test at the end. A plan knows its checkpoint and
+    data; ``given`` are the sizes that a checkpoint cannot tell.
+
+    Raises UsageError unless exactly one of plan and scheme is given, PlanError if plan and checkpoint do not fit,
+    OutputExistsError if ``out`` is there and is not from this very run (unless ``force``), RunChangedError,
+    InterruptedRun after Ctrl-C, VerificationError.
+    """
+    settings, out, compute = settings or PtqSettings(), Path(out), as_compute(compute)
+    if compute.devices * compute.nodes > 1:
+        raise UsageError("ptq runs on one device", "--devices 1")
+    fabric = start_fabric(compute)
+    chosen, job = _open(checkpoint, plan, scheme, data, cost_table, given, progress)
+    config = _config(chosen, job, settings)
+    mark = fingerprint(config)
+    if out.exists() and not force and (done := finished(out, mark)):
+        return done
+    check_free(out, force)
+    folder = open_run(run_path(out, run), config, force=force)
+    samples = calibration(job, settings)
+    made, history = _reconstruct(folder, job, chosen, samples, settings, fabric.device, progress)
+    folded, record = _choose_norms(made, job, samples, settings, fabric.device)
+    form = packed_form(folded, job, made.coded())
+    results = {
+        **report_head(mark),
+        "accuracy": accuracies(job, form.exact, fabric, EVALUATION_BATCH, progress),
+        "ptq": asdict(settings) | {"samples": len(samples), **record, "blocks": history},
+        **search_record(chosen, Path(plan or out)),
+        "weights": weight_records(job.checkpoint.state_dict, form.folded, chosen),
+    }
+    write_verified(out, form, chosen, job, results, force)
+    return Finalized(out, results)
+
+
+def calibration(job: Job, settings: PtqSettings) -> Frames:
+    """Return the calibration samples: training frames drawn by the seed, in full batches, all their labels zero."""
+    train = job.data.train
+    count = min(settings.samples, len(train))
+    size = min(settings.batch_size, count)
+    chosen = shuffled(len(train), settings.seed, "calibration")[: count // size * size]
+    frames = train.frames[np.asarray(chosen, dtype=np.int64)]
+    return Frames(frames, np.zeros(len(frames), dtype=np.int64))
+
+
+def _open(
+    checkpoint: str | Path | None,
+    plan: str | Path | None,
+    scheme: str | None,
+    data: str | None,
+    cost_table: str,
+    given: dict[str, Any],
+    progress: Progress,
+) -> tuple[Plan, Job]:
+    """Return the plan, read or made, and what it is for."""
+    if (plan is None) == (scheme is None):
+        raise UsageError(
+            "give a plan or a scheme for every layer, one of them", "--plan plan.json, or --scheme uniform-2"
+        )
+    if plan is not None:
+        chosen = Plan.read(plan)
+        return chosen, open_planned(chosen, checkpoint, data, progress)
+    try:
+        check_scheme(str(scheme))
+    except ValueError as problem:
+        raise UsageError(f"--scheme: {problem}") from None
+    job = open_job(checkpoint or "digits", data, progress, **given)
+    schemes = {layer.name: str(scheme) for layer in job.layers}
+    table = read_table(cost_table)
+    return make_plan(job.layers, schemes, model=job.model_info(), data=job.data_info(), table=table), job
+
+
+def _config(plan: Plan, job: Job, settings: PtqSettings) -> dict[str, Any]:
+    """Return everything the result depends on; how much is kept in memory is none of it."""
+    knobs = {key: value for key, value in asdict(settings).items() if key != "memory_mib"}
+    return {
+        "command": "ptq",
+        **job.facts(),
+        "schemes": plan.schemes(),
+        "search": plan.search.fingerprint if plan.search else None,
+        "cost_table_sha256": plan.cost_table.sha256,
+        **knobs,
+    }
+
+
+def _reconstruct(
+    run: RunFolder, job: Job, plan: Plan, samples: Frames, settings: PtqSettings, device: Any, progress: Progress
+) -> tuple[Reconstruction, list[dict[str, Any]]]:
+    """Quantise block after block; go on where a run was cut off."""
+    wiring = architecture(job.checkpoint.architecture).wiring(job.checkpoint.config)
+    size = min(settings.batch_size, len(samples))
+    made = Reconstruction(
+        fold(job.model, job),
+        wiring.norms,
+        plan.schemes(),
+        {layer.name: layer.group for layer in job.layers},
+        [samples.__getitems__(list(range(i, i + size)))[0] for i in range(0, len(samples), size)],
+        settings,
+        device,
+    )
+    history = run_epochs(
+        run,
+        {"reconstruction": made},
+        stage=settings.method,
+        epochs=len(made.layout.blocks),
+        batches=made.order,
+        step=made.step,
+        after_epoch=made.after_block,
+        status=made.status,
+        progress=progress,
+    )
+    return made, history
+
+
+def _choose_norms(
+    made: Reconstruction, job: Job, samples: Frames, settings: PtqSettings, device: Any
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Return the folded model, with the norms as they were learned or estimated anew, and what was found about both."""
+    folded = made.apply(fold(job.model, job))
+    size = min(settings.batch_size, len(samples))
+    floating = logits_of(job.model, samples, size, device)
+    far = divergence(floating, logits_of(folded, samples, size, device))
+    record: dict[str, Any] = {"divergence": far, "batchnorm_reestimated": False}
+    if settings.batchnorm == "off":
+        return folded, record
+    anew = reestimated(job, made.coded(), samples, size, settings.seed, device)
+    record["divergence_reestimated"] = divergence(floating, logits_of(anew, samples, size, device))
+    if settings.batchnorm == "auto" and not record["divergence_reestimated"] < far:
+        return folded, record
+    return anew, record | {"batchnorm_reestimated": True}

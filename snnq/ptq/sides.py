@@ -1,0 +1,123 @@
+"""The float and the quantised model on the calibration samples, each with what it gave so far, in little memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from snnq.ptq.blocks import Address, Block
+from snnq.ptq.replay import Layout, Ran, Replay
+from snnq.ptq.storing import Stored, restore, store
+
+
+class Budget:
+    """Bytes that may be kept; what does not fit is computed again where it is needed."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.used = limit, 0
+
+    def take(self, size: int) -> bool:
+        """Take so many bytes if they are left; return whether they were."""
+        fits = self.used + size <= self.limit
+        self.used += size if fits else 0
+        return fits
+
+    def give_back(self, size: int) -> None:
+        """Give bytes back."""
+        self.used -= size
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a block should give on one batch: its output and its neurons' currents (empty where they do not count)."""
+
+    stored_output: Stored
+    stored_currents: tuple[Stored, ...]
+    device: torch.device
+
+    @property
+    def output(self) -> Tensor:
+        """The float block's output."""
+        return restore(self.stored_output, self.device)
+
+    @property
+    def currents(self) -> list[Tensor]:
+        """What the float block's neurons are given."""
+        return [restore(one, self.device) for one in self.stored_currents]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes taken."""
+        return self.stored_output.nbytes + sum(one.nbytes for one in self.stored_currents)
+
+
+class Side:
+    """One of the two models and the outputs of its earlier blocks that later ones need, batch by batch."""
+
+    def __init__(self, replay: Replay, layout: Layout, batches: Sequence[Tensor], budget: Budget) -> None:
+        self.replay, self.layout, self.batches, self.budget = replay, layout, batches, budget
+        self.kept: list[dict[Address, Stored]] | None = [{} for _ in batches]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.replay.model.parameters()).device
+
+    def run(
+        self,
+        block: Block,
+        batch: int,
+        *,
+        tensors: Mapping[str, Tensor] | None = None,
+        keep: Sequence[Address] = (),
+    ) -> Ran:
+        """Run a block on a batch, from what is kept or, where nothing is, from the frames."""
+        cache = None
+        if self.kept is not None:
+            cache = {address: restore(self.kept[batch][address], self.device) for address in block.needs}
+        frames = self.batches[batch].to(self.device).float()
+        return self.replay.run(frames, block, cache, tensors=tensors, keep=keep)
+
+    @torch.no_grad()
+    def target(self, block: Block, batch: int, kind: str = "both") -> Target:
+        """Return what the model gives as a target of the other one."""
+        ran = self.run(block, batch)
+        currents = () if kind == "output" else tuple(store(one) for one in ran.currents)
+        return Target(store(ran.output), currents, self.device)
+
+    def targets(self, block: Block, kind: str) -> list[Target] | None:
+        """Return the targets of all batches, or None where they would take more memory than is left."""
+        found: list[Target] = []
+        for batch in range(len(self.batches)):
+            found.append(self.target(block, batch, kind))
+            if not self.budget.take(found[-1].nbytes):
+                self.budget.give_back(sum(one.nbytes for one in found[:-1]))
+                return None
+        return found
+
+    @torch.no_grad()
+    def advance(self, number: int) -> None:
+        """Go past a block: keep what later blocks need of it, forget what none needs any more."""
+        if self.kept is None:
+            return
+        block, later = self.layout.blocks[number], self.layout.blocks[number + 1 :]
+        needed = {address for one in later for address in one.needs}
+        for batch, kept in enumerate(self.kept):
+            found = self.run(block, batch, keep=tuple(needed - kept.keys())).kept if needed - kept.keys() else {}
+            for address in kept.keys() - needed:
+                self.budget.give_back(kept.pop(address).nbytes)
+            for address, tensor in found.items():
+                kept[address] = store(tensor)
+                if not self.budget.take(kept[address].nbytes):
+                    del kept[address]
+                    self._forget()
+                    return
+
+    def _forget(self) -> None:
+        """Keep nothing from here on."""
+        for kept in self.kept or ():
+            self.budget.give_back(sum(one.nbytes for one in kept.values()))
+        self.kept = None
