@@ -15,6 +15,9 @@ def finalize(
     plan: Annotated[Path, typer.Option(help="The plan.")] = Path("plan.json"),
     checkpoint: Annotated[str | None, typer.Option(help="Float checkpoint, if the plan names none.")] = None,
     data: Annotated[str | None, typer.Option(help="Data spec, if the plan names none.")] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="Begin with the codes of this packed folder, such as snnq ptq makes.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training split.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Samples a step, in all processes together.")] = None,
     distillation: Annotated[
@@ -49,6 +52,7 @@ def finalize(
             plan,
             checkpoint=checkpoint,
             data=data,
+            start=start,
             out=out,
             settings=settings,
             run=run,

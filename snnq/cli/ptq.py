@@ -30,6 +30,12 @@ def ptq(
     target: Annotated[
         str | None, typer.Option(help="What a block must reproduce: output, current (before its neurons) or both.")
     ] = None,
+    norms: Annotated[
+        str | None,
+        typer.Option(
+            help="A block's folded norms: kept, matched to the float model's moments, or that at every step (live)."
+        ),
+    ] = None,
     batchnorm: Annotated[
         str | None, typer.Option(help="Estimate BN statistics anew: on, off, or auto (if the logits come nearer).")
     ] = None,
@@ -64,6 +70,7 @@ def ptq(
         "steps": steps_per_round,
         "start": start,
         "target": target,
+        "norms": norms,
         "batchnorm": batchnorm,
         "memory_mib": memory_mib,
     }

@@ -24,6 +24,8 @@ from snnq.finalizing.packing import (
 from snnq.finalizing.quantized import Coded, encode_model, quantize_model
 from snnq.finalizing.results import accuracies, search_record, weight_records
 from snnq.finalizing.settings import FinalizeSettings
+from snnq.finalizing.starting import begin_from
+from snnq.packed.config import MODEL_FILE, read_config
 from snnq.packed.folder import check_free
 from snnq.plan import Plan
 from snnq.progress import Progress, silent
@@ -42,6 +44,7 @@ def finalize(
     *,
     checkpoint: str | Path | None = None,
     data: str | None = None,
+    start: str | Path | None = None,
     out: str | Path = "packed",
     settings: FinalizeSettings | None = None,
     run: str | Path | None = None,
@@ -52,7 +55,8 @@ def finalize(
     """Finetune a float checkpoint under a plan, then encode, fold, pack and verify it.
 
     The plan knows its checkpoint and data; ``checkpoint`` and ``data`` stand in for a plan that names none, or say
-    where the same file lies now. The float model is the teacher. The best epoch by validation is kept, its BN
+    where the same file lies now; ``start`` is a packed folder of the same plan, such as ``ptq`` makes, whose codes
+    finetuning begins with. The float model is the teacher. The best epoch by validation is kept, its BN
     statistics are estimated anew if that is no worse on validation, and the test split is used once, at the end.
     ``compute`` says on which devices and how many (a string: on which one); the batch size counts the samples of all.
 
@@ -66,13 +70,15 @@ def finalize(
     with processes.first_goes_first():
         job = open_planned(chosen, checkpoint, data, progress)
     config = _config(chosen, job, settings, compute)
+    if start is not None:
+        config["start_sha256"] = read_config(Path(start)).sha256[MODEL_FILE]
     mark = fingerprint(config)
     done = processes.on_first(lambda: finished(out, mark) if out.exists() and not force else None)
     if done:
         return done
     processes.on_first(lambda: check_free(out, force))  # before the hours of training, not after them
     folder = open_run(run_path(out, run), config, force=force)
-    moving, history = _finetune(folder, job, chosen, settings, fabric, progress)
+    moving, history = _finetune(folder, job, chosen, settings, start, fabric, progress)
     model = moving.model
     coded, reestimated = _freeze(model, chosen, job, moving, settings)
     form = packed_form(fold(model, job), job, coded)
@@ -107,6 +113,7 @@ def _finetune(
     job: Job,
     plan: Plan,
     settings: FinalizeSettings,
+    start: str | Path | None,
     fabric: Fabric,
     progress: Progress,
 ) -> tuple[Finetuning, list[dict[str, Any]]]:
@@ -116,6 +123,8 @@ def _finetune(
         teacher = float_logits(job, "train", fabric, settings.batch_size, progress, "asking the teacher")
     torch.manual_seed(settings.seed)
     model = quantize_model(load_model(job.checkpoint), plan.schemes()).train()
+    if start is not None:
+        begin_from(model, start, plan)
     steps = settings.epochs * steps_per_epoch(len(job.data.train), settings.batch_size)
     moving = Finetuning(fabric, model, job.data.train, job.data.validation, teacher, settings, steps)
     history = run_epochs(

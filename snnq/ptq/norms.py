@@ -11,7 +11,8 @@ their multiplier.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -58,25 +59,35 @@ def output_moments(norms: Mapping[str, nn.Module], run: Callable[[], None]) -> d
     return {name: _mean(found) for name, found in seen.items() if found}
 
 
-@torch.no_grad()
-def matched(norms: Mapping[str, nn.Module], wanted: Mapping[str, Moments], run: Callable[[], None]) -> dict[str, Norm]:
-    """Return norms whose outputs have the ``wanted`` moments while ``run`` runs; those without any are left out."""
+@contextmanager
+def live(norms: Mapping[str, nn.Module], wanted: Mapping[str, Moments]) -> Iterator[dict[str, list[Moments]]]:
+    """Let norms normalise by the statistics of what they are given, to the ``wanted`` moments; differentiable.
+
+    Yields the moments of what they were given, by name, call by call.
+    """
     seen: dict[str, list[Moments]] = {name: [] for name in wanted}
 
     def normalise(name: str, norm: Any, given: tuple[Tensor, ...], output: Tensor) -> Tensor:
         x = given[0]
         found = moments(x, norm.leading)
-        seen[name].append(found)
+        seen[name].append(Moments(*(part.detach() for part in found)))
         one = _norm(norm, wanted[name], found)
         shape = (-1, *[1] * (x.ndim - norm.leading - 1))
         return x * one.multiplier.view(shape) + one.offset.view(shape)
 
     hooks = [norms[name].register_forward_hook(partial(normalise, name)) for name in wanted]
     try:
-        run()
+        yield seen
     finally:
         for hook in hooks:
             hook.remove()
+
+
+@torch.no_grad()
+def matched(norms: Mapping[str, nn.Module], wanted: Mapping[str, Moments], run: Callable[[], None]) -> dict[str, Norm]:
+    """Return norms whose outputs have the ``wanted`` moments while ``run`` runs; those without any are left out."""
+    with live(norms, wanted) as seen:
+        run()
     return {name: _norm(norms[name], wanted[name], _mean(found)) for name, found in seen.items() if found}
 
 

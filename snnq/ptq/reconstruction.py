@@ -19,7 +19,7 @@ from snnq.ptq.clipping import Gram, choose, has_columns
 from snnq.ptq.finished import Finished
 from snnq.ptq.layers import LearnedLayer
 from snnq.ptq.losses import block_loss
-from snnq.ptq.norms import Norm, matched, output_moments
+from snnq.ptq.norms import Moments, Norm, live, matched, output_moments
 from snnq.ptq.replay import Ran, Replay, find_layout
 from snnq.ptq.settings import SCHEDULES, PtqSettings
 from snnq.ptq.sides import Budget, Side, Target
@@ -56,6 +56,7 @@ class Reconstruction:
         self.finished: list[Finished] = []
         self.at, self.work = -1, Work({}, {}, {}, settings)
         self.targets: list[Target] | None = None
+        self.wanted: dict[str, Moments] = {}
         self.soft_loss, self.nearest = 0.0, (0.0, self.work.choices())
 
     def state_dict(self) -> dict[str, Any]:
@@ -89,7 +90,10 @@ class Reconstruction:
             if settings.method == "tesseraq":
                 self.work.harden(SCHEDULES[settings.rounds][place.step // settings.steps])
             self.work.start_round()
-        loss = block_loss(self._run(batch[0]), self._target(batch[0]), settings.target)
+        wanted = self.wanted if settings.norms == "live" else {}
+        with live(self._norms(self.side), wanted):
+            ran = self._run(batch[0])
+        loss = block_loss(ran, self._target(batch[0]), settings.target)
         self.work.step(loss, place.step / settings.steps_per_block)
         return {"loss": float(loss.detach())}
 
@@ -98,7 +102,8 @@ class Reconstruction:
         if self.at != number:
             self._prepare(number)
         self.work.harden(0.0)
-        learned = self._with_match(self._measured()) if self.settings.reconstructs else self.nearest
+        self._match()
+        learned = self._measured() if self.settings.reconstructs else self.nearest
         loss, choices = learned if learned[0] < self.nearest[0] else self.nearest
         self.work.choose(choices)
         facts = {
@@ -134,11 +139,13 @@ class Reconstruction:
         self.at, self.targets = number, self.float_side.targets(block, settings.target)
         norms = {path: Norm(*(model.get_buffer(f"{path}.{part}") for part in Norm._fields)) for path in block.affines}
         self.work = Work(self._layers(block.layers), norms, self.behind, settings)
-        soft = self._measured()
+        self.wanted = self._wanted() if settings.norms != "kept" else {}
+        start = self.work.choices()
         self.work.choose_nearest()
-        self.nearest = self._with_match(self._measured())
-        self.work.choose(soft[1] | {"norms": self.nearest[1]["norms"]})
-        self.soft_loss = soft[0]
+        self._match()
+        self.nearest = self._measured()
+        self.work.choose(start | {"norms": self.nearest[1]["norms"]})
+        self.soft_loss = self._loss()
 
     def _layers(self, names: Sequence[str]) -> dict[str, LearnedLayer]:
         """Return the quantised layers of a block on their grids."""
@@ -190,26 +197,20 @@ class Reconstruction:
     @torch.no_grad()
     def _match(self) -> None:
         """Give the block's norms the float model's moments under the weights as they stand."""
-        block = self.layout.blocks[self.at]
-        sides = [
-            {path: side.replay.model.get_submodule(path) for path in block.affines}
-            for side in (self.float_side, self.side)
-        ]
+        if self.settings.norms != "kept":
+            self.work.set_norms(matched(self._norms(self.side), self.wanted, lambda: self._run_all(self._run)))
 
-        def run(side: Callable[[int], object]) -> None:
-            for batch in range(len(self.batches)):
-                side(batch)
+    def _norms(self, side: Side) -> dict[str, nn.Module]:
+        return {path: side.replay.model.get_submodule(path) for path in self.layout.blocks[self.at].affines}
 
-        wanted = output_moments(sides[0], lambda: run(lambda batch: self.float_side.run(block, batch)))
-        self.work.set_norms(matched(sides[1], wanted, lambda: run(self._run)))
+    def _wanted(self) -> dict[str, Moments]:
+        """Return the moments of what the float block's norms give."""
+        block, side = self.layout.blocks[self.at], self.float_side
+        return output_moments(self._norms(side), lambda: self._run_all(lambda batch: side.run(block, batch)))
 
-    def _with_match(self, known: tuple[float, dict[str, Any]]) -> tuple[float, dict[str, Any]]:
-        """Return what is better, the choices as they stand (``known``) or with the norms matched."""
-        if not self.settings.norms or not self.work.norms:
-            return known
-        self._match()
-        found = self._measured()
-        return found if found[0] < known[0] else known
+    def _run_all(self, run: Callable[[int], object]) -> None:
+        for batch in range(len(self.batches)):
+            run(batch)
 
     def _install(self, number: int, done: Finished) -> None:
         """Put a finished block into the quantised model and go past it on both sides."""

@@ -10,6 +10,7 @@ from snnq.errors import UsageError, nearest
 METHODS = ("rtn", "clip", "awq", "adaround", "tesseraq")
 RECONSTRUCTING = ("adaround", "tesseraq")
 TARGETS = ("output", "current", "both")
+NORMS = ("kept", "matched", "live")
 BATCHNORM = ("auto", "on", "off")
 # Share of each layer's weights that may still be rounded either way, in each round of progressive rounding; at the end
 # of the last round the rest is decided too. TesseraQ (Li & Panda 2024, arXiv:2410.19103), its two schedules.
@@ -27,12 +28,14 @@ class PtqSettings:
     """Settings of post-training quantisation.
 
     ``samples`` unlabelled training samples in full batches of ``batch_size``. ``start`` is the method whose grids
-    reconstruction begins with. ``norms``: a block's folded norms first get the moments that the float model's have.
-    Reconstruction takes ``rounds`` of ``steps`` Adam steps each a block; ``rounding`` learns which way weights are
-    rounded, ``scales`` a factor for every output channel, ``offsets`` what is added behind it (in the folded norm).
-    ``target``: what a block must reproduce, its output, the currents of its neurons, or both. ``batchnorm``: whether BN
-    statistics are estimated anew at the end (auto: if the logits come nearer to the float model's on the calibration
-    samples). ``memory_mib`` is for cached inputs and targets; beyond it they are computed again at every step.
+    reconstruction begins with. ``norms``: a block's folded norms are kept, or matched to the moments the float model's
+    have before and after reconstruction, or (live) at every step of it too: what is learned then need not fear shifted
+    currents, nor can it gain by smaller ones. Reconstruction takes ``rounds`` of ``steps`` Adam steps each a block;
+    ``rounding`` learns which way weights are rounded, ``scales`` a factor for every output channel, ``offsets`` what is
+    added behind it (in the folded norm). ``target``: what a block must reproduce, its output, the currents of its
+    neurons, or both. ``batchnorm``: whether BN statistics are estimated anew at the end (auto: if the logits come
+    nearer to the float model's on the calibration samples). ``memory_mib`` is for cached inputs and targets; beyond it
+    they are computed again at every step.
     """
 
     method: str = "tesseraq"
@@ -49,12 +52,12 @@ class PtqSettings:
     rounding_rate: float = 1e-2
     scale_rate: float = 1e-3
     scale_decay: float = 1e-4
-    norms: bool = True
+    norms: str = "live"
     batchnorm: str = "auto"
     memory_mib: int = 2048
 
     def __post_init__(self) -> None:
-        choices = {"method": METHODS, "start": METHODS[:3], "target": TARGETS, "batchnorm": BATCHNORM}
+        choices = {"method": METHODS, "start": METHODS[:3], "target": TARGETS, "batchnorm": BATCHNORM, "norms": NORMS}
         for name, allowed in choices.items():
             value = getattr(self, name)
             if value not in allowed:

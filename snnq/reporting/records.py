@@ -160,6 +160,21 @@ class FinetuneEpoch:
 
 
 @dataclass(frozen=True)
+class BlockRow:
+    """A block that was quantised without finetuning.
+
+    Losses: squared error of its output and its neurons' currents over their variance, on the calibration samples, once
+    rounded to nearest and once as packed. ``flipped``: share of weights that are not rounded to the nearest level.
+    """
+
+    block: str
+    layers: int
+    loss_nearest: float | None
+    loss: float | None
+    flipped: float
+
+
+@dataclass(frozen=True)
 class Histogram:
     """Counts of a layer's float and packed weights in equal bins from ``low`` to ``high``; shares of exact zeros."""
 
@@ -195,8 +210,9 @@ class Report:
     layers: tuple[LayerRow, ...]
     disk: Disk
     search: Search
-    best_epoch: int
+    best_epoch: int | None
     finetuning: tuple[FinetuneEpoch, ...]
+    blocks: tuple[BlockRow, ...]
     histograms: tuple[Histogram, ...]
     provenance: dict[str, str]
     commands: tuple[str, ...]

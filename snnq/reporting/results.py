@@ -64,6 +64,40 @@ class Finetuned(_Measured):
     history: Many[Epoch]
 
 
+class LearnedLayer(_Measured):
+    """A layer of a block: the share of its weights not rounded to the nearest level, and its factors' quantiles."""
+
+    flipped: Probability
+    factors: Many[float]
+
+
+class QuantizedBlock(_Measured):
+    """A block: how far it was from the float model's, rounded to nearest on its grids, and how far it is now."""
+
+    block: str
+    loss_nearest: float | None
+    loss: float | None
+    layers: dict[str, LearnedLayer]
+
+
+class Reconstructed(_Measured):
+    """How a model was packed without finetuning."""
+
+    method: str
+    samples: PositiveInt
+    batch_size: PositiveInt
+    seed: int
+    start: str
+    target: str
+    norms: str
+    rounds: PositiveInt
+    steps: PositiveInt
+    batchnorm: str
+    batchnorm_reestimated: bool
+    divergence: float | None
+    blocks: Many[QuantizedBlock]
+
+
 class Searched(_Measured):
     """An epoch of the search: every layer's shares of the candidates in ``space``."""
 
@@ -114,10 +148,17 @@ class Results(_Measured):
 
     tool: str
     accuracy: Measured
-    finalize: Finetuned
+    finalize: Finetuned | None = None
+    ptq: Reconstructed | None = None
     search: Many[Searched] | None
     front: Many[Point] | None = None
     weights: dict[str, Weights]
+
+    @model_validator(mode="after")
+    def _made_in_one_way(self) -> Results:
+        if (self.finalize is None) == (self.ptq is None):
+            raise ValueError("it needs one of 'finalize' and 'ptq': how the model was made")
+        return self
 
     @model_validator(mode="after")
     def _one_space(self) -> Results:

@@ -20,6 +20,7 @@ from snnq.reporting.disk import measure
 from snnq.reporting.records import (
     REPORT_SCHEMA,
     Accuracy,
+    BlockRow,
     FinetuneEpoch,
     FrontPoint,
     Histogram,
@@ -62,7 +63,7 @@ def report(folder: str | Path = "packed", *, cost_table: str | None = None) -> R
         test_samples=results.accuracy.test_samples,
         accuracy=(
             _accuracy("float", "the checkpoint as given", results.accuracy.float_model),
-            _accuracy(costs.THIS_PLAN, "finetuned and packed", results.accuracy.plan),
+            _accuracy(costs.THIS_PLAN, sentences.made(results), results.accuracy.plan),
         ),
         totals=totals,
         plans=plans,
@@ -73,8 +74,11 @@ def report(folder: str | Path = "packed", *, cost_table: str | None = None) -> R
         layers=layers,
         disk=disk,
         search=_search(plan, results),
-        best_epoch=results.finalize.best_epoch,
-        finetuning=tuple(FinetuneEpoch(**dict(epoch)) for epoch in results.finalize.history),
+        best_epoch=results.finalize.best_epoch if results.finalize else None,
+        finetuning=tuple(
+            FinetuneEpoch(**dict(epoch)) for epoch in (results.finalize.history if results.finalize else ())
+        ),
+        blocks=_blocks(results),
         histograms=tuple(Histogram(name, **dict(results.weights[name])) for name in plan.schemes()),
         provenance=sentences.provenance(plan, results, hashes, versions),
         commands=sentences.commands(plan, results, folder),
@@ -112,6 +116,15 @@ def check_layers(plan: Plan, results: Results, folder: Path) -> None:
 
 def _accuracy(model: str, what: str, scores: Scores) -> Accuracy:
     return Accuracy(model, what, scores.validation, scores.validation_loss, scores.test, scores.test_loss)
+
+
+def _blocks(results: Results) -> tuple[BlockRow, ...]:
+    rows = []
+    for one in results.ptq.blocks if results.ptq else ():
+        flipped = [layer.flipped for layer in one.layers.values()]
+        share = sum(flipped) / len(flipped) if flipped else 0.0
+        rows.append(BlockRow(one.block, len(flipped), one.loss_nearest, one.loss, share))
+    return tuple(rows)
 
 
 def _search(plan: Plan, results: Results) -> Search:

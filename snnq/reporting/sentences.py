@@ -45,14 +45,29 @@ def energy_model(table: CostTable) -> str:
     )
 
 
-def notes(plan: Plan, results: Results, layers: tuple[LayerRow, ...], recorded: CostTableInfo) -> tuple[str, ...]:
-    """Return what a reader must know before comparing these numbers; ``recorded`` is the cost table plan.json names."""
-    found = [
+def made(results: Results) -> str:
+    """Return in a word or two how the packed model was made."""
+    return "finetuned and packed" if results.ptq is None else f"{results.ptq.method}, no finetuning, packed"
+
+
+def _made_notes(results: Results) -> list[str]:
+    test = f"test split ({results.accuracy.test_samples} samples) was used once, at the end."
+    if results.ptq is not None:
+        return [
+            f"Nothing was finetuned: {results.ptq.samples} training samples without their labels were looked at. The "
+            f"validation split ({results.accuracy.validation_samples} samples) decided nothing; the {test}"
+        ]
+    return [
         "float is the checkpoint as given, not finetuned further: part of any gain of the plan over it may come from "
         "the extra epochs alone.",
         f"The plan's epoch was chosen on the validation split ({results.accuracy.validation_samples} samples); the "
-        f"test split ({results.accuracy.test_samples} samples) was used once, at the end.",
+        + test,
     ]
+
+
+def notes(plan: Plan, results: Results, layers: tuple[LayerRow, ...], recorded: CostTableInfo) -> tuple[str, ...]:
+    """Return what a reader must know before comparing these numbers; ``recorded`` is the cost table plan.json names."""
+    found = _made_notes(results)
     if any(b.validation_accuracy is not None for b in plan.baselines):
         found.append(
             "Accuracies and losses of the plans beside this one are on the validation split before finetuning, all "
@@ -119,15 +134,28 @@ def provenance(plan: Plan, results: Results, hashes: dict[str, str], versions: d
 
 def commands(plan: Plan, results: Results, folder: Path) -> tuple[str, ...]:
     """Return what to type to check this folder and to make it again."""
-    place, tuned = shlex.quote(str(folder)), results.finalize
+    place = shlex.quote(str(folder))
     lines = [f"snnq verify {place}", f"snnq eval {place}"]
     if plan.search and plan.search.fingerprint and plan.model.checkpoint:
         lines.append(_search_command(plan))
-    lines.append(
-        f"snnq finalize --plan {shlex.quote(str(folder / 'plan.json'))} --epochs {tuned.epochs} "
-        f"--batch-size {tuned.batch_size} --distillation {tuned.distillation!r} --seed {tuned.seed} --out packed-again"
-    )
+    lines.append(f"{_made_again(results)} --plan {shlex.quote(str(folder / 'plan.json'))} --out packed-again")
     return tuple(lines)
+
+
+def _made_again(results: Results) -> str:
+    """Return the command that made the model, plan and output left out."""
+    if tuned := results.finalize:
+        return (
+            f"snnq finalize --epochs {tuned.epochs} --batch-size {tuned.batch_size} "
+            f"--distillation {tuned.distillation!r} --seed {tuned.seed}"
+        )
+    one = results.ptq
+    assert one is not None
+    words = f"snnq ptq --method {one.method} --samples {one.samples} --batch-size {one.batch_size} --norms {one.norms}"
+    words += f" --batchnorm {one.batchnorm} --seed {one.seed}"
+    if one.method not in ("adaround", "tesseraq"):
+        return words
+    return f"{words} --start {one.start} --target {one.target} --rounds {one.rounds} --steps-per-round {one.steps}"
 
 
 def _search_command(plan: Plan) -> str:

@@ -32,10 +32,11 @@ def main_tables(report: Report) -> tuple[Table, ...]:
 
 
 def detail_tables(report: Report) -> tuple[Table, ...]:
-    """Return the rest: inputs and probabilities by layer, search and finetuning by epoch, where everything is from."""
+    """Return the rest: inputs and probabilities by layer, search, finetuning or blocks, where everything is from."""
     front = (front_table(report),) if report.front else ()
     searched = (*_probabilities(report), *_search(report), *front)
-    return (_inputs(report), *searched, _finetuning(report), _provenance(report))
+    made = (_finetuning(report),) if report.finetuning else (_blocks(report),)
+    return (_inputs(report), *searched, *made, _provenance(report))
 
 
 def energy_label(report: Report) -> str:
@@ -208,6 +209,15 @@ def _finetuning(report: Report) -> Table:
     ]
     columns = ("epoch", "loss", "training %", "val. loss", "val. %", "best epoch")
     return Table("Finetuning by epoch", columns, tuple(rows))
+
+
+def _blocks(report: Report) -> Table:
+    rows = [
+        (one.block, str(one.layers), _loss(one.loss_nearest), _loss(one.loss), per_cent(one.flipped))
+        for one in report.blocks
+    ]
+    columns = ("block", "layers", "loss, nearest", "loss", "not nearest %")
+    return Table("Quantised block by block, without finetuning", columns, tuple(rows))
 
 
 def _provenance(report: Report) -> Table:

@@ -1,0 +1,78 @@
+"""Finetuning that begins with the codes of a packed folder, such as ``snnq ptq`` makes, not with the float weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from snnq.errors import PlanError
+from snnq.models.registry import architecture
+from snnq.packed.coding import unpack_layer
+from snnq.packed.config import MODEL_FILE, PackedConfig, check_hash, read_config
+from snnq.packed.safefile import TensorFile, read_tensors
+from snnq.plan import Plan
+from snnq.schemes.names import FLOAT32
+from snnq.training.evaluation import NORMS
+
+
+@torch.no_grad()
+def begin_from(model: nn.Module, folder: str | Path, plan: Plan) -> nn.Module:
+    """Give a model of ``quantize_model`` the codes, grids and norms of a packed folder; changes and returns it.
+
+    A latent weight stays the float one where that rounds to the code, and becomes the code's level elsewhere. BN keeps
+    what it learned; its running statistics become those that fold into the packed norms, so that in evaluation mode the
+    model is the packed one. Raises PlanError unless the folder was packed under the same schemes, PackedError.
+    """
+    folder = Path(folder)
+    config = read_config(folder)
+    check_hash(folder, MODEL_FILE, config)
+    file = read_tensors(folder / MODEL_FILE)
+    _check_schemes(folder, config, plan)
+    for name, packed in config.layers.items():
+        if packed.family != FLOAT32:
+            unpacked = unpack_layer(name, packed, file)
+            _begin_layer(model.get_submodule(name), unpacked.codes, dict(unpacked.params))
+    layer_of = {norm: layer for layer, norm in architecture(config.architecture).wiring(config.config).norms.items()}
+    for path, norm in model.named_modules():
+        if isinstance(norm, NORMS):
+            bias = getattr(model.get_submodule(layer_of[path]), "bias", None) if path in layer_of else None
+            _begin_norm(path, norm, bias, file)
+    return model
+
+
+def _check_schemes(folder: Path, config: PackedConfig, plan: Plan) -> None:
+    theirs = {name: layer.scheme for name, layer in config.layers.items()}
+    ours = plan.schemes()
+    for name in sorted(ours.keys() | theirs.keys()):
+        if ours.get(name) != theirs.get(name):
+            raise PlanError(
+                f"layer {name}: {theirs.get(name, 'missing')} in {folder}, {ours.get(name, 'missing')} in the plan",
+                "start from a folder of the same plan: snnq ptq --plan PLAN --out FOLDER",
+            )
+
+
+def _begin_layer(layer: Any, codes: Tensor, params: dict[str, Tensor]) -> None:
+    chain = layer.parametrizations["weight"]
+    one, latent = chain[0].scheme, chain.original
+    for key, value in params.items():
+        getattr(chain[0], f"{key}_start").copy_(value)
+    same = one.encode(latent, params) == codes
+    level = one.decode(codes, params)
+    latent.copy_(torch.where(same, latent.flatten(1), level).view_as(latent))
+
+
+def _begin_norm(path: str, norm: Any, bias: Tensor | None, file: TensorFile) -> None:
+    """Set μ and σ² so that γ/√(σ² + ε) is the packed multiplier and β + (bias − μ) · multiplier its offset."""
+    multiplier, offset = (file.tensors[f"{path}.{part}"].double() for part in ("multiplier", "offset"))
+    gamma = torch.ones_like(multiplier) if norm.weight is None else norm.weight.double()
+    beta = torch.zeros_like(offset) if norm.bias is None else norm.bias.double()
+    ratio = gamma / torch.where(multiplier == 0, torch.ones_like(multiplier), multiplier)
+    variance = ratio.square() - norm.eps
+    fits = (multiplier != 0) & (ratio > 0) & (variance > 0)
+    mean = (beta - offset) / torch.where(fits, multiplier, torch.ones_like(multiplier))
+    mean = mean if bias is None else mean + bias.double()
+    norm.running_var.copy_(torch.where(fits, variance, norm.running_var.double()))
+    norm.running_mean.copy_(torch.where(fits, mean, norm.running_mean.double()))

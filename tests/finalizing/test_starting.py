@@ -1,0 +1,81 @@
+"""Finetuning that begins with reconstructed codes: its first model is the packed one, its plan must be the same."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import snnq
+from snnq.checkpoints.opening import load_model, open_checkpoint, save_checkpoint
+from snnq.errors import PlanError
+from snnq.finalizing.quantized import encode_model, quantize_model
+from snnq.finalizing.run import finalize
+from snnq.finalizing.settings import FinalizeSettings
+from snnq.finalizing.starting import begin_from
+from snnq.models.registry import build
+from snnq.plan import Plan
+from snnq.ptq.settings import PtqSettings
+
+CONFIG = {"in_channels": 2, "image_size": [8, 8], "dim": 16, "depth": 1, "heads": 2, "steps": 3, "classes": 4}
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    place = tmp_path_factory.mktemp("start")
+    torch.manual_seed(3)
+    model = build("spikformer-cifar10dvs", CONFIG | {"pooling": [False, False, True, True]})
+    facts = {"data": "random,classes=4,samples=32"}
+    save_checkpoint(place / "float.safetensors", model, architecture="spikformer-cifar10dvs", facts=facts)
+    plan = snnq.uniform_plan("uniform-2", checkpoint=place / "float.safetensors")
+    plan.with_schemes({"block.0.attn.q": "power-of-two-2", "head": "float32"}).write(place / "plan.json")
+    settings = PtqSettings(samples=16, batch_size=8, steps=1, rounding_rate=0.1, batchnorm="off")
+    snnq.ptq(plan=place / "plan.json", settings=settings, out=place / "ptq", data=facts["data"])
+    return place
+
+
+def begun(start):
+    plan = Plan.read(start / "plan.json")
+    model = quantize_model(load_model(open_checkpoint(start / "float.safetensors")), plan.schemes())
+    return begin_from(model, start / "ptq", plan), plan
+
+
+def test_it_begins_with_the_very_codes(start):
+    model, plan = begun(start)
+    coded = encode_model(model, plan.schemes())
+    packed = snnq.load_packed(start / "ptq", "float")
+    for name, one in coded.items():
+        assert torch.equal(model.get_submodule(name).weight, packed.get_submodule(name).weight), name
+        assert int(one.codes.max()) <= 3
+
+
+def test_in_evaluation_mode_it_is_the_packed_model(start):
+    model, _ = begun(start)
+    frames = torch.poisson(torch.rand(6, 3, 2, 8, 8, generator=torch.Generator().manual_seed(1)) * 2)
+    with torch.no_grad():
+        found = model.eval()(frames)
+    torch.testing.assert_close(found, snnq.load_packed(start / "ptq", "float")(frames), rtol=1e-4, atol=1e-4)
+
+
+def test_weights_whose_code_is_the_nearest_stay_as_they_were(start):
+    model, _ = begun(start)
+    floating = load_model(open_checkpoint(start / "float.safetensors"))
+    name = "block.0.mlp.fc1"
+    latent = model.get_submodule(name).parametrizations["weight"].original
+    kept = latent == floating.get_submodule(name).weight
+    assert 0.5 < float(kept.float().mean()) < 1
+
+
+def test_finalize_takes_it_and_refuses_another_plan(start):
+    settings = FinalizeSettings(epochs=1, batch_size=8)
+    one = finalize(
+        start / "plan.json",
+        data="random,classes=4,samples=32",
+        start=start / "ptq",
+        out=start / "one",
+        settings=settings,
+    )
+    other = finalize(start / "plan.json", data="random,classes=4,samples=32", out=start / "other", settings=settings)
+    assert one.results["fingerprint"] != other.results["fingerprint"]
+    Plan.read(start / "plan.json").with_schemes({"head": "uniform-4"}).write(start / "changed.json")
+    with pytest.raises(PlanError, match=r"layer head: float32 in .*ptq, uniform-4 in the plan"):
+        finalize(start / "changed.json", data="random,classes=4,samples=32", start=start / "ptq", out=start / "third")

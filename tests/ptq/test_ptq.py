@@ -1,0 +1,134 @@
+"""The whole way: a checkpoint in, a verified packed folder out; the same bytes after being cut off."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import DATA
+
+import snnq
+from snnq.cli.main import run as command
+from snnq.data.dataset import Frames
+from snnq.errors import InterruptedRun, OutputExistsError, PlanError, RunChangedError, UsageError
+from snnq.packed.verification import verify
+from snnq.ptq import run as ptq_run
+from snnq.ptq.batchnorm import divergence
+from snnq.ptq.run import calibration
+from snnq.ptq.settings import METHODS, PtqSettings
+from snnq.reporting.run import report
+from snnq.training.job import open_job
+
+QUICK = PtqSettings(samples=16, batch_size=8, steps=1)
+FILES = ("config.json", "model.safetensors", "plan.json", "report.json", "README.md")
+
+
+def bytes_of(folder):
+    return [(folder / name).read_bytes() for name in FILES]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_gives_a_verified_folder(checkpoint, tmp_path, method):
+    settings = dataclasses.replace(QUICK, method=method)
+    done = snnq.ptq(checkpoint, scheme="uniform-2", settings=settings, out=tmp_path / "packed")
+    verify(done.folder)
+    assert done.results["ptq"]["method"] == method
+    assert snnq.load_packed(done.folder)(torch.zeros(1, 3, 2, 8, 8)).shape == (1, 4)
+    found = report(done.folder)
+    assert [row.block for row in found.blocks] == [one["block"] for one in done.results["ptq"]["blocks"]]
+    assert found.finetuning == ()
+    assert any(line.startswith(f"snnq ptq --method {method} --samples 16") for line in found.commands)
+
+
+def test_a_plan_of_many_schemes(checkpoint, tmp_path):
+    plan = snnq.uniform_plan("uniform-2", checkpoint=checkpoint)
+    plan = plan.with_schemes({"head": "uniform-4", "block.0.attn.q": "power-of-two-2", "block.1.mlp.fc1": "float32"})
+    plan.write(tmp_path / "plan.json")
+    done = snnq.ptq(plan=tmp_path / "plan.json", settings=QUICK, out=tmp_path / "packed", data=DATA)
+    assert snnq.Plan.read(done.folder / "plan.json").schemes() == plan.schemes()
+    verify(done.folder)
+
+
+def test_labels_are_never_looked_at(checkpoint, tmp_path, monkeypatch):
+    job = open_job(checkpoint, None)
+    assert not calibration(job, QUICK).labels.any()
+    shifted = Frames(job.data.train.frames, (job.data.train.labels + 1) % 4)
+    first = snnq.ptq(checkpoint, scheme="uniform-3", settings=QUICK, out=tmp_path / "one")
+    other = dataclasses.replace(job, data=dataclasses.replace(job.data, train=shifted))
+    monkeypatch.setattr(ptq_run, "open_job", lambda *_, **__: other)
+    second = snnq.ptq(checkpoint, scheme="uniform-3", settings=QUICK, out=tmp_path / "two")
+    assert bytes_of(first.folder) == bytes_of(second.folder)
+
+
+def test_the_samples_belong_to_the_seed(checkpoint):
+    job = open_job(checkpoint, None)
+    one, same = (calibration(job, QUICK).frames for _ in range(2))
+    other = calibration(job, dataclasses.replace(QUICK, seed=1)).frames
+    assert np.array_equal(one, same)
+    assert not np.array_equal(one, other)
+    assert len(calibration(job, dataclasses.replace(QUICK, samples=10))) == 8  # full batches
+    assert len(calibration(job, dataclasses.replace(QUICK, samples=10**6))) == len(job.data.train) // 8 * 8
+
+
+@pytest.mark.parametrize("at", [1, 13, 40])
+def test_a_run_cut_off_by_ctrl_c_gives_the_same_bytes(checkpoint, tmp_path, at):
+    def progress(stage, done, total, /, **facts):
+        if stage == "tesseraq" and done == at:
+            signal.raise_signal(signal.SIGINT)
+
+    whole = snnq.ptq(checkpoint, scheme="uniform-2", settings=QUICK, out=tmp_path / "whole")
+    with pytest.raises(InterruptedRun):
+        snnq.ptq(checkpoint, scheme="uniform-2", settings=QUICK, out=tmp_path / "cut", progress=progress)
+    cut = snnq.ptq(checkpoint, scheme="uniform-2", settings=QUICK, out=tmp_path / "cut")
+    assert bytes_of(whole.folder) == bytes_of(cut.folder)
+
+
+def test_it_refuses_what_it_must(checkpoint, tmp_path):
+    with pytest.raises(UsageError, match="a plan or a scheme"):
+        snnq.ptq(checkpoint, out=tmp_path / "packed")
+    with pytest.raises(UsageError, match="did you mean 'uniform-2'"):
+        snnq.ptq(checkpoint, scheme="unifrom-2", out=tmp_path / "packed")
+    for knobs, words in (
+        ({"method": "teseraq"}, "did you mean 'tesseraq'"),
+        ({"rounds": 7}, "schedules of 10 and 20"),
+        ({"samples": 0}, "at least 1"),
+        ({"target": "spikes"}, "output, current, both"),
+        ({"start": "tesseraq"}, "rtn, clip, awq"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            PtqSettings(**knobs)
+    out = tmp_path / "packed"
+    snnq.ptq(checkpoint, scheme="uniform-2", settings=dataclasses.replace(QUICK, method="rtn"), out=out)
+    with pytest.raises(OutputExistsError):
+        snnq.ptq(checkpoint, scheme="uniform-3", settings=dataclasses.replace(QUICK, method="rtn"), out=out)
+    with pytest.raises(RunChangedError, match="method"):
+        snnq.ptq(checkpoint, scheme="uniform-2", settings=QUICK, out=tmp_path / "other", run=tmp_path / "packed.run")
+    plan = snnq.uniform_plan("uniform-2", architecture="spikformer-cifar10dvs")
+    plan.write(tmp_path / "plan.json")
+    with pytest.raises(PlanError):
+        snnq.ptq(checkpoint, plan=tmp_path / "plan.json", out=tmp_path / "third", data=DATA)
+
+
+def test_the_divergence_by_hand():
+    floating, other = torch.tensor([[0.0, 0.0]]), torch.tensor([[0.0, float(np.log(3.0))]])
+    assert divergence(floating, floating) == pytest.approx(0)
+    assert divergence(floating, other) == pytest.approx(0.5 * np.log(0.5 / 0.25) + 0.5 * np.log(0.5 / 0.75))
+
+
+def test_the_command(checkpoint, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["ptq", str(checkpoint), "--scheme", "power-of-two-2", "--samples", "16", "--batch-size", "8"]
+    words += ["--steps-per-round", "1", "--json"]
+    assert command(words) == 0
+    shown = capsys.readouterr()
+    found = json.loads(shown.out)
+    assert found["folder"] == "packed"
+    assert found["ptq"]["batchnorm_reestimated"] in (True, False)
+    assert len(found["ptq"]["blocks"]) == 8
+    assert "Next: snnq report" in shown.err
+    assert command(words) == 0
+    assert "nothing was done" in capsys.readouterr().err
