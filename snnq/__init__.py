@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from snnq.models.registry import register_model
     from snnq.packed.loading import load_packed
     from snnq.plan import Plan
-    from snnq.ptq.run import ptq
+    from snnq.reconstructing.run import ptq
     from snnq.reporting.run import report
     from snnq.searching.run import search
     from snnq.searching.uniform import uniform_plan
@@ -34,7 +34,7 @@ _EXPORTS = {
     "graft": "snnq.checkpoints.grafting",
     "inspect": "snnq.checkpoints.inspecting",
     "load_packed": "snnq.packed.loading",
-    "ptq": "snnq.ptq.run",
+    "ptq": "snnq.reconstructing.run",
     "register_model": "snnq.models.registry",
     "report": "snnq.reporting.run",
     "search": "snnq.searching.run",

@@ -18,7 +18,7 @@ FLOORS = (
     {"models", "checkpoints", "data"},
     {"training", "packed"},
     {"runtime"},
-    {"searching", "finalizing", "ptq", "reporting", "exporting", "evaluating", "verifying", "diagnosis"},
+    {"searching", "finalizing", "reconstructing", "reporting", "exporting", "evaluating", "verifying", "diagnosis"},
     {"bench"},
     {"console"},
     {"cli"},

@@ -60,8 +60,8 @@ def ptq(
     """Quantise a float checkpoint from a few hundred unlabelled samples; write and verify a packed folder."""
     from snnq import console
     from snnq.checkpoints.sizes import given_sizes
-    from snnq.ptq.run import ptq as run_ptq
-    from snnq.ptq.settings import PtqSettings
+    from snnq.reconstructing.run import ptq as run_ptq
+    from snnq.reconstructing.settings import PtqSettings
 
     asked = {
         "samples": samples,

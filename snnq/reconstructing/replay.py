@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from snnq.models.folding import ChannelAffine
-from snnq.ptq.blocks import WHOLE, Address, Block, Part, cut, parts_of, units_of, whole_model
+from snnq.reconstructing.blocks import WHOLE, Address, Block, Part, cut, parts_of, units_of, whole_model
 
 
 @dataclass

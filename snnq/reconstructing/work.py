@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snnq.ptq.finished import Finished
-from snnq.ptq.layers import LearnedLayer
-from snnq.ptq.losses import push
-from snnq.ptq.norms import Norm
-from snnq.ptq.settings import PtqSettings
+from snnq.reconstructing.finished import Finished
+from snnq.reconstructing.layers import LearnedLayer
+from snnq.reconstructing.losses import push
+from snnq.reconstructing.norms import Norm
+from snnq.reconstructing.settings import PtqSettings
 
 
 class Work:

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from snnq.layers import layer_table
 from snnq.models.folding import fold_batchnorm
 from snnq.models.registry import architecture, build
-from snnq.ptq.reconstruction import Reconstruction
-from snnq.ptq.settings import PtqSettings
+from snnq.reconstructing.reconstruction import Reconstruction
+from snnq.reconstructing.settings import PtqSettings
 from snnq.training.loop import Place
 
 CONFIG: dict[str, Any] = {

@@ -9,11 +9,11 @@ import torch
 from spikingjelly.activation_based import functional
 from tiny_models import CONFIG, tiny_of
 
-from snnq.ptq.losses import BETA, WARM_UP, block_loss, normalised, push
-from snnq.ptq.norms import Moments, matched, moments, output_moments
-from snnq.ptq.replay import Ran
-from snnq.ptq.sides import Target
-from snnq.ptq.storing import store
+from snnq.reconstructing.losses import BETA, WARM_UP, block_loss, normalised, push
+from snnq.reconstructing.norms import Moments, matched, moments, output_moments
+from snnq.reconstructing.replay import Ran
+from snnq.reconstructing.sides import Target
+from snnq.reconstructing.storing import store
 from snnq.schemes.names import NAMES
 from snnq.schemes.scheme import scheme
 from snnq.training.loop import Place

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from snnq.ptq.replay import Ran
-from snnq.ptq.sides import Target
+from snnq.reconstructing.replay import Ran
+from snnq.reconstructing.sides import Target
 
 # AdaRound's regulariser λ · mean(1 − |2h − 1|^β): its weight, β at the end of the warm-up and at the last step, and the
 # share of the steps that is warm-up.

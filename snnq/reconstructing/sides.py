@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from snnq.ptq.blocks import Address, Block
-from snnq.ptq.replay import Layout, Ran, Replay
-from snnq.ptq.storing import Stored, restore, store
+from snnq.reconstructing.blocks import Address, Block
+from snnq.reconstructing.replay import Layout, Ran, Replay
+from snnq.reconstructing.storing import Stored, restore, store
 
 
 class Budget:

@@ -14,8 +14,8 @@ from torch import nn
 from snnq.layers import layer_table
 from snnq.models.custom import CustomSizes, adopt
 from snnq.models.folding import fold_batchnorm
-from snnq.ptq.replay import Replay, find_layout
-from snnq.ptq.sides import Budget, Side
+from snnq.reconstructing.replay import Replay, find_layout
+from snnq.reconstructing.sides import Budget, Side
 
 OTHERS = [
     ("spikformer-cifar10", CONFIG),

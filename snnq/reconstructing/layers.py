@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from snnq.finalizing.quantized import Coded
-from snnq.ptq.rounding import cells, decided, factor, inverse_sigmoid, most_decided, rectified_sigmoid
+from snnq.reconstructing.rounding import cells, decided, factor, inverse_sigmoid, most_decided, rectified_sigmoid
 from snnq.schemes.scheme import Params, scheme
 
 

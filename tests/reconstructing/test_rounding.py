@@ -10,9 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snnq.ptq.layers import LearnedLayer
-from snnq.ptq.rounding import cells, decided, factor, inverse_sigmoid, most_decided, rectified_sigmoid
-from snnq.ptq.settings import SCHEDULES
+from snnq.reconstructing.layers import LearnedLayer
+from snnq.reconstructing.rounding import cells, decided, factor, inverse_sigmoid, most_decided, rectified_sigmoid
+from snnq.reconstructing.settings import SCHEDULES
 from snnq.schemes.names import NAMES
 from snnq.schemes.scheme import scheme
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from snnq.finalizing.quantized import Coded
-from snnq.ptq.norms import Norm
+from snnq.reconstructing.norms import Norm
 from snnq.schemes.scheme import scheme
 
 

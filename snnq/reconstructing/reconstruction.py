@@ -15,15 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from snnq.finalizing.quantized import Coded
-from snnq.ptq.clipping import Gram, choose, has_columns
-from snnq.ptq.finished import Finished
-from snnq.ptq.layers import LearnedLayer
-from snnq.ptq.losses import block_loss
-from snnq.ptq.norms import Moments, Norm, live, matched, output_moments
-from snnq.ptq.replay import Ran, Replay, find_layout
-from snnq.ptq.settings import SCHEDULES, PtqSettings
-from snnq.ptq.sides import Budget, Side, Target
-from snnq.ptq.work import Work
+from snnq.reconstructing.clipping import Gram, choose, has_columns
+from snnq.reconstructing.finished import Finished
+from snnq.reconstructing.layers import LearnedLayer
+from snnq.reconstructing.losses import block_loss
+from snnq.reconstructing.norms import Moments, Norm, live, matched, output_moments
+from snnq.reconstructing.replay import Ran, Replay, find_layout
+from snnq.reconstructing.settings import SCHEDULES, PtqSettings
+from snnq.reconstructing.sides import Budget, Side, Target
+from snnq.reconstructing.work import Work
 from snnq.schemes.scheme import scheme
 from snnq.training.loop import Place
 from snnq.training.seeding import shuffled

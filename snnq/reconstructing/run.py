@@ -19,9 +19,9 @@ from snnq.packed.folder import check_free
 from snnq.plan import Plan, make_plan
 from snnq.plan.records import check_scheme
 from snnq.progress import Progress, silent
-from snnq.ptq.batchnorm import divergence, logits_of, reestimated
-from snnq.ptq.reconstruction import Reconstruction
-from snnq.ptq.settings import PtqSettings
+from snnq.reconstructing.batchnorm import divergence, logits_of, reestimated
+from snnq.reconstructing.reconstruction import Reconstruction
+from snnq.reconstructing.settings import PtqSettings
 from snnq.training.devices import Compute, as_compute, start_fabric
 from snnq.training.job import Job, fingerprint, open_job
 from snnq.training.loop import run_epochs

@@ -14,12 +14,12 @@ from tiny_models import DATA
 import snnq
 from snnq.cli.main import run as command
 from snnq.data.dataset import Frames
-from snnq.errors import InterruptedRun, OutputExistsError, PlanError, RunChangedError, UsageError
+from snnq.errors import CheckpointError, InterruptedRun, OutputExistsError, RunChangedError, UsageError
 from snnq.packed.verification import verify
-from snnq.ptq import run as ptq_run
-from snnq.ptq.batchnorm import divergence
-from snnq.ptq.run import calibration
-from snnq.ptq.settings import METHODS, PtqSettings
+from snnq.reconstructing import run as ptq_run
+from snnq.reconstructing.batchnorm import divergence
+from snnq.reconstructing.run import calibration
+from snnq.reconstructing.settings import METHODS, PtqSettings
 from snnq.reporting.run import report
 from snnq.training.job import open_job
 
@@ -109,7 +109,7 @@ def test_it_refuses_what_it_must(checkpoint, tmp_path):
         snnq.ptq(checkpoint, scheme="uniform-2", settings=QUICK, out=tmp_path / "other", run=tmp_path / "packed.run")
     plan = snnq.uniform_plan("uniform-2", architecture="spikformer-cifar10dvs")
     plan.write(tmp_path / "plan.json")
-    with pytest.raises(PlanError):
+    with pytest.raises(CheckpointError, match="contradicts the file"):
         snnq.ptq(checkpoint, plan=tmp_path / "plan.json", out=tmp_path / "third", data=DATA)
 
 

@@ -1,0 +1,52 @@
+"""The arms of the experiment on post-training quantisation, and the plans they are compared under."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import snnq
+from snnq.plan import Plan
+from snnq.reconstructing.settings import PtqSettings
+
+FLOAT, BASE = "float", "awq"
+# Knobs of PtqSettings. "kept" and "off": nothing but weights changes; "on": BN statistics estimated anew once, at the
+# end; "matched" and "live": norms matched block by block. tesseraq-plain is the method as published.
+KEPT: dict[str, Any] = {"norms": "kept", "batchnorm": "off"}
+ARMS: dict[str, dict[str, Any]] = {
+    "rtn": {"method": "rtn", **KEPT},
+    "rtn-bn": {"method": "rtn", **KEPT, "batchnorm": "on"},
+    "clip": {"method": "clip", **KEPT},
+    "clip-bn": {"method": "clip", **KEPT, "batchnorm": "on"},
+    "awq": {"method": "awq", **KEPT},
+    "awq-bn": {"method": "awq", **KEPT, "batchnorm": "on"},
+    "awq-matched": {"method": "awq", "norms": "matched", "batchnorm": "off"},
+    "scale-plain": {"rounding": False, **KEPT},
+    "par-plain": {"scales": False, **KEPT},
+    "tesseraq-plain": KEPT,
+    "tesseraq-plain-bn": {**KEPT, "batchnorm": "on"},
+    "par-live": {"scales": False, "batchnorm": "off"},
+    "tesseraq-live": {"batchnorm": "off"},
+    "tesseraq-live-output": {"target": "output", "batchnorm": "off"},
+    "tesseraq-live-current": {"target": "current", "batchnorm": "off"},
+    "adaround-live": {"method": "adaround", "batchnorm": "off"},
+}
+
+
+def settings_of(arm: str, seed: int, samples: int, steps: int) -> PtqSettings:
+    """Return the settings of an arm; ``steps`` is that of a round."""
+    return dataclasses.replace(PtqSettings(samples=samples, steps=steps, seed=seed), **ARMS[arm])
+
+
+def write_plan(name: str, checkpoint: Path, sizes: dict[str, Any], out: Path) -> None:
+    """Write a plan: one scheme, ``SCHEME+ends=OTHER`` with another one in the first and last layer, or a file's."""
+    if Path(name).exists():
+        Plan.read(name).write(out)
+        return
+    scheme, _, ends = name.partition("+ends=")
+    plan = snnq.uniform_plan(scheme, checkpoint=checkpoint, **sizes)
+    if ends:
+        layers = [layer.name for layer in plan.layers]
+        plan = plan.with_schemes({layers[0]: ends, layers[-1]: ends})
+    plan.write(out)

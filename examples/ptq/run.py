@@ -1,0 +1,127 @@
+"""Post-training quantisation, arm against arm, from 256 unlabelled samples; one cell an arm, plan and calibration seed.
+
+python examples/ptq/run.py float.safetensors --data fashion-mnist:DIR,limit=6000+2000+2000 --out ptq
+python examples/ptq/run.py … --plans uniform-2+ends=uniform-4,mixed.json --arms 'awq*,tesseraq-*' --seeds 0,1
+
+A finished cell is skipped and one that was cut off goes on. The CSV gives accuracy on validation and test (neither is
+looked at before), the gap to the float model recovered against AWQ's clips alone, and wall seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+from arms import ARMS, BASE, FLOAT, settings_of, write_plan
+
+import snnq
+from snnq import console
+from snnq.checkpoints.sizes import given_sizes
+from snnq.files import write_atomic
+from snnq.plan import Plan
+
+
+def main(
+    checkpoint: Annotated[Path, typer.Argument(help="The float checkpoint.")],
+    data: Annotated[str | None, typer.Option(help="Data spec, where the checkpoint names none.")] = None,
+    out: Annotated[Path, typer.Option(help="Where cells and ptq.csv go.")] = Path("ptq"),
+    plans: Annotated[
+        str, typer.Option(help="Schemes, SCHEME+ends=OTHER, plan files.")
+    ] = "uniform-2,uniform-3,uniform-4",
+    arms: Annotated[str, typer.Option(help="Patterns, separated by commas.")] = "*",
+    seeds: Annotated[str, typer.Option(help="Which calibration samples.")] = "0,1,2",
+    samples: Annotated[int, typer.Option()] = 256,
+    steps_per_round: Annotated[int, typer.Option()] = 20,
+    steps: Annotated[int | None, typer.Option()] = None,
+    heads: Annotated[int | None, typer.Option()] = None,
+    image_size: Annotated[str | None, typer.Option()] = None,
+    pooling: Annotated[str | None, typer.Option()] = None,
+) -> None:
+    """Run the cells, print one line each, and write <out>/ptq.csv."""
+    sizes = given_sizes(steps=steps, heads=heads, image_size=image_size, pooling=pooling)
+    chosen = [arm for arm in ARMS if any(fnmatchcase(arm, pattern) for pattern in arms.split(","))]
+    for seed in map(int, seeds.split(",")):
+        for plan in plans.split(","):
+            for arm in chosen:
+                folder = out / f"{Path(plan).stem}" / arm / str(seed)
+                if not (folder / "cell.json").exists():
+                    _cell(folder, checkpoint, data, plan, arm, seed, samples, steps_per_round, sizes)
+                cell = json.loads((folder / "cell.json").read_text(encoding="utf-8"))
+                console.note(
+                    f"{cell['plan']} {arm} seed {seed}: validation {cell['validation']:.4f}, test {cell['test']:.4f}, "
+                    f"{cell['seconds']:.0f} s"
+                )
+    gather(out).to_csv(out / "ptq.csv", index=False, float_format="%.5g")
+
+
+def _cell(
+    folder: Path,
+    checkpoint: Path,
+    data: str | None,
+    plan: str,
+    arm: str,
+    seed: int,
+    samples: int,
+    steps: int,
+    sizes: dict[str, Any],
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    write_plan(plan, checkpoint, sizes, folder / "plan.json")
+    started, ended = time.monotonic(), None
+
+    def watch(stage: str, done: int, total: int, /, **facts: object) -> None:
+        nonlocal ended
+        if ended is None and " on " in stage:  # accuracies are measured from here on
+            ended = time.monotonic()
+
+    made = snnq.ptq(
+        checkpoint,
+        plan=folder / "plan.json",
+        data=data,
+        settings=settings_of(arm, seed, samples, steps),
+        out=folder / "packed",
+        progress=watch,
+    )
+    accuracy, found = made.results["accuracy"], made.results["ptq"]
+    cell = {
+        "plan": Path(plan).stem,
+        "arm": arm,
+        "seed": seed,
+        "avg_bits": Plan.read(folder / "plan.json").totals.avg_bits,
+        **{split: accuracy["plan"][split] for split in ("validation", "test")},
+        **{f"float_{split}": accuracy["float"][split] for split in ("validation", "test")},
+        "divergence": found["divergence_reestimated" if found["batchnorm_reestimated"] else "divergence"],
+        "block_loss": sum(one["loss"] for one in found["blocks"]) / len(found["blocks"]),
+        "flipped": _mean([layer["flipped"] for one in found["blocks"] for layer in one["layers"].values()]),
+        "seconds": (ended or time.monotonic()) - started,
+        "simulated": accuracy["simulated"],
+    }
+    write_atomic(folder / "cell.json", json.dumps(cell, indent=2) + "\n")
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
+
+
+def gather(out: Path) -> pd.DataFrame:
+    """Return all finished cells, the float model as a row of its own, with the gap recovered against AWQ's clips."""
+    frame = pd.DataFrame([json.loads(file.read_text(encoding="utf-8")) for file in sorted(out.glob("*/*/*/cell.json"))])
+    base = frame[frame.arm == BASE].set_index(["plan", "seed"])
+    for split in ("validation", "test"):
+        known = [base[split].get((plan, seed)) for plan, seed in zip(frame.plan, frame.seed, strict=True)]
+        gap = frame[f"float_{split}"] - pd.Series(known, index=frame.index, dtype=float)
+        gained = frame[split] - pd.Series(known, index=frame.index, dtype=float)
+        frame[f"recovered_{split}"] = gained / gap.where(gap > 0)
+    order = {arm: number for number, arm in enumerate((FLOAT, *ARMS))}
+    return frame.sort_values(
+        ["plan", "arm", "seed"], key=lambda column: column.map(order) if column.name == "arm" else column
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)
