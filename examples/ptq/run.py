@@ -24,6 +24,7 @@ from snnq import console
 from snnq.checkpoints.sizes import given_sizes
 from snnq.files import write_atomic
 from snnq.plan import Plan
+from snnq.reconstructing.settings import PtqSettings
 
 
 def main(
@@ -36,7 +37,7 @@ def main(
     arms: Annotated[str, typer.Option(help="Patterns, separated by commas.")] = "*",
     seeds: Annotated[str, typer.Option(help="Which calibration samples.")] = "0,1,2",
     samples: Annotated[int, typer.Option()] = 256,
-    steps_per_round: Annotated[int, typer.Option()] = 20,
+    steps_per_round: Annotated[int, typer.Option()] = PtqSettings.steps,
     steps: Annotated[int | None, typer.Option()] = None,
     heads: Annotated[int | None, typer.Option()] = None,
     image_size: Annotated[str | None, typer.Option()] = None,

@@ -7,8 +7,7 @@ finetuning starts from. ``awq``: least squared error of the layer's *output* on 
 
 over the same candidates. This is AWQ's clip search (Lin et al. 2023, arXiv:2306.00978) with the whole G instead of a
 sample of outputs. AWQ's scaling of input channels is left out: the input of a layer here is a neuron's spikes, or a sum
-of them, and a neuron that fires 1 cannot absorb a factor. ``spike_amplitudes`` is the nearest thing that hardware with
-shifts could do; what is packed has no place for it.
+of them, and a neuron that fires 1 cannot absorb a factor.
 """
 
 from __future__ import annotations

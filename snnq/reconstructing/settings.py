@@ -45,7 +45,7 @@ class PtqSettings:
     start: str = "awq"
     target: str = "both"
     rounds: int = 10
-    steps: int = 50
+    steps: int = 20
     rounding: bool = True
     scales: bool = True
     offsets: bool = False

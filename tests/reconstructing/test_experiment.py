@@ -1,0 +1,46 @@
+"""The experiment's script: cells that are kept, and the gap recovered against AWQ."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples/ptq"
+
+
+@pytest.fixture
+def example(monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    yield importlib.import_module("run")
+    for name in ("run", "arms"):
+        sys.modules.pop(name)
+
+
+def test_two_arms_of_a_plan(example, checkpoint, tmp_path):
+    options = {"plans": "uniform-2+ends=uniform-4", "arms": "awq,tesseraq-live", "seeds": "1", "samples": 16}
+    options |= {"steps_per_round": 1, "steps": None, "heads": None, "image_size": None, "pooling": None, "data": None}
+    example.main(checkpoint, out=tmp_path, **options)
+    found = pd.read_csv(tmp_path / "ptq.csv")
+    assert list(found.arm) == ["awq", "tesseraq-live"]
+    assert (found.avg_bits > 2).all()
+    assert found.recovered_test.isna().all() or found.recovered_test.iloc[0] == 0
+    cell = tmp_path / "uniform-2+ends=uniform-4/awq/1/cell.json"
+    cell.write_text(json.dumps(json.loads(cell.read_text()) | {"test": 0.25, "float_test": 0.75}))
+    other = tmp_path / "uniform-2+ends=uniform-4/tesseraq-live/1/cell.json"
+    other.write_text(json.dumps(json.loads(other.read_text()) | {"test": 0.5, "float_test": 0.75}))
+    example.main(checkpoint, out=tmp_path, **options)  # finished cells are taken as they are
+    assert list(pd.read_csv(tmp_path / "ptq.csv").recovered_test) == [0.0, 0.5]
+
+
+def test_the_arms_are_settings(example):
+    arms = sys.modules["arms"]
+    made = {arm: arms.settings_of(arm, 3, 64, 5) for arm in arms.ARMS}
+    assert made["tesseraq-plain"].norms == "kept"
+    assert made["par-live"].scales is False
+    assert {one.seed for one in made.values()} == {3}
+    assert len(set(made.values())) == len(made)
