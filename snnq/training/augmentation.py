@@ -152,7 +152,7 @@ def training_share(
     draw: torch.Generator,
     device: torch.device,
 ) -> tuple[Tensor, Tensor, list[int]]:
-    """Return this process' share of a global batch: frames and targets (see ``augment``), on ``device``, and indices."""
+    """Return this process' share of a global batch: frames and targets (see ``augment``), on ``device``; indices."""
     mine = processes.shard(range(len(indices)))
     own = [indices[i] for i in mine]
     if not changes:
