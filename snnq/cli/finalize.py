@@ -20,6 +20,10 @@ def finalize(
     distillation: Annotated[
         float | None, typer.Option(help="Weight of the float teacher in the loss, 0 (off) to 1.")
     ] = None,
+    augment: Annotated[
+        str,
+        typer.Option(help="Changes to the training frames, such as flip,snn-wide,mixup:alpha=0.5; none by default."),
+    ] = "",
     seed: Annotated[int, typer.Option(help="The same seed gives the same packed bytes.")] = 0,
     out: Annotated[Path, typer.Option(help="Packed folder to write.")] = Path("packed"),
     model: Model = None,
@@ -42,7 +46,9 @@ def finalize(
     from snnq.training.devices import Compute
 
     asked = {"epochs": epochs, "batch_size": batch_size, "distillation": distillation}
-    settings = FinalizeSettings(seed=seed, **{key: value for key, value in asked.items() if value is not None})
+    settings = FinalizeSettings(
+        seed=seed, augment=augment, **{key: value for key, value in asked.items() if value is not None}
+    )
     known = out.exists()
     with console.progress_view() as progress:
         done = run_finalize(

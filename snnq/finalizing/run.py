@@ -36,7 +36,7 @@ from snnq.training.evaluation import evaluate, reestimate_batchnorm
 from snnq.training.job import Job, fingerprint, open_job
 from snnq.training.loop import run_epochs
 from snnq.training.run_folder import RunFolder, open_run, run_path
-from snnq.training.teacher import float_logits
+from snnq.training.teacher import float_teacher
 
 REPORT_VERSION = 1
 
@@ -179,11 +179,12 @@ def _finetune(
     """Train the quantised model with the float model as teacher; leave it with the weights of its best epoch."""
     teacher = None
     if settings.distillation > 0:
-        teacher = float_logits(job, "train", fabric, settings.batch_size, progress, "asking the teacher")
+        augmented = bool(settings.augment)
+        teacher = float_teacher(job, fabric, settings.batch_size, augmented=augmented, progress=progress)
     torch.manual_seed(settings.seed)
     model = quantize_model(load_model(job.checkpoint), plan.schemes()).train()
     steps = settings.epochs * steps_per_epoch(len(job.data.train), settings.batch_size)
-    moving = Finetuning(fabric, model, job.data.train, job.data.validation, teacher, settings, steps)
+    moving = Finetuning(fabric, model, job.data, teacher, settings, steps)
     history = run_epochs(
         run,
         moving.stateful(),
