@@ -13,12 +13,14 @@ from snnq.models.config import SpikformerConfig
 from snnq.models.sdt_config import LAYOUTS as SDTS
 from snnq.models.sdt_config import SDTConfig
 from snnq.models.sizes import Sizes
+from snnq.models.staged_config import MAXFORMERS, QKFORMERS, StagedConfig
 from snnq.models.wiring import FloatWiring, Wiring, float_wiring, spikformer_wiring
 
 if TYPE_CHECKING:
     from torch import nn
 
 _CHUNKED = "its attention mixes several time steps at once, and whole numbers run step by step"
+_POOLED = "it max-pools what its norms put out, real numbers, before a neuron makes spikes of it"
 _MEMBRANE = "its residuals are membrane potentials, real numbers that are added between a layer and its neuron"
 
 
@@ -66,6 +68,8 @@ _ALL = (
         for name in SPIKFORMERS
     ),
     *(Architecture(name, name, SDTConfig.from_dict, "sdt:SpikeDrivenTransformer", _MEMBRANE) for name in SDTS),
+    *(Architecture(name, name, StagedConfig.from_dict, "qkformer:QKFormer", _POOLED) for name in QKFORMERS),
+    *(Architecture(name, name, StagedConfig.from_dict, "maxformer:MaxFormer", _MEMBRANE) for name in MAXFORMERS),
 )
 ARCHITECTURES: dict[str, Architecture] = {one.name: one for one in _ALL}
 
