@@ -1,4 +1,4 @@
-"""Train a float Spikformer on any data spec: the checkpoints that snnq then compresses.
+"""Train a float model, a Spikformer by default, on any data spec: the checkpoints that snnq then compresses.
 
     python examples/train_float.py digits --out digits.safetensors
     python examples/train_float.py fashion-mnist:/usr/share/datasets/fashion-mnist --image-size 32 --epochs 30
@@ -87,7 +87,9 @@ def main(
         "in_channels": 2, "image_size": [image_size, image_size], "dim": dim, "depth": depth, "heads": heads,
         "steps": steps, "pooling": [digit == "1" for digit in pooling],
     }  # fmt: skip
-    config = architecture_of(architecture).config(sizes).to_dict()
+    one = architecture_of(architecture)
+    known = one.default_config()  # not every architecture has a choice of poolings
+    config = one.config({name: size for name, size in sizes.items() if name in known}).to_dict()
     with console.progress_view() as progress:
         with processes.first_goes_first():
             found = open_data(data, steps=steps, image_size=(image_size, image_size), progress=progress)

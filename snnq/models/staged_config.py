@@ -52,6 +52,9 @@ class StagedConfig:
         narrow = next((width for width in self.attention_widths if width % self.heads), None)
         if narrow:
             raise UsageError(f"heads: found {self.heads}, it must divide the {narrow} features of an earlier stage too")
+        first = self.widths[0]
+        if not self.hidden(first):
+            raise UsageError(f"mlp_ratio: found {self.mlp_ratio}, the first stage's {first} x mlp_ratio is below 1")
 
     @property
     def data(self) -> str:
@@ -92,7 +95,7 @@ class StagedConfig:
 
     def hidden(self, width: int) -> int:
         """Features inside the MLP of a stage of ``width``: ⌊width × mlp_ratio⌋, as upstream rounds."""
-        return max(1, int(round(width * self.mlp_ratio, 6)))  # 259 is not to become 258.99999 and then 258
+        return int(round(width * self.mlp_ratio, 6))  # 259 is not to become 258.99999 and then 258
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON-ready values."""

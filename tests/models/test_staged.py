@@ -152,6 +152,7 @@ def test_token_attention_looks_at_each_token_alone(seed: int, order: list[int]) 
         ("qkformer-dvs", {"depth": 1}, "depth: found 1, qkformer-dvs has at least 2 blocks, 1 and then one or more"),
         ("maxformer-imagenet", {"depth": 3}, "at least 4 blocks, 1, 2 and then one or more in its 3 stages"),
         ("qkformer-cifar10", {"heads": 16}, "heads: found 16, it must divide the 8 features"),
+        ("qkformer-cifar10", {"mlp_ratio": 0.1}, "mlp_ratio: found 0.1, the first stage's 8 x mlp_ratio is below 1"),
         ("maxformer-event", {"dim": 8}, "at least 16"),
         ("maxformer-event", {"pooling": [True] * 4}, "unknown key 'pooling'"),
         ("qkformer-dvs", {"layout": "qkformer-dv"}, "it must be 'qkformer-dvs'"),
