@@ -30,8 +30,9 @@ class Keys:
 
     ``architecture`` is the one whose names these are, ``variant`` tells it from others that share them.
     ``renamed`` are (regular expression, replacement) from our names to upstream's, ``unused`` matches what upstream
-    never uses, ``block`` the names that count the depth (its group is the index), ``shown`` where sizes are seen,
-    ``fixed`` the sizes that upstream's code has no choice of and that shapes cannot show.
+    never uses, ``block`` the names that count the depth (its group is the index), which is at least ``shallowest``,
+    ``shown`` where sizes are seen, ``fixed`` the sizes that upstream's code has no choice of and that shapes cannot
+    show: they are the published ones.
     """
 
     architecture: str
@@ -39,6 +40,7 @@ class Keys:
     renamed: tuple[tuple[str, str], ...] = ()
     unused: str = r"(?!)"
     block: str = r"block\.(\d+)\."
+    shallowest: int = 1
     fixed: tuple[str, ...] = ()
     variant: Variant = field(default=lambda name, shapes, settings: name)
 
@@ -72,11 +74,34 @@ _SHOWN: Shown = {
     "hidden": (("block.*.mlp.fc1.weight", 0), ("block.*.mlp.fc1.bias", 0), ("block.*.mlp.fc2.weight", 1)),
     "classes": (("head.weight", 0),),
 }
+
+
+def _staged(architecture: str, first: str, last: str, hidden: str, shallowest: int, *fixed: str) -> Keys:
+    """Return the names of a QKFormer or Max-Former.
+
+    ``first`` is the first convolution, ``last`` the last stage's attention, ``hidden`` the first layer of an MLP.
+    """
+    stage = last.partition(".")[0]
+    shown: Shown = {
+        "in_channels": ((f"patch_embed1.{first}.weight", 1),),
+        "dim": ((f"{last.replace('.', '.*.')}.proj_conv.weight", 0), ("head.weight", 1)),
+        "hidden": ((f"{stage}.*.mlp.{hidden}.weight", 0), (f"{stage}.*.mlp.{hidden}.bias", 0)),
+        "classes": (("head.weight", 0),),
+    }
+    return Keys(architecture, shown, block=r"stage(\d+\.\d+)\.", shallowest=shallowest, fixed=("heads", *fixed))
+
+
 KEYS = (
     Keys("spikformer-cifar10dvs", _SHOWN, _suffix("_conv"), _SPIKFORMERS_UNUSED),
     Keys("spikformer-cifar10", _SHOWN, _suffix("_linear"), _SPIKFORMERS_UNUSED),
     Keys("spikformer-imagenet", _SHOWN, _suffix("_conv"), _SPIKFORMERS_UNUSED),
     Keys("sdt-static", _SHOWN, _suffix("_conv"), _SDTS_UNUSED, variant=sdt_variant),
+    _staged("qkformer-dvs", "proj_conv", "stage2.ssa", "mlp1_conv", 2, "image_size"),
+    _staged("qkformer-cifar10", "proj_conv", "stage3.ssa", "mlp1_conv", 3),
+    _staged("qkformer-imagenet", "proj_conv", "stage3.attn", "fc1_conv", 4),
+    _staged("maxformer-event", "proj_conv", "stage2.attn", "fc1_conv", 2, "image_size"),
+    _staged("maxformer-cifar10", "proj_conv", "stage3.attn", "fc1_conv", 3),
+    _staged("maxformer-imagenet", "embed1.embed_conv", "stage3.attn", "fc1_conv", 4),
 )
 
 
@@ -141,7 +166,7 @@ def recognise(shapes: Shapes) -> Match:
 
 
 def _match(keys: Keys, shapes: Shapes) -> Match:
-    depth = max(1, len({found[1] for name in shapes if (found := re.match(keys.block, name))}))
+    depth = max(keys.shallowest, len({found[1] for name in shapes if (found := re.match(keys.block, name))}))
     sizes = {"dim": _WIDE_ENOUGH, "heads": 1, "depth": depth, **neuron_of(keys.architecture, shapes)}
     smallest = architecture(keys.architecture).config(sizes).to_dict()
     ours = expected_shapes(smallest, keys.architecture)

@@ -58,12 +58,12 @@ def infer_config(
     recorded = {
         size: record for size, record in recorded_sizes(settings).items() if hasattr(usual, size) and size not in fixed
     }
-    sizes = {size: getattr(usual, size) for size in ("pooling", *fixed) if hasattr(usual, size)}
+    sizes = {"pooling": usual.pooling} if hasattr(usual, "pooling") else {}
     sizes |= agreed_sizes(path, recorded, given)
     tokens = _tokens(path, tensors)
     if tokens is not None and "image_size" not in sizes:
         sizes.update(_square_image(tokens, sum(sizes["pooling"])))
-    missing = [name for name in _IN_WORDS if name not in sizes]
+    missing = [name for name in _IN_WORDS if name not in sizes and name not in fixed]
     if missing:
         wanted = ", ".join(f"{_IN_WORDS[name]} ({OPTIONS[name]})" for name in missing)
         example = " ".join(f"{OPTIONS[name]} {shown(name, getattr(usual, name))}" for name in missing)
