@@ -1,7 +1,7 @@
 """Recipes to train float spiking transformers, as their authors published them; ``train_float.py`` takes them by name.
 
 Upstream trains on events with 16-bit floats, as ``--precision 16-mixed`` does. What a recipe lacks stands in its
-``source``: a TET loss needs the logits of every time step, RandAugment and random erasing are made for images.
+``source``: RandAugment and random erasing are made for images.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ class Recipe:
     ``floor_rate`` and stays there during the share ``cooldown``; it moves at every step (upstream's once an epoch, with
     a cosine counted from epoch 0). ``batch_size`` counts the samples of all processes. ``augment``: see
     ``snnq.training.augmentation``. ``decay_all``: weight decay of biases and norms too. ``sizes``: those that are not
-    the architecture's published ones. Raises ``UsageError`` for values that cannot be.
+    the architecture's published ones. ``tet``: λ of a loss on every step's logits, None for cross-entropy of the mean.
+    Raises ``UsageError`` for values that cannot be.
     """
 
     source: str
@@ -37,6 +38,7 @@ class Recipe:
     weight_decay: float = 0.06
     decay_all: bool = False
     label_smoothing: float = 0.1
+    tet: float | None = None
     sizes: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -46,6 +48,8 @@ class Recipe:
         if not (self.warmup >= 0 and self.cooldown >= 0 and self.warmup + self.cooldown < 1):
             told = f"--warmup {self.warmup:g}, --cooldown {self.cooldown:g}"
             raise UsageError(f"{told}: they must be shares of the epochs, less than 1 together")
+        if self.tet is not None and not 0 <= self.tet < 1:
+            raise UsageError(f"--tet is {self.tet:g}, it must lie between 0 and 1")
         for name in ("rate", "start_rate", "floor_rate", "weight_decay", "label_smoothing"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"--{name.replace('_', '-')} is {getattr(self, name)}, it must lie between 0 and 1")
@@ -59,8 +63,8 @@ _CIFAR10DVS = Recipe(
     "spikformer-cifar10dvs", 106, 10 / 106, 10 / 106, 16, 1e-3, 1e-5, 1e-5, _EVENTS + str(75 / 106),
 )  # fmt: skip
 _SDT_DVS = Recipe(
-    "BICLab/Spike-Driven-Transformer, conf/cifar10-dvs/2_256_200E_t10_TET.yml, without its TET loss",
-    "sdt-dvs", 210, 10 / 210, 10 / 210, 32, 7.5e-3, 1e-3, 3e-4, "", weight_decay=1e-4,
+    "BICLab/Spike-Driven-Transformer, conf/cifar10-dvs/2_256_200E_t10_TET.yml",
+    "sdt-dvs", 210, 10 / 210, 10 / 210, 32, 7.5e-3, 1e-3, 3e-4, "", weight_decay=1e-4, tet=1e-3,
 )  # fmt: skip
 RECIPES = {
     "digits": Recipe(
@@ -86,7 +90,7 @@ RECIPES = {
         "statten-static", 210, 20 / 210, 10 / 210, 64, 3e-4, 1e-6, 1e-5, _IMAGES + str(200 / 210),
     ),
     "statten-dvs": replace(
-        _SDT_DVS, source="Intelligent-Computing-Lab-Yale/STAtten, conf/cifar10-dvs/2_256_200E_t16_TET.yml, without TET",
+        _SDT_DVS, source="Intelligent-Computing-Lab-Yale/STAtten, conf/cifar10-dvs/2_256_200E_t16_TET.yml",
         architecture="statten-dvs", batch_size=16, rate=0.01,
     ),
 }  # fmt: skip

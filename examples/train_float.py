@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -75,6 +76,31 @@ def _size(key: str, text: str, usual: Any) -> Any:
     return type(usual)(text)
 
 
+def step_logits(model: torch.nn.Module) -> Callable[[], torch.Tensor]:
+    """Return a function that gives the logits of every step of the model's last call, (T, B, classes).
+
+    Raises UsageError for a model whose head does not see the mean over time of a last neuron's spikes.
+    """
+    if not hasattr(model, "head_lif"):
+        raise UsageError(f"--tet: {type(model).__name__} has no neuron before its head, so no logits of every step")
+    last: list[torch.Tensor] = []
+
+    def keep(module: torch.nn.Module, inputs: Any, spikes: torch.Tensor) -> None:
+        last[:] = [spikes]
+
+    model.get_submodule("head_lif").register_forward_hook(keep)
+    return lambda: model.get_submodule("head")(last.pop())
+
+
+def tet_loss(steps: torch.Tensor, targets: torch.Tensor, share: float, smoothing: float) -> torch.Tensor:
+    """Return (1 - λ) · mean_t CE(o_t, y) + λ · mean((o - 1)²) with λ = ``share``, for logits (T, B, classes).
+
+    Source: temporal efficient training (Deng et al. 2022, arXiv:2202.11946).
+    """
+    entropy = torch.stack([F.cross_entropy(one, targets, label_smoothing=smoothing) for one in steps]).mean()
+    return (1 - share) * entropy + share * ((steps - 1) ** 2).mean()
+
+
 class Training:
     """The moving parts: the model, its optimizer and the best epoch."""
 
@@ -88,6 +114,7 @@ class Training:
         groups = [{"params": decayed}, {"params": free, "weight_decay": 0.0}] if free else [{"params": decayed}]
         optimizer = torch.optim.AdamW(groups, lr=recipe.rate, weight_decay=recipe.weight_decay)
         self.network, self.optimizer = fabric.setup(model, optimizer)
+        self.step_logits = None if recipe.tet is None else step_logits(model)
         self.best = Best()
 
     def stateful(self) -> dict[str, Any]:
@@ -118,7 +145,12 @@ class Training:
             device=self.fabric.device,
         )
         logits = self.network(frames)
-        loss = F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing)
+        if self.step_logits is None or self.recipe.tet is None:
+            loss = F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing)
+        else:
+            with self.fabric.autocast():
+                steps = self.step_logits()
+            loss = tet_loss(steps.float(), targets, self.recipe.tet, self.recipe.label_smoothing)
         set_rate(self.optimizer, self.rate(place.overall))
         self.optimizer.zero_grad()
         self.fabric.backward(loss)
@@ -151,6 +183,7 @@ def main(
     weight_decay: Annotated[float | None, typer.Option(help="AdamW's.")] = None,
     decay_all: Annotated[bool | None, typer.Option(help="Decay biases and norms too.")] = None,
     label_smoothing: Annotated[float | None, typer.Option(help="Share spread over all classes.")] = None,
+    tet: Annotated[float | None, typer.Option(help="λ of a loss on every step's logits (TET).")] = None,
     augment: Annotated[str | None, typer.Option(help="Such as flip,snn-wide,mixup:until=0.7; '' for none.")] = None,
     seed: Annotated[int, typer.Option()] = 0,
     device: Device = "auto",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import importlib
 import json
+import math
 import os
 import signal
 import struct
@@ -15,9 +16,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from snnq.checkpoints.opening import load_model, open_checkpoint
 from snnq.errors import InterruptedRun, RunChangedError, UsageError
+from snnq.models.registry import build
 from snnq.training.augmentation import parse_changes
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -121,6 +124,27 @@ def test_recipes_are_as_published(example):
         mixup = parse_changes(recipe.augment)[-1]
         assert (epoch - 1) / recipe.epochs < mixup.until <= epoch / recipe.epochs
     assert all(recipe.source for recipe in example.RECIPES.values())
+
+
+def test_logits_of_every_step_are_those_whose_mean_the_model_gives(example):
+    torch.manual_seed(0)
+    sizes = {"dim": 16, "depth": 1, "heads": 2, "steps": 3, "classes": 4, "image_size": [8, 8], "in_channels": 2}
+    model = build("sdt-dvs", sizes).train()
+    steps = example.step_logits(model)
+    logits = model(torch.poisson(torch.full((5, 3, 2, 8, 8), 2.0)))
+    found = steps()
+    assert found.shape == (3, 5, 4)
+    torch.testing.assert_close(found.mean(0), logits)
+    with pytest.raises(UsageError, match="has no neuron before its head"):
+        example.step_logits(build("spikformer-cifar10dvs", sizes))
+
+
+def test_tet_loss_is_upstreams(example):
+    """Typed by hand: CE of (0, 0) is log 2; of (1, 0) with label 0 log(1 + 1/e); squares from 1 are 1 1 0 1."""
+    steps = torch.tensor([[[0.0, 0.0]], [[1.0, 0.0]]])
+    entropy = (math.log(2) + math.log(1 + math.exp(-1))) / 2
+    found = example.tet_loss(steps, torch.tensor([0]), 0.1, 0.0)
+    assert float(found) == pytest.approx(0.9 * entropy + 0.1 * 0.75)
 
 
 def test_sizes_are_read_by_their_kind(example):
