@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from snnq.checkpoints.container import Container, read_container
 from snnq.checkpoints.fitting import fit
+from snnq.checkpoints.fused import cut
 from snnq.checkpoints.keymaps import expected_shapes, recognise
 from snnq.checkpoints.saving import save_checkpoint
 from snnq.checkpoints.sizes import OPTIONS, Recorded, agreed_sizes
@@ -84,7 +85,9 @@ def _open_upstream(path: str, container: Container, given: Mapping[str, Any]) ->
     config = found.to_dict()
     used = {key: tensor for key, tensor in tensors.items() if key not in match.dropped}
     model = f"{name} with dim {found.dim}, mlp_ratio {found.mlp_ratio:g} and {found.classes} classes"
-    state = fit(path, used, expected_shapes(config, name), match.names, model)
+    expected = expected_shapes(config, name)
+    used, names = cut(path, used, expected, match.names, model)
+    state = fit(path, used, expected, names, model)
     return Checkpoint(path, container.sha256, container.kind, name, found.layout, config, state, match.dropped)
 
 
