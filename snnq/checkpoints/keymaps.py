@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from statistics import mode
 from typing import Any
 
-from snnq.checkpoints.variants import Settings, Variant, neuron_of, sdt_variant, spikingformer_variant
+from snnq.checkpoints.variants import Settings, Variant, itself, neuron_of, sdt_variant, spikingformer_variant
 from snnq.models.registry import architecture
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -43,7 +43,7 @@ class Keys:
     block: str = r"block\.(\d+)\."
     fixed: tuple[str, ...] = ()
     asked: tuple[str, ...] = ()
-    variant: Variant = field(default=lambda name, shapes, settings: name)
+    variant: Variant = itself
 
     def upstream_name(self, ours: str) -> str:
         """Return upstream's name of one of our parameters: block.0.attn.q.weight → block.0.attn.q_conv.weight."""
@@ -91,7 +91,7 @@ _SHOWN: Shown = {
 }
 
 
-def _spikingformer(architecture: str, first: str, **more: Variant) -> Keys:
+def _spikingformer(architecture: str, first: str, variant: Variant = itself) -> Keys:
     """Return the names of a Spikingformer whose first convolution is ``first`` and last one ``patch_embed.…4_conv``."""
     shown: Shown = {
         "in_channels": ((f"patch_embed.{first}_conv.weight", 1),),
@@ -100,7 +100,7 @@ def _spikingformer(architecture: str, first: str, **more: Variant) -> Keys:
         "classes": (("head.weight", 0),),
     }
     unused = r"block\.\d+\.norm[12]\.(weight|bias)"
-    return Keys(architecture, shown, unused=unused, **more)
+    return Keys(architecture, shown, unused=unused, variant=variant)
 
 
 _SPIKINGFORMERS_HIDDEN = (("mlp1_conv.weight", 0), ("mlp1_conv.bias", 0), ("mlp2_conv.weight", 1))

@@ -12,6 +12,11 @@ Settings = Mapping[str, Any]
 Variant = Callable[[str, Mapping[str, tuple[int, ...]], Settings], str]
 
 
+def itself(name: str, shapes: Mapping[str, tuple[int, ...]], settings: Settings) -> str:
+    """Return the architecture whose names these are: no other shares them."""
+    return name
+
+
 def sdt_variant(name: str, shapes: Mapping[str, tuple[int, ...]], settings: Settings) -> str:
     """Return which Spike-Driven Transformer or STAtten it is.
 
