@@ -1,8 +1,9 @@
 """Upstream's parameter names and ours, what the shapes tell, and recognising a layout by its names.
 
 Ours are upstream's; Spikformers and Spike-Driven Transformers drop the suffix ``_conv`` or ``_linear`` inside their
-blocks. What upstream never uses in its forward pass, ours have not: Spikformer's position embedding and layer norms,
-the convolution over heads of the Spike-Driven Transformer and the leak of whichever attention neuron is idle.
+blocks, and SpikingJelly's Spikformer is named like the others. What upstream never uses in its forward pass, ours have
+not: the position embedding and layer norms of Spikformers, those of Spikingformers, the convolution over heads of the
+Spike-Driven Transformer and the leak of whichever attention neuron is idle.
 """
 
 from __future__ import annotations

@@ -48,9 +48,9 @@ def infer_config(
 ) -> Sizes:
     """Return the configuration of an upstream checkpoint of architecture ``name``, whose names match.
 
-    Widths, depth, classes and channels come from shapes; steps, heads and image size from ``given``, the training
-    script's ``settings`` or (image size) the number of position embeddings; pooling and attention scale are the
-    layout's.
+    Widths, depth, classes and channels come from shapes; steps, heads and image size from ``given``, what upstream's
+    code writes out, the training script's ``settings`` or (image size) the number of position embeddings; pooling and
+    attention scale are the layout's, but where it has a choice of pooling.
     Raises ``CheckpointError`` where two of these contradict each other, and one naming every size still missing.
     """
     usual: Any = architecture(name).config({})
@@ -61,13 +61,13 @@ def infer_config(
     recorded = {
         size: record for size, record in recorded_sizes(settings).items() if hasattr(usual, size) and size not in fixed
     }
-    usually = [size for size in ("pooling", *fixed) if hasattr(usual, size) and size not in match.keys.asked]
-    sizes = {size: getattr(usual, size) for size in usually} | dict(known)
+    usual_pooling = hasattr(usual, "pooling") and "pooling" not in match.keys.asked
+    sizes = ({"pooling": usual.pooling} if usual_pooling else {}) | dict(known)
     sizes |= agreed_sizes(path, recorded, given)
     tokens = _tokens(path, tensors)
     if tokens is not None and "image_size" not in sizes:
         sizes.update(_square_image(tokens, sum(sizes["pooling"])))
-    missing = [name for name in _IN_WORDS if hasattr(usual, name) and name not in sizes]
+    missing = [name for name in _IN_WORDS if hasattr(usual, name) and name not in sizes and name not in fixed]
     if missing:
         wanted = ", ".join(f"{_IN_WORDS[name]} ({OPTIONS[name]})" for name in missing)
         example = " ".join(f"{OPTIONS[name]} {shown(name, getattr(usual, name))}" for name in missing)
