@@ -109,7 +109,7 @@ class Products:
 
 
 COLUMNS = ("attention", "computes", "H×N×d", "B", "entries", "bits", "waits", "Q bits")
-TITLE = "Inside attention: operand entries a head, bits each; steps B, waiting; Q kept"
+TITLE = "Inside attention, by head: operand, bits of it; chunk B"
 
 
 def rows(products: Sequence[Products]) -> list[tuple[str, ...]]:

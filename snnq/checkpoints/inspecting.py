@@ -10,6 +10,8 @@ from typing import Any
 from snnq.checkpoints.opening import Checkpoint, load_model, open_checkpoint
 from snnq.checkpoints.sizes import shown
 from snnq.layers import GROUPS, Layer, frames_shape, layer_table
+from snnq.models.attentions import attention_table
+from snnq.products import Products
 
 LAYER_COLUMNS = ("layer", "group", "kind", "shape", "weights", "MACs per step", "input")
 TOTAL_COLUMNS = ("group", "layers", "weights", "weights %", "MACs per step", "MACs %")
@@ -34,12 +36,16 @@ class Totals:
 
 @dataclass(frozen=True)
 class Inspection:
-    """A checkpoint's facts, its layer table, and totals by group (in the order they run) and of all layers."""
+    """A checkpoint's facts, its layer table, and totals by group (in the order they run) and of all layers.
+
+    ``attentions``: the products inside each attention, its integer range, operand and latency; empty where not known.
+    """
 
     checkpoint: Checkpoint
     layers: tuple[Layer, ...]
     groups: dict[str, Totals]
     totals: Totals
+    attentions: tuple[Products, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the weights as JSON-ready values."""
@@ -52,6 +58,7 @@ class Inspection:
             ],
             "groups": {name: asdict(totals) for name, totals in self.groups.items()},
             "totals": asdict(self.totals),
+            "attentions": [one.to_dict() for one in self.attentions],
         }
 
     def fact_rows(self) -> list[tuple[str, str]]:
@@ -119,4 +126,5 @@ def inspect(
         layers=layers,
         groups={name: Totals.of(members) for name, members in groups.items() if members},
         totals=Totals.of(layers),
+        attentions=attention_table(checkpoint.architecture, checkpoint.config),
     )
