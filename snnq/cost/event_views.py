@@ -9,7 +9,7 @@ from snnq.products import NOTATION, Products
 
 Rows = list[tuple[str, ...]]
 
-PART_COLUMNS = ("part", "ops M", "additions M", "compute nJ", "memory nJ", "nJ %")
+PART_COLUMNS = ("part", "ops M", "adds M", "compute nJ", "memory nJ", "nJ %")
 LAYER_COLUMNS = ("layer", "input", "rate %", "ops M", "nJ", "nJ %")
 NEURON_COLUMNS = ("neurons", "number", "rate %", "spikes", "updates", "nJ")
 ATTENTION_COLUMNS = ("attention", "computes", "additions M", "bits", "most seen", "local KiB", "nJ")
@@ -30,7 +30,7 @@ def sentence(events: Events) -> str:
         "A spike adds its weight; a whole number adds a quantised weight once for each set bit and multiplies a "
         "float32 one; real numbers multiply; every neuron is updated at every step "
         f"({events.arithmetic} arithmetic). Weight bits fetched, by reuse '{events.weight_reuse}': "
-        f"{events.weight_reuse_equation}. ops: synaptic operations, firing rate · fan-out · T."
+        f"{events.weight_reuse_equation}. ops: synaptic operations, firing rate · fan-out · T; adds: additions."
     )
 
 

@@ -42,7 +42,7 @@ REUSES: dict[str, str] = {
     "event": "synaptic operations · bits: a weight read from local memory for every one",
 }
 DEFAULT_REUSE = "inference"
-INSIDE, NEURONS, ALL = "inside attention", "neurons", "all"  # parts that are no group of layers
+INSIDE, NEURONS, ALL = "QKV products", "neurons", "all"  # parts that are no group of layers
 
 
 def event_energy(

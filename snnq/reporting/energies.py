@@ -56,14 +56,14 @@ def model_rows(totals: Totals, events: EventEnergy) -> tuple[ModelRow, ...]:
     """Return the totals of both models, each labelled with what it counts: they are of different things."""
     paper = ModelRow(
         PAPER,
-        "one time step, nothing skipped",
+        "one time step, dense",
         totals.energy_pj,
         totals.energy_pj_float,
         totals.energy_fraction,
     )
     own, floats = _total(events.plan), _total(events.float_model)
     fraction = None if own is None or floats is None else share_of(own, floats)
-    counts = "one inference, as measured" if events.plan else "one inference, not measured yet"
+    counts = f"one inference, {'measured' if events.plan else 'not measured'}"
     return (paper, ModelRow(EVENT, counts, own, floats, fraction))
 
 

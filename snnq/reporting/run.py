@@ -18,6 +18,7 @@ from snnq.plan import Plan
 from snnq.plan.files import read_json
 from snnq.plan.plan import parse_plan
 from snnq.plan.verdict import verdict as compared
+from snnq.products import Products
 from snnq.progress import Progress, silent
 from snnq.reporting import costs, sentences
 from snnq.reporting.disk import measure as measure_disk
@@ -65,7 +66,7 @@ def report(
     check_layers(plan, results, folder)
     table = read_table(Path(plan.cost_table.source) if plan.cost_table.source else plan.cost_table.name)
     floats, layers, plans = costs.floats_of(plan), costs.layer_rows(plan), costs.plan_rows(plan)
-    products = attention_table(plan.model.architecture, plan.model.config)
+    products = _products(plan)
     measured = results.activity if measure is None else measure_now(folder, measure, data, progress)
     events = event_energies(plan, products, measured, table, weight_reuse)
     totals, tool = costs.totals(plan, floats), f"snnq {__version__}"
@@ -120,21 +121,29 @@ def write_html(found: Report, path: str | Path) -> None:
 
 
 def check_layers(plan: Plan, results: Results, folder: Path) -> None:
-    """Raise PackedError unless report.json speaks of exactly the plan's layers."""
-    names = plan.schemes()
-    parts = {"weights": set(results.weights)}
-    for model in ("plan", "float_model"):
-        activity = getattr(results.activity, model, None)
+    """Raise PackedError unless report.json speaks of exactly the plan's layers and the model's attentions."""
+    layers, attentions = set(plan.schemes()), {one.name for one in _products(plan)}
+    parts = [("weights", set(results.weights), layers)]
+    parts += [
+        (f"search.{i}.probabilities", set(one.probabilities), layers) for i, one in enumerate(results.search or ())
+    ]
+    recorded = results.activity
+    for model, activity in (("plan", recorded.plan), ("float", recorded.float_model)) if recorded else ():
         if activity:
-            parts[f"activity.{model.partition('_')[0]}.layers"] = {one.name for one in activity.layers}
-    parts |= {f"search.{i}.probabilities": set(one.probabilities) for i, one in enumerate(results.search or ())}
-    for part, found in parts.items():
-        for name in sorted(found ^ names.keys()):
-            where = "is missing" if name in names else "is not in the plan"
+            parts.append((f"activity.{model}.layers", {one.name for one in activity.layers}, layers))
+            parts.append((f"activity.{model}.attentions", {one.name for one in activity.attentions}, attentions))
+    for part, found, due in parts:
+        for name in sorted(found ^ due):
+            where = "is missing" if name in due else "is not in the plan"
+            what = "attention" if due is attentions else "layer"
             raise PackedError(
-                f"{folder / REPORT_FILE}: {part}: layer '{name}' {where}",
+                f"{folder / REPORT_FILE}: {part}: {what} '{name}' {where}",
                 f"check the folder: snnq verify {shlex.quote(str(folder))}",
             )
+
+
+def _products(plan: Plan) -> tuple[Products, ...]:
+    return attention_table(plan.model.architecture, plan.model.config)
 
 
 def _accuracy(model: str, what: str, scores: Scores) -> Accuracy:

@@ -94,7 +94,7 @@ def test_golden_neurons_and_attention_worked_by_hand():
     assert (floats.attentions[0].multiplications, floats.attentions[0].shifts) == (64.0, 0.0)
     assert floats.attentions[0].compute_pj == pytest.approx(9 * 0.1 + 64 * 3.7)
     assert floats.neurons[0].energy_pj == pytest.approx(20 * 11.0)
-    assert [part.name for part in events.parts] == ["mlp", "inside attention", "neurons"]
+    assert [part.name for part in events.parts] == ["mlp", "QKV products", "neurons"]
 
 
 def test_the_papers_way_of_counting_the_same_products():
