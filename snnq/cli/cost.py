@@ -131,5 +131,7 @@ def _show_events(found: Measurement) -> None:
     console.table(f"Parts; nJ: {what}", views.PART_COLUMNS, views.part_rows(events))
     console.table("Energy by both models", views.MODEL_COLUMNS, views.model_rows(found.paper_energy_pj, events))
     console.note(views.sentence(events))
+    if found.kind == "plan":
+        console.note("Measured on the plan's float checkpoint: finetuned under the plan, its firing rates will differ.")
     if found.simulated:
         console.note(f"The data ({events.data}) are events simulated from images, not recordings.")
