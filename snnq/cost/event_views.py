@@ -24,13 +24,14 @@ def label(events: Events) -> str:
 
 def sentence(events: Events) -> str:
     """Return what the energies are, in full."""
+    known = "" if events.attentions else " Products inside its attention are not known here and not counted."
     return (
         f"Energy: the event model, per inference of {events.steps} time steps and sample, cost table "
         f"{events.cost_table} ({events.node}), measured on {events.samples} {events.split} samples of {events.data}. "
         "A spike adds its weight; a whole number adds a quantised weight once for each set bit and multiplies a "
         "float32 one; real numbers multiply; every neuron is updated at every step "
         f"({events.arithmetic} arithmetic). Weight bits fetched, by reuse '{events.weight_reuse}': "
-        f"{events.weight_reuse_equation}. ops: synaptic operations, firing rate · fan-out · T; adds: additions."
+        f"{events.weight_reuse_equation}. ops: synaptic operations, firing rate · fan-out · T; adds: additions.{known}"
     )
 
 

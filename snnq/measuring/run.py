@@ -187,7 +187,8 @@ def _open(path: str | Path, plan: Plan | None, data: str | None, progress: Progr
         return open_job(path, data, progress, **given)
     if plan.model.checkpoint is None:
         raise PlanError(f"{path} names no float checkpoint, so there is nothing to run", "snnq cost measure CKPT")
-    sizes = {key: plan.model.config[key] for key in ("steps", "heads", "image_size", "pooling")}
+    config = plan.model.config
+    sizes = {key: config[key] for key in ("steps", "heads", "image_size", "pooling") if key in config}
     job = open_job(plan.model.checkpoint, data or (plan.data.spec if plan.data else None), progress, **sizes | given)
     if plan.model.sha256 not in (None, job.checkpoint.sha256):
         raise PlanError(

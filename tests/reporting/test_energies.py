@@ -11,6 +11,7 @@ from test_report import edit
 from test_tables import grown, shown_width, table
 
 from snnq.cli.main import run
+from snnq.cost import event_views
 from snnq.cost.events import event_energy
 from snnq.cost.table import read_table
 from snnq.errors import PackedError, UsageError
@@ -64,6 +65,9 @@ def test_what_finalize_recorded_is_priced_with_the_plans_schemes(recorded, activ
     assert event.energy_pj == own.total.energy_pj
     assert event.energy_fraction == own.total.energy_pj / floats.total.energy_pj
     assert "measured on 2 validation samples of digits" in found.event_energy.sentence
+    assert "not counted" not in found.event_energy.sentence
+    bare = replace(own, attentions=())
+    assert "inside its attention are not known here and not counted" in event_views.sentence(bare)
     step = report(recorded, weight_reuse="step", cost_table="jouppi-7nm")
     assert (step.event_energy.plan.weight_reuse, step.event_energy.plan.node) == ("step", "7 nm")
     assert step.energies[1].energy_pj != event.energy_pj
