@@ -55,6 +55,10 @@ def test_every_architecture_has_one_row_a_block_that_fits_80_columns(name):
     assert table[0].to_dict()["operand_bits"] == table[0].operand_bits
 
 
+def test_a_model_of_somebody_else_is_not_known():
+    assert attention_table("networks.py:mine", {"steps": 4}) == ()
+
+
 def test_a_graft_is_chunked_whatever_the_model():
     one = attention_table("spikformer-cifar10", {"chunk": 2})[0]
     assert (one.order, one.chunk, one.scaled, one.operand_largest) == ("keys", 2, "operand", 2 * 64)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from snnq.models.config import SpikformerConfig
-from snnq.models.registry import architecture
+from snnq.models.registry import ARCHITECTURES
 from snnq.models.sdt_config import SDTConfig
 from snnq.products import Order, Products
 
@@ -22,7 +22,9 @@ def attention_table(name: str, config: Mapping[str, Any]) -> tuple[Products, ...
 
     Empty for a model whose attention is not known here. Raises ``UsageError`` for sizes that no model can have.
     """
-    sizes = architecture(name).config(config)
+    if name not in ARCHITECTURES:
+        return ()
+    sizes = ARCHITECTURES[name].config(config)
     if not isinstance(sizes, SpikformerConfig | SDTConfig):
         return ()
     if sizes.chunk is not None:  # STAtten's, on whatever model
