@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from snnq.evaluating import eval
     from snnq.exporting.run import export
     from snnq.finalizing.run import finalize
+    from snnq.measuring.run import measure
     from snnq.models.registry import register_model
     from snnq.packed.loading import load_packed
     from snnq.plan import Plan
@@ -34,6 +35,7 @@ _EXPORTS = {
     "inspect": "snnq.checkpoints.inspecting",
     "load_packed": "snnq.packed.loading",
     "register_model": "snnq.models.registry",
+    "measure": "snnq.measuring.run",
     "report": "snnq.reporting.run",
     "search": "snnq.searching.run",
     "uniform_plan": "snnq.searching.uniform",
@@ -49,6 +51,7 @@ __all__ = [
     "graft",
     "inspect",
     "load_packed",
+    "measure",
     "register_model",
     "report",
     "search",

@@ -10,6 +10,8 @@ from typing import Any
 from snnq.checkpoints.opening import Checkpoint, load_model, open_checkpoint
 from snnq.checkpoints.sizes import shown
 from snnq.layers import GROUPS, Layer, frames_shape, layer_table
+from snnq.models.attentions import attention_table
+from snnq.products import Products
 
 LAYER_COLUMNS = ("layer", "group", "kind", "shape", "weights", "MACs per step", "input")
 TOTAL_COLUMNS = ("group", "layers", "weights", "weights %", "MACs per step", "MACs %")
@@ -37,6 +39,7 @@ class Inspection:
     """A checkpoint's facts, its layer table, and totals by group (in the order they run) and of all layers.
 
     ``others`` are weights of two dimensions and more that are no layer's: they stay in float32.
+    ``attentions``: the products inside each attention, its integer range, operand and latency; empty where not known.
     """
 
     checkpoint: Checkpoint
@@ -44,6 +47,7 @@ class Inspection:
     groups: dict[str, Totals]
     totals: Totals
     others: tuple[str, ...]
+    attentions: tuple[Products, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the weights as JSON-ready values."""
@@ -57,6 +61,7 @@ class Inspection:
             "groups": {name: asdict(totals) for name, totals in self.groups.items()},
             "totals": asdict(self.totals),
             "others": list(self.others),
+            "attentions": [one.to_dict() for one in self.attentions],
         }
 
     def fact_rows(self) -> list[tuple[str, str]]:
@@ -122,4 +127,5 @@ def inspect(path: str | Path, **given: Any) -> Inspection:
         groups={name: Totals.of(members) for name, members in groups.items() if members},
         totals=Totals.of(layers),
         others=tuple(name for name, one in model.named_parameters() if one.ndim > 1 and name not in planned),
+        attentions=attention_table(checkpoint.architecture, checkpoint.config),
     )

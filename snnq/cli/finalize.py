@@ -33,6 +33,9 @@ def finalize(
     nodes: Nodes = 1,
     strategy: Strategy = "auto",
     precision: Precision = "32-true",
+    measure: Annotated[
+        int, typer.Option(min=0, help="Validation samples to measure firing rates on, in the end; 0: none.")
+    ] = 64,
     json: Json = False,
     force: Force = False,
 ) -> None:
@@ -59,6 +62,7 @@ def finalize(
             settings=settings,
             run=run,
             compute=Compute(device, devices, nodes, strategy, precision),
+            measure=measure,
             force=force,
             progress=progress,
         )

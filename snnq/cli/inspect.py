@@ -22,7 +22,7 @@ def inspect(
     json: Json = False,
 ) -> None:
     """Recognise a checkpoint's architecture and upstream layout; show its layers. Nothing is trained."""
-    from snnq import console
+    from snnq import console, products
     from snnq.checkpoints import inspecting
     from snnq.checkpoints.sizes import given_sizes
 
@@ -35,6 +35,8 @@ def inspect(
     else:
         console.table("Checkpoint", inspecting.FACT_COLUMNS, found.fact_rows())
         console.table("Layers", inspecting.LAYER_COLUMNS, found.layer_rows())
+        if found.attentions:
+            console.table(products.TITLE, products.COLUMNS, products.rows(found.attentions))
         console.table("Groups", inspecting.TOTAL_COLUMNS, found.total_rows())
     asked = [("--steps", steps), ("--heads", heads), ("--image-size", image_size), ("--pooling", pooling)]
     asked += [("--model", model), *(("--model-arg", one) for one in model_arg or ())]

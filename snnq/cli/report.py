@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from snnq.cli.options import Model, WeightReuse
+
 if TYPE_CHECKING:
     from snnq.reporting.records import Report
 
@@ -27,16 +29,26 @@ def report(
     folder: Annotated[Path, typer.Argument(help="A packed folder.")] = Path("packed"),
     format: Annotated[Format, typer.Option(help="What to print.")] = Format.table,
     cost_table: Annotated[str | None, typer.Option(help="Cost table: a name or a path; the plan's by default.")] = None,
+    weight_reuse: WeightReuse = "inference",
+    measure: Annotated[
+        int | None, typer.Option(min=1, help="Measure firing rates anew, on so many validation samples.")
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="Data spec to measure on; the plan's by default.")] = None,
+    model: Model = None,
     out: Annotated[Path | None, typer.Option(help="The HTML page; FOLDER/report.html by default.")] = None,
 ) -> None:
     """Report accuracy, storage and energy of a packed folder; write its HTML page anew.
 
-    The folder is verified first. The page is made from the folder alone, so it is replaced without asking.
+    The folder is verified first. The page is made from the folder alone, so it is replaced without asking; with
+    --measure the event model's energies in it are of the samples that were run just now.
     """
     from snnq import console
     from snnq.reporting.run import report as run_report
 
-    found = run_report(folder, cost_table=cost_table)
+    with console.progress_view() as progress:
+        found = run_report(
+            folder, cost_table=cost_table, weight_reuse=weight_reuse, measure=measure, data=data, progress=progress
+        )
     page = write_page(found, out)
     show(found, format)
     console.note(f"Page: {page}")
@@ -77,5 +89,12 @@ def _show_tables(found: Report) -> None:
 
     for one in main_tables(found):
         console.table(one.title, one.columns, one.rows)
-    for line in (found.energy_model, *found.notes, found.search.sentence, found.comparison, found.verdict):
+    for line in (
+        found.energy_model,
+        found.event_energy.sentence,
+        *found.notes,
+        found.search.sentence,
+        found.comparison,
+        found.verdict,
+    ):
         console.note(line)

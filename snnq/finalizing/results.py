@@ -12,6 +12,8 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from snnq.errors import SnnqError
+from snnq.measuring.run import measure_model
+from snnq.models.attentions import attention_table
 from snnq.plan import Plan
 from snnq.progress import Progress
 from snnq.searching.scores import FRONT_COLUMNS, front
@@ -63,6 +65,21 @@ def accuracies(job: Job, folded: nn.Module, fabric: Fabric, batch_size: int, pro
 
 def _named(split: str, found: Score) -> dict[str, float]:
     return {split: found.accuracy, f"{split}_loss": found.loss}
+
+
+def activity_record(job: Job, exact: nn.Module, samples: int, progress: Progress) -> dict[str, Any] | None:
+    """Return what the packed and the float model do on validation samples, for the event model of energy.
+
+    None for no samples.
+    """
+    if samples == 0:
+        return None
+    products = attention_table(job.checkpoint.architecture, job.checkpoint.config)
+    models = {"plan": exact, "float": job.model}
+    return {
+        name: measure_model(model, job.layers, products, job.data, "validation", samples, progress).model_dump()
+        for name, model in models.items()
+    }
 
 
 def search_record(plan: Plan, path: Path) -> dict[str, Any]:

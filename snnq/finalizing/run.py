@@ -18,8 +18,9 @@ from snnq.checkpoints.sizes import sizes_again
 from snnq.errors import OutputExistsError, PlanError, VerificationError
 from snnq.finalizing.finetuning import Finetuning
 from snnq.finalizing.quantized import Coded, encode_model, quantize_model, wholes
-from snnq.finalizing.results import accuracies, search_record, weight_records
+from snnq.finalizing.results import accuracies, activity_record, search_record, weight_records
 from snnq.finalizing.settings import FinalizeSettings
+from snnq.measuring.run import SAMPLES
 from snnq.models.folding import fold_batchnorm
 from snnq.models.registry import architecture
 from snnq.models.wiring import Wiring
@@ -58,6 +59,7 @@ def finalize(
     settings: FinalizeSettings | None = None,
     run: str | Path | None = None,
     compute: Compute | str = "auto",
+    measure: int = SAMPLES,
     force: bool = False,
     progress: Progress = silent,
 ) -> Finalized:
@@ -67,6 +69,7 @@ def finalize(
     where the same file lies now. The float model is the teacher. The best epoch by validation is kept, its BN
     statistics are estimated anew if that is no worse on validation, and the test split is used once, at the end.
     ``compute`` says on which devices and how many (a string: on which one); the batch size counts the samples of all.
+    In the end firing rates are measured on ``measure`` validation samples, for the event model of energy (0: not).
 
     Raises PlanError if plan and checkpoint do not fit, OutputExistsError if ``out`` is there and is not from this
     very run (unless ``force``), RunChangedError, InterruptedRun after Ctrl-C, VerificationError.
@@ -102,6 +105,7 @@ def finalize(
         | {"best_epoch": moving.best.epoch, "batchnorm_reestimated": reestimated, "history": history},
         **search_record(chosen, Path(plan)),
         "weights": weight_records(job.checkpoint.state_dict, folded, chosen),
+        "activity": processes.on_first(lambda: activity_record(job, exact, measure, progress)),
     }
     # The checkpoint and data that were really used.
     used = chosen.model_copy(update={"model": job.model_info(), "data": job.data_info()})

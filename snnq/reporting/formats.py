@@ -36,6 +36,7 @@ def _bare(cell: str) -> str:
 def to_markdown(report: Report) -> str:
     """Return every sentence and table as GitHub markdown."""
     parts = ["# What snnq made of this model", _plain(report.verdict), _plain(report.energy_model)]
+    parts.append(_plain(report.event_energy.sentence))
     parts.append("\n".join(f"- {_plain(note)}" for note in report.notes))
     parts += [_markdown(table) for table in main_tables(report)]
     parts.append(_plain(report.comparison))

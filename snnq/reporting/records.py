@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from snnq.cost.event_records import Events
+
 REPORT_SCHEMA = 1
 
 
@@ -107,6 +109,26 @@ class LayerRow:
 
 
 @dataclass(frozen=True)
+class ModelRow:
+    """One energy model's totals, in pJ of what ``counts`` says; None where it is not measured."""
+
+    model: str
+    counts: str
+    energy_pj: float | None
+    energy_pj_float: float | None
+    energy_fraction: float | None
+
+
+@dataclass(frozen=True)
+class EventEnergy:
+    """The event model, per inference and sample: of the packed model, and of the float one (None: not measured)."""
+
+    sentence: str
+    plan: Events | None
+    float_model: Events | None
+
+
+@dataclass(frozen=True)
 class DiskPart:
     """Bits of one kind of content in model.safetensors."""
 
@@ -174,7 +196,11 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that is known about a packed folder."""
+    """Everything that is known about a packed folder.
+
+    ``attention_products`` are ``snnq.products.Products`` as plain data, with their energy by the paper's way of
+    counting, which is no part of the paper's totals.
+    """
 
     schema_version: int
     tool: str
@@ -193,6 +219,9 @@ class Report:
     groups: tuple[Part, ...]
     attention: tuple[Part, ...]
     layers: tuple[LayerRow, ...]
+    energies: tuple[ModelRow, ...]
+    event_energy: EventEnergy
+    attention_products: tuple[dict[str, Any], ...]
     disk: Disk
     search: Search
     best_epoch: int

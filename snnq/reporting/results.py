@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
+from snnq.cost.activity import Activity
 from snnq.errors import PackedError
 from snnq.packed.config import REPORT_FILE, check_size
 from snnq.packed.safefile import REPACK
@@ -110,6 +111,13 @@ class Weights(_Measured):
         return self
 
 
+class Measurements(_Measured):
+    """What the packed model did on real inputs, and the float model where it was measured too."""
+
+    plan: Activity
+    float_model: Activity | None = Field(alias="float", default=None)
+
+
 class Results(_Measured):
     """What is read from a report.json."""
 
@@ -119,6 +127,7 @@ class Results(_Measured):
     search: Many[Searched] | None
     front: Many[Point] | None = None
     weights: dict[str, Weights]
+    activity: Measurements | None = None
 
     @model_validator(mode="after")
     def _one_space(self) -> Results:

@@ -5,9 +5,12 @@ Storage is in KiB (8192 bits) and energy in nJ per time step and sample; units s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
+from snnq import products
+from snnq.cost import event_views
 from snnq.plan.views import kib, per_cent
+from snnq.products import Products
 from snnq.reporting.records import LayerRow, Part, Report
 from snnq.reporting.text import nanojoules
 
@@ -28,14 +31,14 @@ def main_tables(report: Report) -> tuple[Table, ...]:
         if parts:
             tables.append(_storage(f"Storage by {what}", column, parts))
             tables.append(_energy(f"Energy by {what}; {energy_label(report)}", column, parts))
-    return (*tables, _layers(report), _disk(report))
+    return (*tables, *_both_models(report), _layers(report), _disk(report))
 
 
 def detail_tables(report: Report) -> tuple[Table, ...]:
     """Return the rest: inputs and probabilities by layer, search and finetuning by epoch, where everything is from."""
     front = (front_table(report),) if report.front else ()
     searched = (*_probabilities(report), *_search(report), *front)
-    return (_inputs(report), *searched, _finetuning(report), _provenance(report))
+    return (_inputs(report), *_events(report), *searched, _finetuning(report), _provenance(report))
 
 
 def energy_label(report: Report) -> str:
@@ -139,6 +142,48 @@ def _energy(title: str, what: str, parts: tuple[Part, ...]) -> Table:
         for part in parts
     ]
     return Table(title, (what, "nJ", "share %", "float nJ", "float %"), tuple(rows))
+
+
+def _both_models(report: Report) -> tuple[Table, ...]:
+    """Return both energy models' totals, what attentions compute and, where measured, the event model by part."""
+    rows = [
+        (
+            row.model,
+            row.counts,
+            *("-" if energy is None else nanojoules(energy) for energy in (row.energy_pj_float, row.energy_pj)),
+            per_cent(row.energy_fraction),
+        )
+        for row in report.energies
+    ]
+    title = f"Both energy models, per sample; nJ: {report.provenance['cost table']}"
+    found = [Table(title, ("model", "of what", "float nJ", "nJ", "% of float"), tuple(rows))]
+    found += [Table(products.TITLE, products.COLUMNS, tuple(products.rows(own)))] if (own := _products(report)) else []
+    events = report.event_energy.plan
+    if events:
+        title = f"Energy by part; nJ: {event_views.label(events)}"
+        found.append(Table(title, event_views.PART_COLUMNS, tuple(event_views.part_rows(events))))
+        title = f"Events by layer; nJ: {event_views.label(events)}"
+        found.append(Table(title, event_views.LAYER_COLUMNS, tuple(event_views.layer_rows(events))))
+    return tuple(found)
+
+
+def _events(report: Report) -> tuple[Table, ...]:
+    """Return the measured rates at every step, and what neurons and attentions do."""
+    events = report.event_energy.plan
+    if events is None:
+        return ()
+    label, own = event_views.label(events), _products(report)
+    rates = Table("Firing rates by step", event_views.STEP_COLUMNS, tuple(event_views.step_rows(events)))
+    neurons = Table(f"Neurons; nJ: {label}", event_views.NEURON_COLUMNS, tuple(event_views.neuron_rows(events)))
+    if not own:
+        return (rates, neurons)
+    rows = tuple(event_views.attention_rows(events, own))
+    return (rates, neurons, Table(f"Attention, measured; nJ: {label}", event_views.ATTENTION_COLUMNS, rows))
+
+
+def _products(report: Report) -> tuple[Products, ...]:
+    keys = [field.name for field in fields(Products)]
+    return tuple(Products(**{key: row[key] for key in keys}) for row in report.attention_products)
 
 
 def _layers(report: Report) -> Table:

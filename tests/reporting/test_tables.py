@@ -104,7 +104,12 @@ def test_epochs_and_probabilities(found):
 def test_energies_name_their_model_and_table(found):
     for one in main_tables(found):
         if any("nJ" in cell for cell in (*one.columns, *(row[0] for row in one.rows))):
-            assert "paper's model, per time step and sample, horowitz-45nm" in one.title
+            if one.title.startswith("Both energy models"):
+                assert [row[1].split(",")[0] for row in one.rows] == ["one time step", "one inference"]
+                assert one.title.endswith("horowitz-45nm")
+            else:
+                labels = ("paper's model, per time step and sample", "event model, per inference (T = 2) and sample")
+                assert any(f"{label}, horowitz-45nm" in one.title for label in labels)
 
 
 def shown_width(one):
