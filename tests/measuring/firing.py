@@ -19,6 +19,11 @@ MODELS = [
     ("sdt-dvs", {"neuron": "plif"}),
     ("statten-static", {}),
     ("statten-dvs", {}),
+    ("spikformer-spikingjelly", {}),
+    ("spikingformer-dvs", {}),
+    ("spikingformer-imagenet", {}),
+    ("qkformer-dvs", {"depth": 2}),
+    ("maxformer-event", {"depth": 2}),
 ]
 
 
