@@ -59,9 +59,14 @@ _DIGITS = {"image_size": [16, 16], "dim": 64, "depth": 2, "heads": 4, "steps": 4
 _EVENTS = "flip,snn-wide,mixup:until="
 _IMAGES = "flip,mixup:probability=1:until="
 _CIFAR10DVS = Recipe(
-    "ZK-Zhou/spikformer, cifar10dvs/train.py; QKFormer's and MaxFormer's rate is 5e-3",
+    "ZK-Zhou/spikformer, cifar10dvs/train.py",
     "spikformer-cifar10dvs", 106, 10 / 106, 10 / 106, 16, 1e-3, 1e-5, 1e-5, _EVENTS + str(75 / 106),
 )  # fmt: skip
+_CIFAR10 = Recipe(
+    "ZK-Zhou/spikformer, cifar10/cifar10.yml, without RandAugment and random erasing",
+    "spikformer-cifar10", 310, 20 / 310, 10 / 310, 128, 5e-4, 1e-5, 1e-5, _IMAGES + str(200 / 310),
+)  # fmt: skip
+_CIFAR10_LONG = {"epochs": 410, "warmup": 20 / 410, "cooldown": 10 / 410, "augment": _IMAGES + str(200 / 410)}
 _SDT_DVS = Recipe(
     "BICLab/Spike-Driven-Transformer, conf/cifar10-dvs/2_256_200E_t10_TET.yml",
     "sdt-dvs", 210, 10 / 210, 10 / 210, 32, 7.5e-3, 1e-3, 3e-4, "", weight_decay=1e-4, tet=1e-3,
@@ -76,9 +81,28 @@ RECIPES = {
         _CIFAR10DVS, source="zhouchenlin2096/Spikingformer, dvs128-gesture/train.py",
         epochs=202, warmup=10 / 202, cooldown=10 / 202, augment=_EVENTS + str(75 / 202),
     ),
-    "cifar10": Recipe(
-        "ZK-Zhou/spikformer, cifar10/cifar10.yml, without RandAugment and random erasing",
-        "spikformer-cifar10", 310, 20 / 310, 10 / 310, 128, 5e-4, 1e-5, 1e-5, _IMAGES + str(200 / 310),
+    "spikingformer-dvs": replace(
+        _CIFAR10DVS, source="zhouchenlin2096/Spikingformer, cifar10-dvs/train.py", architecture="spikingformer-dvs",
+    ),
+    "qkformer-dvs": replace(
+        _CIFAR10DVS, source="zhouchenlin2096/QKFormer, cifar10-dvs/train.py", architecture="qkformer-dvs", rate=5e-3,
+    ),
+    "maxformer-event": replace(
+        _CIFAR10DVS, source="bic-L/MaxFormer, event/cifar10dvs.yaml, without cutmix", architecture="maxformer-event",
+        rate=5e-3,
+    ),
+    "cifar10": _CIFAR10,
+    "spikingformer-cifar10": replace(
+        _CIFAR10, source="zhouchenlin2096/Spikingformer, cifar10/cifar10.yml, without RandAugment and random erasing",
+        architecture="spikingformer-cifar10", batch_size=64, **_CIFAR10_LONG,
+    ),
+    "qkformer-cifar10": replace(
+        _CIFAR10, source="zhouchenlin2096/QKFormer, cifar10/cifar10.yml, without RandAugment and random erasing",
+        architecture="qkformer-cifar10", batch_size=64, rate=1e-3, **_CIFAR10_LONG,
+    ),
+    "maxformer-cifar10": replace(
+        _CIFAR10, source="bic-L/MaxFormer, cifar10-100/cifar10.yaml, without cutmix, RandAugment and random erasing",
+        architecture="maxformer-cifar10", rate=1.5e-3, start_rate=8e-5, **_CIFAR10_LONG,
     ),
     "sdt-static": Recipe(
         "BICLab/Spike-Driven-Transformer, conf/cifar10/2_512_300E_t4.yml, without RandAugment",

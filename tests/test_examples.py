@@ -95,7 +95,9 @@ def test_a_run_that_was_cut_off_gives_the_same_weights(example, tmp_path, capsys
         example.main(RANDOM, tmp_path / "cut.safetensors", **given, rate=0.5)
 
 
-@pytest.mark.parametrize("recipe", ["digits", "sdt-dvs", "statten-static", "statten-dvs", "cifar10"])
+@pytest.mark.parametrize(
+    "recipe", ["digits", "sdt-dvs", "statten-static", "statten-dvs", "cifar10", "spikingformer-dvs"]
+)
 def test_every_kind_of_recipe_trains(example, tmp_path, capsys, recipe):
     example.main(RANDOM, tmp_path / "one.safetensors", **SMALL | {"recipe": recipe, "epochs": 1})
     assert open_checkpoint(tmp_path / "one.safetensors").config["dim"] == 16
@@ -107,6 +109,8 @@ def test_recipes_are_as_published(example):
         "digits": {0: 4e-4, 10: 4e-3, 55: (4e-3 + 4e-5) / 2, 100: 4e-5},
         "cifar10dvs": {0: 1e-5, 5: 5.05e-4, 10: 1e-3, 53: 5.05e-4, 96: 1e-5, 105: 1e-5},
         "cifar10": {0: 1e-5, 20: 5e-4, 300: 1e-5, 309: 1e-5},
+        "qkformer-dvs": {0: 1e-5, 10: 5e-3, 96: 1e-5},
+        "maxformer-cifar10": {0: 8e-5, 20: 1.5e-3, 400: 1e-5},
         "statten-dvs": {0: 1e-3, 10: 1e-2, 200: 3e-4, 209: 3e-4},
     }
     for name, rates in corners.items():
@@ -116,6 +120,8 @@ def test_recipes_are_as_published(example):
     for name, epoch in {
         "cifar10dvs": 75,
         "dvs128": 75,
+        "qkformer-dvs": 75,
+        "maxformer-cifar10": 200,
         "cifar10": 200,
         "sdt-static": 200,
         "statten-static": 200,
