@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import stat
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,6 +16,7 @@ from snnq.errors import DataError
 from snnq.progress import Progress
 
 _EVERY = 500  # files between two progress calls
+_AT_ONCE = 2**20  # bytes: such files are read as a whole
 
 
 def hash_files(root: Path, files: Sequence[Path], cache: Path, progress: Progress) -> str:
@@ -28,10 +31,11 @@ def hash_files(root: Path, files: Sequence[Path], cache: Path, progress: Progres
     before = _remembered(notes)
     now: dict[str, list[object]] = {}
     total = hashlib.sha256()
+    below = len(str(root)) + 1
     for number, file in enumerate(files):
         if number % _EVERY == 0 and len(files) > _EVERY:
             progress("checking files", number, len(files))
-        name = file.relative_to(root).as_posix()
+        name = str(file)[below:].replace(os.sep, "/")
         now[name] = _digest(file, before.get(name))
         total.update(f"{name}\0{now[name][0]}\0{now[name][2]}\n".encode())
     if len(files) > _EVERY:
@@ -44,10 +48,14 @@ def hash_files(root: Path, files: Sequence[Path], cache: Path, progress: Progres
 def _digest(file: Path, known: list[object] | None) -> list[object]:
     """Return [bytes, modification time in ns, sha256] of a file; a known hash is kept where the first two agree."""
     try:
-        facts = file.stat()
+        facts = os.stat(file)
         if known is not None and known[:2] == [facts.st_size, facts.st_mtime_ns]:
             return known
-        with file.open("rb") as stream:
+        if not stat.S_ISREG(facts.st_mode):  # opening a named pipe would wait for ever
+            raise OSError(errno.EINVAL, "it is no regular file")
+        with file.open("rb", buffering=0) as stream:
+            if facts.st_size <= _AT_ONCE:
+                return [facts.st_size, facts.st_mtime_ns, hashlib.sha256(stream.read()).hexdigest()]
             return [facts.st_size, facts.st_mtime_ns, hashlib.file_digest(stream, "sha256").hexdigest()]
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror or error}).") from error

@@ -12,7 +12,10 @@ By = Literal["count", "time"]
 
 @dataclass(frozen=True)
 class Events:
-    """One recording in time order, all (N,): ``t`` int64 µs, ``x``, ``y`` pixels, ``p`` 0 (darker) or 1 (brighter)."""
+    """One recording in time order, all (N,): ``t`` int64 µs; ``x``, ``y`` pixels; ``p`` 0 (darker) or 1 (brighter).
+
+    ``x``, ``y`` and ``p`` are of any type of whole numbers, ``p`` also bool.
+    """
 
     t: np.ndarray
     x: np.ndarray
@@ -40,7 +43,9 @@ def frame_of_events(t: np.ndarray, steps: int, by: By) -> np.ndarray:
         raise ValueError("events are not in time order")
     if by == "count":
         share = len(t) // steps
-        return np.minimum(np.arange(len(t)) // share, steps - 1) if share else np.full(len(t), steps - 1)
+        sizes = np.full(steps, share)
+        sizes[-1] = len(t) - share * (steps - 1)
+        return np.repeat(np.arange(steps), sizes)
     elapsed = t - t[:1]
     return np.minimum(elapsed // max(1, int(elapsed.max(initial=0)) // steps), steps - 1)
 
@@ -53,11 +58,51 @@ def integrate(events: Events, steps: int, height: int, width: int, by: By = "cou
     Raises:
         ValueError: an event lies outside the field, has a polarity other than 0 and 1, or comes out of order.
     """
-    frame = frame_of_events(events.t, steps, by)
-    p, y, x = (np.asarray(part, dtype=np.int64) for part in (events.p, events.y, events.x))
-    for part, size, name in ((p, 2, "p"), (y, height, "y"), (x, width, "x")):
+    return _count(frame_of_events(events.t, steps, by), events, (steps, 2, height, width))
+
+
+def _count(frame: np.ndarray, events: Events, shape: tuple[int, int, int, int]) -> np.ndarray:
+    _, polarities, height, width = shape
+    for part, size, name in ((events.p, polarities, "p"), (events.y, height, "y"), (events.x, width, "x")):
         if len(part) and (part.min() < 0 or part.max() >= size):
             raise ValueError(f"{name} from {part.min()} to {part.max()}, allowed: 0 to {size - 1}")
-    flat = ((frame * 2 + p) * height + y) * width + x
-    counts = np.bincount(flat, minlength=steps * 2 * height * width)
-    return counts.reshape(steps, 2, height, width)
+    flat = frame * (polarities * height * width)
+    flat += np.multiply(events.p, height * width, dtype=np.int64)
+    flat += np.multiply(events.y, width, dtype=np.int64)
+    flat += np.asarray(events.x, dtype=np.int64)
+    return np.bincount(flat, minlength=int(np.prod(shape))).reshape(shape)
+
+
+def integrate_resized(
+    events: Events, steps: int, sensor: tuple[int, int], image_size: tuple[int, int], by: By = "count"
+) -> np.ndarray:
+    """Return the counts of a sensor (h, w) resized to ``image_size`` (H, W) by the nearest pixel: int64 (steps, 2, H, W).
+
+    Pixel i of the image is pixel ⌊i·h/H⌋ of the sensor, along both axes, as in torchvision's ``Resize`` with
+    ``InterpolationMode.NEAREST``, which STAtten's code applies to N-Caltech101. A smaller image leaves pixels out, and
+    their events with them; frames are cut before that, so that ``by="count"`` counts all events.
+
+    Raises:
+        ValueError: as ``integrate``.
+    """
+    if sensor == image_size:
+        return integrate(events, steps, *sensor, by)
+    frame = frame_of_events(events.t, steps, by)
+    rows, columns = (np.arange(new) * old // new for old, new in zip(sensor, image_size, strict=True))
+    kept_rows, kept_columns = np.unique(rows), np.unique(columns)
+    y, x = _places(events.y, kept_rows, sensor[0], "y"), _places(events.x, kept_columns, sensor[1], "x")
+    seen = (y >= 0) & (x >= 0)
+    small = Events(events.t[seen], x[seen], y[seen], events.p[seen])
+    counts = _count(frame[seen], small, (steps, 2, len(kept_rows), len(kept_columns)))
+    if (len(kept_rows), len(kept_columns)) == image_size:
+        return counts
+    return counts[:, :, np.searchsorted(kept_rows, rows)][:, :, :, np.searchsorted(kept_columns, columns)]
+
+
+def _places(values: np.ndarray, kept: np.ndarray, size: int, name: str) -> np.ndarray:
+    """Return the place of each coordinate among the ``kept`` ones, −1 where it is none of them."""
+    if len(values) and (values.min() < 0 or values.max() >= size):
+        raise ValueError(f"{name} from {values.min()} to {values.max()}, allowed: 0 to {size - 1}")
+    place = np.full(size, -1, dtype=np.int64)
+    place[kept] = np.arange(len(kept))
+    return place[values]
