@@ -62,17 +62,25 @@ def make(chunk: Chunk, part: Part) -> Note:
     """Prepare a chunk and write it, its frames first and its note last; return the note.
 
     Raises:
-        DataError: a sample holds a count above 65 535.
+        DataError: a sample holds a count above 65 535, or two have different shapes.
         OSError: it cannot be written.
     """
-    kept, frames, damaged = [], [], []
+    kept: list[int] = []
+    damaged: list[str] = []
+    block = np.zeros(0, np.uint8)
     for index, sample in enumerate(part(), chunk.start):
         if isinstance(sample, DataError):
             damaged.append(sample.message)
-        else:
-            kept.append(index)
-            frames.append(_small(sample, chunk))
-    block = np.stack(frames) if frames else np.zeros((0,), np.uint8)
+            continue
+        kind = _kind(sample, chunk)
+        if not kept:
+            block = np.empty((chunk.stop - chunk.start, *sample.shape), kind)
+        elif sample.shape != block.shape[1:]:
+            raise _shapes_differ(chunk.split, sample.shape, block.shape[1:])
+        block = block.astype(np.promote_types(block.dtype, kind), copy=False)
+        block[len(kept)] = sample
+        kept.append(index)
+    block = block[: len(kept)]
     temporary = chunk.file.with_suffix(f".{uuid.uuid4().hex}.tmp")
     with temporary.open("wb") as stream:
         np.save(stream, block, allow_pickle=False)
@@ -83,13 +91,15 @@ def make(chunk: Chunk, part: Part) -> Note:
     return note
 
 
-def _small(counts: np.ndarray, chunk: Chunk) -> np.ndarray:
+def _kind(counts: np.ndarray, chunk: Chunk) -> type[np.uint8] | type[np.uint16]:
     largest = counts.max(initial=0)
-    if largest > np.iinfo(np.uint16).max:
-        raise DataError(
-            f"{chunk.split}: a sample holds a count above {np.iinfo(np.uint16).max}.", "Ask for more time steps."
-        )
-    return counts.astype(np.uint8 if largest <= np.iinfo(np.uint8).max else np.uint16)
+    if largest > 65_535:
+        raise DataError(f"{chunk.split}: a sample holds a count above 65535.", "Ask for more time steps.")
+    return np.uint8 if largest <= 255 else np.uint16
+
+
+def _shapes_differ(split: str, one: tuple[int, ...], other: tuple[int, ...]) -> DataError:
+    return DataError(f"{split}: samples are of different shapes, {one} and {other}.")
 
 
 def to_do(chunks: Sequence[Chunk], whole: Path) -> list[Chunk]:
@@ -103,7 +113,7 @@ def to_do(chunks: Sequence[Chunk], whole: Path) -> list[Chunk]:
         for chunk, note in zip(chunks, notes, strict=True)
     ]
     known = [note for note in notes if note is not None]
-    if len(known) == len(chunks) and not all(sound):
+    if len(known) == len(chunks) and not all(sound) and any(note.kept for note in known):
         taken = next((number for number, there in enumerate(sound) if there), len(sound))
         if all(sound[taken:]) and whole.is_file() and whole.stat().st_size >= _size(known, taken):
             return []
@@ -138,7 +148,7 @@ def assemble(chunks: Sequence[Chunk], whole: Path) -> np.ndarray:
     notes = [note for chunk in chunks if (note := chunk.note()) is not None]
     shapes = sorted({note.shape for note in notes if note.kept})
     if len(shapes) > 1:
-        raise DataError(f"{whole.stem}: samples are of different shapes, {shapes[0]} and {shapes[1]}.")
+        raise _shapes_differ(chunks[0].split, shapes[0], shapes[1])
     taken = next((number for number, chunk in enumerate(chunks) if chunk.file.is_file()), len(chunks))
     kind = np.result_type(*(note.type for note in notes))
     with whole.open("r+b" if taken else "w+b") as stream:

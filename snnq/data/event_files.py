@@ -73,14 +73,21 @@ def _sound(file: Path, raw: Raw, sensor: tuple[int, int] | None) -> Recording:
     if not len(raw.t):
         raise DataError(f"{file}: there is no event in it.")
     size = sensor or (_LARGEST, _LARGEST)
-    for name, part, limit in (("x", raw.x, size[1]), ("y", raw.y, size[0]), ("p", raw.p, 2)):
-        least, largest = int(part.min()), int(part.max())
-        if least < 0 or largest >= limit:
-            wrong = largest if largest >= limit else least
-            raise DataError(f"{file}: an event at {name}={wrong}, allowed: 0 to {limit - 1}; is it of this sensor?")
+    largest = {name: _largest(file, part, name, limit) for name, part, limit in (
+        ("x", raw.x, size[1]), ("y", raw.y, size[0]), ("p", raw.p, 2)
+    )}  # fmt: skip
     events = _in_order(file, Events(raw.t.astype(np.int64, copy=False), raw.x, raw.y, raw.p))
-    extent = (int(raw.y.max()) + 1, int(raw.x.max()) + 1)
-    return Recording(events, sensor or extent, sensor is not None)
+    return Recording(events, sensor or (largest["y"] + 1, largest["x"] + 1), sensor is not None)
+
+
+def _largest(file: Path, part: np.ndarray, name: str, limit: int) -> int:
+    if part.dtype.kind == "b":
+        return 1
+    largest, least = int(part.max()), int(part.min()) if part.dtype.kind == "i" else 0
+    if least < 0 or largest >= limit:
+        wrong = largest if largest >= limit else least
+        raise DataError(f"{file}: an event at {name}={wrong}, allowed: 0 to {limit - 1}; is it of this sensor?")
+    return largest
 
 
 def _in_order(file: Path, events: Events) -> Events:

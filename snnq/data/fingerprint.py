@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
-import stat
 import uuid
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 from snnq.errors import DataError
+from snnq.files import read_regular, regular_size
 from snnq.progress import Progress
 
-_EVERY = 500  # files between two progress calls
+_EVERY = 100  # files between two progress calls
+_THREADS = 8
 _AT_ONCE = 2**20  # bytes: such files are read as a whole
 
 
@@ -32,12 +33,19 @@ def hash_files(root: Path, files: Sequence[Path], cache: Path, progress: Progres
     now: dict[str, list[object]] = {}
     total = hashlib.sha256()
     below = len(str(root)) + 1
-    for number, file in enumerate(files):
-        if number % _EVERY == 0 and len(files) > _EVERY:
-            progress("checking files", number, len(files))
-        name = str(file)[below:].replace(os.sep, "/")
-        now[name] = _digest(file, before.get(name))
-        total.update(f"{name}\0{now[name][0]}\0{now[name][2]}\n".encode())
+    names = [str(file)[below:].replace(os.sep, "/") for file in files]
+    parts = [slice(start, start + _EVERY) for start in range(0, len(files), _EVERY)]
+
+    def digests(part: slice) -> list[list[object]]:
+        return [_digest(file, before.get(name)) for file, name in zip(files[part], names[part], strict=True)]
+
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, _THREADS)) as threads:  # hashing and reading hold no lock
+        for part, rows in zip(parts, threads.map(digests, parts), strict=True):
+            if len(files) > _EVERY:
+                progress("checking files", part.start, len(files))
+            for name, row in zip(names[part], rows, strict=True):
+                now[name] = row
+                total.update(f"{name}\0{row[0]}\0{row[2]}\n".encode())
     if len(files) > _EVERY:
         progress("checking files", len(files), len(files))
     if now != {name: before.get(name) for name in now}:
@@ -51,11 +59,10 @@ def _digest(file: Path, known: list[object] | None) -> list[object]:
         facts = os.stat(file)
         if known is not None and known[:2] == [facts.st_size, facts.st_mtime_ns]:
             return known
-        if not stat.S_ISREG(facts.st_mode):  # opening a named pipe would wait for ever
-            raise OSError(errno.EINVAL, "it is no regular file")
-        with file.open("rb", buffering=0) as stream:
-            if facts.st_size <= _AT_ONCE:
-                return [facts.st_size, facts.st_mtime_ns, hashlib.sha256(stream.read()).hexdigest()]
+        if facts.st_size <= _AT_ONCE:
+            return [facts.st_size, facts.st_mtime_ns, hashlib.sha256(read_regular(file)).hexdigest()]
+        regular_size(file)  # opening a named pipe would wait for ever
+        with file.open("rb") as stream:
             return [facts.st_size, facts.st_mtime_ns, hashlib.file_digest(stream, "sha256").hexdigest()]
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror or error}).") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,15 +81,17 @@ def list_classes(folder: Path, classes: Sequence[str], suffixes: str | tuple[str
     Raises:
         DataError: there is no such file.
     """
-    found = [
-        sorted(path for path in (folder / name).glob("*") if path.name.endswith(suffixes) and path.name[0] != ".")
-        for name in classes
-    ]
+    found = [_files(folder / name, suffixes) for name in classes]
     labels = np.repeat(np.arange(len(classes), dtype=np.int64), [len(files) for files in found])
     if not len(labels):
         kinds = " or ".join((suffixes,) if isinstance(suffixes, str) else suffixes)
         raise DataError(f"{folder}: no <class>/*{kinds} file in it.")
     return ClassFolders(tuple(file for files in found for file in files), labels)
+
+
+def _files(folder: Path, suffixes: str | tuple[str, ...]) -> list[Path]:
+    names = sorted(os.listdir(folder)) if folder.is_dir() else []
+    return [folder / name for name in names if name.endswith(suffixes) and name[0] != "."]
 
 
 def pick(split: ClassFolders, indices: np.ndarray) -> ClassFolders:

@@ -41,11 +41,15 @@ def frame_of_events(t: np.ndarray, steps: int, by: By) -> np.ndarray:
     t = np.asarray(t, dtype=np.int64)
     if np.any(t[1:] < t[:-1]):
         raise ValueError("events are not in time order")
+    return _frames(t, steps, by)
+
+
+def _frames(t: np.ndarray, steps: int, by: By) -> np.ndarray:
     if by == "count":
         share = len(t) // steps
-        sizes = np.full(steps, share)
-        sizes[-1] = len(t) - share * (steps - 1)
-        return np.repeat(np.arange(steps), sizes)
+        frame = np.full(len(t), steps - 1, dtype=np.int64)
+        frame[: share * (steps - 1)].reshape(steps - 1, share)[:] = np.arange(steps - 1)[:, None]
+        return frame
     elapsed = t - t[:1]
     return np.minimum(elapsed // max(1, int(elapsed.max(initial=0)) // steps), steps - 1)
 
@@ -58,19 +62,22 @@ def integrate(events: Events, steps: int, height: int, width: int, by: By = "cou
     Raises:
         ValueError: an event lies outside the field, has a polarity other than 0 and 1, or comes out of order.
     """
-    return _count(frame_of_events(events.t, steps, by), events, (steps, 2, height, width))
-
-
-def _count(frame: np.ndarray, events: Events, shape: tuple[int, int, int, int]) -> np.ndarray:
-    _, polarities, height, width = shape
-    for part, size, name in ((events.p, polarities, "p"), (events.y, height, "y"), (events.x, width, "x")):
+    for part, size, name in ((events.p, 2, "p"), (events.y, height, "y"), (events.x, width, "x")):
         if len(part) and (part.min() < 0 or part.max() >= size):
             raise ValueError(f"{name} from {part.min()} to {part.max()}, allowed: 0 to {size - 1}")
-    flat = frame * (polarities * height * width)
-    flat += np.multiply(events.p, height * width, dtype=np.int64)
-    flat += np.multiply(events.y, width, dtype=np.int64)
-    flat += np.asarray(events.x, dtype=np.int64)
-    return np.bincount(flat, minlength=int(np.prod(shape))).reshape(shape)
+    return _count(frame_of_events(events.t, steps, by), events.p, events.y, events.x, (steps, 2, height, width))
+
+
+def _count(
+    frame: np.ndarray, p: np.ndarray, y: np.ndarray, x: np.ndarray, shape: tuple[int, int, int, int]
+) -> np.ndarray:
+    steps, polarities, height, width = shape
+    pixel = p.astype(np.int64)
+    for part, size in ((y, height), (x, width)):
+        pixel *= size
+        pixel += part
+    pixel += frame * (polarities * height * width)
+    return np.bincount(pixel, minlength=steps * polarities * height * width).reshape(shape)
 
 
 def integrate_resized(
@@ -80,29 +87,25 @@ def integrate_resized(
 
     Pixel i of the image is pixel ⌊i·h/H⌋ of the sensor, along both axes, as in torchvision's ``Resize`` with
     ``InterpolationMode.NEAREST``, which STAtten's code applies to N-Caltech101. A smaller image leaves pixels out, and
-    their events with them; frames are cut before that, so that ``by="count"`` counts all events.
-
-    Raises:
-        ValueError: as ``integrate``.
+    their events with them; frames are cut before that, so that ``by="count"`` counts all events. The events must be in
+    time order and inside the sensor, as those of a ``Recording`` are; it is not looked at again.
     """
+    frame = _frames(events.t, steps, by)
     if sensor == image_size:
-        return integrate(events, steps, *sensor, by)
-    frame = frame_of_events(events.t, steps, by)
+        return _count(frame, events.p, events.y, events.x, (steps, 2, *sensor))
     rows, columns = (np.arange(new) * old // new for old, new in zip(sensor, image_size, strict=True))
     kept_rows, kept_columns = np.unique(rows), np.unique(columns)
-    y, x = _places(events.y, kept_rows, sensor[0], "y"), _places(events.x, kept_columns, sensor[1], "x")
-    seen = (y >= 0) & (x >= 0)
-    small = Events(events.t[seen], x[seen], y[seen], events.p[seen])
-    counts = _count(frame[seen], small, (steps, 2, len(kept_rows), len(kept_columns)))
-    if (len(kept_rows), len(kept_columns)) == image_size:
+    y, x = _places(events.y, kept_rows, sensor[0]), _places(events.x, kept_columns, sensor[1])
+    seen = np.flatnonzero((y >= 0) & (x >= 0))
+    small = (steps, 2, len(kept_rows), len(kept_columns))
+    counts = _count(frame[seen], events.p[seen], y[seen], x[seen], small)
+    if small[2:] == image_size:
         return counts
     return counts[:, :, np.searchsorted(kept_rows, rows)][:, :, :, np.searchsorted(kept_columns, columns)]
 
 
-def _places(values: np.ndarray, kept: np.ndarray, size: int, name: str) -> np.ndarray:
+def _places(values: np.ndarray, kept: np.ndarray, size: int) -> np.ndarray:
     """Return the place of each coordinate among the ``kept`` ones, −1 where it is none of them."""
-    if len(values) and (values.min() < 0 or values.max() >= size):
-        raise ValueError(f"{name} from {values.min()} to {values.max()}, allowed: 0 to {size - 1}")
     place = np.full(size, -1, dtype=np.int64)
     place[kept] = np.arange(len(kept))
     return place[values]

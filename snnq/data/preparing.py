@@ -19,7 +19,8 @@ import numpy as np
 from snnq.data import chunks
 from snnq.data.cache import META, Entry, facts_of, load, read_split
 from snnq.data.chunks import Chunk, Note
-from snnq.data.contract import Part, Recordings, Samples
+from snnq.data.contract import Recordings, Samples
+from snnq.data.sharing import shared
 from snnq.data.spec import SPLITS
 from snnq.errors import DataError
 from snnq.progress import Progress
@@ -27,8 +28,7 @@ from snnq.progress import Progress
 _ATTEMPTS = 5
 _ABANDONED_SECONDS = 7 * 86_400
 _WAIT_SECONDS = 0.2
-# Other processes first import what this one has: they are started once the work has lasted this long.
-_ALONE_SECONDS = 2.0
+_WORTH_SECONDS = 0.5  # of work left: less of it is not worth other processes
 
 
 def store(
@@ -192,27 +192,18 @@ def _make_chunks(
 
 
 def _made(left: Sequence[Chunk], splits: dict[str, Samples], workers: int) -> Iterator[tuple[Chunk, Note]]:
-    """Make chunks and yield them as they are done: alone at first, then by ``workers`` processes."""
-    begun = time.monotonic()
-
-    def part(chunk: Chunk) -> Part:
-        return splits[chunk.split].part(chunk.start, chunk.stop)
-
-    number = 0
-    while number < len(left) and (workers == 1 or time.monotonic() - begun < _ALONE_SECONDS):
-        yield left[number], chunks.make(left[number], part(left[number]))
-        number += 1
-    if number == len(left):
-        return
-    # Loky's processes start afresh and do not import the caller's __main__, as multiprocessing's would.
-    from joblib import Parallel, delayed
-
-    jobs = (delayed(_make_one)(chunk, part(chunk)) for chunk in left[number:])
-    yield from Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)(jobs)
-
-
-def _make_one(chunk: Chunk, part: Part) -> tuple[Chunk, Note]:
-    return chunk, chunks.make(chunk, part)
+    """Make chunks and yield them as they are done: alone while that is quicker than starting other processes."""
+    jobs = [(chunk, splits[chunk.split].part(chunk.start, chunk.stop)) for chunk in left]
+    done, begun = 0, time.monotonic()
+    while done < len(jobs):
+        seconds = time.monotonic() - begun
+        # The first chunk also imports what a reader needs, once and for all.
+        if workers > 1 and done and seconds / done * (len(jobs) - done) > _WORTH_SECONDS:
+            break
+        chunk, part = jobs[done]
+        yield chunk, chunks.make(chunk, part)
+        done += 1
+    yield from shared(chunks.make, jobs[done:], workers)
 
 
 def _move(temporary: Path, folder: Path) -> None:
