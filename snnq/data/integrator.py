@@ -72,11 +72,11 @@ def _count(
     frame: np.ndarray, p: np.ndarray, y: np.ndarray, x: np.ndarray, shape: tuple[int, int, int, int]
 ) -> np.ndarray:
     steps, polarities, height, width = shape
-    pixel = p.astype(np.int64)
+    pixel = p.astype(np.int32)  # half as wide is quicker, and a sensor has less than 2³¹ pixels
     for part, size in ((y, height), (x, width)):
         pixel *= size
-        pixel += part
-    pixel += frame * (polarities * height * width)
+        pixel += part.astype(np.int32, copy=False)
+    pixel = frame * (polarities * height * width) + pixel
     return np.bincount(pixel, minlength=steps * polarities * height * width).reshape(shape)
 
 

@@ -11,7 +11,8 @@ from snnq.files import read_regular
 
 N_MNIST = (34, 34)
 N_CALTECH101 = (180, 240)
-_EVENT_BYTES = 5
+# The word's highest byte is y: the other three are one bit of polarity and 23 of time.
+_RECORD = np.dtype({"names": ["x", "y", "word"], "formats": ["u1", "u1", ">u4"], "offsets": [0, 1, 1], "itemsize": 5})
 _OVERFLOW_Y, _OVERFLOW_US = 240, 2**13
 
 
@@ -24,13 +25,11 @@ def read(file: Path) -> Raw:
     Raises:
         DataError: the file is cut off.
     """
-    data = np.frombuffer(read_regular(file), np.uint8)
-    check_whole(file, len(data), _EVENT_BYTES, "data")
-    data = data.reshape(-1, _EVENT_BYTES)
-    words = np.zeros((len(data), 4), np.uint8)
-    words[:, 1:] = data[:, 2:]
-    word = words.view(">u4")[:, 0].astype(np.int64)
-    x, y, p, t = data[:, 0].copy(), data[:, 1].copy(), word >= 2**23, word & 2**23 - 1
+    data = read_regular(file)
+    check_whole(file, len(data), _RECORD.itemsize, "data")
+    found = np.frombuffer(data, _RECORD)
+    x, y, word = found["x"].copy(), found["y"].copy(), found["word"].astype(np.uint32)
+    p, t = (word & 2**23) != 0, (word & 2**23 - 1).astype(np.int64)
     overflow = y == _OVERFLOW_Y
     if overflow.any():
         t += _OVERFLOW_US * np.cumsum(overflow)
