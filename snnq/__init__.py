@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from snnq.evaluating import eval
     from snnq.exporting.run import export
     from snnq.finalizing.run import finalize
+    from snnq.models.registry import register_model
     from snnq.packed.loading import load_packed
     from snnq.plan import Plan
     from snnq.reporting.run import report
@@ -32,6 +33,7 @@ _EXPORTS = {
     "graft": "snnq.checkpoints.grafting",
     "inspect": "snnq.checkpoints.inspecting",
     "load_packed": "snnq.packed.loading",
+    "register_model": "snnq.models.registry",
     "report": "snnq.reporting.run",
     "search": "snnq.searching.run",
     "uniform_plan": "snnq.searching.uniform",
@@ -47,6 +49,7 @@ __all__ = [
     "graft",
     "inspect",
     "load_packed",
+    "register_model",
     "report",
     "search",
     "uniform_plan",

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 GROUPS = ("tokenizer", "attention", "mlp", "head")
 KINDS = {"linear": 2, "conv1d": 3, "conv2d": 4}  # kind → dimensions of its weight
 INPUTS = ("spikes", "integers", "counts", "reals")
-# A model may bring its own patterns in an attribute ``groups``; the first that is found in a path decides.
+# A model may bring its own patterns in an attribute ``groups``; the first that is found in a path decides. A user's own
+# model has a table instead, in an attribute ``layer_groups`` (layer → group).
 GROUP_PATTERNS = (
     (r"(^|\.)patch_embed\d*\.", "tokenizer"),
     (r"(^|\.)attn\.", "attention"),
@@ -75,13 +76,30 @@ def frames_shape(config: Mapping[str, Any]) -> tuple[int, int, int, int]:
 
 def group_of(name: str, patterns: Iterable[tuple[str, str]] = GROUP_PATTERNS) -> str:
     """Return the group of the layer at a module path; raises PlanError if no pattern is found in it."""
-    for pattern, group in patterns:
-        if re.search(pattern, name):
-            return group
+    if group := group_in(name, patterns):
+        return group
     raise PlanError(
         f"layer '{name}' belongs to none of the groups {', '.join(GROUPS)}",
         "give the model an attribute 'groups': a tuple of (regular expression, group)",
     )
+
+
+def group_in(name: str, patterns: Iterable[tuple[str, str]]) -> str | None:
+    """Return the group of the first pattern that is found in a module path, None if none is."""
+    return next((group for pattern, group in patterns if re.search(pattern, name)), None)
+
+
+def quantisable(model: nn.Module) -> dict[str, tuple[nn.Module, str]]:
+    """Return the modules whose weight can be quantised, by path, with their kind: linear, conv1d or conv2d."""
+    from torch import nn
+
+    kinds = {nn.Linear: "linear", nn.Conv1d: "conv1d", nn.Conv2d: "conv2d"}
+    return {
+        name: (module, kind)
+        for name, module in model.named_modules()
+        for cls, kind in kinds.items()
+        if isinstance(module, cls)
+    }
 
 
 def layer_table(model: nn.Module, frames_shape: tuple[int, int, int, int]) -> tuple[Layer, ...]:
@@ -96,22 +114,14 @@ def layer_table(model: nn.Module, frames_shape: tuple[int, int, int, int]) -> tu
 
     Raises PlanError for a layer that no group pattern matches.
     """
-    from torch import nn
-
-    kinds = {nn.Linear: "linear", nn.Conv1d: "conv1d", nn.Conv2d: "conv2d"}
-    watched = {
-        name: (module, kind)
-        for name, module in model.named_modules()
-        for cls, kind in kinds.items()
-        if isinstance(module, cls)
-    }
+    watched = quantisable(model)
     seen = _trace(model, {name: module for name, (module, _) in watched.items()}, frames_shape)
-    patterns = getattr(model, "groups", GROUP_PATTERNS)
+    table, patterns = getattr(model, "layer_groups", {}), getattr(model, "groups", GROUP_PATTERNS)
     layers = []
     for name, (module, kind) in watched.items():
         if name not in seen:
             continue
-        shape, group = _weight_shape(module), group_of(name, patterns)
+        shape, group = _weight_shape(module), table.get(name) or group_of(name, patterns)
         # The head sees the mean over time: it runs once a sample, everything else once a time step.
         steps = 1 if group == "head" else frames_shape[0]
         macs, products = (-(-math.prod(shape) * count // steps) for count in (seen[name].outputs, seen[name].inputs))
@@ -135,7 +145,7 @@ def _trace(model: nn.Module, watched: Mapping[str, nn.Module], shape: tuple[int,
 
     def watch(name: str, layer: nn.Module, input: Tensor, output: Any) -> None:
         record = seen.setdefault(name, _Seen())
-        axis = -1 if len(_weight_shape(layer)) == 2 else 1  # where a linear layer, and a convolution, has its channels
+        axis = -max(1, len(_weight_shape(layer)) - 1)  # where a linear layer, and a convolution, has its channels
         record.inputs += input.numel() // input.shape[axis]
         record.outputs += output.numel() // output.shape[axis]
         record.kind = max(record.kind, _input_kind(input, fired), key=INPUTS.index)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from snnq.models.registry import architecture
+from snnq.models.registry import architecture, unregistered
 from snnq.models.wiring import FloatWiring
 from snnq.packed import verification
 from snnq.packed.config import read_config
@@ -18,7 +18,7 @@ from snnq.runtime.comparing import Agreement, compare_engines
 class Verified:
     """What was found right: the files, and the engines that agree (None where only the files were asked for).
 
-    ``reason`` says why there is only one engine for this architecture.
+    ``reason`` says why no engines were compared, where the architecture allows for none.
     """
 
     files: Verification
@@ -41,7 +41,9 @@ def verify(path: str | Path, *, run: bool = True) -> Verified:
     """
     files = verification.verify(path)
     config = read_config(Path(path))
+    if unregistered(config.architecture):
+        return Verified(files, None, f"its model was not built: that runs its code, add --model {config.architecture}")
     wiring = architecture(config.architecture).wiring(config.config)
     if isinstance(wiring, FloatWiring):
-        return Verified(files, None, wiring.reason)
+        return Verified(files, None, f"it runs on torch alone, because {wiring.reason}")
     return Verified(files, compare_engines(path) if run else None)

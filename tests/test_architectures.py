@@ -20,15 +20,23 @@ from snnq.runtime import Engine
 SIZES: dict[str, Any] = {"dim": 16, "depth": 1, "heads": 2, "steps": 4, "classes": 4, "image_size": [16, 16]}
 
 
-@pytest.mark.parametrize("name", [*ARCHITECTURES, "spikformer-cifar10dvs, chunked"])
+# An architecture, and what it is given beside the small sizes.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "spikformer-cifar10dvs, chunked": {"chunk": 2},
+    "sdt-dvs, leaks learned": {"neuron": "plif"},
+    "statten-static, leaks learned": {"neuron": "plif"},
+}
+
+
+@pytest.mark.parametrize("name", [*ARCHITECTURES, *VARIANTS])
 def test_the_whole_way(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    name, _, chunked = name.partition(", ")
+    more, name = VARIANTS.get(name, {}), name.partition(", ")[0]
     one = architecture(name)
     torch.manual_seed(0)
-    model = one.build(SIZES | {"in_channels": 2} | ({"chunk": 2} if chunked else {}))
+    model = one.build(SIZES | {"in_channels": 2} | more)
     save_checkpoint("float.safetensors", model, architecture=name, facts={"data": "random,samples=8"})
     small = ["--epochs", "1", "--batch-size", "4"]  # the measured choice has tests of its own
     assert run(["search", "float.safetensors", *small, "--method", "paper", "--out", "plan.json"]) == 0
@@ -42,7 +50,7 @@ def test_the_whole_way(
     assert run(["eval", "packed", "--json"]) == 0
     assert run(["report", "packed"]) == 0
     if isinstance(wiring, FloatWiring):
-        assert found["reason"] == wiring.reason
+        assert found["reason"] == f"it runs on torch alone, because {wiring.reason}"
         with pytest.raises(UsageError, match="does not run in whole numbers, because"):
             Engine("packed")
         for target in ("c", "nir"):

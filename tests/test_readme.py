@@ -44,11 +44,21 @@ def save_frames(folder):
                 np.savez(folder / split / label / f"{i}.npz", frames=frames)
 
 
+def save_network(folder):
+    """Save the README's own network, and a checkpoint of it."""
+    code = next(block for block in PYTHON if block.startswith("# network.py"))
+    (folder / "network.py").write_text(code)
+    found: dict = {}
+    exec(compile(code, "network.py", "exec"), found)
+    torch.save(found["build"]().state_dict(), folder / "network.pth")
+
+
 @pytest.mark.timeout(1500)
 def test_every_command_works_in_the_order_of_the_readme(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     save_upstream(tmp_path / "spikformer.pth")
     save_frames(tmp_path / "dvs-frames")
+    save_network(tmp_path)
     assert COMMANDS[:3] == ["search", "finalize --plan plan.json", "report"]
     for command in COMMANDS:
         capsys.readouterr()

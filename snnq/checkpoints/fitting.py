@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from torch import Tensor
 
@@ -12,13 +12,19 @@ Shape = tuple[int, ...]
 
 
 def fit(
-    path: str, tensors: Mapping[str, Tensor], expected: Mapping[str, Shape], names: Mapping[str, str], model: str
+    path: str,
+    tensors: Mapping[str, Tensor],
+    expected: Mapping[str, Shape],
+    names: Mapping[str, str],
+    model: str,
+    whole: Collection[str] = (),
 ) -> dict[str, Tensor]:
     """Return the state dict under our names, floating tensors in float32.
 
     ``expected`` gives the shape by our name, ``names`` the file's name by ours; ``model`` says in words what the
-    shapes belong to. Raises ``CheckpointError`` for a missing or unexpected key, a wrong shape, a weight that is no
-    floating-point number and one that is not finite.
+    shapes belong to; ``whole`` are (our) names of tensors that hold whole numbers, and stay as they are. Raises
+    ``CheckpointError`` for a missing or unexpected key, a wrong shape, a weight that is no floating-point number and
+    one that is not finite.
     """
     check_names(path, [name for name in names.values() if name not in tensors], _others(tensors, names), model)
     wrong = [ours for ours, theirs in names.items() if tuple(tensors[theirs].shape) != expected[ours]]
@@ -28,7 +34,10 @@ def fit(
         raise CheckpointError(
             f"{path}: key '{first}' has shape {tuple(tensors[first].shape)}, {model} needs {expected[wrong[0]]}{more}"
         )
-    return {ours: _plain(path, theirs, tensors[theirs]) for ours, theirs in names.items()}
+    return {
+        ours: tensors[theirs] if ours in whole else _plain(path, theirs, tensors[theirs])
+        for ours, theirs in names.items()
+    }
 
 
 def check_names(path: str, missing: Sequence[str], unexpected: Sequence[str], model: str) -> None:

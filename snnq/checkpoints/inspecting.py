@@ -34,12 +34,16 @@ class Totals:
 
 @dataclass(frozen=True)
 class Inspection:
-    """A checkpoint's facts, its layer table, and totals by group (in the order they run) and of all layers."""
+    """A checkpoint's facts, its layer table, and totals by group (in the order they run) and of all layers.
+
+    ``others`` are weights of two dimensions and more that are no layer's: they stay in float32.
+    """
 
     checkpoint: Checkpoint
     layers: tuple[Layer, ...]
     groups: dict[str, Totals]
     totals: Totals
+    others: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the weights as JSON-ready values."""
@@ -52,6 +56,7 @@ class Inspection:
             ],
             "groups": {name: asdict(totals) for name, totals in self.groups.items()},
             "totals": asdict(self.totals),
+            "others": list(self.others),
         }
 
     def fact_rows(self) -> list[tuple[str, str]]:
@@ -65,6 +70,8 @@ class Inspection:
             ("upstream layout", found.layout),
             *((name.replace("_", " "), shown(name, value)) for name, value in found.config.items() if name != "layout"),
         ]
+        if self.others:
+            rows.append(("weights that stay in float32", ", ".join(self.others)))
         if found.dropped:
             rows.append(("unused tensors left out", str(len(found.dropped))))
         return [*rows, ("trained on", found.data)] if found.data else rows
@@ -99,24 +106,20 @@ class Inspection:
         ]
 
 
-def inspect(
-    path: str | Path,
-    *,
-    steps: int | None = None,
-    heads: int | None = None,
-    image_size: tuple[int, int] | None = None,
-    pooling: tuple[bool, ...] | None = None,
-) -> Inspection:
+def inspect(path: str | Path, **given: Any) -> Inspection:
     """Open a checkpoint, recognise it and trace its layers once.
 
-    The sizes are those of ``open_checkpoint``; raises ``CheckpointError`` as it does.
+    ``given`` are the sizes and the model of ``open_checkpoint``; raises ``CheckpointError`` as it does.
     """
-    checkpoint = open_checkpoint(path, steps=steps, heads=heads, image_size=image_size, pooling=pooling)
-    layers = layer_table(load_model(checkpoint), frames_shape(checkpoint.config))
+    checkpoint = open_checkpoint(path, **given)
+    model = load_model(checkpoint)
+    layers = layer_table(model, frames_shape(checkpoint.config))
+    planned = {f"{layer.name}.weight" for layer in layers}
     groups = {name: tuple(layer for layer in layers if layer.group == name) for name in GROUPS}
     return Inspection(
         checkpoint=checkpoint,
         layers=layers,
         groups={name: Totals.of(members) for name, members in groups.items() if members},
         totals=Totals.of(layers),
+        others=tuple(name for name, one in model.named_parameters() if one.ndim > 1 and name not in planned),
     )

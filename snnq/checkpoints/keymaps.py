@@ -1,46 +1,82 @@
-"""Upstream's parameter names and ours, and recognising a layout by them.
+"""Upstream's parameter names and ours, what the shapes tell, and recognising a layout by its names.
 
-Ours are upstream's without the suffix ``_conv`` or ``_linear`` inside the blocks. What upstream never uses in its
-forward pass, ours have not: Spikformer's position embedding and layer norms, the convolution over heads of the
-Spike-Driven Transformer and the leak of whichever attention neuron is idle.
+Ours are upstream's; Spikformers and Spike-Driven Transformers drop the suffix ``_conv`` or ``_linear`` inside their
+blocks. What upstream never uses in its forward pass, ours have not: Spikformer's position embedding and layer norms,
+the convolution over heads of the Spike-Driven Transformer and the leak of whichever attention neuron is idle.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from statistics import mode
+from typing import Any
 
+from snnq.checkpoints.variants import Settings, Variant, neuron_of, sdt_variant
 from snnq.models.registry import architecture
 
 Shapes = Mapping[str, tuple[int, ...]]
+# A size → where shapes show it: our name (``*`` stands for anything) and the axis. What most of them say counts.
+Shown = Mapping[str, tuple[tuple[str, int], ...]]
 
-_SPIKFORMERS_UNUSED = r"pos_embed|norm\.(weight|bias)|block\.\d+\.norm[12]\.(weight|bias)"
-_SDTS_UNUSED = r"patch_embed\.rpe_lif\.w|block\.\d+\.attn\.(talking_heads\.weight|attn_lif\.w)"
-_BLOCK_LAYER = re.compile(r"(block\.\d+\.(?:attn\.(?:q|k|v|proj)|mlp\.fc[12]))(\.(?:weight|bias))")
+_WIDE_ENOUGH = 64  # a width that every architecture can have; names do not depend on it
 
 
 @dataclass(frozen=True)
 class Keys:
-    """Upstream's names in one layout: the suffix of layers inside the blocks, and what is never used.
+    """Upstream's names in one layout.
 
-    ``architecture`` is the one whose names these are; others may share them (``upstream.variant``).
+    ``architecture`` is the one whose names these are, ``variant`` tells it from others that share them.
+    ``renamed`` are (regular expression, replacement) from our names to upstream's, ``unused`` matches what upstream
+    never uses, ``block`` the names that count the depth (its group is the index), ``shown`` where sizes are seen,
+    ``fixed`` the sizes that upstream's code has no choice of and that shapes cannot show.
     """
 
     architecture: str
-    suffix: str
-    unused: str
+    shown: Shown
+    renamed: tuple[tuple[str, str], ...] = ()
+    unused: str = r"(?!)"
+    block: str = r"block\.(\d+)\."
+    fixed: tuple[str, ...] = ()
+    variant: Variant = field(default=lambda name, shapes, settings: name)
 
     def upstream_name(self, ours: str) -> str:
         """Return upstream's name of one of our parameters: block.0.attn.q.weight → block.0.attn.q_conv.weight."""
-        return _BLOCK_LAYER.sub(rf"\1{self.suffix}\2", ours)
+        for pattern, replacement in self.renamed:
+            ours = re.sub(pattern, replacement, ours)
+        return ours
+
+    def sizes(self, shape: Shapes, depth: int) -> dict[str, Any]:
+        """Return what shapes (by our names) tell; where tensors disagree, what most of them say."""
+        found = {size: mode(_seen(shape, places)) for size, places in self.shown.items()}
+        hidden, dim = found.pop("hidden"), found["dim"]
+        return found | {"depth": depth, "mlp_ratio": hidden / dim if dim else 0.0}
 
 
+def _seen(shape: Shapes, places: tuple[tuple[str, int], ...]) -> Iterator[int]:
+    for pattern, axis in places:
+        yield from (sizes[axis] for name, sizes in shape.items() if fnmatchcase(name, pattern))
+
+
+def _suffix(suffix: str) -> tuple[tuple[str, str], ...]:
+    return ((r"(block\.\d+\.(?:attn\.(?:q|k|v|proj)|mlp\.fc[12]))(\.(?:weight|bias))", rf"\1{suffix}\2"),)
+
+
+_SPIKFORMERS_UNUSED = r"pos_embed|norm\.(weight|bias)|block\.\d+\.norm[12]\.(weight|bias)"
+_SDTS_UNUSED = r"patch_embed\.rpe_lif\.w|block\.\d+\.attn\.(talking_heads\.weight|attn_lif\.w)"
+_SHOWN: Shown = {
+    "in_channels": (("patch_embed.proj_conv.weight", 1),),
+    "dim": (("patch_embed.rpe_conv.weight", 0), ("head.weight", 1), ("block.*.attn.proj.weight", 0)),
+    "hidden": (("block.*.mlp.fc1.weight", 0), ("block.*.mlp.fc1.bias", 0), ("block.*.mlp.fc2.weight", 1)),
+    "classes": (("head.weight", 0),),
+}
 KEYS = (
-    Keys("spikformer-cifar10dvs", "_conv", _SPIKFORMERS_UNUSED),
-    Keys("spikformer-cifar10", "_linear", _SPIKFORMERS_UNUSED),
-    Keys("spikformer-imagenet", "_conv", _SPIKFORMERS_UNUSED),
-    Keys("sdt-static", "_conv", _SDTS_UNUSED),
+    Keys("spikformer-cifar10dvs", _SHOWN, _suffix("_conv"), _SPIKFORMERS_UNUSED),
+    Keys("spikformer-cifar10", _SHOWN, _suffix("_linear"), _SPIKFORMERS_UNUSED),
+    Keys("spikformer-imagenet", _SHOWN, _suffix("_conv"), _SPIKFORMERS_UNUSED),
+    Keys("sdt-static", _SHOWN, _suffix("_conv"), _SDTS_UNUSED, variant=sdt_variant),
 )
 
 
@@ -59,13 +95,18 @@ def expected_shapes(config: Mapping[str, object], architecture: str) -> dict[str
 class Match:
     """How well a file's names fit a layout: upstream's names by ours, and what is missing, foreign or unused."""
 
-    architecture: str
+    keys: Keys
     depth: int
     names: dict[str, str]
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     dropped: tuple[str, ...]
     misshapen: tuple[str, ...]
+
+    @property
+    def architecture(self) -> str:
+        """The architecture whose names these are."""
+        return self.keys.architecture
 
     @property
     def fitting(self) -> int:
@@ -77,31 +118,37 @@ class Match:
         """True where every name and number of dimensions is as it must be."""
         return not (self.missing or self.unexpected or self.misshapen)
 
+    def variant(self, shapes: Shapes, settings: Settings) -> str:
+        """Return the architecture of a file that has these names, of the tensors' shapes (by their names in it)."""
+        return self.keys.variant(self.architecture, self._ours(shapes), settings)
+
+    def sizes(self, shapes: Shapes) -> dict[str, Any]:
+        """Return the sizes that tensors' shapes (by their names in the file) tell."""
+        return self.keys.sizes(self._ours(shapes), self.depth)
+
+    def _ours(self, shapes: Shapes) -> Shapes:
+        return {ours: shapes[theirs] for ours, theirs in self.names.items()}
+
 
 def recognise(shapes: Shapes) -> Match:
     """Return the match with the layout that fits the names and numbers of dimensions best.
 
-    ``Conv1d`` weights have 3 dimensions, ``Linear`` 2, ``Conv2d`` 4: the layouts differ in nothing else.
+    ``Conv1d`` weights have 3 dimensions, ``Linear`` 2, ``Conv2d`` 4: some layouts differ in nothing else. Between
+    equals, the one that leaves fewer names over.
     """
     matches = [_match(keys, shapes) for keys in KEYS]
-    return max(matches, key=lambda match: match.fitting)
-
-
-def neuron_of(name: str, shapes: Shapes) -> dict[str, str]:
-    """Return the setting of an architecture whose neurons may learn their leak, where a file holds such leaks."""
-    learned = name.startswith("sdt") and any(key.endswith("_lif.w") for key in shapes)
-    return {"neuron": "plif"} if learned else {}
+    return max(matches, key=lambda match: (match.fitting, -len(match.missing) - len(match.unexpected)))
 
 
 def _match(keys: Keys, shapes: Shapes) -> Match:
-    depth = max(1, len({found[1] for name in shapes if (found := re.match(r"block\.(\d+)\.", name))}))
-    sizes = {"dim": 8, "heads": 1, "depth": depth, **neuron_of(keys.architecture, shapes)}
+    depth = max(1, len({found[1] for name in shapes if (found := re.match(keys.block, name))}))
+    sizes = {"dim": _WIDE_ENOUGH, "heads": 1, "depth": depth, **neuron_of(keys.architecture, shapes)}
     smallest = architecture(keys.architecture).config(sizes).to_dict()
     ours = expected_shapes(smallest, keys.architecture)
     names = {name: keys.upstream_name(name) for name in ours}
     theirs, unused = set(names.values()), re.compile(keys.unused)
     return Match(
-        architecture=keys.architecture,
+        keys=keys,
         depth=depth,
         names=names,
         missing=tuple(name for name in names.values() if name not in shapes),

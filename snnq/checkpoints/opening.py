@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,15 @@ from typing import Any
 from torch import Tensor, nn
 
 from snnq.checkpoints.container import Container, read_container
+from snnq.checkpoints.custom import open_custom
 from snnq.checkpoints.fitting import fit
 from snnq.checkpoints.keymaps import expected_shapes, recognise
 from snnq.checkpoints.saving import save_checkpoint
 from snnq.checkpoints.sizes import OPTIONS, Recorded, agreed_sizes
-from snnq.checkpoints.upstream import check_match, infer_config, variant
+from snnq.checkpoints.upstream import check_match, infer_config
 from snnq.errors import CheckpointError, UsageError
-from snnq.models.registry import architecture, build
+from snnq.models.custom import Builder
+from snnq.models.registry import architecture, build, register_model
 
 __all__ = ["BUILTIN", "Checkpoint", "load_model", "open_checkpoint", "save_checkpoint"]
 
@@ -50,9 +52,15 @@ def open_checkpoint(
     heads: int | None = None,
     image_size: tuple[int, int] | None = None,
     pooling: tuple[bool, ...] | None = None,
+    model: str | Builder | None = None,
+    arguments: Mapping[str, Any] | None = None,
+    groups: Sequence[Sequence[str]] = (),
     ema: bool = False,
 ) -> Checkpoint:
-    """Open a checkpoint of ours or of an upstream model; the text ``"digits"`` names the built-in one.
+    """Open a checkpoint of ours, of an upstream model or of a user's own; ``"digits"`` names the built-in one.
+
+    A user's own ``model`` is named by the function that builds it (``register_model``: its code is run); ``arguments``
+    are that function's, ``groups`` are (pattern, group) for layers whose path does not say which group they are in.
 
     ``steps``, ``heads``, ``image_size`` (height, width) and ``pooling`` are needed only where the file does not tell
     them; ``ema`` takes timm's averaged weights. Raises ``CheckpointError`` for a file that cannot be read safely, is
@@ -63,6 +71,11 @@ def open_checkpoint(
     given = {name: _tupled(value) for name, value in sizes.items() if value is not None}
     builtin = BUILTIN.get(path) if isinstance(path, str) else None
     container = read_container(builtin or Path(path), ema=ema)
+    if model is not None and container.own is None:
+        one = register_model(model)
+        pairs = tuple((str(pattern), str(group)) for pattern, group in groups)
+        config, state = open_custom(str(path), container, one, arguments or {}, pairs, given)
+        return Checkpoint(str(path), container.sha256, container.kind, one.name, one.name, config, state)
     opened = _open_own if container.own is not None else _open_upstream
     return opened(str(path), container, given)
 
@@ -79,21 +92,19 @@ def _open_upstream(path: str, container: Container, given: Mapping[str, Any]) ->
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     match = recognise(shapes)
     check_match(path, match, shapes)
-    name = variant(match, tensors, container.settings)
-    found = infer_config(path, match, name, tensors, container.settings, given)
-    config = found.to_dict()
+    name = match.variant(shapes, container.settings)
+    config = infer_config(path, match, name, tensors, container.settings, given)
     used = {key: tensor for key, tensor in tensors.items() if key not in match.dropped}
-    model = f"{name} with dim {found.dim}, mlp_ratio {found.mlp_ratio:g} and {found.classes} classes"
+    model = f"{name} with dim {config['dim']}, mlp_ratio {config['mlp_ratio']:g} and {config['classes']} classes"
     state = fit(path, used, expected_shapes(config, name), match.names, model)
-    return Checkpoint(path, container.sha256, container.kind, name, found.layout, config, state, match.dropped)
+    return Checkpoint(path, container.sha256, container.kind, name, config["layout"], config, state, match.dropped)
 
 
 def _open_own(path: str, container: Container, given: Mapping[str, Any]) -> Checkpoint:
     own = container.own or {}
     name, config = str(own["architecture"]), own["config"]
     try:
-        known = architecture(name).default_config()
-        lacking = [key for key in known if key not in config]
+        lacking = [key for key in architecture(name).fields if key not in config]
         if lacking:
             raise UsageError(f"its config lacks {', '.join(lacking)}")
         expected = expected_shapes(config, name)

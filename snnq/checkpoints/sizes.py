@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
@@ -29,19 +30,58 @@ class Recorded:
 
 
 def given_sizes(
-    *, steps: int | None = None, heads: int | None = None, image_size: str | None = None, pooling: str | None = None
+    *,
+    steps: int | None = None,
+    heads: int | None = None,
+    image_size: str | None = None,
+    pooling: str | None = None,
+    model: str | None = None,
+    model_arg: Sequence[str] | None = None,
+    group: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Return the keyword arguments of ``open_checkpoint`` for options as typed.
 
-    ``image_size`` is pixels, ``"128"`` or ``"96x128"`` (height first); ``pooling`` four digits such as ``"0011"``.
+    ``image_size`` is pixels, ``"128"`` or ``"96x128"`` (height first); ``pooling`` four digits such as ``"0011"``;
+    ``model_arg`` are ``"name=value"`` with values in JSON or plain words, ``group`` ``"pattern=group"``.
     Raises ``UsageError`` for other text.
     """
-    return {
+    if (model_arg or group) and not model:
+        raise UsageError("--model-arg and --group are for a model of your own", "add --model package.module:builder")
+    found = {
         "steps": steps,
         "heads": heads,
         "image_size": None if image_size is None else parse_image_size(image_size),
         "pooling": None if pooling is None else parse_pooling(pooling),
     }
+    if model is None:
+        return found
+    arguments = {name: _value(text) for name, text in _pairs(model_arg or (), "--model-arg dim=64")}
+    return found | {"model": model, "arguments": arguments, "groups": _pairs(group or (), "--group '*.mix=attention'")}
+
+
+def _pairs(texts: Sequence[str], example: str) -> tuple[tuple[str, str], ...]:
+    for text in texts:
+        if not all(text.partition("=")):
+            raise UsageError(
+                f"{example.partition(' ')[0]}: found '{text}', it must be NAME=VALUE", f"such as {example}"
+            )
+    return tuple((text.partition("=")[0].strip(), text.partition("=")[2].strip()) for text in texts)
+
+
+def _value(text: str) -> Any:
+    """Return what a text means in JSON; plain words mean themselves."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def sizes_again(architecture: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keyword arguments of ``open_checkpoint`` that give a checkpoint the config it has in a plan."""
+    found = {name: config[name] for name in OPTIONS if name in config}
+    if ":" not in architecture:
+        return found
+    return found | {"model": architecture, "arguments": config.get("arguments"), "groups": config.get("groups", ())}
 
 
 def parse_pooling(text: str) -> tuple[bool, ...]:

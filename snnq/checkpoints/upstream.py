@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import isqrt
-from statistics import mode
 from typing import Any
 
 from torch import Tensor
 
 from snnq.checkpoints.fitting import check_names, listed
-from snnq.checkpoints.keymaps import Match, Shapes, neuron_of
+from snnq.checkpoints.keymaps import Match, Shapes
 from snnq.checkpoints.sizes import OPTIONS, Recorded, agreed_sizes, recorded_sizes, shown
+from snnq.checkpoints.variants import Settings, other_settings
 from snnq.errors import CheckpointError, UsageError
 from snnq.models.registry import ARCHITECTURES, architecture
-from snnq.models.sizes import Sizes
 
 _IN_WORDS = {"steps": "time steps", "heads": "attention heads", "image_size": "image size"}
 
@@ -30,7 +29,7 @@ def check_match(path: str, match: Match, shapes: Shapes) -> None:
             f"{path}: is no spiking transformer known here; nearest layout is {match.architecture}, of whose "
             f"{len(match.names)} keys it has {match.fitting} (lacks {listed(match.missing or match.misshapen)}; "
             f"has {listed(match.unexpected or list(shapes))})",
-            f"supported are {', '.join(ARCHITECTURES)}",
+            f"supported are {', '.join(ARCHITECTURES)}; a model of your own: --model package.module:builder",
         )
     check_names(path, match.missing, match.unexpected, model)
     if match.misshapen:
@@ -38,29 +37,14 @@ def check_match(path: str, match: Match, shapes: Shapes) -> None:
         raise CheckpointError(f"{path}: key '{name}' has {len(shapes[name])} dimensions, not those of {model}")
 
 
-def variant(match: Match, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> str:
-    """Return the architecture of a file whose names are those of ``match``.
-
-    The Spike-Driven Transformer for images and for events and both forms of STAtten share all names: the training
-    script's settings tell them apart or, without them, the number of input channels; images have three.
-    """
-    if not match.architecture.startswith("sdt"):
-        return match.architecture
-    channels = tensors[match.names["patch_embed.proj_conv.weight"]].shape[1]
-    dvs = settings.get("dvs_mode", channels != 3)
-    # Not attention_mode: STAtten's script has that setting and never passes it on.
-    attention = "statten" if "chunk_size" in settings else "sdt"
-    return f"{attention}-{'dvs' if dvs else 'static'}"
-
-
 def infer_config(
     path: str,
     match: Match,
     name: str,
     tensors: Mapping[str, Tensor],
-    settings: Mapping[str, Any],
+    settings: Settings,
     given: Mapping[str, Any],
-) -> Sizes:
+) -> dict[str, Any]:
     """Return the configuration of an upstream checkpoint of architecture ``name``, whose names match.
 
     Widths, depth, classes and channels come from shapes; steps, heads and image size from ``given``, the training
@@ -68,13 +52,17 @@ def infer_config(
     layout's.
     Raises ``CheckpointError`` where two of these contradict each other, and one naming every size still missing.
     """
-    recorded = recorded_sizes(settings)
-    sizes = agreed_sizes(path, recorded, given)
     usual: Any = architecture(name).config({})
-    pooling = sizes.setdefault("pooling", usual.pooling)
+    _check_choices(path, name, usual, given)
+    fixed = match.keys.fixed
+    recorded = {
+        size: record for size, record in recorded_sizes(settings).items() if hasattr(usual, size) and size not in fixed
+    }
+    sizes = {size: getattr(usual, size) for size in ("pooling", *fixed) if hasattr(usual, size)}
+    sizes |= agreed_sizes(path, recorded, given)
     tokens = _tokens(path, tensors)
     if tokens is not None and "image_size" not in sizes:
-        sizes.update(_square_image(tokens, sum(pooling)))
+        sizes.update(_square_image(tokens, sum(sizes["pooling"])))
     missing = [name for name in _IN_WORDS if name not in sizes]
     if missing:
         wanted = ", ".join(f"{_IN_WORDS[name]} ({OPTIONS[name]})" for name in missing)
@@ -84,20 +72,18 @@ def infer_config(
             f"give what it was trained with; the published {name} has {example}",
         )
     try:
-        config = architecture(name).config(_from_shapes(match, tensors) | _others(name, tensors, settings) | sizes)
+        shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
+        config = architecture(name).config(match.sizes(shapes) | other_settings(name, tensors, settings) | sizes)
     except UsageError as problem:
         raise CheckpointError(f"{path}: {problem.message}", _source_hint(problem.message, recorded)) from None
     _check_tokens(path, config, tokens)
-    return config
+    return config.to_dict()
 
 
-def _others(name: str, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what only some architectures have."""
-    found: dict[str, Any] = dict(neuron_of(name, {key: tuple(tensor.shape) for key, tensor in tensors.items()}))
-    chunk = settings.get("chunk_size")
-    if name.startswith("statten") and isinstance(chunk, int):
-        found["chunk"] = chunk
-    return found
+def _check_choices(path: str, name: str, usual: Any, given: Mapping[str, Any]) -> None:
+    lacking = [OPTIONS[size] for size in given if not hasattr(usual, size)]
+    if lacking:
+        raise CheckpointError(f"{path}: {', '.join(lacking)}: {name} has no such size", "leave it away")
 
 
 def _source_hint(message: str, recorded: Mapping[str, Recorded]) -> str:
@@ -105,30 +91,6 @@ def _source_hint(message: str, recorded: Mapping[str, Recorded]) -> str:
         f"{name} is what the file records as {r.source}" for name, r in recorded.items() if message.startswith(name)
     ]
     return "; ".join(named)
-
-
-def _from_shapes(match: Match, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return what shapes alone tell; where tensors disagree, what most of them say, so that the odd one is named."""
-    shape = {ours: tuple(tensors[theirs].shape) for ours, theirs in match.names.items()}
-    blocks = range(match.depth)
-    dim = mode(
-        [shape["patch_embed.rpe_conv.weight"][0], shape["head.weight"][1]]
-        + [shape[f"block.{block}.attn.proj.weight"][0] for block in blocks]
-    )
-    hidden = mode(
-        [
-            shape[f"block.{block}.mlp.{layer}"][axis]
-            for block in blocks
-            for layer, axis in (("fc1.weight", 0), ("fc1.bias", 0), ("fc2.weight", 1))
-        ]
-    )
-    return {
-        "in_channels": shape["patch_embed.proj_conv.weight"][1],
-        "dim": dim,
-        "depth": match.depth,
-        "mlp_ratio": hidden / dim if dim else 0.0,
-        "classes": shape["head.weight"][0],
-    }
 
 
 def _tokens(path: str, tensors: Mapping[str, Tensor]) -> int | None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from snnq.cli.options import Heads, ImageSize, Json, Pooling, Steps
+from snnq.cli.options import Group, Heads, ImageSize, Json, Model, ModelArg, Pooling, Steps
 
 
 def evaluate(
@@ -19,6 +19,9 @@ def evaluate(
     heads: Heads = None,
     image_size: ImageSize = None,
     pooling: Pooling = None,
+    model: Model = None,
+    model_arg: ModelArg = None,
+    group: Group = None,
     json: Json = False,
 ) -> None:
     """Measure accuracy on a split of the data."""
@@ -36,7 +39,15 @@ def evaluate(
             batch_size=batch_size,
             engine=engine,
             progress=progress,
-            **given_sizes(steps=steps, heads=heads, image_size=image_size, pooling=pooling),
+            **given_sizes(
+                steps=steps,
+                heads=heads,
+                image_size=image_size,
+                pooling=pooling,
+                model=model,
+                model_arg=model_arg,
+                group=group,
+            ),
         )
     if json:
         console.emit_json(asdict(found))

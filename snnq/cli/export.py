@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from snnq.cli.options import Force, Json
+from snnq.cli.options import Force, Json, Model
 from snnq.exporting.targets import TARGETS
 
 _TARGETS = "; ".join(f"{name} ({target.what})" for name, target in TARGETS.items())
@@ -18,6 +18,7 @@ def export(
     to: Annotated[str, typer.Option("--to", metavar="TARGET", help=_TARGETS + ".")],
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A packed folder.")] = Path("packed"),
     out: Annotated[Path | None, typer.Option(help="The new file or folder; beside FOLDER by default.")] = None,
+    model: Model = None,
     force: Force = False,
     json: Json = False,
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from snnq.cli.options import Device, Devices, Force, Json, Nodes, Precision, Run, Strategy
+from snnq.cli.options import Device, Devices, Force, Json, Model, Nodes, Precision, Run, Strategy
 
 
 def finalize(
@@ -20,8 +20,13 @@ def finalize(
     distillation: Annotated[
         float | None, typer.Option(help="Weight of the float teacher in the loss, 0 (off) to 1.")
     ] = None,
+    augment: Annotated[
+        str,
+        typer.Option(help="Changes to the training frames, such as flip,snn-wide,mixup:alpha=0.5; none by default."),
+    ] = "",
     seed: Annotated[int, typer.Option(help="The same seed gives the same packed bytes.")] = 0,
     out: Annotated[Path, typer.Option(help="Packed folder to write.")] = Path("packed"),
+    model: Model = None,
     run: Run = None,
     device: Device = "auto",
     devices: Devices = 1,
@@ -31,14 +36,19 @@ def finalize(
     json: Json = False,
     force: Force = False,
 ) -> None:
-    """Finetune with the plan fixed, then write and verify a packed folder."""
+    """Finetune with the plan fixed, then write and verify a packed folder.
+
+    A plan for a model of your own is taken only with the --model it names.
+    """
     from snnq import console
     from snnq.finalizing.run import finalize as run_finalize
     from snnq.finalizing.settings import FinalizeSettings
     from snnq.training.devices import Compute
 
     asked = {"epochs": epochs, "batch_size": batch_size, "distillation": distillation}
-    settings = FinalizeSettings(seed=seed, **{key: value for key, value in asked.items() if value is not None})
+    settings = FinalizeSettings(
+        seed=seed, augment=augment, **{key: value for key, value in asked.items() if value is not None}
+    )
     known = out.exists()
     with console.progress_view() as progress:
         done = run_finalize(

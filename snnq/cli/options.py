@@ -15,6 +15,28 @@ Nodes = Annotated[int, typer.Option(help="How many machines, started by torchrun
 Strategy = Annotated[str, typer.Option(help="auto or ddp.")]
 Precision = Annotated[str, typer.Option(help="Of the training steps: 32-true, bf16-mixed or 16-mixed.")]
 Run = Annotated[Path | None, typer.Option("--run", help="Run folder: state and metrics. Beside --out by default.")]
+
+
+def _register(name: str | None) -> str | None:
+    """Import the user's own model as soon as it is named: commands that open plans and folders need no more of it."""
+    if name is not None:
+        from snnq.models.registry import register_model
+
+        register_model(name)
+    return name
+
+
+Model = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODULE:BUILDER", help="A model of your own: the function that builds it.", callback=_register
+    ),
+]
+ModelArg = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="An argument of --model's function.")]
+Group = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PATTERN=GROUP", help="Put layers of your own model in tokenizer, attention, mlp or head."),
+]
 Steps = Annotated[int | None, typer.Option(help="Time steps T, where the checkpoint does not say.")]
 Heads = Annotated[int | None, typer.Option(help="Attention heads, where the checkpoint does not say.")]
 ImageSize = Annotated[str | None, typer.Option(help="Pixels (one number, or HEIGHTxWIDTH), likewise.")]

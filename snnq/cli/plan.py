@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from snnq.cli.options import Force, Heads, ImageSize, Json, Pooling, Steps
+from snnq.cli.options import Force, Group, Heads, ImageSize, Json, Model, ModelArg, Pooling, Steps
 
 app = typer.Typer(no_args_is_help=True, help="Look at plans, make simple ones, solve for other budgets.")
 
@@ -52,6 +52,9 @@ def uniform(
     heads: Heads = None,
     image_size: ImageSize = None,
     pooling: Pooling = None,
+    model: Model = None,
+    model_arg: ModelArg = None,
+    group: Group = None,
     cost_table: Annotated[str | None, typer.Option(help="A cost table's name or path.")] = None,
     force: Force = False,
 ) -> None:
@@ -67,7 +70,15 @@ def uniform(
         architecture=architecture,
         checkpoint=checkpoint,
         table=read_table(cost_table) if cost_table else None,
-        **given_sizes(steps=steps, heads=heads, image_size=image_size, pooling=pooling),
+        **given_sizes(
+            steps=steps,
+            heads=heads,
+            image_size=image_size,
+            pooling=pooling,
+            model=model,
+            model_arg=model_arg,
+            group=group,
+        ),
     )
     plan.write(out, force=force)
     console.table("Totals", views.TOTAL_COLUMNS, views.total_rows(plan))

@@ -12,9 +12,12 @@ from snnq.cli.options import (
     Device,
     Devices,
     Force,
+    Group,
     Heads,
     ImageSize,
     Json,
+    Model,
+    ModelArg,
     Nodes,
     Pooling,
     Precision,
@@ -64,6 +67,9 @@ def search(
     heads: Heads = None,
     image_size: ImageSize = None,
     pooling: Pooling = None,
+    model: Model = None,
+    model_arg: ModelArg = None,
+    group: Group = None,
     json: Json = False,
     force: Force = False,
 ) -> None:
@@ -101,12 +107,21 @@ def search(
             compute=Compute(device, devices, nodes, strategy, precision),
             force=force,
             progress=progress,
-            **given_sizes(steps=steps, heads=heads, image_size=image_size, pooling=pooling),
+            **given_sizes(
+                steps=steps,
+                heads=heads,
+                image_size=image_size,
+                pooling=pooling,
+                model=model,
+                model_arg=model_arg,
+                group=group,
+            ),
         )
     if known and not force:
         console.note(f"{out} is already the result of this very search; nothing was done.")
     _show(plan, json)
-    console.next_step(f"snnq finalize --plan {shlex.quote(str(out))}")
+    own = f" --model {shlex.quote(model)}" if model else ""
+    console.next_step(f"snnq finalize --plan {shlex.quote(str(out))}{own}")
 
 
 def _show(plan: Plan, json: bool) -> None:

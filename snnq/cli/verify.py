@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
-from snnq.cli.options import Json
+from snnq.cli.options import Json, Model
 
 
 def verify(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A packed folder.")] = Path("packed"),
     run: Annotated[bool, typer.Option("--run/--files-only", help="Run a batch through both engines, too.")] = True,
+    model: Model = None,
     json: Json = False,
 ) -> None:
     """Check a packed folder: bits on disk are the plan's, every code decodes, hashes match, both engines agree."""
@@ -34,7 +35,7 @@ def verify(
         console.note(f"This folder was made by an early version: no hash protects {', '.join(found.unprotected)}.")
     console.note(SENTENCES[found.source])
     if verified.reason:
-        console.note(f"It runs on torch alone, because {verified.reason}.")
+        console.note(f"{verified.reason[0].upper()}{verified.reason[1:]}.")
     if verified.engines:
         engines = verified.engines
         console.note(

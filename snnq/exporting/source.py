@@ -9,7 +9,6 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from snnq.errors import VerificationError
-from snnq.layers import frames_shape
 from snnq.models.registry import architecture
 from snnq.packed.coding import read_weight, tensor_names, unpack_layer, weight_sha256
 from snnq.packed.config import MODEL_FILE, PackedConfig, check_hash, read_config
@@ -59,7 +58,7 @@ class Source:
     @property
     def frames_shape(self) -> tuple[int, int, int, int]:
         """(T, C, H, W) of one sample."""
-        return frames_shape(architecture(self.config.architecture).default_config() | self.config.config)
+        return architecture(self.config.architecture).config(self.config.config).frames_shape
 
     @property
     def norms(self) -> dict[str, str]:

@@ -14,6 +14,7 @@ from torch import nn
 
 from snnq import __version__
 from snnq.checkpoints.opening import load_model
+from snnq.checkpoints.sizes import sizes_again
 from snnq.errors import OutputExistsError, PlanError, VerificationError
 from snnq.finalizing.finetuning import Finetuning
 from snnq.finalizing.quantized import Coded, encode_model, quantize_model, wholes
@@ -35,7 +36,7 @@ from snnq.training.evaluation import evaluate, reestimate_batchnorm
 from snnq.training.job import Job, fingerprint, open_job
 from snnq.training.loop import run_epochs
 from snnq.training.run_folder import RunFolder, open_run, run_path
-from snnq.training.teacher import float_logits
+from snnq.training.teacher import float_teacher
 
 REPORT_VERSION = 1
 
@@ -126,8 +127,8 @@ def _open(plan: Plan, checkpoint: str | Path | None, data: str | None, progress:
     where, spec = checkpoint or plan.model.checkpoint, data or (plan.data.spec if plan.data else None)
     if where is None:
         raise PlanError("the plan names no float checkpoint", "name it: --checkpoint FILE")
-    sizes = {key: plan.model.config[key] for key in ("steps", "heads", "image_size", "pooling")}
-    job = open_job(where, spec, progress, **sizes)
+    architecture(plan.model.architecture)  # a user's own model that a plan merely names is not imported
+    job = open_job(where, spec, progress, **sizes_again(plan.model.architecture, plan.model.config))
     if plan.model.sha256 not in (None, job.checkpoint.sha256):
         raise PlanError(
             f"{where} is not the checkpoint the plan was made for: sha256 {job.checkpoint.sha256[:12]}…, "
@@ -178,11 +179,12 @@ def _finetune(
     """Train the quantised model with the float model as teacher; leave it with the weights of its best epoch."""
     teacher = None
     if settings.distillation > 0:
-        teacher = float_logits(job, "train", fabric, settings.batch_size, progress, "asking the teacher")
+        augmented = bool(settings.augment)
+        teacher = float_teacher(job, fabric, settings.batch_size, augmented=augmented, progress=progress)
     torch.manual_seed(settings.seed)
     model = quantize_model(load_model(job.checkpoint), plan.schemes()).train()
     steps = settings.epochs * steps_per_epoch(len(job.data.train), settings.batch_size)
-    moving = Finetuning(fabric, model, job.data.train, job.data.validation, teacher, settings, steps)
+    moving = Finetuning(fabric, model, job.data, teacher, settings, steps)
     history = run_epochs(
         run,
         moving.stateful(),

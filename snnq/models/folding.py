@@ -4,25 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from snnq.errors import UsageError
+
 
 class ChannelAffine(nn.Module):
-    """y = multiplier · x + offset with one of each per channel; channels are dim 1 of x, as for batch normalisation."""
+    """y = multiplier · x + offset with one of each per channel.
+
+    Channels are dim 1 of x, as for batch normalisation, or dim 2 where it is given all steps, (T, B, C, …).
+    """
 
     multiplier: Tensor
     offset: Tensor
 
-    def __init__(self, multiplier: Tensor, offset: Tensor) -> None:
+    def __init__(self, multiplier: Tensor, offset: Tensor, *, steps: bool = False) -> None:
         super().__init__()
+        self.leading = 2 if steps else 1
         self.register_buffer("multiplier", multiplier)
         self.register_buffer("offset", offset)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the affine of (B, C, …)."""
-        shape = (1, -1, *[1] * (x.ndim - 2))
+        """Return the affine of (B, C, …), or of (T, B, C, …)."""
+        shape = (-1, *[1] * (x.ndim - self.leading - 1))
         return x * self.multiplier.view(shape) + self.offset.view(shape)
 
 
@@ -31,13 +38,17 @@ def fold_batchnorm(model: nn.Module, norms: Mapping[str, str]) -> nn.Module:
 
     ``norms`` names the batch normalisation behind each layer. multiplier = γ/√(σ² + ε) and
     offset = β + (bias − μ) · multiplier, computed in float64 and stored in float32, of shape (channels,).
-    Layers outside ``norms`` (the head) keep their bias.
+    Layers outside ``norms`` (the head) keep their bias; norms outside it, in a user's own model, become the affine of
+    themselves. Raises ``UsageError`` for one that keeps no running statistics.
     """
     folded = deepcopy(model).eval()
     for layer_name, norm_name in norms.items():
         layer, norm = folded.get_submodule(layer_name), folded.get_submodule(norm_name)
-        multiplier, offset = _affine_of(norm, layer)
-        _install(folded, layer, norm_name, multiplier, offset)
+        layer_bias = layer.bias.detach() if isinstance(layer.bias, Tensor) else None
+        layer.register_parameter("bias", None)
+        _install(folded, norm_name, *_affine_of(norm_name, norm, layer_bias))
+    for norm_name, norm in _norms(folded):
+        _install(folded, norm_name, *_affine_of(norm_name, norm, None))
     return folded
 
 
@@ -46,20 +57,31 @@ def affine_skeleton(model: nn.Module, norms: Mapping[str, str]) -> nn.Module:
     skeleton = deepcopy(model).eval()
     for layer_name, norm_name in norms.items():
         layer = skeleton.get_submodule(layer_name)
+        layer.register_parameter("bias", None)
         channels = layer.get_parameter("weight").shape[0]
-        _install(skeleton, layer, norm_name, torch.ones(channels), torch.zeros(channels))
+        _install(skeleton, norm_name, torch.ones(channels), torch.zeros(channels))
+    for norm_name, norm in _norms(skeleton):
+        _install(skeleton, norm_name, torch.ones(norm.num_features), torch.zeros(norm.num_features))
     return skeleton
 
 
-def _affine_of(norm: nn.Module, layer: nn.Module) -> tuple[Tensor, Tensor]:
-    mean, variance = (norm.get_buffer(name).double() for name in ("running_mean", "running_var"))
-    gamma, beta = (norm.get_parameter(name).detach().double() for name in ("weight", "bias"))
-    bias = layer.bias.detach().double() if isinstance(layer.bias, Tensor) else torch.zeros_like(mean)
-    multiplier = gamma / torch.sqrt(variance + float(norm.eps))  # pyright: ignore[reportArgumentType]
-    return multiplier.float(), (beta + (bias - mean) * multiplier).float()
+def _norms(model: nn.Module) -> list[tuple[str, Any]]:
+    return [(name, one) for name, one in model.named_modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)]
 
 
-def _install(model: nn.Module, layer: nn.Module, norm_name: str, multiplier: Tensor, offset: Tensor) -> None:
-    layer.register_parameter("bias", None)
+def _affine_of(name: str, norm: Any, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    if norm.running_mean is None:
+        raise UsageError(f"{name}: a batch normalisation without running statistics cannot be folded")
+    mean, variance = norm.running_mean.double(), norm.running_var.double()
+    gamma = torch.ones_like(mean) if norm.weight is None else norm.weight.detach().double()
+    beta = torch.zeros_like(mean) if norm.bias is None else norm.bias.detach().double()
+    multiplier = gamma / torch.sqrt(variance + float(norm.eps))
+    shift = -mean if bias is None else bias.double() - mean
+    return multiplier.float(), (beta + shift * multiplier).float()
+
+
+def _install(model: nn.Module, norm_name: str, multiplier: Tensor, offset: Tensor) -> None:
     parent, _, name = norm_name.rpartition(".")
-    model.get_submodule(parent).register_module(name, ChannelAffine(multiplier, offset))
+    # SpikingJelly's layers in multi-step mode are given all steps at once.
+    steps = getattr(model.get_submodule(norm_name), "step_mode", "s") == "m"
+    model.get_submodule(parent).register_module(name, ChannelAffine(multiplier, offset, steps=steps))

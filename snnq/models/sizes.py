@@ -10,7 +10,7 @@ from snnq.errors import UsageError, nearest
 
 
 class Sizes(Protocol):
-    """The sizes every architecture has. ``image_size`` is (height, width) in pixels, ``steps`` the time steps T."""
+    """The sizes every model has. ``image_size`` is (height, width) in pixels, ``steps`` the time steps T."""
 
     @property
     def layout(self) -> str: ...  # noqa: D102
@@ -19,19 +19,9 @@ class Sizes(Protocol):
     @property
     def image_size(self) -> tuple[int, int]: ...  # noqa: D102
     @property
-    def dim(self) -> int: ...  # noqa: D102
-    @property
-    def depth(self) -> int: ...  # noqa: D102
-    @property
-    def heads(self) -> int: ...  # noqa: D102
-    @property
-    def mlp_ratio(self) -> float: ...  # noqa: D102
-    @property
     def classes(self) -> int: ...  # noqa: D102
     @property
     def steps(self) -> int: ...  # noqa: D102
-    @property
-    def tokens(self) -> int: ...  # noqa: D102
     @property
     def frames_shape(self) -> tuple[int, int, int, int]: ...  # noqa: D102
     def to_dict(self) -> dict[str, Any]: ...  # noqa: D102

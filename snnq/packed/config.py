@@ -167,6 +167,6 @@ def check_hash(folder: Path, name: str, config: PackedConfig) -> None:
 def no_model(folder: Path, problem: Exception) -> PackedError:
     """Return the error of a config whose sizes are those of no model, of what building it raised."""
     if isinstance(problem, SnnqError):
-        return PackedError(f"{folder / CONFIG_FILE}: {problem.message}", REPACK)
+        return PackedError(f"{folder / CONFIG_FILE}: {problem.message}", problem.hint or REPACK)
     said = str(problem).partition("\n")[0]
     return PackedError(f"{folder / CONFIG_FILE}: its config describes no model ({said})", REPACK)

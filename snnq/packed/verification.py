@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from torch import Tensor
 
 from snnq.errors import VerificationError
+from snnq.models.registry import unregistered
 from snnq.packed.coding import WORDS, read_weight, unpack_layer, weight_sha256
 from snnq.packed.config import (
     CONFIG_FILE,
@@ -100,8 +101,8 @@ def verify(path: str | Path) -> Verification:
 
     For every layer: the scheme and shape are the plan's, the bits on disk are the plan's, every code is a level of the
     scheme, padding is zero, and the decoded weight has the sha256 of the weight that was evaluated. Then: all tensors
-    together are the model, config.json and plan.json tell of the same model and data, every file has its hash, and the
-    sizes of the tensors add up to the file.
+    together are the model (a user's own that is not registered is not built), config.json and plan.json tell of the
+    same model and data, every file has its hash, and the sizes of the tensors add up to the file.
 
     Raises VerificationError naming the first layer, or else the file, that differs; PackedError or PlanError for a
     folder that cannot be read.
@@ -119,7 +120,8 @@ def verify(path: str | Path) -> Verification:
         layer = config.layers[entry.name]
         weights[entry.name] = read_weight(entry.name, layer, file)
         checks.append(_check_layer(entry, layer, file, weights[entry.name]))
-    assemble(folder, config, file, weights)
+    if not unregistered(config.architecture):
+        assemble(folder, config, file, weights)
     _check_facts(folder, config, plan)
     for name in config.sha256:
         if name != CONFIG_FILE:  # read_config has seen to that

@@ -59,6 +59,7 @@ class Finetuned(_Measured):
     batch_size: PositiveInt
     seed: int
     distillation: Probability
+    augment: str = ""
     best_epoch: int
     batchnorm_reestimated: bool
     history: Many[Epoch]

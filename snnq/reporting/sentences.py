@@ -123,9 +123,11 @@ def commands(plan: Plan, results: Results, folder: Path) -> tuple[str, ...]:
     lines = [f"snnq verify {place}", f"snnq eval {place}"]
     if plan.search and plan.search.fingerprint and plan.model.checkpoint:
         lines.append(_search_command(plan))
+    augment = f"--augment {shlex.quote(tuned.augment)} " if tuned.augment else ""
     lines.append(
         f"snnq finalize --plan {shlex.quote(str(folder / 'plan.json'))} --epochs {tuned.epochs} "
-        f"--batch-size {tuned.batch_size} --distillation {tuned.distillation!r} --seed {tuned.seed} --out packed-again"
+        f"--batch-size {tuned.batch_size} --distillation {tuned.distillation!r} {augment}--seed {tuned.seed} "
+        "--out packed-again"
     )
     return tuple(lines)
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from spikingjelly.activation_based import neuron
 from torch import Tensor, nn
 
 from snnq.progress import Progress, silent
@@ -96,20 +97,24 @@ class Switchboard:
 
 
 class _Replay:
-    """Runs a model again, taking the outputs of what was called before a given call from the recorded run."""
+    """Runs a model again, taking the outputs of what was called before a given call from the recorded run.
+
+    A model that is run step by step is run whole: its neurons' voltages would lack the replayed steps.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         self.model, self.outputs, self.order = model, [], []
+        self.stepwise = any(isinstance(one, neuron.BaseNode) and one.step_mode == "s" for one in model.modules())
         self.stop, self.count = -1, 0  # −1: record
         for module in _units(model):
             module.forward = self._wrapped(module, module.forward)
 
     def _wrapped(self, module: nn.Module, forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        def call(*arguments: Tensor) -> Tensor:
+        def call(*arguments: Any, **named: Any) -> Tensor:
             number, self.count = self.count, self.count + 1
             if number < self.stop:
                 return self.outputs[number]
-            output = forward(*arguments)
+            output = forward(*arguments, **named)
             if self.stop < 0:
                 self.outputs.append(output)
                 self.order.append(module)
@@ -128,14 +133,14 @@ class _Replay:
         return self.model(frames)
 
     def position(self, module: nn.Module) -> int:
-        """Return the number of a unit's first call."""
+        """Return the number of the first call that must be computed where a unit has changed: its own."""
+        if self.stepwise:
+            return 0
         return next(number for number, one in enumerate(self.order) if one is module)
 
 
 def _units(model: nn.Module) -> Iterator[nn.Module]:
     """Yield the modules that compute: neurons, and what has no modules inside it."""
-    from spikingjelly.activation_based import neuron
-
     if isinstance(model, neuron.BaseNode) or not any(True for _ in model.children()):
         yield model
         return

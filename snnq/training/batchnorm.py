@@ -15,18 +15,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from snnq.errors import UsageError
 from snnq.training import processes
 
 
 def share_batchnorm(model: nn.Module) -> nn.Module:
     """Let every BN of ``model`` use the global batch's statistics in training mode; changes and returns ``model``.
 
-    Names and state stay as they are. With one process nothing is changed.
+    Names and state stay as they are. With one process nothing is changed. Raises ``UsageError`` for a BN of a class
+    that is not torch's own, where there are several processes.
     """
     if processes.count() > 1:
         for module in model.modules():
             if type(module) in _SHARED:
                 module.__class__ = _SHARED[type(module)]
+            elif isinstance(module, nn.modules.batchnorm._BatchNorm) and type(module) not in _SHARED.values():
+                raise UsageError(
+                    f"{type(module).__qualname__}: its statistics are not shared between processes",
+                    "run it on one device: --devices 1",
+                )
     return model
 
 

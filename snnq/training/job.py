@@ -15,6 +15,8 @@ from snnq.checkpoints.opening import Checkpoint, load_model, open_checkpoint
 from snnq.data import DataSet, open_data
 from snnq.errors import DataError
 from snnq.layers import Layer, frames_shape, layer_table
+from snnq.models.custom import source_sha256
+from snnq.models.registry import architecture
 from snnq.plan import DataInfo, ModelInfo
 from snnq.progress import Progress, silent
 
@@ -30,12 +32,15 @@ class Job:
 
     def facts(self) -> dict[str, Any]:
         """Return what a run on this job depends on, beside its settings: version, checkpoint, model and data."""
+        builder = architecture(self.checkpoint.architecture).builder
+        code = {} if builder is None else {"model_source_sha256": source_sha256(builder)}
         return {
             "version": __version__,
             "checkpoint_sha256": self.checkpoint.sha256,
             "model": self.checkpoint.config,
             "data": self.data.spec,
             "data_sha256": self.data.sha256,
+            **code,
         }
 
     def model_info(self) -> ModelInfo:

@@ -104,6 +104,9 @@ def test_distilled_loss_against_numpy():
     expected = (1 - share) * entropy + share * heat**2 * divergence
     assert distilled_loss(logits, labels, teacher, share, heat).item() == pytest.approx(expected, rel=1e-5)
     assert distilled_loss(logits, labels, None, share, heat).item() == pytest.approx(entropy, rel=1e-5)
+    mixed = 0.3 * F.one_hot(labels, 4) + 0.7 * F.one_hot(labels.flip(0), 4)
+    softly = -(mixed.numpy() * log_softmax(s)).sum(1).mean()
+    assert distilled_loss(logits, mixed, None, share, heat).item() == pytest.approx(softly, rel=1e-5)
     assert distilled_loss(logits, labels, logits, 1.0, heat).item() == pytest.approx(0.0, abs=1e-6)
 
 

@@ -1,0 +1,39 @@
+"""Which of several architectures with the same names a file holds: its shapes and its training script's settings say.
+
+A variant is a function of (the architecture whose names these are, shapes by our names, settings).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Settings = Mapping[str, Any]
+Variant = Callable[[str, Mapping[str, tuple[int, ...]], Settings], str]
+
+
+def sdt_variant(name: str, shapes: Mapping[str, tuple[int, ...]], settings: Settings) -> str:
+    """Return which Spike-Driven Transformer or STAtten it is.
+
+    The Spike-Driven Transformer for images and for events and both forms of STAtten share all names: the settings tell
+    them apart or, without them, the number of input channels; images have three.
+    """
+    dvs = settings.get("dvs_mode", shapes["patch_embed.proj_conv.weight"][1] != 3)
+    # Not attention_mode: STAtten's script has that setting and never passes it on.
+    attention = "statten" if "chunk_size" in settings else "sdt"
+    return f"{attention}-{'dvs' if dvs else 'static'}"
+
+
+def neuron_of(name: str, names: Mapping[str, Any]) -> dict[str, str]:
+    """Return the setting of an architecture whose neurons may learn their leak, where a file holds such leaks."""
+    learned = name.startswith("sdt") and any(key.endswith("_lif.w") for key in names)
+    return {"neuron": "plif"} if learned else {}
+
+
+def other_settings(name: str, names: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    """Return the fields of a config that only some architectures have."""
+    found: dict[str, Any] = dict(neuron_of("sdt" if name.startswith("statten") else name, names))
+    chunk = settings.get("chunk_size")
+    if name.startswith("statten") and isinstance(chunk, int):
+        found["chunk"] = chunk
+    return found
