@@ -18,7 +18,7 @@ FLOORS = (
     {"models", "checkpoints", "data"},
     {"training", "packed"},
     {"runtime"},
-    {"searching", "finalizing", "reporting", "exporting", "evaluating", "verifying", "diagnosis"},
+    {"searching", "finalizing", "reporting", "exporting", "evaluating", "classifying", "verifying", "diagnosis"},
     {"bench"},
     {"console"},
     {"cli"},
