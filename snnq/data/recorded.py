@@ -25,7 +25,7 @@ def open_recordings(request: Request, found: Sorted, read: Callable[[Path], Reco
     the model's are resized by the nearest pixel (``integrate_resized``).
     """
     frames = partial(read_frames, read=read, steps=request.steps, image_size=request.image_size, by=request.spec.by)
-    return open_files(request, found, frames)
+    return open_files(request, found, frames, quick=True)
 
 
 def read_frames(
@@ -36,16 +36,22 @@ def read_frames(
     return integrate_resized(recording.events, steps, recording.sensor, image_size, by)
 
 
-def open_files(request: Request, found: Sorted, read: Callable[[Path], np.ndarray]) -> Recordings:
-    """Return recordings of which ``read(file)`` gives the counts (T, C, H, W); the spec's ``limit`` is obeyed."""
+def open_files(
+    request: Request, found: Sorted, read: Callable[[Path], np.ndarray], quick: bool = False
+) -> Recordings:
+    """Return recordings of which ``read(file)`` gives the counts (T, C, H, W); the spec's ``limit`` is obeyed.
+
+    ``quick`` is ``hash_files``'.
+    """
     splits = {
         name: pick(split, limited(np.arange(len(split.labels)), split.labels, request.spec.limit(name)))
         for name, split in found.splits.items()
     }
     files = [file for split in splits.values() for file in split.files]
+    content = hash_files(found.root, files, request.cache, request.progress, quick)
     return Recordings(
         classes=found.classes,
-        fingerprint={"content": hash_files(found.root, files, request.cache, request.progress)},
+        fingerprint={"content": content},
         split=found.how,
         read=lambda: _samples(splits, request.chunk, read),
     )

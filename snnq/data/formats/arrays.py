@@ -20,6 +20,7 @@ _NAMES = {
     "p": ("p", "pol", "polarity", "on"),
 }
 _MS = 1000  # µs
+_PART = 4096
 
 
 def read_npy(file: Path) -> Raw:
@@ -31,7 +32,7 @@ def read_npy(file: Path) -> Raw:
     if not head(file, 6).startswith(b"\x93NUMPY"):
         raise wrong_type(file, "a .npy file")
     try:
-        found = np.load(file, allow_pickle=False)
+        found = np.load(file, mmap_mode="r", allow_pickle=False)  # it is walked through once
     except (ValueError, EOFError, OSError) as error:
         raise DataError(f"{file}: the file is cut off or damaged ({error}).") from error
     if found.dtype.names:
@@ -41,14 +42,21 @@ def read_npy(file: Path) -> Raw:
             f"{file}: {found.dtype} of shape {found.shape} found, allowed: records with t, x, y, p, or numbers (N, 4) "
             "as tonic's DVS128 Gesture."
         )
-    x, y, p, t = _whole_numbers(file, found).T
-    return _columns(file, {"t": t * _MS, "x": x, "y": y, "p": p})
+    x, y, p, t = _whole_numbers(file, found, np.int32).T
+    return Raw(t * np.int64(_MS), x, y, p)
 
 
-def _whole_numbers(file: Path, values: np.ndarray) -> np.ndarray:
-    if values.dtype.kind == "f" and not (np.isfinite(values) & (values == np.floor(values))).all():
-        raise DataError(f"{file}: it holds values that are no whole numbers.")
-    return values.astype(np.int64)
+def _whole_numbers(file: Path, values: np.ndarray, kind: type[np.signedinteger] = np.int64) -> np.ndarray:
+    """Return values (N, …) as whole numbers, in Fortran's order; in parts, so that a part stays in the cache."""
+    whole = np.empty(values.shape, kind, order="F")
+    for start in range(0, len(values), _PART):
+        part = values[start : start + _PART]
+        with np.errstate(invalid="ignore"):
+            numbers = part.astype(kind)
+        if not (numbers == part).all():
+            raise DataError(f"{file}: it holds values that are no whole numbers, or too large.")
+        whole[start : start + _PART] = numbers
+    return whole
 
 
 def read_npz(file: Path) -> Raw:
