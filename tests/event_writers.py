@@ -1,4 +1,4 @@
-"""Writers of event files, from the formats' descriptions: what the readers are tested on where no real file is at hand."""
+"""Writers of event files, from the formats' descriptions: what readers are tested on where there is no real file."""
 
 from __future__ import annotations
 

@@ -14,7 +14,8 @@ def evaluate(
     path: Annotated[str, typer.Argument(help="A float checkpoint, a built-in one, or a packed folder.")],
     data: Annotated[str | None, typer.Option(help="Data spec; by default what the model names.")] = None,
     input: Annotated[
-        Path | None, typer.Option(help="One event file (.aedat4 .aedat .dat .raw .bin .hdf5 .npz .npy): its class scores.")
+        Path | None,
+        typer.Option(help="One event file (.aedat4 .aedat .dat .raw .bin .hdf5 .npz .npy): its class scores."),
     ] = None,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     engine: Annotated[str, typer.Option(help="What runs a packed folder: torch or integer.")] = "torch",

@@ -47,7 +47,9 @@ class Chunk:
         """Return its note, or None where it is not made."""
         try:
             found = json.loads(self.file.with_suffix(".json").read_text(encoding="utf-8"))
-            return Note(tuple(found["kept"]), found["type"], tuple(found["shape"]), found["bytes"], tuple(found["damaged"]))
+            return Note(
+                tuple(found["kept"]), found["type"], tuple(found["shape"]), found["bytes"], tuple(found["damaged"])
+            )
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

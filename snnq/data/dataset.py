@@ -71,7 +71,7 @@ class DataSet:
         return steps, channels, height, width
 
     def describe(self) -> str:
-        """Return one line: sizes of the splits and how they were made, classes, shape of a sample, what to know of it."""
+        """Return one line: sizes of the splits and how they were made, classes, shape of a sample, kind of data."""
         sizes = " + ".join(f"{len(getattr(self, split))} {split}" for split in ("train", "validation", "test"))
         shape = "x".join(str(size) for size in self.frames_shape)
         notes = [f"{len(self.classes)} classes", f"frames {shape}"]

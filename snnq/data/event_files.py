@@ -53,7 +53,7 @@ def read_events(file: Path) -> Recording:
     suffix = file.suffix.lower()
     if suffix not in READERS:
         raise DataError(
-            f"{file}: files ending with '{suffix}' are not known{nearest(suffix, READERS)}; known: {', '.join(READERS)}."
+            f"{file}: files ending with '{suffix}' are unknown{nearest(suffix, READERS)}; known: {', '.join(READERS)}."
         )
     return read_as(file, READERS[suffix])
 

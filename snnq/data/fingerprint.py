@@ -26,8 +26,8 @@ def hash_files(root: Path, files: Sequence[Path], cache: Path, progress: Progres
     """Return one sha256 over (path below ``root``, size, sha256 of the content) of every file, in the given order.
 
     A file whose size and modification time are as they were is not read again: its hash is remembered in ``cache``.
-    With ``quick``, the content of a file above 1 MiB is the CRC-32 of each MiB, which tells a changed file as well where
-    nobody forges one; the sha256 of large recordings takes longer than reading their events.
+    With ``quick``, the content of a file above 1 MiB is the CRC-32 of each MiB, which tells a changed file as well
+    where nobody forges one; the sha256 of large recordings takes longer than reading their events.
 
     Raises:
         DataError: a file cannot be read.

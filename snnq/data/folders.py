@@ -146,5 +146,7 @@ def by_last_tenth(root: Path, classes: tuple[str, ...], found: ClassFolders, rou
 def _needed(root: Path, name: str, suffix: str) -> Path:
     folder = split_folder(root, (name,))
     if folder is None:
-        raise DataError(f"{root}: no folder '{name}' in it; expected train/<class>/*{suffix} and test/<class>/*{suffix}.")
+        raise DataError(
+            f"{root}: no folder '{name}' in it; expected train/<class>/*{suffix} and test/<class>/*{suffix}."
+        )
     return folder

@@ -77,7 +77,7 @@ def _count(bounds: np.ndarray, p: np.ndarray, y: np.ndarray, x: np.ndarray, fiel
 def integrate_resized(
     events: Events, steps: int, sensor: tuple[int, int], image_size: tuple[int, int], by: By = "count"
 ) -> np.ndarray:
-    """Return the counts of a sensor (h, w) resized to ``image_size`` (H, W) by the nearest pixel: int32 (steps, 2, H, W).
+    """Return the counts of a sensor (h, w) resized to ``image_size`` (H, W) by the nearest pixel: int32 (T, 2, H, W).
 
     Pixel i of the image is pixel ⌊i·h/H⌋ of the sensor, along both axes, as in torchvision's ``Resize`` with
     ``InterpolationMode.NEAREST``, which STAtten's code applies to N-Caltech101. A smaller image leaves pixels out, and

@@ -141,7 +141,7 @@ def _make(
     (place / META).write_text(json.dumps(meta, indent=1, sort_keys=True), encoding="utf-8")
 
 
-class DamagedRecordings(DataError):
+class DamagedRecordings(DataError):  # noqa: N818 (it is them)
     """Some recordings of a set are damaged; all are named."""
 
 
@@ -156,8 +156,8 @@ def _notes(work: Sequence[Chunk]) -> list[Note]:
 def _check_damaged(stage: str, damaged: dict[str, list[str]], total: int, skip_corrupt: bool) -> None:
     found = [text.rstrip(".") for texts in damaged.values() for text in texts]
     if found and not skip_corrupt:
-        what = "recording is" if len(found) == 1 else "recordings are"
-        raise DamagedRecordings(f"{stage}: {len(found)} of {total} {what} damaged: {'; '.join(found)}.")
+        what = "is" if len(found) == 1 else "are"
+        raise DamagedRecordings(f"{stage}: {len(found)} of {total} recordings {what} damaged: {'; '.join(found)}.")
 
 
 def _finish(place: Path, work: list[Chunk], samples: Samples, stage: str) -> dict[str, object]:

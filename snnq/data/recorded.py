@@ -36,9 +36,7 @@ def read_frames(
     return integrate_resized(recording.events, steps, recording.sensor, image_size, by)
 
 
-def open_files(
-    request: Request, found: Sorted, read: Callable[[Path], np.ndarray], quick: bool = False
-) -> Recordings:
+def open_files(request: Request, found: Sorted, read: Callable[[Path], np.ndarray], quick: bool = False) -> Recordings:
     """Return recordings of which ``read(file)`` gives the counts (T, C, H, W); the spec's ``limit`` is obeyed.
 
     ``quick`` is ``hash_files``'.
@@ -57,9 +55,7 @@ def open_files(
     )
 
 
-def _samples(
-    splits: Mapping[str, ClassFolders], chunk: int, read: Callable[[Path], np.ndarray]
-) -> dict[str, Samples]:
+def _samples(splits: Mapping[str, ClassFolders], chunk: int, read: Callable[[Path], np.ndarray]) -> dict[str, Samples]:
     def samples(split: ClassFolders) -> Samples:
         def part(start: int, stop: int) -> Part:
             return partial(_read_all, split.files[start:stop], read)

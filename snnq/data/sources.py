@@ -79,7 +79,7 @@ _ROWS = (
     Source(
         name="cifar10-dvs",
         module="snnq.data.cifar10_dvs",
-        summary="CIFAR10-DVS recordings: <class>/*.aedat, or tonic's *.aedat4, 128x128; test is the last tenth of a class",
+        summary="CIFAR10-DVS recordings: <class>/*.aedat, or tonic's *.aedat4, 128x128; test: the last tenth",
         path=True,
         options={"steps": "16", "image_size": "128x128", "limit": None, "by": "count"},
         simulated=False,
@@ -89,7 +89,7 @@ _ROWS = (
     Source(
         name="n-caltech101",
         module="snnq.data.n_caltech101",
-        summary="N-Caltech101 recordings: <class>/*.bin, 180x240 resized by the nearest pixel; test is the last tenth of a class",
+        summary="N-Caltech101 recordings: <class>/*.bin, 180x240, resized; test: the last tenth",
         path=True,
         options={"steps": "16", "image_size": "64x64", "limit": None, "by": "count"},
         simulated=False,

@@ -8,11 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from snnq.data.event_files import READERS, Recording, read_events
-from snnq.errors import DataError, MissingLibraryError
 from event_writers import (
     AEDAT2,
     REAL,
@@ -23,6 +18,11 @@ from event_writers import (
     write_dat,
     write_evt2,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from snnq.data.event_files import READERS, Recording, read_events
+from snnq.errors import DataError, MissingLibraryError
 
 REAL = REAL / "recordings"
 real_files = pytest.mark.skipif(not REAL.is_dir(), reason="needs the recordings in ../shared/data")

@@ -44,7 +44,9 @@ def write_gestures(root: Path, people: int = 3) -> None:
             folder.mkdir(parents=True)
             for gesture in range(11):
                 e = marked(128, 128, 1000 * (first + person) + gesture)
-                np.save(folder / f"{gesture}.npy", np.stack([e["x"], e["y"], e["p"], e["t"] // 1000], axis=1).astype(float))
+                np.save(
+                    folder / f"{gesture}.npy", np.stack([e["x"], e["y"], e["p"], e["t"] // 1000], axis=1).astype(float)
+                )
 
 
 @pytest.mark.parametrize("inside", ["", "DVSGesture"])
@@ -122,7 +124,9 @@ def test_cifar10_dvs_takes_the_last_tenth_in_lexicographic_order(tmp_path: Path)
     # cifar10_airplane_0, _1, _10, …, _19, _2, …, _9: 8 and 9 are the last.
     assert marks(data.test.frames) == [100 * label + number for label in range(10) for number in (8, 9)]
     together = marks(data.train.frames) + marks(data.validation.frames)
-    assert sorted(together) == [100 * label + number for label in range(10) for number in range(20) if number not in (8, 9)]
+    assert sorted(together) == [
+        100 * label + number for label in range(10) for number in range(20) if number not in (8, 9)
+    ]
     assert "last tenth" in data.split
 
 

@@ -53,7 +53,9 @@ def test_golden_bytes(tmp_path: Path) -> None:
         max_size=30,
     )
 )
-def test_what_is_written_is_read_and_a_little_disorder_is_sorted(tmp_path_factory: pytest.TempPathFactory, events: list) -> None:
+def test_what_is_written_is_read_and_a_little_disorder_is_sorted(
+    tmp_path_factory: pytest.TempPathFactory, events: list
+) -> None:
     file = tmp_path_factory.mktemp("bin") / "a.bin"
     file.write_bytes(b"".join(pack(*event) for event in events))
     recording = read_recording(file).events

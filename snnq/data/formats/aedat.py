@@ -80,7 +80,9 @@ def _read_3(file: Path) -> Raw:
     data = file.read_bytes()
     ends = b"#!END-HEADER\r\n"
     if ends not in data:
-        raise DataError(f"{file}: the file is cut off in its header, which does not end with '{ends.decode().strip()}'.")
+        raise DataError(
+            f"{file}: the file is cut off in its header, which does not end with '{ends.decode().strip()}'."
+        )
     position = data.index(ends) + len(ends)
     sensor = _chip(file, data[:position])
     words, overflows = [np.zeros((0, 2), "<u4")], [np.zeros(0, np.int64)]

@@ -29,7 +29,7 @@ def read(file: Path) -> Raw:
     from tonic.io import read_aedat4
 
     try:
-        streams = aedat.Decoder(str(file)).id_to_stream()
+        streams = aedat.Decoder(str(file)).id_to_stream()  # pyright: ignore
         numbers = [number for number, stream in streams.items() if stream["type"] == "events"]
         if not numbers:
             raise DataError(f"{file}: there are no events in it, only {[s['type'] for s in streams.values()]}.")

@@ -12,7 +12,7 @@ from snnq.errors import DataError
 
 @dataclass(frozen=True)
 class Raw:
-    """A file's events as they lie in it, all (N,): ``t`` in µs, ``x``, ``y``, ``p``; ``sensor`` (h, w) if the file says it."""
+    """A file's events as they lie in it, all (N,): ``t`` in µs, ``x``, ``y``, ``p``; ``sensor`` (h, w) if known."""
 
     t: np.ndarray
     x: np.ndarray
@@ -35,4 +35,6 @@ def check_whole(file: Path, length: int, unit: int, what: str = "events") -> Non
 
 def wrong_type(file: Path, expected: str) -> DataError:
     """Return the error for a file of another type than its name says."""
-    return DataError(f"{file}: it is not {expected}.", "Give the file the ending of its real format, or fetch it again.")
+    return DataError(
+        f"{file}: it is not {expected}.", "Give the file the ending of its real format, or fetch it again."
+    )
