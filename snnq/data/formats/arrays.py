@@ -119,4 +119,5 @@ def _columns(file: Path, found: Mapping[str, np.ndarray]) -> Raw:
     for key, part in chosen.items():
         if part.dtype.kind not in "biuf":
             raise DataError(f"{file}: '{key}' is {part.dtype}, it must be whole numbers.")
-    return Raw(*(part if part.dtype.kind in "biu" else _whole_numbers(file, part) for part in chosen.values()))
+    t, x, y, p = (part if part.dtype.kind in "biu" else _whole_numbers(file, part) for part in chosen.values())
+    return Raw(t, x, y, p)
