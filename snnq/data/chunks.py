@@ -165,6 +165,6 @@ def assemble(chunks: Sequence[Chunk], whole: Path) -> np.ndarray:
 
 
 def _append(stream: BinaryIO, chunk: Chunk, kind: np.dtype) -> None:
-    stream.write(np.load(chunk.file, allow_pickle=False).astype(kind, copy=False).data)
+    stream.write(np.load(chunk.file, mmap_mode="r", allow_pickle=False).astype(kind, copy=False).data)
     stream.flush()
     chunk.file.unlink()

@@ -114,8 +114,9 @@ def test_aedat_3(tmp_path: Path, overflow: int) -> None:
     assert recording.sensor == (128, 128)
 
 
-def test_tonics_gesture_columns_are_x_y_p_and_milliseconds(tmp_path: Path) -> None:
-    np.save(tmp_path / "a.npy", np.array([[3, 4, 1, 7], [5, 6, 0, 9]], np.float64))
+@pytest.mark.parametrize("kind", ["f8", "f4", "u2", "i8", "u8"])
+def test_tonics_gesture_columns_are_x_y_p_and_milliseconds(tmp_path: Path, kind: str) -> None:
+    np.save(tmp_path / "a.npy", np.array([[3, 4, 1, 7], [5, 6, 0, 9]], kind))
     assert columns(read_events(tmp_path / "a.npy")) == {"t": [7000, 9000], "x": [3, 5], "y": [4, 6], "p": [1, 0]}
 
 

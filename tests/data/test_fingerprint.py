@@ -4,6 +4,7 @@ import hashlib
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from snnq.data import fingerprint
@@ -76,3 +77,27 @@ def test_a_file_that_is_gone(root: Path, tmp_path: Path) -> None:
     (root / "a").unlink()
     with pytest.raises(DataError, match="a: cannot be read"):
         hashed(root, tmp_path / "cache")
+
+
+def test_quick_hashes_tell_large_files_apart(tmp_path: Path) -> None:
+    """A change anywhere is told but between the sampled parts; with the full hash it is told there, too."""
+    (tmp_path / "set").mkdir()
+    file = tmp_path / "set" / "a"
+    content = np.random.default_rng(0).bytes(3 * 2**20 + 5)
+
+    def both(data: bytes, number: int) -> list[str]:
+        file.write_bytes(data)
+        os.utime(file, ns=(number, number))
+        return [
+            hash_files(file.parent, [file], tmp_path / "cache", silent, quick=quick) for quick in (False, True)
+        ]  # fmt: skip
+
+    first = both(content, 1)
+    assert first[0] != first[1]
+    for number, at in enumerate([0, 2**14 - 1, 2**18 * 9 + 100, len(content) - 1], 2):
+        changed = both(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :], number)
+        assert (changed[0] != first[0], changed[1] != first[1]) == (True, True)
+    between = both(content[: 2**16] + bytes([content[2**16] ^ 1]) + content[2**16 + 1 :], 9)
+    assert (between[0] != first[0], between[1] != first[1]) == (True, False)
+    small = both(content[:1000], 10)
+    assert small[0] == small[1]

@@ -20,7 +20,7 @@ _NAMES = {
     "p": ("p", "pol", "polarity", "on"),
 }
 _MS = 1000  # µs
-_PART = 4096
+_PART = 8192
 
 
 def read_npy(file: Path) -> Raw:
@@ -47,15 +47,16 @@ def read_npy(file: Path) -> Raw:
 
 
 def _whole_numbers(file: Path, values: np.ndarray, kind: type[np.signedinteger] = np.int64) -> np.ndarray:
-    """Return values (N, …) as whole numbers, in Fortran's order; in parts, so that a part stays in the cache."""
+    """Return values (N, …) as whole numbers, a column after the other; in parts, so that a part stays in the cache."""
     whole = np.empty(values.shape, kind, order="F")
+    rounded, same = np.empty((_PART, *values.shape[1:])), np.empty((_PART, *values.shape[1:]), bool)
     for start in range(0, len(values), _PART):
-        part = values[start : start + _PART]
-        with np.errstate(invalid="ignore"):
-            numbers = part.astype(kind)
-        if not (numbers == part).all():
-            raise DataError(f"{file}: it holds values that are no whole numbers, or too large.")
-        whole[start : start + _PART] = numbers
+        part = np.asarray(values[start : start + _PART])
+        length = len(part)
+        if not np.equal(np.rint(part, out=rounded[:length]), part, out=same[:length]).all():
+            raise DataError(f"{file}: it holds values that are no whole numbers.")
+        with np.errstate(invalid="ignore"):  # what is too large becomes what no sensor has
+            whole[start : start + _PART] = part
     return whole
 
 
