@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from snnq.checkpoints.grafting import graft
     from snnq.checkpoints.inspecting import inspect
+    from snnq.classifying import classify
     from snnq.evaluating import eval
     from snnq.exporting.run import export
     from snnq.finalizing.run import finalize
@@ -28,6 +29,7 @@ __version__ = "0.1.0"
 
 _EXPORTS = {
     "Plan": "snnq.plan",
+    "classify": "snnq.classifying",
     "eval": "snnq.evaluating",
     "export": "snnq.exporting.run",
     "finalize": "snnq.finalizing.run",
@@ -45,6 +47,7 @@ _EXPORTS = {
 __all__ = [
     "Plan",
     "__version__",
+    "classify",
     "eval",
     "export",
     "finalize",

@@ -18,7 +18,10 @@ FLOORS = (
     {"models", "checkpoints", "data"},
     {"training", "packed"},
     {"runtime"},
-    {"searching", "finalizing", "reporting", "exporting", "measuring", "evaluating", "verifying", "diagnosis"},
+    {
+        *("searching", "finalizing", "reporting", "exporting", "measuring"),
+        *("evaluating", "classifying", "verifying", "diagnosis"),
+    },
     {"bench"},
     {"console"},
     {"cli"},

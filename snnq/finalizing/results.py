@@ -52,7 +52,8 @@ def weight_records(before: Mapping[str, Tensor], folded: nn.Module, plan: Plan) 
 
 def accuracies(job: Job, folded: nn.Module, fabric: Fabric, batch_size: int, progress: Progress) -> dict[str, Any]:
     """Return accuracies (0 … 1) and losses (nats) of the float model and of the folded one, on validation and test."""
-    record: dict[str, Any] = {"data": job.data.spec, "simulated": job.data.simulated, "float": {}, "plan": {}}
+    record: dict[str, Any] = {"data": job.data.spec, "simulated": job.data.simulated, "split": job.data.split}
+    record |= {"float": {}, "plan": {}}
     fabric.to_device(folded)
     for split, samples in (("validation", job.data.validation), ("test", job.data.test)):
         logits = float_logits(job, split, fabric, batch_size, progress)

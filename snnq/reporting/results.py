@@ -37,6 +37,7 @@ class Measured(_Measured):
 
     data: str
     simulated: bool
+    split: str = "not recorded"
     validation_samples: PositiveInt
     test_samples: PositiveInt
     float_model: Scores = Field(alias="float")

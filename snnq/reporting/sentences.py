@@ -108,6 +108,7 @@ def provenance(plan: Plan, results: Results, hashes: dict[str, str], versions: d
         "data": results.accuracy.data,
         "data sha": plan.data.sha256 if plan.data else "not recorded",
         "data kind": "simulated from images" if results.accuracy.simulated else "not simulated",
+        "split": results.accuracy.split,
         "classes": str(len(plan.data.classes)) if plan.data else "not recorded",
         "samples": f"validation {results.accuracy.validation_samples}, test {results.accuracy.test_samples}",
         "cost table": plan.cost_table.name,
