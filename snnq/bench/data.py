@@ -45,20 +45,19 @@ def bench_data(
 def _time(spec: str, cache: Path, workers: int, repeats: int, progress: Progress) -> dict[str, Any]:
     read, files = _tonic(spec)
 
-    def prepare_anew() -> None:
-        shutil.rmtree(cache, ignore_errors=True)
-        prepare(spec, cache_dir=cache, workers=workers)
-
     def read_all() -> None:
         for index in range(len(files)):
             read(index)
 
+    def empty_cache() -> None:
+        shutil.rmtree(cache, ignore_errors=True)
+
     contestants: dict[str, Callable[[], object]] = {
         "tonic": read_all,
-        "prepare": prepare_anew,
+        "prepare": lambda: prepare(spec, cache_dir=cache, workers=workers),
         "open": lambda: prepare(spec, cache_dir=cache),
     }
-    seconds = time_in_turns(contestants, repeats, 1, progress, f"timing {parse_spec(spec).name}")
+    seconds = time_in_turns(contestants, repeats, 1, progress, f"timing {parse_spec(spec).name}", empty_cache)
     return {
         "recordings": len(files),
         "bytes": sum(Path(file).stat().st_size for file in files),

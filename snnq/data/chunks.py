@@ -142,7 +142,8 @@ def _size(notes: Sequence[Note], taken: int) -> int:
 def assemble(chunks: Sequence[Chunk], whole: Path) -> np.ndarray:
     """Put a split's chunks into one .npy file, taking each away once it is in; return the indices of its samples.
 
-    No more than one chunk lies on the disk twice, and what was cut off goes on with the first chunk that is left.
+    The first chunk becomes that file, where its type is that of all. No more than one chunk lies on the disk twice, and
+    what was cut off goes on with the first chunk that is left.
 
     Raises:
         DataError: two samples have different shapes.
@@ -153,12 +154,13 @@ def assemble(chunks: Sequence[Chunk], whole: Path) -> np.ndarray:
         raise _shapes_differ(chunks[0].split, shapes[0], shapes[1])
     taken = next((number for number, chunk in enumerate(chunks) if chunk.file.is_file()), len(chunks))
     kind = np.result_type(*(note.type for note in notes))
+    if not taken and notes[0].type == str(kind) and notes[0].bytes == _size(notes, 1):
+        os.replace(chunks[0].file, whole)
+        taken = 1
     with whole.open("r+b" if taken else "w+b") as stream:
-        if taken:
-            stream.truncate(_size(notes, taken))
-            stream.seek(0, os.SEEK_END)
-        else:
-            stream.write(_header(notes)[0])
+        stream.write(_header(notes)[0])
+        stream.truncate(_size(notes, taken))
+        stream.seek(0, os.SEEK_END)
         for chunk in chunks[taken:]:
             _append(stream, chunk, kind)
     return np.array([index for note in notes for index in note.kept], dtype=np.int64)

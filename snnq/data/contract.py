@@ -12,7 +12,7 @@ from snnq.data.spec import DataSpec
 from snnq.errors import DataError
 from snnq.progress import Progress
 
-_CHUNK_SAMPLES = 128
+_CHUNK_SAMPLES = 512
 _CHUNK_COUNTS = 2**24
 
 # The samples of a chunk, in order: counts (T, C, H, W) of whole numbers, or what is wrong with the recording.
@@ -36,7 +36,7 @@ class Request:
 
     @property
     def chunk(self) -> int:
-        """Samples of two channels that are prepared at once: at most 128 of them and 2²⁴ counts."""
+        """Samples of two channels that are prepared at once: at most 512 of them and 2²⁴ counts."""
         height, width = self.image_size
         return max(1, min(_CHUNK_SAMPLES, _CHUNK_COUNTS // (self.steps * 2 * height * width)))
 
