@@ -180,6 +180,19 @@ def test_smallest_cell(scripts, tmp_path, monkeypatch):
         run.run([0], [replace(task, recipe=training.Recipe(epochs=2))], None, tmp_path, 1, 1)
 
 
+def test_a_share_of_a_task(scripts, tmp_path, monkeypatch):
+    run, arms, training = scripts("run"), scripts("arms"), scripts("training")
+    monkeypatch.setenv("SNNQ_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(arms, "MODEL", {"dim": 8, "depth": 1, "heads": 2, "mlp_ratio": 1.0})
+    whole = replace(arms.TASKS["temporal-order"], recipe=training.Recipe(epochs=1, batch_size=6), limit=(6, 6, 6))
+    assert run.share_of(whole, None, None) == whole
+    task = run.share_of(whole, [1, 7], 2)
+    assert (task.chunks, task.recipe.epochs, task.config(1)) == ((1,), 2, whole.config(1))
+    run.run([0], [task], None, tmp_path, 1, 0)  # no epochs of finetuning: float models only
+    found = pd.read_csv(tmp_path / "statten.csv")
+    assert list(zip(found.chunk, found.row, strict=True)) == [(1, "float")]
+
+
 def test_golden_interval(scripts):
     summary = scripts("summary")
     # 1, 2 and 3 points: 2 ± 4.3027 · 1/√3

@@ -10,6 +10,7 @@ A cell is one task, chunk, seed and row; one that is finished is skipped, one th
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -31,15 +32,24 @@ def main(
     out: Annotated[Path, typer.Option(help="Where frames, cells and the CSV go.")] = Path("statten"),
     tasks: Annotated[str, typer.Option(help="Tasks, separated by commas.")] = ",".join(TASKS),
     seeds: Annotated[str, typer.Option()] = "0,1,2,3,4",
+    chunks: Annotated[str | None, typer.Option(help="Chunks, separated by commas; those of each task.")] = None,
+    float_epochs: Annotated[int | None, typer.Option(help="Epochs of the float models; those of each task.")] = None,
     search_epochs: Annotated[int, typer.Option()] = 1,
-    finetune_epochs: Annotated[int, typer.Option()] = 2,
+    finetune_epochs: Annotated[int, typer.Option(help="0: float models only.")] = 2,
 ) -> None:
     """Run the experiment, or a share of it; all arms of a seed before the next seed."""
     unknown = [name for name in tasks.split(",") if name not in TASKS]
     if unknown:
         raise UsageError(f"--tasks {unknown[0]}: there are {', '.join(TASKS)}")
-    chosen = [TASKS[name] for name in tasks.split(",")]
+    asked = [int(chunk) for chunk in chunks.split(",")] if chunks else None
+    chosen = [share_of(TASKS[name], asked, float_epochs) for name in tasks.split(",")]
     run([int(seed) for seed in seeds.split(",")], chosen, images, out, search_epochs, finetune_epochs)
+
+
+def share_of(task: Task, chunks: list[int] | None, epochs: int | None) -> Task:
+    """Return the task with only these of its chunks, and trained for so many epochs; None keeps what it has."""
+    kept = tuple(chunk for chunk in task.chunks if chunks is None or chunk in chunks)
+    return replace(task, chunks=kept, recipe=replace(task.recipe, epochs=epochs or task.recipe.epochs))
 
 
 def run(
@@ -61,7 +71,7 @@ def run(
                 cell = Cell(task, chunk, seed, out)
                 found = run_float(cell)
                 console.note(f"{task.name} chunk {chunk} seed {seed}: validation {found['validation_accuracy']:.4f}")
-                if share is first:
+                if share is first and finetune_epochs:
                     run_rows(cell, search_epochs, finetune_epochs)
                 write_atomic(out / "statten.csv", gather(out).to_csv(index=False, float_format="%.6g"))
 
