@@ -118,8 +118,10 @@ def main(file: Annotated[Path, typer.Argument(help="The experiment's CSV.")]) ->
     cells = pd.read_csv(file)
     simulated = "simulated" if cells.simulated.astype(str).eq("True").all() else "partly simulated"
     console.out(f"Test accuracy, mean ± standard deviation over seeds; {simulated} data.\n\n{accuracy(cells)}")
-    console.out("\n" + "\n".join(f"- {sentence}" for sentence in survival(cells)))
-    console.out(f"\n{order(cells)}\n\n{costs(cells)}")
+    said = "\n".join(f"- {sentence}" for sentence in survival(cells))
+    for part in (said, order(cells), costs(cells)):
+        if part:
+            console.out(f"\n{part}")
 
 
 if __name__ == "__main__":
