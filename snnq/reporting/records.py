@@ -101,6 +101,7 @@ class LayerRow:
     storage_bits: int
     storage_share: float
     energy_pj: float
+    energy_pj_float: float
     energy_share: float
     probabilities: dict[str, float] | None
     edited: bool
@@ -173,6 +174,29 @@ class Histogram:
 
 
 @dataclass(frozen=True)
+class Level:
+    """A value that a layer's number format offers, over its output channels, and the share of its weights there.
+
+    ``value`` is the median of the channels, ``low`` and ``high`` are their 10th and 90th percentiles.
+    """
+
+    value: float
+    low: float
+    high: float
+    share: float
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The levels of a quantised layer, ascending, and its number of output channels."""
+
+    layer: str
+    scheme: str
+    channels: int
+    levels: tuple[Level, ...]
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything that is known about a packed folder."""
 
@@ -181,6 +205,7 @@ class Report:
     folder: str
     verdict: str
     energy_model: str
+    formulas: tuple[str, ...]
     notes: tuple[str, ...]
     simulated: bool
     validation_samples: int
@@ -198,6 +223,7 @@ class Report:
     best_epoch: int
     finetuning: tuple[FinetuneEpoch, ...]
     histograms: tuple[Histogram, ...]
+    levels: tuple[Levels, ...]
     provenance: dict[str, str]
     commands: tuple[str, ...]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import shlex
 from pathlib import Path
 
@@ -17,6 +16,8 @@ from snnq.plan.plan import parse_plan
 from snnq.plan.verdict import verdict as compared
 from snnq.reporting import costs, sentences
 from snnq.reporting.disk import measure
+from snnq.reporting.glossary import formulas
+from snnq.reporting.levels import measure_levels
 from snnq.reporting.records import (
     REPORT_SCHEMA,
     Accuracy,
@@ -47,15 +48,16 @@ def report(folder: str | Path = "packed", *, cost_table: str | None = None) -> R
     plan = Plan.read(folder / PLAN_FILE, read_table(cost_table) if cost_table else None)
     check_layers(plan, results, folder)
     table = read_table(Path(plan.cost_table.source) if plan.cost_table.source else plan.cost_table.name)
-    floats, layers, plans = costs.floats_of(plan), costs.layer_rows(plan), costs.plan_rows(plan)
+    floats, plans = costs.floats_of(plan), costs.plan_rows(plan)
+    layers = costs.layer_rows(plan, floats)
     totals, tool = costs.totals(plan, floats), f"snnq {__version__}"
-    versions = {"snnq": tool, "python": platform.python_version()}
     return Report(
         schema_version=REPORT_SCHEMA,
         tool=tool,
         folder=str(folder),
-        verdict=sentences.verdict(results, totals, plans, disk, table.name),
+        verdict=sentences.verdict(results, totals, plans),
         energy_model=sentences.energy_model(table),
+        formulas=formulas(table),
         notes=sentences.notes(plan, results, layers, recorded),
         simulated=results.accuracy.simulated,
         validation_samples=results.accuracy.validation_samples,
@@ -76,7 +78,8 @@ def report(folder: str | Path = "packed", *, cost_table: str | None = None) -> R
         best_epoch=results.finalize.best_epoch,
         finetuning=tuple(FinetuneEpoch(**dict(epoch)) for epoch in results.finalize.history),
         histograms=tuple(Histogram(name, **dict(results.weights[name])) for name in plan.schemes()),
-        provenance=sentences.provenance(plan, results, hashes, versions),
+        levels=measure_levels(folder, list(plan.schemes())),
+        provenance=sentences.provenance(plan, results, hashes, tool),
         commands=sentences.commands(plan, results, folder),
     )
 

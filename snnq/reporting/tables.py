@@ -35,7 +35,7 @@ def detail_tables(report: Report) -> tuple[Table, ...]:
     """Return the rest: inputs and probabilities by layer, search and finetuning by epoch, where everything is from."""
     front = (front_table(report),) if report.front else ()
     searched = (*_probabilities(report), *_search(report), *front)
-    return (_inputs(report), *searched, _finetuning(report), _provenance(report))
+    return (_inputs(report), _levels(report), *searched, _finetuning(report), _provenance(report))
 
 
 def energy_label(report: Report) -> str:
@@ -172,6 +172,25 @@ def _inputs(report: Report) -> Table:
         for row in report.layers
     ]
     return Table("What each layer is", ("layer", "group", "kind", "shape", "weights", "input"), tuple(rows))
+
+
+def _levels(report: Report) -> Table:
+    rows = [
+        (
+            one.layer,
+            one.scheme,
+            str(one.channels),
+            f"{sum(level.share > 0 for level in one.levels)} of {len(one.levels)}",
+            f"{one.levels[0].value:.4g}",
+            f"{one.levels[-1].value:.4g}",
+            per_cent(max(level.share for level in one.levels)),
+        )
+        for one in report.levels
+    ]
+    columns = ("layer", "scheme", "channels", "levels used", "lowest", "highest", "fullest %")
+    return Table(
+        "Levels of each layer: median over its channels, share of weights at the fullest", columns, tuple(rows)
+    )
 
 
 def _probabilities(report: Report) -> tuple[Table, ...]:

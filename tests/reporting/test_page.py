@@ -11,7 +11,7 @@ from snnq.reporting.run import report, write_html
 from snnq.reporting.tables import detail_tables, main_tables
 
 HOSTILE = "<script>alert(1)</script>\x00\x1b[31m\"'&\ud800"
-VOID = {"meta", "rect", "polygon", "polyline"}
+VOID = {"meta"}
 
 
 class Page(HTMLParser):
@@ -57,14 +57,24 @@ def text(found):
 
 def test_the_pages_tables_are_the_terminals(found, text):
     expected = [[list(one.columns), *map(list, one.rows)] for one in (*main_tables(found), *detail_tables(found))]
-    assert Page(text).tables == expected
+    shown = Page(text).tables
+    assert all(table in shown for table in expected)
+    # And the key to the JSON.
+    assert [table[0] for table in shown if table not in expected] == [["key", "unit", "what it is"]]
+    assert len(shown) == len(expected) + 1
 
 
 def test_the_figures_numbers_are_the_reports(found, text):
     for part in (*found.groups, *found.attention):
-        assert f"{part.name} ({part.avg_bits:.2f} bits)" in text
-        assert f"plan {100 * part.storage_share:.2f} %, {part.storage_bits / 8192:,.2f} KiB" in text
-        assert f"float32 {100 * part.energy_share_float:.2f} %, {part.energy_pj_float / 1000:,.1f} nJ" in text
+        assert f"{100 * part.storage_share:.2f} %, {part.storage_bits / 8192:,.2f} KiB" in text
+        assert f"{100 * part.energy_share_float:.2f} %, {part.energy_pj_float / 1000:,.1f} nJ" in text
+        assert f"{part.name}: {100 * part.energy_share:.2f} %" in text
+    for row in found.layers:
+        costs = f"{row.weights} weights, {row.storage_bits} bits, {row.energy_pj:.1f} pJ"
+        assert f"{row.name}: {row.scheme}, {costs}" in text
+    for one in found.levels:
+        for level in one.levels:
+            assert f"level {level.value:.4g}: {100 * level.share:.2f} % of the weights" in text
     for one in found.histograms:
         assert f"exact zeros {100 * one.zeros_before:.2f} % → {100 * one.zeros_after:.2f} %" in text
     panels = re.findall(r"aria-label=\"(\S+): probabilities over the search; in the end (\S+) with ([\d.]+)\"", text)
@@ -81,12 +91,14 @@ def test_it_loads_nothing_and_runs_nothing(text):
     page = Page(text)
     assert not {"script", "link", "img", "iframe", "object", "embed", "image", "use"} & set(page.tags)
     for name, value in page.attributes:
-        assert name not in ("src", "href", "xlink:href", "srcset", "action", "style")
+        assert name not in ("src", "xlink:href", "srcset", "action")
+        if name == "href":
+            assert value[1:] in page.ids
         assert not name.startswith("on")
         if name != "xmlns":
             assert "http:" not in (value or "")
             assert "https:" not in (value or "")
-    assert "url(" not in text
+    assert set(re.findall(r"url\((.)", text)) == {"#"}
     assert "@import" not in text
     assert "default-src 'none'" in text
 
@@ -97,7 +109,7 @@ def test_it_is_a_page_for_everyone(text):
     assert "prefers-color-scheme: dark" in text
     assert "@media print" in text
     assert 'name="viewport"' in text
-    assert page.tags.count("svg") == text.count('role="img"')
+    assert page.tags.count("svg") == text.count('role="img"') + 1  # the hatch shows nothing by itself
     labels = [value for name, value in page.attributes if name == "aria-labelledby"]
     assert labels
     assert set(labels) <= set(page.ids)
@@ -105,7 +117,7 @@ def test_it_is_a_page_for_everyone(text):
 
 
 def test_verdict_notes_and_energy_model_stand_on_it(found, text):
-    for sentence in (found.verdict, found.energy_model, found.search.sentence, *found.notes):
+    for sentence in (found.verdict, found.energy_model, found.search.sentence, *found.notes, *found.formulas):
         assert sentence.replace("'", "&#39;") in text
 
 

@@ -15,7 +15,7 @@ def test_tables_and_page(packed, capsys):
         assert words in shown.out
     assert f"Page: {packed / 'report.html'}" in shown.err
     assert f"Next: snnq verify {packed}" in shown.err
-    assert "97.22 % (float) → 96.67 % (this plan)" in shown.err
+    assert "96.67 % test accuracy (float: 97.22 %)" in shown.err
     assert "<!DOCTYPE html>" in (packed / "report.html").read_text()
 
 
@@ -33,7 +33,7 @@ def test_json_is_one_object_and_the_reports(packed, found, capsys):
         assert data[key] == ours[key]
 
 
-@pytest.mark.parametrize(("name", "start"), [("csv", "table,row,column,value"), ("markdown", "# "), ("html", "<!DOC")])
+@pytest.mark.parametrize(("name", "start"), [("csv", "section,row,key,value"), ("markdown", "## "), ("html", "<!DOC")])
 def test_other_formats(packed, capsys, name, start):
     assert run(["report", str(packed), "--format", name]) == 0
     out = capsys.readouterr().out
