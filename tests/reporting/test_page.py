@@ -77,6 +77,13 @@ def test_the_figures_numbers_are_the_reports(found, text):
             assert f"level {level.value:.4g}: {100 * level.share:.2f} % of the weights" in text
     for one in found.histograms:
         assert f"exact zeros {100 * one.zeros_before:.2f} % → {100 * one.zeros_after:.2f} %" in text
+    for point in found.front:
+        loss = 0.5 + point.predicted_loss if point.validation_loss is None else point.validation_loss
+        assert f"{point.avg_bits:.3f} bits, loss {loss:.4f}" in text
+    for row in found.plans:
+        if row.validation_accuracy is not None:
+            energy, accuracy = 100 * row.energy_fraction, 100 * row.validation_accuracy
+            assert f"{row.plan}: {energy:.2f} % of float32&#x27;s energy, {accuracy:.2f} % accuracy" in text
     panels = re.findall(r"aria-label=\"(\S+): probabilities over the search; in the end (\S+) with ([\d.]+)\"", text)
     assert len(panels) == len(found.layers)
     # The head is the least certain.
@@ -162,6 +169,8 @@ def test_without_search_or_history(make, tmp_path):
     text = html_page(silent)
     assert "not made by a search" in text
     assert "probabilities over the search" not in text
+    assert "there is no accuracy-cost front to show" in text
+    assert "No firing rates were measured" in text
     titles = [one.title for one in detail_tables(silent)]
     assert "What the search thought" not in titles
     assert "accuracies were not measured" in " ".join(silent.notes)
