@@ -50,7 +50,7 @@ def test_a_wide_table_in_a_pipe_loses_nothing(capsys):
 
 def test_sparse_progress_says_when_a_stage_begins_and_ends(capsys, monkeypatch):
     now = iter([0.0, 1.0, 2.0, 20.0, 21.0])
-    monkeypatch.setattr(console.time, "monotonic", lambda: next(now))
+    monkeypatch.setattr("snnq.console.progress.time.monotonic", lambda: next(now))
     with console.progress_view() as progress:
         for done in (40, 41, 42, 60, 100):  # resumed at 40 of 100
             progress("training", done, 100, loss=0.25)

@@ -88,11 +88,16 @@ def write_html(found: Report, path: str | Path) -> None:
     """Write the report as one self-contained HTML page: to a temporary name, then renamed. Raises UsageError."""
     from snnq.reporting.page import html_page
 
+    write_page(html_page(found), path)
+
+
+def write_page(text: str, path: str | Path) -> None:
+    """Write a page to a temporary name, then rename it. Raises UsageError."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(html_page(found), encoding="utf-8", newline="\n")
+        temporary.write_text(text, encoding="utf-8", newline="\n")
         os.replace(temporary, path)
     except OSError as problem:
         temporary.unlink(missing_ok=True)

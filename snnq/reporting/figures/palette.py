@@ -59,6 +59,11 @@ def rgb(colour: str) -> tuple[float, float, float]:
     raise ValueError(f"not a colour: {colour}")
 
 
+def hex_colour(colour: str) -> str:
+    """Return a colour as ``#rrggbb``."""
+    return "#" + "".join(f"{round(255 * part):02x}" for part in rgb(colour))
+
+
 def contrast(one: str, other: str) -> float:
     """Return the contrast ratio of two colours, 1 … 21 (WCAG 2.2: (L1 + 0.05) / (L2 + 0.05))."""
     light, dark = sorted((_luminance(one), _luminance(other)), reverse=True)
