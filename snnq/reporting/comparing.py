@@ -40,27 +40,17 @@ def difference_document(found: Comparison) -> Document:
 
 def _changes(found: Comparison) -> Table:
     a, b = found.candidates.values()
-    costs: tuple[tuple[str, Any, Any, Callable[[Any], str]], ...] = (
-        ("weights", a.weights, b.weights, lambda value: f"{value:,}"),
-        ("bits per weight", a.avg_bits, b.avg_bits, lambda value: f"{value:.3f}"),
-        ("storage KiB", a.storage_bits, b.storage_bits, kib),
-        ("energy nJ", a.energy_pj, b.energy_pj, nanojoules),
-    )
+    rows = [
+        _change("weights", a.weights, b.weights, lambda value: f"{value:,}"),
+        _change("bits per weight", a.avg_bits, b.avg_bits, lambda value: f"{value:.3f}"),
+        _change("storage KiB", a.storage_bits, b.storage_bits, kib),
+        _change("energy nJ", a.energy_pj, b.energy_pj, nanojoules),
+    ]
     scores = (
         ("searched accuracy %", a.searched_accuracy, b.searched_accuracy),
         ("validation %", a.validation, b.validation),
         ("test %", a.test, b.test),
     )
-    rows = [
-        (
-            name,
-            shown(ours),
-            shown(theirs),
-            f"{100 * (theirs / ours - 1):+.2f} %" if ours else "-",
-            _mark_two(ours, theirs),
-        )
-        for name, ours, theirs, shown in costs
-    ]
     rows += [
         (name, per_cent(ours), per_cent(theirs), f"{100 * (theirs - ours):+.2f} points", _mark_two(ours, theirs))
         for name, ours, theirs in scores
@@ -69,8 +59,9 @@ def _changes(found: Comparison) -> Table:
     return Table("Totals", ("total", "A", "B", "change", ""), tuple(rows))
 
 
-def _change(before: float, after: float) -> str:
-    return f"{100 * (after / before - 1):+.2f} %" if before else "-"
+def _change(name: str, ours: Any, theirs: Any, shown: Callable[[Any], str]) -> tuple[str, ...]:
+    change = f"{100 * (theirs / ours - 1):+.2f} %" if ours else "-"
+    return (name, shown(ours), shown(theirs), change, _mark_two(ours, theirs))
 
 
 def _mark_two(ours: float, theirs: float) -> str:
