@@ -28,7 +28,8 @@ class Figure:
 class Document:
     """What is shown in any format. ``data`` becomes JSON and CSV; rows that end with ``DIFFERS`` are marked.
 
-    The first ``lead`` tables stand above the figures of the page, the others below them.
+    The first ``lead`` tables stand above the figures of the page, the others below them; ``panels`` is the title over
+    the small figures.
     """
 
     title: str
@@ -38,6 +39,7 @@ class Document:
     figures: tuple[Figure, ...]
     data: Mapping[str, Any]
     lead: int = 0
+    panels: str = ""
 
 
 def document_markdown(document: Document) -> str:

@@ -38,7 +38,11 @@ def long_frame(data: Mapping[str, Any]) -> pd.DataFrame:
 def _lines(data: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Any]]:
     """Yield (section, row, key, value) of everything; single values are in the section ``report``."""
     for section, content in data.items():
-        if isinstance(content, Mapping):
+        if isinstance(content, Mapping) and content and all(isinstance(one, Mapping) for one in content.values()):
+            for name, row in content.items():
+                for key, value in _flat(row):
+                    yield section, name, key, value
+        elif isinstance(content, Mapping):
             inner = {key: value for key, value in content.items() if _is_rows(value)}
             for key, value in _flat({k: v for k, v in content.items() if k not in inner}):
                 yield section, "", key, value

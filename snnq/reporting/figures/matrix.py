@@ -43,8 +43,11 @@ def _cell(x: float, y: float, width: float, scheme: str | None) -> list[str]:
     return parts
 
 
-def amounts(title: str, names: Sequence[str], rows: Mapping[str, Sequence[float]]) -> str:
-    """Return a bar for every row (its label, an amount of each part), all to the scale of the longest."""
+def amounts(title: str, names: Sequence[str], rows: Mapping[str, Sequence[float]], columns: int = 4) -> str:
+    """Return a bar for every row (its label, an amount of each part), all to the scale of the longest.
+
+    The key to several parts stands below in ``columns``.
+    """
     longest = max([sum(values) for values in rows.values()] + [1e-12])
     parts, y = [], 0.0
     for label, values in rows.items():
@@ -54,12 +57,14 @@ def amounts(title: str, names: Sequence[str], rows: Mapping[str, Sequence[float]
             length, colour = 332 * value / longest, part_colour(i)
             said = f"{name}: {value:,.6g}"
             parts.append(svg.box(x, y + 17, length, 18, f'fill="{colour}" stroke="Canvas" stroke-width="1"', said))
-            if svg.width_of(name, 11) < length - 4:
-                parts.append(svg.text(x + length / 2, y + 30, name, 11, "middle", fill=ink_on(colour)))
+            inside = next((one for one in (name, name.split()[0]) if svg.width_of(one, 11) < length - 4), "")
+            if inside and len(names) > 1:
+                parts.append(svg.text(x + length / 2, y + 30, inside, 11, "middle", fill=ink_on(colour)))
             x += length
         y += 46
-    for i, name in enumerate(names):
-        x = 4 + 84 * (i % 4)
-        parts.append(svg.box(x, y, 11, 11, f'fill="{part_colour(i)}"'))
-        parts.append(svg.text(x + 15, y + 9.5, svg.clip(name, 66, 11), 11))
-    return svg.svg(340, y + 16 * (1 + (len(names) - 1) // 4), title, parts)
+    kinds = names if len(names) > 1 else ()
+    for i, name in enumerate(kinds):
+        x, at, step = 4 + (336 / columns) * (i % columns), y + 16 * (i // columns), 336 / columns
+        parts.append(svg.box(x, at, 11, 11, f'fill="{part_colour(i)}"'))
+        parts.append(svg.text(x + 15, at + 9.5, svg.clip(name, step - 18, 11), 11))
+    return svg.svg(340, y + 16 * -(-len(kinds) // columns), title, parts)

@@ -11,6 +11,7 @@ from snnq.reporting.records import SearchEpoch
 from snnq.schemes.names import split_name
 
 LEFT, TOP, WIDTH, HEIGHT = 22.0, 26.0, 136.0, 76.0
+DRAWN = 80  # more epochs than this could not be told apart
 WRITTEN = 0.06  # smaller shares are not written beside the bands
 
 
@@ -27,7 +28,8 @@ def probability_panel(layer: str, space: Sequence[str], epochs: Sequence[SearchE
     """
     order = sorted(range(len(space)), key=lambda k: (split_name(space[k])[1], space[k]))
     rows = [tuple(1 / len(space) for _ in space), *(epoch.probabilities[layer] for epoch in epochs)]
-    xs = [LEFT + WIDTH * i / (len(rows) - 1) for i in range(len(rows))]
+    drawn = _places(len(rows))
+    xs, rows = [LEFT + WIDTH * i / (len(rows) - 1) for i in drawn], [rows[i] for i in drawn]
     parts, floor = [], [0.0] * len(rows)
     middles: dict[int, float] = {}
     for k in order:
@@ -42,6 +44,11 @@ def probability_panel(layer: str, space: Sequence[str], epochs: Sequence[SearchE
     parts += _frame(layer, epochs[-1].epoch)
     title = f"{layer}: probabilities over the search; in the end {space[winner]} with {rows[-1][winner]:.4f}"
     return svg.svg(212, TOP + HEIGHT + 16, title, parts)
+
+
+def _places(count: int) -> list[int]:
+    """Return which of ``count`` rows are drawn: all of them, or ``DRAWN`` evenly from the first to the last."""
+    return sorted({round(i * (count - 1) / (DRAWN - 1)) for i in range(DRAWN)}) if count > DRAWN else list(range(count))
 
 
 def _band(scheme: str, xs: Sequence[float], floor: Sequence[float], ceiling: Sequence[float], said: str) -> str:

@@ -22,8 +22,12 @@ def weight_panel(record: Histogram, scheme: str = "", levels: Sequence[Level] = 
     parts = [*_bars(record), *_outline(record)]
     foot = TOP + HEIGHT
     parts.append(svg.line(LEFT, foot, LEFT + WIDTH, foot, 'stroke-opacity="0.6" stroke-width="0.75"'))
-    for i, level in enumerate(levels):
-        parts += _level(record, level, i, len(levels))
+    if len(levels) > DRAWN:
+        marks = "".join(f"M{svg.number(_place(record, one.value))} {svg.number(foot + 2)}v5" for one in levels)
+        parts.append(f'<path d="{marks}" stroke="currentColor" stroke-width="0.75"/>')
+    else:
+        for i, level in enumerate(levels):
+            parts += _level(record, level, i, len(levels))
     name = f"{record.layer} {short_name(scheme)}" if scheme else record.layer
     parts.append(svg.text(4, 13, svg.clip(name, 204, 11.5), 11.5, weight="600"))
     low = foot + (22 if levels else 13)
@@ -76,13 +80,11 @@ def _level(record: Histogram, level: Level, place: int, count: int) -> list[str]
     """Return a level's line through the plot and its stroke below; neighbours take turns in two rows."""
     foot, x = TOP + HEIGHT, _place(record, level.value)
     said = f"level {level.value:.4g}: {100 * level.share:.2f} % of the weights"
-    row, stroke = foot + 5, 'stroke-width="0.75"'
-    parts = []
+    row = foot + 5
+    parts = [svg.line(x, TOP, x, foot, 'stroke-opacity="0.55" stroke-width="0.75" stroke-dasharray="3 2"')]
     if count <= SPANNED:
-        row, stroke = foot + 4 + 4 * (place % 2), 'stroke-width="1.5"'
-        parts.append(svg.line(_place(record, level.low), row, _place(record, level.high), row, stroke))
-    parts.append(svg.line(x, row - 2.5, x, row + 2.5, stroke))
-    if count <= DRAWN:
-        parts.append(svg.line(x, TOP, x, foot, 'stroke-opacity="0.55" stroke-width="0.75" stroke-dasharray="3 2"'))
-        parts.append(svg.box(x - 2, TOP, 4, HEIGHT, 'fill="transparent"', said))
+        row = foot + 4 + 4 * (place % 2)
+        parts.append(svg.line(_place(record, level.low), row, _place(record, level.high), row, 'stroke-width="1.5"'))
+    parts.append(svg.line(x, row - 2.5, x, row + 2.5, 'stroke-width="1"'))
+    parts.append(svg.box(x - 2, TOP, 4, HEIGHT, 'fill="transparent"', said))
     return parts
