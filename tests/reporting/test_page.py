@@ -6,7 +6,9 @@ from html.parser import HTMLParser
 import pytest
 
 from snnq.errors import UsageError
+from snnq.reporting.figures.palette import contrast
 from snnq.reporting.page import html_page
+from snnq.reporting.records import Level, Levels, SearchEpoch
 from snnq.reporting.run import report, write_html
 from snnq.reporting.tables import detail_tables, main_tables
 
@@ -121,6 +123,39 @@ def test_it_is_a_page_for_everyone(text):
     assert labels
     assert set(labels) <= set(page.ids)
     assert len(page.ids) == len(set(page.ids))
+
+
+def test_the_pages_text_can_be_read_in_light_and_dark_and_on_paper(text):
+    palettes = re.findall(r":root \{([^}]*)\}", text)
+    assert len(palettes) == 3
+    for palette in palettes:
+        colours = dict(re.findall(r"--(\w+): (#[0-9a-f]+)", palette))
+        full = {
+            name: "#" + "".join(c * 2 for c in value[1:]) if len(value) == 4 else value
+            for name, value in colours.items()
+        }
+        for ink in ("ink", "soft", "accent"):
+            for back in ("back", "card"):
+                assert contrast(full[ink], full[back]) >= 4.5, (ink, back)
+
+
+def test_a_long_search_in_eight_bits_is_still_a_small_page(found):
+    """As many layers as Spikformer-2-256 and more epochs than any search has; its 18 layers of 256 levels."""
+    rows = [replace(row, name=f"block.{i}.attn.q") for i, row in enumerate((*found.layers, *found.layers[:6]))]
+    shares = {row.name: (0.21, 0.29, 0.13, 0.37) for row in rows}
+    epochs = tuple(SearchEpoch(i, 2.0, 0, shares) for i in range(1, 501))
+    levels = tuple(Level(i / 256, i / 256 - 0.001, i / 256 + 0.001, 1 / 256) for i in range(-128, 128))
+    histogram = replace(found.histograms[0], before=tuple(range(61)), after=tuple(range(61)))
+    theirs = replace(
+        found,
+        layers=tuple(rows),
+        search=replace(found.search, epochs=epochs),
+        histograms=tuple(replace(histogram, layer=row.name) for row in rows),
+        levels=tuple(Levels(row.name, "uniform-8", 64, levels) for row in rows),
+    )
+    text = html_page(theirs)
+    assert len(text.encode()) < 1.5e6
+    assert text.count("probabilities over the search;") == 2 * 18
 
 
 def test_verdict_notes_and_energy_model_stand_on_it(found, text):
