@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from snnq.cli.options import Force, Group, Heads, ImageSize, Json, Model, ModelArg, Pooling, Steps
-from snnq.cli.showing import Format, FormatOption, Page, show_document
+from snnq.cli.showing import Format, FormatOption, Page, show_document, show_strip
 
 app = typer.Typer(no_args_is_help=True, help="Look at plans, make simple ones, solve for other budgets.")
 
@@ -33,6 +33,7 @@ def show(
     if json:
         console.emit_json(found.to_dict())
     else:
+        show_strip(found.schemes().items())
         console.table("Layers", views.LAYER_COLUMNS, views.layer_rows(found))
         console.table("Groups", views.GROUP_COLUMNS, views.group_rows(found))
         console.table("Totals", views.TOTAL_COLUMNS, views.total_rows(found))
@@ -125,6 +126,7 @@ def solve(
     if json:
         console.emit_json(plan.to_dict())
     else:
+        show_strip(plan.schemes().items())
         console.table("The plan", views.LAYER_COLUMNS, views.layer_rows(plan))
         console.table("Totals", views.TOTAL_COLUMNS, views.total_rows(plan))
     if out is not None:

@@ -133,7 +133,7 @@ def _show(plan: Plan, json: bool) -> None:
     if json:
         console.emit_json(plan.to_dict())
         return
-    show_strip((layer.name, layer.scheme) for layer in plan.layers)
+    show_strip(plan.schemes().items())
     console.table("The plan", views.LAYER_COLUMNS, views.layer_rows(plan))
     console.table("Totals", views.TOTAL_COLUMNS, views.total_rows(plan))
     console.table("Beside simple plans, before finetuning", views.BASELINE_COLUMNS, views.baseline_rows(plan))

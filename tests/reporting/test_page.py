@@ -7,7 +7,7 @@ import pytest
 
 from snnq.errors import UsageError
 from snnq.reporting.figures.palette import contrast
-from snnq.reporting.page import html_page
+from snnq.reporting.page import html_page, tiles
 from snnq.reporting.records import Level, Levels, SearchEpoch
 from snnq.reporting.run import report, write_html
 from snnq.reporting.tables import detail_tables, main_tables
@@ -94,6 +94,24 @@ def test_the_figures_numbers_are_the_reports(found, text):
         row = next(row for row in found.layers if row.name == name)
         assert scheme == row.scheme
         assert share == f"{row.probabilities[scheme]:.4f}"
+
+
+def test_the_large_numbers_are_the_reports(found):
+    data = found.to_dict()
+    own, (before, after) = data["totals"], data["accuracy"]
+    shown = {tile.name: (tile.value, *tile.notes) for tile in tiles(found)}
+    points = f"{100 * (after['test'] - before['test']):+.2f} points on {data['test_samples']} samples"
+    accuracy = (f"{100 * after['test']:.2f} %", f"float {100 * before['test']:.2f} %", points)
+    assert shown["Test accuracy"] == accuracy
+    assert shown["Bits per weight"] == (f"{own['avg_bits']:.3f}", "float 32", f"{own['weights']:,} weights")
+    assert shown["Storage of weights"][:2] == ("2.78 KiB", "float 27.67 KiB")
+    assert (
+        shown["Storage of weights"][2] == f"{100 * own['storage_fraction']:.2f} %, {own['compression']:.2f} times less"
+    )
+    energy = f"{own['energy_pj'] / 1000:,.1f} nJ", f"float {own['energy_pj_float'] / 1000:,.1f} nJ"
+    assert shown["Energy per time step"][:2] == energy
+    times = own["energy_pj_float"] / own["energy_pj"]
+    assert shown["Energy per time step"][2] == f"{100 * own['energy_fraction']:.2f} %, {times:.2f} times less"
 
 
 def test_it_loads_nothing_and_runs_nothing(text):
