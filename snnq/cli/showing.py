@@ -31,7 +31,7 @@ Page = Annotated[Path | None, typer.Option("--out", help="Write an HTML page her
 def show_document(found: Document, format: Format, out: Path | None = None) -> None:
     """Print a document to stdout in a format, and write its page to ``out``; remarks go to stderr."""
     from snnq import console
-    from snnq.reporting.documents import DIFFERS, document_html, document_markdown
+    from snnq.reporting.documents import document_html, document_markdown
     from snnq.reporting.formats import csv_text
     from snnq.reporting.run import write_page
 
@@ -47,7 +47,7 @@ def show_document(found: Document, format: Format, out: Path | None = None) -> N
         console.say(found.verdict)
         console.out("")
         for one in found.tables:
-            console.table(one.title, one.columns, one.rows, [row[-1:] == (DIFFERS,) for row in one.rows])
+            console.table(one.title, one.columns, one.rows, one.marked)
         for line in found.notes:
             console.note(line)
     if out is not None:

@@ -8,11 +8,11 @@ from typing import Any
 
 from snnq.plan.views import kib, per_cent
 from snnq.reporting.compare import Comparison
-from snnq.reporting.documents import DIFFERS, Document, Figure
+from snnq.reporting.documents import Document, Figure
 from snnq.reporting.figures.matrix import amounts, scheme_matrix
 from snnq.reporting.figures.palette import short_name
 from snnq.reporting.figures.strip import legend
-from snnq.reporting.tables import Table
+from snnq.reporting.tables import DIFFERS, YES, Table
 from snnq.reporting.text import nanojoules
 
 
@@ -56,7 +56,7 @@ def _changes(found: Comparison) -> Table:
         for name, ours, theirs in scores
         if ours is not None and theirs is not None
     ]
-    return Table("Totals", ("total", "A", "B", "change", ""), tuple(rows))
+    return Table("Totals", ("total", "A", "B", "change", DIFFERS), tuple(rows))
 
 
 def _change(name: str, ours: Any, theirs: Any, shown: Callable[[Any], str]) -> tuple[str, ...]:
@@ -65,7 +65,7 @@ def _change(name: str, ours: Any, theirs: Any, shown: Callable[[Any], str]) -> t
 
 
 def _mark_two(ours: float, theirs: float) -> str:
-    return DIFFERS if ours != theirs else ""
+    return YES if ours != theirs else ""
 
 
 def _changed_layers(found: Comparison) -> Table:
@@ -128,13 +128,13 @@ def _groups(found: Comparison) -> Table:
             ("nJ", group.energy_pj, nanojoules),
         ):
             rows.append((f"{group.name} {what}", *_cells(values, shown), _mark(values)))
-    return Table("Groups", ("group", *found.candidates, ""), tuple(rows))
+    return Table("Groups", ("group", *found.candidates, DIFFERS), tuple(rows))
 
 
 def _layers(found: Comparison) -> Table:
-    rows = [(layer.name, *_cells(layer.scheme, short_name), DIFFERS if layer.differs else "") for layer in found.layers]
+    rows = [(layer.name, *_cells(layer.scheme, short_name), YES if layer.differs else "") for layer in found.layers]
     title = "Layers: u uniform, p power-of-two, f float32, and bits per weight"
-    return Table(title, ("layer", *found.candidates, ""), tuple(rows))
+    return Table(title, ("layer", *found.candidates, DIFFERS), tuple(rows))
 
 
 def _cells(values: Mapping[str, Any], shown: Any) -> list[str]:
@@ -142,4 +142,4 @@ def _cells(values: Mapping[str, Any], shown: Any) -> list[str]:
 
 
 def _mark(values: Mapping[str, Any]) -> str:
-    return DIFFERS if len(set(values.values())) > 1 else ""
+    return YES if len(set(values.values())) > 1 else ""

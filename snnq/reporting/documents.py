@@ -12,8 +12,6 @@ from snnq.reporting.formats import markdown_table, plain
 from snnq.reporting.html import grids, render
 from snnq.reporting.tables import Table
 
-DIFFERS = "differs"
-
 
 @dataclass(frozen=True)
 class Figure:
@@ -26,7 +24,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Document:
-    """What is shown in any format. ``data`` becomes JSON and CSV; rows that end with ``DIFFERS`` are marked.
+    """What is shown in any format. ``data`` becomes JSON and CSV.
 
     The first ``lead`` tables stand above the figures of the page, the others below them; ``panels`` is the title over
     the small figures.
@@ -57,5 +55,5 @@ def document_html(document: Document) -> str:
         document=document,
         figures=[one for one in figures if not one["small"]],
         panels=[one for one in figures if one["small"]],
-        tables=grids(document.tables, DIFFERS),
+        tables=grids(document.tables),
     )

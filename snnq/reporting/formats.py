@@ -139,4 +139,4 @@ def markdown_table(table: Table) -> str:
 
 
 def _is_numeric(cells: Sequence[str]) -> bool:
-    return any(cells) and all(re.fullmatch(r"-?[\d,]*(\.\d+)?", cell) for cell in cells)
+    return any(cells) and all(re.fullmatch(r"[-+]?[\d,]*(\.\d+)?( %| points)?", cell) for cell in cells)

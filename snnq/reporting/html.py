@@ -25,12 +25,9 @@ class Grid:
     marked: tuple[bool, ...]
 
 
-def grids(tables: Iterable[Table], mark: str = "") -> list[Grid]:
-    """Return tables for the page; rows whose last cell is ``mark`` are marked, none if it is empty."""
-    return [
-        Grid(one.title, one.columns, one.rows, _numeric(one), tuple(bool(mark) and row[-1] == mark for row in one.rows))
-        for one in tables
-    ]
+def grids(tables: Iterable[Table]) -> list[Grid]:
+    """Return tables for the page."""
+    return [Grid(one.title, one.columns, one.rows, _numeric(one), one.marked) for one in tables]
 
 
 def _numeric(table: Table) -> tuple[bool, ...]:

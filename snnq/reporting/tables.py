@@ -11,6 +11,8 @@ from snnq.plan.views import kib, per_cent
 from snnq.reporting.records import LayerRow, Part, Report
 from snnq.reporting.text import nanojoules
 
+DIFFERS, YES = "differs", "yes"
+
 
 @dataclass(frozen=True)
 class Table:
@@ -19,6 +21,11 @@ class Table:
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+
+    @property
+    def marked(self) -> tuple[bool, ...]:
+        """Which rows are marked: those that say ``YES`` where the last column is ``DIFFERS``."""
+        return tuple(self.columns[-1] == DIFFERS and row[-1] == YES for row in self.rows)
 
 
 def main_tables(report: Report) -> tuple[Table, ...]:

@@ -58,11 +58,11 @@ def test_tables_say_the_numbers_and_mark_differences(three):
     assert tables["What the letters are"].rows[1][:2] == ("B", "plan")
     assert tables["Costs"].rows[2][1:4] == ("2.000", "1.73", "6.25")
     layers = {row[0]: row[1:] for row in tables["Layers"].rows}
-    assert layers["head"] == ("p4", "u8", "u2", "differs")
+    assert layers["head"] == ("p4", "u8", "u2", "yes")
     assert layers["block.0.attn.q"] == ("u2", "u2", "u2", "")
     groups = {row[0]: row[1:] for row in tables["Groups"].rows}
     assert groups["mlp bits"] == ("2.000", "2.000", "2.000", "")
-    assert groups["head KiB"] == ("0.08", "0.16", "0.04", "differs")
+    assert groups["head KiB"] == ("0.08", "0.16", "0.04", "yes")
 
 
 def test_other_models_and_cost_tables_are_told(three, tmp_path):
@@ -79,7 +79,7 @@ def test_other_models_and_cost_tables_are_told(three, tmp_path):
     assert "different cost tables" not in " ".join(alike.notes)
     # A layer that only one has shows a dash.
     text = document_markdown(comparison_document(found))
-    assert re.search(r"\| block.3.mlp.fc1 \| - \| u2 \| differs \|", text)
+    assert re.search(r"\| block.3.mlp.fc1 \| - \| u2 \| yes \|", text)
 
 
 def test_difference_of_two(three):
@@ -88,7 +88,7 @@ def test_difference_of_two(three):
     assert layers.rows[0][:4] == ("head", "power-of-two-4", "uniform-8", "+0.08")
     assert len(layers.rows) == 1
     rows = {row[0]: row[1:] for row in totals.rows}
-    assert rows["storage KiB"] == ("2.78", "2.86", "+2.81 %", "differs")
+    assert rows["storage KiB"] == ("2.78", "2.86", "+2.81 %", "yes")
     assert rows["weights"] == ("7,084", "7,084", "+0.00 %", "")
     assert [layer["name"] for layer in document.data["layers"]] == ["head"]
 
