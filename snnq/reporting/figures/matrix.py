@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from snnq.reporting.figures import svg
 from snnq.reporting.figures.palette import ink_on, is_hatched, part_colour, scheme_colour, short_name
 
-ROW, NAMES = 18.0, 168.0
+ROW, NAMES = 18.0, 180.0
 
 
 def scheme_matrix(title: str, plans: Sequence[str], rows: Sequence[tuple[str, Sequence[str | None], bool]]) -> str:
@@ -20,7 +20,7 @@ def scheme_matrix(title: str, plans: Sequence[str], rows: Sequence[tuple[str, Se
     for place, (name, schemes, differs) in enumerate(rows):
         y = 18 + ROW * place
         weight = "600" if differs else ""
-        parts.append(svg.text(4, y + 12.5, svg.clip(name, NAMES - 10, 10.5), 10.5, weight=weight))
+        parts.append(svg.text(4, y + 12.5, svg.clip(name, NAMES - 8, 10.5, bold=differs), 10.5, weight=weight))
         for i, scheme in enumerate(schemes):
             parts += _cell(NAMES + step * i, y, step, scheme)
         if differs:

@@ -65,7 +65,7 @@ def _frame(layer: str, last: int) -> list[str]:
     ticks = [svg.text(LEFT - 3, TOP + HEIGHT * (1 - share) + 3.5, f"{share:g}", 10, "end") for share in (0, 0.5, 1)]
     return [
         svg.box(LEFT, TOP, WIDTH, HEIGHT, svg.FRAME),
-        svg.text(4, 13, svg.clip(layer, 202, 11.5), 11.5, weight="600"),
+        svg.text(4, 13, svg.clip(layer, 204, 11.5, bold=True), 11.5, weight="600"),
         *ticks,
         svg.text(LEFT, foot + 12, "epoch 0", 10),
         svg.text(LEFT + WIDTH, foot + 12, str(last), 10, "end"),

@@ -54,7 +54,7 @@ def module_of(name: str) -> str:
 def _heading(module: str, group: str, y: float) -> list[str]:
     # Names that say their group already are not given it again.
     words = module if group in module else f"{module} ({group})"
-    return [svg.text(4, y + 16, svg.clip(words, 330, 11), 11, weight="600")]
+    return [svg.text(4, y + 16, svg.clip(words, 332, 11, bold=True), 11, weight="600")]
 
 
 def _row(one: LayerRow, floats: Costs | None, most: dict[str, float], y: float, indent: float) -> list[str]:

@@ -20,6 +20,7 @@ HATCH = (
 HATCHED = f'fill="url(#{HATCH_ID})"'
 # Of the widest common sans-serif (DejaVu Sans), so that nothing overlaps where another one is used.
 _NARROW, _WIDE, _OTHER = 0.37, 0.9, 0.64
+_BOLD = 1.15
 
 
 def number(value: float) -> str:
@@ -33,9 +34,9 @@ def width_of(text: str, size: float) -> float:
     return size * sum(wide)
 
 
-def clip(text: str, width: float, size: float = 11) -> str:
+def clip(text: str, width: float, size: float = 11, bold: bool = False) -> str:
     """Return a text of at most this width; what is cut is the beginning, where module paths agree."""
-    text = visible(text)
+    text, width = visible(text), width / _BOLD if bold else width
     if width_of(text, size) <= width:
         return text
     kept = text

@@ -29,7 +29,7 @@ def weight_panel(record: Histogram, scheme: str = "", levels: Sequence[Level] = 
         for i, level in enumerate(levels):
             parts += _level(record, level, i, len(levels))
     name = f"{record.layer} {short_name(scheme)}" if scheme else record.layer
-    parts.append(svg.text(4, 13, svg.clip(name, 204, 11.5), 11.5, weight="600"))
+    parts.append(svg.text(4, 13, svg.clip(name, 204, 11.5, bold=True), 11.5, weight="600"))
     low = foot + (22 if levels else 13)
     parts += [
         svg.text(LEFT, low, f"{record.low:.3g}", 10),
@@ -45,7 +45,7 @@ def weight_panel(record: Histogram, scheme: str = "", levels: Sequence[Level] = 
 def float_panel(record: Histogram) -> str:
     """Return the weights of a float checkpoint's layer alone."""
     foot = TOP + HEIGHT
-    parts = [*_outline(record), svg.text(4, 13, svg.clip(record.layer, 204, 11.5), 11.5, weight="600")]
+    parts = [*_outline(record), svg.text(4, 13, svg.clip(record.layer, 204, 11.5, bold=True), 11.5, weight="600")]
     ends = ((LEFT, record.low, "start"), (LEFT + WIDTH / 2, 0.0, "middle"), (LEFT + WIDTH, record.high, "end"))
     parts += [svg.text(x, foot + 13, f"{value:.3g}", 10, anchor) for x, value, anchor in ends]
     return svg.svg(212, foot + 18, f"{record.layer}: weights", parts)
