@@ -24,6 +24,7 @@ from snnq.reporting.text import nanojoules
 _PLACES = {
     "headline": ("Accuracy (", "Totals", "Beside"),
     "front": ("Accuracy-cost",),
+    "firing": ("Firing", "Both energy models", "Energy by part", "Events", "Neurons", "Attention", "Products"),
     "costs": ("Storage by", "Energy by"),
     "layers": ("Layers", "What each layer"),
     "search": ("What the search", "The search"),

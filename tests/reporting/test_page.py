@@ -6,11 +6,12 @@ from html.parser import HTMLParser
 import pytest
 
 from snnq.errors import UsageError
+from snnq.reporting import tables
 from snnq.reporting.figures.palette import contrast
 from snnq.reporting.page import html_page, tiles
 from snnq.reporting.records import Level, Levels, SearchEpoch
 from snnq.reporting.run import report, write_html
-from snnq.reporting.tables import detail_tables, main_tables
+from snnq.reporting.tables import Table, detail_tables, main_tables
 
 HOSTILE = "<script>alert(1)</script>\x00\x1b[31m\"'&\ud800"
 VOID = {"meta"}
@@ -112,6 +113,14 @@ def test_the_large_numbers_are_the_reports(found):
     assert shown["Energy per time step"][:2] == energy
     times = own["energy_pj_float"] / own["energy_pj"]
     assert shown["Energy per time step"][2] == f"{100 * own['energy_fraction']:.2f} %, {times:.2f} times less"
+
+
+def test_a_table_of_firing_rates_stands_in_its_section(found, monkeypatch):
+    rates = Table("Firing rates by step", ("layer", "1"), (("head", "0.123"),))
+    monkeypatch.setattr(tables, "detail_tables", lambda report: (*detail_tables(report), rates))
+    section = html_page(found).partition('<h2 id="firing">')[2].partition("</section>")[0]
+    assert "0.123" in section
+    assert "No firing rates were measured" not in section
 
 
 def test_it_loads_nothing_and_runs_nothing(text):
