@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from snnq.models.registry import register_model
     from snnq.packed.loading import load_packed
     from snnq.plan import Plan
+    from snnq.reporting.compare import compare
     from snnq.reporting.run import report
     from snnq.searching.run import search
     from snnq.searching.uniform import uniform_plan
@@ -30,6 +31,7 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "Plan": "snnq.plan",
     "classify": "snnq.classifying",
+    "compare": "snnq.reporting.compare",
     "eval": "snnq.evaluating",
     "export": "snnq.exporting.run",
     "finalize": "snnq.finalizing.run",
@@ -48,6 +50,7 @@ __all__ = [
     "Plan",
     "__version__",
     "classify",
+    "compare",
     "eval",
     "export",
     "finalize",

@@ -13,8 +13,6 @@ from snnq.layers import GROUPS, Layer, frames_shape, layer_table
 from snnq.models.attentions import attention_table
 from snnq.products import Products
 
-LAYER_COLUMNS = ("layer", "group", "kind", "shape", "weights", "MACs per step", "input")
-TOTAL_COLUMNS = ("group", "layers", "weights", "weights %", "MACs per step", "MACs %")
 FACT_COLUMNS = ("fact", "value")
 
 
@@ -80,35 +78,6 @@ class Inspection:
         if found.dropped:
             rows.append(("unused tensors left out", str(len(found.dropped))))
         return [*rows, ("trained on", found.data)] if found.data else rows
-
-    def layer_rows(self) -> list[tuple[str, ...]]:
-        """Return one row a layer, for ``LAYER_COLUMNS``."""
-        return [
-            (
-                layer.name,
-                layer.group,
-                layer.kind,
-                "x".join(map(str, layer.shape)),
-                f"{layer.weights:,}",
-                f"{layer.macs:,}",
-                layer.input,
-            )
-            for layer in self.layers
-        ]
-
-    def total_rows(self) -> list[tuple[str, ...]]:
-        """Return one row a group and one of all, for ``TOTAL_COLUMNS``."""
-        return [
-            (
-                name,
-                str(part.layers),
-                f"{part.weights:,}",
-                f"{100 * part.weights / self.totals.weights:.2f}",
-                f"{part.macs:,}",
-                f"{100 * part.macs / self.totals.macs:.2f}",
-            )
-            for name, part in (*self.groups.items(), ("all", self.totals))
-        ]
 
 
 def inspect(path: str | Path, **given: Any) -> Inspection:

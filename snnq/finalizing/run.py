@@ -20,6 +20,7 @@ from snnq.finalizing.finetuning import Finetuning
 from snnq.finalizing.quantized import Coded, encode_model, quantize_model, wholes
 from snnq.finalizing.results import accuracies, activity_record, search_record, weight_records
 from snnq.finalizing.settings import FinalizeSettings
+from snnq.machine import machine
 from snnq.measuring.run import SAMPLES
 from snnq.models.folding import fold_batchnorm
 from snnq.models.registry import architecture
@@ -99,6 +100,7 @@ def finalize(
     results = {
         "schema_version": REPORT_VERSION,
         "tool": f"snnq {__version__}",
+        "machine": machine(),
         "fingerprint": mark,
         "accuracy": accuracy,
         "finalize": asdict(settings)

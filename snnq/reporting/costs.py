@@ -98,8 +98,8 @@ def _parts(part_of: dict[str, str], order: Sequence[str], plan: Plan, floats: Pl
     return tuple(rows)
 
 
-def layer_rows(plan: Plan) -> tuple[LayerRow, ...]:
-    """Return every layer of the plan; ``edited`` marks a scheme that is not the one the search chose."""
+def layer_rows(plan: Plan, floats: Plan) -> tuple[LayerRow, ...]:
+    """Return every layer beside ``floats``, all in float32; ``edited``: its scheme is not what the search chose."""
     return tuple(
         LayerRow(
             name=layer.name,
@@ -113,11 +113,12 @@ def layer_rows(plan: Plan) -> tuple[LayerRow, ...]:
             storage_bits=layer.bits,
             storage_share=layer.bits / plan.totals.storage_bits,
             energy_pj=layer.energy_pj,
+            energy_pj_float=before.energy_pj,
             energy_share=share_of(layer.energy_pj, plan.totals.energy_pj),
             probabilities=layer.probabilities,
             edited=layer.searched not in (None, layer.scheme),
         )
-        for layer in plan.layers
+        for layer, before in zip(plan.layers, floats.layers, strict=True)
     )
 
 

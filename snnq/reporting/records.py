@@ -103,6 +103,7 @@ class LayerRow:
     storage_bits: int
     storage_share: float
     energy_pj: float
+    energy_pj_float: float
     energy_share: float
     probabilities: dict[str, float] | None
     edited: bool
@@ -195,6 +196,29 @@ class Histogram:
 
 
 @dataclass(frozen=True)
+class Level:
+    """A value that a layer's number format offers, over its output channels, and the share of its weights there.
+
+    ``value`` is the median of the channels, ``low`` and ``high`` are their 10th and 90th percentiles.
+    """
+
+    value: float
+    low: float
+    high: float
+    share: float
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The levels of a quantised layer, ascending, and its number of output channels."""
+
+    layer: str
+    scheme: str
+    channels: int
+    levels: tuple[Level, ...]
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything that is known about a packed folder.
 
@@ -207,6 +231,7 @@ class Report:
     folder: str
     verdict: str
     energy_model: str
+    formulas: tuple[str, ...]
     notes: tuple[str, ...]
     simulated: bool
     validation_samples: int
@@ -227,6 +252,7 @@ class Report:
     best_epoch: int
     finetuning: tuple[FinetuneEpoch, ...]
     histograms: tuple[Histogram, ...]
+    levels: tuple[Levels, ...]
     provenance: dict[str, str]
     commands: tuple[str, ...]
 

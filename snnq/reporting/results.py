@@ -123,6 +123,7 @@ class Results(_Measured):
     """What is read from a report.json."""
 
     tool: str
+    machine: dict[str, str] | None = None
     accuracy: Measured
     finalize: Finetuned
     search: Many[Searched] | None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import shlex
 from pathlib import Path
 
@@ -23,6 +22,8 @@ from snnq.progress import Progress, silent
 from snnq.reporting import costs, sentences
 from snnq.reporting.disk import measure as measure_disk
 from snnq.reporting.energies import event_energies, measure_now, model_rows
+from snnq.reporting.glossary import formulas
+from snnq.reporting.levels import measure_levels
 from snnq.reporting.records import (
     REPORT_SCHEMA,
     Accuracy,
@@ -65,18 +66,18 @@ def report(
     plan = Plan.read(folder / PLAN_FILE, read_table(cost_table) if cost_table else None)
     check_layers(plan, results, folder)
     table = read_table(Path(plan.cost_table.source) if plan.cost_table.source else plan.cost_table.name)
-    floats, layers, plans = costs.floats_of(plan), costs.layer_rows(plan), costs.plan_rows(plan)
-    products = _products(plan)
+    floats, plans = costs.floats_of(plan), costs.plan_rows(plan)
+    layers, products = costs.layer_rows(plan, floats), _products(plan)
     measured = results.activity if measure is None else measure_now(folder, measure, data, progress)
     events = event_energies(plan, products, measured, table, weight_reuse)
     totals, tool = costs.totals(plan, floats), f"snnq {__version__}"
-    versions = {"snnq": tool, "python": platform.python_version()}
     return Report(
         schema_version=REPORT_SCHEMA,
         tool=tool,
         folder=str(folder),
-        verdict=sentences.verdict(results, totals, plans, disk, table.name),
+        verdict=sentences.verdict(results, totals, plans),
         energy_model=sentences.energy_model(table),
+        formulas=formulas(table),
         notes=sentences.notes(plan, results, layers, recorded),
         simulated=results.accuracy.simulated,
         validation_samples=results.accuracy.validation_samples,
@@ -100,7 +101,8 @@ def report(
         best_epoch=results.finalize.best_epoch,
         finetuning=tuple(FinetuneEpoch(**dict(epoch)) for epoch in results.finalize.history),
         histograms=tuple(Histogram(name, **dict(results.weights[name])) for name in plan.schemes()),
-        provenance=sentences.provenance(plan, results, hashes, versions),
+        levels=measure_levels(folder, list(plan.schemes())),
+        provenance=sentences.provenance(plan, results, hashes, tool),
         commands=sentences.commands(plan, results, folder),
     )
 
@@ -109,11 +111,16 @@ def write_html(found: Report, path: str | Path) -> None:
     """Write the report as one self-contained HTML page: to a temporary name, then renamed. Raises UsageError."""
     from snnq.reporting.page import html_page
 
+    write_page(html_page(found), path)
+
+
+def write_page(text: str, path: str | Path) -> None:
+    """Write a page to a temporary name, then rename it. Raises UsageError."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(html_page(found), encoding="utf-8", newline="\n")
+        temporary.write_text(text, encoding="utf-8", newline="\n")
         os.replace(temporary, path)
     except OSError as problem:
         temporary.unlink(missing_ok=True)

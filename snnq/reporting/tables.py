@@ -14,6 +14,8 @@ from snnq.products import Products
 from snnq.reporting.records import LayerRow, Part, Report
 from snnq.reporting.text import nanojoules
 
+DIFFERS, YES = "differs", "yes"
+
 
 @dataclass(frozen=True)
 class Table:
@@ -22,6 +24,11 @@ class Table:
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+
+    @property
+    def marked(self) -> tuple[bool, ...]:
+        """Which rows are marked: those that say ``YES`` where the last column is ``DIFFERS``."""
+        return tuple(self.columns[-1] == DIFFERS and row[-1] == YES for row in self.rows)
 
 
 def main_tables(report: Report) -> tuple[Table, ...]:
@@ -38,7 +45,7 @@ def detail_tables(report: Report) -> tuple[Table, ...]:
     """Return the rest: inputs and probabilities by layer, search and finetuning by epoch, where everything is from."""
     front = (front_table(report),) if report.front else ()
     searched = (*_probabilities(report), *_search(report), *front)
-    return (_inputs(report), *_events(report), *searched, _finetuning(report), _provenance(report))
+    return (_inputs(report), _levels(report), *_events(report), *searched, _finetuning(report), _provenance(report))
 
 
 def energy_label(report: Report) -> str:
@@ -217,6 +224,25 @@ def _inputs(report: Report) -> Table:
         for row in report.layers
     ]
     return Table("What each layer is", ("layer", "group", "kind", "shape", "weights", "input"), tuple(rows))
+
+
+def _levels(report: Report) -> Table:
+    rows = [
+        (
+            one.layer,
+            one.scheme,
+            str(one.channels),
+            f"{sum(level.share > 0 for level in one.levels)} of {len(one.levels)}",
+            f"{one.levels[0].value:.4g}",
+            f"{one.levels[-1].value:.4g}",
+            per_cent(max(level.share for level in one.levels)),
+        )
+        for one in report.levels
+    ]
+    columns = ("layer", "scheme", "channels", "levels used", "lowest", "highest", "fullest %")
+    return Table(
+        "Levels of each layer: median over its channels, share of weights at the fullest", columns, tuple(rows)
+    )
 
 
 def _probabilities(report: Report) -> tuple[Table, ...]:

@@ -6,8 +6,8 @@ import json
 from dataclasses import replace
 
 import pytest
+from report_editing import edit
 from rich.cells import cell_len
-from test_report import edit
 from test_tables import grown, shown_width, table
 
 from snnq.cli.main import run
@@ -15,28 +15,12 @@ from snnq.cost import event_views
 from snnq.cost.events import event_energy
 from snnq.cost.table import read_table
 from snnq.errors import PackedError, UsageError
-from snnq.measuring.run import measure_folder
 from snnq.models.attentions import attention_table
 from snnq.plan import Plan
 from snnq.reporting.formats import to_csv, to_markdown
 from snnq.reporting.page import html_page
 from snnq.reporting.run import report
 from snnq.reporting.tables import detail_tables, main_tables
-
-
-@pytest.fixture(scope="module")
-def activity(ready):
-    """What the packed model does on two samples; its float checkpoint is made up, so it cannot be measured."""
-    own, floats = measure_folder(ready, 2)
-    assert floats is None
-    return own
-
-
-@pytest.fixture
-def recorded(packed, activity):
-    """The folder, with both models' activity recorded as finalize records it."""
-    both = {name: activity.model_dump(mode="json") for name in ("plan", "float")}
-    return edit(packed, lambda data: data.update(activity=both))
 
 
 def test_without_a_measurement_one_sentence_says_so(found):
@@ -103,9 +87,10 @@ def test_every_number_of_the_event_tables_is_the_reports(recorded):
     assert inside["operand_bits"] == 4  # a head of 8 features: 0 to 8
     assert inside["paper_energy_pj"] > 0
     cells = {tuple(row[:3]): row[3] for row in csv.reader(io.StringIO(to_csv(found)))}
-    title = table(found, "Both energy models").title
-    assert float(cells[title, "event", "nJ"]) == pytest.approx(whole / 1000, abs=0.06)
-    assert float(cells[title, "paper's", "nJ"]) == pytest.approx(data["totals"]["energy_pj"] / 1000, abs=0.06)
+    assert float(cells["energies", "event", "energy_pj"]) == whole
+    assert float(cells["energies", "paper's", "energy_pj"]) == data["totals"]["energy_pj"]
+    assert float(cells["event_energy.plan.layers", "head", "energy_pj"]) == events["layers"][-1]["energy_pj"]
+    assert float(cells["event_energy.plan", "", "total.energy_pj"]) == whole
 
 
 def test_tables_of_large_models_fit_80_columns(recorded):

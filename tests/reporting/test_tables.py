@@ -2,6 +2,7 @@ import csv
 import io
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 from rich.cells import cell_len
 
@@ -135,7 +136,7 @@ def grown(found):
         plans=costs.plan_rows(plan),
         groups=costs.group_parts(plan, floats),
         attention=costs.attention_parts(plan, floats),
-        layers=costs.layer_rows(plan),
+        layers=costs.layer_rows(plan, floats),
     )
 
 
@@ -154,16 +155,29 @@ def test_the_terminal_folds_nothing_at_80_columns(found, monkeypatch, capsys):
         assert max(map(len, lines)) <= 80
 
 
-def test_csv_is_rectangular_and_holds_every_cell(found):
-    rows = list(csv.reader(io.StringIO(to_csv(found))))
-    assert rows[0] == ["table", "row", "column", "value"]
-    assert {len(row) for row in rows} == {4}
-    cells = {(row[0], row[1], row[2]): row[3] for row in rows[1:]}
-    for one in (*main_tables(found), *detail_tables(found)):
-        for row in one.rows:
-            for column, cell in zip(one.columns[1:], row[1:], strict=True):
-                assert cells[one.title, row[0], column] in (cell, cell.replace(",", ""))
-    assert float(cells["Storage by group", "tokenizer", "weights"]) == 3852
+def test_csv_holds_every_number_of_the_json(found):
+    frame = pd.read_csv(io.StringIO(to_csv(found)), dtype=str, keep_default_na=False)
+    assert list(frame.columns) == ["section", "row", "key", "value"]
+    cells = {(one.section, one.row, one.key): one.value for one in frame.itertuples()}
+    assert len(cells) == len(frame)  # no value stands under the name of another one
+    data = found.to_dict()
+    for row in data["layers"]:
+        for key, value in row.items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                assert type(value)(cells["layers", row["name"], key]) == value
+        for scheme, share in row["probabilities"].items():
+            assert float(cells["layers", row["name"], f"probabilities.{scheme}"]) == share
+        assert cells["layers", row["name"], "shape"] == " ".join(map(str, row["shape"]))
+    for key, value in data["totals"].items():
+        assert float(cells["totals", "", key]) == value
+    for place, part in enumerate(data["notes"], start=1):
+        assert cells["report", "", f"notes.{place}"] == part
+    assert float(cells["search.epochs", "3", "bits"]) == data["search"]["epochs"][2]["bits"]
+    assert cells["accuracy", "this plan", "test_loss"] == ""
+    level = data["levels"][0]["levels"][1]
+    assert float(cells["levels", data["levels"][0]["layer"], "levels.2.share"]) == level["share"]
+    wide = frame[frame.section == "groups"].pivot(index="row", columns="key", values="value")
+    assert wide.loc["tokenizer", "weights"] == "3852"
 
 
 def test_hostile_text_stays_in_its_cell(found):
@@ -174,9 +188,27 @@ def test_hostile_text_stays_in_its_cell(found):
     assert "\x00" not in text
     assert "\x1b" not in text
     lines = text.splitlines()
-    start = next(i for i, line in enumerate(lines) if line.startswith("## Layers"))
+    start = next(i for i, line in enumerate(lines) if line.startswith("### Layers"))
     unescaped = [line.replace("\\|", "").count("|") for line in lines[start + 2 : start + 16]]
     assert unescaped == [7] * 14
     rows = list(csv.reader(io.StringIO(to_csv(theirs))))
     assert {len(row) for row in rows} == {4}
     assert not any("\x00" in cell or "\n" in cell for row in rows for cell in row)
+
+
+def test_no_cell_of_the_csv_is_a_formula(found):
+    bad = ("=1+1", "@SUM(A1)", "-2+3", "+3")
+    layers = tuple(replace(row, name=f"{bad[i % 4]}{i}") for i, row in enumerate(found.layers))
+    rows = list(csv.reader(io.StringIO(to_csv(replace(found, layers=layers, verdict="=cmd")))))
+    words = [cell for row in rows for cell in row if cell[:1] in ("=", "@", "+", "-")]
+    assert all(float(word.split()[0]) < 0 for word in words)  # only negative numbers begin like that
+    assert "'=cmd" in {row[3] for row in rows}
+
+
+def test_markdown_stands_below_a_readmes_title(found):
+    lines = to_markdown(found).splitlines()
+    assert lines[0] == "## Compressed with snnq"
+    assert not [line for line in lines if line.startswith("# ")]
+    assert found.verdict in to_markdown(found)
+    start = lines.index("### Storage by group")
+    assert lines[start + 3] == "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
