@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from snnq.reporting.records import Report
 
 # The terminal shows the rest; these are in every other format, and the strip stands for the first.
-_LONG = ("Layers", "Size of")
+_LONG = ("Layers", "Size of", "Storage by attention", "Energy by attention", "Inside attention", "Events by layer")
 
 
 def report(

@@ -185,17 +185,28 @@ def _firing(report: Report) -> str:
 
 
 def _events(report: Report) -> list[tuple[str, str]]:
-    """Return the event model's energy by part, to one scale with float32's where that was measured."""
+    """Return the event model's energy by part, beside float32's where that was measured."""
     own, before = report.event_energy.plan, report.event_energy.float_model
     if own is None:
         return []
-    title = f"Energy by part; {event_views.label(own)}"
-    rows = {f"this plan: {nanojoules(own.total.energy_pj)} nJ": [one.energy_pj for one in own.parts]}
-    if before:
-        said = f"float32: {nanojoules(before.total.energy_pj)} nJ"
-        rows = {said: [one.energy_pj for one in before.parts], **rows}
-    names = [f"{one.name} {per_cent(share_of(one.energy_pj, own.total.energy_pj))} %" for one in own.parts]
-    return [(title, amounts(title, names, rows, columns=2))]
+    title, said = f"Energy by part; {event_views.label(own)}", f"{nanojoules(own.total.energy_pj)} nJ"
+    if before is None:
+        names = [f"{one.name} {per_cent(share_of(one.energy_pj, own.total.energy_pj))} %" for one in own.parts]
+        rows = {f"this plan: {said}": [one.energy_pj for one in own.parts]}
+        return [(title, amounts(title, names, rows, columns=2))]
+    slices = [
+        Slice(
+            after.name,
+            share_of(one.energy_pj, before.total.energy_pj),
+            share_of(after.energy_pj, own.total.energy_pj),
+            f"{nanojoules(one.energy_pj)} nJ",
+            f"{nanojoules(after.energy_pj)} nJ",
+        )
+        for one, after in zip(before.parts, own.parts, strict=True)
+    ]
+    fraction = share_of(own.total.energy_pj, before.total.energy_pj)
+    whole = f"{nanojoules(before.total.energy_pj)} nJ"
+    return [(title, before_after(title, slices, min(fraction, 1.0), whole, f"{said} ({per_cent(fraction)} %)"))]
 
 
 def _strip(report: Report) -> str:

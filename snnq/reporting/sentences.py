@@ -24,8 +24,8 @@ def verdict(results: Results, totals: Totals, plans: tuple[PlanRow, ...]) -> str
     )
     return (
         f"{per_cent(after)} % test accuracy (float: {per_cent(before)} %) at {totals.avg_bits:.2f} bits per weight, "
-        f"with {per_cent(totals.storage_fraction)} % of the storage and {per_cent(totals.energy_fraction)} % of the "
-        "energy of float32" + (f" ({beside})." if beside else ".")
+        f"with {per_cent(totals.storage_fraction)} % of float32's storage and {per_cent(totals.energy_fraction)} % of "
+        "its energy by the paper's model" + (f" ({beside})." if beside else ".")
     )
 
 

@@ -6,6 +6,10 @@ from html.parser import HTMLParser
 import pytest
 
 from snnq.errors import UsageError
+from snnq.evaluating import open_data_of
+from snnq.packed.loading import load_packed
+from snnq.plan import Plan
+from snnq.progress import silent
 from snnq.reporting.figures.palette import contrast
 from snnq.reporting.page import html_page, tiles
 from snnq.reporting.records import Level, Levels, SearchEpoch
@@ -118,6 +122,22 @@ def test_the_large_numbers_are_the_reports(found):
     )
 
 
+def test_numbers_recomputed_from_the_weights_and_the_frames(measured, recorded):
+    plan, layers = Plan.read(recorded / "plan.json"), load_packed(recorded, "float")
+    shown = html_page(measured)
+    # Bits per weight: each layer's bits times the weights that are really there.
+    counts = {name: layers.get_submodule(name).weight.numel() for name in plan.schemes()}
+    bits = {name: int(one.removeprefix("float").rpartition("-")[2]) for name, one in plan.schemes().items()}
+    assert f"{sum(bits[name] * count for name, count in counts.items()) / sum(counts.values()):.3f}" in shown
+    # The share of a layer's weights that are exactly 0.
+    weight = layers.get_submodule("block.0.attn.q").weight
+    assert f"→ {100 * (weight == 0).sum().item() / weight.numel():.2f} %" in shown
+    # The first layer's firing rate: entries of the measured frames that are not zero.
+    found = open_data_of(recorded, None, silent)
+    frames, _ = found.validation.__getitems__([0, len(found.validation) // 2])
+    assert f"proj_conv (counts): mean {100 * (frames != 0).sum().item() / frames.numel():.2f} %" in shown
+
+
 def test_firing_rates_and_energy_by_events(measured):
     section = html_page(measured).partition('<h2 id="firing">')[2].partition("</section>")[0]
     events = measured.event_energy.plan
@@ -125,7 +145,7 @@ def test_firing_rates_and_energy_by_events(measured):
         assert f"{layer.name} ({layer.input}): mean {100 * layer.firing_rate:.2f} %" in section
         for step, rate in enumerate(layer.firing_rates, start=1):
             assert f"{layer.name} ({layer.input}), step {step}: {100 * rate:.2f} %" in section
-    assert f"this plan: {events.total.energy_pj / 1000:,.1f} nJ" in section
+    assert f"this plan, to the same scale: {events.total.energy_pj / 1000:,.1f} nJ" in section
     for title in ("Both energy models", "Firing rates by step", "Events by layer", "Neurons", "Inside attention"):
         assert f"<figcaption>{title}" in section
     tile = next(tile for tile in tiles(measured) if tile.name == "Energy per inference, by events")

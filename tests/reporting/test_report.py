@@ -86,8 +86,8 @@ def test_json_keys_are_stable(found):
 
 def test_verdict_and_notes_tell_the_whole_truth(found):
     assert found.verdict == (
-        "96.67 % test accuracy (float: 97.22 %) at 3.21 bits per weight, with 10.04 % of the storage and 9.95 % of the "
-        "energy of float32 (uniform-4: 12.50 and 11.77 %, uniform-2: 6.25 and 6.28 %)."
+        "96.67 % test accuracy (float: 97.22 %) at 3.21 bits per weight, with 10.04 % of float32's storage and 9.95 % "
+        "of its energy by the paper's model (uniform-4: 12.50 and 11.77 %, uniform-2: 6.25 and 6.28 %)."
     )
     notes = " ".join(found.notes)
     for words in ("not finetuned further", "simulated", "before finetuning", "chosen on the validation split"):

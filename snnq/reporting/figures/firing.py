@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from snnq.reporting.figures import svg
 
-ROW, NAMES, STEPS = 20.0, 112.0, 118.0
-MEAN, LENGTH = 240.0, 54.0
+ROW, NAMES, STEPS = 20.0, 142.0, 92.0
+MEAN, LENGTH = 244.0, 50.0
 
 
 @dataclass(frozen=True)
