@@ -35,7 +35,8 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], str
     )
     for i, column in enumerate(columns):
         numeric = bool(cells) and all(_looks_numeric(row[i]) for row in cells)
-        view.add_column(Text(_safe(column)), justify="right" if numeric else "left", overflow="fold")
+        # A number that goes on in the next line cannot be read; names give way instead.
+        view.add_column(Text(_safe(column)), justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
     for i, row in enumerate(cells):
         view.add_row(*map(Text, row), style="bold" if i < len(strong) and strong[i] else None)
     _print(view)

@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from snnq import __version__
+from snnq.cost.events import DEFAULT_REUSE
 from snnq.cost.table import CostTable, read_table
 from snnq.errors import PlanError, UsageError
+from snnq.models.attentions import attention_table
 from snnq.packed.config import PLAN_FILE
 from snnq.packed.verification import verify
 from snnq.plan import Plan
 from snnq.plan.views import per_cent
-from snnq.reporting.results import Results, read_results
+from snnq.reporting.costs import table_of
+from snnq.reporting.energies import event_energies
+from snnq.reporting.results import Measurements, Results, read_results
 
 COMPARISON_SCHEMA = 1
 PACKED, PLAN = "packed folder", "plan"
@@ -26,7 +30,8 @@ PACKED, PLAN = "packed folder", "plan"
 class Candidate:
     """One of the plans compared; accuracies are from 0 to 1, those of a packed folder after finetuning, else None.
 
-    ``searched_accuracy`` is what the search measured on validation before finetuning.
+    ``searched_accuracy`` is what the search measured on validation before finetuning. ``event_energy_pj`` is the event
+    model's energy per inference and sample, of what finalize measured, else None.
     """
 
     path: str
@@ -43,6 +48,7 @@ class Candidate:
     searched_accuracy: float | None
     validation: float | None
     test: float | None
+    event_energy_pj: float | None
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,7 @@ def compare(paths: Sequence[str | Path], *, cost_table: str | None = None) -> Co
     return Comparison(
         schema_version=COMPARISON_SCHEMA,
         tool=f"snnq {__version__}",
-        verdict=_verdict(candidates, layers),
+        verdict=_verdict(candidates, layers, alike=len({plan.cost_table.sha256 for plan in plans.values()}) == 1),
         notes=_notes(plans, candidates),
         candidates=candidates,
         groups=_groups(plans),
@@ -135,7 +141,14 @@ def _candidate(path: Path, plan: Plan, results: Results | None) -> Candidate:
         searched_accuracy=plan.search.validation_accuracy if plan.search else None,
         validation=tuned.validation if tuned else None,
         test=tuned.test if tuned else None,
+        event_energy_pj=_event_energy(plan, results.activity) if results else None,
     )
+
+
+def _event_energy(plan: Plan, measured: Measurements | None) -> float | None:
+    products = attention_table(plan.model.architecture, plan.model.config)
+    events = event_energies(plan, products, measured, table_of(plan), DEFAULT_REUSE).plan
+    return events.total.energy_pj if events else None
 
 
 def _layers(plans: dict[str, Plan]) -> tuple[LayerChoice, ...]:
@@ -172,12 +185,12 @@ def _groups(plans: dict[str, Plan]) -> tuple[GroupCosts, ...]:
     return tuple(rows)
 
 
-def _verdict(candidates: dict[str, Candidate], layers: Sequence[LayerChoice]) -> str:
-    """Return one line: how many layers differ, and which candidate is best in what."""
+def _verdict(candidates: dict[str, Candidate], layers: Sequence[LayerChoice], *, alike: bool) -> str:
+    """Return one line: how many layers differ, and which is best in what; energies only where costed ``alike``."""
     said = [f"{sum(layer.differs for layer in layers)} of {len(layers)} layers differ"]
-    for what, key, best in (("smallest", "storage_bits", min), ("lowest in energy", "energy_pj", min)):
+    for what, key in (("smallest", "storage_bits"), *((("lowest in energy", "energy_pj"),) if alike else ())):
         values = {letter: getattr(one, key) for letter, one in candidates.items()}
-        said.append(f"{_letters(values, best)} {what}")
+        said.append(f"{_letters(values, min)} {what}")
     tests = {letter: one.test for letter, one in candidates.items() if one.test is not None}
     if len(tests) > 1:
         said.append(f"{_letters(tests, max)} on the test split ({per_cent(max(tests.values()))} %)")

@@ -26,7 +26,7 @@ def comparison_document(found: Comparison) -> Document:
         Figure("Formats of each layer", scheme_matrix("Formats of each layer", list(found.candidates), rows)),
         Figure("Formats; power-of-two is hatched, more bits are lighter", legend(schemes)),
     )
-    tables = (_places(found), _costs(found), _groups(found), _layers(found))
+    tables = (_places(found), _costs(found), *_events(found), _groups(found), _layers(found))
     return Document("Plans side by side", found.verdict, found.notes, tables, figures, found.to_dict(), lead=1)
 
 
@@ -46,6 +46,8 @@ def _changes(found: Comparison) -> Table:
         _change("storage KiB", a.storage_bits, b.storage_bits, kib),
         _change("energy nJ", a.energy_pj, b.energy_pj, nanojoules),
     ]
+    if a.event_energy_pj is not None and b.event_energy_pj is not None:
+        rows.append(_change("energy by events nJ", a.event_energy_pj, b.event_energy_pj, nanojoules))
     scores = (
         ("searched accuracy %", a.searched_accuracy, b.searched_accuracy),
         ("validation %", a.validation, b.validation),
@@ -97,6 +99,15 @@ def _bars(found: Comparison, key: str, unit: str) -> str:
 def _places(found: Comparison) -> Table:
     rows = [(letter, one.kind, one.path) for letter, one in found.candidates.items()]
     return Table("What the letters are", ("letter", "what", "path"), tuple(rows))
+
+
+def _events(found: Comparison) -> tuple[Table, ...]:
+    """Return the event model's energies, of those that were measured."""
+    known = [
+        (letter, one.event_energy_pj) for letter, one in found.candidates.items() if one.event_energy_pj is not None
+    ]
+    rows = tuple((letter, nanojoules(energy)) for letter, energy in known)
+    return (Table("Energy by events, per inference and sample, as measured", ("plan", "nJ"), rows),) if rows else ()
 
 
 def _costs(found: Comparison) -> Table:

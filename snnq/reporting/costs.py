@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
+from snnq.cost.table import CostTable, read_table
 from snnq.layers import GROUPS
 from snnq.plan import Plan
 from snnq.plan.costing import bits_of, energy_of, share_of
@@ -13,6 +15,11 @@ from snnq.reporting.records import LayerRow, Part, PlanRow, Totals
 from snnq.schemes.names import FLOAT32, split_name
 
 THIS_PLAN = "this plan"
+
+
+def table_of(plan: Plan) -> CostTable:
+    """Return the cost table that the plan is costed with; raises CostTableError."""
+    return read_table(Path(plan.cost_table.source) if plan.cost_table.source else plan.cost_table.name)
 
 
 def everywhere(plan: Plan, scheme: str) -> Plan:

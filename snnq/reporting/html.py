@@ -13,21 +13,31 @@ from snnq.reporting.figures.svg import HATCH
 from snnq.reporting.tables import Table
 from snnq.reporting.text import visible
 
+_LONGEST_NAME = 48
+
 
 @dataclass(frozen=True)
 class Grid:
-    """A table of the page: which columns are numbers and aligned right, and which rows are marked as different."""
+    """A table of the page: which columns are numbers and aligned right, and which rows are marked as different.
+
+    Cells of ``prose`` are folded, anywhere if need be; names and numbers elsewhere stay whole.
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     numeric: tuple[bool, ...]
     marked: tuple[bool, ...]
+    prose: bool
 
 
 def grids(tables: Iterable[Table]) -> list[Grid]:
     """Return tables for the page."""
-    return [Grid(one.title, one.columns, one.rows, _numeric(one), one.marked) for one in tables]
+    return [Grid(one.title, one.columns, one.rows, _numeric(one), one.marked, _is_prose(one)) for one in tables]
+
+
+def _is_prose(table: Table) -> bool:
+    return any(len(cell) > _LONGEST_NAME for row in table.rows for cell in row)
 
 
 def _numeric(table: Table) -> tuple[bool, ...]:

@@ -32,15 +32,15 @@ def inspection_document(found: Inspection, table: CostTable | None = None) -> Do
     plan = _float_plan(found, table)
     layers, groups = costs.layer_rows(plan, plan), costs.group_parts(plan, plan)
     attention, plans = costs.attention_parts(plan, plan), costs.plan_rows(plan)[1:]
-    histograms = _histograms(found)
+    histograms, label = _histograms(found), f"paper's model, per time step and sample, {table.name}"
     return Document(
         title=f"{found.checkpoint.path}: {found.checkpoint.architecture} in float32",
         verdict=_verdict(plan, groups),
         notes=(energy_model(table),),
         tables=(
             Table("Checkpoint", FACT_COLUMNS, tuple(found.fact_rows())),
-            _parts("Groups", "group", groups, found),
-            *((_parts("Attention linears, all blocks", "linear", attention, found),) if attention else ()),
+            _parts(f"Groups; nJ: {label}", "group", groups, found),
+            *_parts_if(f"Attention linears, all blocks; nJ: {label}", "linear", attention, found),
             _layers(found),
             *_attentions(found),
             _layer_costs(layers, found),
@@ -96,7 +96,6 @@ def _parts(title: str, column: str, parts: Sequence[Part], found: Inspection) ->
     rows = [
         (
             part.name,
-            str(part.layers),
             f"{part.weights:,}",
             kib(part.storage_bits),
             per_cent(part.storage_share),
@@ -106,7 +105,7 @@ def _parts(title: str, column: str, parts: Sequence[Part], found: Inspection) ->
         )
         for part in parts
     ]
-    columns = (column, "layers", "weights", "KiB", "KiB %", "MACs M", "nJ", "nJ %")
+    columns = (column, "weights", "KiB", "KiB %", "MACs M", "nJ", "nJ %")
     return Table(title, columns, tuple(rows))
 
 
@@ -116,6 +115,10 @@ def _layers(found: Inspection) -> Table:
         for layer in found.layers
     ]
     return Table("Layers", ("layer", "group", "kind", "shape", "weights", "input"), tuple(rows))
+
+
+def _parts_if(title: str, column: str, parts: Sequence[Part], found: Inspection) -> tuple[Table, ...]:
+    return (_parts(title, column, parts, found),) if parts else ()
 
 
 def _attentions(found: Inspection) -> tuple[Table, ...]:
@@ -135,7 +138,7 @@ def _layer_costs(layers: Sequence[LayerRow], found: Inspection) -> Table:
         )
         for row, layer in zip(layers, found.layers, strict=True)
     ]
-    title = "Where bits and picojoules are, in float32, per time step and sample"
+    title = "Where bits and picojoules are, in float32; nJ: paper's model, per time step and sample"
     return Table(title, ("layer", "KiB", "KiB %", "MACs M", "nJ", "nJ %"), tuple(rows))
 
 
@@ -152,7 +155,7 @@ def _plans(plans: Sequence[PlanRow]) -> Table:
         for row in plans
     ]
     columns = ("every layer", "bits", "KiB", "KiB %", "nJ", "nJ %")
-    return Table("What simple plans would cost; % of float32", columns, tuple(rows))
+    return Table("What simple plans would cost; nJ: paper's model; % of float32", columns, tuple(rows))
 
 
 def _bars(caption: str, key: str, groups: Sequence[Part]) -> Figure:

@@ -65,7 +65,7 @@ def report(
     recorded = parse_plan(read_json(folder / PLAN_FILE), str(folder / PLAN_FILE)).cost_table
     plan = Plan.read(folder / PLAN_FILE, read_table(cost_table) if cost_table else None)
     check_layers(plan, results, folder)
-    table = read_table(Path(plan.cost_table.source) if plan.cost_table.source else plan.cost_table.name)
+    table = costs.table_of(plan)
     floats, plans = costs.floats_of(plan), costs.plan_rows(plan)
     layers, products = costs.layer_rows(plan, floats), _products(plan)
     measured = results.activity if measure is None else measure_now(folder, measure, data, progress)

@@ -13,6 +13,7 @@ from snnq.reporting.compare import compare
 from snnq.reporting.comparing import comparison_document, difference_document
 from snnq.reporting.documents import document_html, document_markdown
 from snnq.reporting.figures.matrix import amounts, scheme_matrix
+from snnq.reporting.run import report
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -73,6 +74,7 @@ def test_other_models_and_cost_tables_are_told(three, tmp_path):
     notes = " ".join(found.notes)
     assert "different cost tables (horowitz-45nm, paper-fit)" in notes
     assert "different architectures" in notes
+    assert "lowest in energy" not in found.verdict
     first = found.layers[-1]
     assert first.differs
     alike = compare([three[1], other], cost_table="paper-fit")
@@ -166,3 +168,14 @@ def test_golden_amounts():
     # 332 units are the longest, of 4.
     assert bars == [("4", "83"), ("87", "249"), ("4", "83"), ("87", "83")]
     assert amounts("T", ["none"], {"A": [0.0]}).startswith("<svg")
+
+
+def test_energy_by_events_where_it_was_measured(recorded, three):
+    found = compare([recorded, three[1]])
+    measured, plan = found.candidates.values()
+    assert measured.event_energy_pj == report(recorded).event_energy.plan.total.energy_pj
+    assert plan.event_energy_pj is None
+    rows = next(one.rows for one in comparison_document(found).tables if one.title.startswith("Energy by events"))
+    assert rows == (("A", f"{measured.event_energy_pj / 1000:,.1f}"),)
+    twice = difference_document(compare([recorded, recorded]))
+    assert next(row for row in twice.tables[1].rows if row[0] == "energy by events nJ")[3] == "+0.00 %"
