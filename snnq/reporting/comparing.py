@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from snnq.plan.views import kib, per_cent
@@ -13,7 +14,7 @@ from snnq.reporting.figures.matrix import amounts, scheme_matrix
 from snnq.reporting.figures.palette import short_name
 from snnq.reporting.figures.strip import legend
 from snnq.reporting.tables import DIFFERS, YES, Table
-from snnq.reporting.text import nanojoules
+from snnq.reporting.text import energy, nanojoules, size
 
 
 def comparison_document(found: Comparison) -> Document:
@@ -21,8 +22,8 @@ def comparison_document(found: Comparison) -> Document:
     schemes = sorted({one for layer in found.layers for one in layer.scheme.values() if one})
     rows = [(layer.name, list(layer.scheme.values()), layer.differs) for layer in found.layers]
     figures = (
-        Figure("Storage by group, to one scale", _bars(found, "storage_bits", "KiB")),
-        Figure("Energy by group, to one scale, per time step and sample", _bars(found, "energy_pj", "nJ")),
+        Figure("Storage by group, to one scale", _bars(found, "storage_bits")),
+        Figure("Energy by group, to one scale: paper's model, per time step and sample", _bars(found, "energy_pj")),
         Figure("Formats of each layer", scheme_matrix("Formats of each layer", list(found.candidates), rows)),
         Figure("Formats; power-of-two is hatched, more bits are lighter", legend(schemes)),
     )
@@ -86,12 +87,13 @@ def _more(values: Mapping[str, float | None], unit: float) -> float | None:
     return None if before is None or after is None else (after - before) / unit
 
 
-def _bars(found: Comparison, key: str, unit: str) -> str:
-    shown: Callable[[Any], str] = kib if key == "storage_bits" else nanojoules
+def _bars(found: Comparison, key: str) -> str:
+    largest = max(getattr(one, key) for one in found.candidates.values())
+    shown: Callable[[Any], str] = partial(size if key == "storage_bits" else energy, like=largest)
     rows = {}
     for letter, one in found.candidates.items():
         parts = [float(getattr(group, key)[letter] or 0) for group in found.groups]
-        rows[f"{letter}: {shown(getattr(one, key))} {unit}"] = parts
+        rows[f"{letter}: {shown(getattr(one, key))}"] = parts
     what = "Storage" if key == "storage_bits" else "Energy"
     return amounts(f"{what} by group", [group.name for group in found.groups], rows)
 

@@ -20,7 +20,7 @@ from snnq.reporting.figures.weights import float_panel
 from snnq.reporting.records import Histogram, LayerRow, Part, PlanRow
 from snnq.reporting.sentences import energy_model
 from snnq.reporting.tables import Table
-from snnq.reporting.text import nanojoules
+from snnq.reporting.text import energy, nanojoules, size
 from snnq.schemes.names import FLOAT32
 
 BINS = 61
@@ -69,8 +69,8 @@ def _verdict(plan: Plan, groups: Sequence[Part]) -> str:
     largest = max(groups, key=lambda part: part.storage_bits)
     dearest = max(groups, key=lambda part: part.energy_pj)
     return (
-        f"{own.weights:,} weights in {len(plan.layers)} layers: {kib(own.storage_bits)} KiB and "
-        f"{nanojoules(own.energy_pj)} nJ per time step and sample in float32. {largest.name} takes most storage "
+        f"{own.weights:,} weights in {len(plan.layers)} layers: {size(own.storage_bits)} and "
+        f"{energy(own.energy_pj)} per time step and sample in float32. {largest.name} takes most storage "
         f"({per_cent(largest.storage_share)} %), {dearest.name} most energy ({per_cent(dearest.energy_share)} %)."
     )
 
@@ -160,7 +160,7 @@ def _plans(plans: Sequence[PlanRow]) -> Table:
 
 def _bars(caption: str, key: str, groups: Sequence[Part]) -> Figure:
     values = [float(getattr(part, key)) for part in groups]
-    whole = f"{kib(int(sum(values)))} KiB" if key == "storage_bits" else f"{nanojoules(sum(values))} nJ"
+    whole = size(int(sum(values))) if key == "storage_bits" else energy(sum(values))
     shares = [
         f"{part.name} {100 * value / (sum(values) or 1):.1f} %" for part, value in zip(groups, values, strict=True)
     ]
@@ -168,10 +168,11 @@ def _bars(caption: str, key: str, groups: Sequence[Part]) -> Figure:
 
 
 def _plan_bars(plans: Sequence[PlanRow]) -> Figure:
-    caption = "Energy of simple plans, per time step and sample"
-    rows = {
-        f"{row.plan}: {nanojoules(row.energy_pj)} nJ, {kib(row.storage_bits)} KiB": [row.energy_pj] for row in plans
-    }
+    caption, whole = "Energy of simple plans: paper's model, per time step and sample", plans[0]
+    rows = {}
+    for row in plans:
+        costs_of = energy(row.energy_pj, whole.energy_pj), size(row.storage_bits, whole.storage_bits)
+        rows[f"{row.plan}: {', '.join(costs_of)}"] = [row.energy_pj]
     return Figure(caption, amounts(caption, ["energy"], rows))
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from markupsafe import Markup
 
 from snnq.cost import event_views
 from snnq.plan.costing import share_of
-from snnq.plan.views import kib, per_cent
+from snnq.plan.views import per_cent
 from snnq.reporting import tables
 from snnq.reporting.figures.firing import Rates, firing_rows
 from snnq.reporting.figures.front import accuracy_points, front_panel, loss_points
@@ -22,7 +23,7 @@ from snnq.reporting.figures.weights import weight_panel
 from snnq.reporting.glossary import key_table
 from snnq.reporting.html import Grid, grids, render
 from snnq.reporting.records import Part, Report
-from snnq.reporting.text import nanojoules
+from snnq.reporting.text import energy, size
 
 # Which section a table stands in, by the beginning of its title; any other one stands with the disk's.
 _PLACES = {
@@ -74,13 +75,13 @@ def tiles(report: Report) -> tuple[Tile, ...]:
         Tile("Bits per weight", f"{own.avg_bits:.3f}", ("float 32", f"{own.weights:,} weights")),
         Tile(
             "Storage of weights",
-            f"{kib(own.storage_bits)} KiB",
-            (f"float {kib(own.storage_bits_float)} KiB", _fraction(own.storage_fraction, own.compression)),
+            size(own.storage_bits, own.storage_bits_float),
+            (f"float {size(own.storage_bits_float)}", _fraction(own.storage_fraction, own.compression)),
         ),
         Tile(
             "Energy per time step, paper's model",
-            f"{nanojoules(own.energy_pj)} nJ",
-            (f"float {nanojoules(own.energy_pj_float)} nJ", _fraction(own.energy_fraction, energy_times)),
+            energy(own.energy_pj, own.energy_pj_float),
+            (f"float {energy(own.energy_pj_float)}", _fraction(own.energy_fraction, energy_times)),
         ),
         *_event_tile(report),
     )
@@ -93,8 +94,9 @@ def _event_tile(report: Report) -> tuple[Tile, ...]:
     notes = (f"{own.steps} time steps, weights fetched once per {own.weight_reuse}",)
     if before and own.total.energy_pj:
         share = own.total.energy_pj / before.total.energy_pj
-        notes = (f"float {nanojoules(before.total.energy_pj)} nJ", _fraction(share, 1 / share), *notes)
-    return (Tile("Energy per inference, by events", f"{nanojoules(own.total.energy_pj)} nJ", notes),)
+        notes = (f"float {energy(before.total.energy_pj)}", _fraction(share, 1 / share), *notes)
+    like = before.total.energy_pj if before else None
+    return (Tile("Energy per inference, by events", energy(own.total.energy_pj, like), notes),)
 
 
 def _fraction(share: float, times: float) -> str:
@@ -148,34 +150,29 @@ def share_figures(report: Report) -> list[tuple[str, str]]:
     found = []
     for what, parts in kinds:
         for quantity in ("storage", "energy") if parts else ():
-            each = ", per time step and sample" if quantity == "energy" else ""
+            each = ", paper's model, per time step and sample" if quantity == "energy" else ""
             title = f"{quantity.capitalize()} by {what}{each}"
             found.append((title, _share_figure(title, quantity, parts)))
     return found
 
 
 def _share_figure(title: str, quantity: str, parts: tuple[Part, ...]) -> str:
-    def amount(part: Part, suffix: str) -> str:
-        if quantity == "storage":
-            return f"{kib(getattr(part, f'storage_bits{suffix}'))} KiB"
-        return f"{nanojoules(getattr(part, f'energy_pj{suffix}'))} nJ"
-
+    key, unit = ("storage_bits", size) if quantity == "storage" else ("energy_pj", energy)
+    before, after = (sum(getattr(part, f"{key}{suffix}") for part in parts) for suffix in ("_float", ""))
+    shown = partial(unit, like=before)
     slices = [
         Slice(
-            f"{part.name}",
+            part.name,
             getattr(part, f"{quantity}_share_float"),
             getattr(part, f"{quantity}_share"),
-            amount(part, "_float"),
-            amount(part, ""),
+            shown(getattr(part, f"{key}_float")),
+            shown(getattr(part, key)),
         )
         for part in parts
     ]
-    key, unit = ("storage_bits", "KiB") if quantity == "storage" else ("energy_pj", "nJ")
-    before, after = (sum(getattr(part, f"{key}{suffix}") for part in parts) for suffix in ("_float", ""))
-    shown = kib if quantity == "storage" else nanojoules
-    fraction = after / before if before else 0.0
-    said = f"{shown(after)} {unit} ({100 * fraction:.2f} %)"
-    return before_after(title, slices, min(fraction, 1.0), f"{shown(before)} {unit}", said)
+    fraction = share_of(after, before)
+    said = f"{shown(after)} ({per_cent(fraction)} %)"
+    return before_after(title, slices, min(fraction, 1.0), shown(before), said)
 
 
 def _firing(report: Report) -> str:
@@ -189,7 +186,8 @@ def _events(report: Report) -> list[tuple[str, str]]:
     own, before = report.event_energy.plan, report.event_energy.float_model
     if own is None:
         return []
-    title, said = f"Energy by part; {event_views.label(own)}", f"{nanojoules(own.total.energy_pj)} nJ"
+    like = before.total.energy_pj if before else None
+    title, said = f"Energy by part; {event_views.label(own)}", energy(own.total.energy_pj, like)
     if before is None:
         names = [f"{one.name} {per_cent(share_of(one.energy_pj, own.total.energy_pj))} %" for one in own.parts]
         rows = {f"this plan: {said}": [one.energy_pj for one in own.parts]}
@@ -199,13 +197,13 @@ def _events(report: Report) -> list[tuple[str, str]]:
             after.name,
             share_of(one.energy_pj, before.total.energy_pj),
             share_of(after.energy_pj, own.total.energy_pj),
-            f"{nanojoules(one.energy_pj)} nJ",
-            f"{nanojoules(after.energy_pj)} nJ",
+            energy(one.energy_pj, like),
+            energy(after.energy_pj, like),
         )
         for one, after in zip(before.parts, own.parts, strict=True)
     ]
     fraction = share_of(own.total.energy_pj, before.total.energy_pj)
-    whole = f"{nanojoules(before.total.energy_pj)} nJ"
+    whole = energy(before.total.energy_pj)
     return [(title, before_after(title, slices, min(fraction, 1.0), whole, f"{said} ({per_cent(fraction)} %)"))]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from snnq.reporting.figures import svg
 
-ROW, NAMES, STEPS = 20.0, 142.0, 92.0
+ROW, NAMES, STEPS = 20.0, 154.0, 82.0
 MEAN, LENGTH = 244.0, 50.0
 
 

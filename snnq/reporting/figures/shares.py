@@ -61,7 +61,7 @@ def _key(slices: Sequence[Slice], top: float) -> list[str]:
     for i, one in enumerate(slices):
         y = top + 16 + 16 * i
         parts.append(svg.box(LEFT, y, 11, 11, f'fill="{part_colour(i)}"'))
-        parts.append(svg.text(LEFT + 16, y + 9.5, svg.clip(one.name, 76, 11), 11))
+        parts.append(svg.text(LEFT + 16, y + 9.5, svg.clip(one.name, 78, 10.5), 10.5))
         for x, share, amount in ((214, one.before, one.before_text), (336, one.after, one.after_text)):
             parts.append(svg.text(x, y + 9.5, f"{100 * share:.2f} %, {amount}", 10.5, "end"))
     return parts
