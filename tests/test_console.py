@@ -91,14 +91,17 @@ def test_parts_of_facts_are_drawn_live_and_left_out_of_lines(capsys):
     parts = Parts()
     parts.take("searching", {"bits": 4.0, "bits.mlp": 4.0, "bits.head": 8.0, "decided.decided": "head uniform-4"})
     assert parts.lines() == [
+        "  bits 4",
         "  mlp      " + "█" * 15 + "░" * 15 + "   4.00 bits",
         "  head     " + "█" * 30 + "   8.00 bits",
         "  decided  head uniform-4",
     ]
     parts.take("searching", {"bits.mlp": 2.0})  # falling: to the scale of the largest seen
     assert parts.lines() == ["  mlp  " + "█" * 8 + "░" * 22 + "   2.00 bits"]
-    parts.take("other", {"loss": 1.0})
+    parts.take("other", {})
     assert parts.lines() != []
+    parts.take("other", {"loss": 1.0})
+    assert parts.lines() == ["  loss 1"]
     parts.take("searching", {"bits.mlp": 2.0}, ended=True)
     assert parts.lines() == []
     parts.take("searching", {"bits.mlp": 0.0})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from rich.console import Group
 from rich.live import Live
@@ -28,7 +27,6 @@ def live_view() -> Iterator[Progress]:
         BarColumn(12),
         MofNCompleteColumn(),
         TimeRemainingColumn(compact=True),
-        _FactsColumn(""),
     )
     console = rich_console(sys.stderr)
     bars, tasks, parts = Bars(*columns, console=console), {}, Parts()
@@ -36,22 +34,17 @@ def live_view() -> Iterator[Progress]:
 
         def show(stage: str, done: int, total: int, /, **facts: float | int | str) -> None:
             if stage not in tasks:
-                tasks[stage] = bars.add_task(safe(stage, sys.stderr), total=total, facts="")
-            bars.update(tasks[stage], completed=done, total=total, facts=whole_facts(facts))
+                tasks[stage] = bars.add_task(safe(stage, sys.stderr), total=total)
+            bars.update(tasks[stage], completed=done, total=total)
             parts.take(stage, facts, ended=done >= total)
 
         yield show
 
 
-class _FactsColumn(TextColumn):
-    def render(self, task: Any) -> Text:
-        return Text(task.fields["facts"], style="dim")
-
-
 class Parts:
-    """What is drawn of a stage's parts: a bar for every number, to the scale of the largest seen, and a line of words.
+    """What is drawn of a stage's facts: a line of the whole ones, and of each part a bar to one scale.
 
-    They vanish when their stage ends.
+    Parts that are words are a line each. All vanish when their stage ends: there is no room for them beside its bar.
     """
 
     def __init__(self) -> None:
@@ -60,19 +53,20 @@ class Parts:
 
     def take(self, stage: str, facts: Facts, *, ended: bool = False) -> None:
         """Take over the newest facts of a stage."""
-        found = {} if ended else {name: value for name, value in facts.items() if "." in name}
-        if not found and stage != self.stage:
+        if not facts and stage != self.stage:
             return
-        self.stage, self.facts = stage, found
-        for name, value in found.items():
-            if not isinstance(value, str):
+        self.stage, self.facts = stage, {} if ended else facts
+        for name, value in self.facts.items():
+            if "." in name and not isinstance(value, str):
                 whole = name.partition(".")[0]
                 self.largest[whole] = max(self.largest.get(whole, 0.0), float(value))
 
     def lines(self) -> list[str]:
         """Return the lines as they are drawn, without colours."""
-        width = max((len(name.partition(".")[2]) for name in self.facts), default=0)
-        return [self._line(name, value, width) for name, value in self.facts.items()]
+        parts = {name: value for name, value in self.facts.items() if "." in name}
+        width = max((len(name.partition(".")[2]) for name in parts), default=0)
+        whole = safe(whole_facts(self.facts), sys.stderr)
+        return [f"  {whole}"] * bool(whole) + [self._line(name, value, width) for name, value in parts.items()]
 
     def _line(self, name: str, value: float | int | str, width: int) -> str:
         whole, _, part = name.partition(".")
