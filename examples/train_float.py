@@ -1,29 +1,41 @@
-"""Train a float Spikformer on any data spec: the checkpoints that snnq then compresses.
+"""Train a float spiking transformer on any data spec, by a published recipe: the checkpoints that snnq then compresses.
 
     python examples/train_float.py digits --out digits.safetensors
-    python examples/train_float.py fashion-mnist:/usr/share/datasets/fashion-mnist --image-size 32 --epochs 30
-    python examples/train_float.py n-mnist:DIR --image-size 34 --steps 8 --dim 64 --epochs 40
+    python examples/train_float.py fashion-mnist:/usr/share/datasets/fashion-mnist --size image_size=32 --epochs 30
+    python examples/train_float.py n-mnist:DIR --size image_size=34,steps=8,dim=64 --epochs 40
+    python examples/train_float.py frames:dvs-frames --recipe cifar10dvs --precision 16-mixed
 
-The first line made the checkpoint inside the package. A run that was cut off goes on when the same line is typed
-again. The best epoch by validation is kept; the test split is looked at once, at the end.
+The first line made the checkpoint inside the package. Every value of a recipe has an option of its own, and --size sets
+the architecture's. A run that was cut off goes on when the same line is typed again. The best epoch by validation is
+kept; the test split is looked at once, at the end.
 """
 
 from __future__ import annotations
 
+import math
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
 import typer
+from lightning_fabric import Fabric
+from recipes import RECIPES, Recipe, resolve
 
 from snnq import console
 from snnq.checkpoints.opening import save_checkpoint
-from snnq.cli.options import Device, Devices, Nodes, Precision, Strategy
-from snnq.data import open_data
+from snnq.cli.options import Device, Devices, Force, Nodes, Precision, Run, Strategy
+from snnq.data import DataSet, open_data
+from snnq.errors import SnnqError, UsageError
+from snnq.models.registry import Architecture, build
 from snnq.models.registry import architecture as architecture_of
-from snnq.models.registry import build
+from snnq.parsing import parse_image_size
+from snnq.progress import Progress
 from snnq.training import processes
+from snnq.training.augmentation import parse_changes, training_share
 from snnq.training.batches import steps_per_epoch, training_batches
 from snnq.training.batchnorm import share_batchnorm
 from snnq.training.devices import Compute, start_fabric
@@ -34,118 +46,199 @@ from snnq.training.schedules import learning_rate, set_rate
 from snnq.training.seeding import generator
 
 
-def shift_frames(frames: torch.Tensor, pixels: int, draw: torch.Generator) -> torch.Tensor:
-    """Return frames (B, T, C, H, W), each sample moved by up to ``pixels`` in both directions, zeros moved in."""
-    if pixels == 0:
-        return frames
-    height, width = frames.shape[-2:]
-    padded = F.pad(frames, (pixels,) * 4)
-    moves = torch.randint(0, 2 * pixels + 1, (len(frames), 2), generator=draw).tolist()
-    return torch.stack([one[..., y : y + height, x : x + width] for one, (y, x) in zip(padded, moves, strict=True)])
+def read_sizes(words: list[str], recipe: Recipe) -> dict[str, Any]:
+    """Return the sizes that ``KEY=VALUE`` words say, and the recipe's where the architecture knows them."""
+    usual = architecture_of(recipe.architecture).default_config()
+    sizes = {key: size for key, size in recipe.sizes.items() if isinstance(usual.get(key), type(size))}
+    for pair in ",".join(words).split(",") if words else []:
+        key, _, text = (part.strip() for part in pair.partition("="))
+        if key in ("layout", "classes", "in_channels"):
+            raise UsageError(f"--size {pair}: {key} follows from the architecture and the data")
+        try:
+            sizes[key] = _size(key, text, usual.get(key, 0))
+        except ValueError:
+            known = f"{usual[key]!r} is usual" if key in usual else "a whole number is wanted"
+            raise UsageError(f"--size {pair}: '{text}' is no value of {key}, {known}") from None
+    return sizes
 
 
-def thin_events(frames: torch.Tensor, most: float, draw: torch.Generator) -> torch.Tensor:
-    """Return event counts (B, T, C, H, W) with up to the share ``most`` of each sample's events lost at random."""
-    if most == 0:
-        return frames
-    kept = 1 - most * torch.rand(len(frames), 1, 1, 1, 1, generator=draw)
-    return torch.binomial(frames, kept.expand_as(frames), generator=draw)
+def _size(key: str, text: str, usual: Any) -> Any:
+    """Return a size of the kind of its usual value, as 4, 0.125, 34x34, 0011 or lif; raises ValueError."""
+    if key == "image_size":
+        return list(parse_image_size(text))
+    if isinstance(usual, list):
+        parts = text if isinstance(usual[0], bool) else text.split("x")
+        return [_size("", part, usual[0]) for part in parts]
+    if isinstance(usual, bool):
+        return bool(("0", "1").index(text))
+    if isinstance(usual, float) and not math.isfinite(float(text)):
+        raise ValueError(text)
+    return type(usual)(text)
+
+
+def step_logits(model: torch.nn.Module) -> Callable[[], torch.Tensor]:
+    """Return a function that gives the logits of every step of the model's last call, (T, B, classes).
+
+    Raises UsageError for a model whose head does not see the mean over time of a last neuron's spikes.
+    """
+    if not hasattr(model, "head_lif"):
+        raise UsageError(f"--tet: {type(model).__name__} has no neuron before its head, so no logits of every step")
+    last: list[torch.Tensor] = []
+
+    def keep(module: torch.nn.Module, inputs: Any, spikes: torch.Tensor) -> None:
+        last[:] = [spikes]
+
+    model.get_submodule("head_lif").register_forward_hook(keep)
+    return lambda: model.get_submodule("head")(last.pop())
+
+
+def tet_loss(steps: torch.Tensor, targets: torch.Tensor, share: float, smoothing: float) -> torch.Tensor:
+    """Return (1 - λ) · mean_t CE(o_t, y) + λ · mean((o - 1)²) with λ = ``share``, for logits (T, B, classes).
+
+    Source: temporal efficient training (Deng et al. 2022, arXiv:2202.11946).
+    """
+    entropy = torch.stack([F.cross_entropy(one, targets, label_smoothing=smoothing) for one in steps]).mean()
+    return (1 - share) * entropy + share * ((steps - 1) ** 2).mean()
+
+
+class Training:
+    """The moving parts: the model, its optimizer and the best epoch."""
+
+    def __init__(self, fabric: Fabric, model: torch.nn.Module, data: DataSet, recipe: Recipe, seed: int) -> None:
+        self.fabric, self.model, self.data, self.recipe, self.seed = fabric, model, data, recipe, seed
+        self.changes = parse_changes(recipe.augment)
+        self.per_epoch = steps_per_epoch(len(data.train), recipe.batch_size)
+        parameters = list(model.parameters())
+        decayed = [one for one in parameters if recipe.decay_all or one.ndim > 1]
+        free = [one for one in parameters if not recipe.decay_all and one.ndim <= 1]
+        groups = [{"params": decayed}, {"params": free, "weight_decay": 0.0}] if free else [{"params": decayed}]
+        optimizer = torch.optim.AdamW(groups, lr=recipe.rate, weight_decay=recipe.weight_decay)
+        self.network, self.optimizer = fabric.setup(model, optimizer)
+        self.step_logits = None if recipe.tet is None else step_logits(model)
+        self.best = Best()
+
+    def stateful(self) -> dict[str, Any]:
+        """Return what a run saves."""
+        precision = self.fabric.strategy.precision
+        return {"model": self.model, "optimizer": self.optimizer.optimizer, "precision": precision, "best": self.best}
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        """Return the global training batches of an epoch."""
+        return training_batches(len(self.data.train), self.recipe.batch_size, self.seed, "train", epoch)
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step."""
+        one, moving = self.recipe, 1 - self.recipe.cooldown
+        total = round(one.epochs * self.per_epoch * moving)
+        rates = {"peak": one.rate, "start": one.start_rate, "floor": one.floor_rate}
+        return learning_rate(step, total, warmup=one.warmup / moving, **rates)
+
+    def step(self, place: Place, indices: list[int]) -> dict[str, float]:
+        """Do one optimizer step on a global batch; return the loss on this process' share of it."""
+        frames, targets, _ = training_share(
+            self.data.train,
+            indices,
+            self.changes,
+            classes=len(self.data.classes),
+            along=place.epoch / self.recipe.epochs,
+            draw=generator(self.seed, "augmentation", place.overall),
+            device=self.fabric.device,
+        )
+        logits = self.network(frames)
+        if self.step_logits is None or self.recipe.tet is None:
+            loss = F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing)
+        else:
+            with self.fabric.autocast():
+                steps = self.step_logits()
+            loss = tet_loss(steps.float(), targets, self.recipe.tet, self.recipe.label_smoothing)
+        set_rate(self.optimizer, self.rate(place.overall))
+        self.optimizer.zero_grad()
+        self.fabric.backward(loss)
+        self.optimizer.step()
+        return {"loss": float(loss.detach())}
+
+    def after_epoch(self, epoch: int) -> dict[str, float]:
+        """Score the epoch on the validation split and keep the model if it is the best so far."""
+        score = evaluate(self.model, self.data.validation, self.recipe.batch_size)
+        self.model.train()
+        self.best.offer((score.accuracy, -score.loss), epoch + 1, self.model)
+        return {"validation_accuracy": score.accuracy, "validation_loss": score.loss}
 
 
 def main(
     data: Annotated[str, typer.Argument(help="Data spec, such as digits or n-mnist:DIR.")] = "digits",
     out: Annotated[Path, typer.Option(help="Checkpoint to write.")] = Path("float.safetensors"),
-    architecture: Annotated[str, typer.Option(help="Name of a registered architecture.")] = "spikformer-cifar10dvs",
-    image_size: Annotated[int, typer.Option(help="Height and width of the frames, in pixels.")] = 16,
-    steps: Annotated[int, typer.Option(help="Time steps T.")] = 4,
-    dim: Annotated[int, typer.Option(help="Features of a token.")] = 64,
-    depth: Annotated[int, typer.Option(help="Encoder blocks.")] = 2,
-    heads: Annotated[int, typer.Option(help="Attention heads.")] = 4,
-    pooling: Annotated[str, typer.Option(help="Which of the four convolutions is followed by a max-pool.")] = "0011",
-    epochs: Annotated[int, typer.Option()] = 100,
-    batch_size: Annotated[int, typer.Option()] = 32,
-    rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 4e-3,
-    weight_decay: Annotated[float, typer.Option()] = 0.06,
-    label_smoothing: Annotated[float, typer.Option()] = 0.1,
-    shift: Annotated[int, typer.Option(help="Augmentation: random shift in pixels.")] = 1,
-    thin: Annotated[float, typer.Option(help="Augmentation: largest share of events lost.")] = 0.3,
+    recipe: Annotated[str, typer.Option(help=f"How to train: {', '.join(RECIPES)}.")] = "digits",
+    architecture: Annotated[
+        str | None, typer.Option(help="A registered architecture; the recipe's by default.")
+    ] = None,
+    size: Annotated[list[str] | None, typer.Option(help="Sizes of the model, such as dim=64,pooling=0011.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="All of them, with warm-up and cool-down.")] = None,
+    warmup: Annotated[float | None, typer.Option(help="Share of the epochs at a rising rate.")] = None,
+    cooldown: Annotated[float | None, typer.Option(help="Share of the epochs at the lowest rate.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Samples a step, in all processes together.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    start_rate: Annotated[float | None, typer.Option(help="Learning rate at the start.")] = None,
+    floor_rate: Annotated[float | None, typer.Option(help="Learning rate at the end.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="AdamW's.")] = None,
+    decay_all: Annotated[bool | None, typer.Option(help="Decay biases and norms too.")] = None,
+    label_smoothing: Annotated[float | None, typer.Option(help="Share spread over all classes.")] = None,
+    tet: Annotated[float | None, typer.Option(help="λ of a loss on every step's logits (TET).")] = None,
+    augment: Annotated[str | None, typer.Option(help="Such as flip,snn-wide,mixup:until=0.7; '' for none.")] = None,
     seed: Annotated[int, typer.Option()] = 0,
     device: Device = "auto",
     devices: Devices = 1,
     nodes: Nodes = 1,
     strategy: Strategy = "auto",
     precision: Precision = "32-true",
-    run: Annotated[Path | None, typer.Option(help="Run folder; beside the checkpoint by default.")] = None,
-    force: Annotated[bool, typer.Option(help="Start the run anew and overwrite the checkpoint.")] = False,
+    run: Run = None,
+    force: Force = False,
 ) -> None:
     """Train, keep the best epoch by validation, test once, write a safetensors checkpoint."""
-    free = ("out", "run", "force", "device", "devices", "nodes", "strategy")
-    settings = {name: str(value) for name, value in locals().items() if name not in free}
+    options = locals()
+    chosen = resolve(recipe, {name: options[name] for name in Recipe.__annotations__ if name in options})
+    sizes = read_sizes(size or [], chosen)
     fabric = start_fabric(Compute(device, devices, nodes, strategy, precision))
-    processes.check_batch_size(batch_size)
-    sizes = {
-        "in_channels": 2, "image_size": [image_size, image_size], "dim": dim, "depth": depth, "heads": heads,
-        "steps": steps, "pooling": [digit == "1" for digit in pooling],
-    }  # fmt: skip
-    config = architecture_of(architecture).config(sizes).to_dict()
+    processes.check_batch_size(chosen.batch_size)
     with console.progress_view() as progress:
-        with processes.first_goes_first():
-            found = open_data(data, steps=steps, image_size=(image_size, image_size), progress=progress)
-        config["classes"] = len(found.classes)
+        kind = architecture_of(chosen.architecture)
+        found, config = open_for(kind, sizes, data, progress)
+        fixed = {key: value for key, value in asdict(chosen).items() if key not in ("source", "sizes")}
+        settings = fixed | config | {"data_sha256": found.sha256, "seed": seed, "precision": precision}
+        folder = open_run(run_path(out, run), settings, force=force)
         torch.manual_seed(seed)
-        model = share_batchnorm(build(architecture, config))
-        folder = open_run(run_path(out, run), settings | {"data_sha256": found.sha256}, force=force)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=weight_decay)
-        network, wrapped = fabric.setup(model, optimizer)
-        best = Best()
-        total = epochs * steps_per_epoch(len(found.train), batch_size)
-
-        def step(place: Place, indices: list[int]) -> dict[str, float]:
-            frames, labels = found.train.__getitems__(indices)
-            draw = generator(seed, "augmentation", place.overall)
-            # Augmented as one batch and shared out then: the numbers drawn do not depend on the processes.
-            frames = thin_events(shift_frames(frames, shift, draw), thin, draw)
-            mine = processes.shard(range(len(indices)))
-            frames, labels = frames[mine], labels[mine]
-            logits = network(frames.to(fabric.device))
-            loss = F.cross_entropy(logits, labels.to(fabric.device), label_smoothing=label_smoothing)
-            set_rate(wrapped, learning_rate(place.overall, total, peak=rate, start=rate / 10, floor=rate / 100))
-            wrapped.zero_grad()
-            fabric.backward(loss)
-            wrapped.step()
-            return {"loss": float(loss.detach())}
-
-        def after_epoch(epoch: int) -> dict[str, float]:
-            score = evaluate(model, found.validation, batch_size)
-            model.train()
-            best.offer((score.accuracy, -score.loss), epoch + 1, model)
-            return {"validation_accuracy": score.accuracy, "validation_loss": score.loss}
-
+        moving = Training(fabric, share_batchnorm(build(kind.name, config)), found, chosen, seed)
         run_epochs(
-            folder,
-            {"model": model, "optimizer": optimizer, "precision": fabric.strategy.precision, "best": best},
-            stage="training",
-            epochs=epochs,
-            batches=lambda epoch: training_batches(len(found.train), batch_size, seed, "train", epoch),
-            step=step,
-            after_epoch=after_epoch,
-            progress=progress,
-        )
-    model.load_state_dict(best.state)
-    validation, test = evaluate(model, found.validation, batch_size), evaluate(model, found.test, batch_size)
-    facts = {"data": data, "epochs": str(epochs), "seed": str(seed), "simulated": str(found.simulated).lower()}
-    processes.on_first(lambda: save_checkpoint(out, model, architecture=architecture, facts=facts))
+            folder, moving.stateful(), stage="training", epochs=chosen.epochs, batches=moving.batches,
+            step=moving.step, after_epoch=moving.after_epoch, progress=progress,
+        )  # fmt: skip
+    moving.model.load_state_dict(moving.best.state)
+    scores = {
+        split: evaluate(moving.model, getattr(found, split), chosen.batch_size) for split in ("validation", "test")
+    }
+    facts = {"data": data, "epochs": str(chosen.epochs), "seed": str(seed), "simulated": str(found.simulated).lower()}
+    processes.on_first(lambda: save_checkpoint(out, moving.model, architecture=kind.name, facts=facts))
     console.emit_json(
-        {
-            "checkpoint": str(out),
-            "best_epoch": best.epoch,
-            "validation_accuracy": validation.accuracy,
-            "test_accuracy": test.accuracy,
-            "test_samples": test.samples,
-            "simulated": found.simulated,
-        }
+        {"checkpoint": str(out), "best_epoch": moving.best.epoch}
+        | {f"{split}_accuracy": score.accuracy for split, score in scores.items()}
+        | {"test_samples": scores["test"].samples, "simulated": found.simulated}
     )
 
 
+def open_for(
+    kind: Architecture, sizes: dict[str, Any], data: str, progress: Progress
+) -> tuple[DataSet, dict[str, Any]]:
+    """Return the data in frames as the sizes want them, and the model's config with the data's channels and classes."""
+    wanted = kind.config(sizes)
+    with processes.first_goes_first():
+        found = open_data(data, steps=wanted.steps, image_size=wanted.image_size, progress=progress)
+    fitting = {"in_channels": found.frames_shape[1], "classes": len(found.classes)}
+    return found, kind.config(sizes | fitting).to_dict()
+
+
 if __name__ == "__main__":
-    typer.run(main)
+    try:
+        typer.run(main)
+    except SnnqError as problem:
+        console.error(problem)
+        sys.exit(problem.exit_code)

@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from snnq.checkpoints.grafting import graft
     from snnq.checkpoints.inspecting import inspect
+    from snnq.classifying import classify
     from snnq.evaluating import eval
     from snnq.exporting.run import export
     from snnq.finalizing.run import finalize
+    from snnq.measuring.run import measure
     from snnq.models.registry import register_model
     from snnq.packed.loading import load_packed
     from snnq.plan import Plan
     from snnq.reconstructing.run import ptq
+    from snnq.reporting.compare import compare
     from snnq.reporting.run import report
     from snnq.searching.run import search
     from snnq.searching.uniform import uniform_plan
@@ -28,6 +31,8 @@ __version__ = "0.1.0"
 
 _EXPORTS = {
     "Plan": "snnq.plan",
+    "classify": "snnq.classifying",
+    "compare": "snnq.reporting.compare",
     "eval": "snnq.evaluating",
     "export": "snnq.exporting.run",
     "finalize": "snnq.finalizing.run",
@@ -36,6 +41,7 @@ _EXPORTS = {
     "load_packed": "snnq.packed.loading",
     "ptq": "snnq.reconstructing.run",
     "register_model": "snnq.models.registry",
+    "measure": "snnq.measuring.run",
     "report": "snnq.reporting.run",
     "search": "snnq.searching.run",
     "uniform_plan": "snnq.searching.uniform",
@@ -45,12 +51,15 @@ _EXPORTS = {
 __all__ = [
     "Plan",
     "__version__",
+    "classify",
+    "compare",
     "eval",
     "export",
     "finalize",
     "graft",
     "inspect",
     "load_packed",
+    "measure",
     "ptq",
     "register_model",
     "report",

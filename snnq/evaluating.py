@@ -57,7 +57,7 @@ def eval(
     if engine not in ENGINES:
         raise UsageError(f"--engine {engine}: there is torch and integer{nearest(engine, ENGINES)}")
     if Path(path).is_dir():
-        kind, found = "packed", _open_data(Path(path), data, progress)
+        kind, found = "packed", open_data_of(Path(path), data, progress)
         found_score = _score_packed(Path(path), engine, getattr(found, split), batch_size, progress)
     elif engine == "integer":
         raise UsageError(
@@ -100,7 +100,7 @@ def run_integer(folder: Path, samples: Frames, batch_size: int, progress: Progre
     return np.concatenate(found)
 
 
-def _open_data(folder: Path, data: str | None, progress: Progress) -> DataSet:
+def open_data_of(folder: Path, data: str | None, progress: Progress) -> DataSet:
     """Return the data of a packed folder's model, or those named."""
     from snnq.packed.config import PLAN_FILE, check_hash, read_config
     from snnq.plan.files import read_json

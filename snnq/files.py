@@ -31,3 +31,19 @@ def regular_size(path: Path) -> int:
     if not stat.S_ISREG(found.st_mode):
         raise OSError(errno.EINVAL, "it is no regular file")
     return found.st_size
+
+
+def read_regular(path: str | Path) -> bytes:
+    """Return the content of a regular file; raises OSError, and for anything else as ``regular_size``."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        content = os.read(handle, found.st_size + 1)
+        if len(content) == found.st_size:
+            return content
+        with open(handle, "rb", closefd=False) as stream:  # more than one read takes, or it grows
+            return content + stream.read()
+    finally:
+        os.close(handle)

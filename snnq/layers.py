@@ -35,9 +35,10 @@ GROUP_PATTERNS = (
 class Layer:
     """One quantisable weight.
 
-    ``macs`` are multiply-accumulates per time step and sample (head: per sample) and count output positions;
+    ``shape`` is that of the weight: (out, in/groups, k, k) for a convolution in groups, (out, 1, k, k) for a depth-wise
+    one. ``macs`` are multiply-accumulates per time step and sample (head: per sample) and count output positions;
     ``multiplications`` is N_mul of the paper's energy model, which counts input positions: tokens · in · out for
-    linear layers, k² · c_in · c_out · H · W of the input image for convolutions (METHOD §3).
+    linear layers, k² · c_in · c_out · H · W of the input image for convolutions (METHOD §3); divided by the groups.
     """
 
     name: str

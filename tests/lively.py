@@ -1,4 +1,4 @@
-"""Packed folders whose neurons really fire: a network of silent neurons would agree with anything."""
+"""Models and packed folders whose neurons really fire: a network of silent neurons would agree with anything."""
 
 from __future__ import annotations
 
@@ -19,6 +19,17 @@ from snnq.schemes.scheme import scheme
 
 SMALL: dict[str, Any] = {"dim": 16, "depth": 2, "heads": 2, "steps": 3, "image_size": [32, 32], "classes": 5}
 SMALL["attention_scale"] = 3.0
+
+
+@torch.no_grad()
+def wake(model: torch.nn.Module, frames: torch.Tensor) -> torch.nn.Module:
+    """Return the model with norms that are estimated on frames (B, T, C, H, W) and let every neuron fire."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
+            module.momentum = None
+            module.bias.fill_(0.8)
+    model.train()(frames)
+    return model.eval()
 
 
 @torch.no_grad()

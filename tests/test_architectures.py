@@ -18,17 +18,28 @@ from snnq.packed.loading import load_packed
 from snnq.runtime import Engine
 
 SIZES: dict[str, Any] = {"dim": 16, "depth": 1, "heads": 2, "steps": 4, "classes": 4, "image_size": [16, 16]}
+# Blocks of the architectures in stages: one each, two in the second stage of those for ImageNet.
+SHALLOWEST = {"dvs": 2, "event": 2, "cifar10": 3, "imagenet": 4}
+
+# An architecture, and what it is given beside the small sizes.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "spikformer-cifar10dvs, chunked": {"chunk": 2},
+    "sdt-dvs, leaks learned": {"neuron": "plif"},
+    "statten-static, leaks learned": {"neuron": "plif"},
+}
 
 
-@pytest.mark.parametrize("name", [*ARCHITECTURES, "spikformer-cifar10dvs, chunked"])
+@pytest.mark.parametrize("name", [*ARCHITECTURES, *VARIANTS])
 def test_the_whole_way(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    name, _, chunked = name.partition(", ")
+    more, name = VARIANTS.get(name, {}), name.partition(", ")[0]
     one = architecture(name)
     torch.manual_seed(0)
-    model = one.build(SIZES | {"in_channels": 2} | ({"chunk": 2} if chunked else {}))
+    family, _, layout = name.partition("-")
+    depth = {"depth": SHALLOWEST[layout]} if family in ("qkformer", "maxformer") else {}
+    model = one.build(SIZES | {"in_channels": 2} | depth | more)
     save_checkpoint("float.safetensors", model, architecture=name, facts={"data": "random,samples=8"})
     small = ["--epochs", "1", "--batch-size", "4"]  # the measured choice has tests of its own
     assert run(["search", "float.safetensors", *small, "--method", "paper", "--out", "plan.json"]) == 0

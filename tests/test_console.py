@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 
 import pytest
 
 from snnq import console
+from snnq.console.live import Parts
 from snnq.errors import DataError
 
 
@@ -41,7 +44,8 @@ def test_control_characters_do_no_harm(capsys):
     assert "\\x1b[31m" in shown.err
 
 
-def test_a_wide_table_in_a_pipe_loses_nothing(capsys):
+def test_a_wide_table_in_a_pipe_loses_nothing(capsys, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
     cells = [f"column-{i}-with-a-long-value" for i in range(4)]
     console.table("", [f"c{i}" for i in range(4)], [cells])
     shown = capsys.readouterr().out
@@ -50,7 +54,7 @@ def test_a_wide_table_in_a_pipe_loses_nothing(capsys):
 
 def test_sparse_progress_says_when_a_stage_begins_and_ends(capsys, monkeypatch):
     now = iter([0.0, 1.0, 2.0, 20.0, 21.0])
-    monkeypatch.setattr(console.time, "monotonic", lambda: next(now))
+    monkeypatch.setattr("snnq.console.progress.time.monotonic", lambda: next(now))
     with console.progress_view() as progress:
         for done in (40, 41, 42, 60, 100):  # resumed at 40 of 100
             progress("training", done, 100, loss=0.25)
@@ -60,3 +64,54 @@ def test_sparse_progress_says_when_a_stage_begins_and_ends(capsys, monkeypatch):
         "training: 60/100  0:40 left  loss 0.25",
         "training: 100/100  loss 0.25",
     ]
+
+
+def test_blocks_fold_and_never_say_it_by_colour_alone(capsys):
+    rows = [
+        ("block.0.attn", [(f"layer{i}", "u2", "#246799") for i in range(8)]),
+        ("(top)", [("head", "p4", "#f09030")]),
+    ]
+    console.blocks("Layers", rows)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "Layers"
+    assert lines[1].startswith("block.0.attn  layer0[u2]  layer1[u2]")
+    assert lines[2].startswith(" " * 14 + "layer5[u2]")
+    assert lines[3] == "(top)         head[p4]"
+    assert max(map(len, lines)) <= 80
+    console.blocks("", [("x" * 40 + "end", [("\x1b[2J", "u2", "#246799")])])
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert shown.startswith("~" + "x" * 20 + "end")
+
+
+def test_parts_of_facts_are_drawn_live_and_left_out_of_lines(capsys):
+    with console.progress_view() as progress:
+        progress("searching", 1, 9, bits=4.0, decided=1, **{"bits.mlp": 4.0, "decided.decided": "head uniform-4"})
+    assert capsys.readouterr().err == "searching: 1/9  bits 4  decided 1\n"
+    parts = Parts()
+    parts.take("searching", {"bits": 4.0, "bits.mlp": 4.0, "bits.head": 8.0, "decided.decided": "head uniform-4"})
+    assert parts.lines() == [
+        "  bits 4",
+        "  mlp      " + "█" * 15 + "░" * 15 + "   4.00 bits",
+        "  head     " + "█" * 30 + "   8.00 bits",
+        "  decided  head uniform-4",
+    ]
+    parts.take("searching", {"bits.mlp": 2.0})  # falling: to the scale of the largest seen
+    assert parts.lines() == ["  mlp  " + "█" * 8 + "░" * 22 + "   2.00 bits"]
+    parts.take("other", {})
+    assert parts.lines() != []
+    parts.take("other", {"loss": 1.0})
+    assert parts.lines() == ["  loss 1"]
+    parts.take("searching", {"bits.mlp": 2.0}, ended=True)
+    assert parts.lines() == []
+    parts.take("searching", {"bits.mlp": 0.0})
+    assert parts.lines()[0].count("█") == 0
+
+
+def test_documents_are_utf8_and_own_words_become_ascii(monkeypatch):
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    console.document("a → ü")
+    console.out("a → ü")
+    sys.stdout.flush()
+    assert raw.getvalue() == "a → ü\na -> ?\n".encode()

@@ -55,7 +55,7 @@ def test_every_recording_is_read_back(converter, archive, tmp_path):
     ends = np.cumsum(archive["n_events"])
     for i, (index, label) in enumerate(zip(archive["mnist_index"], archive["label"], strict=True)):
         (file,) = (tmp_path / "out").glob(f"*/{label}/{index:05d}.bin")
-        events, span = read_recording(file), slice(ends[i] - archive["n_events"][i], ends[i])
+        events, span = read_recording(file).events, slice(ends[i] - archive["n_events"][i], ends[i])
         assert events.t.tolist() == [1000 * int(t) for t in archive["t"][span]]
         for name in ("x", "y", "p"):
             assert getattr(events, name).tolist() == archive[name][span].tolist()
@@ -88,6 +88,6 @@ def test_real_recordings_are_read_back(converter, tmp_path):
         assert len(files) == 8 * count
         for file in files:
             assert labels[int(file.stem)] == int(file.parent.name)
-            found = read_recording(file)
+            found = read_recording(file).events
             assert len(found.t) == events[int(file.stem)]
             assert 250_000 < found.t.max() < 320_000

@@ -53,12 +53,20 @@ def save_network(folder):
     torch.save(found["build"]().state_dict(), folder / "network.pth")
 
 
+def save_recording(folder):
+    """Save one recording of a sensor of 16×16 pixels, 0.2 s long."""
+    draw = np.random.default_rng(1)
+    x, y, p = draw.integers(0, (16, 16, 2), (900, 3)).T
+    np.savez(folder / "recording.npz", t=np.sort(draw.integers(0, 200_000, 900)), x=x, y=y, p=p)
+
+
 @pytest.mark.timeout(1500)
 def test_every_command_works_in_the_order_of_the_readme(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     save_upstream(tmp_path / "spikformer.pth")
     save_frames(tmp_path / "dvs-frames")
     save_network(tmp_path)
+    save_recording(tmp_path)
     assert COMMANDS[:3] == ["search", "finalize --plan plan.json", "report"]
     for command in COMMANDS:
         capsys.readouterr()

@@ -15,7 +15,7 @@ from n_mnist_8 import convert
 from rows import Setting
 
 SIZES = {"steps": 4, "heads": 4, "image_size": (34, 34), "pooling": (True, True, True, True)}
-FLOAT = ["--image-size", "34", "--steps", "4", "--dim", "64", "--depth", "2", "--heads", "4", "--pooling", "1111"]
+FLOAT = ["--size", "image_size=34,steps=4,dim=64,depth=2,heads=4,pooling=1111"]
 
 
 def main(

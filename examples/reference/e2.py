@@ -15,7 +15,7 @@ from experiment import run_cells, train_float
 from rows import Setting
 
 SIZES = {"steps": 4, "heads": 4, "image_size": (28, 28), "pooling": (True, False, True, True)}
-FLOAT = ["--image-size", "28", "--steps", "4", "--dim", "64", "--depth", "2", "--heads", "4", "--pooling", "1011"]
+FLOAT = ["--size", "image_size=28,steps=4,dim=64,depth=2,heads=4,pooling=1011"]
 
 
 def main(

@@ -43,8 +43,9 @@ def main(
     """Run the experiment, or a share of it."""
     # As the paper cuts CIFAR10-DVS: frames of equally many events.
     data, checkpoint = f"cifar10:{folder},limit={limit},by=count", out / "float.safetensors"
-    given = {"image-size": image_size, "steps": steps, "dim": dim, "depth": depth, "heads": heads, "pooling": pooling}
-    given |= {"epochs": float_epochs, "batch-size": batch_size, "device": device, "precision": precision}
+    model = {"image_size": image_size, "steps": steps, "dim": dim, "depth": depth, "heads": heads, "pooling": pooling}
+    given = {"size": ",".join(f"{key}={value}" for key, value in model.items()), "epochs": float_epochs}
+    given |= {"batch-size": batch_size, "device": device, "precision": precision}
     train_float(checkpoint, data, [word for key, value in given.items() for word in (f"--{key}", str(value))])
     sizes = {"image_size": (image_size, image_size), "steps": steps, "heads": heads}
     sizes["pooling"] = tuple(digit == "1" for digit in pooling)

@@ -60,7 +60,7 @@ def keep_setting(file: Path, setting: Setting) -> None:
 
     Rows are compared with each other, so cells of other lengths or data must not stand in one CSV.
     """
-    keys = ("data", "sizes", "search_epochs", "finetune_epochs", "batch_size")
+    keys = ("data", "sizes", "search_epochs", "finetune_epochs", "batch_size", "calibration")
     now = json.loads(json.dumps({key: getattr(setting, key) for key in keys}))
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)

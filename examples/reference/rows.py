@@ -24,7 +24,10 @@ RANDOM = 3
 
 @dataclass(frozen=True)
 class Setting:
-    """What one experiment is run with: the float checkpoint, data, lengths of search and finetuning, the device."""
+    """What one experiment is run with: the float checkpoint, data, lengths of search and finetuning, the device.
+
+    A search measures losses on ``calibration`` samples.
+    """
 
     checkpoint: Path
     data: str
@@ -33,6 +36,7 @@ class Setting:
     finetune_epochs: int
     batch_size: int
     compute: Compute = field(default_factory=Compute)
+    calibration: int = SearchSettings.calibration
 
 
 Maker = Callable[[Setting, int, Path], object]
@@ -77,6 +81,7 @@ def searched(**knobs: object) -> Maker:
             seed=seed,
             epochs=setting.search_epochs,
             batch_size=setting.batch_size,
+            calibration=setting.calibration,
             **knobs,  # pyright: ignore
         )
         return snnq.search(

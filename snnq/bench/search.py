@@ -71,7 +71,10 @@ def bench_search(
     choices = resolve(layers, settings.space, settings.constraints)
     aim = objective(choices, settings, read_table(DEFAULT_TABLE))
     price, bits = start_price(choices, aim, settings), torch.from_numpy(aim.costs["avg_bits"]).float()
-    search = Bilevel(fabric, supernet, Architecture(choices), price, bits, batch, batch, settings, total_steps=10_000)
+    groups = [layer.group for layer in layers]
+    search = Bilevel(
+        fabric, supernet, Architecture(choices), price, bits, groups, batch, batch, settings, total_steps=10_000
+    )
     branches = BranchNet(load_model(opened), names, settings.space).train()
     shares = sample(torch.zeros(len(names), len(settings.space)), 1.0, generator(0, "shares"), one_hot=False)
     place, indices = Place(0, 0, 0), list(range(batch_size))

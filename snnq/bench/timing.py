@@ -16,10 +16,15 @@ def time_in_turns(
     warmup: int = 2,
     progress: Progress = silent,
     stage: str = "timing",
+    before: Callable[[], object] = lambda: None,
 ) -> dict[str, list[float]]:
-    """Return the seconds of every repeat by contestant: A B C A B C …, after ``warmup`` rounds that do not count."""
+    """Return the seconds of every repeat by contestant: A B C A B C …, after ``warmup`` rounds that do not count.
+
+    ``before`` is called before every round and not timed.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for i in range(-warmup, repeats):
+        before()
         for name, work in contestants.items():
             begun = time.perf_counter()
             work()

@@ -10,9 +10,9 @@ from typing import Any
 from snnq.checkpoints.opening import Checkpoint, load_model, open_checkpoint
 from snnq.checkpoints.sizes import shown
 from snnq.layers import GROUPS, Layer, frames_shape, layer_table
+from snnq.models.attentions import attention_table
+from snnq.products import Products
 
-LAYER_COLUMNS = ("layer", "group", "kind", "shape", "weights", "MACs per step", "input")
-TOTAL_COLUMNS = ("group", "layers", "weights", "weights %", "MACs per step", "MACs %")
 FACT_COLUMNS = ("fact", "value")
 
 
@@ -37,6 +37,7 @@ class Inspection:
     """A checkpoint's facts, its layer table, and totals by group (in the order they run) and of all layers.
 
     ``others`` are weights of two dimensions and more that are no layer's: they stay in float32.
+    ``attentions``: the products inside each attention, its integer range, operand and latency; empty where not known.
     """
 
     checkpoint: Checkpoint
@@ -44,6 +45,7 @@ class Inspection:
     groups: dict[str, Totals]
     totals: Totals
     others: tuple[str, ...]
+    attentions: tuple[Products, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the weights as JSON-ready values."""
@@ -57,6 +59,7 @@ class Inspection:
             "groups": {name: asdict(totals) for name, totals in self.groups.items()},
             "totals": asdict(self.totals),
             "others": list(self.others),
+            "attentions": [one.to_dict() for one in self.attentions],
         }
 
     def fact_rows(self) -> list[tuple[str, str]]:
@@ -76,35 +79,6 @@ class Inspection:
             rows.append(("unused tensors left out", str(len(found.dropped))))
         return [*rows, ("trained on", found.data)] if found.data else rows
 
-    def layer_rows(self) -> list[tuple[str, ...]]:
-        """Return one row a layer, for ``LAYER_COLUMNS``."""
-        return [
-            (
-                layer.name,
-                layer.group,
-                layer.kind,
-                "x".join(map(str, layer.shape)),
-                f"{layer.weights:,}",
-                f"{layer.macs:,}",
-                layer.input,
-            )
-            for layer in self.layers
-        ]
-
-    def total_rows(self) -> list[tuple[str, ...]]:
-        """Return one row a group and one of all, for ``TOTAL_COLUMNS``."""
-        return [
-            (
-                name,
-                str(part.layers),
-                f"{part.weights:,}",
-                f"{100 * part.weights / self.totals.weights:.2f}",
-                f"{part.macs:,}",
-                f"{100 * part.macs / self.totals.macs:.2f}",
-            )
-            for name, part in (*self.groups.items(), ("all", self.totals))
-        ]
-
 
 def inspect(path: str | Path, **given: Any) -> Inspection:
     """Open a checkpoint, recognise it and trace its layers once.
@@ -122,4 +96,5 @@ def inspect(path: str | Path, **given: Any) -> Inspection:
         groups={name: Totals.of(members) for name, members in groups.items() if members},
         totals=Totals.of(layers),
         others=tuple(name for name, one in model.named_parameters() if one.ndim > 1 and name not in planned),
+        attentions=attention_table(checkpoint.architecture, checkpoint.config),
     )

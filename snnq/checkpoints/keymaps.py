@@ -1,20 +1,21 @@
 """Upstream's parameter names and ours, what the shapes tell, and recognising a layout by its names.
 
 Ours are upstream's; Spikformers and Spike-Driven Transformers drop the suffix ``_conv`` or ``_linear`` inside their
-blocks. What upstream never uses in its forward pass, ours have not: Spikformer's position embedding and layer norms,
-the convolution over heads of the Spike-Driven Transformer and the leak of whichever attention neuron is idle.
+blocks, and SpikingJelly's Spikformer is named like the others. What upstream never uses in its forward pass, ours have
+not: the position embedding and layer norms of Spikformers, those of Spikingformers, the convolution over heads of the
+Spike-Driven Transformer and the leak of whichever attention neuron is idle.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from statistics import mode
 from typing import Any
 
-from snnq.checkpoints.variants import Settings, Variant, neuron_of, sdt_variant
+from snnq.checkpoints.variants import Settings, Variant, itself, neuron_of, sdt_variant, spikingformer_variant
 from snnq.models.registry import architecture
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -30,8 +31,10 @@ class Keys:
 
     ``architecture`` is the one whose names these are, ``variant`` tells it from others that share them.
     ``renamed`` are (regular expression, replacement) from our names to upstream's, ``unused`` matches what upstream
-    never uses, ``block`` the names that count the depth (its group is the index), ``shown`` where sizes are seen,
-    ``fixed`` the sizes that upstream's code has no choice of and that shapes cannot show.
+    never uses, ``block`` the names that count the depth (its group is the index), which is at least ``shallowest``,
+    ``shown`` where sizes are seen, ``fixed`` the sizes that upstream's code has no choice of and that shapes cannot
+    show: they are the published ones. ``asked`` are those that it has a choice of and that are usually the layout's.
+    Where several of ours have one name upstream, its tensor holds them one after another (``checkpoints.fused``).
     """
 
     architecture: str
@@ -39,8 +42,10 @@ class Keys:
     renamed: tuple[tuple[str, str], ...] = ()
     unused: str = r"(?!)"
     block: str = r"block\.(\d+)\."
+    shallowest: int = 1
     fixed: tuple[str, ...] = ()
-    variant: Variant = field(default=lambda name, shapes, settings: name)
+    asked: tuple[str, ...] = ()
+    variant: Variant = itself
 
     def upstream_name(self, ours: str) -> str:
         """Return upstream's name of one of our parameters: block.0.attn.q.weight → block.0.attn.q_conv.weight."""
@@ -64,6 +69,20 @@ def _suffix(suffix: str) -> tuple[tuple[str, str], ...]:
     return ((r"(block\.\d+\.(?:attn\.(?:q|k|v|proj)|mlp\.fc[12]))(\.(?:weight|bias))", rf"\1{suffix}\2"),)
 
 
+# SpikingJelly 2's own Spikformer: sequences, whose parts have numbers for names, and q, k and v in one layer.
+_SPIKINGJELLY = (
+    (r"^patch_embed\.proj_(conv|bn)\.", r"patch_embed.proj_\g<1>0."),
+    (r"^patch_embed\.proj_(conv|bn)(\d)\.", r"patch_embed.stages.\2.\1."),
+    (r"^patch_embed\.rpe_(conv|bn)\.", r"patch_embed.positional_encoding.\1."),
+    (r"^(patch_embed\..*)\.conv\.", r"\1.conv_bn.block.0."),
+    (r"^(patch_embed\..*)\.bn\.", r"\1.conv_bn.block.1."),
+    (r"^block\.", "blocks."),
+    (r"\.attn\.[qkv](_bn)?\.", r".attn.qkv\1."),
+    (r"\.(qkv|proj)_bn\.", r".\1_conv_bn.1."),
+    (r"\.(qkv|proj)\.", r".\1_conv_bn.0."),
+    (r"\.(fc[12])_bn\.", r".\1.1."),
+    (r"\.(fc[12])\.(weight)", r".\1.0.\2"),
+)
 _SPIKFORMERS_UNUSED = r"pos_embed|norm\.(weight|bias)|block\.\d+\.norm[12]\.(weight|bias)"
 _SDTS_UNUSED = r"patch_embed\.rpe_lif\.w|block\.\d+\.attn\.(talking_heads\.weight|attn_lif\.w)"
 _SHOWN: Shown = {
@@ -72,12 +91,56 @@ _SHOWN: Shown = {
     "hidden": (("block.*.mlp.fc1.weight", 0), ("block.*.mlp.fc1.bias", 0), ("block.*.mlp.fc2.weight", 1)),
     "classes": (("head.weight", 0),),
 }
+
+
+def _staged(architecture: str, first: str, last: str, hidden: str, shallowest: int, *fixed: str) -> Keys:
+    """Return the names of a QKFormer or Max-Former.
+
+    ``first`` is the first convolution, ``last`` the last stage's attention, ``hidden`` the first layer of an MLP.
+    """
+    stage = last.partition(".")[0]
+    shown: Shown = {
+        "in_channels": ((f"patch_embed1.{first}.weight", 1),),
+        "dim": ((f"{last.replace('.', '.*.')}.proj_conv.weight", 0), ("head.weight", 1)),
+        "hidden": ((f"{stage}.*.mlp.{hidden}.weight", 0), (f"{stage}.*.mlp.{hidden}.bias", 0)),
+        "classes": (("head.weight", 0),),
+    }
+    return Keys(architecture, shown, block=r"stage(\d+\.\d+)\.", shallowest=shallowest, fixed=("heads", *fixed))
+
+
+def _spikingformer(architecture: str, first: str, variant: Variant = itself) -> Keys:
+    """Return the names of a Spikingformer whose first convolution is ``first`` and last one ``patch_embed.…4_conv``."""
+    shown: Shown = {
+        "in_channels": ((f"patch_embed.{first}_conv.weight", 1),),
+        "dim": (("patch_embed.*4_conv.weight", 0), ("head.weight", 1), ("block.*.attn.proj_conv.weight", 0)),
+        "hidden": tuple((f"block.*.mlp.{part}", axis) for part, axis in _SPIKINGFORMERS_HIDDEN),
+        "classes": (("head.weight", 0),),
+    }
+    unused = r"block\.\d+\.norm[12]\.(weight|bias)"
+    return Keys(architecture, shown, unused=unused, variant=variant)
+
+
+_SPIKINGFORMERS_HIDDEN = (("mlp1_conv.weight", 0), ("mlp1_conv.bias", 0), ("mlp2_conv.weight", 1))
 KEYS = (
     Keys("spikformer-cifar10dvs", _SHOWN, _suffix("_conv"), _SPIKFORMERS_UNUSED),
     Keys("spikformer-cifar10", _SHOWN, _suffix("_linear"), _SPIKFORMERS_UNUSED),
     Keys("spikformer-imagenet", _SHOWN, _suffix("_conv"), _SPIKFORMERS_UNUSED),
+    Keys("spikformer-spikingjelly", _SHOWN, _SPIKINGJELLY, block=r"blocks\.(\d+)\.", asked=("pooling",)),
     Keys("sdt-static", _SHOWN, _suffix("_conv"), _SDTS_UNUSED, variant=sdt_variant),
+    _staged("qkformer-dvs", "proj_conv", "stage2.ssa", "mlp1_conv", 2, "image_size"),
+    _staged("qkformer-cifar10", "proj_conv", "stage3.ssa", "mlp1_conv", 3),
+    _staged("qkformer-imagenet", "proj_conv", "stage3.attn", "fc1_conv", 4),
+    _staged("maxformer-event", "proj_conv", "stage2.attn", "fc1_conv", 2, "image_size"),
+    _staged("maxformer-cifar10", "proj_conv", "stage3.attn", "fc1_conv", 3),
+    _staged("maxformer-imagenet", "embed1.embed_conv", "stage3.attn", "fc1_conv", 4),
+    _spikingformer("spikingformer-dvs", "proj", variant=spikingformer_variant),
+    _spikingformer("spikingformer-cifar10", "block0"),
 )
+
+
+def keys_of(architecture: str) -> Keys:
+    """Return the names of an architecture that has names of its own."""
+    return next(keys for keys in KEYS if keys.architecture == architecture)
 
 
 def expected_shapes(config: Mapping[str, object], architecture: str) -> dict[str, tuple[int, ...]]:
@@ -109,9 +172,14 @@ class Match:
         return self.keys.architecture
 
     @property
+    def due(self) -> tuple[str, ...]:
+        """Upstream's names, each once."""
+        return tuple(dict.fromkeys(self.names.values()))
+
+    @property
     def fitting(self) -> int:
         """Number of tensors that have the name and the number of dimensions of this layout."""
-        return len(self.names) - len(self.missing) - len(self.misshapen)
+        return len(self.due) - len(self.missing) - len(self.misshapen)
 
     @property
     def exact(self) -> bool:
@@ -141,18 +209,19 @@ def recognise(shapes: Shapes) -> Match:
 
 
 def _match(keys: Keys, shapes: Shapes) -> Match:
-    depth = max(1, len({found[1] for name in shapes if (found := re.match(keys.block, name))}))
+    depth = max(keys.shallowest, len({found[1] for name in shapes if (found := re.match(keys.block, name))}))
     sizes = {"dim": _WIDE_ENOUGH, "heads": 1, "depth": depth, **neuron_of(keys.architecture, shapes)}
     smallest = architecture(keys.architecture).config(sizes).to_dict()
     ours = expected_shapes(smallest, keys.architecture)
     names = {name: keys.upstream_name(name) for name in ours}
-    theirs, unused = set(names.values()), re.compile(keys.unused)
+    dimensions = {names[name]: len(shape) for name, shape in ours.items()}
+    unused = re.compile(keys.unused)
     return Match(
         keys=keys,
         depth=depth,
         names=names,
-        missing=tuple(name for name in names.values() if name not in shapes),
-        unexpected=tuple(name for name in shapes if name not in theirs and not unused.fullmatch(name)),
+        missing=tuple(name for name in dimensions if name not in shapes),
+        unexpected=tuple(name for name in shapes if name not in dimensions and not unused.fullmatch(name)),
         dropped=tuple(name for name in shapes if unused.fullmatch(name)),
-        misshapen=tuple(name for own, name in names.items() if name in shapes and len(shapes[name]) != len(ours[own])),
+        misshapen=tuple(name for name, count in dimensions.items() if name in shapes and len(shapes[name]) != count),
     )

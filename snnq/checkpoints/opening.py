@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from snnq.checkpoints.container import Container, read_container
 from snnq.checkpoints.custom import open_custom
 from snnq.checkpoints.fitting import fit
+from snnq.checkpoints.fused import cut
 from snnq.checkpoints.keymaps import expected_shapes, recognise
 from snnq.checkpoints.saving import save_checkpoint
 from snnq.checkpoints.sizes import OPTIONS, Recorded, agreed_sizes
@@ -96,7 +97,9 @@ def _open_upstream(path: str, container: Container, given: Mapping[str, Any]) ->
     config = infer_config(path, match, name, tensors, container.settings, given)
     used = {key: tensor for key, tensor in tensors.items() if key not in match.dropped}
     model = f"{name} with dim {config['dim']}, mlp_ratio {config['mlp_ratio']:g} and {config['classes']} classes"
-    state = fit(path, used, expected_shapes(config, name), match.names, model)
+    expected = expected_shapes(config, name)
+    used, names = cut(path, used, expected, match.names, model)
+    state = fit(path, used, expected, names, model)
     return Checkpoint(path, container.sha256, container.kind, name, config["layout"], config, state, match.dropped)
 
 

@@ -17,7 +17,7 @@ OPTIONS = {"steps": "--steps", "heads": "--heads", "image_size": "--image-size",
 _SETTINGS = {
     "steps": ("T", "time_step", "time_steps", "steps"),
     "heads": ("num_heads", "heads"),
-    "image_size": ("img_size", "image_size"),
+    "image_size": ("img_size", "image_size", "input_size"),
 }
 
 

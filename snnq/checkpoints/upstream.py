@@ -14,20 +14,20 @@ from torch import Tensor
 from snnq.checkpoints.fitting import check_names, listed
 from snnq.checkpoints.keymaps import Match, Shapes
 from snnq.checkpoints.sizes import OPTIONS, Recorded, agreed_sizes, recorded_sizes, shown
-from snnq.checkpoints.variants import Settings, other_settings
+from snnq.checkpoints.variants import Settings, other_settings, written_out
 from snnq.errors import CheckpointError, UsageError
 from snnq.models.registry import ARCHITECTURES, architecture
 
-_IN_WORDS = {"steps": "time steps", "heads": "attention heads", "image_size": "image size"}
+_IN_WORDS = {"steps": "time steps", "heads": "attention heads", "image_size": "image size", "pooling": "pooling"}
 
 
 def check_match(path: str, match: Match, shapes: Shapes) -> None:
     """Raise ``CheckpointError`` naming the nearest layout if the names or numbers of dimensions are not its own."""
     model = f"{match.architecture} of depth {match.depth}"
-    if 2 * match.fitting < len(match.names):
+    if 2 * match.fitting < len(match.due):
         raise CheckpointError(
             f"{path}: is no spiking transformer known here; nearest layout is {match.architecture}, of whose "
-            f"{len(match.names)} keys it has {match.fitting} (lacks {listed(match.missing or match.misshapen)}; "
+            f"{len(match.due)} keys it has {match.fitting} (lacks {listed(match.missing or match.misshapen)}; "
             f"has {listed(match.unexpected or list(shapes))})",
             f"supported are {', '.join(ARCHITECTURES)}; a model of your own: --model package.module:builder",
         )
@@ -47,23 +47,26 @@ def infer_config(
 ) -> dict[str, Any]:
     """Return the configuration of an upstream checkpoint of architecture ``name``, whose names match.
 
-    Widths, depth, classes and channels come from shapes; steps, heads and image size from ``given``, the training
-    script's ``settings`` or (image size) the number of position embeddings; pooling and attention scale are the
-    layout's.
+    Widths, depth, classes and channels come from shapes; steps, heads and image size from ``given``, what upstream's
+    code writes out, the training script's ``settings`` or (image size) the number of position embeddings; pooling and
+    attention scale are the layout's, but where it has a choice of pooling.
     Raises ``CheckpointError`` where two of these contradict each other, and one naming every size still missing.
     """
     usual: Any = architecture(name).config({})
     _check_choices(path, name, usual, given)
-    fixed = match.keys.fixed
+    shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
+    known = written_out(name, match.sizes(shapes))
+    fixed = (*match.keys.fixed, *known)
     recorded = {
         size: record for size, record in recorded_sizes(settings).items() if hasattr(usual, size) and size not in fixed
     }
-    sizes = {size: getattr(usual, size) for size in ("pooling", *fixed) if hasattr(usual, size)}
+    usual_pooling = hasattr(usual, "pooling") and "pooling" not in match.keys.asked
+    sizes = ({"pooling": usual.pooling} if usual_pooling else {}) | dict(known)
     sizes |= agreed_sizes(path, recorded, given)
     tokens = _tokens(path, tensors)
     if tokens is not None and "image_size" not in sizes:
         sizes.update(_square_image(tokens, sum(sizes["pooling"])))
-    missing = [name for name in _IN_WORDS if name not in sizes]
+    missing = [name for name in _IN_WORDS if hasattr(usual, name) and name not in sizes and name not in fixed]
     if missing:
         wanted = ", ".join(f"{_IN_WORDS[name]} ({OPTIONS[name]})" for name in missing)
         example = " ".join(f"{OPTIONS[name]} {shown(name, getattr(usual, name))}" for name in missing)
@@ -72,7 +75,6 @@ def infer_config(
             f"give what it was trained with; the published {name} has {example}",
         )
     try:
-        shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
         config = architecture(name).config(match.sizes(shapes) | other_settings(name, tensors, settings) | sizes)
     except UsageError as problem:
         raise CheckpointError(f"{path}: {problem.message}", _source_hint(problem.message, recorded)) from None

@@ -56,6 +56,36 @@ def search(
 
 
 @app.command()
+def data(
+    spec: Annotated[
+        str | None, typer.Argument(metavar="[SPEC]", help="Such as n-mnist:DIR; by default files made for it.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that prepare; tonic reads in one.")] = 1,
+    repeats: Annotated[int, typer.Option(min=3, help="Paired repeats.")] = 9,
+    json: Json = False,
+) -> None:
+    """Time opening and preparing recordings against tonic alone reading the same files."""
+    from snnq import console
+    from snnq.bench.data import bench_data
+
+    with console.progress_view() as progress:
+        found = bench_data(spec, workers=workers, repeats=repeats, progress=progress)
+    if json:
+        console.emit_json(found)
+        return
+    for name, one in found["sets"].items():
+        rows = [
+            (what, f"{seconds:.3f}", f"{one['recordings_per_s'][what]:,.0f}", share and f"{share:.0%}")
+            for what, seconds in one["median_s"].items()
+            for share in [one["speed_of_tonic"].get(what, "")]
+        ]
+        title = f"{name}: {one['recordings']} recordings, {one['bytes'] / 2**20:.1f} MiB"
+        console.table(title, ("what", "s", "recordings/s", "speed of tonic's"), rows)
+    facts = found["machine"]
+    console.note(f"{facts['processor']}, {found['workers']} processes prepare, medians of {found['repeats']} repeats")
+
+
+@app.command()
 def runtime(
     folder: Annotated[
         str | None, typer.Argument(metavar="[FOLDER]", help="A packed folder; by default the paper's model, untrained.")

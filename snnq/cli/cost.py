@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from snnq.cli.options import Json
+from snnq.cli.options import Group, Heads, ImageSize, Json, Model, ModelArg, Pooling, Steps, WeightReuse
+
+if TYPE_CHECKING:
+    from snnq.measuring.run import Measurement
 
 app = typer.Typer(no_args_is_help=True, help="Look at cost tables, and check your own.")
 
@@ -49,6 +52,7 @@ def show(
     else:
         console.table(found.title, views.CONSTANT_COLUMNS, views.constant_rows(found))
         console.table("What one multiplication costs", views.OPERATION_COLUMNS, views.operation_rows(found))
+        console.table("What an event costs, in the event model", views.EVENT_COLUMNS, views.event_rows(found))
         if costed:
             console.table("What the plan costs", plan_views.GROUP_COLUMNS, plan_views.group_rows(costed))
         console.note(found.notes)
@@ -62,7 +66,83 @@ def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="Your own co
     from snnq.cost import views
     from snnq.cost.table import read_table
 
-    rows = views.operation_rows(read_table(file))
-    console.table("What one multiplication costs", views.OPERATION_COLUMNS, rows)
+    found = read_table(file)
+    console.table("What one multiplication costs", views.OPERATION_COLUMNS, views.operation_rows(found))
+    console.table("What an event costs, in the event model", views.EVENT_COLUMNS, views.event_rows(found))
     console.note(f"{file} is in order.")
     console.next_step(f"snnq cost show {shlex.quote(str(file))}")
+
+
+@app.command()
+def measure(
+    path: Annotated[str, typer.Argument(metavar="PATH", help="A packed folder, a plan.json or a float checkpoint.")],
+    data: Annotated[str | None, typer.Option(help="Data spec; by default what the model names.")] = None,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
+    samples: Annotated[int, typer.Option(min=1, help="Samples to run, spread evenly over the split.")] = 64,
+    cost_table: Annotated[str | None, typer.Option(help="Cost table: a name or a path.")] = None,
+    weight_reuse: WeightReuse = "inference",
+    steps: Steps = None,
+    heads: Heads = None,
+    image_size: ImageSize = None,
+    pooling: Pooling = None,
+    model: Model = None,
+    model_arg: ModelArg = None,
+    group: Group = None,
+    json: Json = False,
+) -> None:
+    """Run a model on real inputs; show firing rates, synaptic operations and energy by the event model."""
+    from snnq import console
+    from snnq.checkpoints.sizes import given_sizes
+    from snnq.measuring.run import measure as run_measure
+
+    with console.progress_view() as progress:
+        found = run_measure(
+            path,
+            data=data,
+            split=split,
+            samples=samples,
+            cost_table=cost_table,
+            weight_reuse=weight_reuse,
+            progress=progress,
+            **given_sizes(
+                steps=steps,
+                heads=heads,
+                image_size=image_size,
+                pooling=pooling,
+                model=model,
+                model_arg=model_arg,
+                group=group,
+            ),
+        )
+    if json:
+        console.emit_json(found.to_dict())
+    else:
+        _show_events(found)
+    if found.kind == "packed":
+        console.next_step(f"snnq report {shlex.quote(path)} --measure {samples}")
+    else:
+        console.next_step("snnq cost list")
+
+
+def _show_events(found: Measurement) -> None:
+    from snnq import console, products
+    from snnq.cost import event_views as views
+
+    events = found.events
+    what = views.label(events)
+    console.table(f"Layers; nJ: {what}", views.LAYER_COLUMNS, views.layer_rows(events))
+    console.table(f"Neurons; nJ: {what}", views.NEURON_COLUMNS, views.neuron_rows(events))
+    if found.products:
+        console.table(products.TITLE, products.COLUMNS, products.rows(found.products))
+        console.table(
+            f"Inside attention, measured; nJ: {what}",
+            views.ATTENTION_COLUMNS,
+            views.attention_rows(events, found.products),
+        )
+    console.table(f"Parts; nJ: {what}", views.PART_COLUMNS, views.part_rows(events))
+    console.table("Energy by both models", views.MODEL_COLUMNS, views.model_rows(found.paper_energy_pj, events))
+    console.note(views.sentence(events))
+    if found.kind == "plan":
+        console.note("Measured on the plan's float checkpoint: finetuned under the plan, its firing rates will differ.")
+    if found.simulated:
+        console.note(f"The data ({events.data}) are events simulated from images, not recordings.")

@@ -51,19 +51,48 @@ def prepare(
     spec: Annotated[str, typer.Argument(help="Data spec, such as digits or n-mnist:DIR,by=time.")],
     steps: Annotated[int | None, typer.Option(min=1, help="Time steps T of the model.")] = None,
     image_size: Annotated[str | None, typer.Option(help="Height and width in pixels, such as 34x34.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; all processors by default.")] = None,
+    skip_corrupt: Annotated[bool, typer.Option("--skip-corrupt", help="Leave out damaged recordings.")] = False,
+    download: Annotated[
+        bool, typer.Option("--download", help="Let tonic fetch the set into DIR first, where it has one.")
+    ] = False,
     as_json: _Json = False,
 ) -> None:
-    """Make a data set's frames now, so that the run that needs them starts at once."""
+    """Make a data set's frames now, so that the run that needs them starts at once.
+
+    A run that was cut off goes on where it was when the same command is typed again.
+    """
     from snnq import console, data
     from snnq.parsing import parse_image_size
 
     size = None if image_size is None else parse_image_size(image_size)
+    if download:
+        from snnq.data.downloading import download as fetch
+
+        fetch(spec)
     with console.progress_view() as progress:
-        done = data.prepare(spec, steps=steps, image_size=size, progress=progress)
+        done = data.prepare(
+            spec,
+            steps=steps,
+            image_size=size,
+            workers=workers or _processors(),
+            skip_corrupt=skip_corrupt,
+            progress=progress,
+        )
     if as_json:
         console.emit_json(done.facts())
         return
     console.out(done.data.describe())
     console.out(f"{done.stored.path} ({done.stored.mib:.1f} MiB{', was there already' if done.cached else ''})")
     console.out(f"sha256 {done.data.sha256}")
+    console.out(f"{done.seconds:.2f} s, {done.recordings_per_second:,.0f} recordings/s")
+    for text in done.data.skipped:
+        console.note(f"Skipped: {text}")
     console.next_step(f"snnq search CKPT --data {shlex.quote(done.data.spec)}")
+
+
+def _processors() -> int:
+    """Return how many processors this process may use."""
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

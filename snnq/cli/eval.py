@@ -1,8 +1,9 @@
-"""``snnq eval``: accuracy of a float checkpoint or a packed folder."""
+"""``snnq eval``: accuracy of a float checkpoint or a packed folder, or what it says of one event file."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +13,10 @@ from snnq.cli.options import Group, Heads, ImageSize, Json, Model, ModelArg, Poo
 def evaluate(
     path: Annotated[str, typer.Argument(help="A float checkpoint, a built-in one, or a packed folder.")],
     data: Annotated[str | None, typer.Option(help="Data spec; by default what the model names.")] = None,
+    input: Annotated[
+        Path | None,
+        typer.Option(help="One event file (.aedat4 .aedat .dat .raw .bin .hdf5 .npz .npy): its class scores."),
+    ] = None,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     engine: Annotated[str, typer.Option(help="What runs a packed folder: torch or integer.")] = "torch",
     batch_size: Annotated[int, typer.Option(min=1, help="Samples at a time.")] = 32,
@@ -24,11 +29,24 @@ def evaluate(
     group: Group = None,
     json: Json = False,
 ) -> None:
-    """Measure accuracy on a split of the data."""
+    """Measure accuracy on a split of the data, or classify one event file."""
     from dataclasses import asdict
 
     from snnq import console
     from snnq.checkpoints.sizes import given_sizes
+
+    given = given_sizes(
+        steps=steps,
+        heads=heads,
+        image_size=image_size,
+        pooling=pooling,
+        model=model,
+        model_arg=model_arg,
+        group=group,
+    )
+    if input is not None:
+        _classify(path, input, data, engine, given, json)
+        return
     from snnq.evaluating import eval as run_eval
 
     with console.progress_view() as progress:
@@ -39,15 +57,7 @@ def evaluate(
             batch_size=batch_size,
             engine=engine,
             progress=progress,
-            **given_sizes(
-                steps=steps,
-                heads=heads,
-                image_size=image_size,
-                pooling=pooling,
-                model=model,
-                model_arg=model_arg,
-                group=group,
-            ),
+            **given,
         )
     if json:
         console.emit_json(asdict(found))
@@ -55,3 +65,30 @@ def evaluate(
         kind = f"{found.kind}, {engine}" if found.kind == "packed" else found.kind
         rows = [(kind, found.data, split, found.samples, f"{found.accuracy:.2%}", f"{found.loss:.4f}")]
         console.table("Accuracy", ("model", "data", "split", "samples", "accuracy", "cross-entropy"), rows)
+
+
+def _classify(path: str, input: Path, data: str | None, engine: str, given: dict[str, Any], json: bool) -> None:
+    from dataclasses import asdict
+
+    from snnq import console
+    from snnq.classifying import classify
+    from snnq.errors import UsageError
+
+    if data is not None:
+        raise UsageError("--input and --data: give one of them")
+    found = classify(path, input, engine=engine, **given)
+    sizes = [f"{height}x{width}" for height, width in (found.sensor, found.image_size)]
+    if not found.sensor_known:
+        console.note(f"{found.input} does not say the sensor's size; its events reach over {sizes[0]}.")
+    if found.resized:
+        console.note(f"Resized from {sizes[0]} to the model's {sizes[1]} by the nearest pixel.")
+    if json:
+        console.emit_json(asdict(found))
+        return
+    rows = [(one.name, f"{one.probability:.4f}", f"{one.logit:.4f}") for one in found.scores]
+    console.out(f"{found.input}: {found.scores[0].name}")
+    console.table("", ("class", "probability", "logit"), rows)
+    console.note(
+        f"{found.events:,} events in {found.span_us / 1000:,.1f} ms, {found.steps} frames by {found.by}; "
+        f"{found.kind} model on {found.engine}"
+    )

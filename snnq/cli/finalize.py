@@ -23,6 +23,10 @@ def finalize(
     distillation: Annotated[
         float | None, typer.Option(help="Weight of the float teacher in the loss, 0 (off) to 1.")
     ] = None,
+    augment: Annotated[
+        str,
+        typer.Option(help="Changes to the training frames, such as flip,snn-wide,mixup:alpha=0.5; none by default."),
+    ] = "",
     seed: Annotated[int, typer.Option(help="The same seed gives the same packed bytes.")] = 0,
     out: Annotated[Path, typer.Option(help="Packed folder to write.")] = Path("packed"),
     model: Model = None,
@@ -32,6 +36,9 @@ def finalize(
     nodes: Nodes = 1,
     strategy: Strategy = "auto",
     precision: Precision = "32-true",
+    measure: Annotated[
+        int, typer.Option(min=0, help="Validation samples to measure firing rates on, in the end; 0: none.")
+    ] = 64,
     json: Json = False,
     force: Force = False,
 ) -> None:
@@ -45,7 +52,9 @@ def finalize(
     from snnq.training.devices import Compute
 
     asked = {"epochs": epochs, "batch_size": batch_size, "distillation": distillation}
-    settings = FinalizeSettings(seed=seed, **{key: value for key, value in asked.items() if value is not None})
+    settings = FinalizeSettings(
+        seed=seed, augment=augment, **{key: value for key, value in asked.items() if value is not None}
+    )
     known = out.exists()
     with console.progress_view() as progress:
         done = run_finalize(
@@ -57,6 +66,7 @@ def finalize(
             settings=settings,
             run=run,
             compute=Compute(device, devices, nodes, strategy, precision),
+            measure=measure,
             force=force,
             progress=progress,
         )

@@ -41,3 +41,6 @@ Steps = Annotated[int | None, typer.Option(help="Time steps T, where the checkpo
 Heads = Annotated[int | None, typer.Option(help="Attention heads, where the checkpoint does not say.")]
 ImageSize = Annotated[str | None, typer.Option(help="Pixels (one number, or HEIGHTxWIDTH), likewise.")]
 Pooling = Annotated[str | None, typer.Option(help="Which of the four convolutions is pooled, such as 0011, likewise.")]
+WeightReuse = Annotated[
+    str, typer.Option(help="How often the event model fetches a weight: once an inference, every step, every event.")
+]

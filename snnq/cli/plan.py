@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from snnq.cli.options import Force, Group, Heads, ImageSize, Json, Model, ModelArg, Pooling, Steps
+from snnq.cli.showing import Format, FormatOption, Page, show_document, show_strip
 
 app = typer.Typer(no_args_is_help=True, help="Look at plans, make simple ones, solve for other budgets.")
 
@@ -32,6 +33,7 @@ def show(
     if json:
         console.emit_json(found.to_dict())
     else:
+        show_strip(found.schemes().items())
         console.table("Layers", views.LAYER_COLUMNS, views.layer_rows(found))
         console.table("Groups", views.GROUP_COLUMNS, views.group_rows(found))
         console.table("Totals", views.TOTAL_COLUMNS, views.total_rows(found))
@@ -124,6 +126,7 @@ def solve(
     if json:
         console.emit_json(plan.to_dict())
     else:
+        show_strip(plan.schemes().items())
         console.table("The plan", views.LAYER_COLUMNS, views.layer_rows(plan))
         console.table("Totals", views.TOTAL_COLUMNS, views.total_rows(plan))
     if out is not None:
@@ -132,24 +135,23 @@ def solve(
 
 @app.command()
 def diff(
-    a: Annotated[Path, typer.Argument(metavar="A", help="A plan.json.")],
-    b: Annotated[Path, typer.Argument(metavar="B", help="Another plan.json.")],
+    a: Annotated[Path, typer.Argument(metavar="A", help="A plan.json or packed folder.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Another one.")],
+    format: FormatOption = Format.table,
     json: Json = False,
+    cost_table: Annotated[
+        str | None, typer.Option(help="Cost both with this table (a name or a path) instead of their own.")
+    ] = None,
+    out: Page = None,
 ) -> None:
-    """Show the layers whose scheme differs between two plans, and their totals side by side."""
+    """Show the layers whose scheme differs between two plans and what that changes, and their totals side by side."""
     from snnq import console
-    from snnq.plan import Plan, views
-    from snnq.plan.diff import diff_plans
+    from snnq.reporting.compare import compare
+    from snnq.reporting.comparing import difference_document
 
-    found = diff_plans(Plan.read(a), Plan.read(b))
-    if json:
-        console.emit_json(found.to_dict())
-    else:
-        console.table("Layers that differ", views.CHANGE_COLUMNS, views.change_rows(found))
-        console.table("Totals", views.TOTAL_CHANGE_COLUMNS, views.total_change_rows(found))
-        if not found.same_cost_table:
-            console.note("The two plans' energies are from different cost tables: do not compare them.")
-    console.next_step(f"snnq plan show {shlex.quote(str(b))}")
+    found = difference_document(compare([a, b], cost_table=cost_table))
+    show_document(found, Format.json if json else format, out)
+    console.next_step(f"snnq report {shlex.join([str(a), str(b)])}")
 
 
 @app.command()

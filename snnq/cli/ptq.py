@@ -44,6 +44,9 @@ def ptq(
     cost_table: Annotated[str, typer.Option(help="Cost table of a --scheme's plan: a name or a path.")] = (
         "horowitz-45nm"
     ),
+    measure: Annotated[
+        int, typer.Option(min=0, help="Validation samples to measure firing rates on, in the end; 0: none.")
+    ] = 64,
     out: Annotated[Path, typer.Option(help="Packed folder to write.")] = Path("packed"),
     run: Run = None,
     device: Device = "auto",
@@ -87,6 +90,7 @@ def ptq(
             cost_table=cost_table,
             run=run,
             compute=device,
+            measure=measure,
             force=force,
             progress=progress,
             **given_sizes(

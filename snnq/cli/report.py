@@ -1,46 +1,83 @@
-"""``snnq report``: a packed folder on the terminal and as one HTML page."""
+"""``snnq report``: a packed folder on the terminal and as one HTML page, or several plans side by side."""
 
 from __future__ import annotations
 
 import shlex
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from snnq.cli.options import Model, WeightReuse
+from snnq.cli.showing import Format, FormatOption, show_document, show_strip
+
 if TYPE_CHECKING:
     from snnq.reporting.records import Report
 
-
-class Format(StrEnum):
-    """What goes to stdout."""
-
-    table = "table"
-    json = "json"
-    csv = "csv"
-    markdown = "markdown"
-    html = "html"
+# The terminal shows the rest; these are in every other format, and the strip stands for the first.
+_LONG = ("Layers", "Size of", "Storage by attention", "Energy by attention", "Inside attention", "Events by layer")
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="A packed folder.")] = Path("packed"),
-    format: Annotated[Format, typer.Option(help="What to print.")] = Format.table,
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[FOLDER | A B ...]", help="A packed folder (packed), or plans and folders to compare."),
+    ] = None,
+    format: FormatOption = Format.table,
     cost_table: Annotated[str | None, typer.Option(help="Cost table: a name or a path; the plan's by default.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The HTML page; FOLDER/report.html by default.")] = None,
+    weight_reuse: WeightReuse = "inference",
+    measure: Annotated[
+        int | None, typer.Option(min=1, help="Measure firing rates anew, on so many validation samples.")
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="Data spec to measure on; the plan's by default.")] = None,
+    model: Model = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The HTML page; FOLDER/report.html by default, none of a comparison.")
+    ] = None,
 ) -> None:
     """Report accuracy, storage and energy of a packed folder; write its HTML page anew.
 
-    The folder is verified first. The page is made from the folder alone, so it is replaced without asking.
+    The folder is verified first. The page is made from the folder alone, so it is replaced without asking; with
+    --measure the event model's energies in it are of the samples that were run just now. Several plans (plan.json)
+    and packed folders are shown side by side instead, their differences marked.
     """
     from snnq import console
+
+    given = paths or [Path("packed")]
+    if len(given) > 1:
+        _compare(given, format, cost_table, out)
+        return
     from snnq.reporting.run import report as run_report
 
-    found = run_report(folder, cost_table=cost_table)
+    _refuse_plan(given[0])
+    with console.progress_view() as progress:
+        found = run_report(
+            given[0], cost_table=cost_table, weight_reuse=weight_reuse, measure=measure, data=data, progress=progress
+        )
     page = write_page(found, out)
     show(found, format)
     console.note(f"Page: {page}")
-    console.next_step(f"snnq verify {shlex.quote(str(folder))}")
+    console.next_step(f"snnq verify {shlex.quote(str(given[0]))}")
+
+
+def _refuse_plan(path: Path) -> None:
+    from snnq.errors import UsageError
+
+    if path.is_file():
+        shown = shlex.quote(str(path))
+        raise UsageError(
+            f"{path} is a file; a report is made of a packed folder, or of several plans and folders",
+            f"snnq plan show {shown}, or snnq report {shown} OTHER",
+        )
+
+
+def _compare(paths: list[Path], format: Format, cost_table: str | None, out: Path | None) -> None:
+    from snnq import console
+    from snnq.reporting.compare import compare
+    from snnq.reporting.comparing import comparison_document
+
+    show_document(comparison_document(compare(paths, cost_table=cost_table)), format, out)
+    console.next_step(f"snnq plan diff {shlex.join(map(str, paths[:2]))}")
 
 
 def write_page(found: Report, out: Path | None = None) -> Path:
@@ -62,20 +99,26 @@ def show(found: Report, format: Format = Format.table) -> None:
     elif format is Format.json:
         console.emit_json(found.to_dict())
     elif format is Format.csv:
-        console.out(formats.to_csv(found))
+        console.document(formats.to_csv(found))
     elif format is Format.markdown:
-        console.out(formats.to_markdown(found))
+        console.document(formats.to_markdown(found))
     else:
         from snnq.reporting.page import html_page
 
-        console.out(html_page(found))
+        console.document(html_page(found))
 
 
 def _show_tables(found: Report) -> None:
     from snnq import console
     from snnq.reporting.tables import main_tables
 
+    console.say(found.verdict)
+    console.out("")
+    show_strip((layer.name, layer.scheme) for layer in found.layers)
     for one in main_tables(found):
-        console.table(one.title, one.columns, one.rows)
-    for line in (found.energy_model, *found.notes, found.search.sentence, found.comparison, found.verdict):
+        if not one.title.startswith(_LONG):
+            console.table(one.title, one.columns, one.rows)
+    sentences = (found.energy_model, found.event_energy.sentence, *found.notes, found.search.sentence)
+    for line in (*sentences, found.comparison):
         console.note(line)
+    console.note("More tables: --format markdown; unrounded: --format json or csv; pictures: the page.")

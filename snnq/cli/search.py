@@ -25,6 +25,7 @@ from snnq.cli.options import (
     Steps,
     Strategy,
 )
+from snnq.cli.showing import show_strip
 
 if TYPE_CHECKING:
     from snnq.plan import Plan
@@ -132,8 +133,9 @@ def _show(plan: Plan, json: bool) -> None:
     if json:
         console.emit_json(plan.to_dict())
         return
+    show_strip(plan.schemes().items())
     console.table("The plan", views.LAYER_COLUMNS, views.layer_rows(plan))
     console.table("Totals", views.TOTAL_COLUMNS, views.total_rows(plan))
     console.table("Beside simple plans, before finetuning", views.BASELINE_COLUMNS, views.baseline_rows(plan))
     if said := verdict(plan):
-        console.out(said)
+        console.say(said)

@@ -7,10 +7,13 @@ It ignores that spikes are sparse and counts one time step; it is what the searc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from snnq.cost.table import CostTable
 from snnq.layers import Layer
+from snnq.products import Products
 from snnq.schemes.names import split_name
 
 
@@ -39,3 +42,20 @@ def layer_energy(layer: Layer, scheme_name: str, table: CostTable) -> LayerEnerg
         compute_pj=layer.multiplications * table.operation_pj(family),
         memory_pj=storage_bits(layer, scheme_name) * table.weight_bit_pj,
     )
+
+
+def products_energy(products: Products, table: CostTable) -> LayerEnergy:
+    """Return what the paper's way of counting gives for the products inside an attention, in pJ per time step.
+
+    N_mul · e_op of whole numbers, nothing skipped, and the operand (and the Q that waits) written to local memory and
+    read from it, ``local_bits`` each. The paper counts layers with weights only: this is no part of its totals.
+    """
+    return LayerEnergy(
+        compute_pj=products.multiplications * table.operation_pj("uniform"),
+        memory_pj=2 * products.local_bits / products.steps * table.local_bit_pj,
+    )
+
+
+def products_record(products: Sequence[Products], table: CostTable) -> tuple[dict[str, Any], ...]:
+    """Return what attentions compute as plain data, with ``products_energy`` as ``paper_energy_pj``."""
+    return tuple({**one.to_dict(), "paper_energy_pj": products_energy(one, table).total_pj} for one in products)

@@ -20,6 +20,8 @@ from snnq.validation import Many, Record, dotted, validate
 TABLES = Path(__file__).parent / "tables"
 DEFAULT_TABLE = "horowitz-45nm"
 FAMILIES = tuple(dict.fromkeys(split_name(name)[0] for name in NAMES))
+ARITHMETICS = ("integer", "float")
+WHOLE = ("accumulate", "multiply", "shift")
 OPERATION, WORD = "operation", "32-bit word"
 
 
@@ -40,9 +42,35 @@ class Constant(Record):
 
 
 class Memory(Record):
-    """Which constant one fetched 32-bit word of weights costs."""
+    """Which constant one 32-bit word costs: of weights fetched from far, and of anything in local memory."""
 
     weights: str
+    local: str
+
+
+class Events(Record):
+    """Which constants the event model adds up for each of its events (``snnq.cost.events``).
+
+    ``accumulate``, by family: a weight added for one spike, or for one set bit of a whole number. ``neuron``, by
+    arithmetic: an update of a membrane potential with its threshold. ``whole``, whole numbers without a weight:
+    ``accumulate``, one added inside an attention; ``shift``, a sum doubled between two bits of the inputs; ``shift`` or
+    ``multiply``, the constant c of an attention.
+    """
+
+    accumulate: dict[str, Many[str]]
+    neuron: dict[str, Many[str]]
+    whole: dict[str, Many[str]]
+
+    @model_validator(mode="after")
+    def _all_named(self) -> Events:
+        for part, due in (("accumulate", FAMILIES), ("neuron", ARITHMETICS), ("whole", WHOLE)):
+            _check_sums(getattr(self, part), due, f"{part}: ")
+        return self
+
+    def sums(self) -> dict[str, tuple[str, ...]]:
+        """Return the constants of every event by what it is: ``accumulate uniform``."""
+        parts = {"accumulate": self.accumulate, "neuron": self.neuron, "whole": self.whole}
+        return {f"{part} {key}": names for part, one in parts.items() for key, names in one.items()}
 
 
 class CostTable(Record):
@@ -61,29 +89,26 @@ class CostTable(Record):
     constants: dict[str, Constant]
     operations: dict[str, Many[str]]
     memory: Memory
+    events: Events
     sha256: str
     path: str | None
 
     @field_validator("operations")
     @classmethod
     def _one_sum_per_family(cls, operations: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-        for family in operations:
-            if family not in FAMILIES:
-                raise ValueError(f"unknown family '{family}'{nearest(family, FAMILIES)}")
-        for family in FAMILIES:
-            if not operations.get(family):
-                raise ValueError(f"no constants are named for the family '{family}'")
+        _check_sums(operations, FAMILIES)
         return operations
 
     @field_validator("memory")
     @classmethod
     def _memory_is_per_word(cls, memory: Memory, info: ValidationInfo) -> Memory:
-        _check_constant(memory.weights, WORD, info.data.get("constants", {}))
+        for name in (memory.weights, memory.local):
+            _check_constant(name, WORD, info.data.get("constants", {}))
         return memory
 
     @model_validator(mode="after")
     def _references_hold(self) -> CostTable:
-        for names in self.operations.values():
+        for names in (*self.operations.values(), *self.events.sums().values()):
             for name in names:
                 _check_constant(name, OPERATION, self.constants)
         for name, constant in self.constants.items():
@@ -101,12 +126,42 @@ class CostTable(Record):
 
     def operation_pj(self, family: str) -> float:
         """Return e_op of METHOD §3, the energy in pJ of one multiplication under a family of number formats."""
-        return sum(self.constants[name].energy_pj for name in self.operations[family])
+        return self._sum(self.operations[family])
+
+    def accumulate_pj(self, family: str) -> float:
+        """Return the energy in pJ of adding one weight of a family of number formats, for one spike or one bit."""
+        return self._sum(self.events.accumulate[family])
+
+    def neuron_pj(self, arithmetic: str) -> float:
+        """Return the energy in pJ of one update of a membrane potential, in ``integer`` or ``float`` arithmetic."""
+        return self._sum(self.events.neuron[arithmetic])
+
+    def whole_pj(self, what: str) -> float:
+        """Return the energy in pJ of one ``accumulate``, ``multiply`` or ``shift`` of a whole number."""
+        return self._sum(self.events.whole[what])
+
+    def _sum(self, names: tuple[str, ...]) -> float:
+        return sum(self.constants[name].energy_pj for name in names)
 
     @property
     def weight_bit_pj(self) -> float:
         """The energy in pJ of fetching one bit of a weight: a 32-bit word's divided by 32."""
         return self.constants[self.memory.weights].energy_pj / 32
+
+    @property
+    def local_bit_pj(self) -> float:
+        """The energy in pJ of one bit written to local memory or read from it: a 32-bit word's divided by 32."""
+        return self.constants[self.memory.local].energy_pj / 32
+
+
+def _check_sums(sums: dict[str, tuple[str, ...]], due: tuple[str, ...], where: str = "") -> None:
+    """Raise ValueError unless exactly the families (or events) ``due`` have constants to add up."""
+    for name in sums:
+        if name not in due:
+            raise ValueError(f"{where}unknown family '{name}'{nearest(name, due)}")
+    for name in due:
+        if not sums.get(name):
+            raise ValueError(f"{where}no constants are named for the family '{name}'")
 
 
 def _check_constant(name: str, per: str, constants: dict[str, Constant]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from snnq.cost.table import CostTable
 
+EVENT_COLUMNS = ("event", "energy pJ", "sum of")
 TABLE_COLUMNS = ("cost table", "node", "year", "what it is")
 CONSTANT_COLUMNS = ("constant", "energy pJ", "per", "source")
 OPERATION_COLUMNS = ("scheme family", "energy pJ per multiplication", "sum of")
@@ -27,3 +28,17 @@ def operation_rows(table: CostTable) -> list[list[str]]:
     """Return one row a family of number formats, for ``OPERATION_COLUMNS``, and one for a fetched bit of weight."""
     rows = [[name, f"{table.operation_pj(name):g}", " + ".join(parts)] for name, parts in table.operations.items()]
     return [*rows, ["(one weight bit)", f"{table.weight_bit_pj:g}", f"{table.memory.weights} / 32"]]
+
+
+def event_rows(table: CostTable) -> list[list[str]]:
+    """Return one row an event of the event model, for ``EVENT_COLUMNS``, and one for a bit of local memory."""
+    prices = {
+        "accumulate": table.accumulate_pj,
+        "neuron": table.neuron_pj,
+        "whole": table.whole_pj,
+    }
+    rows = []
+    for event, parts in table.events.sums().items():
+        part, _, key = event.partition(" ")
+        rows.append([event, f"{prices[part](key):g}", " + ".join(parts)])
+    return [*rows, ["(one local bit)", f"{table.local_bit_pj:g}", f"{table.memory.local} / 32"]]

@@ -42,6 +42,7 @@ def open_source(request: Request) -> Recordings:
             "content": hash_files(root, files, request.cache, request.progress),
             **simulation_facts(_SACCADES, _FILL, request),
         },
+        split="official train and test; validation is 15 % of train, by class",
         read=lambda: _read(root, request),
     )
 

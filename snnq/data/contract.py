@@ -9,7 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from snnq.data.spec import DataSpec
+from snnq.errors import DataError
 from snnq.progress import Progress
+
+_CHUNK_SAMPLES = 512
+_CHUNK_COUNTS = 2**24
+
+# The samples of a chunk, in order: counts (T, C, H, W) of whole numbers, or what is wrong with the recording.
+Part = Callable[[], Iterator[np.ndarray | DataError]]
 
 
 @dataclass(frozen=True)
@@ -27,17 +34,25 @@ class Request:
     cache: Path
     progress: Progress
 
+    @property
+    def chunk(self) -> int:
+        """Samples of two channels that are prepared at once: at most 512 of them and 2²⁴ counts."""
+        height, width = self.image_size
+        return max(1, min(_CHUNK_SAMPLES, _CHUNK_COUNTS // (self.steps * 2 * height * width)))
+
 
 @dataclass(frozen=True)
 class Samples:
     """One split before it is prepared.
 
-    ``labels``: int64 (N,). ``blocks()`` starts a fresh walk over the frames in the order of ``labels``, as whole-number
-    arrays (n, T, C, H, W), n ≥ 1; it may be called more than once.
+    ``labels``: int64 (N,). ``part(start, stop)`` gives the work that makes samples start … stop − 1, where start is a
+    multiple of ``chunk`` and at most ``chunk`` samples are asked for. It can be pickled, so that another process may
+    do it, and gives the same samples whenever and wherever it is called.
     """
 
     labels: np.ndarray
-    blocks: Callable[[], Iterator[np.ndarray]]
+    chunk: int
+    part: Callable[[int, int], Part]
 
 
 @dataclass(frozen=True)
@@ -45,9 +60,11 @@ class Recordings:
     """What a source gives: cheap facts at once, and the samples of each split only when they are needed.
 
     ``fingerprint`` holds every fact the frames depend on beside the request itself (content hashes, simulation
-    settings), JSON-ready. ``read()`` returns the three splits by name.
+    settings), JSON-ready. ``split`` says in a few words how train, validation and test were told apart. ``read()``
+    returns the three splits by name.
     """
 
     classes: tuple[str, ...]
     fingerprint: dict[str, object]
+    split: str
     read: Callable[[], dict[str, Samples]]

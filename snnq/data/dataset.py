@@ -50,6 +50,8 @@ class DataSet:
 
     ``spec``: how to open it again. ``sha256``: of its content and of every option that matters, and of no path.
     ``simulated``: the events were not recorded by a sensor; say so beside every figure that uses them.
+    ``split``: how train, validation and test were told apart. ``skipped``: what was wrong with each damaged recording
+    that was left out.
     """
 
     spec: str
@@ -59,6 +61,8 @@ class DataSet:
     train: Frames
     validation: Frames
     test: Frames
+    split: str = ""
+    skipped: tuple[str, ...] = ()
 
     @property
     def frames_shape(self) -> tuple[int, int, int, int]:
@@ -67,8 +71,10 @@ class DataSet:
         return steps, channels, height, width
 
     def describe(self) -> str:
-        """Return one line: sizes of the splits, classes, shape of a sample, and whether it is simulated."""
+        """Return one line: sizes of the splits and how they were made, classes, shape of a sample, kind of data."""
         sizes = " + ".join(f"{len(getattr(self, split))} {split}" for split in ("train", "validation", "test"))
         shape = "x".join(str(size) for size in self.frames_shape)
-        note = ", simulated" if self.simulated else ""
-        return f"{self.spec}: {sizes}, {len(self.classes)} classes, frames {shape}{note}"
+        notes = [f"{len(self.classes)} classes", f"frames {shape}"]
+        notes += ["simulated"] if self.simulated else []
+        notes += [f"{len(self.skipped)} damaged recordings skipped"] if self.skipped else []
+        return f"{self.spec}: {sizes}, {', '.join(notes)}" + (f"; split: {self.split}" if self.split else "")

@@ -37,6 +37,7 @@ def open_source(request: Request) -> Recordings:
     return Recordings(
         classes=tuple(str(label) for label in range(10)),
         fingerprint={"content": hash_files(root, files, request.cache, request.progress), **facts},
+        split="official train and test; validation is 15 % of train, by class",
         read=lambda: _read(root, request),
     )
 

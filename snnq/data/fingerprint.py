@@ -7,50 +7,80 @@ import json
 import os
 import uuid
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 from snnq.errors import DataError
+from snnq.files import read_regular, regular_size
 from snnq.progress import Progress
 
-_EVERY = 500  # files between two progress calls
+_QUIET = 500  # files that are checked without a word
+_PART = 16  # files between two progress calls
+_THREADS = 8
+_BLOCK = 2**20  # bytes: files of at most that are read as a whole
+_EVERY, _SAMPLE = 2**18, 2**14  # bytes
 
 
-def hash_files(root: Path, files: Sequence[Path], cache: Path, progress: Progress) -> str:
+def hash_files(root: Path, files: Sequence[Path], cache: Path, progress: Progress, quick: bool = False) -> str:
     """Return one sha256 over (path below ``root``, size, sha256 of the content) of every file, in the given order.
 
     A file whose size and modification time are as they were is not read again: its hash is remembered in ``cache``.
+    With ``quick``, of a file above 1 MiB only the first 16 KiB of every 256 KiB are hashed, and the last 16: another
+    recording, or one made anew, differs there, too, while the sha256 of all would take longer than reading the events.
 
     Raises:
         DataError: a file cannot be read.
     """
-    notes = cache / "hashes" / f"{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:24]}.json"
+    place = f"{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:24]}{'-quick' if quick else ''}.json"
+    notes = cache / "hashes" / place
     before = _remembered(notes)
     now: dict[str, list[object]] = {}
     total = hashlib.sha256()
-    for number, file in enumerate(files):
-        if number % _EVERY == 0 and len(files) > _EVERY:
-            progress("checking files", number, len(files))
-        name = file.relative_to(root).as_posix()
-        now[name] = _digest(file, before.get(name))
-        total.update(f"{name}\0{now[name][0]}\0{now[name][2]}\n".encode())
-    if len(files) > _EVERY:
+    below = len(str(root)) + 1
+    names = [str(file)[below:].replace(os.sep, "/") for file in files]
+    parts = [slice(start, start + _PART) for start in range(0, len(files), _PART)]
+
+    def digests(part: slice) -> list[list[object]]:
+        return [_digest(file, before.get(name), quick) for file, name in zip(files[part], names[part], strict=True)]
+
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, _THREADS)) as threads:  # hashing and reading hold no lock
+        for part, rows in zip(parts, threads.map(digests, parts), strict=True):
+            if len(files) > _QUIET:
+                progress("checking files", part.start, len(files))
+            for name, row in zip(names[part], rows, strict=True):
+                now[name] = row
+                total.update(f"{name}\0{row[0]}\0{row[2]}\n".encode())
+    if len(files) > _QUIET:
         progress("checking files", len(files), len(files))
     if now != {name: before.get(name) for name in now}:
         _remember(notes, before | now)
     return total.hexdigest()
 
 
-def _digest(file: Path, known: list[object] | None) -> list[object]:
-    """Return [bytes, modification time in ns, sha256] of a file; a known hash is kept where the first two agree."""
+def _digest(file: Path, known: list[object] | None, quick: bool) -> list[object]:
+    """Return [bytes, modification time in ns, hash] of a file; a known hash is kept where the first two agree."""
     try:
-        facts = file.stat()
+        facts = os.stat(file)
         if known is not None and known[:2] == [facts.st_size, facts.st_mtime_ns]:
             return known
-        with file.open("rb") as stream:
-            return [facts.st_size, facts.st_mtime_ns, hashlib.file_digest(stream, "sha256").hexdigest()]
+        return [facts.st_size, facts.st_mtime_ns, _content(file, facts.st_size, quick)]
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror or error}).") from error
+
+
+def _content(file: Path, size: int, quick: bool) -> str:
+    if size <= _BLOCK:
+        return hashlib.sha256(read_regular(file)).hexdigest()
+    regular_size(file)  # opening a named pipe would wait for ever
+    with file.open("rb", buffering=0) as stream:
+        if not quick:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+        found = hashlib.sha256()
+        for start in (*range(0, size, _EVERY), size - _SAMPLE):
+            stream.seek(start)
+            found.update(stream.read(_SAMPLE))
+        return found.hexdigest()
 
 
 def _remembered(notes: Path) -> dict[str, list[object]]:

@@ -1,14 +1,19 @@
-"""Samples as files in one folder a class."""
+"""Samples as files in one folder a class, and how they are told apart into train, validation and test."""
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from snnq.data.splits import VALIDATION_SHARE, stratified
 from snnq.errors import DataError
+
+HELD_OUT = f"validation is {VALIDATION_SHARE:.0%} of train, by class".replace("%", " %")
 
 
 @dataclass(frozen=True)
@@ -19,20 +24,42 @@ class ClassFolders:
     labels: np.ndarray
 
 
+@dataclass(frozen=True)
+class Sorted:
+    """A set's files, all below ``root``, by split (train, validation, test), and ``how`` these were told apart."""
+
+    root: Path
+    classes: tuple[str, ...]
+    splits: dict[str, ClassFolders]
+    how: str
+
+
+def locate(path: str, inside: Sequence[str] = ()) -> Path:
+    """Return the folder of a spec, or the first of the folders ``inside`` it that there is.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    root = Path(path).expanduser()
+    if not root.is_dir():
+        raise DataError(f"{root}: {'it is no folder' if root.exists() else 'folder not found'}.")
+    return next((root / name for name in inside if (root / name).is_dir()), root)
+
+
 def split_folder(root: Path, names: Sequence[str]) -> Path | None:
     """Return the first folder of ``root`` with one of the names, whatever its case, or None."""
-    folders = {path.name.lower(): path for path in sorted(root.iterdir()) if path.is_dir()} if root.is_dir() else {}
+    folders = {path.name.lower(): path for path in sorted(root.iterdir()) if path.is_dir()}
     return next((folders[name] for name in names if name in folders), None)
 
 
 def class_names(folder: Path) -> tuple[str, ...]:
     """Return the class folders' names: in order of number where all are numbers, else of the alphabet."""
-    names = [path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    names = [path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__"))]
     number = all(name.isascii() and name.isdigit() for name in names)
     return tuple(sorted(names, key=(lambda name: (int(name), name)) if number else (lambda name: (0, name))))
 
 
-def list_samples(folder: Path, classes: Sequence[str], suffix: str) -> ClassFolders:
+def list_samples(folder: Path, classes: Sequence[str], suffixes: str | tuple[str, ...]) -> ClassFolders:
     """Return every <class>/*<suffix> file of a split.
 
     Raises:
@@ -43,8 +70,83 @@ def list_samples(folder: Path, classes: Sequence[str], suffix: str) -> ClassFold
         raise DataError(
             f"{folder / strange[0]}: class '{strange[0]}' is not among the training classes {list(classes)}."
         )
-    found = [sorted((folder / name).glob(f"*{suffix}")) for name in classes]
+    return list_classes(folder, classes, suffixes)
+
+
+def list_classes(folder: Path, classes: Sequence[str], suffixes: str | tuple[str, ...]) -> ClassFolders:
+    """Return every <class>/*<suffix> file of these classes, whatever other folders there are; by class and name.
+
+    Names are in lexicographic order (``a_10`` before ``a_2``), as torchvision's and so SpikingJelly's folders are.
+
+    Raises:
+        DataError: there is no such file.
+    """
+    found = [_files(folder / name, suffixes) for name in classes]
     labels = np.repeat(np.arange(len(classes), dtype=np.int64), [len(files) for files in found])
     if not len(labels):
-        raise DataError(f"{folder}: no <class>/*{suffix} file in it.")
+        kinds = " or ".join((suffixes,) if isinstance(suffixes, str) else suffixes)
+        raise DataError(f"{folder}: no <class>/*{kinds} file in it.")
     return ClassFolders(tuple(file for files in found for file in files), labels)
+
+
+def _files(folder: Path, suffixes: str | tuple[str, ...]) -> list[Path]:
+    names = sorted(os.listdir(folder)) if folder.is_dir() else []
+    return [folder / name for name in names if name.endswith(suffixes) and name[0] != "."]
+
+
+def pick(split: ClassFolders, indices: np.ndarray) -> ClassFolders:
+    """Return some of a split's samples."""
+    return ClassFolders(tuple(split.files[index] for index in indices), split.labels[indices])
+
+
+def by_folders(root: Path, suffix: str) -> Sorted:
+    """Return the files of ``<train|test[|validation]>/<class>/*<suffix>``.
+
+    Without a validation folder, 15 % of the training samples are held out as validation, class by class.
+
+    Raises:
+        DataError: a folder is missing or empty, or a class is unknown.
+    """
+    train_folder, test_folder = _needed(root, "train", suffix), _needed(root, "test", suffix)
+    classes = class_names(train_folder)
+    train, test = list_samples(train_folder, classes, suffix), list_samples(test_folder, classes, suffix)
+    validation_folder = split_folder(root, ("validation", "val", "valid"))
+    if validation_folder is None:
+        return hold_out(root, classes, train, test, "train and test as in the folders")
+    validation = list_samples(validation_folder, classes, suffix)
+    splits = {"train": train, "validation": validation, "test": test}
+    return Sorted(root, classes, splits, "train, validation and test as in the folders")
+
+
+def hold_out(root: Path, classes: tuple[str, ...], train: ClassFolders, test: ClassFolders, how: str) -> Sorted:
+    """Take validation from train, class by class."""
+    held_out, kept = stratified(train.labels, (VALIDATION_SHARE,))
+    splits = {"train": pick(train, kept), "validation": pick(train, held_out), "test": test}
+    return Sorted(root, classes, splits, f"{how}; {HELD_OUT}")
+
+
+def by_last_tenth(root: Path, classes: tuple[str, ...], found: ClassFolders, round_down: bool = False) -> Sorted:
+    """Take as test the last tenth of each class's files in lexicographic order.
+
+    Of n files, ⌈0.9 n⌉ are for training as in SpikingJelly's ``split_to_train_test_set(0.9, …)``, or ⌊0.9 n⌋ with
+    ``round_down`` as in STAtten's ``NCaltech101_aug``.
+    """
+    cut = math.floor if round_down else math.ceil
+    train: list[np.ndarray] = []
+    test: list[np.ndarray] = []
+    for label in range(len(classes)):
+        own = np.flatnonzero(found.labels == label)
+        keep = cut(len(own) * 0.9)
+        train.append(own[:keep])
+        test.append(own[keep:])
+    how = "test is the last tenth of each class's files in lexicographic order"
+    return hold_out(root, classes, pick(found, np.concatenate(train)), pick(found, np.concatenate(test)), how)
+
+
+def _needed(root: Path, name: str, suffix: str) -> Path:
+    folder = split_folder(root, (name,))
+    if folder is None:
+        raise DataError(
+            f"{root}: no folder '{name}' in it; expected train/<class>/*{suffix} and test/<class>/*{suffix}."
+        )
+    return folder

@@ -1,26 +1,85 @@
-"""``frames:DIR``: frame files as SpikingJelly writes them, ``<split>/<class>/*.npz`` with the key ``frames``."""
+"""``frames:DIR``: frame files as SpikingJelly writes them, ``<class>/*.npz`` with the key ``frames``."""
 
 from __future__ import annotations
 
 import zipfile
 import zlib
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 
 from snnq.data.contract import Recordings, Request
+from snnq.data.folders import Sorted, by_folders, by_last_tenth, class_names, list_classes, locate, split_folder
 from snnq.data.recorded import open_files
 from snnq.errors import DataError
+
+_SPLITS = ("train", "test", "validation", "val", "valid")
 
 
 def open_source(request: Request) -> Recordings:
     """Return the frames of train/, test/ and, where there is one, validation/ (or val/).
 
+    Where there is neither train/ nor test/, but classes, as SpikingJelly lays out CIFAR10-DVS, test is the last tenth
+    of each class. ``DIR`` may also be the folder above, with ``frames_number_<T>_split_by_number`` in it.
+
     Raises:
-        DataError: a folder is missing or empty; later, a file that is damaged or has another shape than asked for.
+        DataError: a folder is missing or empty.
     """
-    return open_files(request, ".npz", partial(read_frames, steps=request.steps, image_size=request.image_size))
+    root = _frames_folder(locate(request.spec.path), request.steps)
+    found = _sorted(root)
+    first = found.splits["train"].files[0]
+    return open_files(
+        request, found, partial(read_sample, first=first, steps=request.steps, image_size=request.image_size)
+    )
+
+
+def _frames_folder(root: Path, steps: int) -> Path:
+    """Return the folder of frames itself, or that for ``steps`` time steps in SpikingJelly's folder of a set."""
+    inside = sorted(path.name for path in root.glob("frames_number_*_split_by_*") if path.is_dir())
+    if not inside:
+        return root
+    fitting = [name for name in inside if name.startswith(f"frames_number_{steps}_split_by_")]
+    if len(fitting) != 1:
+        what = f"{len(fitting)} folders" if fitting else "no folder"
+        raise DataError(
+            f"{root}: {what} for {steps} time steps among {', '.join(inside)}.",
+            "Name one of these folders in the data spec, and use a model of its time steps.",
+        )
+    return root / fitting[0]
+
+
+def _sorted(root: Path) -> Sorted:
+    if any(split_folder(root, (name,)) for name in _SPLITS):
+        return by_folders(root, ".npz")
+    classes = class_names(root)
+    if not any(any((root / name).glob("*.npz")) for name in classes):
+        raise DataError(
+            f"{root}: no frames in it; expected train/<class>/*.npz and test/<class>/*.npz, or <class>/*.npz.",
+            "Name the folder that SpikingJelly wrote, such as DVS128Gesture/frames_number_16_split_by_number.",
+        )
+    return by_last_tenth(root, classes, list_classes(root, classes, ".npz"))
+
+
+def read_sample(file: Path, first: Path, steps: int, image_size: tuple[int, int]) -> np.ndarray:
+    """As ``read_frames``; the sample must have as many channels as the ``first`` one, if that can be read.
+
+    Raises:
+        DataError: as ``read_frames``, or the shapes differ.
+    """
+    counts = read_frames(file, steps, image_size)
+    expected = _shape(first, steps, image_size)
+    if expected not in (None, counts.shape):
+        raise DataError(f"{file}: its counts are {counts.shape}, those of {first} are {expected}.")
+    return counts
+
+
+@lru_cache(maxsize=4)
+def _shape(file: Path, steps: int, image_size: tuple[int, int]) -> tuple[int, ...] | None:
+    try:
+        return read_frames(file, steps, image_size).shape
+    except DataError:
+        return None
 
 
 def read_frames(file: Path, steps: int, image_size: tuple[int, int]) -> np.ndarray:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from functools import partial
 
 import numpy as np
 
-from snnq.data.contract import Request, Samples
-from snnq.data.integrator import integrate
+from snnq.data.contract import Part, Request, Samples
+from snnq.data.integrator import By, integrate
 from snnq.data.saccade import Saccades, simulate
 from snnq.data.spec import SPLITS
 from snnq.data.splits import limited
@@ -56,25 +57,37 @@ def image_samples(
     For each split, ``images`` holds images (N, h, w), ``labels`` their classes and ``chosen`` the indices that
     belong to the split; ``white`` is the value of full intensity. The spec's ``limit`` and ``by`` are obeyed.
     """
-
     height, width = request.image_size
     size = max(1, min(_BLOCK, _BLOCK_PIXELS // (height * width)))
 
     def samples(split: str) -> Samples:
         indices = limited(chosen[split], labels[split], request.spec.limit(split))
 
-        def blocks() -> Iterator[np.ndarray]:
-            for start in range(0, len(indices), size):
-                part = indices[start : start + size]
-                fields = place(images[split][part] / white, request.image_size, fill)
-                recordings = simulate(fields, saccades, part.tolist(), request.seed)
-                yield np.stack(
-                    [integrate(events, request.steps, height, width, request.spec.by) for events in recordings]
-                )
+        def part(start: int, stop: int) -> Part:
+            chosen_ones = indices[start:stop]
+            return partial(
+                _record, images[split][chosen_ones] / white, chosen_ones.tolist(), saccades, fill, request.seed,
+                request.steps, request.image_size, request.spec.by,
+            )  # fmt: skip
 
-        return Samples(labels[split][indices].astype(np.int64), blocks)
+        return Samples(labels[split][indices].astype(np.int64), size, part)
 
     return {split: samples(split) for split in SPLITS}
+
+
+def _record(
+    images: np.ndarray,
+    indices: list[int],
+    saccades: Saccades,
+    fill: float,
+    seed: int,
+    steps: int,
+    image_size: tuple[int, int],
+    by: By,
+) -> Iterator[np.ndarray]:
+    """Move images (n, h, w), intensities 0..1, before the simulated sensor; yield the counts of each."""
+    for events in simulate(place(images, image_size, fill), saccades, indices, seed):
+        yield integrate(events, steps, *image_size, by)
 
 
 def simulation_facts(saccades: Saccades, fill: float, request: Request) -> dict[str, object]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from shlex import quote
 
-from snnq.data import cache
+from snnq.data import cache, preparing
 from snnq.data.contract import Recordings, Request
 from snnq.data.dataset import DataSet, Frames
 from snnq.data.spec import SPLITS, DataSpec, parse_spec
@@ -16,11 +18,18 @@ from snnq.progress import Progress, silent
 
 @dataclass(frozen=True)
 class Prepared:
-    """A data set in the cache: where it lies, and whether it was there already."""
+    """A data set in the cache: where it lies, whether it was there already, and how long opening it took in all."""
 
     data: DataSet
     stored: cache.Stored
     cached: bool
+    seconds: float
+
+    @property
+    def recordings_per_second(self) -> float:
+        """Samples, those that were skipped too, by the seconds."""
+        data = self.data
+        return (sum(len(getattr(data, split)) for split in SPLITS) + len(data.skipped)) / self.seconds
 
     def facts(self) -> dict[str, object]:
         """Return everything worth knowing about it, JSON-ready."""
@@ -35,6 +44,10 @@ class Prepared:
             "path": self.stored.path,
             "bytes": self.stored.bytes,
             "cached": self.cached,
+            "split": data.split,
+            "skipped": list(data.skipped),
+            "seconds": self.seconds,
+            "recordings_per_second": self.recordings_per_second,
         }
 
 
@@ -65,9 +78,14 @@ def prepare(
     image_size: tuple[int, int] | None = None,
     seed: int = 0,
     cache_dir: str | Path | None = None,
+    workers: int = 1,
+    skip_corrupt: bool = False,
     progress: Progress = silent,
 ) -> Prepared:
     """Like ``open_data``, but say where it lies; what is not given comes from the spec, then from the source's default.
+
+    ``workers`` processes prepare; a run that was cut off goes on where it was. ``skip_corrupt`` leaves out recordings
+    that are damaged; which, stands in ``data.skipped``.
 
     Raises:
         DataError: as ``open_data``; or the shape is not given and the source has no default.
@@ -80,7 +98,7 @@ def prepare(
             f"data spec '{spec}': '{parsed.name}' has no default shape.",
             "Give --steps and --image-size, as the model will want them.",
         )
-    return _open(spec, steps, image_size, seed, cache_dir, progress)
+    return _open(spec, steps, image_size, seed, cache_dir, progress, workers, skip_corrupt)
 
 
 def _open(
@@ -90,7 +108,10 @@ def _open(
     seed: int,
     cache_dir: str | Path | None,
     progress: Progress,
+    workers: int = 1,
+    skip_corrupt: bool = False,
 ) -> Prepared:
+    begun = time.perf_counter()
     spec = parse_spec(text)
     height, width = image_size
     _check_shape(spec, steps, (height, width))
@@ -101,10 +122,28 @@ def _open(
     entries = cache.load(folder)
     cached = entries is not None
     if entries is None:
-        entries = cache.store(folder, recordings, f"preparing {spec.name}", progress)
+        stage = f"preparing {spec.name}"
+        try:
+            entries = preparing.store(folder, recordings, stage, progress, workers, skip_corrupt)
+        except preparing.DamagedRecordings as error:
+            raise DataError(error.message, _skip_hint(request)) from None
     splits = {split: Frames(entry.frames, entry.labels) for split, entry in entries.items()}
-    data = DataSet(str(spec), sha256, recordings.classes, spec.source.simulated, **splits)
-    return Prepared(data, cache.stored(folder), cached)
+    data = DataSet(
+        str(spec),
+        sha256,
+        recordings.classes,
+        spec.source.simulated,
+        **splits,
+        split=recordings.split,
+        skipped=tuple(text for entry in entries.values() for text in entry.skipped),
+    )
+    return Prepared(data, cache.stored(folder), cached, time.perf_counter() - begun)
+
+
+def _skip_hint(request: Request) -> str:
+    height, width = request.image_size
+    shape = f"--steps {request.steps} --image-size {height}x{width}"
+    return f"Fetch them again, or leave them out: snnq data prepare {quote(str(request.spec))} {shape} --skip-corrupt"
 
 
 def _open_source(request: Request) -> Recordings:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
-from snnq.data.contract import Recordings, Request, Samples
+from snnq.data.contract import Part, Recordings, Request, Samples
 from snnq.data.spec import SPLITS
 
 _PATTERN_RATE, _NOISE_RATE = 3.0, 0.2
@@ -20,22 +21,32 @@ def open_source(request: Request) -> Recordings:
     """
     classes = request.spec.integer("classes") or 1
     samples = request.spec.integer("samples") or 1
+    drawn = {"block": _BLOCK} if samples > _BLOCK else {}  # a single block is drawn as it always was
     return Recordings(
         classes=tuple(str(label) for label in range(classes)),
-        fingerprint={"rates": [_PATTERN_RATE, _NOISE_RATE], "shape": [classes, samples], "seed": request.seed},
+        fingerprint={"rates": [_PATTERN_RATE, _NOISE_RATE], "shape": [classes, samples], "seed": request.seed, **drawn},
+        split="three sets of the same size, drawn separately",
         read=lambda: {split: _samples(number, classes, samples, request) for number, split in enumerate(SPLITS)},
     )
 
 
 def _samples(split: int, classes: int, count: int, request: Request) -> Samples:
     labels = np.arange(count, dtype=np.int64) % classes
-    patterns = np.random.default_rng([request.seed, 0]).random((classes, 1, 2, *request.image_size)) < 0.5
+
+    def part(start: int, stop: int) -> Part:
+        shape = (request.steps, 2, *request.image_size)
+        return partial(_draw, labels[start:stop], classes, shape, request.seed, split, start // _BLOCK)
+
+    return Samples(labels, _BLOCK, part)
+
+
+def _draw(
+    labels: np.ndarray, classes: int, shape: tuple[int, ...], seed: int, split: int, block: int
+) -> Iterator[np.ndarray]:
+    """Yield the counts (T, 2, H, W) of each label; every block of a split has a random stream of its own."""
+    steps, *field = shape
+    patterns = np.random.default_rng([seed, 0]).random((classes, 1, *field)) < 0.5
     rates = np.where(patterns, _PATTERN_RATE, _NOISE_RATE)
-
-    def blocks() -> Iterator[np.ndarray]:
-        rng = np.random.default_rng([request.seed, 1, split])
-        for start in range(0, count, _BLOCK):
-            part = rates[labels[start : start + _BLOCK]]
-            yield rng.poisson(np.repeat(part, request.steps, axis=1))
-
-    return Samples(labels, blocks)
+    rng = np.random.default_rng([seed, 1, split, block])
+    for label in labels:
+        yield rng.poisson(np.repeat(rates[label], steps, axis=0))

@@ -1,74 +1,73 @@
-"""What sources with one file a sample share: their splits, their content hash, their walk in blocks."""
+"""What sources with one file a sample share: their content hash, and their samples in chunks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from snnq.data.contract import Recordings, Request, Samples
+from snnq.data.contract import Part, Recordings, Request, Samples
+from snnq.data.event_files import Recording
 from snnq.data.fingerprint import hash_files
-from snnq.data.folders import ClassFolders, class_names, list_samples, split_folder
-from snnq.data.splits import VALIDATION_SHARE, limited, stratified
+from snnq.data.folders import ClassFolders, Sorted, pick
+from snnq.data.integrator import By, integrate_resized
+from snnq.data.spec import SPLITS
+from snnq.data.splits import limited
 from snnq.errors import DataError
 
-_BLOCK = 64
 
+def open_recordings(request: Request, found: Sorted, read: Callable[[Path], Recording]) -> Recordings:
+    """Return event recordings, one a file, as frames of the model's time steps and image size.
 
-def open_files(request: Request, suffix: str, read: Callable[[Path], np.ndarray]) -> Recordings:
-    """Return the recordings of ``<train|test[|validation]>/<class>/*<suffix>``.
-
-    ``read(file)`` returns one sample's counts (T, C, H, W). Without a validation folder, 15 % of the training samples
-    are held out as validation, class by class.
-
-    Raises:
-        DataError: a folder is missing or empty, or a class is unknown.
+    ``read(file)`` returns a recording and raises DataError where the file is damaged. Recordings of another size than
+    the model's are resized by the nearest pixel (``integrate_resized``).
     """
-    root = Path(request.spec.path).expanduser()
-    train_folder, test_folder = _needed(root, "train", suffix), _needed(root, "test", suffix)
-    classes = class_names(train_folder)
-    train, test = list_samples(train_folder, classes, suffix), list_samples(test_folder, classes, suffix)
-    validation_folder = split_folder(root, ("validation", "val", "valid"))
-    if validation_folder is None:
-        held_out, kept = stratified(train.labels, (VALIDATION_SHARE,))
-        validation, train = _pick(train, held_out), _pick(train, kept)
-    else:
-        validation = list_samples(validation_folder, classes, suffix)
-    splits = {"train": train, "validation": validation, "test": test}
+    frames = partial(read_frames, read=read, steps=request.steps, image_size=request.image_size, by=request.spec.by)
+    return open_files(request, found, frames, quick=True)
+
+
+def read_frames(
+    file: Path, read: Callable[[Path], Recording], steps: int, image_size: tuple[int, int], by: By
+) -> np.ndarray:
+    """Return one recording's counts (steps, 2, *image_size); raises what ``read`` raises."""
+    recording = read(file)
+    return integrate_resized(recording.events, steps, recording.sensor, image_size, by)
+
+
+def open_files(request: Request, found: Sorted, read: Callable[[Path], np.ndarray], quick: bool = False) -> Recordings:
+    """Return recordings of which ``read(file)`` gives the counts (T, C, H, W); the spec's ``limit`` is obeyed.
+
+    ``quick`` is ``hash_files``'.
+    """
     splits = {
-        name: _pick(split, limited(np.arange(len(split.labels)), split.labels, request.spec.limit(name)))
-        for name, split in splits.items()
+        name: pick(split, limited(np.arange(len(split.labels)), split.labels, request.spec.limit(name)))
+        for name, split in found.splits.items()
     }
     files = [file for split in splits.values() for file in split.files]
+    content = hash_files(found.root, files, request.cache, request.progress, quick)
     return Recordings(
-        classes=classes,
-        fingerprint={"content": hash_files(root, files, request.cache, request.progress)},
-        read=lambda: {
-            name: Samples(split.labels, partial(_walk, split.files, files[0], read)) for name, split in splits.items()
-        },
+        classes=found.classes,
+        fingerprint={"content": content},
+        split=found.how,
+        read=lambda: _samples(splits, request.chunk, read),
     )
 
 
-def _needed(root: Path, name: str, suffix: str) -> Path:
-    folder = split_folder(root, (name,))
-    if folder is None:
-        what = "folder not found" if not root.exists() else f"no folder '{name}' in it"
-        raise DataError(f"{root}: {what}; expected train/<class>/*{suffix} and test/<class>/*{suffix}.")
-    return folder
+def _samples(splits: Mapping[str, ClassFolders], chunk: int, read: Callable[[Path], np.ndarray]) -> dict[str, Samples]:
+    def samples(split: ClassFolders) -> Samples:
+        def part(start: int, stop: int) -> Part:
+            return partial(_read_all, split.files[start:stop], read)
+
+        return Samples(split.labels, chunk, part)
+
+    return {name: samples(splits[name]) for name in SPLITS}
 
 
-def _pick(split: ClassFolders, indices: np.ndarray) -> ClassFolders:
-    return ClassFolders(tuple(split.files[index] for index in indices), split.labels[indices])
-
-
-def _walk(files: tuple[Path, ...], first: Path, read: Callable[[Path], np.ndarray]) -> Iterator[np.ndarray]:
-    """Yield the samples in blocks; each must have the shape of the ``first`` one."""
-    shape = read(first).shape
-    for start in range(0, len(files), _BLOCK):
-        block = [read(file) for file in files[start : start + _BLOCK]]
-        for file, sample in zip(files[start : start + _BLOCK], block, strict=True):
-            if sample.shape != shape:
-                raise DataError(f"{file}: its counts are {sample.shape}, those of {first} are {shape}.")
-        yield np.stack(block)
+def _read_all(files: Sequence[Path], read: Callable[[Path], np.ndarray]) -> Iterator[np.ndarray | DataError]:
+    for file in files:
+        try:
+            yield read(file)
+        except DataError as error:
+            yield error

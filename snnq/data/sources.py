@@ -13,7 +13,7 @@ class Source:
     ``module`` has ``open_source(request: Request) -> Recordings``. ``path`` says whether the spec carries one.
     ``options`` maps each option to its default, None where it has none; the defaults of ``steps`` and ``image_size``
     only serve where no model says them. ``sensor`` is the (height, width) that recordings have and that cannot be
-    changed, or None.
+    changed, or None. ``tonic`` is the name of tonic's data set that can be fetched, or None.
     """
 
     name: str
@@ -23,6 +23,7 @@ class Source:
     options: Mapping[str, str | None]
     simulated: bool
     sensor: tuple[int, int] | None = None
+    tonic: str | None = None
 
     @property
     def usage(self) -> str:
@@ -63,11 +64,40 @@ _ROWS = (
         options={"steps": "8", "image_size": "34x34", "limit": None, "by": "count"},
         simulated=False,
         sensor=(34, 34),
+        tonic="NMNIST",
+    ),
+    Source(
+        name="dvs128-gesture",
+        module="snnq.data.dvs128_gesture",
+        summary="DVS128 Gesture recordings as tonic has them: ibmGestureTrain/ and ibmGestureTest/, 128x128",
+        path=True,
+        options={"steps": "16", "image_size": "128x128", "limit": None, "by": "count"},
+        simulated=False,
+        sensor=(128, 128),
+        tonic="DVSGesture",
+    ),
+    Source(
+        name="cifar10-dvs",
+        module="snnq.data.cifar10_dvs",
+        summary="CIFAR10-DVS recordings: <class>/*.aedat, or tonic's *.aedat4, 128x128; test: the last tenth",
+        path=True,
+        options={"steps": "16", "image_size": "128x128", "limit": None, "by": "count"},
+        simulated=False,
+        sensor=(128, 128),
+        tonic="CIFAR10DVS",
+    ),
+    Source(
+        name="n-caltech101",
+        module="snnq.data.n_caltech101",
+        summary="N-Caltech101 recordings: <class>/*.bin, 180x240, resized; test: the last tenth",
+        path=True,
+        options={"steps": "16", "image_size": "64x64", "limit": None, "by": "count"},
+        simulated=False,
     ),
     Source(
         name="frames",
         module="snnq.data.frames",
-        summary="SpikingJelly's frame files: train/ and test/<class>/*.npz with the key 'frames'",
+        summary="SpikingJelly's frame files: train/ and test/<class>/*.npz (or <class>/*.npz) with the key 'frames'",
         path=True,
         options={"steps": None, "image_size": None, "limit": None},
         simulated=False,

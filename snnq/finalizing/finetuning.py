@@ -9,19 +9,25 @@ import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from snnq.data import DataSet
 from snnq.finalizing.quantized import parameter_groups
 from snnq.finalizing.settings import FinalizeSettings
-from snnq.training import processes
-from snnq.training.batches import Samples, training_batches
+from snnq.training.augmentation import parse_changes, training_share
+from snnq.training.batches import training_batches
 from snnq.training.batchnorm import share_batchnorm
 from snnq.training.evaluation import evaluate
 from snnq.training.loop import Best, Place, Stateful
 from snnq.training.schedules import learning_rate, set_rate
+from snnq.training.seeding import generator
+from snnq.training.teacher import Teacher
 
 
-def distilled_loss(logits: Tensor, labels: Tensor, teacher: Tensor | None, share: float, heat: float) -> Tensor:
-    """Return (1 - δ) · CE + δ · τ² · KL(softmax(teacher/τ) ‖ softmax(logits/τ)); logits (B, classes)."""
-    loss = F.cross_entropy(logits, labels)
+def distilled_loss(logits: Tensor, targets: Tensor, teacher: Tensor | None, share: float, heat: float) -> Tensor:
+    """Return (1 - δ) · CE + δ · τ² · KL(softmax(teacher/τ) ‖ softmax(logits/τ)); logits (B, classes).
+
+    ``targets`` are labels (B,) or, of mixed samples, shares (B, classes).
+    """
+    loss = F.cross_entropy(logits, targets)
     if teacher is None or share == 0:
         return loss
     divergence = F.kl_div(
@@ -31,20 +37,20 @@ def distilled_loss(logits: Tensor, labels: Tensor, teacher: Tensor | None, share
 
 
 class Finetuning:
-    """The moving parts of finalize: the quantised model, its optimizer, the teacher's logits and the best epoch."""
+    """The moving parts of finalize: the quantised model, its optimizer, the teacher and the best epoch."""
 
     def __init__(
         self,
         fabric: Fabric,
         model: nn.Module,
-        train: Samples,
-        validation: Samples,
-        teacher_logits: Tensor | None,
+        data: DataSet,
+        teacher: Teacher | None,
         settings: FinalizeSettings,
         total_steps: int,
     ) -> None:
         self.fabric, self.model, self.settings, self.total_steps = fabric, model, settings, total_steps
-        self.train, self.validation, self.teacher_logits = train, validation, teacher_logits
+        self.data, self.teacher = data, teacher
+        self.changes = parse_changes(settings.augment)
         groups = parameter_groups(model, settings.weight_decay)
         optimizer = torch.optim.AdamW(groups, lr=settings.rate_start)  # pyright: ignore
         self.network, self.optimizer = fabric.setup(share_batchnorm(model), optimizer)
@@ -61,29 +67,35 @@ class Finetuning:
 
     def batches(self, epoch: int) -> list[list[int]]:
         """Return the global training batches of an epoch."""
-        return training_batches(len(self.train), self.settings.batch_size, self.settings.seed, "finalize", epoch)
+        return training_batches(len(self.data.train), self.settings.batch_size, self.settings.seed, "finalize", epoch)
 
     def step(self, place: Place, indices: list[int]) -> dict[str, float]:
         """Do one optimizer step on a global batch; return the loss and the accuracy on this process' share of it."""
         one = self.settings
-        indices = processes.shard(indices)
-        frames, labels = self.train.__getitems__(indices)
-        device = self.fabric.device
-        labels = labels.to(device)
-        teacher = None if self.teacher_logits is None else self.teacher_logits[indices].to(device)
-        logits = self.network(frames.to(device))
-        loss = distilled_loss(logits, labels, teacher, one.distillation, one.distillation_temperature)
+        frames, targets, indices = training_share(
+            self.data.train,
+            indices,
+            self.changes,
+            classes=len(self.data.classes),
+            along=place.epoch / one.epochs,
+            draw=generator(one.seed, "augmentation", place.overall),
+            device=self.fabric.device,
+        )
+        teacher = None if self.teacher is None else self.teacher(frames, indices)
+        logits = self.network(frames)
+        loss = distilled_loss(logits, targets, teacher, one.distillation, one.distillation_temperature)
         rates = {"peak": one.rate_peak, "start": one.rate_start, "floor": one.rate_floor}
         set_rate(self.optimizer, learning_rate(place.overall, self.total_steps, **rates))
         self.optimizer.zero_grad()
         self.fabric.backward(loss)
         self.optimizer.step()
+        labels = targets if targets.ndim == 1 else targets.argmax(1)
         right = (logits.detach().argmax(1) == labels).float().mean()
         return {"loss": float(loss.detach()), "accuracy": float(right)}
 
     def after_epoch(self, epoch: int) -> dict[str, Any]:
         """Score the epoch on the validation split and keep the model if it is the best so far."""
-        found = evaluate(self.model, self.validation, self.settings.batch_size)
+        found = evaluate(self.model, self.data.validation, self.settings.batch_size)
         self.model.train()
         self.best.offer((found.accuracy, -found.loss), epoch + 1, self.model)
         return {"validation_accuracy": found.accuracy, "validation_loss": found.loss}

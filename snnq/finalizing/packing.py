@@ -16,6 +16,7 @@ from snnq import __version__
 from snnq.checkpoints.sizes import sizes_again
 from snnq.errors import OutputExistsError, PlanError, VerificationError
 from snnq.finalizing.quantized import Coded, wholes
+from snnq.machine import machine
 from snnq.models.folding import fold_batchnorm
 from snnq.models.registry import architecture
 from snnq.models.wiring import Wiring
@@ -96,7 +97,12 @@ def finished(out: Path, mark: str) -> Finalized:
 
 def report_head(mark: str) -> dict[str, Any]:
     """Return what every report.json begins with; ``mark`` is the run's fingerprint."""
-    return {"schema_version": REPORT_VERSION, "tool": f"snnq {__version__}", "fingerprint": mark}
+    return {
+        "schema_version": REPORT_VERSION,
+        "tool": f"snnq {__version__}",
+        "machine": machine(),
+        "fingerprint": mark,
+    }
 
 
 def fold(model: nn.Module, job: Job) -> nn.Module:

@@ -12,6 +12,8 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from snnq.errors import SnnqError
+from snnq.measuring.run import measure_model
+from snnq.models.attentions import attention_table
 from snnq.plan import Plan
 from snnq.progress import Progress
 from snnq.searching.scores import FRONT_COLUMNS, front
@@ -50,7 +52,8 @@ def weight_records(before: Mapping[str, Tensor], folded: nn.Module, plan: Plan) 
 
 def accuracies(job: Job, folded: nn.Module, fabric: Fabric, batch_size: int, progress: Progress) -> dict[str, Any]:
     """Return accuracies (0 … 1) and losses (nats) of the float model and of the folded one, on validation and test."""
-    record: dict[str, Any] = {"data": job.data.spec, "simulated": job.data.simulated, "float": {}, "plan": {}}
+    record: dict[str, Any] = {"data": job.data.spec, "simulated": job.data.simulated, "split": job.data.split}
+    record |= {"float": {}, "plan": {}}
     fabric.to_device(folded)
     for split, samples in (("validation", job.data.validation), ("test", job.data.test)):
         logits = float_logits(job, split, fabric, batch_size, progress)
@@ -63,6 +66,21 @@ def accuracies(job: Job, folded: nn.Module, fabric: Fabric, batch_size: int, pro
 
 def _named(split: str, found: Score) -> dict[str, float]:
     return {split: found.accuracy, f"{split}_loss": found.loss}
+
+
+def activity_record(job: Job, exact: nn.Module, samples: int, progress: Progress) -> dict[str, Any] | None:
+    """Return what the packed and the float model do on validation samples, for the event model of energy.
+
+    None for no samples.
+    """
+    if samples == 0:
+        return None
+    products = attention_table(job.checkpoint.architecture, job.checkpoint.config)
+    models = {"plan": exact, "float": job.model}
+    return {
+        name: measure_model(model, job.layers, products, job.data, "validation", samples, progress).model_dump()
+        for name, model in models.items()
+    }
 
 
 def search_record(plan: Plan, path: Path) -> dict[str, Any]:

@@ -22,9 +22,10 @@ from snnq.finalizing.packing import (
     write_verified,
 )
 from snnq.finalizing.quantized import Coded, encode_model, quantize_model
-from snnq.finalizing.results import accuracies, search_record, weight_records
+from snnq.finalizing.results import accuracies, activity_record, search_record, weight_records
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.finalizing.starting import begin_from
+from snnq.measuring.run import SAMPLES
 from snnq.packed.config import MODEL_FILE, read_config
 from snnq.packed.folder import check_free
 from snnq.plan import Plan
@@ -36,7 +37,7 @@ from snnq.training.evaluation import evaluate, reestimate_batchnorm
 from snnq.training.job import Job, fingerprint
 from snnq.training.loop import run_epochs
 from snnq.training.run_folder import RunFolder, open_run, run_path
-from snnq.training.teacher import float_logits
+from snnq.training.teacher import float_teacher
 
 
 def finalize(
@@ -49,6 +50,7 @@ def finalize(
     settings: FinalizeSettings | None = None,
     run: str | Path | None = None,
     compute: Compute | str = "auto",
+    measure: int = SAMPLES,
     force: bool = False,
     progress: Progress = silent,
 ) -> Finalized:
@@ -59,6 +61,7 @@ def finalize(
     finetuning begins with. The float model is the teacher. The best epoch by validation is kept, its BN
     statistics are estimated anew if that is no worse on validation, and the test split is used once, at the end.
     ``compute`` says on which devices and how many (a string: on which one); the batch size counts the samples of all.
+    In the end firing rates are measured on ``measure`` validation samples, for the event model of energy (0: not).
 
     Raises PlanError if plan and checkpoint do not fit, OutputExistsError if ``out`` is there and is not from this
     very run (unless ``force``), RunChangedError, InterruptedRun after Ctrl-C, VerificationError.
@@ -90,6 +93,7 @@ def finalize(
         | {"best_epoch": moving.best.epoch, "batchnorm_reestimated": reestimated, "history": history},
         **search_record(chosen, Path(plan)),
         "weights": weight_records(job.checkpoint.state_dict, form.folded, chosen),
+        "activity": processes.on_first(lambda: activity_record(job, form.exact, measure, progress)),
     }
     write_verified(out, form, chosen, job, results, force)
     return Finalized(out, results)
@@ -120,13 +124,14 @@ def _finetune(
     """Train the quantised model with the float model as teacher; leave it with the weights of its best epoch."""
     teacher = None
     if settings.distillation > 0:
-        teacher = float_logits(job, "train", fabric, settings.batch_size, progress, "asking the teacher")
+        augmented = bool(settings.augment)
+        teacher = float_teacher(job, fabric, settings.batch_size, augmented=augmented, progress=progress)
     torch.manual_seed(settings.seed)
     model = quantize_model(load_model(job.checkpoint), plan.schemes()).train()
     if start is not None:
         begin_from(model, start, plan)
     steps = settings.epochs * steps_per_epoch(len(job.data.train), settings.batch_size)
-    moving = Finetuning(fabric, model, job.data.train, job.data.validation, teacher, settings, steps)
+    moving = Finetuning(fabric, model, job.data, teacher, settings, steps)
     history = run_epochs(
         run,
         moving.stateful(),

@@ -8,7 +8,7 @@ from typing import Any
 
 from snnq.models import sizes
 
-LAYOUTS = ("cifar10dvs", "cifar10", "imagenet")
+LAYOUTS = ("cifar10dvs", "cifar10", "imagenet", "spikingjelly")
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,15 @@ _PUBLISHED = {
         SpikformerConfig("cifar10dvs", 2, (128, 128), 256, 2, 16, 4.0, 10, 16, 0.25, _ALL),
         SpikformerConfig("cifar10", 3, (32, 32), 384, 4, 12, 4.0, 10, 4, 0.125, _LAST_TWO),
         SpikformerConfig("imagenet", 3, (224, 224), 512, 8, 8, 4.0, 1000, 4, 0.125, _ALL),
+        SpikformerConfig("spikingjelly", 3, (32, 32), 384, 4, 12, 4.0, 10, 4, 0.125, _LAST_TWO),
     )
 }
 
 
 def published(layout: str, **changes: Any) -> SpikformerConfig:
-    """Return the sizes published for ``layout`` (Zhou et al. 2023, code of ZK-Zhou/spikformer), with ``changes``."""
+    """Return the sizes published for ``layout``, with ``changes``.
+
+    Source: Zhou et al. 2023, code of ZK-Zhou/spikformer; ``spikformer_cifar10`` of SpikingJelly 2.
+    """
     sizes.check_layout(layout, LAYOUTS)
     return replace(_PUBLISHED[layout], **changes)

@@ -17,6 +17,9 @@ from snnq.models.custom import Builder, CustomSizes, adopt, build_custom, find_b
 from snnq.models.sdt_config import LAYOUTS as SDTS
 from snnq.models.sdt_config import SDTConfig
 from snnq.models.sizes import Sizes
+from snnq.models.spikingformer_config import LAYOUTS as SPIKINGFORMERS
+from snnq.models.spikingformer_config import SpikingformerConfig
+from snnq.models.staged_config import MAXFORMERS, QKFORMERS, StagedConfig
 from snnq.models.wiring import FloatWiring, Wiring, float_wiring, spikformer_wiring
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 _CHUNKED = "its attention mixes several time steps at once, and whole numbers run step by step"
 _CUSTOM = "it is a model of your own, and the integer engine knows only the wiring of Spikformers"
+_POOLED = "it max-pools what its norms put out, real numbers, before a neuron makes spikes of it"
 _MEMBRANE = "its residuals are membrane potentials, real numbers that are added between a layer and its neuron"
 
 
@@ -83,10 +87,16 @@ class Architecture:
 
 _ALL = (
     *(
-        Architecture(f"spikformer-{name}", name, SpikformerConfig.from_dict, "spikformer:Spikformer")
-        for name in SPIKFORMERS
+        Architecture(f"spikformer-{name}", name, SpikformerConfig.from_dict, "spikformer:Spikformer", reason)
+        for name, reason in zip(SPIKFORMERS, (None, None, None, _POOLED), strict=True)
     ),
     *(Architecture(name, name, SDTConfig.from_dict, "sdt:SpikeDrivenTransformer", _MEMBRANE) for name in SDTS),
+    *(Architecture(name, name, StagedConfig.from_dict, "qkformer:QKFormer", _POOLED) for name in QKFORMERS),
+    *(Architecture(name, name, StagedConfig.from_dict, "maxformer:MaxFormer", _MEMBRANE) for name in MAXFORMERS),
+    *(
+        Architecture(name, name, SpikingformerConfig.from_dict, "spikingformer:Spikingformer", _MEMBRANE)
+        for name in SPIKINGFORMERS
+    ),
 )
 ARCHITECTURES: dict[str, Architecture] = {one.name: one for one in _ALL}
 OWN: dict[str, Architecture] = {}  # users' own models, by the name of their builder

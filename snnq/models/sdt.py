@@ -87,8 +87,7 @@ class Attention(nn.Module):
         """Return the projected attention, real numbers."""
         x = self.shortcut_lif(potential)
         q, k, v = (self._spikes_of(name, x) for name in ("q", "k", "v"))
-        mixed = self._summed(q, k, v) if self.chunk is None else self._chunked(q, k, v, self.chunk)
-        mixed = mixed.view(x.shape)
+        mixed = self.mix(q, k, v).view(x.shape)
         if self.dvs and self.chunk is not None:
             kept = self.pool(x)
             mixed = mixed * kept + kept
@@ -102,6 +101,10 @@ class Attention(nn.Module):
         if self.dvs and (name != "q" or self.chunk is not None):
             spikes = self.pool(spikes)
         return split_heads(spikes, self.heads)
+
+    def mix(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Return the spikes (T, B, C, N) that the attention makes of q, k, v (T, B, heads, N, C/heads)."""
+        return self._summed(q, k, v) if self.chunk is None else self._chunked(q, k, v, self.chunk)
 
     def _summed(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Return Q ⊙ LIF(Σ over tokens of K ⊙ V) as (T, B, C, N): the sum is one neuron's current a channel."""

@@ -1,17 +1,23 @@
-"""Spikformer (Zhou et al. 2023, arXiv:2209.15425) over spikingjelly neurons, in each of its three upstream layouts.
+"""Spikformer (Zhou et al. 2023, arXiv:2209.15425) over spikingjelly neurons, in each of its four upstream layouts.
 
 The layouts compute the same thing with other layers and another order of operations; to reproduce each bit for bit,
 the order is kept:
 
-=========== ==================== ================ ========================= ==============================
-layout      attention layers     MLP layers       activations in a block    attention
-=========== ==================== ================ ========================= ==============================
-cifar10dvs  Conv1d, q k v free   Conv1d           (T, B, C, N)              ((Q Kᵀ) V) · scale
-            of biases
-cifar10     Linear               Linear           (T, B, N, C)              ((Q Kᵀ) · scale) V
-imagenet    Conv1d, q k v free   Conv2d 1×1       (T, B, C, H, W)           (Q (Kᵀ V)) · scale
-            of biases
-=========== ==================== ================ ========================= ==============================
+============ ==================== ================ ========================= ==============================
+layout       attention layers     MLP layers       activations in a block    attention
+============ ==================== ================ ========================= ==============================
+cifar10dvs   Conv1d, q k v free   Conv1d           (T, B, C, N)              ((Q Kᵀ) V) · scale
+             of biases
+cifar10      Linear               Linear           (T, B, N, C)              ((Q Kᵀ) · scale) V
+imagenet     Conv1d, q k v free   Conv2d 1×1       (T, B, C, H, W)           (Q (Kᵀ V)) · scale
+             of biases
+spikingjelly Conv1d, free of      Conv1d, free of  (T, B, C, N)              (Q (Kᵀ V)) · scale
+             biases               biases
+============ ==================== ================ ========================= ==============================
+
+``spikingjelly`` is the Spikformer inside SpikingJelly 2 (``spikingjelly.activation_based.model.spikformer``). Its
+tokenizer max-pools currents before the neuron, not spikes behind it; its q, k and v are one layer there. It puts out
+logits of every step, and their mean is what is put out here.
 
 With ``chunk`` the attention of any of them is STAtten's instead, over so many steps (``snnq.models.attention``).
 """
@@ -25,7 +31,7 @@ from torch import Tensor, nn
 
 from snnq.models.attention import mix_chunks, mix_keys_first, mix_scaled_scores, mix_scores_then_scale
 from snnq.models.config import LAYOUTS, SpikformerConfig, published
-from snnq.models.neurons import fire, halve, initialise_linear, lif, rest
+from snnq.models.neurons import current, fire, halve, initialise_linear, lif, rest
 
 __all__ = ["LAYOUTS", "Spikformer", "SpikformerConfig", "lif", "published"]
 
@@ -33,14 +39,16 @@ __all__ = ["LAYOUTS", "Spikformer", "SpikformerConfig", "lif", "published"]
 class Tokenizer(nn.Module):
     """Spiking patch splitting: (T, B, in_channels, H, W) frames → (T, B, dim, h, w) of {0, 1, 2}.
 
-    Four 3×3 convolutions, each conv → BN → LIF and, where ``pooling`` says so, a max-pool; then the relative-position
-    convolution, whose spikes are added.
+    Four 3×3 convolutions, each conv → BN → LIF and, where ``pooling`` says so, a max-pool, which stands before the LIF
+    if ``pools_currents``; then the relative-position convolution, whose spikes are added.
     """
 
-    def __init__(self, in_channels: int, dim: int, pooling: tuple[bool, bool, bool, bool]) -> None:
+    def __init__(
+        self, in_channels: int, dim: int, pooling: tuple[bool, bool, bool, bool], *, pools_currents: bool = False
+    ) -> None:
         super().__init__()
         widths = (in_channels, dim // 8, dim // 4, dim // 2, dim)
-        self.pooling = pooling
+        self.pooling, self.pools_currents = pooling, pools_currents
         for stage, suffix in enumerate(_STAGES):
             conv = nn.Conv2d(widths[stage], widths[stage + 1], kernel_size=3, padding=1, bias=False)
             self.add_module(f"proj_conv{suffix}", conv)
@@ -54,10 +62,12 @@ class Tokenizer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the tokens on their grid."""
         for suffix, pooled in zip(_STAGES, self.pooling, strict=True):
-            parts = (self.get_submodule(f"proj_{part}{suffix}") for part in ("conv", "bn", "lif"))
-            x = fire(x, *parts)
-            if pooled:
-                x = halve(x, self.pool)
+            conv, norm, node = (self.get_submodule(f"proj_{part}{suffix}") for part in ("conv", "bn", "lif"))
+            x = current(x, conv, norm)
+            if self.pools_currents:
+                x = node(halve(x, self.pool) if pooled else x)
+            else:
+                x = halve(node(x), self.pool) if pooled else node(x)
         return x + fire(x, self.rpe_conv, self.rpe_bn, self.rpe_lif)
 
 
@@ -68,6 +78,7 @@ _MIX: dict[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]] = {
     "cifar10dvs": mix_scores_then_scale,
     "cifar10": mix_scaled_scores,
     "imagenet": mix_keys_first,
+    "spikingjelly": mix_keys_first,
 }
 
 
@@ -85,7 +96,7 @@ class Attention(nn.Module):
             self.add_module(f"{name}_bn", nn.BatchNorm1d(dim))
             self.add_module(f"{name}_lif", lif())
         self.attn_lif = lif(threshold=0.5)
-        self.proj = make(dim, dim)
+        self.proj = make(dim, dim, bias=layout != "spikingjelly")
         self.proj_bn = nn.BatchNorm1d(dim)
         self.proj_lif = lif()
 
@@ -117,6 +128,7 @@ class Mlp(nn.Module):
             "cifar10dvs": partial(nn.Conv1d, kernel_size=1),
             "cifar10": nn.Linear,
             "imagenet": partial(nn.Conv2d, kernel_size=1),
+            "spikingjelly": partial(nn.Conv1d, kernel_size=1, bias=False),
         }[layout]
         norm = nn.BatchNorm2d if layout == "imagenet" else nn.BatchNorm1d
         self.fc1, self.fc1_bn, self.fc1_lif = make(dim, hidden), norm(hidden), lif()
@@ -145,13 +157,16 @@ class Block(nn.Module):
 class Spikformer(nn.Module):
     """Tokenizer → blocks → mean over tokens and time → linear head.
 
-    Parameters are named as upstream's, without the suffix ``_conv``/``_linear`` inside the blocks.
+    Parameters are named as upstream's, without the suffix ``_conv``/``_linear`` inside the blocks; SpikingJelly's are
+    named alike (``checkpoints.keymaps``).
     """
 
     def __init__(self, config: SpikformerConfig) -> None:
         super().__init__()
         self.config = config
-        self.patch_embed = Tokenizer(config.in_channels, config.dim, config.pooling)
+        self.patch_embed = Tokenizer(
+            config.in_channels, config.dim, config.pooling, pools_currents=config.layout == "spikingjelly"
+        )
         self.block = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.head = nn.Linear(config.dim, config.classes)
         self.apply(initialise_linear)
@@ -160,7 +175,7 @@ class Spikformer(nn.Module):
         """Return logits (B, classes) of event frames (B, T, C, H, W); every call starts from neurons at rest."""
         rest(self)
         x = self.patch_embed(frames.transpose(0, 1))
-        if self.config.layout == "cifar10dvs":
+        if self.config.layout in ("cifar10dvs", "spikingjelly"):
             x = x.flatten(3)
         elif self.config.layout == "cifar10":
             x = x.flatten(3).transpose(-1, -2)

@@ -77,22 +77,25 @@ class FloatWiring:
 def float_wiring(
     build: Callable[[Mapping[str, Any]], nn.Module], config: Mapping[str, Any], reason: str
 ) -> FloatWiring:
-    """Return the norms of an architecture whose layers name them: ``proj1_conv`` has ``proj1_bn``, ``q`` has ``q_bn``.
+    """Return the norms of an architecture whose layers name them.
 
-    The head has none. Raises ``UsageError`` for sizes that no model can have.
+    ``proj1_conv`` has ``proj1_bn`` and ``proj_conv1`` has ``proj_bn1``; where there is none of that name, ``q`` has
+    ``q_bn`` and ``conv5`` has ``conv5_bn``. The head has none. Raises ``UsageError`` for sizes that no model can have.
     """
     import torch
     from torch import nn
 
     with torch.device("meta"):
         model = build(config)
-    layers = [name for name, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d)]
-    return FloatWiring({name: _norm_of(name) for name in layers if name != "head"}, reason)
+    modules = dict(model.named_modules())
+    layers = [name for name, module in modules.items() if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d)]
+    return FloatWiring({name: _norm_of(name, modules) for name in layers if name != "head"}, reason)
 
 
-def _norm_of(layer: str) -> str:
+def _norm_of(layer: str, modules: Mapping[str, object]) -> str:
     parent, _, name = layer.rpartition(".")
-    return f"{parent}.{name.replace('conv', 'bn') if 'conv' in name else f'{name}_bn'}"
+    replaced = f"{parent}.{name.replace('conv', 'bn')}"
+    return replaced if replaced != layer and replaced in modules else f"{layer}_bn"
 
 
 def spikformer_wiring(config: SpikformerConfig) -> Wiring:

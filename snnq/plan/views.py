@@ -6,7 +6,6 @@ import math
 import shlex
 from pathlib import Path
 
-from snnq.plan.diff import PlanDiff
 from snnq.plan.plan import Plan
 
 Rows = list[list[str]]
@@ -15,8 +14,6 @@ LAYER_COLUMNS = ("layer", "scheme", "weights", "MACs M", "input", "KiB", "energy
 GROUP_COLUMNS = ("group", "weights", "bits avg", "KiB", "storage %", "float %", "energy nJ", "energy %", "float %")
 TOTAL_COLUMNS = ("total", "value")
 BASELINE_COLUMNS = ("plan", "bits avg", "storage %", "energy %", "val. %", "val. loss")
-CHANGE_COLUMNS = ("layer", "first", "second")
-TOTAL_CHANGE_COLUMNS = ("total", "first", "second")
 
 
 def kib(bits: int) -> str:
@@ -104,20 +101,6 @@ def baseline_rows(plan: Plan) -> Rows:
         ]
         for name, costs, found in rows
     ]
-
-
-def change_rows(diff: PlanDiff) -> Rows:
-    """Return one row a layer whose scheme differs, for ``CHANGE_COLUMNS``."""
-    return [[change.layer, change.a or "-", change.b or "-"] for change in diff.layers]
-
-
-def total_change_rows(diff: PlanDiff) -> Rows:
-    """Return every total of two plans side by side, for ``TOTAL_CHANGE_COLUMNS``."""
-
-    def text(value: float) -> str:
-        return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
-
-    return [[total.quantity, text(total.a), text(total.b)] for total in diff.totals]
 
 
 def next_command(plan: Plan, path: Path) -> str:

@@ -13,7 +13,8 @@ from snnq.cost.table import read_table
 from snnq.data.dataset import Frames
 from snnq.errors import UsageError
 from snnq.finalizing.packing import Finalized, finished, fold, open_planned, packed_form, report_head, write_verified
-from snnq.finalizing.results import accuracies, search_record, weight_records
+from snnq.finalizing.results import accuracies, activity_record, search_record, weight_records
+from snnq.measuring.run import SAMPLES
 from snnq.models.registry import architecture
 from snnq.packed.folder import check_free
 from snnq.plan import Plan, make_plan
@@ -42,6 +43,7 @@ def ptq(
     cost_table: str = "horowitz-45nm",
     run: str | Path | None = None,
     compute: Compute | str = "auto",
+    measure: int = SAMPLES,
     force: bool = False,
     progress: Progress = silent,
     **given: Any,
@@ -51,7 +53,8 @@ def ptq(
     Grids are chosen, and with the methods adaround and tesseraq rounding and scales are learned block by block, so that
     each block gives what the float model's gave; then everything is packed and verified as ``finalize`` does it. Labels
     are looked at in one place only: the accuracies on validation and test at the end. A plan knows its checkpoint and
-    data; ``given`` are the sizes that a checkpoint cannot tell.
+    data; ``given`` are the sizes that a checkpoint cannot tell. In the end firing rates are measured on ``measure``
+    validation samples, as finalize does it (0: not).
 
     Raises UsageError unless exactly one of plan and scheme is given, PlanError if plan and checkpoint do not fit,
     OutputExistsError if ``out`` is there and is not from this very run (unless ``force``), RunChangedError,
@@ -78,6 +81,7 @@ def ptq(
         "ptq": asdict(settings) | {"samples": len(samples), **record, "blocks": history},
         **search_record(chosen, Path(plan or out)),
         "weights": weight_records(job.checkpoint.state_dict, form.folded, chosen),
+        "activity": activity_record(job, form.exact, measure, progress),
     }
     write_verified(out, form, chosen, job, results, force)
     return Finalized(out, results)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
+from snnq.cost.table import CostTable, read_table
 from snnq.layers import GROUPS
 from snnq.plan import Plan
 from snnq.plan.costing import bits_of, energy_of, share_of
@@ -13,6 +15,11 @@ from snnq.reporting.records import LayerRow, Part, PlanRow, Totals
 from snnq.schemes.names import FLOAT32, split_name
 
 THIS_PLAN = "this plan"
+
+
+def table_of(plan: Plan) -> CostTable:
+    """Return the cost table that the plan is costed with; raises CostTableError."""
+    return read_table(Path(plan.cost_table.source) if plan.cost_table.source else plan.cost_table.name)
 
 
 def everywhere(plan: Plan, scheme: str) -> Plan:
@@ -98,8 +105,8 @@ def _parts(part_of: dict[str, str], order: Sequence[str], plan: Plan, floats: Pl
     return tuple(rows)
 
 
-def layer_rows(plan: Plan) -> tuple[LayerRow, ...]:
-    """Return every layer of the plan; ``edited`` marks a scheme that is not the one the search chose."""
+def layer_rows(plan: Plan, floats: Plan) -> tuple[LayerRow, ...]:
+    """Return every layer beside ``floats``, all in float32; ``edited``: its scheme is not what the search chose."""
     return tuple(
         LayerRow(
             name=layer.name,
@@ -113,11 +120,12 @@ def layer_rows(plan: Plan) -> tuple[LayerRow, ...]:
             storage_bits=layer.bits,
             storage_share=layer.bits / plan.totals.storage_bits,
             energy_pj=layer.energy_pj,
+            energy_pj_float=before.energy_pj,
             energy_share=share_of(layer.energy_pj, plan.totals.energy_pj),
             probabilities=layer.probabilities,
             edited=layer.searched not in (None, layer.scheme),
         )
-        for layer in plan.layers
+        for layer, before in zip(plan.layers, floats.layers, strict=True)
     )
 
 

@@ -1,57 +1,155 @@
-"""A report as text: CSV and markdown. The HTML page is in ``page``."""
+"""A report as text: CSV with every number unrounded, and markdown. The HTML page is in ``page``.
+
+CSV is one long table ``section,row,key,value`` for everything: section and key are those of the JSON (``glossary``),
+row is the name, plan, layer or epoch that the number is of.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
 import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from snnq.reporting.records import Report
 from snnq.reporting.tables import Table, detail_tables, main_tables
 from snnq.reporting.text import visible
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = ("section", "row", "key", "value")
+# What names a row of a section, where it has one of them.
+_NAMES = ("name", "model", "plan", "layer", "epoch", "kind")
 # What markdown or the HTML inside it would take for more than text.
 _MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\|`*_[]#~"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
 
 
+def long_frame(data: Mapping[str, Any]) -> pd.DataFrame:
+    """Return plain data as a frame of ``COLUMNS``, one line a value; values are text, numbers unrounded.
+
+    ``frame[frame.section == "layers"].pivot(index="row", columns="key", values="value")`` is one section as a table.
+    """
+    import pandas as pd
+
+    lines = [(section, row, key, _cell(value)) for section, row, key, value in _lines(data)]
+    return pd.DataFrame(lines, columns=list(COLUMNS))
+
+
+def _lines(data: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Any]]:
+    """Yield (section, row, key, value) of everything; single values are in the section ``report``."""
+    for section, content in data.items():
+        if isinstance(content, Mapping) and content and all(isinstance(one, Mapping) for one in content.values()):
+            for name, row in content.items():
+                for key, value in _flat(row):
+                    yield section, name, key, value
+        elif isinstance(content, Mapping):
+            yield from _parts(section, content)
+        elif _is_rows(content):
+            yield from _rows(section, content)
+        else:
+            for key, value in _flat({section: content}):
+                yield "report", "", key, value
+
+
+def _parts(section: str, content: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Any]]:
+    """Yield what a section says of itself, then the lists of rows in it, however deep: ``event_energy.plan.layers``."""
+    deep = {key: value for key, value in content.items() if isinstance(value, Mapping) and _holds_rows(value)}
+    lists = {key: value for key, value in content.items() if _is_rows(value)}
+    for key, value in _flat({k: v for k, v in content.items() if k not in deep | lists}):
+        yield section, "", key, value
+    for key, rows in lists.items():
+        yield from _rows(f"{section}.{key}", rows)
+    for key, inner in deep.items():
+        yield from _parts(f"{section}.{key}", inner)
+
+
+def _holds_rows(content: Mapping[str, Any]) -> bool:
+    return any(_is_rows(one) or (isinstance(one, Mapping) and _holds_rows(one)) for one in content.values())
+
+
+def _is_rows(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str) and any(isinstance(one, Mapping) for one in value)
+
+
+def _rows(section: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, str, Any]]:
+    for place, row in enumerate(rows, start=1):
+        name = next((key for key in _NAMES if key in row), None)
+        label = str(row[name]) if name else str(place)
+        for key, value in _flat({k: v for k, v in row.items() if k != name}):
+            yield section, label, key, value
+
+
+def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (key, value): keys of what is inside are joined with dots, lists of numbers are one value."""
+    if isinstance(value, Mapping):
+        parts = value.items()
+    elif isinstance(value, Sequence) and not isinstance(value, str) and not _is_numbers(value):
+        parts = ((str(i), one) for i, one in enumerate(value, start=1))
+    else:
+        yield path, value
+        return
+    for key, one in parts:
+        yield from _flat(one, f"{path}.{key}" if path else key)
+
+
+def _is_numbers(value: Sequence[Any]) -> bool:
+    return bool(value) and all(isinstance(one, int | float) for one in value)
+
+
+def _cell(value: Any) -> str:
+    """Return a value as text: numbers unrounded, nothing for None, never what a spreadsheet takes for a formula."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        shown = visible(value)
+        return f"'{shown}" if shown[:1] in ("=", "+", "-", "@") else shown
+    if isinstance(value, Sequence):
+        return " ".join(map(repr, value))
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def csv_text(data: Mapping[str, Any]) -> str:
+    """Return plain data as CSV text of ``COLUMNS``, without a line break at its end."""
+    frame = long_frame(data)
+    for column in COLUMNS[:3]:
+        frame[column] = [_cell(one) for one in frame[column]]
+    return frame.to_csv(index=False, lineterminator="\n").rstrip("\n")
+
+
 def to_csv(report: Report) -> str:
-    """Return every cell of every table as one line ``table,row,column,value``: one rectangular file for all of them."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(("table", "row", "column", "value"))
-    for table in (*main_tables(report), *detail_tables(report)):
-        for row in table.rows:
-            writer.writerows(
-                tuple(map(visible, (table.title, row[0], column, _bare(cell))))
-                for column, cell in zip(table.columns[1:], row[1:], strict=True)
-            )
-    return out.getvalue().rstrip("\n")
-
-
-def _bare(cell: str) -> str:
-    """Return a number without its thousands separators, anything else as it is."""
-    return cell.replace(",", "") if re.fullmatch(r"-?[\d,]+(\.\d+)?", cell) else cell
+    """Return every number and sentence of the report as CSV."""
+    return csv_text(report.to_dict())
 
 
 def to_markdown(report: Report) -> str:
-    """Return every sentence and table as GitHub markdown."""
-    parts = ["# What snnq made of this model", _plain(report.verdict), _plain(report.energy_model)]
-    parts.append("\n".join(f"- {_plain(note)}" for note in report.notes))
-    parts += [_markdown(table) for table in main_tables(report)]
-    parts.append(_plain(report.comparison))
-    parts.append(_plain(report.search.sentence))
-    parts += [_markdown(table) for table in detail_tables(report)]
-    parts.append("## How to check it and make it again")
+    """Return every sentence and table as GitHub markdown, to be pasted under a heading of a README."""
+    parts = ["## Compressed with snnq", plain(report.verdict), plain(report.energy_model)]
+    parts.append(plain(report.event_energy.sentence))
+    parts.append("\n".join(f"- {plain(note)}" for note in report.notes))
+    parts += [markdown_table(table) for table in main_tables(report)]
+    parts.append(plain(report.comparison))
+    parts.append(plain(report.search.sentence))
+    parts += [markdown_table(table) for table in detail_tables(report)]
+    parts.append("### Formulas")
+    parts.append("\n".join(f"- {plain(line)}" for line in report.formulas))
+    parts.append("### How to check it and make it again")
     parts.append("\n".join(["```sh", *map(visible, report.commands), "```"]))
     return "\n\n".join(parts)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """Return text that markdown shows as it is."""
     return visible(text).translate(_MARKDOWN)
 
 
-def _markdown(table: Table) -> str:
+def markdown_table(table: Table) -> str:
+    """Return a table as GitHub markdown under its title; columns of numbers are aligned right."""
     rows = [table.columns, *table.rows]
-    lines = [f"| {' | '.join(map(_plain, row))} |" for row in rows]
-    lines.insert(1, "|" + " --- |" * len(table.columns))
-    return "\n".join([f"## {_plain(table.title)}", "", *lines])
+    lines = [f"| {' | '.join(map(plain, row))} |" for row in rows]
+    rules = ["---:" if _is_numeric([row[i] for row in table.rows]) else "---" for i in range(len(table.columns))]
+    lines.insert(1, f"| {' | '.join(rules)} |")
+    return "\n".join([f"### {plain(table.title)}", "", *lines])
+
+
+def _is_numeric(cells: Sequence[str]) -> bool:
+    return any(cells) and all(re.fullmatch(r"[-+]?[\d,]*(\.\d+)?( %| points)?", cell) for cell in cells)

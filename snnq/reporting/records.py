@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from snnq.cost.event_records import Events
+
 REPORT_SCHEMA = 1
 
 
@@ -101,9 +103,30 @@ class LayerRow:
     storage_bits: int
     storage_share: float
     energy_pj: float
+    energy_pj_float: float
     energy_share: float
     probabilities: dict[str, float] | None
     edited: bool
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """One energy model's totals, in pJ of what ``counts`` says; None where it is not measured."""
+
+    model: str
+    counts: str
+    energy_pj: float | None
+    energy_pj_float: float | None
+    energy_fraction: float | None
+
+
+@dataclass(frozen=True)
+class EventEnergy:
+    """The event model, per inference and sample: of the packed model, and of the float one (None: not measured)."""
+
+    sentence: str
+    plan: Events | None
+    float_model: Events | None
 
 
 @dataclass(frozen=True)
@@ -188,14 +211,42 @@ class Histogram:
 
 
 @dataclass(frozen=True)
+class Level:
+    """A value that a layer's number format offers, over its output channels, and the share of its weights there.
+
+    ``value`` is the median of the channels, ``low`` and ``high`` are their 10th and 90th percentiles.
+    """
+
+    value: float
+    low: float
+    high: float
+    share: float
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The levels of a quantised layer, ascending, and its number of output channels."""
+
+    layer: str
+    scheme: str
+    channels: int
+    levels: tuple[Level, ...]
+
+
+@dataclass(frozen=True)
 class Report:
-    """Everything that is known about a packed folder."""
+    """Everything that is known about a packed folder.
+
+    ``attention_products`` are ``snnq.products.Products`` as plain data, with their energy by the paper's way of
+    counting, which is no part of the paper's totals.
+    """
 
     schema_version: int
     tool: str
     folder: str
     verdict: str
     energy_model: str
+    formulas: tuple[str, ...]
     notes: tuple[str, ...]
     simulated: bool
     validation_samples: int
@@ -208,12 +259,16 @@ class Report:
     groups: tuple[Part, ...]
     attention: tuple[Part, ...]
     layers: tuple[LayerRow, ...]
+    energies: tuple[ModelRow, ...]
+    event_energy: EventEnergy
+    attention_products: tuple[dict[str, Any], ...]
     disk: Disk
     search: Search
     best_epoch: int | None
     finetuning: tuple[FinetuneEpoch, ...]
     blocks: tuple[BlockRow, ...]
     histograms: tuple[Histogram, ...]
+    levels: tuple[Levels, ...]
     provenance: dict[str, str]
     commands: tuple[str, ...]
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
+from snnq.cost.activity import Activity
 from snnq.errors import PackedError
 from snnq.packed.config import REPORT_FILE, check_size
 from snnq.packed.safefile import REPACK
@@ -36,6 +37,7 @@ class Measured(_Measured):
 
     data: str
     simulated: bool
+    split: str = "not recorded"
     validation_samples: PositiveInt
     test_samples: PositiveInt
     float_model: Scores = Field(alias="float")
@@ -59,6 +61,7 @@ class Finetuned(_Measured):
     batch_size: PositiveInt
     seed: int
     distillation: Probability
+    augment: str = ""
     best_epoch: int
     batchnorm_reestimated: bool
     history: Many[Epoch]
@@ -143,16 +146,25 @@ class Weights(_Measured):
         return self
 
 
+class Measurements(_Measured):
+    """What the packed model did on real inputs, and the float model where it was measured too."""
+
+    plan: Activity
+    float_model: Activity | None = Field(alias="float", default=None)
+
+
 class Results(_Measured):
     """What is read from a report.json."""
 
     tool: str
+    machine: dict[str, str] | None = None
     accuracy: Measured
     finalize: Finetuned | None = None
     ptq: Reconstructed | None = None
     search: Many[Searched] | None
     front: Many[Point] | None = None
     weights: dict[str, Weights]
+    activity: Measurements | None = None
 
     @model_validator(mode="after")
     def _made_in_one_way(self) -> Results:

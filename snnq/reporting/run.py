@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import os
-import platform
 import shlex
 from pathlib import Path
 
 from snnq import __version__
+from snnq.cost.energy import products_record
+from snnq.cost.events import DEFAULT_REUSE
 from snnq.cost.table import read_table
 from snnq.errors import PackedError, UsageError
+from snnq.models.attentions import attention_table
 from snnq.packed.config import PAGE_FILE, PLAN_FILE, REPORT_FILE
 from snnq.plan import Plan
 from snnq.plan.files import read_json
 from snnq.plan.plan import parse_plan
 from snnq.plan.verdict import verdict as compared
+from snnq.products import Products
+from snnq.progress import Progress, silent
 from snnq.reporting import costs, sentences
-from snnq.reporting.disk import measure
+from snnq.reporting.disk import measure as measure_disk
+from snnq.reporting.energies import event_energies, measure_now, model_rows
+from snnq.reporting.glossary import formulas
+from snnq.reporting.levels import measure_levels
 from snnq.reporting.records import (
     REPORT_SCHEMA,
     Accuracy,
@@ -33,30 +40,45 @@ from snnq.reporting.results import Results, Scores, read_results
 __all__ = ["PAGE_FILE", "Report", "report", "write_html"]
 
 
-def report(folder: str | Path = "packed", *, cost_table: str | None = None) -> Report:
+def report(
+    folder: str | Path = "packed",
+    *,
+    cost_table: str | None = None,
+    weight_reuse: str = DEFAULT_REUSE,
+    measure: int | None = None,
+    data: str | None = None,
+    progress: Progress = silent,
+) -> Report:
     """Return everything that is known about a packed folder; nothing is written.
 
     The folder is verified first, so that what is said about the plan is true of the file. Storage is in bits, energy
     in pJ per time step and sample by the paper's model (METHOD §3), costed with ``cost_table`` (a name or a path;
-    default: the one the plan names). Raises PackedError for a folder that is missing or damaged, VerificationError for
-    one that does not hold what its plan says, PlanError and CostTableError.
+    default: the one the plan names). The event model's, per inference and sample, is of the activity that finalize
+    measured, or of ``measure`` validation samples of ``data`` (default: the plan's) that are run now; weights are
+    fetched as ``weight_reuse`` says (``snnq.cost.events``).
+
+    Raises PackedError for a folder that is missing or damaged, VerificationError for one that does not hold what its
+    plan says, PlanError, CostTableError, DataError and UsageError.
     """
     folder = Path(folder)
     results = read_results(folder)
-    disk, hashes = measure(folder)
+    disk, hashes = measure_disk(folder)
     recorded = parse_plan(read_json(folder / PLAN_FILE), str(folder / PLAN_FILE)).cost_table
     plan = Plan.read(folder / PLAN_FILE, read_table(cost_table) if cost_table else None)
     check_layers(plan, results, folder)
-    table = read_table(Path(plan.cost_table.source) if plan.cost_table.source else plan.cost_table.name)
-    floats, layers, plans = costs.floats_of(plan), costs.layer_rows(plan), costs.plan_rows(plan)
+    table = costs.table_of(plan)
+    floats, plans = costs.floats_of(plan), costs.plan_rows(plan)
+    layers, products = costs.layer_rows(plan, floats), _products(plan)
+    measured = results.activity if measure is None else measure_now(folder, measure, data, progress)
+    events = event_energies(plan, products, measured, table, weight_reuse)
     totals, tool = costs.totals(plan, floats), f"snnq {__version__}"
-    versions = {"snnq": tool, "python": platform.python_version()}
     return Report(
         schema_version=REPORT_SCHEMA,
         tool=tool,
         folder=str(folder),
-        verdict=sentences.verdict(results, totals, plans, disk, table.name),
+        verdict=sentences.verdict(results, totals, plans),
         energy_model=sentences.energy_model(table),
+        formulas=formulas(table),
         notes=sentences.notes(plan, results, layers, recorded),
         simulated=results.accuracy.simulated,
         validation_samples=results.accuracy.validation_samples,
@@ -72,6 +94,9 @@ def report(folder: str | Path = "packed", *, cost_table: str | None = None) -> R
         groups=costs.group_parts(plan, floats),
         attention=costs.attention_parts(plan, floats),
         layers=layers,
+        energies=model_rows(totals, events),
+        event_energy=events,
+        attention_products=products_record(products, table),
         disk=disk,
         search=_search(plan, results),
         best_epoch=results.finalize.best_epoch if results.finalize else None,
@@ -80,7 +105,8 @@ def report(folder: str | Path = "packed", *, cost_table: str | None = None) -> R
         ),
         blocks=_blocks(results),
         histograms=tuple(Histogram(name, **dict(results.weights[name])) for name in plan.schemes()),
-        provenance=sentences.provenance(plan, results, hashes, versions),
+        levels=measure_levels(folder, list(plan.schemes())),
+        provenance=sentences.provenance(plan, results, hashes, tool),
         commands=sentences.commands(plan, results, folder),
     )
 
@@ -89,11 +115,16 @@ def write_html(found: Report, path: str | Path) -> None:
     """Write the report as one self-contained HTML page: to a temporary name, then renamed. Raises UsageError."""
     from snnq.reporting.page import html_page
 
+    write_page(html_page(found), path)
+
+
+def write_page(text: str, path: str | Path) -> None:
+    """Write a page to a temporary name, then rename it. Raises UsageError."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(html_page(found), encoding="utf-8", newline="\n")
+        temporary.write_text(text, encoding="utf-8", newline="\n")
         os.replace(temporary, path)
     except OSError as problem:
         temporary.unlink(missing_ok=True)
@@ -101,17 +132,29 @@ def write_html(found: Report, path: str | Path) -> None:
 
 
 def check_layers(plan: Plan, results: Results, folder: Path) -> None:
-    """Raise PackedError unless report.json speaks of exactly the plan's layers."""
-    names = plan.schemes()
-    parts = {"weights": set(results.weights)}
-    parts |= {f"search.{i}.probabilities": set(one.probabilities) for i, one in enumerate(results.search or ())}
-    for part, found in parts.items():
-        for name in sorted(found ^ names.keys()):
-            where = "is missing" if name in names else "is not in the plan"
+    """Raise PackedError unless report.json speaks of exactly the plan's layers and the model's attentions."""
+    layers, attentions = set(plan.schemes()), {one.name for one in _products(plan)}
+    parts = [("weights", set(results.weights), layers)]
+    parts += [
+        (f"search.{i}.probabilities", set(one.probabilities), layers) for i, one in enumerate(results.search or ())
+    ]
+    recorded = results.activity
+    for model, activity in (("plan", recorded.plan), ("float", recorded.float_model)) if recorded else ():
+        if activity:
+            parts.append((f"activity.{model}.layers", {one.name for one in activity.layers}, layers))
+            parts.append((f"activity.{model}.attentions", {one.name for one in activity.attentions}, attentions))
+    for part, found, due in parts:
+        for name in sorted(found ^ due):
+            where = "is missing" if name in due else "is not in the plan"
+            what = "attention" if due is attentions else "layer"
             raise PackedError(
-                f"{folder / REPORT_FILE}: {part}: layer '{name}' {where}",
+                f"{folder / REPORT_FILE}: {part}: {what} '{name}' {where}",
                 f"check the folder: snnq verify {shlex.quote(str(folder))}",
             )
+
+
+def _products(plan: Plan) -> tuple[Products, ...]:
+    return attention_table(plan.model.architecture, plan.model.config)
 
 
 def _accuracy(model: str, what: str, scores: Scores) -> Accuracy:

@@ -6,32 +6,26 @@ import shlex
 from pathlib import Path
 
 from snnq.cost.table import CostTable
+from snnq.machine import machine, sentence
 from snnq.plan import Plan
 from snnq.plan.records import CostTableInfo
-from snnq.plan.views import kib, per_cent
-from snnq.reporting.records import Disk, LayerRow, PlanRow, Totals
+from snnq.plan.views import per_cent
+from snnq.reporting.records import LayerRow, PlanRow, Totals
 from snnq.reporting.results import Results
-from snnq.reporting.text import nanojoules
-from snnq.schemes.names import FLOAT32
 
 
-def verdict(results: Results, totals: Totals, plans: tuple[PlanRow, ...], disk: Disk, table: str) -> str:
-    """Return what came out, in one paragraph: accuracy, bits, storage and energy, beside float and uniform plans."""
+def verdict(results: Results, totals: Totals, plans: tuple[PlanRow, ...]) -> str:
+    """Return what came out, in one line: accuracy, bits, storage and energy, beside float and the uniform plans."""
     before, after = results.accuracy.float_model.test, results.accuracy.plan.test
-    others = [row for row in plans[1:] if row.plan != FLOAT32]
     beside = ", ".join(
-        f"{row.plan} {per_cent(row.storage_fraction)} % and {per_cent(row.energy_fraction)} %" for row in others
+        f"{row.plan}: {per_cent(row.storage_fraction)} and {per_cent(row.energy_fraction)} %"
+        for row in plans[1:]
+        if row.plan.startswith("uniform-")
     )
     return (
-        f"Test accuracy {per_cent(before)} % (float) → {per_cent(after)} % (this plan), "
-        f"{100 * (after - before):+.2f} points on {results.accuracy.test_samples} samples, "
-        f"at {totals.avg_bits:.3f} bits per weight. "
-        f"Weights take {kib(totals.storage_bits)} KiB instead of {kib(totals.storage_bits_float)} KiB "
-        f"({per_cent(totals.storage_fraction)} %, {totals.compression:.2f} times smaller) and "
-        f"{nanojoules(totals.energy_pj)} nJ instead of {nanojoules(totals.energy_pj_float)} nJ "
-        f"({per_cent(totals.energy_fraction)} %) per time step and sample by the paper's model with cost table "
-        f"{table}. The weights file is {kib(8 * disk.file_bytes)} KiB, with scales, biases and all else."
-        + (f" Storage and energy of the plans beside it: {beside} of float32." if others else "")
+        f"{per_cent(after)} % test accuracy (float: {per_cent(before)} %) at {totals.avg_bits:.2f} bits per weight, "
+        f"with {per_cent(totals.storage_fraction)} % of float32's storage and {per_cent(totals.energy_fraction)} % of "
+        "its energy by the paper's model" + (f" ({beside})." if beside else ".")
     )
 
 
@@ -110,19 +104,21 @@ def search_sentence(plan: Plan, results: Results) -> str:
     )
 
 
-def provenance(plan: Plan, results: Results, hashes: dict[str, str], versions: dict[str, str]) -> dict[str, str]:
+def provenance(plan: Plan, results: Results, hashes: dict[str, str], tool: str) -> dict[str, str]:
     """Return where everything comes from; hashes are sha256."""
     return {
-        "report by": versions["snnq"],
+        "report by": tool,
+        "report on": sentence(machine()),
         "packed by": results.tool,
+        "packed on": sentence(results.machine) if results.machine else "not recorded",
         "plan by": plan.tool,
-        "python": versions["python"],
         "architecture": f"{plan.model.architecture} (layout {plan.model.layout})",
         "checkpoint": plan.model.checkpoint or "not recorded",
         "checkpoint sha": plan.model.sha256 or "not recorded",
         "data": results.accuracy.data,
         "data sha": plan.data.sha256 if plan.data else "not recorded",
         "data kind": "simulated from images" if results.accuracy.simulated else "not simulated",
+        "split": results.accuracy.split,
         "classes": str(len(plan.data.classes)) if plan.data else "not recorded",
         "samples": f"validation {results.accuracy.validation_samples}, test {results.accuracy.test_samples}",
         "cost table": plan.cost_table.name,
@@ -145,9 +141,10 @@ def commands(plan: Plan, results: Results, folder: Path) -> tuple[str, ...]:
 def _made_again(results: Results) -> str:
     """Return the command that made the model, plan and output left out."""
     if tuned := results.finalize:
+        augment = f"--augment {shlex.quote(tuned.augment)} " if tuned.augment else ""
         return (
             f"snnq finalize --epochs {tuned.epochs} --batch-size {tuned.batch_size} "
-            f"--distillation {tuned.distillation!r} --seed {tuned.seed}"
+            f"--distillation {tuned.distillation!r} {augment}--seed {tuned.seed}"
         )
     one = results.ptq
     assert one is not None

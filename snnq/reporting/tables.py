@@ -5,11 +5,16 @@ Storage is in KiB (8192 bits) and energy in nJ per time step and sample; units s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
+from snnq import products
+from snnq.cost import event_views
 from snnq.plan.views import kib, per_cent
+from snnq.products import Products
 from snnq.reporting.records import LayerRow, Part, Report
 from snnq.reporting.text import nanojoules
+
+DIFFERS, YES = "differs", "yes"
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,11 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
+    @property
+    def marked(self) -> tuple[bool, ...]:
+        """Which rows are marked: those that say ``YES`` where the last column is ``DIFFERS``."""
+        return tuple(self.columns[-1] == DIFFERS and row[-1] == YES for row in self.rows)
+
 
 def main_tables(report: Report) -> tuple[Table, ...]:
     """Return what the terminal shows."""
@@ -28,7 +38,7 @@ def main_tables(report: Report) -> tuple[Table, ...]:
         if parts:
             tables.append(_storage(f"Storage by {what}", column, parts))
             tables.append(_energy(f"Energy by {what}; {energy_label(report)}", column, parts))
-    return (*tables, _layers(report), _disk(report))
+    return (*tables, *_both_models(report), _layers(report), _disk(report))
 
 
 def detail_tables(report: Report) -> tuple[Table, ...]:
@@ -36,7 +46,7 @@ def detail_tables(report: Report) -> tuple[Table, ...]:
     front = (front_table(report),) if report.front else ()
     searched = (*_probabilities(report), *_search(report), *front)
     made = (_finetuning(report),) if report.finetuning else (_blocks(report),)
-    return (_inputs(report), *searched, *made, _provenance(report))
+    return (_inputs(report), _levels(report), *_events(report), *searched, *made, _provenance(report))
 
 
 def energy_label(report: Report) -> str:
@@ -142,6 +152,48 @@ def _energy(title: str, what: str, parts: tuple[Part, ...]) -> Table:
     return Table(title, (what, "nJ", "share %", "float nJ", "float %"), tuple(rows))
 
 
+def _both_models(report: Report) -> tuple[Table, ...]:
+    """Return both energy models' totals, what attentions compute and, where measured, the event model by part."""
+    rows = [
+        (
+            row.model,
+            row.counts,
+            *("-" if energy is None else nanojoules(energy) for energy in (row.energy_pj_float, row.energy_pj)),
+            per_cent(row.energy_fraction),
+        )
+        for row in report.energies
+    ]
+    title = f"Both energy models, per sample; nJ: {report.provenance['cost table']}"
+    found = [Table(title, ("model", "of what", "float nJ", "nJ", "% of float"), tuple(rows))]
+    found += [Table(products.TITLE, products.COLUMNS, tuple(products.rows(own)))] if (own := _products(report)) else []
+    events = report.event_energy.plan
+    if events:
+        title = f"Energy by part; nJ: {event_views.label(events)}"
+        found.append(Table(title, event_views.PART_COLUMNS, tuple(event_views.part_rows(events))))
+        title = f"Events by layer; nJ: {event_views.label(events)}"
+        found.append(Table(title, event_views.LAYER_COLUMNS, tuple(event_views.layer_rows(events))))
+    return tuple(found)
+
+
+def _events(report: Report) -> tuple[Table, ...]:
+    """Return the measured rates at every step, and what neurons and attentions do."""
+    events = report.event_energy.plan
+    if events is None:
+        return ()
+    label, own = event_views.label(events), _products(report)
+    rates = Table("Firing rates by step", event_views.STEP_COLUMNS, tuple(event_views.step_rows(events)))
+    neurons = Table(f"Neurons; nJ: {label}", event_views.NEURON_COLUMNS, tuple(event_views.neuron_rows(events)))
+    if not own:
+        return (rates, neurons)
+    rows = tuple(event_views.attention_rows(events, own))
+    return (rates, neurons, Table(f"Attention, measured; nJ: {label}", event_views.ATTENTION_COLUMNS, rows))
+
+
+def _products(report: Report) -> tuple[Products, ...]:
+    keys = [field.name for field in fields(Products)]
+    return tuple(Products(**{key: row[key] for key in keys}) for row in report.attention_products)
+
+
 def _layers(report: Report) -> Table:
     rows = [
         (
@@ -173,6 +225,25 @@ def _inputs(report: Report) -> Table:
         for row in report.layers
     ]
     return Table("What each layer is", ("layer", "group", "kind", "shape", "weights", "input"), tuple(rows))
+
+
+def _levels(report: Report) -> Table:
+    rows = [
+        (
+            one.layer,
+            one.scheme,
+            str(one.channels),
+            f"{sum(level.share > 0 for level in one.levels)} of {len(one.levels)}",
+            f"{one.levels[0].value:.4g}",
+            f"{one.levels[-1].value:.4g}",
+            per_cent(max(level.share for level in one.levels)),
+        )
+        for one in report.levels
+    ]
+    columns = ("layer", "scheme", "channels", "levels used", "lowest", "highest", "fullest %")
+    return Table(
+        "Levels of each layer: median over its channels, share of weights at the fullest", columns, tuple(rows)
+    )
 
 
 def _probabilities(report: Report) -> tuple[Table, ...]:

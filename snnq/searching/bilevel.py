@@ -32,7 +32,7 @@ class Bilevel:
     """The search's moving parts: supernet, architecture parameters and prices, two optimizers, and the two steps.
 
     ``bits`` (L, K) is each layer's share of all weights times the bits of each candidate, so that Σ p · bits is the
-    expected average bits.
+    expected average bits; ``groups`` (L) names each layer's group.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class Bilevel:
         architecture: Architecture,
         price: Price,
         bits: Tensor,
+        groups: Sequence[str],
         train: Samples,
         validation: Samples,
         settings: SearchSettings,
@@ -58,7 +59,7 @@ class Bilevel:
         self.architecture_optimizer: Any = fabric.setup_optimizers(
             torch.optim.Adam([architecture.logits], lr=settings.architecture_rate, betas=(0.5, 0.999))
         )
-        self.bits = bits.to(fabric.device)
+        self.bits, self.groups = bits, groups
 
     def stateful(self) -> dict[str, Stateful]:
         """Return what a run saves."""
@@ -87,7 +88,8 @@ class Bilevel:
         """Return what is logged of an epoch: expected bits, decided layers and every layer's probabilities."""
         shares = {name: row.tolist() for name, row in zip(self.supernet.layers, self.shares(), strict=True)}
         names = [scheme.name for scheme in self.supernet.schemes]
-        return {**self.status(), "space": names, "probabilities": shares}
+        facts = {name: value for name, value in self.status().items() if "." not in name}
+        return {**facts, "space": names, "probabilities": shares}
 
     def architecture_step(self, place: Place) -> float:
         """Step 1: update a on a validation batch with the one-hot sample; return CE + λ · cost."""
@@ -121,10 +123,34 @@ class Bilevel:
         return self.architecture.shares().detach()
 
     def status(self) -> dict[str, float | int | str]:
-        """Return the expected average bits, and how many layers give one scheme the share ``decided_at`` or more."""
-        shares = self.shares()
-        decided = int((shares.amax(-1) >= self.settings.decided_at).sum())
-        return {"bits": float((shares * self.bits).sum()), "decided": decided}
+        """Return the expected average bits and how many layers give one scheme the share ``decided_at`` or more.
+
+        Parts of them, by name with a dot: the expected bits of every group, and which layers are decided for what.
+        """
+        shares, names = self.shares().cpu(), [scheme.name for scheme in self.supernet.schemes]
+        expected, most = shares * self.bits, shares.max(-1)
+        decided = (most.values >= self.settings.decided_at).tolist()
+        words = [
+            f"{layer} {names[k]}"
+            for layer, k, sure in zip(self.supernet.layers, most.indices.tolist(), decided, strict=True)
+            if sure
+        ]
+        return {
+            "bits": float(expected.sum()),
+            "decided": sum(decided),
+            **self._bits_by_group(expected.sum(-1).tolist()),
+            **({"decided.decided": ", ".join(words)} if words else {}),
+        }
+
+    def _bits_by_group(self, expected: Sequence[float]) -> dict[str, float]:
+        """Return the expected bits per weight of every group; a layer's weights are its bits over the scheme's."""
+        weights = (self.bits[:, 0] / self.supernet.schemes[0].bits).tolist()
+        sums: dict[str, list[float]] = {}
+        for group, bits, weight in zip(self.groups, expected, weights, strict=True):
+            total = sums.setdefault(group, [0.0, 0.0])
+            total[0] += bits
+            total[1] += weight
+        return {f"bits.{group}": bits / weight for group, (bits, weight) in sums.items()}
 
     def _sample(self, place: Place, which: str, *, one_hot: bool) -> Tensor:
         heat = temperature(

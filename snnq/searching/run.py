@@ -109,6 +109,7 @@ def _train(
         Architecture(choices),
         start_price(choices, aim, settings),
         bits,
+        [layer.group for layer in choices.layers],
         job.data.train,
         job.data.validation,
         settings,

@@ -1,12 +1,14 @@
-"""The float model's logits, asked for once: the teacher of every finetuning, and the float scores beside every plan.
+"""The float model's logits: the teacher of every finetuning, and the float scores beside every plan.
 
-They lie in the cache as ``logits/<sha256 of all they depend on>.npy``; what is missing or damaged is computed.
+On frames as they are, it is asked once. The logits lie in the cache as ``logits/<sha256 of all they depend on>.npy``;
+what is missing or damaged is computed.
 """
 
 from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +22,28 @@ from snnq.progress import Progress, silent
 from snnq.training import processes
 from snnq.training.evaluation import predict
 from snnq.training.job import Job
+
+Teacher = Callable[[Tensor, list[int]], Tensor]
+
+
+def float_teacher(
+    job: Job, fabric: Fabric, batch_size: int, *, augmented: bool, progress: Progress = silent
+) -> Teacher:
+    """Return what gives the float model's logits (n, classes) for n training frames and their sample indices.
+
+    Where the frames are ``augmented``, the model is asked about those very frames at every step, in evaluation mode and
+    float32; otherwise the logits are known beforehand. ``job.model`` must be the float model, and stay it.
+    """
+    if not augmented:
+        logits = float_logits(job, "train", fabric, batch_size, progress, "asking the teacher")
+        return lambda frames, indices: logits[indices].to(frames.device)
+    model = fabric.to_device(job.model.eval())
+
+    @torch.no_grad()
+    def ask(frames: Tensor, indices: list[int]) -> Tensor:
+        return model(frames).float()
+
+    return ask
 
 
 def float_logits(

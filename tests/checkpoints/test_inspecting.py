@@ -13,7 +13,6 @@ from upstream_files import PUBLISHED, dvs_container, filled, tiny, upstream_shap
 
 from snnq.checkpoints.inspecting import inspect
 from snnq.cli import inspect as command
-from snnq.models.config import LAYOUTS
 
 
 def test_the_papers_layer_table(tmp_path: Path) -> None:
@@ -37,7 +36,7 @@ def test_the_papers_layer_table(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", PUBLISHED)
 def test_the_command_names_the_layout(layout: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save(tiny(layout, tokens=4), tmp_path / "a.pth")
     command.inspect(str(tmp_path / "a.pth"), steps=2, heads=4, image_size="32", json=True)

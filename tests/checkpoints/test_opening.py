@@ -21,7 +21,6 @@ from upstream_files import (
 
 from snnq.checkpoints.opening import load_model, open_checkpoint
 from snnq.errors import CheckpointError
-from snnq.models.config import LAYOUTS
 
 KEYS = Path(__file__).resolve().parents[2] / "../shared/reference/spikformer_state_dict_keys.json"
 SIZES: dict[str, Any] = {"steps": 4, "heads": 2, "image_size": (32, 32)}
@@ -33,7 +32,7 @@ def sizes_for(layout: str) -> dict[str, Any]:
 
 
 @pytest.mark.skipif(not KEYS.exists(), reason="the listing of upstream's keys is not at ../shared/reference")
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", PUBLISHED)
 def test_our_handwritten_keys_are_upstreams(layout: str) -> None:
     listing = {name.split("_")[0]: shapes for name, shapes in json.loads(KEYS.read_text()).items()}[layout]
     ours = upstream_shapes(layout, **PUBLISHED[layout])
@@ -71,7 +70,7 @@ def test_the_published_dvs_model_opens_whole(tmp_path: Path) -> None:
     assert len(found.state_dict) == 121 - 11
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", PUBLISHED)
 def test_weights_arrive_under_our_names(layout: str, tmp_path: Path) -> None:
     state = tiny(layout)
     torch.save(state, tmp_path / "plain.pth")

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from snnq.checkpoints.opening import BUILTIN, load_model, open_checkpoint, save_checkpoint
 from snnq.errors import CheckpointError, UsageError
 from snnq.models.registry import ARCHITECTURES, build
+from snnq.models.staged_config import LAYOUTS as STAGED
 
 SMALL: dict[str, Any] = {"dim": 16, "depth": 1, "heads": 2, "steps": 4, "classes": 4, "image_size": [20, 12]}
 
@@ -21,11 +22,12 @@ SMALL: dict[str, Any] = {"dim": 16, "depth": 1, "heads": 2, "steps": 4, "classes
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_round_trip_asks_nothing(name: str, tmp_path: Path) -> None:
     torch.manual_seed(1)
-    model = build(name, SMALL)
+    sizes = SMALL | ({"depth": 4} if name in STAGED else {})
+    model = build(name, sizes)
     save_checkpoint(tmp_path / "a.safetensors", model, architecture=name, facts={"data": "random", "epochs": "3"})
     found = open_checkpoint(tmp_path / "a.safetensors")
     assert (found.architecture, found.data, found.dropped) == (name, "random", ())
-    assert {key: found.config[key] for key in SMALL} == SMALL
+    assert {key: found.config[key] for key in SMALL} == sizes
     loaded = load_model(found).state_dict()
     assert all(torch.equal(tensor, loaded[key]) for key, tensor in model.state_dict().items())
     with safe_open(tmp_path / "a.safetensors", framework="pt") as file:

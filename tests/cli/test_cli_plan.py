@@ -71,11 +71,13 @@ def test_uniform_overwrites_only_by_force(made, tmp_path):
 def test_diff(made, tmp_path):
     Plan.read(made).with_schemes({"head": "float32"}).write(tmp_path / "b.json")
     found = json.loads(call("diff", str(made), str(tmp_path / "b.json"), "--json").stdout)
-    assert found["layers"] == [{"layer": "head", "a": "uniform-2", "b": "float32"}]
+    assert [(one["name"], one["scheme"]) for one in found["layers"]] == [("head", {"A": "uniform-2", "B": "float32"})]
     table = call("diff", str(made), str(tmp_path / "b.json")).stdout
     assert "head" in table
     assert "patch_embed" not in table
-    assert "5,105,792" in table
+    # 2560 weights take 30 bits more: 76 800 bits are 9.375 KiB.
+    assert "+9.38" in table
+    assert "differs" in table
 
 
 def test_schema_is_json():

@@ -55,6 +55,32 @@ def test_the_three_commands_in_a_row(place, capsys):
     assert json.loads(capsys.readouterr().out)["accuracy"] == results["accuracy"]["float"]["test"]
 
 
+def test_finalize_measures_events_and_the_report_prices_them(place, capsys):
+    assert search() == 0
+    assert finalize("--measure", "3") == 0
+    recorded = json.loads((place / "packed/report.json").read_text())["activity"]
+    assert {name: one["arithmetic"] for name, one in recorded.items()} == {"plan": "integer", "float": "float"}
+    assert recorded["plan"]["samples"] == 3
+    capsys.readouterr()
+    assert run(["report", "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert run(["report", "--format", "json", "--measure", "3"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["event_energy"] == found["event_energy"]  # the float checkpoint is still there
+    assert again["event_energy"]["float_model"]["arithmetic"] == "float"
+    assert run(["cost", "measure", "packed", "--samples", "3", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["activity"] == recorded["plan"]
+
+
+def test_what_is_not_measured_is_said(place, capsys):
+    assert search() == 0
+    assert finalize("--measure", "0") == 0
+    assert json.loads((place / "packed/report.json").read_text())["activity"] is None
+    capsys.readouterr()
+    assert run(["report"]) == 0
+    assert "not measured yet: snnq report --measure 64" in capsys.readouterr().err
+
+
 def test_typing_a_command_again_does_nothing_and_changes_nothing(place, capsys):
     assert search() == 0
     assert finalize() == 0

@@ -71,7 +71,7 @@ def test_every_table_says_units_source_year_and_node(name):
     assert table.name == name
     assert table.path is None
     assert table.sha256 == hashlib.sha256((TABLES / f"{name}.toml").read_bytes()).hexdigest()
-    assert table.node == "45 nm"
+    assert table.node == ("7 nm" if name == "jouppi-7nm" else "45 nm")
     assert table.year >= 2014
     assert all(source.text and source.node == table.node for source in table.sources.values())
     assert "pJ" in (TABLES / f"{name}.toml").read_text("utf-8")
@@ -126,7 +126,13 @@ def test_an_unknown_name_gets_the_nearest():
         ('per = "operation"', 'per = "flop"', "'operation' or '32-bit word', found \"flop\""),
         ('name = "horowitz-45nm"', 'name = "x"\nsha256 = "0"', "unknown key 'sha256'"),
         ("[memory]", "[memory", "not a TOML file: .*line"),
-        ('[memory]\nweights = "dram_word"', "", "memory: this key is missing"),
+        ('[memory]\nweights = "dram_word"\nlocal = "sram_8kb_word"', "", "memory: this key is missing"),
+        ('local = "sram_8kb_word"', "", "memory.local: this key is missing"),
+        ('local = "sram_8kb_word"', 'local = "add_int8"', "'add_int8' is per operation, it must be per 32-bit word"),
+        ("[events.neuron]", "[events.neurons]", r"unknown key 'neurons' \(did you mean 'neuron'\?\)"),
+        ("integer = [", "integral = [", r"neuron: unknown family 'integral' \(did you mean 'integer'\?\)"),
+        ('shift = ["shift_32bit"]', "", "whole: no constants are named for the family 'shift'"),
+        ('shift = ["shift_32bit"]', 'shift = ["dram_word"]', "'dram_word' is per 32-bit word, it must be per oper"),
     ],
 )
 def test_a_damaged_table_is_refused_by_file_and_key(own, old, new, message):

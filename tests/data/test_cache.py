@@ -10,23 +10,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from snnq.data import cache, open_data
-from snnq.data.contract import Recordings, Samples
+from snnq.data import cache, open_data, preparing
+from snnq.data.contract import Part, Recordings, Samples
 from snnq.errors import DataError
 
 
 def recordings(largest: int = 3, calls: list[str] | None = None, train: int = 5) -> Recordings:
-    def blocks(count: int) -> Iterator[np.ndarray]:
-        for start in range(0, count, 2):
-            yield np.full((min(2, count - start), 1, 2, 3, 3), largest)
+    def part(start: int, stop: int) -> Part:
+        return partial(full, stop - start, largest)
 
     def read() -> dict[str, Samples]:
         if calls is not None:
             calls.append("read")
         sizes = {"train": train, "validation": 2, "test": 3}
-        return {name: Samples(np.arange(n, dtype=np.int64), partial(blocks, n)) for name, n in sizes.items()}
+        return {name: Samples(np.arange(n, dtype=np.int64), 2, part) for name, n in sizes.items()}
 
-    return Recordings(("a",), {}, read)
+    return Recordings(("a",), {}, "as it came", read)
+
+
+def full(count: int, value: int) -> Iterator[np.ndarray]:
+    for _ in range(count):
+        yield np.full((1, 2, 3, 3), value)
 
 
 def quiet(stage: str, done: int, total: int, /, **facts: float | int | str) -> None:
@@ -36,7 +40,7 @@ def quiet(stage: str, done: int, total: int, /, **facts: float | int | str) -> N
 def test_store_and_load(tmp_path: Path) -> None:
     folder = tmp_path / "data" / "x-1"
     assert cache.load(folder) is None
-    stored = cache.store(folder, recordings(), "preparing x", quiet)
+    stored = preparing.store(folder, recordings(), "preparing x", quiet)
     loaded = cache.load(folder)
     assert loaded is not None
     for split, count in (("train", 5), ("validation", 2), ("test", 3)):
@@ -50,16 +54,16 @@ def test_store_and_load(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("largest", "kind"), [(0, "uint8"), (255, "uint8"), (256, "uint16"), (65_535, "uint16")])
 def test_counts_choose_the_type(tmp_path: Path, largest: int, kind: str) -> None:
-    frames = cache.store(tmp_path / "x", recordings(largest), "s", quiet)["train"].frames
+    frames = preparing.store(tmp_path / "x", recordings(largest), "s", quiet)["train"].frames
     assert frames.dtype == np.dtype(kind)
     assert frames.max() == largest
 
 
 def test_a_count_too_large_and_an_empty_split_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="above 65535"):
-        cache.store(tmp_path / "x", recordings(65_536), "s", quiet)
+        preparing.store(tmp_path / "x", recordings(65_536), "s", quiet)
     with pytest.raises(DataError, match="no sample for train"):
-        cache.store(tmp_path / "x", recordings(train=0), "s", quiet)
+        preparing.store(tmp_path / "x", recordings(train=0), "s", quiet)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -84,10 +88,10 @@ DAMAGES = {
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_entry_is_rebuilt(tmp_path: Path, damage: str) -> None:
     folder = tmp_path / "x"
-    cache.store(folder, recordings(), "s", quiet)
+    preparing.store(folder, recordings(), "s", quiet)
     DAMAGES[damage](folder)
     assert cache.load(folder) is None
-    cache.store(folder, recordings(), "s", quiet)
+    preparing.store(folder, recordings(), "s", quiet)
     entries = cache.load(folder)
     assert entries is not None
     assert entries["test"].labels.tolist() == [0, 1, 2]
@@ -100,7 +104,7 @@ def test_two_writers_at_once_do_no_harm(tmp_path: Path) -> None:
     def write() -> None:
         gate.wait()
         try:
-            entries = cache.store(folder, recordings(), "s", quiet)
+            entries = preparing.store(folder, recordings(), "s", quiet)
             assert (entries["train"].frames == 3).all()
         except BaseException as error:
             failures.append(error)
@@ -119,7 +123,7 @@ def test_a_failing_source_leaves_nothing(tmp_path: Path) -> None:
         raise DataError("no")
 
     with pytest.raises(DataError, match="no"):
-        cache.store(tmp_path / "x", Recordings((), {}, read), "s", quiet)
+        preparing.store(tmp_path / "x", Recordings((), {}, "", read), "s", quiet)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -128,7 +132,7 @@ def test_what_a_killed_process_left_goes_after_a_week(tmp_path: Path) -> None:
     for folder in (old, young):
         folder.mkdir()
     os.utime(old, (0, 0))
-    cache.store(tmp_path / "x", recordings(), "s", quiet)
+    preparing.store(tmp_path / "x", recordings(), "s", quiet)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".x.young", "x"]
 
 

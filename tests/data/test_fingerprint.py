@@ -4,8 +4,10 @@ import hashlib
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from snnq.data import fingerprint
 from snnq.data.fingerprint import hash_files
 from snnq.errors import DataError
 from snnq.progress import silent
@@ -45,18 +47,17 @@ def test_content_and_names_count_and_the_place_does_not(root: Path, tmp_path: Pa
 def test_what_has_not_changed_is_not_read_again(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = hashed(root, tmp_path / "cache")
     opened: list[Path] = []
-    original = Path.open
 
-    def spy(self: Path, *arguments: str, **options: str) -> object:
-        opened.append(self)
-        return original(self, *arguments, **options)
+    def spy(path: Path) -> bytes:
+        opened.append(path)
+        return path.read_bytes()
 
-    monkeypatch.setattr(Path, "open", spy)
+    monkeypatch.setattr(fingerprint, "read_regular", spy)
     assert hashed(root, tmp_path / "cache") == before
-    assert [path for path in opened if root in path.parents] == []
+    assert opened == []
     os.utime(root / "a", ns=(5, 5))
     assert hashed(root, tmp_path / "cache") == before
-    assert [path.name for path in opened if root in path.parents] == ["a"]
+    assert [path.name for path in opened] == ["a"]
 
 
 @pytest.mark.parametrize("notes", ["", "[1]", '{"a": 3}', '{"a": [3, 1, 2]}', "\0"])
@@ -76,3 +77,27 @@ def test_a_file_that_is_gone(root: Path, tmp_path: Path) -> None:
     (root / "a").unlink()
     with pytest.raises(DataError, match="a: cannot be read"):
         hashed(root, tmp_path / "cache")
+
+
+def test_quick_hashes_tell_large_files_apart(tmp_path: Path) -> None:
+    """A change anywhere is told but between the sampled parts; with the full hash it is told there, too."""
+    (tmp_path / "set").mkdir()
+    file = tmp_path / "set" / "a"
+    content = np.random.default_rng(0).bytes(3 * 2**20 + 5)
+
+    def both(data: bytes, number: int) -> list[str]:
+        file.write_bytes(data)
+        os.utime(file, ns=(number, number))
+        return [
+            hash_files(file.parent, [file], tmp_path / "cache", silent, quick=quick) for quick in (False, True)
+        ]  # fmt: skip
+
+    first = both(content, 1)
+    assert first[0] != first[1]
+    for number, at in enumerate([0, 2**14 - 1, 2**18 * 9 + 100, len(content) - 1], 2):
+        changed = both(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :], number)
+        assert (changed[0] != first[0], changed[1] != first[1]) == (True, True)
+    between = both(content[: 2**16] + bytes([content[2**16] ^ 1]) + content[2**16 + 1 :], 9)
+    assert (between[0] != first[0], between[1] != first[1]) == (True, False)
+    small = both(content[:1000], 10)
+    assert small[0] == small[1]

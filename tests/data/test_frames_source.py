@@ -108,3 +108,40 @@ def test_one_sample_a_class_leaves_no_validation(tmp_path: Path) -> None:
     root = write_set(tmp_path / "set", samples=1)
     with pytest.raises(DataError, match="no sample for validation"):
         open_data(f"frames:{root}", steps=3, image_size=(5, 6), cache_dir=tmp_path / "cache")
+
+
+def write_classes(root: Path, samples: int = 20) -> Path:
+    """CIFAR10-DVS as SpikingJelly lays it out: classes, no train and test."""
+    for label, name in enumerate(("cat", "dog")):
+        (root / name).mkdir(parents=True)
+        for number in range(samples):
+            np.savez(root / name / f"{name}_{number}.npz", frames=np.full(SHAPE, 100 * label + number))
+    return root
+
+
+def test_spikingjellys_folder_of_a_set_is_searched_for_the_model_s_time_steps(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    write_set(root / "frames_number_3_split_by_number")
+    write_set(root / "frames_number_8_split_by_number")
+    data = open_data(f"frames:{root}", steps=3, image_size=(5, 6), cache_dir=tmp_path / "cache")
+    assert [len(data.train), len(data.validation), len(data.test)] == [6, 2, 8]
+    with pytest.raises(DataError, match=r"no folder for 4 time steps among frames_number_3_split_by_number, frames"):
+        open_data(f"frames:{root}", steps=4, image_size=(5, 6), cache_dir=tmp_path / "cache")
+    (root / "frames_number_3_split_by_time").mkdir()
+    with pytest.raises(DataError, match="2 folders for 3 time steps"):
+        open_data(f"frames:{root}", steps=3, image_size=(5, 6), cache_dir=tmp_path / "cache")
+
+
+def test_classes_without_train_and_test_are_split_as_spikingjelly_does(tmp_path: Path) -> None:
+    write_classes(tmp_path / "set" / "frames_number_3_split_by_number")
+    data = open_data(f"frames:{tmp_path / 'set'}", steps=3, image_size=(5, 6), cache_dir=tmp_path / "cache")
+    assert [len(data.train), len(data.validation), len(data.test)] == [30, 6, 4]
+    assert first_values(data.test.frames) == [8, 9, 108, 109]
+    assert "last tenth" in data.split
+
+
+@pytest.mark.parametrize("inside", ["", "events_np/train", "a/b/c"])
+def test_a_folder_without_frames_is_told_so(tmp_path: Path, inside: str) -> None:
+    (tmp_path / "set" / inside).mkdir(parents=True)
+    with pytest.raises(DataError, match="no frames in it; expected train/<class>"):
+        open_data(f"frames:{tmp_path / 'set'}", steps=3, image_size=(5, 6), cache_dir=tmp_path / "cache")

@@ -70,7 +70,7 @@ def test_every_number_of_bits_comes_back(tmp_path: Path, scheme: str) -> None:
 
 
 @pytest.mark.exchange
-@pytest.mark.parametrize("layout", ["cifar10dvs", "cifar10", "imagenet"])
+@pytest.mark.parametrize("layout", ["cifar10dvs", "cifar10", "imagenet", "qkformer-dvs", "maxformer-imagenet"])
 def test_a_mixed_uniform_plan_and_all_other_tensors(tmp_path: Path, layout: str) -> None:
     schemes = ("uniform-4", "uniform-2", "float32", "uniform-3", "uniform-8", "uniform-7")
     folder = make_sample(layout, schemes).write(tmp_path / "packed")

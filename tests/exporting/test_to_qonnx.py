@@ -105,7 +105,7 @@ def fed_and_given(source: Source, model: torch.nn.Module, frames: torch.Tensor):
             yield stage.layer, seen[f"{stage.layer}<"][:1], given.transpose(1, 2) if linear or turned else given
 
 
-@pytest.mark.parametrize("layout", ["cifar10dvs", "cifar10", "imagenet"])
+@pytest.mark.parametrize("layout", ["cifar10dvs", "cifar10", "imagenet", "qkformer-dvs", "maxformer-imagenet"])
 def test_every_piece_computes_what_its_layer_and_norm_compute(tmp_path: Path, layout: str) -> None:
     sample = make_sample(layout)
     folder = sample.write(tmp_path / "packed")

@@ -25,16 +25,18 @@ def small_net():
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.sampled_from(CODED), st.floats(-0.8, 0.8), st.integers(0, 100))
-def test_codes_decode_to_the_weights_that_were_trained(name, shift, seed):
+@given(st.sampled_from(CODED), st.floats(-0.8, 0.8), st.integers(0, 100), st.booleans())
+def test_codes_decode_to_the_weights_that_were_trained(name, shift, seed, depth_wise):
     torch.manual_seed(seed)
-    net = quantize_model(nn.Sequential(nn.Linear(7, 5)), {"0": name})
+    layer = nn.Conv2d(5, 5, 3, groups=5) if depth_wise else nn.Linear(7, 5)
+    net = quantize_model(nn.Sequential(layer), {"0": name})
     for key, parameter in net.named_parameters():
         if key.endswith("_shift"):
             parameter.data.fill_(shift)
     trained = net[0].weight.detach().clone()
     coded = encode_model(net, {"0": name})["0"]
-    decoded = scheme(name).decode(coded.codes, coded.params)
+    assert coded.codes.shape == (5, 9 if depth_wise else 7)
+    decoded = scheme(name).decode(coded.codes, coded.params).view_as(trained)
     assert torch.equal(decoded, trained)
     assert torch.equal(net[0].weight, trained)
     assert int(coded.codes.max()) < 2 ** scheme(name).bits
@@ -104,6 +106,9 @@ def test_distilled_loss_against_numpy():
     expected = (1 - share) * entropy + share * heat**2 * divergence
     assert distilled_loss(logits, labels, teacher, share, heat).item() == pytest.approx(expected, rel=1e-5)
     assert distilled_loss(logits, labels, None, share, heat).item() == pytest.approx(entropy, rel=1e-5)
+    mixed = 0.3 * F.one_hot(labels, 4) + 0.7 * F.one_hot(labels.flip(0), 4)
+    softly = -(mixed.numpy() * log_softmax(s)).sum(1).mean()
+    assert distilled_loss(logits, mixed, None, share, heat).item() == pytest.approx(softly, rel=1e-5)
     assert distilled_loss(logits, labels, logits, 1.0, heat).item() == pytest.approx(0.0, abs=1e-6)
 
 

@@ -54,8 +54,12 @@ def test_an_unknown_key_names_the_nearest() -> None:
 
 
 def test_registry_names_and_defaults() -> None:
-    names = ["spikformer-cifar10dvs", "spikformer-cifar10", "spikformer-imagenet"]
-    assert list(ARCHITECTURES) == [*names, "sdt-static", "sdt-dvs", "statten-static", "statten-dvs"]
+    names = [f"spikformer-{layout}" for layout in ("cifar10dvs", "cifar10", "imagenet", "spikingjelly")]
+    names += ["sdt-static", "sdt-dvs", "statten-static", "statten-dvs"]
+    names += [f"qkformer-{layout}" for layout in ("dvs", "cifar10", "imagenet")]
+    names += [f"maxformer-{layout}" for layout in ("event", "cifar10", "imagenet")]
+    names += [f"spikingformer-{layout}" for layout in ("dvs", "cifar10", "imagenet")]
+    assert list(ARCHITECTURES) == names
     assert architecture("spikformer-cifar10").default_config()["dim"] == 384
     with pytest.raises(UsageError, match="did you mean 'spikformer-imagenet'"):
         architecture("spikformer-imagnet")

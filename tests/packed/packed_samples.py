@@ -1,4 +1,4 @@
-"""A tiny folded Spikformer with different schemes in its layers, its plan and its codes: what these tests pack."""
+"""A tiny folded model with different schemes in its layers, its plan and its codes: what these tests pack."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from snnq.cost.table import read_table
 from snnq.layers import frames_shape, layer_table
 from snnq.models.folding import fold_batchnorm
 from snnq.models.registry import architecture
+from snnq.models.staged_config import LAYOUTS as STAGED
 from snnq.packed.folder import write_packed
 from snnq.plan import DataInfo, ModelInfo, Plan, make_plan
 from snnq.schemes.scheme import scheme
@@ -67,10 +68,10 @@ class Sample:
 
 
 def make_sample(layout: str = "cifar10dvs", schemes: tuple[str, ...] = MIXED, seed: int = 0) -> Sample:
-    """A model whose layers take ``schemes`` in turn; every value in it is random."""
-    one = architecture(f"spikformer-{layout}")
+    """A model whose layers take ``schemes`` in turn; every value in it is random. A Spikformer, or one of stages."""
+    one = architecture(layout if layout in STAGED else f"spikformer-{layout}")
     sizes = {"dim": 16, "depth": 1, "heads": 2, "steps": 2, "image_size": [16, 16], "classes": 3}
-    config = one.default_config() | sizes
+    config = one.default_config() | sizes | ({"depth": 4} if layout in STAGED else {})
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = one.build(config)

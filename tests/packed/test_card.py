@@ -25,7 +25,7 @@ def python_block(card: str) -> str:
     return blocks[0]
 
 
-@pytest.mark.parametrize("layout", ["cifar10dvs", "cifar10", "imagenet"])
+@pytest.mark.parametrize("layout", ["cifar10dvs", "cifar10", "imagenet", "qkformer-dvs", "maxformer-imagenet"])
 def test_the_numpy_block_decodes_every_layer(layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make_sample(layout, schemes=NAMES).write(tmp_path / "packed")
     block = python_block((folder / "README.md").read_text())

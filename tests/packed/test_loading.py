@@ -19,7 +19,7 @@ from snnq.packed.safefile import safetensors_bytes
 from snnq.schemes.scheme import scheme
 
 
-@pytest.mark.parametrize("layout", ["cifar10dvs", "cifar10", "imagenet"])
+@pytest.mark.parametrize("layout", ["cifar10dvs", "cifar10", "imagenet", "qkformer-dvs", "maxformer-imagenet"])
 def test_exactly_the_model_that_was_written(layout: str, tmp_path: Path) -> None:
     sample = make_sample(layout)
     state = torch.random.get_rng_state()

@@ -61,7 +61,7 @@ def test_everything_is_found_right(sample: Sample, folder: Path) -> None:
     assert found.unprotected == ()
 
 
-@pytest.mark.parametrize("layout", ["cifar10dvs", "cifar10", "imagenet"])
+@pytest.mark.parametrize("layout", ["cifar10dvs", "cifar10", "imagenet", "qkformer-dvs", "maxformer-imagenet"])
 def test_sizes_add_up_to_the_file(layout: str, tmp_path: Path) -> None:
     sample = make_sample(layout)
     folder = sample.write(tmp_path / "packed")
@@ -90,6 +90,13 @@ def test_padding_by_hand(tmp_path: Path) -> None:
     first = verify(folder).layers[0]
     assert (first.bits_in_plan, first.bits_on_disk, first.padding_bits) == (144, 144, 2 * (96 - 72))
     assert first.codes == 16
+
+
+def test_padding_of_a_depth_wise_convolution_by_hand(tmp_path: Path) -> None:
+    # (4, 1, 7, 7): 49 codes a row. At 4 bits they take 196 of the 224 bits of 7 words.
+    folder = make_sample("maxformer-imagenet", schemes=("uniform-4",)).write(tmp_path / "packed")
+    found = next(layer for layer in verify(folder).layers if layer.name == "stage1.0.mixer.conv5")
+    assert (found.bits_on_disk, found.padding_bits) == (4 * 196, 4 * (224 - 196))
 
 
 def test_plain_data_and_tables(folder: Path) -> None:

@@ -7,7 +7,6 @@ from safetensors.torch import save_file
 from snnq.errors import CheckpointError, UsageError
 from snnq.layers import layer_table
 from snnq.models.registry import build
-from snnq.plan.diff import diff_plans
 from snnq.searching.uniform import uniform_plan
 
 
@@ -53,14 +52,3 @@ def test_unknown_names_get_the_nearest():
         uniform_plan("uniform2", architecture="spikformer-cifar10")
     with pytest.raises(UsageError, match="spikformer-cifar10dvs"):
         uniform_plan("uniform-2", architecture="spikformer-cifar10dv")
-
-
-def test_diff_lists_what_differs(make):
-    a, b = make("uniform-2"), make("uniform-2", {"head": "uniform-4"})
-    diff = diff_plans(a, b)
-    assert [(c.layer, c.a, c.b) for c in diff.layers] == [("head", "uniform-2", "uniform-4")]
-    bits = next(t for t in diff.totals if t.quantity == "bits")
-    assert (bits.a, bits.b) == (2 * 2_552_896, 2 * 2_552_896 + 2 * 2_560)
-    assert diff.same_cost_table
-    assert not diff_plans(a, a).layers
-    assert not diff_plans(a, make("uniform-2", table="paper-fit")).same_cost_table

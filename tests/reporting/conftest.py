@@ -4,11 +4,13 @@ import shutil
 
 import pytest
 import torch
+from report_editing import edit
 
 from snnq.cost.table import read_table
 from snnq.finalizing.quantized import Coded
 from snnq.finalizing.results import weight_record
 from snnq.layers import frames_shape, layer_table
+from snnq.measuring.run import measure_folder
 from snnq.models.folding import fold_batchnorm
 from snnq.models.registry import architecture
 from snnq.packed.folder import write_packed
@@ -46,6 +48,18 @@ SCORES = {
 }
 
 
+FRONT = [
+    {"avg_bits": bits, "storage_fraction": bits / 32, "energy_fraction": bits / 30, "predicted_loss": predicted}
+    | {"validation_loss": loss, "validation_accuracy": accuracy}
+    for bits, predicted, loss, accuracy in (
+        (2.0, 0.4, 0.7, 0.6),
+        (2.5, 0.2, None, None),
+        (3.2, 0.1, 0.52, 0.9),
+        (4.0, 0.0, 0.5, 0.91),
+    )
+]
+
+
 def search_epochs(schemes):
     """Three epochs over which each layer's scheme gains; the head stays the least certain."""
     epochs = []
@@ -74,6 +88,7 @@ def results(weights, epochs):
         "accuracy": SCORES,
         "finalize": tuned | {"batchnorm_reestimated": True, "history": history},
         "search": epochs,
+        "front": FRONT if epochs else None,
         "weights": weights,
     }
 
@@ -147,3 +162,23 @@ def packed(ready, tmp_path):
 @pytest.fixture(scope="session")
 def found(ready):
     return report(ready)
+
+
+@pytest.fixture(scope="session")
+def activity(ready):
+    """What the packed model does on two samples; its float checkpoint is made up, so it cannot be measured."""
+    own, floats = measure_folder(ready, 2)
+    assert floats is None
+    return own
+
+
+@pytest.fixture
+def recorded(packed, activity):
+    """The folder, with both models' activity recorded as finalize records it."""
+    both = {name: activity.model_dump(mode="json") for name in ("plan", "float")}
+    return edit(packed, lambda data: data.update(activity=both))
+
+
+@pytest.fixture
+def measured(recorded):
+    return report(recorded)

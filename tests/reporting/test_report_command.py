@@ -11,11 +11,11 @@ from snnq.reporting.page import html_page
 def test_tables_and_page(packed, capsys):
     assert run(["report", str(packed)]) == 0
     shown = capsys.readouterr()
-    for words in ("Accuracy", "Totals", "Storage by group", "Layers", "block.0.attn.v", "22,752"):
+    for words in ("Accuracy", "Totals", "Storage by group", "block.0.attn  q[u2]  k[u2]  v[u4]  proj[f32]"):
         assert words in shown.out
     assert f"Page: {packed / 'report.html'}" in shown.err
     assert f"Next: snnq verify {packed}" in shown.err
-    assert "97.22 % (float) → 96.67 % (this plan)" in shown.err
+    assert shown.out.startswith("96.67 % test accuracy (float: 97.22 %)")
     assert "<!DOCTYPE html>" in (packed / "report.html").read_text()
 
 
@@ -33,7 +33,7 @@ def test_json_is_one_object_and_the_reports(packed, found, capsys):
         assert data[key] == ours[key]
 
 
-@pytest.mark.parametrize(("name", "start"), [("csv", "table,row,column,value"), ("markdown", "# "), ("html", "<!DOC")])
+@pytest.mark.parametrize(("name", "start"), [("csv", "section,row,key,value"), ("markdown", "## "), ("html", "<!DOC")])
 def test_other_formats(packed, capsys, name, start):
     assert run(["report", str(packed), "--format", name]) == 0
     out = capsys.readouterr().out

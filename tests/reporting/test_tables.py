@@ -2,6 +2,7 @@ import csv
 import io
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 from rich.cells import cell_len
 
@@ -12,6 +13,7 @@ from snnq.plan import ModelInfo, make_plan
 from snnq.reporting import costs
 from snnq.reporting.formats import to_csv, to_markdown
 from snnq.reporting.tables import detail_tables, main_tables
+from snnq.reporting.text import energy, size
 
 HOSTILE = '<script>alert("x")</script>|`*\n\x00\x1b[31m'
 
@@ -104,7 +106,12 @@ def test_epochs_and_probabilities(found):
 def test_energies_name_their_model_and_table(found):
     for one in main_tables(found):
         if any("nJ" in cell for cell in (*one.columns, *(row[0] for row in one.rows))):
-            assert "paper's model, per time step and sample, horowitz-45nm" in one.title
+            if one.title.startswith("Both energy models"):
+                assert [row[1].split(",")[0] for row in one.rows] == ["one time step", "one inference"]
+                assert one.title.endswith("horowitz-45nm")
+            else:
+                labels = ("paper's model, per time step and sample", "event model, per inference (T = 2) and sample")
+                assert any(f"{label}, horowitz-45nm" in one.title for label in labels)
 
 
 def shown_width(one):
@@ -130,7 +137,7 @@ def grown(found):
         plans=costs.plan_rows(plan),
         groups=costs.group_parts(plan, floats),
         attention=costs.attention_parts(plan, floats),
-        layers=costs.layer_rows(plan),
+        layers=costs.layer_rows(plan, floats),
     )
 
 
@@ -149,16 +156,29 @@ def test_the_terminal_folds_nothing_at_80_columns(found, monkeypatch, capsys):
         assert max(map(len, lines)) <= 80
 
 
-def test_csv_is_rectangular_and_holds_every_cell(found):
-    rows = list(csv.reader(io.StringIO(to_csv(found))))
-    assert rows[0] == ["table", "row", "column", "value"]
-    assert {len(row) for row in rows} == {4}
-    cells = {(row[0], row[1], row[2]): row[3] for row in rows[1:]}
-    for one in (*main_tables(found), *detail_tables(found)):
-        for row in one.rows:
-            for column, cell in zip(one.columns[1:], row[1:], strict=True):
-                assert cells[one.title, row[0], column] in (cell, cell.replace(",", ""))
-    assert float(cells["Storage by group", "tokenizer", "weights"]) == 3852
+def test_csv_holds_every_number_of_the_json(found):
+    frame = pd.read_csv(io.StringIO(to_csv(found)), dtype=str, keep_default_na=False)
+    assert list(frame.columns) == ["section", "row", "key", "value"]
+    cells = {(one.section, one.row, one.key): one.value for one in frame.itertuples()}
+    assert len(cells) == len(frame)  # no value stands under the name of another one
+    data = found.to_dict()
+    for row in data["layers"]:
+        for key, value in row.items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                assert type(value)(cells["layers", row["name"], key]) == value
+        for scheme, share in row["probabilities"].items():
+            assert float(cells["layers", row["name"], f"probabilities.{scheme}"]) == share
+        assert cells["layers", row["name"], "shape"] == " ".join(map(str, row["shape"]))
+    for key, value in data["totals"].items():
+        assert float(cells["totals", "", key]) == value
+    for place, part in enumerate(data["notes"], start=1):
+        assert cells["report", "", f"notes.{place}"] == part
+    assert float(cells["search.epochs", "3", "bits"]) == data["search"]["epochs"][2]["bits"]
+    assert cells["accuracy", "this plan", "test_loss"] == ""
+    level = data["levels"][0]["levels"][1]
+    assert float(cells["levels", data["levels"][0]["layer"], "levels.2.share"]) == level["share"]
+    wide = frame[frame.section == "groups"].pivot(index="row", columns="key", values="value")
+    assert wide.loc["tokenizer", "weights"] == "3852"
 
 
 def test_hostile_text_stays_in_its_cell(found):
@@ -169,9 +189,36 @@ def test_hostile_text_stays_in_its_cell(found):
     assert "\x00" not in text
     assert "\x1b" not in text
     lines = text.splitlines()
-    start = next(i for i, line in enumerate(lines) if line.startswith("## Layers"))
+    start = next(i for i, line in enumerate(lines) if line.startswith("### Layers"))
     unescaped = [line.replace("\\|", "").count("|") for line in lines[start + 2 : start + 16]]
     assert unescaped == [7] * 14
     rows = list(csv.reader(io.StringIO(to_csv(theirs))))
     assert {len(row) for row in rows} == {4}
     assert not any("\x00" in cell or "\n" in cell for row in rows for cell in row)
+
+
+def test_no_cell_of_the_csv_is_a_formula(found):
+    bad = ("=1+1", "@SUM(A1)", "-2+3", "+3")
+    layers = tuple(replace(row, name=f"{bad[i % 4]}{i}") for i, row in enumerate(found.layers))
+    rows = list(csv.reader(io.StringIO(to_csv(replace(found, layers=layers, verdict="=cmd")))))
+    words = [cell for row in rows for cell in row if cell[:1] in ("=", "@", "+", "-")]
+    assert all(float(word.split()[0]) < 0 for word in words)  # only negative numbers begin like that
+    assert "'=cmd" in {row[3] for row in rows}
+
+
+def test_markdown_stands_below_a_readmes_title(found):
+    lines = to_markdown(found).splitlines()
+    assert lines[0] == "## Compressed with snnq"
+    assert not [line for line in lines if line.startswith("# ")]
+    assert found.verdict in to_markdown(found)
+    start = lines.index("### Storage by group")
+    assert lines[start + 3] == "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
+
+
+def test_energies_and_sizes_take_the_unit_that_keeps_them_short():
+    assert [energy(one) for one in (0.0, 8482.8e3, 999_999.9e3, 1.275e11)] == [
+        "0.0 nJ", "8,482.8 nJ", "999,999.9 nJ", "127,500.0 µJ",
+    ]  # fmt: skip
+    assert [size(8192 * kib) for kib in (46.2, 99_999, 258_538.125)] == ["46.20 KiB", "99,999.00 KiB", "252.48 MiB"]
+    # Beside something larger, both have its unit.
+    assert (energy(8482.8e3, like=2e9), size(8192 * 512, like=8192 * 2e5)) == ("8.5 µJ", "0.50 MiB")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from snnq.layers import layer_table
+from snnq.models.config import LAYOUTS as SPIKFORMERS
 from snnq.models.registry import build
 from snnq.schemes.names import NAMES, PAPER_SPACE
 from snnq.schemes.scheme import scheme
@@ -24,10 +25,16 @@ CONFIG = {"in_channels": 2, "image_size": [8, 8], "dim": 16, "depth": 1, "heads"
 SHAPE = (2, 2, 8, 8)
 
 
-@pytest.mark.parametrize("layout", ["cifar10dvs", "cifar10", "imagenet"])
-def test_supernet_equals_the_branch_form(layout):
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        *((f"spikformer-{layout}", {"pooling": [False, False, True, True]}) for layout in SPIKFORMERS),
+        ("maxformer-cifar10", {"depth": 3}),  # depth-wise convolutions
+    ],
+)
+def test_supernet_equals_the_branch_form(name, changes):
     torch.manual_seed(0)
-    model = build(f"spikformer-{layout}", CONFIG | {"pooling": [False, False, True, True]})
+    model = build(name, CONFIG | changes)
     names = [layer.name for layer in layer_table(model, SHAPE)]
     composite = Supernet(copy.deepcopy(model), names, PAPER_SPACE).double().train()
     branches = BranchNet(copy.deepcopy(model), names, PAPER_SPACE).double().train()
@@ -53,7 +60,7 @@ def test_supernet_equals_the_branch_form(layout):
 
 @settings(max_examples=25, deadline=None)
 @given(
-    st.sampled_from(["linear", "conv1d", "conv2d"]),
+    st.sampled_from(["linear", "conv1d", "conv2d", "depth-wise"]),
     st.lists(st.sampled_from(NAMES), min_size=2, max_size=5, unique=True),
     st.integers(0, 1000),
 )
@@ -63,6 +70,7 @@ def test_mixture_equals_branches_for_any_layer_and_space(kind, names, seed):
         "linear": (nn.Linear(5, 4), torch.randn(3, 5)),
         "conv1d": (nn.Conv1d(5, 4, 1), torch.randn(3, 5, 6)),
         "conv2d": (nn.Conv2d(2, 4, 3, padding=1), torch.randn(3, 2, 5, 5)),
+        "depth-wise": (nn.Conv2d(4, 4, 3, padding=1, groups=4), torch.randn(3, 4, 5, 5)),
     }[kind]
     net, branches = Supernet(nn.Sequential(layer), ["0"], names), BranchNet(nn.Sequential(layer), ["0"], names)
     net, branches, x = net.double(), branches.double(), x.double()

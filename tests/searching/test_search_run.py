@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import signal
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from snnq.cli.main import run, spread_budgets
 from snnq.errors import BudgetError, InterruptedRun, OutputExistsError, UsageError
 from snnq.plan import Plan
 from snnq.plan.verdict import rivals, verdict
+from snnq.schemes.names import split_name
 from snnq.searching.constraints import Constraints
 from snnq.searching.run import search
 from snnq.searching.scores import FRONT_COLUMNS, front, solve
@@ -203,6 +205,33 @@ def typed(words):
 )
 def test_a_search_knows_the_words_that_make_it_again(settings):
     assert typed(settings.words()) == settings
+
+
+def test_progress_tells_the_bits_of_every_group_and_what_is_decided(checkpoint, tmp_path):
+    seen = []
+
+    def progress(stage, done, total, /, **facts):
+        if stage == "searching":
+            seen.append(facts)
+
+    settings = SearchSettings(**SHORT, trade_off=0.5, decided_at=0.2)
+    search(Path(checkpoint), data=DATA, out=tmp_path / "p.json", settings=settings, progress=progress, **SIZES)
+    lines = (tmp_path / "p.json.run" / "metrics.jsonl").read_text().splitlines()
+    last, facts = json.loads(lines[-1]), seen[-1]
+    assert not [key for key in last if "." in key]  # the run's record holds the probabilities themselves
+    sums = {}
+    for layer in Plan.read(tmp_path / "p.json").layers:
+        size = math.prod(layer.shape)
+        shares = dict(zip(last["space"], last["probabilities"][layer.name], strict=True))
+        bits, weights = sums.get(layer.group, (0.0, 0))
+        expected = sum(share * split_name(name)[1] for name, share in shares.items())
+        sums[layer.group] = bits + size * expected, weights + size
+        top = max(shares, key=shares.get)
+        assert (f"{layer.name} {top}" in facts["decided.decided"]) == (shares[top] >= 0.2)
+    for group, (bits, weights) in sums.items():
+        assert facts[f"bits.{group}"] == pytest.approx(bits / weights, rel=1e-5)
+    whole = sum(bits for bits, _ in sums.values()) / sum(weights for _, weights in sums.values())
+    assert facts["bits"] == pytest.approx(whole, rel=1e-5)
 
 
 def two_or_one(checkpoint, out, stop_at=None):

@@ -1,0 +1,71 @@
+"""How commands show what they found: the formats, a document in any of them, and a plan as blocks on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from snnq.reporting.documents import Document
+
+
+class Format(StrEnum):
+    """What goes to stdout."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+    markdown = "markdown"
+    html = "html"
+
+
+FormatOption = Annotated[Format, typer.Option("--format", help="What to print.")]
+Page = Annotated[Path | None, typer.Option("--out", help="Write an HTML page here, too.")]
+
+
+def show_document(found: Document, format: Format, out: Path | None = None) -> None:
+    """Print a document to stdout in a format, and write its page to ``out``; remarks go to stderr."""
+    from snnq import console
+    from snnq.reporting.documents import document_html, document_markdown
+    from snnq.reporting.formats import csv_text
+    from snnq.reporting.run import write_page
+
+    if format is Format.json:
+        console.emit_json(found.data)
+    elif format is Format.csv:
+        console.document(csv_text(found.data))
+    elif format is Format.markdown:
+        console.document(document_markdown(found))
+    elif format is Format.html:
+        console.document(document_html(found))
+    else:
+        console.say(found.verdict)
+        console.out("")
+        for one in found.tables:
+            console.table(one.title, one.columns, one.rows, one.marked)
+        for line in found.notes:
+            console.note(line)
+    if out is not None:
+        write_page(document_html(found), out)
+        console.note(f"Page: {out}")
+
+
+def show_strip(layers: Iterable[tuple[str, str]]) -> None:
+    """Print every layer (its name, its scheme) as a block, those of one module in a row."""
+    from snnq import console
+    from snnq.reporting.figures.palette import hex_colour, scheme_colour, short_name
+    from snnq.reporting.figures.strip import module_of
+
+    rows = []
+    for module, members in groupby(layers, key=lambda one: module_of(one[0])):
+        blocks = [
+            (name[len(module) :].lstrip("."), short_name(scheme), hex_colour(scheme_colour(scheme)))
+            for name, scheme in members
+        ]
+        rows.append((module or "(top)", blocks))
+    console.blocks("Layers: u uniform, p power-of-two, f float32, and bits per weight", rows)

@@ -1,0 +1,127 @@
+"""Lines of text to stdout and stderr, fit for whatever reads them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import textwrap
+from typing import TYPE_CHECKING, Any, TextIO
+
+from snnq.errors import SnnqError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# A pipe has no width of its own: wide enough that no cell is cut.
+PIPE_WIDTH = 200
+# What our own words use beyond ASCII, for terminals that cannot show it.
+_ASCII = str.maketrans(
+    {"→": "->", "×": "x", "–": "-", "—": "-", "−": "-", "·": "*", "…": "...", "≤": "<=", "≥": ">=", "≠": "!="}
+    | {
+        "λ": "lambda",
+        "Σ": "sum",
+        "²": "^2",
+        "ŵ": "w",
+        "ᵀ": "^T",
+        "⊙": " o ",
+        "⌈": "ceil(",
+        "⌉": ")",
+        "½": "1/2",
+        "█": "#",
+        "░": ".",
+        "µ": "u",
+    }
+)
+
+
+def speaks() -> bool:
+    """True in the process that prints: the only one, or the first of those that work together."""
+    distributed = sys.modules.get("torch.distributed")  # not imported for this: --help is fast
+    if distributed and distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank() == 0
+    # Before they have met: what torchrun or Fabric numbered them.
+    number = "RANK" if "TORCHELASTIC_RUN_ID" in os.environ else "LOCAL_RANK"
+    return os.environ.get(number, "0") == "0"
+
+
+def is_plain(stream: TextIO) -> bool:
+    """True where a stream cannot show UTF-8, or the user asks for the C locale by LC_ALL."""
+    return "utf" not in (stream.encoding or "").lower() or os.environ.get("LC_ALL") in ("C", "POSIX")
+
+
+def safe(text: str, stream: TextIO) -> str:
+    """Return text a stream can show: control characters escaped, non-ASCII replaced where it must be."""
+    text = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+    return text.translate(_ASCII).encode("ascii", "replace").decode() if is_plain(stream) else text
+
+
+def rich_console(stream: TextIO) -> Console:
+    """Return rich's console on a stream, as wide as its terminal."""
+    from rich.console import Console
+
+    width = None if stream.isatty() or "COLUMNS" in os.environ else PIPE_WIDTH
+    return Console(file=stream, highlight=False, width=width, soft_wrap=False)
+
+
+def out(text: str) -> None:
+    """Print data to stdout, unchanged but for what the terminal cannot show."""
+    if speaks():
+        sys.stdout.write(safe(text, sys.stdout) + "\n")
+
+
+def document(text: str) -> None:
+    """Print a document (CSV, markdown, HTML) to stdout: in UTF-8 whatever the locale, unless it goes to a terminal."""
+    if not speaks():
+        return
+    raw = getattr(sys.stdout, "buffer", None)
+    if raw is None or sys.stdout.isatty():
+        out(text)
+        return
+    sys.stdout.flush()
+    raw.write((text + "\n").encode("utf-8"))
+    raw.flush()
+
+
+def say(text: str) -> None:
+    """Print a sentence that is data to stdout, folded between words on a terminal."""
+    if speaks():
+        sys.stdout.write(_folded(safe(text, sys.stdout), sys.stdout) + "\n")
+
+
+def note(text: str) -> None:
+    """Print a remark to stderr, folded between words on a terminal."""
+    if speaks():
+        _to_stderr(_folded(text, sys.stderr))
+
+
+def _folded(text: str, stream: TextIO) -> str:
+    """Return text folded to a terminal's width, unchanged elsewhere."""
+    if not stream.isatty():
+        return text
+    width = rich_console(stream).width
+    return textwrap.fill(text, width - 1, break_long_words=False, break_on_hyphens=False)
+
+
+def _to_stderr(text: str) -> None:
+    sys.stderr.write(safe(text, sys.stderr) + "\n")
+    sys.stderr.flush()
+
+
+def next_step(command: str) -> None:
+    """Print the next command to type, to stderr, never folded."""
+    if speaks():
+        _to_stderr(f"Next: {command}")
+
+
+def emit_json(value: Any) -> None:
+    """Print one JSON object to stdout."""
+    if speaks():
+        sys.stdout.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def error(problem: SnnqError) -> None:
+    """Print an error and its hint to stderr, whichever process found it."""
+    _to_stderr(f"Error: {problem.message}")
+    if problem.hint:
+        _to_stderr(f"Hint: {problem.hint}")

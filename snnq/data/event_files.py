@@ -1,0 +1,104 @@
+"""A single event file, of any format: its events in time order, and the sensor's size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from snnq.data.formats import aedat, aedat4, arrays, atis, prophesee
+from snnq.data.formats.raw import Raw
+from snnq.data.integrator import Events
+from snnq.errors import DataError, nearest
+from snnq.files import regular_size
+
+READERS = {
+    ".aedat": aedat.read,
+    ".aedat4": aedat4.read,
+    ".bin": atis.read_single,
+    ".dat": prophesee.read_dat,
+    ".raw": prophesee.read_raw,
+    ".hdf5": arrays.read_hdf5,
+    ".h5": arrays.read_hdf5,
+    ".npz": arrays.read_npz,
+    ".npy": arrays.read_npy,
+}
+# Sensors read out a row, or a burst, at a time: such disorder is sorted, more of it is damage.
+_DISORDER_US = 1000
+_LARGEST = 4096  # pixels: beyond any event sensor
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One recording: its events, and the sensor's (height, width) in pixels.
+
+    ``sensor_known`` is False where the file does not say the size and the events' largest coordinates stand for it.
+    """
+
+    events: Events
+    sensor: tuple[int, int]
+    sensor_known: bool = True
+
+
+def read_events(file: Path) -> Recording:
+    """Read an event file by the format its name ends with.
+
+    Raises:
+        DataError: the ending is unknown, or the file is empty, cut off, of another type, or has events that go back in
+            time or lie outside the sensor. Nothing is unpickled, and nothing but a regular file is opened.
+        MissingLibraryError: a format needs a library that is not installed.
+    """
+    suffix = file.suffix.lower()
+    if suffix not in READERS:
+        raise DataError(
+            f"{file}: files ending with '{suffix}' are unknown{nearest(suffix, READERS)}; known: {', '.join(READERS)}."
+        )
+    return read_as(file, READERS[suffix])
+
+
+def read_as(file: Path, reader: Callable[[Path], Raw], sensor: tuple[int, int] | None = None) -> Recording:
+    """As ``read_events``, by a given reader; ``sensor`` is the size that the recording must have, if that is known."""
+    try:
+        if regular_size(file) == 0:
+            raise DataError(f"{file}: the file is empty: 0 bytes.")
+        raw: Raw = reader(file)
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror or error}).") from error
+    return _sound(file, raw, sensor or raw.sensor)
+
+
+def _sound(file: Path, raw: Raw, sensor: tuple[int, int] | None) -> Recording:
+    if not len(raw.t):
+        raise DataError(f"{file}: there is no event in it.")
+    size = sensor or (_LARGEST, _LARGEST)
+    largest = {name: _largest(file, part, name, limit) for name, part, limit in (
+        ("x", raw.x, size[1]), ("y", raw.y, size[0]), ("p", raw.p, 2)
+    )}  # fmt: skip
+    events = _in_order(file, Events(raw.t.astype(np.int64, copy=False), raw.x, raw.y, raw.p))
+    return Recording(events, sensor or (largest["y"] + 1, largest["x"] + 1), sensor is not None)
+
+
+def _largest(file: Path, part: np.ndarray, name: str, limit: int) -> int:
+    if part.dtype.kind == "b":
+        return 1
+    largest, least = int(part.max()), int(part.min()) if part.dtype.kind == "i" else 0
+    if least < 0 or largest >= limit:
+        wrong = largest if largest >= limit else least
+        raise DataError(f"{file}: an event at {name}={wrong}, allowed: 0 to {limit - 1}; is it of this sensor?")
+    return largest
+
+
+def _in_order(file: Path, events: Events) -> Events:
+    t = events.t
+    if not np.any(t[1:] < t[:-1]):
+        return events
+    back = np.maximum.accumulate(t) - t
+    worst = int(back.argmax())
+    if back[worst] > _DISORDER_US:
+        raise DataError(
+            f"{file}: event {worst} goes back in time by {int(back[worst])} µs; it is damaged, or of another format."
+        )
+    order = np.argsort(t, kind="stable")
+    return Events(t[order], events.x[order], events.y[order], events.p[order])

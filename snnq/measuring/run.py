@@ -1,0 +1,202 @@
+"""``snnq.measure``: the event model of energy of anything that can be run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from snnq.checkpoints.sizes import sizes_again
+from snnq.cost.activity import Activity
+from snnq.cost.energy import layer_energy, products_record
+from snnq.cost.event_records import Events
+from snnq.cost.events import DEFAULT_REUSE, event_energy
+from snnq.cost.table import CostTable, read_table
+from snnq.data.dataset import DataSet
+from snnq.errors import DataError, PlanError, SnnqError, UsageError, nearest
+from snnq.evaluating import SPLITS, open_data_of
+from snnq.layers import Layer
+from snnq.measuring.watching import uses_integers, watching
+from snnq.models.attentions import attention_table
+from snnq.models.registry import architecture
+from snnq.packed.config import PLAN_FILE
+from snnq.packed.loading import load_packed
+from snnq.plan import Plan
+from snnq.products import Products
+from snnq.progress import Progress, silent
+from snnq.schemes.names import FLOAT32
+from snnq.training.job import Job, open_job
+
+SAMPLES = 64
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was measured, and the energy of both models.
+
+    ``paper_energy_pj`` is the paper's model, per time step and sample; ``events`` the event model, per inference and
+    sample. ``products`` are what the attentions compute.
+    """
+
+    path: str
+    kind: str
+    simulated: bool
+    paper_energy_pj: float
+    events: Events
+    products: tuple[Products, ...]
+    activity: Activity
+
+    table: CostTable
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the cost table as JSON-ready values."""
+        return {
+            "path": self.path,
+            "kind": self.kind,
+            "simulated": self.simulated,
+            "paper_energy_pj": self.paper_energy_pj,
+            "events": asdict(self.events),
+            "products": products_record(self.products, self.table),
+            "activity": self.activity.model_dump(mode="json"),
+        }
+
+
+def measure(
+    path: str | Path = "packed",
+    *,
+    data: str | None = None,
+    split: str = "validation",
+    samples: int = SAMPLES,
+    cost_table: str | None = None,
+    weight_reuse: str = DEFAULT_REUSE,
+    progress: Progress = silent,
+    **given: Any,
+) -> Measurement:
+    """Run a model on real inputs and return the energy of what it did there.
+
+    ``path``: a packed folder; a plan.json, whose formats are priced with the activity of its float checkpoint; or a
+    float checkpoint (``given``: sizes it cannot tell). ``samples`` of ``split``, spread evenly, are run one by one.
+
+    Raises UsageError for an unknown split or reuse and for no samples, DataError where no data is named, PlanError for
+    a plan without a checkpoint, and what opening raises.
+    """
+    if split not in SPLITS:
+        raise UsageError(f"--split {split}: there is train, validation and test{nearest(split, SPLITS)}")
+    place = Path(path)
+    if place.is_dir():
+        kind, plan, model = "packed", _read(place / PLAN_FILE, cost_table), load_packed(place)
+        found = open_data_of(place, data, progress)
+    else:
+        plan = _read(place, cost_table) if place.suffix == ".json" else None
+        kind, job = ("plan" if plan else "float"), _open(path, plan, data, progress, given)
+        model, found = job.model, job.data
+    if plan:
+        layers, schemes, products = plan.layer_table(), plan.schemes(), _products(plan)
+        table = plan.cost_table.source or plan.cost_table.name
+    else:
+        layers, schemes = job.layers, {layer.name: FLOAT32 for layer in job.layers}  # pyright: ignore
+        products = attention_table(job.checkpoint.architecture, job.checkpoint.config)  # pyright: ignore
+        table = cost_table
+    priced = read_table(table) if table else read_table()
+    activity = measure_model(model, layers, products, found, split, samples, progress)
+    return Measurement(
+        path=str(path),
+        kind=kind,
+        simulated=found.simulated,
+        paper_energy_pj=sum(layer_energy(layer, schemes[layer.name], priced).total_pj for layer in layers),
+        events=event_energy(layers, schemes, activity, products, priced, weight_reuse),
+        products=products,
+        activity=activity,
+        table=priced,
+    )
+
+
+def measure_folder(
+    folder: Path, samples: int, data: str | None = None, progress: Progress = silent
+) -> tuple[Activity, Activity | None]:
+    """Return what a packed folder's model does on validation samples, and its float checkpoint if that is still there.
+
+    Raises UsageError for no samples, DataError where the data cannot be opened, and what opening the folder raises.
+    """
+    plan, found = Plan.read(folder / PLAN_FILE), open_data_of(folder, data, progress)
+    layers, products = plan.layer_table(), _products(plan)
+    own = measure_model(load_packed(folder), layers, products, found, "validation", samples, progress)
+    try:
+        job = _open(folder / PLAN_FILE, plan, found.spec, progress, {})
+    except SnnqError:
+        return own, None
+    return own, measure_model(job.model, layers, products, found, "validation", samples, progress)
+
+
+def _products(plan: Plan) -> tuple[Products, ...]:
+    return attention_table(plan.model.architecture, plan.model.config)
+
+
+@torch.no_grad()
+def measure_model(
+    model: nn.Module,
+    layers: Sequence[Layer],
+    products: Sequence[Products],
+    data: DataSet,
+    split: str,
+    samples: int,
+    progress: Progress = silent,
+) -> Activity:
+    """Return what a model does on ``samples`` samples of a split, spread evenly over it; its mode stays as it was.
+
+    Every sample is run for itself. Raises UsageError unless at least one is asked for.
+    """
+    if samples < 1:
+        raise UsageError(f"{samples} samples to measure: at least 1 is needed")
+    frames = getattr(data, split)
+    chosen = [i * len(frames) // samples for i in range(samples)] if samples < len(frames) else range(len(frames))
+    if not len(frames):
+        raise DataError(f"{data.spec}: its {split} split is empty, so nothing can be measured", "choose another split")
+    steps, was_training = data.frames_shape[0], model.training
+    device = next(iter((*model.parameters(), *model.buffers())), torch.empty(0)).device
+    model.eval()
+    try:
+        with watching(model, [layer.name for layer in layers], products, steps) as watch:
+            for count, index in enumerate(chosen, start=1):
+                model(frames.__getitems__([index])[0].to(device))
+                watch.close()
+                progress("measuring events", count, len(chosen))
+    finally:
+        model.train(was_training)
+    return Activity(
+        data=data.spec,
+        split=split,
+        samples=watch.samples,
+        steps=steps,
+        arithmetic="integer" if uses_integers(model) else "float",
+        layers=watch.layer_activities(),
+        neurons=watch.neuron_activities(),
+        attentions=watch.attention_activities(),
+    )
+
+
+def _read(path: Path, cost_table: str | None) -> Plan:
+    return Plan.read(path, read_table(cost_table) if cost_table else None)
+
+
+def _open(path: str | Path, plan: Plan | None, data: str | None, progress: Progress, given: dict[str, Any]) -> Job:
+    """Open a float checkpoint and its data: the one at ``path``, or the one a plan names."""
+    if plan is None:
+        return open_job(path, data, progress, **given)
+    if plan.model.checkpoint is None:
+        raise PlanError(f"{path} names no float checkpoint, so there is nothing to run", "snnq cost measure CKPT")
+    architecture(plan.model.architecture)  # a user's own model that a plan merely names is not imported
+    sizes = sizes_again(plan.model.architecture, plan.model.config)
+    sizes |= {name: value for name, value in given.items() if value is not None}
+    job = open_job(plan.model.checkpoint, data or (plan.data.spec if plan.data else None), progress, **sizes)
+    if plan.model.sha256 not in (None, job.checkpoint.sha256):
+        raise PlanError(
+            f"{plan.model.checkpoint} is not the checkpoint that {path} was made for: sha256 "
+            f"{job.checkpoint.sha256[:12]}…, the plan says {plan.model.sha256[:12]}…",  # pyright: ignore
+            "put the checkpoint back",
+        )
+    return job

@@ -1,0 +1,196 @@
+"""Watching a model run, one sample at a time, by forward hooks: what its layers, neurons and attentions do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from spikingjelly.activation_based import neuron
+from torch import Tensor, nn
+
+from snnq.cost.activity import AttentionActivity, LayerActivity, NeuronActivity
+from snnq.measuring import counting
+from snnq.packed.integer_form import ClippedCounts, IntegerHead, IntegerLIF, Widened
+from snnq.products import Products
+
+QUANTITIES = ("nonzero", "synaptic_operations", "additions")
+
+
+@dataclass
+class Tally:
+    """Sums over samples, by quantity, one number a time step; and extremes."""
+
+    sums: dict[str, list[float]] = field(default_factory=dict)
+    calls: dict[str, list[list[float]]] = field(default_factory=dict)
+    largest: float = 0.0
+
+    def add(self, **values: list[float]) -> None:
+        """Note what one call did."""
+        for name, one in values.items():
+            self.calls.setdefault(name, []).append(one)
+
+    def close(self, steps: int) -> None:
+        """Take up one sample's calls: as many as there are steps are the steps, others are added up."""
+        for name, calls in self.calls.items():
+            each_step = len(calls) == steps and all(len(one) == 1 for one in calls)
+            whole = [one[0] for one in calls] if each_step else [sum(parts) for parts in zip(*calls, strict=True)]
+            before = self.sums.get(name, [0.0] * len(whole))
+            self.sums[name] = [a + b for a, b in zip(before, whole, strict=True)]
+        self.calls = {}
+
+    def size(self, name: str, samples: int) -> int:
+        """Return a quantity that is the same at every step and for every sample."""
+        return round(self.sums[name][0] / samples)
+
+    def means(self, name: str, samples: int) -> tuple[float, ...]:
+        """Return a quantity's mean over the samples, at every step."""
+        return tuple(value / samples for value in self.sums[name])
+
+
+@dataclass
+class Watch:
+    """Everything watched so far, by module path; ``close`` it after every sample."""
+
+    steps: int
+    layers: dict[str, Tally] = field(default_factory=dict)
+    neurons: dict[str, Tally] = field(default_factory=dict)
+    attentions: dict[str, Tally] = field(default_factory=dict)
+    samples: int = 0
+    _reaches: dict[tuple[str, tuple[int, ...]], Tensor] = field(default_factory=dict)
+
+    def close(self) -> None:
+        """Take up the sample that ran."""
+        for tally in (*self.layers.values(), *self.neurons.values(), *self.attentions.values()):
+            tally.close(self.steps)
+        self.samples += 1
+
+    def saw_layer(self, name: str, layer: nn.Module, x: Tensor, output: Tensor) -> None:
+        """Note a layer's input (…, and channels where the layer wants them) and what it makes the layer do."""
+        tally = self.layers.setdefault(name, Tally())
+        key = (name, tuple(x.shape))
+        if key not in self._reaches:
+            self._reaches[key] = (
+                torch.full(x.shape, float(layer.weight.shape[0]), dtype=torch.float64)  # pyright: ignore
+                if isinstance(layer, IntegerHead)
+                else counting.reach(layer, x)
+            ).to(x.device)
+        fan_out = self._reaches[key]
+        nonzero, bits = (x != 0).double(), counting.set_bits(x).double()
+        leading = {nn.Conv1d: x.ndim - 2, nn.Conv2d: x.ndim - 3}.get(type(layer), 1)
+        step = [counting.by_step(one, self.steps, leading) for one in (nonzero, nonzero * fan_out, bits * fan_out)]
+        tally.add(
+            **{name: counting.totals(one) for name, one in zip(QUANTITIES, step, strict=True)},
+            inputs=[float(one.numel()) for one in step[0]],
+            outputs=[output.numel() / len(step[0])] * len(step[0]),
+        )
+        tally.largest = max(tally.largest, float(x.abs().max()))
+
+    def saw_spikes(self, name: str, spikes: Tensor, all_steps: bool) -> None:
+        """Note the spikes that neurons put out: of all steps, time in front, or of one."""
+        steps = spikes if all_steps else spikes.unsqueeze(0)
+        sizes = [float(one.numel()) for one in steps]
+        self.neurons.setdefault(name, Tally()).add(spikes=counting.totals(steps), neurons=sizes)
+
+    def saw_attention(self, one: Products, module: nn.Module, q: Tensor, k: Tensor, v: Tensor) -> None:
+        """Note the spikes that an attention mixes, (T, B, heads, N, d) each."""
+        tally = self.attentions.setdefault(one.name, Tally())
+        if one.order == "scores":
+            first, second, largest = counting.scores_additions(q, k, v)
+        elif one.order == "keys":
+            first, second, largest = counting.keys_additions(q, k, v, one.chunk)
+        else:
+            pooled = module.pool(k * v) if getattr(module, "dvs", False) else k * v  # pyright: ignore
+            first, second, largest = counting.sums_additions(pooled)
+        tally.add(first=first.tolist(), second=second.tolist())
+        tally.largest = max(tally.largest, largest)
+
+    def layer_activities(self) -> tuple[LayerActivity, ...]:
+        """Return the means of every layer that ran."""
+        return tuple(
+            LayerActivity(
+                name=name,
+                inputs=tally.size("inputs", self.samples),
+                outputs=tally.size("outputs", self.samples),
+                largest=tally.largest,
+                **{one: tally.means(one, self.samples) for one in QUANTITIES},
+            )
+            for name, tally in self.layers.items()
+        )
+
+    def neuron_activities(self) -> tuple[NeuronActivity, ...]:
+        """Return the means of all neurons that ran."""
+        return tuple(
+            NeuronActivity(
+                name=name,
+                neurons=tally.size("neurons", self.samples),
+                spikes=tally.means("spikes", self.samples),
+            )
+            for name, tally in self.neurons.items()
+        )
+
+    def attention_activities(self) -> tuple[AttentionActivity, ...]:
+        """Return the means of every attention that ran."""
+        return tuple(
+            AttentionActivity(
+                name=name,
+                first=tally.means("first", self.samples),
+                second=tally.means("second", self.samples),
+                largest=int(tally.largest),
+            )
+            for name, tally in self.attentions.items()
+        )
+
+
+@contextmanager
+def watching(model: nn.Module, layers: Sequence[str], products: Sequence[Products], steps: int) -> Iterator[Watch]:
+    """Give a ``Watch`` of the model's layers (by path), attentions and all its neurons; batches of one sample."""
+    watch, hooks = Watch(steps), []
+    for name in layers:
+        core = _core(model.get_submodule(name))
+        hooks.append(core.register_forward_hook(_layer_hook(watch, name)))
+    for name, module in model.named_modules():
+        if isinstance(module, neuron.BaseNode | IntegerLIF):
+            hooks.append(module.register_forward_hook(_neuron_hook(watch, name)))
+    undo = [_watch_mixing(watch, one, model.get_submodule(one.name)) for one in products]
+    try:
+        yield watch
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for put_back in undo:
+            put_back()
+
+
+def uses_integers(model: nn.Module) -> bool:
+    """Return whether the model's neurons compare whole numbers."""
+    return any(isinstance(module, IntegerLIF) for module in model.modules())
+
+
+def _core(module: nn.Module) -> nn.Module:
+    """Return the layer inside what the integer form puts around it."""
+    while isinstance(module, ClippedCounts | Widened):
+        module = module.layer
+    return module
+
+
+def _layer_hook(watch: Watch, name: str) -> Callable[..., None]:
+    return lambda layer, given, output: watch.saw_layer(name, layer, given[0], output)
+
+
+def _neuron_hook(watch: Watch, name: str) -> Callable[..., None]:
+    return lambda node, given, output: watch.saw_spikes(name, output, getattr(node, "step_mode", "m") == "m")
+
+
+def _watch_mixing(watch: Watch, one: Products, module: Any) -> Callable[[], None]:
+    """Put a watcher around an attention's ``mix(q, k, v, …)``; return what takes it away again."""
+    own, mix = "mix" in vars(module), module.mix
+
+    def watched(q: Tensor, k: Tensor, v: Tensor, *rest: Any) -> Tensor:
+        watch.saw_attention(one, module, q, k, v)
+        return mix(q, k, v, *rest)
+
+    module.mix = watched
+    return lambda: setattr(module, "mix", mix) if own else delattr(module, "mix")

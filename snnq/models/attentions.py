@@ -1,0 +1,69 @@
+"""What the attentions of an architecture compute, from its sizes alone, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from snnq.models.config import SpikformerConfig
+from snnq.models.registry import ARCHITECTURES
+from snnq.models.sdt_config import SDTConfig
+from snnq.models.spikingformer_config import SpikingformerConfig
+from snnq.models.staged_config import QKFORMERS, StagedConfig
+from snnq.products import Order, Products
+
+_ORDERS: dict[str, tuple[Order, Literal["operand", "end"]]] = {
+    "cifar10dvs": ("scores", "end"),
+    "cifar10": ("scores", "operand"),
+    "imagenet": ("keys", "end"),
+    "spikingjelly": ("keys", "end"),
+    "spikingformer-dvs": ("scores", "end"),
+    "spikingformer-cifar10": ("scores", "end"),
+    "spikingformer-imagenet": ("keys", "end"),
+}
+_SCALE = 0.125  # where upstream has it in the code
+
+
+def attention_table(name: str, config: Mapping[str, Any]) -> tuple[Products, ...]:
+    """Return the products of every attention of the architecture ``name``, in the order they run.
+
+    Empty for a user's own model, whose attention is not known here; a QKFormer's token attention, which has no product
+    of two operands, is left out. Raises ``UsageError`` for sizes that no model can have.
+    """
+    if name not in ARCHITECTURES:
+        return ()
+    sizes: Any = ARCHITECTURES[name].config(config)
+    order: Order = "keys"
+    scaled: Literal["operand", "end"] | None = "end"
+    chunk, scale = getattr(sizes, "chunk", None), _SCALE
+    names = [f"block.{index}.attn" for index in range(sizes.depth)]
+    if isinstance(sizes, StagedConfig):
+        names = _staged_names(sizes)
+    elif isinstance(sizes, SpikformerConfig | SpikingformerConfig):
+        order, scaled = _ORDERS[sizes.layout]
+        scale = getattr(sizes, "attention_scale", _SCALE)
+    elif isinstance(sizes, SDTConfig):
+        order, scaled, scale = "sums", None, sizes.attention_scale
+    if chunk is not None:  # STAtten's, on whatever model
+        order, scaled = "keys", "operand"
+    return tuple(
+        Products(
+            name=one,
+            order=order,
+            heads=sizes.heads,
+            tokens=sizes.tokens,
+            width=sizes.dim // sizes.heads,
+            steps=sizes.steps,
+            chunk=chunk or 1,
+            scale=scale,
+            scaled=scaled,
+        )
+        for one in names
+    )
+
+
+def _staged_names(sizes: StagedConfig) -> list[str]:
+    """Return the self-attentions of a QKFormer or Max-Former: those of the last stage."""
+    stage, blocks = len(sizes.blocks), sizes.blocks[-1]
+    attention = "ssa" if sizes.layout in QKFORMERS and sizes.data != "imagenet" else "attn"
+    return [f"stage{stage}.{index}.{attention}" for index in range(blocks)]

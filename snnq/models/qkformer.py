@@ -1,0 +1,187 @@
+"""QKFormer (Zhou et al. 2024, arXiv:2403.16552): stages of Q-K token attention, the last of spiking self-attention.
+
+Residuals are sums of spikes, small whole numbers, as in Spikformer. Each stage begins with an embedding that halves the
+image (max-pooled between norm and neuron) and doubles the features, with a shortcut of one 1×1 convolution. The layouts
+differ in their embeddings and in names:
+
+================= ======= ============================================ ================== =============
+layout            stages  first embedding                              self-attention     layers of MLP
+================= ======= ============================================ ================== =============
+qkformer-dvs      2       4 convolutions, 3 halvings                   ``ssa``            ``mlp1 mlp2``
+qkformer-cifar10  3       2 convolutions                               ``ssa``            ``mlp1 mlp2``
+qkformer-imagenet 3       3 convolutions, 2 halvings                   ``attn``           ``fc1 fc2``
+================= ======= ============================================ ================== =============
+
+Upstream's code runs square images only, whose sides halve without a rest; here others do too, halved up. Its last
+neuron in self-attention takes the samples of a batch for further time steps, so that logits depend on the other
+samples; here every sample is by itself, as upstream's with a batch of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from snnq.models.neurons import current, fire, halve, initialise_linear, lif, rest
+from snnq.models.staged_attention import SelfAttention, add_projection, project
+from snnq.models.staged_config import StagedConfig
+
+__all__ = ["QKFormer"]
+
+
+@dataclass(frozen=True)
+class Convolutions:
+    """An embedding's 3×3 convolutions: their names, parts of its width, which are halved.
+
+    The shortcut leaves behind ``branch`` of them.
+    """
+
+    names: tuple[str, ...]
+    parts: tuple[int, ...]  # 8 for width // 8
+    pooled: tuple[bool, ...]
+    branch: int
+
+    @property
+    def stride(self) -> int:
+        """What the shortcut's stride must be to arrive where the convolutions do."""
+        return 2 ** sum(self.pooled[self.branch :])
+
+
+_FIRST = {
+    "event": Convolutions(("proj", "proj1", "proj2", "proj3"), (8, 4, 2, 1), (False, True, True, True), 2),
+    "cifar10": Convolutions(("proj", "proj1"), (2, 1), (False, False), 1),
+    "imagenet": Convolutions(("proj", "proj1", "proj2"), (2, 1, 1), (True, True, False), 1),
+}
+_LATER = {
+    "event": Convolutions(("proj", "proj4"), (1, 1), (False, True), 0),
+    "cifar10": Convolutions(("proj3", "proj4"), (1, 1), (False, True), 0),
+    "imagenet": Convolutions(("proj3", "proj4"), (1, 1), (True, False), 0),
+}
+
+
+class Embedding(nn.Module):
+    """(T, B, in_channels, H, W) → (T, B, width, h, w) of {0, 1, 2}: convolutions plus a 1×1 shortcut, all spikes."""
+
+    def __init__(self, plan: Convolutions, in_channels: int, width: int) -> None:
+        super().__init__()
+        self.plan = plan
+        widths = (in_channels, *(width // part for part in plan.parts))
+        for name, taken, given in zip(plan.names, widths, widths[1:], strict=False):
+            self.add_module(f"{name}_conv", nn.Conv2d(taken, given, kernel_size=3, padding=1, bias=False))
+            self.add_module(f"{name}_bn", nn.BatchNorm2d(given))
+            self.add_module(f"{name}_lif", lif())
+        self.pool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+        self.proj_res_conv = nn.Conv2d(widths[plan.branch], width, kernel_size=1, stride=plan.stride, bias=False)
+        self.proj_res_bn, self.proj_res_lif = nn.BatchNorm2d(width), lif()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the stage's tokens on their grid."""
+        seen = [x]
+        for name, pooled in zip(self.plan.names, self.plan.pooled, strict=True):
+            conv, norm, node = (self.get_submodule(f"{name}_{part}") for part in ("conv", "bn", "lif"))
+            real = current(seen[-1], conv, norm)
+            seen.append(node(halve(real, self.pool) if pooled else real))
+        return seen[-1] + fire(seen[self.plan.branch], self.proj_res_conv, self.proj_res_bn, self.proj_res_lif)
+
+
+class TokenAttention(nn.Module):
+    """Q-K token attention: the queries of a token, summed over a head's features, gate its keys.
+
+    LIF(Σ over features of Q) ⊙ K, projected: small integers in, spikes out, of the same shape (T, B, C, H, W). Linear
+    in the number of tokens.
+    """
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        for name in ("q", "k"):
+            add_projection(self, name, dim)
+        self.attn_lif = lif(threshold=0.5)
+        self.proj_conv, self.proj_bn, self.proj_lif = nn.Conv1d(dim, dim, kernel_size=1), nn.BatchNorm1d(dim), lif()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the spikes of the projected attention."""
+        tokens = x.flatten(3)
+        q, k = (project(self, name, tokens).unflatten(2, (self.heads, -1)) for name in ("q", "k"))
+        gate = self.attn_lif(q.sum(dim=3, keepdim=True))  # (T, B, heads, 1, N)
+        return fire((gate * k).flatten(2, 3), self.proj_conv, self.proj_bn, self.proj_lif).view(x.shape)
+
+
+class Mlp(nn.Module):
+    """Two 1×1 convolutions, each → BN → LIF: small integers in, spikes out, of the same shape."""
+
+    def __init__(self, names: Sequence[str], width: int, hidden: int) -> None:
+        super().__init__()
+        self.names = tuple(names)
+        for name, taken, given in ((names[0], width, hidden), (names[1], hidden, width)):
+            self.add_module(f"{name}_conv", nn.Conv2d(taken, given, kernel_size=1))
+            self.add_module(f"{name}_bn", nn.BatchNorm2d(given))
+            self.add_module(f"{name}_lif", lif())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the spikes of the second layer."""
+        for name in self.names:
+            x = fire(x, *(self.get_submodule(f"{name}_{part}") for part in ("conv", "bn", "lif")))
+        return x
+
+
+class Block(nn.Module):
+    """Attention, then MLP, each added to its input; ``mixer`` names the attention."""
+
+    def __init__(self, mixer: str, attention: nn.Module, mlp: nn.Module) -> None:
+        super().__init__()
+        self.mixer = mixer
+        self.add_module(mixer, attention)
+        self.mlp = mlp
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the tokens after both residual additions."""
+        x = x + self.get_submodule(self.mixer)(x)
+        return x + self.mlp(x)
+
+
+class QKFormer(nn.Module):
+    """Stages of embedding → blocks, mean over tokens and time, linear head. Parameters are named as upstream's."""
+
+    groups = (
+        (r"^patch_embed\d\.", "tokenizer"),
+        (r"\.(tssa|ssa|attn)\.", "attention"),
+        (r"\.mlp\.", "mlp"),
+        (r"^head$", "head"),
+    )
+
+    def __init__(self, config: StagedConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.stages = len(config.blocks)
+        taken = config.in_channels
+        for number, (width, blocks) in enumerate(zip(config.widths, config.blocks, strict=True), 1):
+            plan = (_FIRST if number == 1 else _LATER)[config.data]
+            self.add_module(f"patch_embed{number}", Embedding(plan, taken, width))
+            last = number == self.stages
+            self.add_module(f"stage{number}", nn.ModuleList(_block(config, width, last) for _ in range(blocks)))
+            taken = width
+        self.head = nn.Linear(config.dim, config.classes)
+        self.apply(initialise_linear)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Return logits (B, classes) of frames (B, T, C, H, W); every call starts from neurons at rest."""
+        rest(self)
+        x = frames.transpose(0, 1)
+        for number in range(1, self.stages + 1):
+            x = self.get_submodule(f"patch_embed{number}")(x)
+            for block in self.get_submodule(f"stage{number}").children():
+                x = block(x)
+        features = x.flatten(3).mean(3)
+        rest(self)  # frees the voltages' graph, so that the model can be copied after a training step
+        return self.head(features.mean(0))
+
+
+def _block(config: StagedConfig, width: int, last: bool) -> Block:
+    imagenet = config.data == "imagenet"
+    mlp = Mlp(("fc1", "fc2") if imagenet else ("mlp1", "mlp2"), width, config.hidden(width))
+    if not last:
+        return Block("tssa", TokenAttention(width, config.heads), mlp)
+    return Block("attn" if imagenet else "ssa", SelfAttention(width, config.heads, membrane=False), mlp)

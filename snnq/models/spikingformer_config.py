@@ -1,0 +1,90 @@
+"""Sizes of a Spikingformer: one frozen record, checked when it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from snnq.models import sizes
+
+LAYOUTS = ("spikingformer-dvs", "spikingformer-cifar10", "spikingformer-imagenet")
+
+
+@dataclass(frozen=True)
+class SpikingformerConfig:
+    """Everything that fixes the structure of a ``Spikingformer``.
+
+    ``image_size`` is (height, width) in pixels, ``pooling`` says which of the first four tokenizer convolutions is
+    halved. Raises ``UsageError`` for sizes that no model can have.
+    """
+
+    layout: str
+    in_channels: int
+    image_size: tuple[int, int]
+    dim: int
+    depth: int
+    heads: int
+    mlp_ratio: float
+    classes: int
+    steps: int
+    pooling: tuple[bool, bool, bool, bool]
+
+    def __post_init__(self) -> None:
+        sizes.check_layout(self.layout, LAYOUTS)
+        sizes.check_sizes(self)
+        sizes.check_pooling(self.pooling)
+
+    @property
+    def tau(self) -> float:
+        """The neurons' time constant in steps: upstream's code for event data has another."""
+        return 1.5 if self.layout == "spikingformer-dvs" else 2.0
+
+    @property
+    def hidden(self) -> int:
+        """Features inside the MLP: dim × mlp_ratio."""
+        return sizes.hidden(self.dim, self.mlp_ratio)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of tokens."""
+        return sizes.halved(self.image_size, sum(self.pooling))
+
+    @property
+    def tokens(self) -> int:
+        """Tokens the encoder blocks see: rows × columns of ``grid``."""
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def frames_shape(self) -> tuple[int, int, int, int]:
+        """(T, C, H, W) of one sample."""
+        return (self.steps, self.in_channels, *self.image_size)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON-ready values."""
+        return sizes.to_json(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> SpikingformerConfig:
+        """Return the config ``values`` describes; a field left out takes its layout's published size.
+
+        Raises ``UsageError`` for an unknown field, a missing or unknown layout, or a size no model can have.
+        """
+        return sizes.from_json(cls, published, values)
+
+
+_ALL, _LAST_TWO = (True, True, True, True), (False, False, True, True)
+_PUBLISHED = {
+    config.layout: config
+    for config in (
+        SpikingformerConfig("spikingformer-dvs", 2, (128, 128), 256, 2, 16, 4.0, 10, 16, _ALL),
+        SpikingformerConfig("spikingformer-cifar10", 3, (32, 32), 384, 4, 12, 4.0, 10, 4, _LAST_TWO),
+        SpikingformerConfig("spikingformer-imagenet", 3, (224, 224), 512, 8, 8, 4.0, 1000, 4, _ALL),
+    )
+}
+
+
+def published(layout: str, **changes: Any) -> SpikingformerConfig:
+    """Return the sizes published for ``layout`` (code of zhouchenlin2096/Spikingformer), with ``changes``."""
+    sizes.check_layout(layout, LAYOUTS)
+    return replace(_PUBLISHED[layout], **changes)

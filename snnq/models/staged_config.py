@@ -1,0 +1,135 @@
+"""Sizes of a QKFormer or Max-Former, whose stages grow wider and coarser: one frozen record, checked when made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from snnq.errors import UsageError
+from snnq.models import sizes
+
+QKFORMERS = ("qkformer-dvs", "qkformer-cifar10", "qkformer-imagenet")
+MAXFORMERS = ("maxformer-event", "maxformer-cifar10", "maxformer-imagenet")
+LAYOUTS = (*QKFORMERS, *MAXFORMERS)
+HEAD_WIDTH = 64  # of the imagenet layouts: upstream has dim/64 heads
+
+# By the data a layout is for: blocks of each stage but the last, how often each embedding halves the image, and the
+# part of dim that the first convolution has channels.
+_EARLY = {"event": (1,), "cifar10": (1, 1), "imagenet": (1, 2)}
+_HALVINGS = {"event": (3, 1), "cifar10": (0, 1, 1), "imagenet": (2, 1, 1)}
+_NARROWEST = {"event": 16, "cifar10": 8, "imagenet": 8}
+
+
+@dataclass(frozen=True)
+class StagedConfig:
+    """Everything that fixes the structure of a ``QKFormer`` or a ``MaxFormer``.
+
+    ``image_size`` is (height, width) in pixels, ``dim`` the features of the last stage (each stage before has half as
+    many as the next), ``depth`` the blocks of all stages together, ``heads`` those of every attention. Raises
+    ``UsageError`` for sizes that no model can have.
+    """
+
+    layout: str
+    in_channels: int
+    image_size: tuple[int, int]
+    dim: int
+    depth: int
+    heads: int
+    mlp_ratio: float
+    classes: int
+    steps: int
+
+    def __post_init__(self) -> None:
+        sizes.check_layout(self.layout, LAYOUTS)
+        sizes.check_sizes(self, _NARROWEST[self.data])
+        early = _EARLY[self.data]
+        if self.depth <= sum(early):
+            raise UsageError(
+                f"depth: found {self.depth}, {self.layout} has at least {sum(early) + 1} blocks, "
+                f"{', '.join(map(str, early))} and then one or more in its {len(early) + 1} stages"
+            )
+        narrow = next((width for width in self.attention_widths if width % self.heads), None)
+        if narrow:
+            raise UsageError(f"heads: found {self.heads}, it must divide the {narrow} features of an earlier stage too")
+        first = self.widths[0]
+        if not self.hidden(first):
+            raise UsageError(f"mlp_ratio: found {self.mlp_ratio}, the first stage's {first} x mlp_ratio is below 1")
+
+    @property
+    def data(self) -> str:
+        """What the layout is for: event, cifar10 or imagenet."""
+        return self.layout.partition("-")[2].replace("dvs", "event")
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Blocks of each stage."""
+        early = _EARLY[self.data]
+        return (*early, self.depth - sum(early))
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Features of each stage, rounded down as upstream does."""
+        last = len(self.blocks) - 1
+        return tuple(self.dim // 2 ** (last - stage) for stage in range(last + 1))
+
+    @property
+    def attention_widths(self) -> tuple[int, ...]:
+        """Features of the stages that have attention: all of a QKFormer, the last of a Max-Former."""
+        return self.widths if self.layout in QKFORMERS else self.widths[-1:]
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of tokens in the last stage: each halving rounds up."""
+        return sizes.halved(self.image_size, sum(_HALVINGS[self.data]))
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the last stage: rows × columns of ``grid``."""
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def frames_shape(self) -> tuple[int, int, int, int]:
+        """(T, C, H, W) of one sample."""
+        return (self.steps, self.in_channels, *self.image_size)
+
+    def hidden(self, width: int) -> int:
+        """Features inside the MLP of a stage of ``width``: ⌊width × mlp_ratio⌋, as upstream rounds."""
+        return int(round(width * self.mlp_ratio, 6))  # 259 is not to become 258.99999 and then 258
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON-ready values."""
+        return sizes.to_json(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> StagedConfig:
+        """Return the config ``values`` describes; a field left out takes its layout's published size.
+
+        Raises ``UsageError`` for an unknown field, a missing or unknown layout, or a size no model can have.
+        """
+        return sizes.from_json(cls, published, values)
+
+
+_PUBLISHED = {
+    config.layout: config
+    for config in (
+        StagedConfig("qkformer-dvs", 2, (128, 128), 256, 2, 16, 1.0, 10, 16),
+        StagedConfig("qkformer-cifar10", 3, (32, 32), 384, 4, 8, 4.0, 10, 4),
+        StagedConfig("qkformer-imagenet", 3, (224, 224), 384, 10, 6, 4.0, 1000, 4),
+        StagedConfig("maxformer-event", 2, (128, 128), 256, 2, 16, 1.0, 10, 16),
+        StagedConfig("maxformer-cifar10", 3, (32, 32), 384, 4, 8, 4.0, 10, 4),
+        StagedConfig("maxformer-imagenet", 3, (224, 224), 384, 10, 6, 4.0, 1000, 4),
+    )
+}
+
+
+def published(layout: str, **changes: Any) -> StagedConfig:
+    """Return the sizes of upstream's own settings, with ``changes``.
+
+    Source: the model and training files of zhouchenlin2096/QKFormer and bic-L/MaxFormer; of the models for ImageNet the
+    smallest, whose other widths have heads of 64 features too.
+    """
+    sizes.check_layout(layout, LAYOUTS)
+    if layout.endswith("-imagenet") and isinstance(changes.get("dim"), int):
+        changes.setdefault("heads", max(1, changes["dim"] // HEAD_WIDTH))
+    return replace(_PUBLISHED[layout], **changes)

@@ -1,0 +1,129 @@
+"""The products inside a spiking attention: of spikes with spikes, without weights, in whole numbers.
+
+Three orders, with Q, K, V spikes of N tokens and d features a head, B the steps that are mixed at once:
+
+====== ========================== ================ ======================= =========================
+order  computes                   operand          its largest entry       largest entry of the end
+====== ========================== ================ ======================= =========================
+scores (Q Kᵀ) V                   Q Kᵀ, N × N      d                       N · d
+keys   Q (Kᵀ V)                   Kᵀ V, d × d      B · N                   B · N · d
+sums   Q ⊙ LIF(Σ over N of K ⊙ V) the sum, d       N                       1
+====== ========================== ================ ======================= =========================
+
+The operand is made anew from the input: it needs ⌈log2(largest + 1)⌉ bits an entry in local memory, where a layer's
+weights lie still. Sources: Zhou et al. 2023 (arXiv:2209.15425), Yao et al. 2023 (arXiv:2307.01694), Lee et al. 2025
+(arXiv:2409.19764).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Order = Literal["scores", "keys", "sums"]
+NOTATION: dict[str, str] = {"scores": "(QKᵀ)V", "keys": "Q(KᵀV)", "sums": "Q⊙ΣK⊙V"}
+
+
+@dataclass(frozen=True)
+class Products:
+    """The products of one attention module at path ``name``.
+
+    ``width`` is d, the features of one head; ``chunk`` is B, the steps mixed at once (1: step by step). ``scale`` is
+    the constant c, and ``scaled`` what it multiplies, the operand or the end; both None where there is no constant.
+    """
+
+    name: str
+    order: Order
+    heads: int
+    tokens: int
+    width: int
+    steps: int
+    chunk: int = 1
+    scale: float | None = None
+    scaled: Literal["operand", "end"] | None = None
+
+    @property
+    def operand_values(self) -> int:
+        """Entries of the operand of one head."""
+        return {"scores": self.tokens**2, "keys": self.width**2, "sums": self.width}[self.order]
+
+    @property
+    def operand_largest(self) -> int:
+        """The largest whole number that can stand in the operand; the least is 0."""
+        return {"scores": self.width, "keys": self.chunk * self.tokens, "sums": self.tokens}[self.order]
+
+    @property
+    def operand_bits(self) -> int:
+        """Bits of an entry of the operand: ⌈log2(largest + 1)⌉."""
+        return self.operand_largest.bit_length()
+
+    @property
+    def end_bits(self) -> int:
+        """Bits of an entry of what goes to the neuron, before the constant: ⌈log2(largest + 1)⌉."""
+        inner = {"scores": self.tokens, "keys": self.width, "sums": 0}[self.order]
+        return max(1, inner * self.operand_largest).bit_length()
+
+    @property
+    def wait_steps(self) -> int:
+        """Time steps that the output of a chunk's first step waits for its last: B − 1."""
+        return self.chunk - 1
+
+    @property
+    def q_buffer_bits(self) -> int:
+        """Spikes of Q that are kept until the chunk's operand is whole: B · heads · N · d; 0 step by step."""
+        return self.chunk * self.heads * self.tokens * self.width if self.chunk > 1 else 0
+
+    @property
+    def multiplications(self) -> int:
+        """Products of two numbers per time step and sample, were nothing skipped."""
+        inner = {"scores": self.tokens, "keys": self.width, "sums": 1}[self.order]
+        return 2 * self.heads * self.tokens * self.width * inner
+
+    @property
+    def scalings(self) -> int:
+        """Multiplications by c per inference and sample."""
+        if self.scaled is None:
+            return 0
+        if self.scaled == "operand":
+            return self.steps // self.chunk * self.heads * self.operand_values
+        return self.steps * self.heads * self.tokens * self.width
+
+    @property
+    def scale_is_shift(self) -> bool:
+        """Whether c is a power of two."""
+        return self.scale is not None and math.frexp(self.scale)[0] == 0.5
+
+    @property
+    def local_bits(self) -> int:
+        """Bits written to local memory and read from it again per inference: operands, and Q where it waits."""
+        one = self.heads * self.operand_values * self.operand_bits + self.q_buffer_bits
+        return self.steps // self.chunk * one
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything about the products as JSON-ready values."""
+        derived = ("operand_values", "operand_largest", "operand_bits", "end_bits", "wait_steps", "q_buffer_bits")
+        more = ("multiplications", "scalings", "local_bits")
+        return {**asdict(self), **{name: getattr(self, name) for name in (*derived, *more)}}
+
+
+COLUMNS = ("attention", "computes", "H×N×d", "B", "entries", "bits", "waits", "Q bits")
+TITLE = "Inside attention, by head: operand, bits of it; chunk B"
+
+
+def rows(products: Sequence[Products]) -> list[tuple[str, ...]]:
+    """Return one row an attention, for ``COLUMNS``: heads, tokens and width, chunk, the operand, and what waits."""
+    return [
+        (
+            one.name,
+            NOTATION[one.order],
+            f"{one.heads}×{one.tokens}×{one.width}",
+            str(one.chunk),
+            f"{one.operand_values:,}",
+            str(one.operand_bits),
+            str(one.wait_steps),
+            f"{one.q_buffer_bits:,}",
+        )
+        for one in products
+    ]

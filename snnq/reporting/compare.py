@@ -1,0 +1,225 @@
+"""``snnq report A B …``: plans and packed folders side by side, as plain data. Everything is keyed by a letter."""
+
+from __future__ import annotations
+
+import math
+import string
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from snnq import __version__
+from snnq.cost.events import DEFAULT_REUSE
+from snnq.cost.table import CostTable, read_table
+from snnq.errors import PlanError, UsageError
+from snnq.models.attentions import attention_table
+from snnq.packed.config import PLAN_FILE
+from snnq.packed.verification import verify
+from snnq.plan import Plan
+from snnq.plan.views import per_cent
+from snnq.reporting.costs import table_of
+from snnq.reporting.energies import event_energies
+from snnq.reporting.results import Measurements, Results, read_results
+
+COMPARISON_SCHEMA = 1
+PACKED, PLAN = "packed folder", "plan"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One of the plans compared; accuracies are from 0 to 1, those of a packed folder after finetuning, else None.
+
+    ``searched_accuracy`` is what the search measured on validation before finetuning. ``event_energy_pj`` is the event
+    model's energy per inference and sample, of what finalize measured, else None.
+    """
+
+    path: str
+    kind: str
+    architecture: str
+    data: str | None
+    cost_table: str
+    weights: int
+    avg_bits: float
+    storage_bits: int
+    storage_fraction: float
+    energy_pj: float
+    energy_fraction: float
+    searched_accuracy: float | None
+    validation: float | None
+    test: float | None
+    event_energy_pj: float | None
+
+
+@dataclass(frozen=True)
+class GroupCosts:
+    """A group of layers under each letter; None where a candidate has no such layers."""
+
+    name: str
+    avg_bits: dict[str, float | None]
+    storage_bits: dict[str, int | None]
+    energy_pj: dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class LayerChoice:
+    """A layer's scheme and costs under each letter; None where a candidate does not have the layer."""
+
+    name: str
+    scheme: dict[str, str | None]
+    storage_bits: dict[str, int | None]
+    energy_pj: dict[str, float | None]
+    differs: bool
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Candidates by letter, and their groups and layers side by side."""
+
+    schema_version: int
+    tool: str
+    verdict: str
+    notes: tuple[str, ...]
+    candidates: dict[str, Candidate]
+    groups: tuple[GroupCosts, ...]
+    layers: tuple[LayerChoice, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the comparison as plain data, keys in the order above."""
+        return asdict(self)
+
+
+def compare(paths: Sequence[str | Path], *, cost_table: str | None = None) -> Comparison:
+    """Return plans (files) and packed folders side by side, each costed with ``cost_table`` or the table it names.
+
+    Packed folders are verified first. Raises UsageError for fewer than two or more than 26, and what reading a plan or
+    a packed folder raises.
+    """
+    if not 2 <= len(paths) <= len(string.ascii_uppercase):
+        raise UsageError(
+            f"{len(paths)} plans cannot be compared, from 2 to 26 can", "snnq report plan.json other.json packed"
+        )
+    table = read_table(cost_table) if cost_table else None
+    opened = dict(zip(string.ascii_uppercase, (_open(Path(path), table) for path in paths), strict=False))
+    plans = {letter: plan for letter, (_, plan, _) in opened.items()}
+    candidates = {letter: _candidate(*one) for letter, one in opened.items()}
+    layers = _layers(plans)
+    return Comparison(
+        schema_version=COMPARISON_SCHEMA,
+        tool=f"snnq {__version__}",
+        verdict=_verdict(candidates, layers, alike=len({plan.cost_table.sha256 for plan in plans.values()}) == 1),
+        notes=_notes(plans, candidates),
+        candidates=candidates,
+        groups=_groups(plans),
+        layers=layers,
+    )
+
+
+def _open(path: Path, table: CostTable | None) -> tuple[Path, Plan, Results | None]:
+    if path.is_dir():
+        verify(path)
+        return path, Plan.read(path / PLAN_FILE, table), read_results(path)
+    if not path.exists():
+        raise PlanError(f"{path}: there is no such plan or packed folder", "snnq report plan.json packed")
+    return path, Plan.read(path, table), None
+
+
+def _candidate(path: Path, plan: Plan, results: Results | None) -> Candidate:
+    own, tuned = plan.totals, results.accuracy.plan if results else None
+    return Candidate(
+        path=str(path),
+        kind=PACKED if results else PLAN,
+        architecture=plan.model.architecture,
+        data=plan.data.spec if plan.data else None,
+        cost_table=plan.cost_table.name,
+        weights=own.weights,
+        avg_bits=own.avg_bits,
+        storage_bits=own.storage_bits,
+        storage_fraction=own.storage_fraction,
+        energy_pj=own.energy_pj,
+        energy_fraction=own.energy_fraction,
+        searched_accuracy=plan.search.validation_accuracy if plan.search else None,
+        validation=tuned.validation if tuned else None,
+        test=tuned.test if tuned else None,
+        event_energy_pj=_event_energy(plan, results.activity) if results else None,
+    )
+
+
+def _event_energy(plan: Plan, measured: Measurements | None) -> float | None:
+    products = attention_table(plan.model.architecture, plan.model.config)
+    events = event_energies(plan, products, measured, table_of(plan), DEFAULT_REUSE).plan
+    return events.total.energy_pj if events else None
+
+
+def _layers(plans: dict[str, Plan]) -> tuple[LayerChoice, ...]:
+    found = {letter: {layer.name: layer for layer in plan.layers} for letter, plan in plans.items()}
+    names = dict.fromkeys(layer.name for plan in plans.values() for layer in plan.layers)
+    rows = []
+    for name in names:
+        ours = {letter: layers.get(name) for letter, layers in found.items()}
+        rows.append(
+            LayerChoice(
+                name=name,
+                scheme={letter: layer and layer.scheme for letter, layer in ours.items()},
+                storage_bits={letter: layer and layer.bits for letter, layer in ours.items()},
+                energy_pj={letter: layer and layer.energy_pj for letter, layer in ours.items()},
+                differs=len({layer and (layer.scheme, layer.shape) for layer in ours.values()}) > 1,
+            )
+        )
+    return tuple(rows)
+
+
+def _groups(plans: dict[str, Plan]) -> tuple[GroupCosts, ...]:
+    names = dict.fromkeys(name for plan in plans.values() for name in plan.groups)
+    rows = []
+    for name in names:
+        ours = {letter: plan.groups.get(name) for letter, plan in plans.items()}
+        rows.append(
+            GroupCosts(
+                name=name,
+                avg_bits={letter: group and group.avg_bits for letter, group in ours.items()},
+                storage_bits={letter: group and group.storage_bits for letter, group in ours.items()},
+                energy_pj={letter: group and group.energy_pj for letter, group in ours.items()},
+            )
+        )
+    return tuple(rows)
+
+
+def _verdict(candidates: dict[str, Candidate], layers: Sequence[LayerChoice], *, alike: bool) -> str:
+    """Return one line: how many layers differ, and which is best in what; energies only where costed ``alike``."""
+    said = [f"{sum(layer.differs for layer in layers)} of {len(layers)} layers differ"]
+    for what, key in (("smallest", "storage_bits"), *((("lowest in energy", "energy_pj"),) if alike else ())):
+        values = {letter: getattr(one, key) for letter, one in candidates.items()}
+        said.append(f"{_letters(values, min)} {what}")
+    tests = {letter: one.test for letter, one in candidates.items() if one.test is not None}
+    if len(tests) > 1:
+        said.append(f"{_letters(tests, max)} on the test split ({per_cent(max(tests.values()))} %)")
+        said[-1] = said[-1].replace(" on the", " best on the", 1)
+    return "; ".join(said) + "."
+
+
+def _letters(values: dict[str, Any], best: Any) -> str:
+    top = best(values.values())
+    found = [letter for letter, value in values.items() if math.isclose(value, top, rel_tol=1e-12)]
+    return f"{' and '.join(found)} {'are' if len(found) > 1 else 'is'}"
+
+
+def _notes(plans: dict[str, Plan], candidates: dict[str, Candidate]) -> tuple[str, ...]:
+    first, notes = next(iter(plans.values())), []
+    tables = {plan.cost_table.name for plan in plans.values()}
+    if len({plan.cost_table.sha256 for plan in plans.values()}) > 1:
+        notes.append(
+            f"The energies are from different cost tables ({', '.join(sorted(tables))}) and cannot be compared; "
+            f"--cost-table {first.cost_table.name} costs all of them alike."
+        )
+    else:
+        notes.append(
+            f"Energy: the paper's model, per time step and sample, cost table {first.cost_table.name}; fractions are "
+            "of the same model in float32."
+        )
+    if len({plan.model.architecture for plan in plans.values()}) > 1:
+        notes.append("The plans are for different architectures.")
+    tested = [letter for letter, one in candidates.items() if one.test is not None]
+    if len({plans[letter].data and plans[letter].data.sha256 for letter in tested}) > 1:  # pyright: ignore
+        notes.append("The accuracies are on different data and cannot be compared.")
+    return tuple(notes)
