@@ -22,6 +22,8 @@ ARMS: dict[str, dict[str, Any]] = {
     "awq": {"method": "awq", **KEPT},
     "awq-bn": {"method": "awq", **KEPT, "batchnorm": "on"},
     "awq-matched": {"method": "awq", "norms": "matched", "batchnorm": "off"},
+    "quantease": {"method": "quantease", **KEPT},
+    "quantease-matched": {"method": "quantease", "batchnorm": "off"},
     "scale-plain": {"rounding": False, **KEPT},
     "par-plain": {"scales": False, **KEPT},
     "tesseraq-plain": KEPT,

@@ -55,6 +55,12 @@ def search(
     tie: Annotated[list[str] | None, typer.Option(help="Layers that take one scheme, such as q,k,v.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training split.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Samples a step.")] = None,
+    reconstruct: Annotated[
+        int | None,
+        typer.Option(
+            help="With --method sensitivity: passes that fit a layer's levels to its outputs before it is scored."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same plan.")] = 0,
     cost_table: Annotated[str, typer.Option(help="Cost table: a name or a path.")] = "horowitz-45nm",
     out: Annotated[Path, typer.Option(help="Where to write the plan.")] = Path("plan.json"),
@@ -94,6 +100,7 @@ def search(
         method=method,
         epochs=epochs,
         batch_size=batch_size,
+        reconstruct=reconstruct,
         seed=seed,
     )
     known = out.exists()

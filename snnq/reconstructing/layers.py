@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from snnq.finalizing.quantized import Coded
+from snnq.reconstructing.layerwise import descend
 from snnq.reconstructing.rounding import cells, decided, factor, inverse_sigmoid, most_decided, rectified_sigmoid
 from snnq.schemes.scheme import Params, scheme
 
@@ -66,6 +67,19 @@ class LearnedLayer(nn.Module):
         self.up.copy_(self.nearest)
         self.hard.fill_(True)
         self.v.zero_()
+
+    @torch.no_grad()
+    def descend(self, weight: Tensor, gram: Tensor, passes: int) -> None:
+        """Decide every weight by coordinate descent on the error of the layer's outputs (``layerwise``)."""
+
+        def levels(column: int, wanted: Tensor) -> Tensor:
+            low, high = (one[:, column : column + 1] for one in (self.low, self.high))
+            return torch.where(wanted - low > high - wanted, high, low)
+
+        start = torch.where(self.nearest, self.high, self.low)
+        value = descend(weight.flatten(1), start, gram, passes, levels)
+        self.up.copy_(torch.where(self.high > self.low, value == self.high, self.nearest))
+        self.hard.fill_(True)
 
     @torch.no_grad()
     def coded(self) -> tuple[Coded, Tensor | None]:

@@ -28,6 +28,9 @@ from snnq.schemes.scheme import scheme
 from snnq.training.loop import Place
 from snnq.training.seeding import shuffled
 
+# Of coordinate descent over a layer's weights.
+PASSES = 4
+
 
 class Reconstruction:
     """The quantised model so far, and the work on the next block.
@@ -103,7 +106,8 @@ class Reconstruction:
             self._prepare(number)
         self.work.harden(0.0)
         self._match()
-        learned = self._measured() if self.settings.reconstructs else self.nearest
+        decides = self.settings.reconstructs or self.settings.descends
+        learned = self._measured() if decides else self.nearest
         loss, choices = learned if learned[0] < self.nearest[0] else self.nearest
         self.work.choose(choices)
         facts = {
@@ -161,6 +165,8 @@ class Reconstruction:
             scaled = settings.learns_scales and ("scale" in one.parameters or name in self.behind)
             learned = LearnedLayer(one.name, weight, params, scaled=scaled, rounding=settings.learns_rounding)
             found[name] = learned.to(self.device)
+            if settings.descends and name in grams:
+                found[name].descend(weight, grams[name], PASSES)
         return found
 
     def _grams(self, names: Sequence[str]) -> dict[str, Tensor]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from snnq.errors import UsageError, nearest
 
-# From the plainest to the best. The last two reconstruct block by block.
-METHODS = ("rtn", "clip", "awq", "adaround", "tesseraq")
+# From the plainest to the best: grids alone, rounding chosen layer by layer, and block by block (the last two).
+METHODS = ("rtn", "clip", "awq", "quantease", "adaround", "tesseraq")
 RECONSTRUCTING = ("adaround", "tesseraq")
 TARGETS = ("output", "current", "both")
 NORMS = ("kept", "matched", "live")
@@ -74,9 +74,14 @@ class PtqSettings:
         return self.method in RECONSTRUCTING
 
     @property
+    def descends(self) -> bool:
+        """Whether rounding is chosen layer by layer."""
+        return self.method == "quantease"
+
+    @property
     def clip(self) -> str:
-        """The method that chooses the grids: the method itself, or where reconstruction starts."""
-        return self.start if self.reconstructs else self.method
+        """The method that chooses the grids: the method itself, or where rounding starts."""
+        return self.start if self.reconstructs or self.descends else self.method
 
     @property
     def learns_rounding(self) -> bool:

@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from snnq.progress import Progress
-from snnq.schemes.scheme import scheme
+from snnq.reconstructing.layerwise import grams, reconstructed
+from snnq.schemes.scheme import Scheme, scheme
 from snnq.searching.constraints import Choices
-from snnq.searching.measuring import measure
+from snnq.searching.measuring import Rounded, measure, nearest
 from snnq.searching.objective import Objective
 from snnq.searching.scoring import Subset, score_rounded
 from snnq.searching.settings import SearchSettings
@@ -60,6 +61,7 @@ class Judge:
         progress: Progress,
         stage: str,
         prior: np.ndarray,
+        rounded: Rounded = nearest,
     ) -> np.ndarray:
         """Return scores (L, K): measured losses of two passes, and a little of ``prior``."""
 
@@ -67,9 +69,30 @@ class Judge:
             return solve(scores + prior)
 
         scores = measure(
-            model, self.choices, anchor, with_prior, self.batches, progress=progress, stage=stage, count=len(self.order)
+            model,
+            self.choices,
+            anchor,
+            with_prior,
+            self.batches,
+            progress=progress,
+            stage=stage,
+            count=len(self.order),
+            rounded=rounded,
         )
         return scores + prior
+
+    def rounding(self) -> Rounded:
+        """Return how weights are rounded for the training-free scores: to the nearest, or for the layer's outputs."""
+        if not self.settings.reconstruct:
+            return nearest
+        names = [layer.name for layer in self.choices.layers]
+        own = grams(self.floats, names, (frames for frames, _ in self.batches()))
+        found = {name: processes.mean(one) for name, one in own.items()}
+
+        def rounded(path: str, weight: Tensor, one: Scheme) -> Tensor:
+            return reconstructed(weight, one, found.get(path), self.settings.reconstruct)
+
+        return rounded
 
     def score(self, model: nn.Module, schemes: Mapping[str, str]) -> Score:
         """Return the validation score of a plan with these weights, BN estimated anew."""
@@ -105,7 +128,8 @@ def sensitivity(judge: Judge, aim: Objective, progress: Progress) -> np.ndarray:
     """Return training-free scores (L, K): losses measured from the float model, then corrected at the plan so found."""
     prior = rounding_prior(judge.floats, judge.choices)
     start = most_precise(judge.choices)
-    return judge.measured(judge.floats, start, aim.solve, progress, "measuring the float model", prior)
+    rounded = judge.rounding()
+    return judge.measured(judge.floats, start, aim.solve, progress, "measuring the float model", prior, rounded)
 
 
 def learned(judge: Judge, weights: nn.Module, shares: Tensor, aim: Objective, progress: Progress) -> np.ndarray:

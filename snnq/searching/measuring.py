@@ -20,11 +20,14 @@ from spikingjelly.activation_based import neuron
 from torch import Tensor, nn
 
 from snnq.progress import Progress, silent
-from snnq.schemes.scheme import scheme
+from snnq.schemes.scheme import Scheme, scheme
 from snnq.searching.constraints import Choices
 from snnq.training import processes
 from snnq.training.batchnorm import share_batchnorm
 from snnq.training.evaluation import NORMS
+
+# A layer's path, its weight and a scheme → the weight under that scheme.
+Rounded = Callable[[str, Tensor, Scheme], Tensor]
 
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
@@ -33,14 +36,19 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     return -(targets * F.log_softmax(logits.float(), 1)).sum()
 
 
+def nearest(path: str, weight: Tensor, one: Scheme) -> Tensor:
+    """Return a weight rounded to the nearest levels of the scheme's least-squares fit."""
+    return one.project(weight, one.fit(weight))[0]
+
+
 class Switchboard:
     """A model whose layers can be switched between the candidates of their weights.
 
-    ``model`` is copied; the weights to be quantised are those it has, each layer's parameters the least-squares fit.
+    ``model`` is copied; the weights to be quantised are those it has, ``rounded`` (path, weight, scheme) to a scheme.
     """
 
-    def __init__(self, model: nn.Module, choices: Choices) -> None:
-        self.choices = choices
+    def __init__(self, model: nn.Module, choices: Choices, rounded: Rounded = nearest) -> None:
+        self.choices, self.rounded = choices, rounded
         self.model = share_batchnorm(copy.deepcopy(model)).eval()
         for norm in self.model.modules():
             if isinstance(norm, NORMS):
@@ -52,10 +60,10 @@ class Switchboard:
     @torch.no_grad()
     def _candidates(self, i: int) -> list[Tensor | None]:
         weight = self.layers[i].get_parameter("weight").detach().clone()
-        ones = [scheme(name) for name in self.choices.names]
-        allowed = self.choices.allowed[i]
+        path, allowed = self.choices.layers[i].name, self.choices.allowed[i]
         return [
-            one.project(weight, one.fit(weight))[0] if open_ else None for one, open_ in zip(ones, allowed, strict=True)
+            self.rounded(path, weight, scheme(name)) if open_ else None
+            for name, open_ in zip(self.choices.names, allowed, strict=True)
         ]
 
     def set(self, i: int, k: int) -> None:
@@ -159,13 +167,14 @@ def measure(
     progress: Progress = silent,
     stage: str = "measuring layers",
     count: int = 1,
+    rounded: Rounded = nearest,
 ) -> np.ndarray:
     """Return scores (L, K) in nats: the mean of D over ``passes`` anchors, the later ones at the best plan so far.
 
     The second anchor is where layers interact as they will in the plan. Rows are known up to a constant each. Within a
     family more bits never score worse: a finer grid loses no more, the rest is noise.
     """
-    board, found = Switchboard(model, choices), []
+    board, found = Switchboard(model, choices, rounded), []
     done, scores = 0, np.zeros(choices.allowed.shape)
 
     def step() -> None:

@@ -29,6 +29,8 @@ class SearchSettings:
     every ``architecture_every`` weight steps. The Gumbel temperature falls exponentially from ``temperature_high`` to
     ``temperature_low``. Every ``refresh_every`` weight steps the candidates' scales follow the weights. A layer counts
     as decided when one scheme has the share ``decided_at``. Measured losses stand on ``calibration`` samples.
+    ``reconstruct``: for ``sensitivity``, the passes in which each layer's levels under each scheme are chosen for its
+    outputs before its loss is measured (0: weights go to the nearest level).
     """
 
     method: str = "differentiable"
@@ -51,12 +53,18 @@ class SearchSettings:
     refresh_every: int = 50
     decided_at: float = 0.9
     calibration: int = 256
+    reconstruct: int = 0
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise UsageError(f"--method {self.method}: allowed are {', '.join(METHODS)}{nearest(self.method, METHODS)}")
         if self.method == "paper" and self.budget:
             raise UsageError("--method paper takes a trade-off, not a budget", "drop --method to search for a budget")
+        if self.reconstruct < 0 or (self.reconstruct and self.method != "sensitivity"):
+            raise UsageError(
+                f"--reconstruct {self.reconstruct}: a number of passes, for --method sensitivity only",
+                "add --method sensitivity, or drop --reconstruct",
+            )
         for value in (self.trade_off, *(value for _, value in self.trade_offs)):
             if value < 0:
                 raise UsageError(f"--trade-off is {value}, it must not be negative")
@@ -74,6 +82,7 @@ class SearchSettings:
         """Return what is typed on the command line for these settings, as ``parse_settings`` reads it."""
         plain, one = SearchSettings(), self.constraints
         words = [] if self.method == plain.method else ["--method", self.method]
+        words += ["--reconstruct", str(self.reconstruct)] if self.reconstruct else []
         for quantity, limit in (self.budget or {}).items():
             words += ["--budget", exact(quantity, limit)]
         if not self.budget:

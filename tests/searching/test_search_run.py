@@ -133,6 +133,23 @@ def test_sensitivity_trains_nothing(checkpoint, tmp_path):
     assert solve(tmp_path / "plan.json.run", {"avg_bits": 2.3}).schemes() == plan.schemes()
 
 
+def test_sensitivity_with_reconstruction(checkpoint, tmp_path):
+    given = {"method": "sensitivity", "budget": {"avg_bits": 2.3}}
+    plain = searched(checkpoint, tmp_path / "plain.json", **given)
+    plan = searched(checkpoint, tmp_path / "plan.json", reconstruct=2, **given)
+    assert plan.totals.avg_bits <= 2.3
+    assert "--reconstruct 2" in " ".join(plan.search.options)
+    # What is scored are other weights.
+    scores, rest = (
+        json.loads((tmp_path / f"{name}.json.run/scores.json").read_text())["scores"] for name in ("plan", "plain")
+    )
+    assert scores != rest
+    assert scores.keys() == rest.keys()
+    assert plain.search.options != plan.search.options
+    with pytest.raises(UsageError, match="--method sensitivity"):
+        SearchSettings(reconstruct=2)
+
+
 def test_the_papers_form_takes_the_most_probable_schemes(checkpoint, tmp_path):
     plan = searched(checkpoint, tmp_path / "plan.json", method="paper", trade_off=1.0)
     for layer in plan.layers:
@@ -185,7 +202,8 @@ def typed(words):
     options = {}
     for name, value in zip(words[::2], words[1::2], strict=True):
         options.setdefault(name.removeprefix("--").replace("-", "_"), []).append(value)
-    single = {name: options.pop(name)[0] for name in ("method", "epochs", "batch_size", "seed") if name in options}
+    ones = ("method", "epochs", "batch_size", "reconstruct", "seed")
+    single = {name: options.pop(name)[0] for name in ones if name in options}
     numbers = {name: value if name == "method" else int(value) for name, value in single.items()}
     return parse_settings(**options, **numbers)
 
@@ -195,6 +213,7 @@ def typed(words):
     [
         SearchSettings(),
         SearchSettings(method="paper", trade_off=0.3, trade_offs=(("tokenizer", 2.0),), epochs=3, seed=7),
+        SearchSettings(method="sensitivity", reconstruct=3),
         SearchSettings(method="sensitivity", budget={"avg_bits": 2.2, "storage_bits": 12345.0, "energy_pj": 1e6 / 3}),
         SearchSettings(budget=parse_settings(budget=["energy=8%", "storage=6.9%"]).budget, batch_size=8),
         SearchSettings(
