@@ -19,7 +19,8 @@ def ptq(
     plan: Annotated[Path | None, typer.Option(help="A plan; or give --scheme.")] = None,
     scheme: Annotated[str | None, typer.Option(help="One scheme for every layer, such as uniform-2.")] = None,
     method: Annotated[
-        str, typer.Option(help="rtn, clip, awq (grids only), adaround or tesseraq (reconstruction).")
+        str,
+        typer.Option(help="rtn, clip, awq (grids), quantease (rounding by layer), adaround, tesseraq (by block)."),
     ] = "tesseraq",
     data: Annotated[str | None, typer.Option(help="Data spec; by default what plan or checkpoint name.")] = None,
     samples: Annotated[int | None, typer.Option(help="How many training samples; their labels are not used.")] = None,

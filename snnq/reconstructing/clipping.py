@@ -7,7 +7,8 @@ finetuning starts from. ``awq``: least squared error of the layer's *output* on 
 
 over the same candidates. This is AWQ's clip search (Lin et al. 2023, arXiv:2306.00978) with the whole G instead of a
 sample of outputs. AWQ's scaling of input channels is left out: the input of a layer here is a neuron's spikes, or a sum
-of them, and a neuron that fires 1 cannot absorb a factor.
+of them, and a neuron that fires 1 cannot absorb a factor. Amplitudes of a power of two a channel, which shifts could
+carry, were tried and brought nothing (``examples/ptq/amplitudes.py``).
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib
 import json
 import sys
@@ -17,8 +18,8 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples/ptq"
 def example(monkeypatch):
     monkeypatch.syspath_prepend(str(EXAMPLES))
     yield importlib.import_module("run")
-    for name in ("run", "arms"):
-        sys.modules.pop(name)
+    for name in ("run", "arms", "summary", "amplitudes"):
+        sys.modules.pop(name, None)
 
 
 def test_two_arms_of_a_plan(example, checkpoint, tmp_path):
@@ -35,6 +36,29 @@ def test_two_arms_of_a_plan(example, checkpoint, tmp_path):
     other.write_text(json.dumps(json.loads(other.read_text()) | {"test": 0.5, "float_test": 0.75}))
     example.main(checkpoint, out=tmp_path, **options)  # finished cells are taken as they are
     assert list(pd.read_csv(tmp_path / "ptq.csv").recovered_test) == [0.0, 0.5]
+
+
+def test_the_tables(example, tmp_path, capsys):
+    import summary
+
+    columns = ["plan", "arm", "seed", "avg_bits", "float_validation", "float_test"]
+    columns += ["validation", "test", "recovered_validation", "seconds"]
+    rows = [("p", "awq", seed, 2.0, 0.9, 0.8, 0.7 + seed / 100, 0.6, 0.0, 8) for seed in (0, 2)]
+    pd.DataFrame([*rows, ("p", "rtn", 0, 2.0, 0.9, 0.8, 0.5, 0.4, None, 6)], columns=columns).to_csv(tmp_path / "p.csv")
+    summary.main(tmp_path / "p.csv")
+    lines = capsys.readouterr().out.splitlines()
+    assert "| `awq` | 2 | 71.00 ± 1.41 | 60.00 ± 0.00 | 0 ± 0 | 8 |" in lines
+    assert "| `rtn` | 1 | 50.00 | 40.00 | nan | 6 |" in lines
+
+
+def test_amplitudes_are_never_better_than_their_best(example, checkpoint, capsys):
+    import amplitudes
+
+    options = {"steps": None, "heads": None, "image_size": None, "pooling": None, "data": None, "samples": 16}
+    amplitudes.main(str(checkpoint), schemes="uniform-2", **options)
+    rows = list(csv.DictReader(capsys.readouterr().out.split("\n\n")[0].splitlines()))
+    assert len(rows) > 5
+    assert all(0 < float(row["amplitudes"]) <= 1 and 0 < float(row["descent"]) <= 1.001 for row in rows)
 
 
 def test_the_arms_are_settings(example):
