@@ -19,8 +19,8 @@ from torch import Tensor
 
 from snnq.checkpoints.sizes import given_sizes
 from snnq.progress import silent
-from snnq.reconstructing.clipping import choose, row_errors
-from snnq.reconstructing.layerwise import grams, reconstructed
+from snnq.reconstructing.clipping import choose, grams, row_errors
+from snnq.reconstructing.layerwise import reconstructed
 from snnq.schemes.scheme import Scheme, scheme
 from snnq.training.job import open_job
 
@@ -41,9 +41,10 @@ def main(
     job = open_job(
         checkpoint, data, silent, **given_sizes(steps=steps, heads=heads, image_size=image_size, pooling=pooling)
     )
-    model, names = job.model.eval(), [layer.name for layer in job.layers]
-    parts = (job.data.train.__getitems__(list(range(i, i + 16)))[0].float() for i in range(0, samples, 16))
-    found, rows = grams(model, names, parts), []
+    model, train, rows = job.model.eval(), job.data.train, []
+    batches = [train.__getitems__(list(range(i, i + 16)))[0].float() for i in range(0, samples, 16)]
+    layers = {layer.name: model.get_submodule(layer.name) for layer in job.layers}
+    found = grams(layers, lambda: [model(batch) for batch in batches])
     for name, gram in found.items():
         weight = model.get_parameter(f"{name}.weight").detach().flatten(1)
         for one in map(scheme, schemes.split(",")):

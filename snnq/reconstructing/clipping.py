@@ -14,6 +14,7 @@ carry, were tried and brought nothing (``examples/ptq/amplitudes.py``).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -89,6 +90,19 @@ class Gram:
     def mean(self) -> Tensor | None:
         """Return G, or None where nothing was added."""
         return None if self.total is None else self.total / self.count
+
+
+@torch.no_grad()
+def grams(layers: Mapping[str, nn.Module], run: Callable[[], object]) -> dict[str, Tensor]:
+    """Return G (n, n) of every layer's inputs while ``run`` runs; layers it cannot be computed for are left out."""
+    found = {name: Gram(layer) for name, layer in layers.items() if has_columns(layer)}
+    hooks = [one.layer.register_forward_pre_hook(one.see) for one in found.values()]
+    try:
+        run()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {name: mean for name, one in found.items() if (mean := one.mean()) is not None}
 
 
 def row_errors(weight: Tensor, value: Tensor, gram: Tensor | None) -> Tensor:

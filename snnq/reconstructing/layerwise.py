@@ -9,29 +9,13 @@ reconstructed better and take longer (``reconstruction``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from snnq.reconstructing.clipping import Gram, choose, has_columns
+from snnq.reconstructing.clipping import choose
 from snnq.schemes.scheme import Scheme
-
-
-@torch.no_grad()
-def grams(model: nn.Module, names: Sequence[str], batches: Iterable[Tensor]) -> dict[str, Tensor]:
-    """Return G (n, n) of the inputs of layers by their paths; layers it cannot be computed for are left out."""
-    layers = {name: model.get_submodule(name) for name in names}
-    found = {name: Gram(layer) for name, layer in layers.items() if has_columns(layer)}
-    hooks = [one.layer.register_forward_pre_hook(one.see) for one in found.values()]
-    try:
-        for frames in batches:
-            model(frames)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return {name: mean for name, one in found.items() if (mean := one.mean()) is not None}
-
 
 # The number of a column and where its weights (out, 1) should be → the levels they take.
 Levels = Callable[[int, Tensor], Tensor]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from snnq.finalizing.quantized import Coded
-from snnq.reconstructing.clipping import Gram, choose, has_columns
+from snnq.reconstructing.clipping import choose, grams
 from snnq.reconstructing.finished import Finished
 from snnq.reconstructing.layers import LearnedLayer
 from snnq.reconstructing.losses import block_loss
@@ -154,33 +154,26 @@ class Reconstruction:
     def _layers(self, names: Sequence[str]) -> dict[str, LearnedLayer]:
         """Return the quantised layers of a block on their grids."""
         settings, model = self.settings, self.side.replay.model
-        grams = self._grams(names) if settings.clip == "awq" else {}
+        known = self._grams(names) if settings.clip == "awq" else {}
         found = {}
         for name in names:
             one = scheme(self.schemes[name])
             if one.is_float:
                 continue
             weight = model.get_parameter(f"{name}.weight").detach()
-            params = choose(settings.clip, weight, one, grams.get(name))
+            params = choose(settings.clip, weight, one, known.get(name))
             scaled = settings.learns_scales and ("scale" in one.parameters or name in self.behind)
             learned = LearnedLayer(one.name, weight, params, scaled=scaled, rounding=settings.learns_rounding)
             found[name] = learned.to(self.device)
-            if settings.descends and name in grams:
-                found[name].descend(weight, grams[name], PASSES)
+            if settings.descends and name in known:
+                found[name].descend(weight, known[name], PASSES)
         return found
 
     def _grams(self, names: Sequence[str]) -> dict[str, Tensor]:
         """Return the Gram matrix of every layer's inputs, from the float block on the quantised blocks' outputs."""
-        layers = {name: self.side.replay.model.get_submodule(name) for name in names}
-        grams = {name: Gram(layer) for name, layer in layers.items() if has_columns(layer)}
-        hooks = [one.layer.register_forward_pre_hook(one.see) for one in grams.values()]
-        try:
-            for batch in range(len(self.batches)):
-                self.side.run(self.layout.blocks[self.at], batch)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return {name: found for name, one in grams.items() if (found := one.mean()) is not None}
+        block, model = self.layout.blocks[self.at], self.side.replay.model
+        layers = {name: model.get_submodule(name) for name in names}
+        return grams(layers, lambda: self._run_all(lambda batch: self.side.run(block, batch)))
 
     def _run(self, batch: int) -> Ran:
         return self.side.run(self.layout.blocks[self.at], batch, tensors=self.work.tensors())

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from snnq.progress import Progress
-from snnq.reconstructing.layerwise import grams, reconstructed
+from snnq.reconstructing.clipping import grams
+from snnq.reconstructing.layerwise import reconstructed
 from snnq.schemes.scheme import Scheme, scheme
 from snnq.searching.constraints import Choices
 from snnq.searching.measuring import Rounded, measure, nearest
@@ -85,8 +86,8 @@ class Judge:
         """Return how weights are rounded for the training-free scores: to the nearest, or for the layer's outputs."""
         if not self.settings.reconstruct:
             return nearest
-        names = [layer.name for layer in self.choices.layers]
-        own = grams(self.floats, names, (frames for frames, _ in self.batches()))
+        layers = {layer.name: self.floats.get_submodule(layer.name) for layer in self.choices.layers}
+        own = grams(layers, lambda: [self.floats(frames) for frames, _ in self.batches()])
         found = {name: processes.mean(one) for name, one in own.items()}
 
         def rounded(path: str, weight: Tensor, one: Scheme) -> Tensor:

@@ -57,7 +57,7 @@ def test_amplitudes_are_never_better_than_their_best(example, checkpoint, capsys
     options = {"steps": None, "heads": None, "image_size": None, "pooling": None, "data": None, "samples": 16}
     amplitudes.main(str(checkpoint), schemes="uniform-2", **options)
     rows = list(csv.DictReader(capsys.readouterr().out.split("\n\n")[0].splitlines()))
-    assert len(rows) > 5
+    assert rows
     assert all(0 < float(row["amplitudes"]) <= 1 and 0 < float(row["descent"]) <= 1.001 for row in rows)
 
 
