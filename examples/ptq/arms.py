@@ -14,6 +14,7 @@ FLOAT, BASE = "float", "awq"
 # Knobs of PtqSettings. "kept" and "off": nothing but weights changes; "on": BN statistics estimated anew once, at the
 # end; "matched" and "live": norms matched block by block. tesseraq-plain is the method as published.
 KEPT: dict[str, Any] = {"norms": "kept", "batchnorm": "off"}
+BLOCKS = {"method": "tesseraq"}
 ARMS: dict[str, dict[str, Any]] = {
     "rtn": {"method": "rtn", **KEPT},
     "rtn-bn": {"method": "rtn", **KEPT, "batchnorm": "on"},
@@ -24,14 +25,14 @@ ARMS: dict[str, dict[str, Any]] = {
     "awq-matched": {"method": "awq", "norms": "matched", "batchnorm": "off"},
     "quantease": {"method": "quantease", **KEPT},
     "quantease-matched": {"method": "quantease", "batchnorm": "off"},
-    "scale-plain": {"rounding": False, **KEPT},
-    "par-plain": {"scales": False, **KEPT},
-    "tesseraq-plain": KEPT,
-    "tesseraq-plain-bn": {**KEPT, "batchnorm": "on"},
-    "par-live": {"scales": False, "batchnorm": "off"},
-    "tesseraq-live": {"batchnorm": "off"},
-    "tesseraq-live-output": {"target": "output", "batchnorm": "off"},
-    "tesseraq-live-current": {"target": "current", "batchnorm": "off"},
+    "scale-plain": {**BLOCKS, "rounding": False, **KEPT},
+    "par-plain": {**BLOCKS, "scales": False, **KEPT},
+    "tesseraq-plain": {**BLOCKS, **KEPT},
+    "tesseraq-plain-bn": {**BLOCKS, **KEPT, "batchnorm": "on"},
+    "par-live": {**BLOCKS, "scales": False, "batchnorm": "off"},
+    "tesseraq-live": {**BLOCKS, "batchnorm": "off"},
+    "tesseraq-live-output": {**BLOCKS, "target": "output", "batchnorm": "off"},
+    "tesseraq-live-current": {**BLOCKS, "target": "current", "batchnorm": "off"},
     "adaround-live": {"method": "adaround", "batchnorm": "off"},
 }
 

@@ -21,12 +21,12 @@ def ptq(
     method: Annotated[
         str,
         typer.Option(help="rtn, clip, awq (grids), quantease (rounding by layer), adaround, tesseraq (by block)."),
-    ] = "tesseraq",
+    ] = "quantease",
     data: Annotated[str | None, typer.Option(help="Data spec; by default what plan or checkpoint name.")] = None,
     samples: Annotated[int | None, typer.Option(help="How many training samples; their labels are not used.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Samples a step.")] = None,
-    rounds: Annotated[int | None, typer.Option(help="Rounds of progressive rounding a block: 10 or 20.")] = None,
-    steps_per_round: Annotated[int | None, typer.Option(help="Optimizer steps a round.")] = None,
+    rounds: Annotated[int | None, typer.Option(help="Rounds of progressive rounding, 10 or 20; tesseraq.")] = None,
+    steps_per_round: Annotated[int | None, typer.Option(help="Optimizer steps a round; adaround, tesseraq.")] = None,
     start: Annotated[str | None, typer.Option(help="Grids that reconstruction starts from: rtn, clip or awq.")] = None,
     target: Annotated[
         str | None, typer.Option(help="What a block must reproduce: output, current (before its neurons) or both.")
@@ -64,8 +64,9 @@ def ptq(
     """Quantise a float checkpoint from a few hundred unlabelled samples; write and verify a packed folder."""
     from snnq import console
     from snnq.checkpoints.sizes import given_sizes
+    from snnq.errors import UsageError
     from snnq.reconstructing.run import ptq as run_ptq
-    from snnq.reconstructing.settings import PtqSettings
+    from snnq.reconstructing.settings import RECONSTRUCTING, PtqSettings
 
     asked = {
         "samples": samples,
@@ -78,6 +79,9 @@ def ptq(
         "batchnorm": batchnorm,
         "memory_mib": memory_mib,
     }
+    blockwise = {"--rounds": rounds, "--steps-per-round": steps_per_round, "--target": target}
+    if method not in RECONSTRUCTING and (named := next((name for name, one in blockwise.items() if one), None)):
+        raise UsageError(f"{named} belongs to reconstruction block by block", "add --method tesseraq")
     settings = PtqSettings(method=method, seed=seed, **{key: one for key, one in asked.items() if one is not None})  # pyright: ignore
     known, began = out.exists(), time.monotonic()
     with console.progress_view() as progress:

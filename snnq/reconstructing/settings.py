@@ -38,7 +38,7 @@ class PtqSettings:
     they are computed again at every step.
     """
 
-    method: str = "tesseraq"
+    method: str = "quantease"
     samples: int = 256
     batch_size: int = 16
     seed: int = 0

@@ -29,7 +29,7 @@ def start(tmp_path_factory):
     save_checkpoint(place / "float.safetensors", model, architecture="spikformer-cifar10dvs", facts=facts)
     plan = snnq.uniform_plan("uniform-2", checkpoint=place / "float.safetensors")
     plan.with_schemes({"block.0.attn.q": "power-of-two-2", "head": "float32"}).write(place / "plan.json")
-    settings = PtqSettings(samples=16, batch_size=8, steps=1, rounding_rate=0.1, batchnorm="off")
+    settings = PtqSettings(method="tesseraq", samples=16, batch_size=8, steps=1, rounding_rate=0.1, batchnorm="off")
     snnq.ptq(plan=place / "plan.json", settings=settings, out=place / "ptq", data=facts["data"])
     return place
 

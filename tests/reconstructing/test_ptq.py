@@ -23,7 +23,7 @@ from snnq.reconstructing.settings import METHODS, PtqSettings
 from snnq.reporting.run import report
 from snnq.training.job import open_job
 
-QUICK = PtqSettings(samples=16, batch_size=8, steps=1)
+QUICK = PtqSettings(method="tesseraq", samples=16, batch_size=8, steps=1)
 FILES = ("config.json", "model.safetensors", "plan.json", "report.json", "README.md")
 
 
@@ -122,11 +122,14 @@ def test_the_divergence_by_hand():
 def test_the_command(checkpoint, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     words = ["ptq", str(checkpoint), "--scheme", "power-of-two-2", "--samples", "16", "--batch-size", "8"]
-    words += ["--steps-per-round", "1", "--json"]
+    assert command([*words, "--steps-per-round", "1"]) == 2
+    assert "Hint: add --method tesseraq" in capsys.readouterr().err
+    words += ["--json"]
     assert command(words) == 0
     shown = capsys.readouterr()
     found = json.loads(shown.out)
     assert found["folder"] == "packed"
+    assert found["ptq"]["method"] == "quantease"
     assert found["ptq"]["batchnorm_reestimated"] in (True, False)
     assert len(found["ptq"]["blocks"]) == 8
     assert "Next: snnq report" in shown.err

@@ -40,7 +40,7 @@ class Tiny:
     def start(self, scheme: str | dict[str, str] = "uniform-2", **knobs: Any) -> Reconstruction:
         """Return the reconstruction of it, at its beginning."""
         schemes = dict.fromkeys(self.groups, scheme) if isinstance(scheme, str) else scheme
-        settings = PtqSettings(**{"steps": 1, "samples": 8, "batch_size": 4, **knobs})
+        settings = PtqSettings(**{"method": "tesseraq", "steps": 1, "samples": 8, "batch_size": 4, **knobs})
         return Reconstruction(self.model, self.norms, schemes, self.groups, self.batches, settings)
 
     def run(self, scheme: str | dict[str, str] = "uniform-2", **knobs: Any) -> tuple[Reconstruction, list[dict]]:
