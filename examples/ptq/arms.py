@@ -10,7 +10,9 @@ import snnq
 from snnq.plan import Plan
 from snnq.reconstructing.settings import PtqSettings
 
-FLOAT, BASE = "float", "awq"
+BASE, FINETUNED = "awq", "finetuned"
+# The reference experiments' recipe, for comparison: all training samples and their labels. The seed is its own.
+FINETUNING: dict[str, Any] = {"epochs": 2, "batch_size": 64}
 # Knobs of PtqSettings. "kept" and "off": nothing but weights changes; "on": BN statistics estimated anew once, at the
 # end; "matched" and "live": norms matched block by block. tesseraq-plain is the method as published.
 KEPT: dict[str, Any] = {"norms": "kept", "batchnorm": "off"}
@@ -33,6 +35,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "tesseraq-live": {**BLOCKS, "batchnorm": "off"},
     "tesseraq-live-output": {**BLOCKS, "target": "output", "batchnorm": "off"},
     "tesseraq-live-current": {**BLOCKS, "target": "current", "batchnorm": "off"},
+    "tesseraq-long": {**BLOCKS, "target": "current", "steps": 50, "batchnorm": "off"},
     "adaround-live": {"method": "adaround", "batchnorm": "off"},
 }
 

@@ -4,7 +4,8 @@ python examples/ptq/run.py float.safetensors --data fashion-mnist:DIR,limit=6000
 python examples/ptq/run.py … --plans uniform-2+ends=uniform-4,mixed.json --arms 'awq*,tesseraq-*' --seeds 0,1
 
 A finished cell is skipped and one that was cut off goes on. The CSV gives accuracy on validation and test (neither is
-looked at before), the gap to the float model recovered against AWQ's clips alone, and wall seconds.
+looked at before), the gap to the float model recovered against AWQ's clips alone, wall seconds and
+processor seconds. The arm ``finetuned`` is finalize on all training samples and their labels.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from typing import Annotated, Any
 
 import pandas as pd
 import typer
-from arms import ARMS, BASE, FLOAT, settings_of, write_plan
+from arms import ARMS, BASE, FINETUNED, FINETUNING, settings_of, write_plan
 
 import snnq
 from snnq import console
 from snnq.checkpoints.sizes import given_sizes
 from snnq.files import write_atomic
+from snnq.finalizing.settings import FinalizeSettings
 from snnq.plan import Plan
 from snnq.reconstructing.settings import PtqSettings
 
@@ -45,7 +47,7 @@ def main(
 ) -> None:
     """Run the cells, print one line each, and write <out>/ptq.csv."""
     sizes = given_sizes(steps=steps, heads=heads, image_size=image_size, pooling=pooling)
-    chosen = [arm for arm in ARMS if any(fnmatchcase(arm, pattern) for pattern in arms.split(","))]
+    chosen = [arm for arm in (*ARMS, FINETUNED) if any(fnmatchcase(arm, pattern) for pattern in arms.split(","))]
     for seed in map(int, seeds.split(",")):
         for plan in plans.split(","):
             for arm in chosen:
@@ -73,22 +75,22 @@ def _cell(
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_plan(plan, checkpoint, sizes, folder / "plan.json")
-    started, ended = time.monotonic(), None
+    started, ended = (time.monotonic(), time.process_time()), None
 
     def watch(stage: str, done: int, total: int, /, **facts: object) -> None:
         nonlocal ended
         if ended is None and " on " in stage:  # accuracies are measured from here on
-            ended = time.monotonic()
+            ended = (time.monotonic(), time.process_time())
 
-    made = snnq.ptq(
-        checkpoint,
-        plan=folder / "plan.json",
-        data=data,
-        settings=settings_of(arm, seed, samples, steps),
-        out=folder / "packed",
-        progress=watch,
+    common = {"checkpoint": checkpoint, "plan": folder / "plan.json", "data": data, "out": folder / "packed"}
+    if arm == FINETUNED:
+        made = snnq.finalize(**common, settings=FinalizeSettings(**FINETUNING, seed=seed), progress=watch)
+    else:
+        made = snnq.ptq(**common, settings=settings_of(arm, seed, samples, steps), progress=watch)
+    accuracy = made.results["accuracy"]
+    wall, cpu = (
+        one - other for one, other in zip(ended or (time.monotonic(), time.process_time()), started, strict=True)
     )
-    accuracy, found = made.results["accuracy"], made.results["ptq"]
     cell = {
         "plan": Path(plan).stem,
         "arm": arm,
@@ -96,13 +98,22 @@ def _cell(
         "avg_bits": Plan.read(folder / "plan.json").totals.avg_bits,
         **{split: accuracy["plan"][split] for split in ("validation", "test")},
         **{f"float_{split}": accuracy["float"][split] for split in ("validation", "test")},
-        "divergence": found["divergence_reestimated" if found["batchnorm_reestimated"] else "divergence"],
-        "block_loss": sum(one["loss"] for one in found["blocks"]) / len(found["blocks"]),
-        "flipped": _mean([layer["flipped"] for one in found["blocks"] for layer in one["layers"].values()]),
-        "seconds": (ended or time.monotonic()) - started,
+        **(_found(made.results["ptq"]) if arm != FINETUNED else {}),
+        "seconds": wall,
+        "cpu_seconds": cpu,
         "simulated": accuracy["simulated"],
     }
     write_atomic(folder / "cell.json", json.dumps(cell, indent=2) + "\n")
+
+
+def _found(record: dict[str, Any]) -> dict[str, float]:
+    """Return how far logits and blocks are from the float ones, and the share of weights not at the nearest level."""
+    blocks = record["blocks"]
+    return {
+        "divergence": record["divergence_reestimated" if record["batchnorm_reestimated"] else "divergence"],
+        "block_loss": sum(one["loss"] for one in blocks) / len(blocks),
+        "flipped": _mean([layer["flipped"] for one in blocks for layer in one["layers"].values()]),
+    }
 
 
 def _mean(values: list[float]) -> float:
@@ -118,7 +129,7 @@ def gather(out: Path) -> pd.DataFrame:
         gap = frame[f"float_{split}"] - pd.Series(known, index=frame.index, dtype=float)
         gained = frame[split] - pd.Series(known, index=frame.index, dtype=float)
         frame[f"recovered_{split}"] = gained / gap.where(gap > 0)
-    order = {arm: number for number, arm in enumerate((FLOAT, *ARMS))}
+    order = {arm: number for number, arm in enumerate((*ARMS, FINETUNED))}
     return frame.sort_values(
         ["plan", "arm", "seed"], key=lambda column: column.map(order) if column.name == "arm" else column
     )
