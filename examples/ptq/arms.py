@@ -16,7 +16,7 @@ FINETUNING: dict[str, Any] = {"epochs": 2, "batch_size": 64}
 # Knobs of PtqSettings. "kept" and "off": nothing but weights changes; "on": BN statistics estimated anew once, at the
 # end; "matched" and "live": norms matched block by block. tesseraq-plain is the method as published.
 KEPT: dict[str, Any] = {"norms": "kept", "batchnorm": "off"}
-BLOCKS = {"method": "tesseraq"}
+BLOCKS = {"method": "tesseraq", "target": "both"}
 ARMS: dict[str, dict[str, Any]] = {
     "rtn": {"method": "rtn", **KEPT},
     "rtn-bn": {"method": "rtn", **KEPT, "batchnorm": "on"},

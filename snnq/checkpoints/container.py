@@ -65,7 +65,7 @@ def read_container(path: Path, *, ema: bool = False) -> Container:
     Raises ``CheckpointError`` for a path that is no readable file, a damaged or foreign file, and a pickle that asks
     for anything beyond the allow-list; nothing of it has run then.
     """
-    start, sha256 = _look_at(path)
+    start, sha256 = look_at(path)
     if _is_safetensors(start):
         return _read_safetensors(path, sha256)
     content = _load_pickle(path)
@@ -73,7 +73,7 @@ def read_container(path: Path, *, ema: bool = False) -> Container:
     return Container(str(path), sha256, kind, _strip_prefixes(tensors), _settings_of(content))
 
 
-def _look_at(path: Path) -> tuple[bytes, str]:
+def look_at(path: Path) -> tuple[bytes, str]:
     """Return the first bytes of a file and its sha256."""
     if path.is_dir():
         raise CheckpointError(f"{path}: is a folder, a checkpoint is one file", f"look for it with: ls {path}")

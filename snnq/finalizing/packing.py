@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from snnq import __version__
+from snnq.checkpoints.container import look_at
 from snnq.checkpoints.sizes import sizes_again
 from snnq.errors import OutputExistsError, PlanError, VerificationError
 from snnq.finalizing.quantized import Coded, wholes
@@ -55,13 +56,10 @@ def open_planned(plan: Plan, checkpoint: str | Path | None, data: str | None, pr
     if where is None:
         raise PlanError("the plan names no float checkpoint", "name it: --checkpoint FILE")
     architecture(plan.model.architecture)  # a user's own model that a plan merely names is not imported
+    if Path(where).is_file():  # before sizes that are not its own are asked of it
+        _refuse_other(plan, where, look_at(Path(where))[1])
     job = open_job(where, spec, progress, **sizes_again(plan.model.architecture, plan.model.config))
-    if plan.model.sha256 not in (None, job.checkpoint.sha256):
-        raise PlanError(
-            f"{where} is not the checkpoint the plan was made for: sha256 {job.checkpoint.sha256[:12]}…, "
-            f"the plan says {plan.model.sha256[:12]}…",  # pyright: ignore[reportOptionalSubscript]
-            "put the checkpoint back, or search again",
-        )
+    _refuse_other(plan, where, job.checkpoint.sha256)
     if plan.data is not None and data is None and plan.data.sha256 != job.data.sha256:
         raise PlanError(
             f"the data behind {plan.data.spec} has changed since the plan was made: sha256 {job.data.sha256[:12]}…, "
@@ -78,6 +76,15 @@ def open_planned(plan: Plan, checkpoint: str | Path | None, data: str | None, pr
                 "make the plan from this checkpoint",
             )
     return job
+
+
+def _refuse_other(plan: Plan, where: str | Path, sha256: str) -> None:
+    theirs = plan.model.sha256
+    if theirs not in (None, sha256):
+        raise PlanError(
+            f"{where} is not the checkpoint the plan was made for: sha256 {sha256[:12]}…, the plan says {theirs[:12]}…",
+            "put the checkpoint back, or search again",
+        )
 
 
 def finished(out: Path, mark: str) -> Finalized:

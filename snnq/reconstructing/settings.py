@@ -43,7 +43,7 @@ class PtqSettings:
     batch_size: int = 16
     seed: int = 0
     start: str = "awq"
-    target: str = "both"
+    target: str = "current"
     rounds: int = 10
     steps: int = 20
     rounding: bool = True

@@ -9,12 +9,14 @@ import signal
 import numpy as np
 import pytest
 import torch
-from tiny_models import DATA
+from tiny_models import CONFIG, DATA
 
 import snnq
+from snnq.checkpoints.opening import save_checkpoint
 from snnq.cli.main import run as command
 from snnq.data.dataset import Frames
-from snnq.errors import CheckpointError, InterruptedRun, OutputExistsError, RunChangedError, UsageError
+from snnq.errors import CheckpointError, InterruptedRun, OutputExistsError, PlanError, RunChangedError, UsageError
+from snnq.models.registry import build
 from snnq.packed.verification import verify
 from snnq.reconstructing import run as ptq_run
 from snnq.reconstructing.batchnorm import divergence
@@ -111,6 +113,10 @@ def test_it_refuses_what_it_must(checkpoint, tmp_path):
     plan.write(tmp_path / "plan.json")
     with pytest.raises(CheckpointError, match="contradicts the file"):
         snnq.ptq(checkpoint, plan=tmp_path / "plan.json", out=tmp_path / "third", data=DATA)
+    other, config = tmp_path / "other.safetensors", CONFIG | {"image_size": [16, 16]}
+    save_checkpoint(other, build("spikformer-cifar10dvs", config), architecture="spikformer-cifar10dvs", facts={})
+    with pytest.raises(PlanError, match=r"other.safetensors is not the checkpoint the plan was made for"):
+        snnq.ptq(other, plan=out / "plan.json", out=tmp_path / "third", data=DATA)
 
 
 def test_the_divergence_by_hand():
