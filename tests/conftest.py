@@ -1,4 +1,4 @@
-"""What every test gets: a cache of its own session, never the user's."""
+"""What every test gets: a cache of its own session, never the user's, and a pipe without a width."""
 
 from __future__ import annotations
 
@@ -17,4 +17,5 @@ settings.load_profile("repeatable")
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SNNQ_CACHE", str(tmp_path_factory.mktemp("snnq-cache")))
+        patch.delenv("COLUMNS", raising=False)  # processes of one run are given a width
         yield
