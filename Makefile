@@ -12,9 +12,8 @@ EXCHANGE := .venv-exchange
 demo: $(VENV)/.installed
 	$(BIN)/snnq demo demo
 
-# A process for each core, up to four; each of them computes in one thread.
 test: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow --timeout 3600

@@ -17,5 +17,5 @@ settings.load_profile("repeatable")
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SNNQ_CACHE", str(tmp_path_factory.mktemp("snnq-cache")))
-        patch.delenv("COLUMNS", raising=False)  # processes of one run are given a width
+        patch.delenv("COLUMNS", raising=False)  # of the terminal the tests were started in
         yield

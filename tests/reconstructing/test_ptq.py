@@ -76,7 +76,7 @@ def test_the_samples_belong_to_the_seed(checkpoint):
     assert len(calibration(job, dataclasses.replace(QUICK, samples=10**6))) == len(job.data.train) // 8 * 8
 
 
-@pytest.mark.parametrize("at", [1, 13, 40])
+@pytest.mark.parametrize("at", [13, *(pytest.param(at, marks=pytest.mark.slow) for at in (1, 40))])
 def test_a_run_cut_off_by_ctrl_c_gives_the_same_bytes(checkpoint, tmp_path, at):
     def progress(stage, done, total, /, **facts):
         if stage == "tesseraq" and done == at:

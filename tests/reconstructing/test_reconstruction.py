@@ -101,7 +101,9 @@ def test_memory_changes_nothing(tiny, limit):
     assert same_codes(rich, poor)
 
 
-@pytest.mark.parametrize("cut", [(0, 0), (2, 7), (5, 10), (6, 19)])
+@pytest.mark.parametrize(
+    "cut", [(2, 7), (6, 19), *(pytest.param(cut, marks=pytest.mark.slow) for cut in ((0, 0), (5, 10)))]
+)
 def test_a_run_that_was_cut_goes_on_to_the_same_codes(tiny, cut):
     knobs = {"steps": 2, "rounding_rate": 0.1, "scale_rate": 0.02, "offsets": True}
     whole, facts = tiny.run("uniform-2", **knobs)
