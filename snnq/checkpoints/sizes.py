@@ -59,6 +59,17 @@ def given_sizes(
     return found | {"model": model, "arguments": arguments, "groups": _pairs(group or (), "--group '*.mix=attention'")}
 
 
+def typed_again(given: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the words of a command line for what ``given_sizes`` returned."""
+    words = [(OPTIONS[name], shown(name, given[name])) for name in OPTIONS if given.get(name) is not None]
+    if "model" in given:
+        words.append(("--model", given["model"]))
+        for name, value in given["arguments"].items():
+            words.append(("--model-arg", f"{name}={value if isinstance(value, str) else json.dumps(value)}"))
+        words += [("--group", f"{pattern}={group}") for pattern, group in given["groups"]]
+    return tuple(word for pair in words for word in pair)
+
+
 def _pairs(texts: Sequence[str], example: str) -> tuple[tuple[str, str], ...]:
     for text in texts:
         if not all(text.partition("=")):

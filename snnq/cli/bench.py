@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
-from snnq.cli.options import Device, Heads, ImageSize, Json, Pooling, Steps
+from snnq.cli.options import Device, Json, takes_sizes
 
 app = typer.Typer(no_args_is_help=True, help="Measure snnq's own speed on this machine, as ratios.")
 
@@ -17,6 +18,7 @@ def bench() -> None:
 
 
 @app.command()
+@partial(takes_sizes, models=False)
 def search(
     checkpoint: Annotated[str, typer.Argument(metavar="[CKPT]", help="A float checkpoint, or a built-in one.")] = (
         "digits"
@@ -24,16 +26,12 @@ def search(
     batch_size: Annotated[int, typer.Option(min=2, help="Samples a step; small ones time overheads.")] = 64,
     repeats: Annotated[int, typer.Option(min=3, help="Paired repeats.")] = 15,
     device: Device = "auto",
-    steps: Steps = None,
-    heads: Heads = None,
-    image_size: ImageSize = None,
-    pooling: Pooling = None,
     json: Json = False,
+    **given: Any,
 ) -> None:
     """Time a search step against a float training step and against the K-branch form."""
     from snnq import console
     from snnq.bench.search import bench_search
-    from snnq.checkpoints.sizes import given_sizes
 
     with console.progress_view() as progress:
         found = bench_search(
@@ -42,7 +40,7 @@ def search(
             repeats=repeats,
             device=device,
             progress=progress,
-            **given_sizes(steps=steps, heads=heads, image_size=image_size, pooling=pooling),
+            **given,
         )
     if json:
         console.emit_json(found)

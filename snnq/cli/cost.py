@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from snnq.cli.options import Group, Heads, ImageSize, Json, Model, ModelArg, Pooling, Steps, WeightReuse
+from snnq.cli.options import Json, WeightReuse, takes_sizes
 
 if TYPE_CHECKING:
     from snnq.measuring.run import Measurement
@@ -74,6 +74,7 @@ def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="Your own co
 
 
 @app.command()
+@takes_sizes
 def measure(
     path: Annotated[str, typer.Argument(metavar="PATH", help="A packed folder, a plan.json or a float checkpoint.")],
     data: Annotated[str | None, typer.Option(help="Data spec; by default what the model names.")] = None,
@@ -81,18 +82,11 @@ def measure(
     samples: Annotated[int, typer.Option(min=1, help="Samples to run, spread evenly over the split.")] = 64,
     cost_table: Annotated[str | None, typer.Option(help="Cost table: a name or a path.")] = None,
     weight_reuse: WeightReuse = "inference",
-    steps: Steps = None,
-    heads: Heads = None,
-    image_size: ImageSize = None,
-    pooling: Pooling = None,
-    model: Model = None,
-    model_arg: ModelArg = None,
-    group: Group = None,
     json: Json = False,
+    **given: Any,
 ) -> None:
     """Run a model on real inputs; show firing rates, synaptic operations and energy by the event model."""
     from snnq import console
-    from snnq.checkpoints.sizes import given_sizes
     from snnq.measuring.run import measure as run_measure
 
     with console.progress_view() as progress:
@@ -104,15 +98,7 @@ def measure(
             cost_table=cost_table,
             weight_reuse=weight_reuse,
             progress=progress,
-            **given_sizes(
-                steps=steps,
-                heads=heads,
-                image_size=image_size,
-                pooling=pooling,
-                model=model,
-                model_arg=model_arg,
-                group=group,
-            ),
+            **given,
         )
     if json:
         console.emit_json(found.to_dict())

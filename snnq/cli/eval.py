@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from snnq.cli.options import Group, Heads, ImageSize, Json, Model, ModelArg, Pooling, Steps
+from snnq.cli.options import Json, takes_sizes
 
 
+@takes_sizes
 def evaluate(
     path: Annotated[str, typer.Argument(help="A float checkpoint, a built-in one, or a packed folder.")],
     data: Annotated[str | None, typer.Option(help="Data spec; by default what the model names.")] = None,
@@ -20,30 +21,14 @@ def evaluate(
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     engine: Annotated[str, typer.Option(help="What runs a packed folder: torch or integer.")] = "torch",
     batch_size: Annotated[int, typer.Option(min=1, help="Samples at a time.")] = 32,
-    steps: Steps = None,
-    heads: Heads = None,
-    image_size: ImageSize = None,
-    pooling: Pooling = None,
-    model: Model = None,
-    model_arg: ModelArg = None,
-    group: Group = None,
     json: Json = False,
+    **given: Any,
 ) -> None:
     """Measure accuracy on a split of the data, or classify one event file."""
     from dataclasses import asdict
 
     from snnq import console
-    from snnq.checkpoints.sizes import given_sizes
 
-    given = given_sizes(
-        steps=steps,
-        heads=heads,
-        image_size=image_size,
-        pooling=pooling,
-        model=model,
-        model_arg=model_arg,
-        group=group,
-    )
     if input is not None:
         _classify(path, input, data, engine, given, json)
         return

@@ -4,31 +4,29 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from snnq.cli.options import Force, Heads, ImageSize, Json, Pooling, Steps
+from snnq.cli.options import Force, Json, takes_sizes
 
 
+@partial(takes_sizes, models=False)
 def graft(
     checkpoint: Annotated[str, typer.Argument(metavar="CKPT", help="A float Spikformer or SDT checkpoint.")],
     chunk: Annotated[int, typer.Option(min=1, help="Consecutive time steps that attention mixes at once.")],
     out: Annotated[Path, typer.Option(help="The new checkpoint.")],
     attention: Annotated[str, typer.Option(help="statten: chunked spatial-temporal attention.")] = "statten",
     scale: Annotated[float | None, typer.Option(help="c of Q (KᵀV · c); a power of two by default.")] = None,
-    steps: Steps = None,
-    heads: Heads = None,
-    image_size: ImageSize = None,
-    pooling: Pooling = None,
     force: Force = False,
     json: Json = False,
+    **given: Any,
 ) -> None:
     """Put another attention on the same weights; finetune it shortly afterwards."""
     from snnq import console
     from snnq.checkpoints.grafting import graft as run_graft
-    from snnq.checkpoints.sizes import given_sizes
 
     found = run_graft(
         checkpoint,
@@ -37,7 +35,7 @@ def graft(
         scale=scale,
         out=out,
         force=force,
-        **given_sizes(steps=steps, heads=heads, image_size=image_size, pooling=pooling),
+        **given,
     )
     if json:
         console.emit_json(asdict(found))

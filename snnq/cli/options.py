@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from inspect import Parameter, signature
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -41,6 +44,32 @@ Steps = Annotated[int | None, typer.Option(help="Time steps T, where the checkpo
 Heads = Annotated[int | None, typer.Option(help="Attention heads, where the checkpoint does not say.")]
 ImageSize = Annotated[str | None, typer.Option(help="Pixels (one number, or HEIGHTxWIDTH), likewise.")]
 Pooling = Annotated[str | None, typer.Option(help="Which of the four convolutions is pooled, such as 0011, likewise.")]
+_SIZES: dict[str, Any] = {"steps": Steps, "heads": Heads, "image_size": ImageSize, "pooling": Pooling}
+_MODELS: dict[str, Any] = {"model": Model, "model_arg": ModelArg, "group": Group}
+
+
+def takes_sizes(command: Callable[..., None], *, models: bool = True) -> Callable[..., None]:
+    """Give a command the options for what a checkpoint cannot tell, in the place of its ``**given``.
+
+    The command gets them as ``open_checkpoint`` takes them. ``models``: those of a user's own model, too.
+    """
+    options = _SIZES | (_MODELS if models else {})
+    own = signature(command, eval_str=True)
+    kept = [one for one in own.parameters.values() if one.kind is not Parameter.VAR_KEYWORD]
+    added = [Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=kind) for name, kind in options.items()]
+
+    @wraps(command)
+    def typed(**values: Any) -> None:
+        from snnq.checkpoints.sizes import given_sizes
+
+        given = given_sizes(**{name: values.pop(name) for name in options})
+        command(**values, **given)
+
+    typed.__signature__ = own.replace(parameters=[*kept, *added])  # pyright: ignore[reportAttributeAccessIssue]
+    typed.__annotations__ = {one.name: one.annotation for one in (*kept, *added)}
+    return typed
+
+
 WeightReuse = Annotated[
     str, typer.Option(help="How often the event model fetches a weight: once an inference, every step, every event.")
 ]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from snnq.cli.options import Force, Group, Heads, ImageSize, Json, Model, ModelArg, Pooling, Steps
+from snnq.cli.options import Force, Json, takes_sizes
 from snnq.cli.showing import Format, FormatOption, Page, show_document, show_strip
 
 app = typer.Typer(no_args_is_help=True, help="Look at plans, make simple ones, solve for other budgets.")
@@ -43,6 +43,7 @@ def show(
 
 
 @app.command()
+@takes_sizes
 def uniform(
     scheme: Annotated[str, typer.Option(help="float32, uniform-b or power-of-two-b, b from 2 to 8.")],
     out: Annotated[Path, typer.Option(help="Where to write the plan.")],
@@ -50,19 +51,12 @@ def uniform(
         str | None, typer.Argument(metavar="[CKPT]", help="A float checkpoint, or 'digits'.", show_default=False)
     ] = None,
     architecture: Annotated[str | None, typer.Option(help="An architecture at its published sizes instead.")] = None,
-    steps: Steps = None,
-    heads: Heads = None,
-    image_size: ImageSize = None,
-    pooling: Pooling = None,
-    model: Model = None,
-    model_arg: ModelArg = None,
-    group: Group = None,
     cost_table: Annotated[str | None, typer.Option(help="A cost table's name or path.")] = None,
     force: Force = False,
+    **given: Any,
 ) -> None:
     """Make the plan that gives every layer the same scheme."""
     from snnq import console
-    from snnq.checkpoints.sizes import given_sizes
     from snnq.cost.table import read_table
     from snnq.plan import views
     from snnq.searching.uniform import uniform_plan
@@ -72,15 +66,7 @@ def uniform(
         architecture=architecture,
         checkpoint=checkpoint,
         table=read_table(cost_table) if cost_table else None,
-        **given_sizes(
-            steps=steps,
-            heads=heads,
-            image_size=image_size,
-            pooling=pooling,
-            model=model,
-            model_arg=model_arg,
-            group=group,
-        ),
+        **given,
     )
     plan.write(out, force=force)
     console.table("Totals", views.TOTAL_COLUMNS, views.total_rows(plan))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import shlex
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from snnq.cli.options import Device, Force, Group, Heads, ImageSize, Json, Model, ModelArg, Pooling, Run, Steps
+from snnq.cli.options import Device, Force, Json, Run, takes_sizes
 
 
+@takes_sizes
 def ptq(
     checkpoint: Annotated[
         str | None, typer.Argument(metavar="[CKPT]", help="Float checkpoint; by default the plan's, or 'digits'.")
@@ -51,19 +52,12 @@ def ptq(
     out: Annotated[Path, typer.Option(help="Packed folder to write.")] = Path("packed"),
     run: Run = None,
     device: Device = "auto",
-    steps: Steps = None,
-    heads: Heads = None,
-    image_size: ImageSize = None,
-    pooling: Pooling = None,
-    model: Model = None,
-    model_arg: ModelArg = None,
-    group: Group = None,
     json: Json = False,
     force: Force = False,
+    **given: Any,
 ) -> None:
     """Quantise a float checkpoint from a few hundred unlabelled samples; write and verify a packed folder."""
     from snnq import console
-    from snnq.checkpoints.sizes import given_sizes
     from snnq.errors import UsageError
     from snnq.reconstructing.run import ptq as run_ptq
     from snnq.reconstructing.settings import RECONSTRUCTING, PtqSettings
@@ -98,15 +92,7 @@ def ptq(
             measure=measure,
             force=force,
             progress=progress,
-            **given_sizes(
-                steps=steps,
-                heads=heads,
-                image_size=image_size,
-                pooling=pooling,
-                model=model,
-                model_arg=model_arg,
-                group=group,
-            ),
+            **given,
         )
     if known and not force:
         console.note(f"{out} is already the result of this very run; nothing was done.")

@@ -4,33 +4,18 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from snnq.cli.options import (
-    Device,
-    Devices,
-    Force,
-    Group,
-    Heads,
-    ImageSize,
-    Json,
-    Model,
-    ModelArg,
-    Nodes,
-    Pooling,
-    Precision,
-    Run,
-    Steps,
-    Strategy,
-)
+from snnq.cli.options import Device, Devices, Force, Json, Nodes, Precision, Run, Strategy, takes_sizes
 from snnq.cli.showing import show_strip
 
 if TYPE_CHECKING:
     from snnq.plan import Plan
 
 
+@takes_sizes
 def search(
     checkpoint: Annotated[str, typer.Argument(metavar="[CKPT]", help="A float checkpoint, or a built-in one.")] = (
         "digits"
@@ -70,22 +55,15 @@ def search(
     nodes: Nodes = 1,
     strategy: Strategy = "auto",
     precision: Precision = "32-true",
-    steps: Steps = None,
-    heads: Heads = None,
-    image_size: ImageSize = None,
-    pooling: Pooling = None,
-    model: Model = None,
-    model_arg: ModelArg = None,
-    group: Group = None,
     json: Json = False,
     force: Force = False,
+    **given: Any,
 ) -> None:
     """Search a number format for every layer of a float checkpoint; write plan.json.
 
     Without an argument it searches the built-in digits checkpoint on the built-in digits data.
     """
     from snnq import console
-    from snnq.checkpoints.sizes import given_sizes
     from snnq.searching.run import search as run_search
     from snnq.searching.settings import parse_settings
     from snnq.training.devices import Compute
@@ -115,20 +93,12 @@ def search(
             compute=Compute(device, devices, nodes, strategy, precision),
             force=force,
             progress=progress,
-            **given_sizes(
-                steps=steps,
-                heads=heads,
-                image_size=image_size,
-                pooling=pooling,
-                model=model,
-                model_arg=model_arg,
-                group=group,
-            ),
+            **given,
         )
     if known and not force:
         console.note(f"{out} is already the result of this very search; nothing was done.")
     _show(plan, json)
-    own = f" --model {shlex.quote(model)}" if model else ""
+    own = f" --model {shlex.quote(given['model'])}" if "model" in given else ""
     console.next_step(f"snnq finalize --plan {shlex.quote(str(out))}{own}")
 
 

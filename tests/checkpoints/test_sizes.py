@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snnq.checkpoints.sizes import Recorded, given_sizes, parse_pooling, recorded_sizes, shown
+from snnq.checkpoints.sizes import Recorded, given_sizes, parse_pooling, recorded_sizes, shown, typed_again
 from snnq.errors import UsageError
 from snnq.parsing import parse_image_size
 
@@ -62,3 +62,15 @@ def test_options_become_arguments() -> None:
 )
 def test_settings(settings: dict[str, Any], found: dict[str, Recorded]) -> None:
     assert recorded_sizes(settings) == found
+
+
+def test_what_was_given_is_typed_again():
+    sizes = {"steps": 3, "image_size": "8x16", "pooling": "0011"}
+    own = {"model": "network.py:build", "model_arg": ["dim=64", "kind=plain"], "group": ["*.mix=attention"]}
+    words = typed_again(given_sizes(**sizes, **own))
+    assert words[:6] == ("--steps", "3", "--image-size", "8x16", "--pooling", "0011")
+    assert words[6:] == (
+        *("--model", "network.py:build", "--model-arg", "dim=64", "--model-arg", "kind=plain"),
+        *("--group", "*.mix=attention"),
+    )
+    assert typed_again(given_sizes()) == ()
