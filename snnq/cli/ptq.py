@@ -28,7 +28,7 @@ def ptq(
     batch_size: Annotated[int | None, typer.Option(help="Samples a step.")] = None,
     rounds: Annotated[int | None, typer.Option(help="Rounds of progressive rounding, 10 or 20; tesseraq.")] = None,
     steps_per_round: Annotated[int | None, typer.Option(help="Optimizer steps a round; adaround, tesseraq.")] = None,
-    start: Annotated[str | None, typer.Option(help="Grids that reconstruction starts from: rtn, clip or awq.")] = None,
+    start: Annotated[str | None, typer.Option(help="Grids that rounding starts from: rtn, clip or awq.")] = None,
     target: Annotated[
         str | None, typer.Option(help="What a block must reproduce: output, current (before its neurons) or both.")
     ] = None,

@@ -154,7 +154,7 @@ class Reconstruction:
     def _layers(self, names: Sequence[str]) -> dict[str, LearnedLayer]:
         """Return the quantised layers of a block on their grids."""
         settings, model = self.settings, self.side.replay.model
-        known = self._grams(names) if settings.clip == "awq" else {}
+        known = self._grams(names) if settings.clip == "awq" or settings.descends else {}
         found = {}
         for name in names:
             one = scheme(self.schemes[name])

@@ -150,9 +150,12 @@ def _made_again(results: Results) -> str:
     assert one is not None
     words = f"snnq ptq --method {one.method} --samples {one.samples} --batch-size {one.batch_size} --norms {one.norms}"
     words += f" --batchnorm {one.batchnorm} --seed {one.seed}"
-    if one.method not in ("adaround", "tesseraq"):
+    if one.method in ("rtn", "clip", "awq"):
         return words
-    return f"{words} --start {one.start} --target {one.target} --rounds {one.rounds} --steps-per-round {one.steps}"
+    words += f" --start {one.start}"
+    if one.method == "quantease":
+        return words
+    return f"{words} --target {one.target} --rounds {one.rounds} --steps-per-round {one.steps}"
 
 
 def _search_command(plan: Plan) -> str:

@@ -54,6 +54,16 @@ def test_without_reconstruction_weights_go_to_the_nearest_level(tiny, name, meth
         assert torch.equal(coded.codes, scheme(name).encode(weight, coded.params))
 
 
+@pytest.mark.parametrize("start", ["rtn", "clip", "awq"])
+def test_coordinate_descent_on_any_grids(tiny, start):
+    descended, facts = tiny.run("uniform-2", method="quantease", start=start)
+    nearest, _ = tiny.run("uniform-2", method=start)
+    assert any(layer["flipped"] > 0 for one in facts for layer in one["layers"].values())
+    first = next(iter(nearest.coded()))  # what comes later sees other inputs
+    ours, theirs = descended.coded()[first].params, nearest.coded()[first].params
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
 def test_no_steps_are_taken_where_nothing_is_learned(tiny):
     assert tiny.start("uniform-2", method="awq").order(0) == []
     assert tiny.start("float32").order(0) == []
