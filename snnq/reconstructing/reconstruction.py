@@ -123,7 +123,7 @@ class Reconstruction:
 
     def status(self) -> dict[str, float | int | str]:
         """Return the name of the block in work."""
-        return {"block": self.layout.blocks[self.at].name} if self.at >= 0 else {}
+        return {"at": self.layout.blocks[self.at].name} if self.at >= 0 else {}
 
     def coded(self) -> dict[str, Coded]:
         """Return the codes of every layer of the finished blocks."""

@@ -161,6 +161,7 @@ def _reconstruct(
         step=made.step,
         after_epoch=made.after_block,
         status=made.status,
+        unit="block",
         progress=progress,
     )
     return made, history

@@ -84,6 +84,7 @@ def run_epochs(
     step: Callable[[Place, list[int]], dict[str, float]],
     after_epoch: Callable[[int], dict[str, Any]],
     status: Callable[[], dict[str, float | int | str]] = dict,
+    unit: str = "epoch",
     progress: Progress = silent,
 ) -> list[dict[str, Any]]:
     """Run or resume the epochs; return the history, one dict an epoch.
@@ -91,7 +92,8 @@ def run_epochs(
     ``batches(epoch)`` gives the sample indices of every step's global batch, as many in each epoch; ``step`` takes its
     process' share of them and returns numbers that are averaged over the processes and over the epoch; ``after_epoch``
     returns facts that are added to the epoch's history line; ``status`` returns facts worth showing as they stand.
-    Raises InterruptedRun after Ctrl-C, when the state is saved.
+    ``unit`` is what one of the ``epochs`` is called where progress is shown. Raises InterruptedRun after Ctrl-C, when
+    the state is saved.
     """
     state = _load(run.state_path, stateful)
     history, sums = state["history"], state["sums"]
@@ -107,7 +109,7 @@ def run_epochs(
                     sums[name] = sums.get(name, 0.0) + value
                 means = {name: value / (i + 1) for name, value in sums.items()}
                 done = epoch * len(order) + i + 1
-                progress(stage, done, epochs * len(order), epoch=f"{epoch + 1}/{epochs}", **means, **status())
+                progress(stage, done, epochs * len(order), **{unit: f"{epoch + 1}/{epochs}"}, **means, **status())
                 if stop or late:
                     _save(run, stateful, epoch, i + 1, history, sums)
                     saved = time.monotonic()
