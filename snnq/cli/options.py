@@ -59,11 +59,11 @@ def takes_sizes(command: Callable[..., None], *, models: bool = True) -> Callabl
     added = [Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=kind) for name, kind in options.items()]
 
     @wraps(command)
-    def typed(**values: Any) -> None:
+    def typed(*arguments: Any, **values: Any) -> None:
         from snnq.checkpoints.sizes import given_sizes
 
-        given = given_sizes(**{name: values.pop(name) for name in options})
-        command(**values, **given)
+        given = given_sizes(**{name: values.pop(name, None) for name in options})
+        command(*arguments, **values, **given)
 
     typed.__signature__ = own.replace(parameters=[*kept, *added])  # pyright: ignore[reportAttributeAccessIssue]
     typed.__annotations__ = {one.name: one.annotation for one in (*kept, *added)}
