@@ -10,9 +10,10 @@ import snnq
 from snnq.plan import Plan
 from snnq.reconstructing.settings import PtqSettings
 
-BASE, FINETUNED = "awq", "finetuned"
-# The reference experiments' recipe, for comparison: all training samples and their labels. The seed is its own.
-FINETUNING: dict[str, Any] = {"epochs": 2, "batch_size": 64}
+BASE = "awq"
+# For comparison, on all training samples and their labels: the reference experiments' recipe, and finalize's own one.
+# Seeds are the recipe's.
+FINETUNED: dict[str, dict[str, Any]] = {"finetuned": {"epochs": 2, "batch_size": 64}, "finetuned-default": {}}
 # Knobs of PtqSettings. "kept" and "off": nothing but weights changes; "on": BN statistics estimated anew once, at the
 # end; "matched" and "live": norms matched block by block. tesseraq-plain is the method as published.
 KEPT: dict[str, Any] = {"norms": "kept", "batchnorm": "off"}

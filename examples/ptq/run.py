@@ -1,11 +1,13 @@
-"""Post-training quantisation, arm against arm, from 256 unlabelled samples; one cell an arm, plan and calibration seed.
+"""Post-training quantisation, arm against arm, from 256 unlabelled samples.
 
-python examples/ptq/run.py float.safetensors --data fashion-mnist:DIR,limit=6000+2000+2000 --out ptq
+One cell a float model, plan, arm and calibration seed.
+
+python examples/ptq/run.py float-0.safetensors float-1.safetensors --data fashion-mnist:DIR,limit=6000+2000+2000
 python examples/ptq/run.py … --plans uniform-2+ends=uniform-4,mixed.json --arms 'awq*,tesseraq-*' --seeds 0,1
 
 A finished cell is skipped and one that was cut off goes on. The CSV gives accuracy on validation and test (neither is
 looked at before), the gap to the float model recovered against AWQ's clips alone, wall seconds and
-processor seconds. The arm ``finetuned`` is finalize on all training samples and their labels.
+processor seconds. The arms ``finetuned…`` are finalize on all training samples and their labels.
 """
 
 from __future__ import annotations
@@ -13,12 +15,13 @@ from __future__ import annotations
 import json
 import time
 from fnmatch import fnmatchcase
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
 import pandas as pd
 import typer
-from arms import ARMS, BASE, FINETUNED, FINETUNING, settings_of, write_plan
+from arms import ARMS, BASE, FINETUNED, settings_of, write_plan
 
 import snnq
 from snnq import console
@@ -30,8 +33,8 @@ from snnq.reconstructing.settings import PtqSettings
 
 
 def main(
-    checkpoint: Annotated[Path, typer.Argument(help="The float checkpoint.")],
-    data: Annotated[str | None, typer.Option(help="Data spec, where the checkpoint names none.")] = None,
+    checkpoints: Annotated[list[Path], typer.Argument(help="Float checkpoints of one kind, such as of three seeds.")],
+    data: Annotated[str | None, typer.Option(help="Data spec, where the checkpoints name none.")] = None,
     out: Annotated[Path, typer.Option(help="Where cells and ptq.csv go.")] = Path("ptq"),
     plans: Annotated[
         str, typer.Option(help="Schemes, SCHEME+ends=OTHER, plan files.")
@@ -47,18 +50,16 @@ def main(
 ) -> None:
     """Run the cells, print one line each, and write <out>/ptq.csv."""
     sizes = given_sizes(steps=steps, heads=heads, image_size=image_size, pooling=pooling)
-    chosen = [arm for arm in (*ARMS, FINETUNED) if any(fnmatchcase(arm, pattern) for pattern in arms.split(","))]
-    for seed in map(int, seeds.split(",")):
-        for plan in plans.split(","):
-            for arm in chosen:
-                folder = out / f"{Path(plan).stem}" / arm / str(seed)
-                if not (folder / "cell.json").exists():
-                    _cell(folder, checkpoint, data, plan, arm, seed, samples, steps_per_round, sizes)
-                cell = json.loads((folder / "cell.json").read_text(encoding="utf-8"))
-                console.note(
-                    f"{cell['plan']} {arm} seed {seed}: validation {cell['validation']:.4f}, test {cell['test']:.4f}, "
-                    f"{cell['seconds']:.0f} s"
-                )
+    chosen = [arm for arm in (*ARMS, *FINETUNED) if any(fnmatchcase(arm, pattern) for pattern in arms.split(","))]
+    for seed, checkpoint, plan, arm in product(map(int, seeds.split(",")), checkpoints, plans.split(","), chosen):
+        folder = out / checkpoint.stem / Path(plan).stem / arm / str(seed)
+        if not (folder / "cell.json").exists():
+            _cell(folder, checkpoint, data, plan, arm, seed, samples, steps_per_round, sizes)
+        cell = json.loads((folder / "cell.json").read_text(encoding="utf-8"))
+        console.note(
+            f"{cell['model']} {cell['plan']} {arm} seed {seed}: validation {cell['validation']:.4f}, "
+            f"test {cell['test']:.4f}, {cell['seconds']:.0f} s"
+        )
     gather(out).to_csv(out / "ptq.csv", index=False, float_format="%.5g")
 
 
@@ -83,22 +84,24 @@ def _cell(
             ended = (time.monotonic(), time.process_time())
 
     common = {"checkpoint": checkpoint, "plan": folder / "plan.json", "data": data, "out": folder / "packed"}
-    if arm == FINETUNED:
-        made = snnq.finalize(**common, settings=FinalizeSettings(**FINETUNING, seed=seed), progress=watch)
+    common |= {"measure": 0, "progress": watch}
+    if arm in FINETUNED:
+        made = snnq.finalize(**common, settings=FinalizeSettings(**FINETUNED[arm], seed=seed))
     else:
-        made = snnq.ptq(**common, settings=settings_of(arm, seed, samples, steps), progress=watch)
+        made = snnq.ptq(**common, settings=settings_of(arm, seed, samples, steps))
     accuracy = made.results["accuracy"]
     wall, cpu = (
         one - other for one, other in zip(ended or (time.monotonic(), time.process_time()), started, strict=True)
     )
     cell = {
+        "model": checkpoint.stem,
         "plan": Path(plan).stem,
         "arm": arm,
         "seed": seed,
         "avg_bits": Plan.read(folder / "plan.json").totals.avg_bits,
         **{split: accuracy["plan"][split] for split in ("validation", "test")},
         **{f"float_{split}": accuracy["float"][split] for split in ("validation", "test")},
-        **(_found(made.results["ptq"]) if arm != FINETUNED else {}),
+        **(_found(made.results["ptq"]) if arm not in FINETUNED else {}),
         "seconds": wall,
         "cpu_seconds": cpu,
         "simulated": accuracy["simulated"],
@@ -122,16 +125,18 @@ def _mean(values: list[float]) -> float:
 
 def gather(out: Path) -> pd.DataFrame:
     """Return all finished cells, the float model as a row of its own, with the gap recovered against AWQ's clips."""
-    frame = pd.DataFrame([json.loads(file.read_text(encoding="utf-8")) for file in sorted(out.glob("*/*/*/cell.json"))])
-    base = frame[frame.arm == BASE].set_index(["plan", "seed"])
+    files = sorted(out.glob("*/*/*/*/cell.json"))
+    frame = pd.DataFrame([json.loads(file.read_text(encoding="utf-8")) for file in files])
+    cells = ["model", "plan", "seed"]
+    base = frame[frame.arm == BASE].set_index(cells)
     for split in ("validation", "test"):
-        known = [base[split].get((plan, seed)) for plan, seed in zip(frame.plan, frame.seed, strict=True)]
+        known = [base[split].get(cell) for cell in frame[cells].itertuples(index=False, name=None)]
         gap = frame[f"float_{split}"] - pd.Series(known, index=frame.index, dtype=float)
         gained = frame[split] - pd.Series(known, index=frame.index, dtype=float)
         frame[f"recovered_{split}"] = gained / gap.where(gap > 0)
-    order = {arm: number for number, arm in enumerate((*ARMS, FINETUNED))}
+    order = {arm: number for number, arm in enumerate((*ARMS, *FINETUNED))}
     return frame.sort_values(
-        ["plan", "arm", "seed"], key=lambda column: column.map(order) if column.name == "arm" else column
+        ["plan", "arm", "model", "seed"], key=lambda column: column.map(order) if column.name == "arm" else column
     )
 
 

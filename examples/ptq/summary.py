@@ -1,4 +1,4 @@
-"""The tables of README.md from ptq.csv: mean ± standard deviation over calibration seeds, by plan and arm.
+"""The tables of README.md from ptq.csv: points from the float model, by plan and arm.
 
 python examples/ptq/summary.py ptq/ptq.csv
 """
@@ -13,19 +13,26 @@ import typer
 
 
 def main(file: Annotated[Path, typer.Argument(help="What run.py wrote.")] = Path("ptq/ptq.csv")) -> None:
-    """Print one markdown table a plan."""
+    """Print one markdown table a plan: mean ± standard deviation over its cells (float models × calibration seeds)."""
     frame = pd.read_csv(file)
     for plan, rows in frame.groupby("plan", sort=False):
-        first = rows.iloc[0]
-        typer.echo(f"\n{plan}: {first.avg_bits:.2f} bits; float {100 * first.float_validation:.2f} % on validation, ")
-        typer.echo(f"{100 * first.float_test:.2f} % on test\n")
-        typer.echo("| arm | seeds | validation % | test % | gap to AWQ's clips recovered, validation % | seconds |")
+        floats = rows.drop_duplicates("model")
+        typer.echo(
+            f"\n{plan}: {floats.avg_bits.mean():.2f} bits; float {_each(floats.float_validation)} % on validation, "
+            f"{_each(floats.float_test)} % on test\n"
+        )
+        typer.echo("| arm | models × seeds | validation − float | test − float | gap recovered, % | seconds |")
         typer.echo("| --- | ---: | ---: | ---: | ---: | ---: |")
         for arm, cells in rows.groupby("arm", sort=False):
             typer.echo(
-                f"| `{arm}` | {len(cells)} | {_spread(cells.validation)} | {_spread(cells.test)} | "
+                f"| `{arm}` | {cells.model.nunique()} × {cells.seed.nunique()} | "
+                f"{_spread(cells.validation - cells.float_validation)} | {_spread(cells.test - cells.float_test)} | "
                 f"{_spread(cells.recovered_validation, 0)} | {cells.seconds.mean():.0f} |"
             )
+
+
+def _each(values: pd.Series) -> str:
+    return " and ".join(f"{100 * value:.2f}" for value in values)
 
 
 def _spread(values: pd.Series, decimals: int = 2) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from snnq.cli.options import Model, WeightReuse
-from snnq.cli.showing import Format, FormatOption, show_document, show_strip
+from snnq.cli.showing import Format, FormatOption, show_document, show_in, show_strip
 
 if TYPE_CHECKING:
     from snnq.reporting.records import Report
@@ -91,21 +91,16 @@ def write_page(found: Report, out: Path | None = None) -> Path:
 
 def show(found: Report, format: Format = Format.table) -> None:
     """Print a report to stdout; what a reader of the tables must know goes to stderr."""
-    from snnq import console
-    from snnq.reporting import formats
+    from snnq.reporting.formats import to_markdown
+    from snnq.reporting.page import html_page
 
-    if format is Format.table:
-        _show_tables(found)
-    elif format is Format.json:
-        console.emit_json(found.to_dict())
-    elif format is Format.csv:
-        console.document(formats.to_csv(found))
-    elif format is Format.markdown:
-        console.document(formats.to_markdown(found))
-    else:
-        from snnq.reporting.page import html_page
-
-        console.document(html_page(found))
+    show_in(
+        format,
+        found.to_dict(),
+        tables=lambda: _show_tables(found),
+        markdown=lambda: to_markdown(found),
+        html=lambda: html_page(found),
+    )
 
 
 def _show_tables(found: Report) -> None:

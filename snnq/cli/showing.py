@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -32,27 +32,53 @@ def show_document(found: Document, format: Format, out: Path | None = None) -> N
     """Print a document to stdout in a format, and write its page to ``out``; remarks go to stderr."""
     from snnq import console
     from snnq.reporting.documents import document_html, document_markdown
-    from snnq.reporting.formats import csv_text
     from snnq.reporting.run import write_page
 
-    if format is Format.json:
-        console.emit_json(found.data)
-    elif format is Format.csv:
-        console.document(csv_text(found.data))
-    elif format is Format.markdown:
-        console.document(document_markdown(found))
-    elif format is Format.html:
-        console.document(document_html(found))
-    else:
-        console.say(found.verdict)
-        console.out("")
-        for one in found.tables:
-            console.table(one.title, one.columns, one.rows, one.marked)
-        for line in found.notes:
-            console.note(line)
+    show_in(
+        format,
+        found.data,
+        tables=lambda: _show_tables(found),
+        markdown=lambda: document_markdown(found),
+        html=lambda: document_html(found),
+    )
     if out is not None:
         write_page(document_html(found), out)
         console.note(f"Page: {out}")
+
+
+def _show_tables(found: Document) -> None:
+    from snnq import console
+
+    console.say(found.verdict)
+    console.out("")
+    for one in found.tables:
+        console.table(one.title, one.columns, one.rows, one.marked)
+    for line in found.notes:
+        console.note(line)
+
+
+def show_in(
+    format: Format,
+    data: dict[str, Any],
+    *,
+    tables: Callable[[], None],
+    markdown: Callable[[], str],
+    html: Callable[[], str],
+) -> None:
+    """Print to stdout in a format: plain data as JSON or CSV, or what one of the three others makes of it."""
+    from snnq import console
+    from snnq.reporting.formats import csv_text
+
+    if format is Format.json:
+        console.emit_json(data)
+    elif format is Format.csv:
+        console.document(csv_text(data))
+    elif format is Format.markdown:
+        console.document(markdown())
+    elif format is Format.html:
+        console.document(html())
+    else:
+        tables()
 
 
 def show_strip(layers: Iterable[tuple[str, str]]) -> None:

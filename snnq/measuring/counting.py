@@ -30,8 +30,9 @@ def set_bits(values: Tensor) -> Tensor:
 
     A value that is not whole counts as one where it is not zero: it is multiplied, not added bit by bit.
     """
-    if not bool((values == values.round()).all()):
-        return (values != 0).long()
+    nonzero = values != 0
+    if bool((values == nonzero).all()) or not bool((values == values.round()).all()):
+        return nonzero.long()
     rest = values.abs().long()
     found = torch.zeros_like(rest)
     while bool(rest.any()):

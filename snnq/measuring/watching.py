@@ -78,7 +78,7 @@ class Watch:
                 else counting.reach(layer, x)
             ).to(x.device)
         fan_out = self._reaches[key]
-        nonzero, bits = (x != 0).double(), counting.set_bits(x).double()
+        nonzero, bits = (x != 0).double(), counting.set_bits(x)
         leading = {nn.Conv1d: x.ndim - 2, nn.Conv2d: x.ndim - 3}.get(type(layer), 1)
         step = [counting.by_step(one, self.steps, leading) for one in (nonzero, nonzero * fan_out, bits * fan_out)]
         tally.add(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from snnq import __version__
+from snnq.cost.event_records import Events
 from snnq.cost.events import DEFAULT_REUSE
 from snnq.cost.table import CostTable, read_table
 from snnq.errors import PlanError, UsageError
@@ -20,7 +21,7 @@ from snnq.plan import Plan
 from snnq.plan.views import per_cent
 from snnq.reporting.costs import table_of
 from snnq.reporting.energies import event_energies
-from snnq.reporting.results import Measurements, Results, read_results
+from snnq.reporting.results import Results, read_results
 
 COMPARISON_SCHEMA = 1
 PACKED, PLAN = "packed folder", "plan"
@@ -63,12 +64,16 @@ class GroupCosts:
 
 @dataclass(frozen=True)
 class LayerChoice:
-    """A layer's scheme and costs under each letter; None where a candidate does not have the layer."""
+    """A layer's scheme and costs under each letter; None where a candidate does not have the layer.
+
+    ``firing_rate``: the share of its inputs that are not zero, as finalize measured it, else None.
+    """
 
     name: str
     scheme: dict[str, str | None]
     storage_bits: dict[str, int | None]
     energy_pj: dict[str, float | None]
+    firing_rate: dict[str, float | None]
     differs: bool
 
 
@@ -102,8 +107,9 @@ def compare(paths: Sequence[str | Path], *, cost_table: str | None = None) -> Co
     table = read_table(cost_table) if cost_table else None
     opened = dict(zip(string.ascii_uppercase, (_open(Path(path), table) for path in paths), strict=False))
     plans = {letter: plan for letter, (_, plan, _) in opened.items()}
-    candidates = {letter: _candidate(*one) for letter, one in opened.items()}
-    layers = _layers(plans)
+    events = {letter: _events(plan, results) for letter, (_, plan, results) in opened.items()}
+    candidates = {letter: _candidate(*one, events[letter]) for letter, one in opened.items()}
+    layers = _layers(plans, events)
     return Comparison(
         schema_version=COMPARISON_SCHEMA,
         tool=f"snnq {__version__}",
@@ -124,7 +130,7 @@ def _open(path: Path, table: CostTable | None) -> tuple[Path, Plan, Results | No
     return path, Plan.read(path, table), None
 
 
-def _candidate(path: Path, plan: Plan, results: Results | None) -> Candidate:
+def _candidate(path: Path, plan: Plan, results: Results | None, events: Events | None) -> Candidate:
     own, tuned = plan.totals, results.accuracy.plan if results else None
     return Candidate(
         path=str(path),
@@ -141,17 +147,22 @@ def _candidate(path: Path, plan: Plan, results: Results | None) -> Candidate:
         searched_accuracy=plan.search.validation_accuracy if plan.search else None,
         validation=tuned.validation if tuned else None,
         test=tuned.test if tuned else None,
-        event_energy_pj=_event_energy(plan, results.activity) if results else None,
+        event_energy_pj=events.total.energy_pj if events else None,
     )
 
 
-def _event_energy(plan: Plan, measured: Measurements | None) -> float | None:
+def _events(plan: Plan, results: Results | None) -> Events | None:
+    """Return the event model of what finalize measured."""
+    if results is None:
+        return None
     products = attention_table(plan.model.architecture, plan.model.config)
-    events = event_energies(plan, products, measured, table_of(plan), DEFAULT_REUSE).plan
-    return events.total.energy_pj if events else None
+    return event_energies(plan, products, results.activity, table_of(plan), DEFAULT_REUSE).plan
 
 
-def _layers(plans: dict[str, Plan]) -> tuple[LayerChoice, ...]:
+def _layers(plans: dict[str, Plan], events: dict[str, Events | None]) -> tuple[LayerChoice, ...]:
+    rates = {
+        letter: {one.name: one.firing_rate for one in seen.layers} if seen else {} for letter, seen in events.items()
+    }
     found = {letter: {layer.name: layer for layer in plan.layers} for letter, plan in plans.items()}
     names = dict.fromkeys(layer.name for plan in plans.values() for layer in plan.layers)
     rows = []
@@ -163,6 +174,7 @@ def _layers(plans: dict[str, Plan]) -> tuple[LayerChoice, ...]:
                 scheme={letter: layer and layer.scheme for letter, layer in ours.items()},
                 storage_bits={letter: layer and layer.bits for letter, layer in ours.items()},
                 energy_pj={letter: layer and layer.energy_pj for letter, layer in ours.items()},
+                firing_rate={letter: rates[letter].get(name) for letter in ours},
                 differs=len({layer and (layer.scheme, layer.shape) for layer in ours.values()}) > 1,
             )
         )

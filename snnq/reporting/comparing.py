@@ -27,7 +27,7 @@ def comparison_document(found: Comparison) -> Document:
         Figure("Formats of each layer", scheme_matrix("Formats of each layer", list(found.candidates), rows)),
         Figure("Formats; power-of-two is hatched, more bits are lighter", legend(schemes)),
     )
-    tables = (_places(found), _costs(found), *_events(found), _groups(found), _layers(found))
+    tables = (_places(found), _costs(found), *_events(found), _groups(found), _layers(found), *_firing(found))
     return Document("Plans side by side", found.verdict, found.notes, tables, figures, found.to_dict(), lead=1)
 
 
@@ -148,6 +148,18 @@ def _layers(found: Comparison) -> Table:
     rows = [(layer.name, *_cells(layer.scheme, short_name), YES if layer.differs else "") for layer in found.layers]
     title = "Layers: u uniform, p power-of-two, f float32, and bits per weight"
     return Table(title, ("layer", *found.candidates, DIFFERS), tuple(rows))
+
+
+def _firing(found: Comparison) -> tuple[Table, ...]:
+    """Return how often layers' inputs are not zero, under the letters that it was measured for."""
+    known = [
+        letter for letter in found.candidates if any(layer.firing_rate[letter] is not None for layer in found.layers)
+    ]
+    rows = tuple(
+        (layer.name, *_cells({letter: layer.firing_rate[letter] for letter in known}, per_cent))
+        for layer in found.layers
+    )
+    return (Table("Firing rates: inputs that are not zero, %, as measured", ("layer", *known), rows),) if known else ()
 
 
 def _cells(values: Mapping[str, Any], shown: Any) -> list[str]:

@@ -116,11 +116,6 @@ def csv_text(data: Mapping[str, Any]) -> str:
     return frame.to_csv(index=False, lineterminator="\n").rstrip("\n")
 
 
-def to_csv(report: Report) -> str:
-    """Return every number and sentence of the report as CSV."""
-    return csv_text(report.to_dict())
-
-
 def to_markdown(report: Report) -> str:
     """Return every sentence and table as GitHub markdown, to be pasted under a heading of a README."""
     parts = ["## Compressed with snnq", plain(report.verdict), plain(report.energy_model)]

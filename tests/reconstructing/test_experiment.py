@@ -25,30 +25,33 @@ def example(monkeypatch):
 def test_two_arms_of_a_plan(example, checkpoint, tmp_path):
     options = {"plans": "uniform-2+ends=uniform-4", "arms": "awq,tesseraq-live", "seeds": "1", "samples": 16}
     options |= {"steps_per_round": 1, "steps": None, "heads": None, "image_size": None, "pooling": None, "data": None}
-    example.main(checkpoint, out=tmp_path, **options)
+    example.main([checkpoint], out=tmp_path, **options)
     found = pd.read_csv(tmp_path / "ptq.csv")
     assert list(found.arm) == ["awq", "tesseraq-live"]
     assert (found.avg_bits > 2).all()
     assert found.recovered_test.isna().all() or found.recovered_test.iloc[0] == 0
-    cell = tmp_path / "uniform-2+ends=uniform-4/awq/1/cell.json"
+    cell = tmp_path / checkpoint.stem / "uniform-2+ends=uniform-4/awq/1/cell.json"
     cell.write_text(json.dumps(json.loads(cell.read_text()) | {"test": 0.25, "float_test": 0.75}))
-    other = tmp_path / "uniform-2+ends=uniform-4/tesseraq-live/1/cell.json"
+    other = tmp_path / checkpoint.stem / "uniform-2+ends=uniform-4/tesseraq-live/1/cell.json"
     other.write_text(json.dumps(json.loads(other.read_text()) | {"test": 0.5, "float_test": 0.75}))
-    example.main(checkpoint, out=tmp_path, **options)  # finished cells are taken as they are
+    example.main([checkpoint], out=tmp_path, **options)  # finished cells are taken as they are
     assert list(pd.read_csv(tmp_path / "ptq.csv").recovered_test) == [0.0, 0.5]
 
 
 def test_the_tables(example, tmp_path, capsys):
     import summary
 
-    columns = ["plan", "arm", "seed", "avg_bits", "float_validation", "float_test"]
+    columns = ["model", "plan", "arm", "seed", "avg_bits", "float_validation", "float_test"]
     columns += ["validation", "test", "recovered_validation", "seconds"]
-    rows = [("p", "awq", seed, 2.0, 0.9, 0.8, 0.7 + seed / 100, 0.6, 0.0, 8) for seed in (0, 2)]
-    pd.DataFrame([*rows, ("p", "rtn", 0, 2.0, 0.9, 0.8, 0.5, 0.4, None, 6)], columns=columns).to_csv(tmp_path / "p.csv")
+    rows = [("a", "p", "awq", seed, 2.0, 0.9, 0.8, 0.7 + seed / 100, 0.6, 0.0, 8) for seed in (0, 2)]
+    rows += [("b", "p", "awq", seed, 2.0, 0.8, 0.8, 0.6 + seed / 100, 0.6, 0.0, 8) for seed in (0, 2)]
+    rows += [("b", "p", "rtn", 0, 2.0, 0.8, 0.8, 0.5, 0.4, None, 6)]
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "p.csv")
     summary.main(tmp_path / "p.csv")
     lines = capsys.readouterr().out.splitlines()
-    assert "| `awq` | 2 | 71.00 ± 1.41 | 60.00 ± 0.00 | 0 ± 0 | 8 |" in lines
-    assert "| `rtn` | 1 | 50.00 | 40.00 | nan | 6 |" in lines
+    assert "p: 2.00 bits; float 90.00 and 80.00 % on validation, 80.00 and 80.00 % on test" in lines
+    assert "| `awq` | 2 × 2 | -19.00 ± 1.15 | -20.00 ± 0.00 | 0 ± 0 | 8 |" in lines
+    assert "| `rtn` | 1 × 1 | -30.00 | -40.00 | nan | 6 |" in lines
 
 
 def test_amplitudes_are_never_better_than_their_best(example, checkpoint, capsys):

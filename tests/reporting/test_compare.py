@@ -177,5 +177,9 @@ def test_energy_by_events_where_it_was_measured(recorded, three):
     assert plan.event_energy_pj is None
     rows = next(one.rows for one in comparison_document(found).tables if one.title.startswith("Energy by events"))
     assert rows == (("A", f"{measured.event_energy_pj / 1000:,.1f}"),)
+    rates = next(one for one in comparison_document(found).tables if one.title.startswith("Firing rates"))
+    due = [(one.name, f"{100 * one.firing_rate:.2f}") for one in report(recorded).event_energy.plan.layers]
+    assert (rates.columns, list(rates.rows)) == (("layer", "A"), due)
+    assert {layer.firing_rate["B"] for layer in found.layers} == {None}
     twice = difference_document(compare([recorded, recorded]))
     assert next(row for row in twice.tables[1].rows if row[0] == "energy by events nJ")[3] == "+0.00 %"

@@ -17,7 +17,7 @@ from snnq.cost.table import read_table
 from snnq.errors import PackedError, UsageError
 from snnq.models.attentions import attention_table
 from snnq.plan import Plan
-from snnq.reporting.formats import to_csv, to_markdown
+from snnq.reporting.formats import csv_text, to_markdown
 from snnq.reporting.page import html_page
 from snnq.reporting.run import report
 from snnq.reporting.tables import detail_tables, main_tables
@@ -86,7 +86,7 @@ def test_every_number_of_the_event_tables_is_the_reports(recorded):
     assert table(found, "Inside attention").rows[0][4:6] == (f"{inside['operand_values']:,}", "4")
     assert inside["operand_bits"] == 4  # a head of 8 features: 0 to 8
     assert inside["paper_energy_pj"] > 0
-    cells = {tuple(row[:3]): row[3] for row in csv.reader(io.StringIO(to_csv(found)))}
+    cells = {tuple(row[:3]): row[3] for row in csv.reader(io.StringIO(csv_text(found.to_dict())))}
     assert float(cells["energies", "event", "energy_pj"]) == whole
     assert float(cells["energies", "paper's", "energy_pj"]) == data["totals"]["energy_pj"]
     assert float(cells["event_energy.plan.layers", "head", "energy_pj"]) == events["layers"][-1]["energy_pj"]

@@ -11,7 +11,7 @@ from snnq.cost.table import read_table
 from snnq.layers import Layer
 from snnq.plan import ModelInfo, make_plan
 from snnq.reporting import costs
-from snnq.reporting.formats import to_csv, to_markdown
+from snnq.reporting.formats import csv_text, to_markdown
 from snnq.reporting.tables import detail_tables, main_tables
 from snnq.reporting.text import energy, size
 
@@ -157,7 +157,7 @@ def test_the_terminal_folds_nothing_at_80_columns(found, monkeypatch, capsys):
 
 
 def test_csv_holds_every_number_of_the_json(found):
-    frame = pd.read_csv(io.StringIO(to_csv(found)), dtype=str, keep_default_na=False)
+    frame = pd.read_csv(io.StringIO(csv_text(found.to_dict())), dtype=str, keep_default_na=False)
     assert list(frame.columns) == ["section", "row", "key", "value"]
     cells = {(one.section, one.row, one.key): one.value for one in frame.itertuples()}
     assert len(cells) == len(frame)  # no value stands under the name of another one
@@ -192,7 +192,7 @@ def test_hostile_text_stays_in_its_cell(found):
     start = next(i for i, line in enumerate(lines) if line.startswith("### Layers"))
     unescaped = [line.replace("\\|", "").count("|") for line in lines[start + 2 : start + 16]]
     assert unescaped == [7] * 14
-    rows = list(csv.reader(io.StringIO(to_csv(theirs))))
+    rows = list(csv.reader(io.StringIO(csv_text(theirs.to_dict()))))
     assert {len(row) for row in rows} == {4}
     assert not any("\x00" in cell or "\n" in cell for row in rows for cell in row)
 
@@ -200,7 +200,7 @@ def test_hostile_text_stays_in_its_cell(found):
 def test_no_cell_of_the_csv_is_a_formula(found):
     bad = ("=1+1", "@SUM(A1)", "-2+3", "+3")
     layers = tuple(replace(row, name=f"{bad[i % 4]}{i}") for i, row in enumerate(found.layers))
-    rows = list(csv.reader(io.StringIO(to_csv(replace(found, layers=layers, verdict="=cmd")))))
+    rows = list(csv.reader(io.StringIO(csv_text(replace(found, layers=layers, verdict="=cmd").to_dict()))))
     words = [cell for row in rows for cell in row if cell[:1] in ("=", "@", "+", "-")]
     assert all(float(word.split()[0]) < 0 for word in words)  # only negative numbers begin like that
     assert "'=cmd" in {row[3] for row in rows}
