@@ -41,8 +41,10 @@ def test_the_whole_way(
     depth = {"depth": SHALLOWEST[layout]} if family in ("qkformer", "maxformer") else {}
     model = one.build(SIZES | {"in_channels": 2} | depth | more)
     save_checkpoint("float.safetensors", model, architecture=name, facts={"data": "random,samples=8"})
-    small = ["--epochs", "1", "--batch-size", "4"]  # the measured choice has tests of its own
-    assert run(["search", "float.safetensors", *small, "--method", "paper", "--out", "plan.json"]) == 0
+    # The measured choice has tests of its own. One batch a split, since every format of every layer is run on each.
+    small, space = ["--epochs", "2", "--batch-size", "8"], "float32,uniform-4,power-of-two-2"
+    searched = ["search", "float.safetensors", *small, "--method", "paper", "--space", space, "--out", "plan.json"]
+    assert run(searched) == 0
     assert run(["finalize", "--plan", "plan.json", *small]) == 0
     capsys.readouterr()
     assert run(["verify", "packed", "--json"]) == 0

@@ -80,7 +80,7 @@ def _cell(
 
     def watch(stage: str, done: int, total: int, /, **facts: object) -> None:
         nonlocal ended
-        if ended is None and " on " in stage:  # accuracies are measured from here on
+        if ended is None and " model on " in stage:  # accuracies are measured from here on
             ended = (time.monotonic(), time.process_time())
 
     common = {"checkpoint": checkpoint, "plan": folder / "plan.json", "data": data, "out": folder / "packed"}
