@@ -113,7 +113,7 @@ def compare(paths: Sequence[str | Path], *, cost_table: str | None = None) -> Co
     return Comparison(
         schema_version=COMPARISON_SCHEMA,
         tool=f"snnq {__version__}",
-        verdict=_verdict(candidates, layers, alike=len({plan.cost_table.sha256 for plan in plans.values()}) == 1),
+        verdict=_verdict(candidates, layers, one_table=_one_table(plans), one_data=_one_data(plans, candidates)),
         notes=_notes(plans, candidates),
         candidates=candidates,
         groups=_groups(plans),
@@ -197,16 +197,26 @@ def _groups(plans: dict[str, Plan]) -> tuple[GroupCosts, ...]:
     return tuple(rows)
 
 
-def _verdict(candidates: dict[str, Candidate], layers: Sequence[LayerChoice], *, alike: bool) -> str:
-    """Return one line: how many layers differ, and which is best in what; energies only where costed ``alike``."""
+def _one_table(plans: dict[str, Plan]) -> bool:
+    return len({plan.cost_table.sha256 for plan in plans.values()}) == 1
+
+
+def _one_data(plans: dict[str, Plan], candidates: dict[str, Candidate]) -> bool:
+    tested = [plans[letter].data for letter, one in candidates.items() if one.test is not None]
+    return len({data and data.sha256 for data in tested}) <= 1
+
+
+def _verdict(
+    candidates: dict[str, Candidate], layers: Sequence[LayerChoice], *, one_table: bool, one_data: bool
+) -> str:
+    """Return one line: how many layers differ, and which is best in what, of what can be compared."""
     said = [f"{sum(layer.differs for layer in layers)} of {len(layers)} layers differ"]
-    for what, key in (("smallest", "storage_bits"), *((("lowest in energy", "energy_pj"),) if alike else ())):
+    for what, key in (("smallest", "storage_bits"), *((("lowest in energy", "energy_pj"),) if one_table else ())):
         values = {letter: getattr(one, key) for letter, one in candidates.items()}
         said.append(f"{_letters(values, min)} {what}")
     tests = {letter: one.test for letter, one in candidates.items() if one.test is not None}
-    if len(tests) > 1:
-        said.append(f"{_letters(tests, max)} on the test split ({per_cent(max(tests.values()))} %)")
-        said[-1] = said[-1].replace(" on the", " best on the", 1)
+    if len(tests) > 1 and one_data:
+        said.append(f"{_letters(tests, max)} best on the test split ({per_cent(max(tests.values()))} %)")
     return "; ".join(said) + "."
 
 
@@ -219,7 +229,7 @@ def _letters(values: dict[str, Any], best: Any) -> str:
 def _notes(plans: dict[str, Plan], candidates: dict[str, Candidate]) -> tuple[str, ...]:
     first, notes = next(iter(plans.values())), []
     tables = {plan.cost_table.name for plan in plans.values()}
-    if len({plan.cost_table.sha256 for plan in plans.values()}) > 1:
+    if not _one_table(plans):
         notes.append(
             f"The energies are from different cost tables ({', '.join(sorted(tables))}) and cannot be compared; "
             f"--cost-table {first.cost_table.name} costs all of them alike."
@@ -231,7 +241,6 @@ def _notes(plans: dict[str, Plan], candidates: dict[str, Candidate]) -> tuple[st
         )
     if len({plan.model.architecture for plan in plans.values()}) > 1:
         notes.append("The plans are for different architectures.")
-    tested = [letter for letter, one in candidates.items() if one.test is not None]
-    if len({plans[letter].data and plans[letter].data.sha256 for letter in tested}) > 1:  # pyright: ignore
+    if not _one_data(plans, candidates):
         notes.append("The accuracies are on different data and cannot be compared.")
     return tuple(notes)

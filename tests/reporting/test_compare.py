@@ -1,7 +1,9 @@
 import csv
+import hashlib
 import io
 import json
 import re
+import shutil
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -52,6 +54,21 @@ def test_the_best_on_the_test_split_is_named(three):
     found = compare([three[0], three[0]])
     assert found.verdict.startswith("0 of 12 layers differ; A and B are smallest;")
     assert found.verdict.endswith("A and B are best on the test split (96.67 %).")
+
+
+def test_accuracies_on_other_data_are_not_ranked(three, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(three[0], other)
+    plan, config = (json.loads((other / name).read_text()) for name in ("plan.json", "config.json"))
+    plan["data"]["sha256"] = config["data"]["sha256"] = "1" * 64
+    text = json.dumps(plan)
+    (other / "plan.json").write_text(text)
+    own = hashlib.sha256(text.encode()).hexdigest()
+    config["sha256"] = {"model.safetensors": config["sha256"]["model.safetensors"], "plan.json": own}
+    (other / "config.json").write_text(json.dumps(config))
+    found = compare([three[0], other])
+    assert found.verdict == "0 of 12 layers differ; A and B are smallest; A and B are lowest in energy."
+    assert "The accuracies are on different data and cannot be compared." in found.notes
 
 
 def test_tables_say_the_numbers_and_mark_differences(three):
