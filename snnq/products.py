@@ -1,6 +1,6 @@
 """The products inside a spiking attention: of spikes with spikes, without weights, in whole numbers.
 
-Three orders, with Q, K, V spikes of N tokens and d features a head, B the steps that are mixed at once:
+Four orders, with Q, K, V spikes of N tokens and d features a head, B the steps that are mixed at once:
 
 ====== ========================== ================ ======================= =========================
 order  computes                   operand          its largest entry       largest entry of the end
@@ -8,11 +8,12 @@ order  computes                   operand          its largest entry       large
 scores (Q Kᵀ) V                   Q Kᵀ, N × N      d                       N · d
 keys   Q (Kᵀ V)                   Kᵀ V, d × d      B · N                   B · N · d
 sums   Q ⊙ LIF(Σ over N of K ⊙ V) the sum, d       N                       1
+gates  LIF(Σ over d of Q) ⊙ K     the sum, N       d                       1
 ====== ========================== ================ ======================= =========================
 
 The operand is made anew from the input: it needs ⌈log2(largest + 1)⌉ bits an entry in local memory, where a layer's
 weights lie still. Sources: Zhou et al. 2023 (arXiv:2209.15425), Yao et al. 2023 (arXiv:2307.01694), Lee et al. 2025
-(arXiv:2409.19764).
+(arXiv:2409.19764), Zhou et al. 2024 (arXiv:2403.16552).
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Order = Literal["scores", "keys", "sums"]
-NOTATION: dict[str, str] = {"scores": "(QKᵀ)V", "keys": "Q(KᵀV)", "sums": "Q⊙ΣK⊙V"}
+Order = Literal["scores", "keys", "sums", "gates"]
+NOTATION: dict[str, str] = {"scores": "(QKᵀ)V", "keys": "Q(KᵀV)", "sums": "Q⊙ΣK⊙V", "gates": "ΣQ⊙K"}
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,14 @@ class Products:
     @property
     def operand_values(self) -> int:
         """Entries of the operand of one head."""
-        return {"scores": self.tokens**2, "keys": self.width**2, "sums": self.width}[self.order]
+        found = {"scores": self.tokens**2, "keys": self.width**2, "sums": self.width, "gates": self.tokens}
+        return found[self.order]
 
     @property
     def operand_largest(self) -> int:
         """The largest whole number that can stand in the operand; the least is 0."""
-        return {"scores": self.width, "keys": self.chunk * self.tokens, "sums": self.tokens}[self.order]
+        most = {"scores": self.width, "keys": self.chunk * self.tokens, "sums": self.tokens, "gates": self.width}
+        return most[self.order]
 
     @property
     def operand_bits(self) -> int:
@@ -62,7 +65,7 @@ class Products:
     @property
     def end_bits(self) -> int:
         """Bits of an entry of what goes to the neuron, before the constant: ⌈log2(largest + 1)⌉."""
-        inner = {"scores": self.tokens, "keys": self.width, "sums": 0}[self.order]
+        inner = {"scores": self.tokens, "keys": self.width, "sums": 0, "gates": 0}[self.order]
         return max(1, inner * self.operand_largest).bit_length()
 
     @property
@@ -78,8 +81,8 @@ class Products:
     @property
     def multiplications(self) -> int:
         """Products of two numbers per time step and sample, were nothing skipped."""
-        inner = {"scores": self.tokens, "keys": self.width, "sums": 1}[self.order]
-        return 2 * self.heads * self.tokens * self.width * inner
+        each = {"scores": 2 * self.tokens, "keys": 2 * self.width, "sums": 2, "gates": 1}[self.order]
+        return self.heads * self.tokens * self.width * each
 
     @property
     def scalings(self) -> int:

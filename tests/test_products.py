@@ -44,7 +44,20 @@ def test_spike_driven_transformer():
     assert (one.scale, one.scalings, one.scale_is_shift) == (None, 0, False)
 
 
-@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name.startswith(("spikformer", "sdt", "statten"))])
+def test_qkformer_gates_tokens_before_its_last_stage():
+    # 128x128 halved three times, then once more: 256 tokens of 128 features, then 64 of 256.
+    tokens, self_attention = attention_table("qkformer-dvs", {})
+    assert (tokens.name, tokens.order, tokens.tokens, tokens.width) == ("stage1.0.tssa", "gates", 256, 8)
+    # One sum from 0 to 8 a token and head, one product of gate and key at each of its features.
+    assert (tokens.operand_values, tokens.operand_bits, tokens.end_bits) == (256, 4, 1)
+    assert (tokens.multiplications, tokens.scalings, tokens.scale) == (16 * 256 * 8, 0, None)
+    assert (self_attention.name, self_attention.order, self_attention.tokens) == ("stage2.0.ssa", "keys", 64)
+    names = [one.name for one in attention_table("qkformer-imagenet", {})]
+    assert names[:4] == ["stage1.0.tssa", "stage2.0.tssa", "stage2.1.tssa", "stage3.0.attn"]
+    assert {one.order for one in attention_table("maxformer-cifar10", {})} == {"keys"}
+
+
+@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if not name.startswith("maxformer")])
 def test_every_architecture_has_one_row_a_block_that_fits_80_columns(name):
     table = attention_table(name, {})
     assert len(table) == ARCHITECTURES[name].default_config()["depth"]

@@ -94,14 +94,17 @@ class Watch:
         sizes = [float(one.numel()) for one in steps]
         self.neurons.setdefault(name, Tally()).add(spikes=counting.totals(steps), neurons=sizes)
 
-    def saw_attention(self, one: Products, module: nn.Module, q: Tensor, k: Tensor, v: Tensor) -> None:
-        """Note the spikes that an attention mixes, (T, B, heads, N, d) each."""
+    def saw_attention(self, one: Products, module: nn.Module, spikes: Sequence[Tensor]) -> None:
+        """Note the spikes that an attention mixes: q, k and, where there is one, v, (T, B, heads, N, d) each."""
         tally = self.attentions.setdefault(one.name, Tally())
         if one.order == "scores":
-            first, second, largest = counting.scores_additions(q, k, v)
+            first, second, largest = counting.scores_additions(*spikes)
         elif one.order == "keys":
-            first, second, largest = counting.keys_additions(q, k, v, one.chunk)
+            first, second, largest = counting.keys_additions(*spikes, chunk=one.chunk)
+        elif one.order == "gates":
+            first, second, largest = counting.gates_additions(spikes[0])
         else:
+            _, k, v = spikes
             pooled = module.pool(k * v) if getattr(module, "dvs", False) else k * v  # pyright: ignore
             first, second, largest = counting.sums_additions(pooled)
         tally.add(first=first.tolist(), second=second.tolist())
@@ -188,9 +191,9 @@ def _watch_mixing(watch: Watch, one: Products, module: Any) -> Callable[[], None
     """Put a watcher around an attention's ``mix(q, k, v, …)``; return what takes it away again."""
     own, mix = "mix" in vars(module), module.mix
 
-    def watched(q: Tensor, k: Tensor, v: Tensor, *rest: Any) -> Tensor:
-        watch.saw_attention(one, module, q, k, v)
-        return mix(q, k, v, *rest)
+    def watched(*given: Any) -> Tensor:
+        watch.saw_attention(one, module, [value for value in given if isinstance(value, Tensor)])
+        return mix(*given)
 
     module.mix = watched
     return lambda: setattr(module, "mix", mix) if own else delattr(module, "mix")

@@ -27,19 +27,18 @@ _SCALE = 0.125  # where upstream has it in the code
 def attention_table(name: str, config: Mapping[str, Any]) -> tuple[Products, ...]:
     """Return the products of every attention of the architecture ``name``, in the order they run.
 
-    Empty for a user's own model, whose attention is not known here; a QKFormer's token attention, which has no product
-    of two operands, is left out. Raises ``UsageError`` for sizes that no model can have.
+    Empty for a user's own model, whose attention is not known here. Raises ``UsageError`` for sizes that no model can
+    have.
     """
     if name not in ARCHITECTURES:
         return ()
     sizes: Any = ARCHITECTURES[name].config(config)
+    if isinstance(sizes, StagedConfig):
+        return _staged(sizes)
     order: Order = "keys"
     scaled: Literal["operand", "end"] | None = "end"
     chunk, scale = getattr(sizes, "chunk", None), _SCALE
-    names = [f"block.{index}.attn" for index in range(sizes.depth)]
-    if isinstance(sizes, StagedConfig):
-        names = _staged_names(sizes)
-    elif isinstance(sizes, SpikformerConfig | SpikingformerConfig):
+    if isinstance(sizes, SpikformerConfig | SpikingformerConfig):
         order, scaled = _ORDERS[sizes.layout]
         scale = getattr(sizes, "attention_scale", _SCALE)
     elif isinstance(sizes, SDTConfig):
@@ -48,7 +47,7 @@ def attention_table(name: str, config: Mapping[str, Any]) -> tuple[Products, ...
         order, scaled = "keys", "operand"
     return tuple(
         Products(
-            name=one,
+            name=f"block.{index}.attn",
             order=order,
             heads=sizes.heads,
             tokens=sizes.tokens,
@@ -58,12 +57,21 @@ def attention_table(name: str, config: Mapping[str, Any]) -> tuple[Products, ...
             scale=scale,
             scaled=scaled,
         )
-        for one in names
+        for index in range(sizes.depth)
     )
 
 
-def _staged_names(sizes: StagedConfig) -> list[str]:
-    """Return the self-attentions of a QKFormer or Max-Former: those of the last stage."""
-    stage, blocks = len(sizes.blocks), sizes.blocks[-1]
-    attention = "ssa" if sizes.layout in QKFORMERS and sizes.data != "imagenet" else "attn"
-    return [f"stage{stage}.{index}.{attention}" for index in range(blocks)]
+def _staged(sizes: StagedConfig) -> tuple[Products, ...]:
+    """Return the self-attentions of the last stage and, of a QKFormer, the token attentions of those before it."""
+    last, found = len(sizes.blocks) - 1, []
+    for stage, (blocks, width, tokens) in enumerate(zip(sizes.blocks, sizes.widths, sizes.stage_tokens, strict=True)):
+        if stage == last:
+            name = "ssa" if sizes.layout in QKFORMERS and sizes.data != "imagenet" else "attn"
+            more: dict[str, Any] = {"order": "keys", "scale": _SCALE, "scaled": "end"}
+        elif sizes.layout in QKFORMERS:
+            name, more = "tssa", {"order": "gates"}
+        else:
+            continue
+        more |= {"heads": sizes.heads, "tokens": tokens, "width": width // sizes.heads, "steps": sizes.steps}
+        found += [Products(name=f"stage{stage + 1}.{index}.{name}", **more) for index in range(blocks)]
+    return tuple(found)

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from snnq.models.attention import join_heads, split_heads
 from snnq.models.neurons import current, fire, halve, initialise_linear, lif, rest
 from snnq.models.staged_attention import SelfAttention, add_projection, project
 from snnq.models.staged_config import StagedConfig
@@ -104,9 +105,12 @@ class TokenAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the spikes of the projected attention."""
         tokens = x.flatten(3)
-        q, k = (project(self, name, tokens).unflatten(2, (self.heads, -1)) for name in ("q", "k"))
-        gate = self.attn_lif(q.sum(dim=3, keepdim=True))  # (T, B, heads, 1, N)
-        return fire((gate * k).flatten(2, 3), self.proj_conv, self.proj_bn, self.proj_lif).view(x.shape)
+        q, k = (split_heads(project(self, name, tokens), self.heads) for name in ("q", "k"))
+        return fire(join_heads(self.mix(q, k)), self.proj_conv, self.proj_bn, self.proj_lif).view(x.shape)
+
+    def mix(self, q: Tensor, k: Tensor) -> Tensor:
+        """Return the keys that pass: q, k and they are spikes (T, B, heads, N, C/heads)."""
+        return self.attn_lif(q.sum(dim=-1, keepdim=True)) * k
 
 
 class Mlp(nn.Module):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import accumulate
+from math import prod
 from typing import Any
 
 from snnq.errors import UsageError
@@ -87,6 +89,12 @@ class StagedConfig:
     def tokens(self) -> int:
         """Tokens of the last stage: rows × columns of ``grid``."""
         return self.grid[0] * self.grid[1]
+
+    @property
+    def stage_tokens(self) -> tuple[int, ...]:
+        """Tokens of each stage."""
+        times = accumulate(_HALVINGS[self.data])
+        return tuple(prod(sizes.halved(self.image_size, halvings)) for halvings in times)
 
     @property
     def frames_shape(self) -> tuple[int, int, int, int]:

@@ -96,10 +96,14 @@ def test_rates_are_those_of_a_plain_loop(name, extra):
     assert {one.name for one in found.neurons} == outputs.keys()
     for one in found.neurons:
         assert one.spikes == pytest.approx((outputs[one.name].reshape(4, -1).sum(1) / 3).tolist())
-    (mixed,) = found.attentions
-    assert sum(mixed.first) > 0
-    assert mixed.largest <= products[0].operand_largest
-    assert all("mix" not in vars(module) for path, module in model.named_modules() if name.startswith(("sdt", "stat")))
+    assert [mixed.name for mixed in found.attentions] == [one.name for one in products]
+    for mixed, one in zip(found.attentions, products, strict=True):
+        assert sum(mixed.first) > 0
+        assert 0 < mixed.largest <= one.operand_largest
+        if one.order == "gates":  # every spike of Q is added
+            assert sum(mixed.first) == pytest.approx(np.count_nonzero(outputs[f"{one.name}.q_lif"]) / 3)
+        if "mix" in vars(type(model.get_submodule(one.name))):
+            assert "mix" not in vars(model.get_submodule(one.name))
 
 
 def test_the_model_is_left_as_it_was():

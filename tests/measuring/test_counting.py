@@ -96,6 +96,11 @@ def test_additions_inside_attention_are_those_of_loops(qkv):
     assert found[1].tolist() == [0] * 4
     assert found[2] == (k & v).sum(-2).max()
 
+    found = counting.gates_additions(qkv[0])
+    assert found[0].tolist() == q.sum((1, 2, 3, 4)).tolist()
+    assert found[1].tolist() == [0] * 4
+    assert found[2] == q.sum(-1).max()
+
 
 def test_a_chunk_of_one_step_is_step_by_step():
     qkv = (torch.rand(3, 4, 1, 2, 3, 5, generator=torch.Generator().manual_seed(0)) < 0.4).float()
