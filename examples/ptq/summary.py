@@ -10,10 +10,16 @@ from typing import Annotated
 
 import pandas as pd
 import typer
+from arms import FINETUNED
+
+OVERVIEW = ("awq", "awq-matched", "quantease-matched", "tesseraq-live", *FINETUNED)
 
 
 def main(file: Annotated[Path, typer.Argument(help="What run.py wrote.")] = Path("ptq/ptq.csv")) -> None:
-    """Print one markdown table a plan: mean ± standard deviation over its cells (float models × calibration seeds)."""
+    """Print markdown: a table a plan, mean ± standard deviation over its cells, and one of all plans, means alone.
+
+    A cell is a float model and calibration seed.
+    """
     frame = pd.read_csv(file)
     for plan, rows in frame.groupby("plan", sort=False):
         floats = rows.drop_duplicates("model")
@@ -29,6 +35,20 @@ def main(file: Annotated[Path, typer.Argument(help="What run.py wrote.")] = Path
                 f"{_spread(cells.validation - cells.float_validation)} | {_spread(cells.test - cells.float_test)} | "
                 f"{_spread(cells.recovered_validation, 0)} | {cells.seconds.mean():.0f} |"
             )
+
+    typer.echo(
+        f"\n| plan | bits |{''.join(f' `{arm}` |' for arm in OVERVIEW)}\n| --- | ---: |{' ---: |' * len(OVERVIEW)}"
+    )
+    for plan, rows in frame.groupby("plan", sort=False):
+        cells = [_both(rows[rows.arm == arm]) for arm in OVERVIEW]
+        typer.echo(f"| `{plan}` | {rows.avg_bits.mean():.2f} | {' | '.join(cells)} |")
+
+
+def _both(cells: pd.DataFrame) -> str:
+    if cells.empty:
+        return ""
+    found = ((cells[split] - cells[f"float_{split}"]).mean() for split in ("validation", "test"))
+    return " / ".join(f"{100 * one:.2f}" for one in found)
 
 
 def _each(values: pd.Series) -> str:

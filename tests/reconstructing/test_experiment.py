@@ -52,6 +52,7 @@ def test_the_tables(example, tmp_path, capsys):
     assert "p: 2.00 bits; float 90.00 and 80.00 % on validation, 80.00 and 80.00 % on test" in lines
     assert "| `awq` | 2 × 2 | -19.00 ± 1.15 | -20.00 ± 0.00 | 0 ± 0 | 8 |" in lines
     assert "| `rtn` | 1 × 1 | -30.00 | -40.00 | nan | 6 |" in lines
+    assert lines[-1] == "| `p` | 2.00 | -19.00 / -20.00 |  |  |  |  |  |"
 
 
 def test_amplitudes_are_never_better_than_their_best(example, checkpoint, capsys):
