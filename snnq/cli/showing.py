@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from itertools import groupby
 from pathlib import Path
@@ -59,7 +59,7 @@ def _show_tables(found: Document) -> None:
 
 def show_in(
     format: Format,
-    data: dict[str, Any],
+    data: Mapping[str, Any],
     *,
     tables: Callable[[], None],
     markdown: Callable[[], str],
