@@ -1,0 +1,122 @@
+"""Commands under a limit of memory and time, without an import of torch for each: forked from one process that has it.
+
+A server is started once a session; it holds the imports, has one thread, and forks for every command.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+HANGS = 124  # the exit code of a command that took longer than it may
+
+
+def run(
+    words: list[str],
+    folder: Path,
+    *,
+    memory_mib: int | None = None,
+    seconds: float = 20.0,
+    environment: Mapping[str, str] | None = None,
+) -> tuple[int, str]:
+    """Return the exit code of ``snnq`` with these words in ``folder``, and what it printed to stdout and stderr.
+
+    ``memory_mib`` bounds the address space beyond that of the imports; the code is −9 where the system killed it and
+    ``HANGS`` where it did not end in time.
+    """
+    server = _server()
+    with tempfile.NamedTemporaryFile(suffix=".txt") as output:
+        asked = {
+            "words": words,
+            "folder": str(folder),
+            "memory_mib": memory_mib,
+            "seconds": seconds,
+            "output": output.name,
+            "environment": dict(os.environ) | dict(environment or {}),
+        }
+        assert server.stdin is not None
+        assert server.stdout is not None
+        server.stdin.write(json.dumps(asked) + "\n")
+        server.stdin.flush()
+        code = int(server.stdout.readline())
+        return code, Path(output.name).read_text(encoding="utf-8", errors="replace")
+
+
+@cache
+def _server() -> subprocess.Popen[str]:
+    server = subprocess.Popen(
+        [sys.executable, __file__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    atexit.register(server.communicate)  # closes its input, at which it ends
+    return server
+
+
+def _serve() -> None:
+    import numpy  # noqa: F401 (they are there before the fork)
+    import torch
+
+    import snnq.checkpoints.opening
+    import snnq.data.open
+    import snnq.finalizing.run
+    import snnq.reporting.run
+    import snnq.searching.run  # noqa: F401
+    from snnq.cli.main import run as run_command
+
+    torch.set_num_threads(1)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                _enter(asked)
+                code = run_command(asked["words"])
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+        print(_wait(child, asked["seconds"]), flush=True)
+
+
+def _enter(asked: dict) -> None:
+    """Become the command's process: its folder, environment, output and limits."""
+    os.chdir(asked["folder"])
+    os.environ.clear()
+    os.environ.update(asked["environment"])
+    output = os.open(asked["output"], os.O_WRONLY)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for stream, handle in ((0, nothing), (1, output), (2, output)):
+        os.dup2(handle, stream)
+    if asked["memory_mib"] is not None:
+        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        limit = taken + asked["memory_mib"] * 2**20
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def _wait(child: int, seconds: float) -> int:
+    def end(number: int, frame: object) -> None:
+        os.kill(child, signal.SIGKILL)
+
+    signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    _, status = os.waitpid(child, 0)
+    left = signal.setitimer(signal.ITIMER_REAL, 0)[0]
+    code = os.waitstatus_to_exitcode(status)
+    return HANGS if code == -signal.SIGKILL and left == 0 else code
+
+
+if __name__ == "__main__":
+    _serve()
