@@ -1,11 +1,13 @@
 # make demo   set up and compress the built-in model, end to end
-# make test   set up and run the tests; make test-slow runs the long ones; make lint checks style and types
+# make test   set up and run the tests, in WORKERS processes of one thread each; make test-slow runs the long ones;
+# make lint   checks style and types
 # make test-exchange   the tests of snnq export that need other people's libraries, in an environment of their own
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 EXCHANGE := .venv-exchange
+WORKERS ?= 2
 
 .PHONY: demo test test-slow test-exchange lint format clean
 
@@ -13,7 +15,7 @@ demo: $(VENV)/.installed
 	$(BIN)/snnq demo demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow --timeout 3600

@@ -1,11 +1,15 @@
-"""What every test gets: a cache of its own session, never the user's, and a pipe without a width."""
+"""What every test gets: one thread, a cache of its own session, never the user's, and a pipe without a width."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+
+# Before anything imports torch or numpy: several workers share the machine (make test), and so do commands they start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # The same examples every time, so that a run that passed passes again; --hypothesis-profile=random draws new ones.
 settings.register_profile("repeatable", derandomize=True)
@@ -19,3 +23,13 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("SNNQ_CACHE", str(tmp_path_factory.mktemp("snnq-cache")))
         patch.delenv("COLUMNS", raising=False)  # of the terminal the tests were started in
         yield
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start what may take longest first, so that no worker is left alone with it in the end."""
+    items.sort(key=_patience, reverse=True)
+
+
+def _patience(item: pytest.Item) -> float:
+    mark = item.get_closest_marker("timeout")
+    return float(mark.args[0]) if mark else 0.0
