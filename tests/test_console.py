@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import sys
 
 import pytest
@@ -27,6 +28,18 @@ def test_data_goes_to_stdout_and_the_rest_to_stderr(capsys):
     rest = capsys.readouterr()
     assert rest.out == ""
     assert rest.err == "remark\nNext: snnq report\nError: broken\nHint: mend it\n"
+
+
+def test_what_the_rooms_log_is_a_note_while_a_command_runs(capsys):
+    log = logging.getLogger("snnq.data.open")
+    with console.remarks_shown():
+        log.info("12 files of %s", "train")
+        log.warning("3 of them are in test, too")
+        log.debug("nobody asked")
+    log.info("from Python")
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == "12 files of train\nWarning: 3 of them are in test, too\n"
 
 
 def test_json_is_one_object_and_never_nan(capsys):

@@ -74,7 +74,8 @@ def spread_budgets(arguments: list[str]) -> list[str]:
 def run(arguments: list[str]) -> int:
     """Run one command line; return its exit code. Every error becomes one message, unless SNNQ_DEBUG=1."""
     try:
-        app(spread_budgets(arguments), prog_name="snnq")
+        with console.remarks_shown():
+            app(spread_budgets(arguments), prog_name="snnq")
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else 1
     except SnnqError as problem:

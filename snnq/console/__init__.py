@@ -6,6 +6,7 @@ without UTF-8 are respected. Of several processes that work on one run, the firs
 
 from snnq.console.printing import document, emit_json, error, next_step, note, out, say, speaks
 from snnq.console.progress import progress_view
+from snnq.console.remarks import remarks_shown
 from snnq.console.tables import blocks, table
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "note",
     "out",
     "progress_view",
+    "remarks_shown",
     "say",
     "speaks",
     "table",
