@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "snnq"
 # From the ground up. A room may import rooms of its own floor and of those below.
 FLOORS = (
-    {"errors", "files", "machine", "progress"},
+    {"errors", "files", "machine", "placing", "progress"},
     {"parsing", "validation", "strict_json", "schemes"},
     {"layers", "products"},
     {"cost"},
