@@ -10,7 +10,7 @@ import torch
 
 from snnq.cost.table import read_table
 from snnq.finalizing.quantized import Coded
-from snnq.layers import frames_shape, layer_table
+from snnq.layers import frames_shape, layer_table, quantisable
 from snnq.models.folding import fold_batchnorm
 from snnq.models.registry import architecture
 from snnq.packed.folder import write_packed
@@ -34,9 +34,19 @@ def wake(model: torch.nn.Module, frames: torch.Tensor) -> torch.nn.Module:
 
 @torch.no_grad()
 def write_lively(
-    folder: Path, schemes: list[str], layout: str = "cifar10dvs", seed: int = 0, **sizes: Any
+    folder: Path,
+    schemes: list[str],
+    layout: str = "cifar10dvs",
+    seed: int = 0,
+    *,
+    one_sign: bool = False,
+    **sizes: Any,
 ) -> np.ndarray:
-    """Write a packed folder of random weights whose layers take ``schemes`` in turn; return frames (2, T, C, H, W)."""
+    """Write a packed folder of random weights whose layers take ``schemes`` in turn; return frames (2, T, C, H, W).
+
+    ``one_sign``: every layer has a channel of positive weights in a narrow range, with a zero-point far outside the
+    codes.
+    """
     one = architecture(f"spikformer-{layout}")
     config = one.default_config() | SMALL | sizes
     draw = torch.Generator().manual_seed(seed)
@@ -50,6 +60,9 @@ def write_lively(
             module.weight.copy_(torch.empty_like(module.weight).uniform_(-1.5, 2, generator=draw))
             module.bias.copy_(torch.empty_like(module.bias).normal_(0.8, 0.4, generator=draw))
             module.weight[0] = 0.0  # a channel that no weight reaches
+    for layer in [module for module, _ in quantisable(model).values() if one_sign]:
+        size = float(layer.get_parameter("weight").abs().mean())
+        layer.get_parameter("weight")[1].uniform_(size, 1.05 * size, generator=draw)
     model.head.bias.normal_(generator=draw)  # pyright: ignore
     model(frames)
     frames[0, 0, 0, 0, 0] = 5000.0  # a hot pixel, past the limit of counts

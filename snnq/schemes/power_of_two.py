@@ -23,6 +23,8 @@ PARAMETERS = ("log2_scale",)
 OPERATION = "power-of-two"
 # Magnitudes up to the midpoint between the top level and the next one (2·α) round to the top; beyond is clipped.
 CLIP = 1.5
+# The largest exponent of a scale that float32, and its int8 in a packed folder, can hold.
+LARGEST = 127
 
 
 def exponents(bits: int) -> int:
@@ -99,13 +101,14 @@ def quantize(weight: Tensor, params: dict[str, Tensor], bits: int) -> Tensor:
 def cover(weight: Tensor, bits: int) -> dict[str, Tensor]:
     """Return log2_scale (out, 1) whose top level is the power of two nearest to each channel's largest magnitude."""
     tiny = torch.finfo(weight.dtype).tiny ** 0.5
-    return {"log2_scale": nearest_power(weight.abs().amax(1, keepdim=True).clamp_min(tiny)).log2()}
+    nearest = nearest_power(weight.abs().amax(1, keepdim=True).clamp_min(tiny))
+    return {"log2_scale": nearest.log2().clamp_max(LARGEST)}
 
 
 def candidates(weight: Tensor, bits: int) -> Iterator[dict[str, Tensor]]:
     """Yield log2_scales (out, 1): from the power of two above the largest magnitude down by six octaves."""
     tiny = torch.finfo(weight.dtype).tiny ** 0.5
-    top = weight.abs().amax(1, keepdim=True).clamp_min(tiny).log2().ceil()
+    top = weight.abs().amax(1, keepdim=True).clamp_min(tiny).log2().ceil().clamp_max(LARGEST)
     yield from ({"log2_scale": top - i} for i in range(7))
 
 

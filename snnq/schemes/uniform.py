@@ -22,6 +22,8 @@ from snnq.schemes.rounding import round_ste
 
 PARAMETERS = ("scale", "zero_point")
 OPERATION = "uniform"
+# Of a zero-point from 0 in a fitted grid, in steps: its halves fit in int16, sums in int32, float32 rounds to 2^-10 step.
+FARTHEST = 2**14 - 1
 
 
 def levels(bits: int) -> int:
@@ -58,15 +60,27 @@ def quantize(weight: Tensor, params: dict[str, Tensor], bits: int) -> Tensor:
     return params["scale"] * (code - zero_point)
 
 
-def cover(weight: Tensor, bits: int) -> dict[str, Tensor]:
-    """Return scale and zero-point (out, 1) whose levels reach from each channel's least to its greatest weight.
+def _ends(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Return each channel's least and greatest weight (out, 1), so far from the largest number that a step more is one."""
+    most = torch.finfo(weight.dtype).max * 0.85
+    return weight.amin(1, keepdim=True).clamp_min(-most), weight.amax(1, keepdim=True).clamp_max(most)
 
-    The zero-point is rounded to a multiple of ½, which moves the ends by a quarter of a step at most.
+
+def _reaching(low: Tensor, half: Tensor, bits: int) -> dict[str, Tensor]:
+    """Return scale and zero-point (out, 1) whose levels reach from ``low`` to ``low + 2 · half``, whatever their signs.
+
+    The zero-point is rounded to a multiple of ½, which moves the ends by a quarter of a step at most. A range that is
+    narrower than its distance from zero lets ``FARTHEST`` allow gets wider steps.
     """
-    top, tiny = levels(bits), torch.finfo(weight.dtype).tiny ** 0.5
-    low, high = weight.amin(1, keepdim=True), weight.amax(1, keepdim=True)
-    scale = ((high - low) / top).clamp_min(tiny)
-    return {"scale": scale, "zero_point": (-low / scale * 2).round().clamp(-2 * top, 4 * top) / 2}
+    tiny = torch.finfo(low.dtype).tiny ** 0.5
+    scale = torch.maximum(half / (levels(bits) / 2), low.abs() / FARTHEST).clamp_min(tiny)
+    return {"scale": scale, "zero_point": (-low / scale * 2).round() / 2}
+
+
+def cover(weight: Tensor, bits: int) -> dict[str, Tensor]:
+    """Return scale and zero-point (out, 1) whose levels reach from each channel's least to its greatest weight."""
+    low, high = _ends(weight)
+    return _reaching(low, high / 2 - low / 2, bits)  # halves: the whole width of the largest numbers is infinite
 
 
 def candidates(weight: Tensor, bits: int, steps: int = 24) -> Iterator[dict[str, Tensor]]:
@@ -78,18 +92,16 @@ def candidates(weight: Tensor, bits: int, steps: int = 24) -> Iterator[dict[str,
     top = levels(bits)
     tiny = torch.finfo(weight.dtype).tiny ** 0.5
     magnitude = weight.abs().amax(1, keepdim=True).clamp_min(tiny)
-    low, high = weight.amin(1, keepdim=True), weight.amax(1, keepdim=True)
+    low, high = _ends(weight)
     # First a grid with a zero level: a channel of zeros stays exactly zero.
-    yield {"scale": magnitude * 2 / (top - 1), "zero_point": torch.full_like(magnitude, (top + 1) / 2)}
+    yield {"scale": magnitude / ((top - 1) / 2), "zero_point": torch.full_like(magnitude, (top + 1) / 2)}
     for i in range(1, steps + 1):
         share = i / steps
         for below in (top / 2, (top - 1) / 2, (top + 1) / 2):
             reach = min(below, top - below)
             yield {"scale": magnitude * share / reach, "zero_point": torch.full_like(magnitude, below)}
-        middle, half = (low + high) / 2, ((high - low) / 2 * share).clamp_min(tiny)
-        scale = 2 * half / top
-        zero_point = (-(middle - half) / scale * 2).round() / 2
-        yield {"scale": scale, "zero_point": zero_point.clamp(-top, 2 * top)}
+        half = (high / 2 - low / 2) * share
+        yield _reaching(low / 2 + high / 2 - half, half, bits)
 
 
 def fit(weight: Tensor, bits: int) -> dict[str, Tensor]:

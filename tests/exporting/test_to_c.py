@@ -107,10 +107,11 @@ def test_the_logits_of_the_integer_arithmetic(layout: str, schemes: list[str], t
         {"dim": 72, "heads": 3, "mlp_ratio": 2.5, "steps": 5},
         {"image_size": [7, 13], "pooling": [False, False, False, False], "attention_scale": 0.7},
         {"image_size": [33, 21], "pooling": [True, False, True, True], "in_channels": 5, "depth": 1},
+        {"one_sign": True, "depth": 1, "steps": 2},
     ],
     ids=str,
 )
-def test_odd_sizes_without_undefined_behaviour(sizes: dict[str, Any], tmp_path: Path) -> None:
+def test_odd_sizes_and_zero_points_without_undefined_behaviour(sizes: dict[str, Any], tmp_path: Path) -> None:
     frames = write_lively(tmp_path / "packed", MIXED, **({"seed": 3} | sizes))
     agree(tmp_path / "packed", frames, "-O1", "-fsanitize=undefined,address", "-fno-sanitize-recover=all")
 

@@ -13,6 +13,7 @@ from lively import write_lively
 from snnq.errors import PackedError, UsageError, VerificationError
 from snnq.packed.integer_form import IntegerLIF
 from snnq.packed.loading import load_packed
+from snnq.packed.safefile import read_tensors
 from snnq.runtime import Engine, unpack
 from snnq.runtime.reference import Reference
 
@@ -66,6 +67,14 @@ def test_all_three_agree(layout: str, schemes: list[str], tmp_path: Path) -> Non
     rates = all_agree(tmp_path / "packed", frames)
     assert all(0 < rate < 0.9 for rate in rates.values()), rates
     assert sorted(rates.values())[2] > 0.01, rates
+
+
+def test_all_three_agree_on_zero_points_far_outside_the_codes(tmp_path: Path) -> None:
+    frames = write_lively(tmp_path / "packed", ["uniform-8", "uniform-2", "uniform-5"], one_sign=True)
+    rates = all_agree(tmp_path / "packed", frames)
+    assert sorted(rates.values())[2] > 0.01, rates
+    tensors = read_tensors(tmp_path / "packed" / "model.safetensors").tensors
+    assert min(int(value.min()) for name, value in tensors.items() if name.endswith("_halves")) < -4000
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from snnq.reconstructing.clipping import choose
+from snnq.schemes import uniform
 from snnq.schemes.names import NAMES, split_name
 from snnq.schemes.scheme import Params, scheme
 
@@ -24,13 +26,14 @@ def weights(draw: st.DrawFn) -> Tensor:
     """Matrices of several distributions, sizes and shapes, with zero and constant rows among them."""
     rng = np.random.default_rng(draw(seeds))
     shape = (draw(st.integers(1, 4)), draw(st.integers(1, 40)))
-    kind = draw(st.sampled_from(["normal", "laplace", "sparse", "shifted", "few levels"]))
+    kind = draw(st.sampled_from(["normal", "laplace", "sparse", "shifted", "few levels", "one sign"]))
     matrix = {
         "normal": rng.normal(size=shape),
         "laplace": rng.laplace(size=shape),
         "sparse": rng.normal(size=shape) * (rng.random(shape) < 0.3),
         "shifted": rng.normal(size=shape) + 1.0,
         "few levels": rng.integers(-3, 4, size=shape) / 2.0,
+        "one sign": rng.choice([-1, 1], size=(shape[0], 1)) + 10.0 ** rng.uniform(-7, -1) * rng.random(shape),
     }[kind]
     special = draw(st.sampled_from(["none", "zero row", "constant row"]))
     if special != "none":
@@ -157,3 +160,63 @@ def test_fitting_leaves_no_graph_and_no_side_effect(name: str) -> None:
     assert all(not value.requires_grad and value.shape == (3, 1) for value in params.values())
     assert not scheme(name).project(weight, params)[0].requires_grad
     assert torch.equal(weight.detach(), before)
+
+
+def half_gaps(name: str, weight: Tensor, params: Params) -> np.ndarray:
+    """Half of the gap between the two levels on either side of every weight; beyond the ends that of the end."""
+    grid = numpy_grid(name, params)
+    # Power-of-two's levels go on by doubling; 1.5 times the last one is half way to the next.
+    ends = 2 * grid[:, [0, -1]] if split_name(name)[0] == "power-of-two" else 2 * grid[:, [0, -1]] - grid[:, [1, -2]]
+    wider = np.concatenate([ends[:, :1], grid, ends[:, 1:]], 1)
+    rows = [np.searchsorted(levels, row).clip(1, len(levels) - 1) for levels, row in zip(wider, weight, strict=True)]
+    at = np.array(rows)
+    return (np.take_along_axis(wider, at, 1) - np.take_along_axis(wider, at - 1, 1)) / 2
+
+
+@settings(max_examples=150, deadline=None)
+@given(names, weights())
+def test_a_grid_that_covers_its_channel_is_off_by_half_a_step_at_most(name: str, weight: Tensor) -> None:
+    one, matrix = scheme(name), weight.double().numpy()
+    params = one.stored(one.cover(weight))
+    error = np.abs(one.quantize(weight, params).double().numpy() - matrix)
+    size = np.abs(matrix).max(1, keepdims=True)
+    assert (error <= half_gaps(name, matrix, params) + 1e-6 * size).all()
+    if one.family == "uniform":
+        step, top = params["scale"].double().numpy(), 2**one.bits - 1
+        width = matrix.max(1, keepdims=True) - matrix.min(1, keepdims=True)
+        # No wider than the range needs, or than a step the zero-point can count.
+        assert (step <= np.maximum(np.maximum(width / top, size / uniform.FARTHEST), 1.1e-19) * (1 + 1e-5)).all()
+        assert float(params["zero_point"].abs().max()) * 2 <= torch.iinfo(torch.int16).max
+
+
+@settings(max_examples=80, deadline=None)
+@given(names, weights())
+def test_the_fit_is_no_worse_than_the_grid_that_covers(name: str, weight: Tensor) -> None:
+    one = scheme(name)
+
+    def error(params: Params) -> np.ndarray:
+        return (one.quantize(weight, one.stored(params)).double() - weight.double()).square().sum(1).numpy()
+
+    fitted, covered = error(one.fit(weight)), error(one.cover(weight))
+    assert (fitted <= covered * (1 + 1e-3) + 1e-12 * weight.double().square().sum(1).numpy()).all()
+
+
+@pytest.mark.parametrize("method", ["rtn", "clip", "awq"])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_weights_of_one_sign_keep_their_values_at_eight_bits(method: str, sign: float) -> None:
+    weight = sign * torch.linspace(1.0, 1.1, 64).view(2, 32)
+    one = scheme("uniform-8")
+    found = one.quantize(weight, choose(method, weight, one, torch.eye(32)))
+    assert float((found - weight).abs().max()) <= 0.05 / 255 / 2 * 1.01
+
+
+@pytest.mark.parametrize("name", QUANTISED)
+@pytest.mark.parametrize("size", [3.4e38, 1e30, 1e-30, 1e-44])
+def test_the_largest_and_smallest_numbers_have_finite_levels(name: str, size: float) -> None:
+    one = scheme(name)
+    weight = torch.tensor([[size, -size, 0.0], [size, size / 2, size / 4], [0.0, 0.0, 0.0]])
+    for params in (one.fit(weight), one.cover(weight)):
+        found = one.quantize(weight, one.stored(params))
+        assert bool(found.isfinite().all())
+        assert float((found - weight).abs().max()) <= max(size / 2, 1e-19) * 1.001
+        assert torch.equal(one.decode(one.encode(weight, params), one.stored(params)), found)
