@@ -22,7 +22,7 @@ from snnq.schemes.rounding import round_ste
 
 PARAMETERS = ("scale", "zero_point")
 OPERATION = "uniform"
-# Of a zero-point from 0 in a fitted grid, in steps: its halves fit in int16, sums in int32, float32 rounds to 2^-10 step.
+# How far from 0 a grid is fitted, in steps: halves fit in int16, and float32 tells a thousandth of a step.
 FARTHEST = 2**14 - 1
 
 
@@ -61,7 +61,7 @@ def quantize(weight: Tensor, params: dict[str, Tensor], bits: int) -> Tensor:
 
 
 def _ends(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Return each channel's least and greatest weight (out, 1), so far from the largest number that a step more is one."""
+    """Return each channel's least and greatest weight (out, 1), cut where a step beyond would be infinite."""
     most = torch.finfo(weight.dtype).max * 0.85
     return weight.amin(1, keepdim=True).clamp_min(-most), weight.amax(1, keepdim=True).clamp_max(most)
 

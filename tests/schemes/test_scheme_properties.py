@@ -162,7 +162,7 @@ def test_fitting_leaves_no_graph_and_no_side_effect(name: str) -> None:
     assert torch.equal(weight.detach(), before)
 
 
-def half_gaps(name: str, weight: Tensor, params: Params) -> np.ndarray:
+def half_gaps(name: str, weight: np.ndarray, params: Params) -> np.ndarray:
     """Half of the gap between the two levels on either side of every weight; beyond the ends that of the end."""
     grid = numpy_grid(name, params)
     # Power-of-two's levels go on by doubling; 1.5 times the last one is half way to the next.
