@@ -12,13 +12,21 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cache
 from statistics import mode
 from typing import Any
 
-from snnq.checkpoints.variants import Settings, Variant, itself, neuron_of, sdt_variant, spikingformer_variant
+from snnq.checkpoints.variants import (
+    Settings,
+    Shapes,
+    Variant,
+    Variants,
+    neuron_of,
+    sdt_variants,
+    spikingformer_variants,
+)
 from snnq.models.registry import architecture
 
-Shapes = Mapping[str, tuple[int, ...]]
 # A size → where shapes show it: our name (``*`` stands for anything) and the axis. What most of them say counts.
 Shown = Mapping[str, tuple[tuple[str, int], ...]]
 
@@ -29,12 +37,11 @@ _WIDE_ENOUGH = 64  # a width that every architecture can have; names do not depe
 class Keys:
     """Upstream's names in one layout.
 
-    ``architecture`` is the one whose names these are, ``variant`` tells it from others that share them.
-    ``renamed`` are (regular expression, replacement) from our names to upstream's, ``unused`` matches what upstream
-    never uses, ``block`` the names that count the depth (its group is the index), which is at least ``shallowest``,
-    ``shown`` where sizes are seen, ``fixed`` the sizes that upstream's code has no choice of and that shapes cannot
-    show: they are the published ones. ``asked`` are those that it has a choice of and that are usually the layout's.
-    Where several of ours have one name upstream, its tensor holds them one after another (``checkpoints.fused``).
+    ``architecture`` is the one whose names these are, ``others`` those that share them, and ``variant`` tells them
+    apart. ``renamed`` are (regular expression, replacement) from our names to upstream's, ``unused`` matches what
+    upstream never uses, ``block`` the names that count the depth (its group is the index), which is at least
+    ``shallowest``, ``shown`` where sizes are seen. Where several of ours have one name upstream, its tensor holds them
+    one after another (``checkpoints.fused``).
     """
 
     architecture: str
@@ -43,9 +50,18 @@ class Keys:
     unused: str = r"(?!)"
     block: str = r"block\.(\d+)\."
     shallowest: int = 1
-    fixed: tuple[str, ...] = ()
-    asked: tuple[str, ...] = ()
-    variant: Variant = itself
+    others: tuple[str, ...] = ()
+    variant: Variant | None = None
+
+    @property
+    def architectures(self) -> tuple[str, ...]:
+        """Every architecture that has these names."""
+        return (self.architecture, *self.others)
+
+    def variants(self, shapes: Shapes, settings: Settings) -> Variants:
+        """Return which of its architectures a file of these names can be, by its tensors and its script's settings."""
+        only = (self.architecture,)
+        return Variants(only, only) if self.variant is None else self.variant(shapes, settings)
 
     def upstream_name(self, ours: str) -> str:
         """Return upstream's name of one of our parameters: block.0.attn.q.weight → block.0.attn.q_conv.weight."""
@@ -84,7 +100,7 @@ _SPIKINGJELLY = (
     (r"\.(fc[12])\.(weight)", r".\1.0.\2"),
 )
 _SPIKFORMERS_UNUSED = r"pos_embed|norm\.(weight|bias)|block\.\d+\.norm[12]\.(weight|bias)"
-_SDTS_UNUSED = r"patch_embed\.rpe_lif\.w|block\.\d+\.attn\.(talking_heads\.weight|attn_lif\.w)"
+_SDTS_UNUSED = r"patch_embed\.rpe_lif\.w|block\.\d+\.attn\.(talking_heads\.weight|(attn|talking_heads)_lif\.w)"
 _SHOWN: Shown = {
     "in_channels": (("patch_embed.proj_conv.weight", 1),),
     "dim": (("patch_embed.rpe_conv.weight", 0), ("head.weight", 1), ("block.*.attn.proj.weight", 0)),
@@ -93,7 +109,7 @@ _SHOWN: Shown = {
 }
 
 
-def _staged(architecture: str, first: str, last: str, hidden: str, shallowest: int, *fixed: str) -> Keys:
+def _staged(architecture: str, first: str, last: str, hidden: str, shallowest: int) -> Keys:
     """Return the names of a QKFormer or Max-Former.
 
     ``first`` is the first convolution, ``last`` the last stage's attention, ``hidden`` the first layer of an MLP.
@@ -105,10 +121,10 @@ def _staged(architecture: str, first: str, last: str, hidden: str, shallowest: i
         "hidden": ((f"{stage}.*.mlp.{hidden}.weight", 0), (f"{stage}.*.mlp.{hidden}.bias", 0)),
         "classes": (("head.weight", 0),),
     }
-    return Keys(architecture, shown, block=r"stage(\d+\.\d+)\.", shallowest=shallowest, fixed=("heads", *fixed))
+    return Keys(architecture, shown, block=r"stage(\d+\.\d+)\.", shallowest=shallowest)
 
 
-def _spikingformer(architecture: str, first: str, variant: Variant = itself) -> Keys:
+def _spikingformer(architecture: str, first: str, *others: str, variant: Variant | None = None) -> Keys:
     """Return the names of a Spikingformer whose first convolution is ``first`` and last one ``patch_embed.…4_conv``."""
     shown: Shown = {
         "in_channels": ((f"patch_embed.{first}_conv.weight", 1),),
@@ -117,23 +133,24 @@ def _spikingformer(architecture: str, first: str, variant: Variant = itself) -> 
         "classes": (("head.weight", 0),),
     }
     unused = r"block\.\d+\.norm[12]\.(weight|bias)"
-    return Keys(architecture, shown, unused=unused, variant=variant)
+    return Keys(architecture, shown, unused=unused, others=others, variant=variant)
 
 
 _SPIKINGFORMERS_HIDDEN = (("mlp1_conv.weight", 0), ("mlp1_conv.bias", 0), ("mlp2_conv.weight", 1))
+_SDTS = ("sdt-dvs", "statten-static", "statten-dvs")
 KEYS = (
     Keys("spikformer-cifar10dvs", _SHOWN, _suffix("_conv"), _SPIKFORMERS_UNUSED),
     Keys("spikformer-cifar10", _SHOWN, _suffix("_linear"), _SPIKFORMERS_UNUSED),
     Keys("spikformer-imagenet", _SHOWN, _suffix("_conv"), _SPIKFORMERS_UNUSED),
-    Keys("spikformer-spikingjelly", _SHOWN, _SPIKINGJELLY, block=r"blocks\.(\d+)\.", asked=("pooling",)),
-    Keys("sdt-static", _SHOWN, _suffix("_conv"), _SDTS_UNUSED, variant=sdt_variant),
-    _staged("qkformer-dvs", "proj_conv", "stage2.ssa", "mlp1_conv", 2, "image_size"),
+    Keys("spikformer-spikingjelly", _SHOWN, _SPIKINGJELLY, block=r"blocks\.(\d+)\."),
+    Keys("sdt-static", _SHOWN, _suffix("_conv"), _SDTS_UNUSED, others=_SDTS, variant=sdt_variants),
+    _staged("qkformer-dvs", "proj_conv", "stage2.ssa", "mlp1_conv", 2),
     _staged("qkformer-cifar10", "proj_conv", "stage3.ssa", "mlp1_conv", 3),
     _staged("qkformer-imagenet", "proj_conv", "stage3.attn", "fc1_conv", 4),
-    _staged("maxformer-event", "proj_conv", "stage2.attn", "fc1_conv", 2, "image_size"),
+    _staged("maxformer-event", "proj_conv", "stage2.attn", "fc1_conv", 2),
     _staged("maxformer-cifar10", "proj_conv", "stage3.attn", "fc1_conv", 3),
     _staged("maxformer-imagenet", "embed1.embed_conv", "stage3.attn", "fc1_conv", 4),
-    _spikingformer("spikingformer-dvs", "proj", variant=spikingformer_variant),
+    _spikingformer("spikingformer-dvs", "proj", "spikingformer-imagenet", variant=spikingformer_variants),
     _spikingformer("spikingformer-cifar10", "block0"),
 )
 
@@ -156,20 +173,16 @@ def expected_shapes(config: Mapping[str, object], architecture: str) -> dict[str
 
 @dataclass(frozen=True)
 class Match:
-    """How well a file's names fit a layout: upstream's names by ours, and what is missing, foreign or unused."""
+    """How well a file's names fit an architecture: upstream's names by ours, and what is missing, foreign or unused."""
 
     keys: Keys
+    architecture: str
     depth: int
     names: dict[str, str]
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     dropped: tuple[str, ...]
     misshapen: tuple[str, ...]
-
-    @property
-    def architecture(self) -> str:
-        """The architecture whose names these are."""
-        return self.keys.architecture
 
     @property
     def due(self) -> tuple[str, ...]:
@@ -186,16 +199,9 @@ class Match:
         """True where every name and number of dimensions is as it must be."""
         return not (self.missing or self.unexpected or self.misshapen)
 
-    def variant(self, shapes: Shapes, settings: Settings) -> str:
-        """Return the architecture of a file that has these names, of the tensors' shapes (by their names in it)."""
-        return self.keys.variant(self.architecture, self._ours(shapes), settings)
-
     def sizes(self, shapes: Shapes) -> dict[str, Any]:
         """Return the sizes that tensors' shapes (by their names in the file) tell."""
-        return self.keys.sizes(self._ours(shapes), self.depth)
-
-    def _ours(self, shapes: Shapes) -> Shapes:
-        return {ours: shapes[theirs] for ours, theirs in self.names.items()}
+        return self.keys.sizes({ours: shapes[theirs] for ours, theirs in self.names.items()}, self.depth)
 
 
 def recognise(shapes: Shapes) -> Match:
@@ -204,24 +210,32 @@ def recognise(shapes: Shapes) -> Match:
     ``Conv1d`` weights have 3 dimensions, ``Linear`` 2, ``Conv2d`` 4: some layouts differ in nothing else. Between
     equals, the one that leaves fewer names over.
     """
-    matches = [_match(keys, shapes) for keys in KEYS]
-    return max(matches, key=lambda match: (match.fitting, -len(match.missing) - len(match.unexpected)))
+    matches = [match(keys, keys.architecture, shapes) for keys in KEYS]
+    return max(matches, key=lambda one: (one.fitting, -len(one.missing) - len(one.unexpected)))
 
 
-def _match(keys: Keys, shapes: Shapes) -> Match:
+@cache
+def _dimensions(name: str, depth: int, **neuron: str) -> dict[str, int]:
+    """Return the number of dimensions of every tensor of an architecture, which its other sizes do not change."""
+    smallest = architecture(name).config({"dim": _WIDE_ENOUGH, "heads": 1, "depth": depth, **neuron}).to_dict()
+    return {name: len(shape) for name, shape in expected_shapes(smallest, name).items()}
+
+
+def match(keys: Keys, name: str, shapes: Shapes) -> Match:
+    """Return how well a file's names fit those of the architecture ``name``, one of ``keys``."""
     depth = max(keys.shallowest, len({found[1] for name in shapes if (found := re.match(keys.block, name))}))
-    sizes = {"dim": _WIDE_ENOUGH, "heads": 1, "depth": depth, **neuron_of(keys.architecture, shapes)}
-    smallest = architecture(keys.architecture).config(sizes).to_dict()
-    ours = expected_shapes(smallest, keys.architecture)
+    ours = _dimensions(name, depth, **neuron_of(name, shapes))
     names = {name: keys.upstream_name(name) for name in ours}
-    dimensions = {names[name]: len(shape) for name, shape in ours.items()}
+    dimensions = {names[name]: count for name, count in ours.items()}
     unused = re.compile(keys.unused)
+    idle = [name for name in shapes if name not in dimensions and unused.fullmatch(name)]
     return Match(
         keys=keys,
+        architecture=name,
         depth=depth,
         names=names,
         missing=tuple(name for name in dimensions if name not in shapes),
-        unexpected=tuple(name for name in shapes if name not in dimensions and not unused.fullmatch(name)),
-        dropped=tuple(name for name in shapes if unused.fullmatch(name)),
+        unexpected=tuple(name for name in shapes if name not in dimensions and name not in idle),
+        dropped=tuple(idle),
         misshapen=tuple(name for name, count in dimensions.items() if name in shapes and len(shapes[name]) != count),
     )

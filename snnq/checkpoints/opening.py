@@ -13,13 +13,14 @@ from snnq.checkpoints.container import Container, read_container
 from snnq.checkpoints.custom import open_custom
 from snnq.checkpoints.fitting import fit
 from snnq.checkpoints.fused import cut
-from snnq.checkpoints.keymaps import expected_shapes, recognise
+from snnq.checkpoints.keymaps import expected_shapes
 from snnq.checkpoints.saving import save_checkpoint
 from snnq.checkpoints.sizes import OPTIONS, Recorded, agreed_sizes
-from snnq.checkpoints.upstream import check_match, infer_config
+from snnq.checkpoints.upstream import infer_config, matched
 from snnq.errors import CheckpointError, UsageError
 from snnq.models.custom import Builder
-from snnq.models.registry import architecture, build, register_model
+from snnq.models.registry import architecture as architecture_of
+from snnq.models.registry import build, register_model
 
 __all__ = ["BUILTIN", "Checkpoint", "load_model", "open_checkpoint", "save_checkpoint"]
 
@@ -49,10 +50,12 @@ class Checkpoint:
 def open_checkpoint(
     path: str | Path,
     *,
+    architecture: str | None = None,
     steps: int | None = None,
     heads: int | None = None,
     image_size: tuple[int, int] | None = None,
     pooling: tuple[bool, ...] | None = None,
+    chunk: int | None = None,
     model: str | Builder | None = None,
     arguments: Mapping[str, Any] | None = None,
     groups: Sequence[Sequence[str]] = (),
@@ -63,15 +66,24 @@ def open_checkpoint(
     A user's own ``model`` is named by the function that builds it (``register_model``: its code is run); ``arguments``
     are that function's, ``groups`` are (pattern, group) for layers whose path does not say which group they are in.
 
-    ``steps``, ``heads``, ``image_size`` (height, width) and ``pooling`` are needed only where the file does not tell
-    them; ``ema`` takes timm's averaged weights. Raises ``CheckpointError`` for a file that cannot be read safely, is
-    none of the known architectures or not whole, contradicts what is given, or leaves a size open (all of them named at
-    once).
+    ``architecture`` (its name here), ``steps``, ``heads``, ``image_size`` (height, width), ``pooling`` and ``chunk``
+    (steps that STAtten's attention mixes at once) are needed only where the file does not tell them; ``ema`` takes
+    timm's averaged weights. Raises ``CheckpointError`` for a file that cannot be read safely, is none of the known
+    architectures or not whole, contradicts what is given, or leaves any of these open (all of them named at once).
     """
-    sizes = {"steps": steps, "heads": heads, "image_size": image_size, "pooling": pooling}
+    sizes = {
+        "architecture": architecture,
+        "steps": steps,
+        "heads": heads,
+        "image_size": image_size,
+        "pooling": pooling,
+        "chunk": chunk,
+    }
     given = {name: _tupled(value) for name, value in sizes.items() if value is not None}
     builtin = BUILTIN.get(path) if isinstance(path, str) else None
     container = read_container(builtin or Path(path), ema=ema)
+    if model is not None and architecture is not None:
+        raise UsageError("--architecture and --model: give one of them", "--model is for a model of your own")
     if model is not None and container.own is None:
         one = register_model(model)
         pairs = tuple((str(pattern), str(group)) for pattern, group in groups)
@@ -91,10 +103,10 @@ def load_model(checkpoint: Checkpoint) -> nn.Module:
 def _open_upstream(path: str, container: Container, given: Mapping[str, Any]) -> Checkpoint:
     tensors = container.tensors
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    match = recognise(shapes)
-    check_match(path, match, shapes)
-    name = match.variant(shapes, container.settings)
-    config = infer_config(path, match, name, tensors, container.settings, given)
+    sizes = {key: value for key, value in given.items() if key != "architecture"}
+    match, usual = matched(path, shapes, container.settings, given.get("architecture"))
+    name = match.architecture
+    config = infer_config(path, match, usual, tensors, container.settings, sizes)
     used = {key: tensor for key, tensor in tensors.items() if key not in match.dropped}
     model = f"{name} with dim {config['dim']}, mlp_ratio {config['mlp_ratio']:g} and {config['classes']} classes"
     expected = expected_shapes(config, name)
@@ -107,15 +119,14 @@ def _open_own(path: str, container: Container, given: Mapping[str, Any]) -> Chec
     own = container.own or {}
     name, config = str(own["architecture"]), own["config"]
     try:
-        lacking = [key for key in architecture(name).fields if key not in config]
+        lacking = [key for key in architecture_of(name).fields if key not in config]
         if lacking:
             raise UsageError(f"its config lacks {', '.join(lacking)}")
         expected = expected_shapes(config, name)
     except (UsageError, TypeError) as problem:
         raise CheckpointError(f"{path}: {problem}", "save it again with save_checkpoint") from None
-    agreed_sizes(
-        path, {key: Recorded(_tupled(config[key]), f"config.{key}") for key in OPTIONS if key in config}, given
-    )
+    recorded = {key: Recorded(_tupled(config[key]), f"config.{key}") for key in OPTIONS if key in config}
+    agreed_sizes(path, recorded | {"architecture": Recorded(name, "its metadata")}, given)
     state = fit(path, container.tensors, expected, {key: key for key in expected}, name)
     data = own.get("data")
     return Checkpoint(

@@ -1,4 +1,4 @@
-"""The sizes a checkpoint's tensors cannot show, as text from the command line and as settings of a training script."""
+"""What a checkpoint's tensors cannot show, as text from the command line and as settings of a training script."""
 
 from __future__ import annotations
 
@@ -12,12 +12,20 @@ from typing import Any
 from snnq.errors import CheckpointError, UsageError
 from snnq.parsing import parse_image_size
 
-OPTIONS = {"steps": "--steps", "heads": "--heads", "image_size": "--image-size", "pooling": "--pooling"}
+OPTIONS = {
+    "architecture": "--architecture",
+    "steps": "--steps",
+    "heads": "--heads",
+    "image_size": "--image-size",
+    "pooling": "--pooling",
+    "chunk": "--chunk",
+}
 # Under which names upstream's scripts, and those derived from them, keep these sizes.
 _SETTINGS = {
     "steps": ("T", "time_step", "time_steps", "steps"),
     "heads": ("num_heads", "heads"),
     "image_size": ("img_size", "image_size", "input_size"),
+    "chunk": ("chunk_size",),
 }
 
 
@@ -31,10 +39,12 @@ class Recorded:
 
 def given_sizes(
     *,
+    architecture: str | None = None,
     steps: int | None = None,
     heads: int | None = None,
     image_size: str | None = None,
     pooling: str | None = None,
+    chunk: int | None = None,
     model: str | None = None,
     model_arg: Sequence[str] | None = None,
     group: Sequence[str] | None = None,
@@ -48,10 +58,12 @@ def given_sizes(
     if (model_arg or group) and not model:
         raise UsageError("--model-arg and --group are for a model of your own", "add --model package.module:builder")
     found = {
+        "architecture": architecture,
         "steps": steps,
         "heads": heads,
         "image_size": None if image_size is None else parse_image_size(image_size),
         "pooling": None if pooling is None else parse_pooling(pooling),
+        "chunk": chunk,
     }
     if model is None:
         return found
@@ -91,7 +103,7 @@ def sizes_again(architecture: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the keyword arguments of ``open_checkpoint`` that give a checkpoint the config it has in a plan."""
     found = {name: config[name] for name in OPTIONS if name in config}
     if ":" not in architecture:
-        return found
+        return found | {"architecture": architecture}
     return found | {"model": architecture, "arguments": config.get("arguments"), "groups": config.get("groups", ())}
 
 

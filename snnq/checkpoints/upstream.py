@@ -12,17 +12,50 @@ from typing import Any
 from torch import Tensor
 
 from snnq.checkpoints.fitting import check_names, listed
-from snnq.checkpoints.keymaps import Match, Shapes
+from snnq.checkpoints.keymaps import KEYS, Match, Shapes, match, recognise
 from snnq.checkpoints.sizes import OPTIONS, Recorded, agreed_sizes, recorded_sizes, shown
-from snnq.checkpoints.variants import Settings, other_settings, written_out
+from snnq.checkpoints.variants import ASKED, Settings, choices, neuron_of, trained, written_out
 from snnq.errors import CheckpointError, UsageError
 from snnq.models.registry import ARCHITECTURES, architecture
 
-_IN_WORDS = {"steps": "time steps", "heads": "attention heads", "image_size": "image size", "pooling": "pooling"}
+
+def matched(path: str, shapes: Shapes, settings: Settings, wanted: str | None) -> tuple[Match, tuple[str, ...]]:
+    """Return the match with the architecture a file holds, and all it can be where only its user can tell.
+
+    ``wanted`` is the one its user says it is. Raises ``CheckpointError`` naming the nearest layout if the names or
+    numbers of dimensions are not its own, and where what is wanted contradicts them or the training script.
+    """
+    found = recognise(shapes) if wanted is None else _as_wanted(path, shapes, wanted)
+    can_be = found.keys.variants(shapes, settings)
+    if wanted is not None and wanted not in can_be.possible:
+        raise CheckpointError(
+            f"{path}: --architecture {wanted} contradicts the file: its keys and the settings recorded in it are those "
+            f"of {_either(can_be.possible)}",
+            "leave --architecture away, or name " + _either(can_be.possible),
+        )
+    usual = can_be.usual if wanted is None else (wanted,)
+    if usual[0] != found.architecture:
+        found = match(found.keys, usual[0], shapes)
+    _check_match(path, found, shapes)
+    return found, usual
 
 
-def check_match(path: str, match: Match, shapes: Shapes) -> None:
-    """Raise ``CheckpointError`` naming the nearest layout if the names or numbers of dimensions are not its own."""
+def _as_wanted(path: str, shapes: Shapes, wanted: str) -> Match:
+    """Return the best match with names that the architecture ``wanted`` has."""
+    architecture(wanted)  # refuses a name that there is not
+    best = recognise(shapes)
+    if wanted in best.keys.architectures:
+        return best
+    if best.exact or wanted not in {one for keys in KEYS for one in keys.architectures}:
+        raise CheckpointError(
+            f"{path}: --architecture {wanted}: its keys are those of {_either(best.keys.architectures)}",
+            f"leave --architecture away, or name {_either(best.keys.architectures)}",
+        )
+    fits = [match(keys, wanted, shapes) for keys in KEYS if wanted in keys.architectures]
+    return max(fits, key=lambda one: one.fitting)
+
+
+def _check_match(path: str, match: Match, shapes: Shapes) -> None:
     model = f"{match.architecture} of depth {match.depth}"
     if 2 * match.fitting < len(match.due):
         raise CheckpointError(
@@ -40,52 +73,83 @@ def check_match(path: str, match: Match, shapes: Shapes) -> None:
 def infer_config(
     path: str,
     match: Match,
-    name: str,
+    usual: tuple[str, ...],
     tensors: Mapping[str, Tensor],
     settings: Settings,
     given: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return the configuration of an upstream checkpoint of architecture ``name``, whose names match.
+    """Return the configuration of an upstream checkpoint whose names match, which is one of ``usual``.
 
-    Widths, depth, classes and channels come from shapes; steps, heads and image size from ``given``, what upstream's
-    code writes out, the training script's ``settings`` or (image size) the number of position embeddings; pooling and
-    attention scale are the layout's, but where it has a choice of pooling.
-    Raises ``CheckpointError`` where two of these contradict each other, and one naming every size still missing.
+    Widths, depth, classes and channels come from shapes; what else there is from ``given``, from what upstream's code
+    writes out, the training script's ``settings`` or (image size) the number of position embeddings. Raises
+    ``CheckpointError`` where two of these contradict each other, and one naming everything still missing.
     """
-    usual: Any = architecture(name).config({})
-    _check_choices(path, name, usual, given)
-    shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
-    known = written_out(name, match.sizes(shapes))
-    fixed = (*match.keys.fixed, *known)
+    name = match.architecture
+    published: Any = architecture(name).config({})
+    seen = match.sizes({key: tuple(tensor.shape) for key, tensor in tensors.items()})
+    out = written_out(name)
+    known = dict(out.beside.get((seen["dim"], seen["depth"]), {}))
     recorded = {
-        size: record for size, record in recorded_sizes(settings).items() if hasattr(usual, size) and size not in fixed
+        size: record
+        for size, record in recorded_sizes(settings).items()
+        if size in choices(name) and (size not in known or size == "image_size")
     }
-    usual_pooling = hasattr(usual, "pooling") and "pooling" not in match.keys.asked
-    sizes = ({"pooling": usual.pooling} if usual_pooling else {}) | dict(known)
-    sizes |= agreed_sizes(path, recorded, given)
+    sizes = {"pooling": published.pooling} if "pooling" in out.always else {}
+    sizes |= known | agreed_sizes(path, recorded, given)
     tokens = _tokens(path, tensors)
-    if tokens is not None and "image_size" not in sizes:
+    if tokens is not None and "image_size" not in sizes and "pooling" in sizes:
         sizes.update(_square_image(tokens, sum(sizes["pooling"])))
-    missing = [name for name in _IN_WORDS if hasattr(usual, name) and name not in sizes and name not in fixed]
-    if missing:
-        wanted = ", ".join(f"{_IN_WORDS[name]} ({OPTIONS[name]})" for name in missing)
-        example = " ".join(f"{OPTIONS[name]} {shown(name, getattr(usual, name))}" for name in missing)
-        raise CheckpointError(
-            f"{path}: the file does not say its {wanted}",
-            f"give what it was trained with; the published {name} has {example}",
-        )
+    _check_choices(path, usual, given)
+    _check_missing(path, usual, sizes, seen["in_channels"])
     try:
-        config = architecture(name).config(match.sizes(shapes) | other_settings(name, tensors, settings) | sizes)
+        config = architecture(name).config(seen | neuron_of(name, tensors) | sizes)
     except UsageError as problem:
         raise CheckpointError(f"{path}: {problem.message}", _source_hint(problem.message, recorded)) from None
     _check_tokens(path, config, tokens)
     return config.to_dict()
 
 
-def _check_choices(path: str, name: str, usual: Any, given: Mapping[str, Any]) -> None:
-    lacking = [OPTIONS[size] for size in given if not hasattr(usual, size)]
+def _check_choices(path: str, usual: tuple[str, ...], given: Mapping[str, Any]) -> None:
+    has = {size for name in usual for size in ASKED if getattr(architecture(name).config({}), size, None) is not None}
+    lacking = [OPTIONS[size] for size in given if size not in has]
     if lacking:
-        raise CheckpointError(f"{path}: {', '.join(lacking)}: {name} has no such size", "leave it away")
+        raise CheckpointError(f"{path}: {', '.join(lacking)}: {_either(usual)} has no such size", "leave it away")
+
+
+def _check_missing(path: str, usual: tuple[str, ...], sizes: Mapping[str, Any], channels: int) -> None:
+    """Raise ``CheckpointError`` that names, with the words to type, all that only the file's user can tell."""
+    lacks = {name: [size for size in choices(name) if size not in sizes] for name in usual}
+    missing = [size for size in ASKED if any(size in lack for lack in lacks.values())]
+    if len(usual) == 1 and not missing:
+        return
+    wanted = [f"{ASKED[size]} ({OPTIONS[size]})" for size in missing]
+    if len(usual) > 1:
+        wanted.insert(0, f"architecture (--architecture: {_either(usual)} have the same keys)")
+    examples = [
+        (
+            " ".join(_words({"architecture": name} if len(usual) > 1 else {}, sizes, lacks[name])),
+            data or name,
+            bool(data),
+        )
+        for name in usual
+        for data, sizes in trained(name, channels)
+    ]
+    if len(examples) == 1 and not examples[0][2]:
+        hint = f"the published {examples[0][1]} has {examples[0][0]}"
+    else:
+        hint = "published: " + "; ".join(f"{words} ({data})" for words, data, _ in examples)
+    raise CheckpointError(
+        f"{path}: the file does not say its {', '.join(wanted)}", f"give what it was trained with; {hint}"
+    )
+
+
+def _words(first: Mapping[str, str], sizes: Mapping[str, Any], missing: list[str]) -> list[str]:
+    found = {**first, **{size: sizes[size] for size in missing}}
+    return [f"{OPTIONS[one]} {shown(one, value)}" for one, value in found.items()]
+
+
+def _either(names: tuple[str, ...]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 def _source_hint(message: str, recorded: Mapping[str, Recorded]) -> str:

@@ -1,80 +1,182 @@
-"""Which of several architectures with the same names a file holds: its shapes and its training script's settings say.
+"""What upstream's code says of an architecture, so that neither a file's keys nor its user have to.
 
-A variant is a function of (the architecture whose names these are, shapes by our names, settings).
+Which of several architectures with the same names a file can be, and which sizes upstream writes out. Read in the code
+of ZK-Zhou/spikformer, BICLab/Spike-Driven-Transformer, Intelligent-Computing-Lab-Yale/STAtten,
+zhouchenlin2096/Spikingformer, zhouchenlin2096/QKFormer, bic-L/MaxFormer and SpikingJelly 2.0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from snnq.models.registry import architecture
+
 Settings = Mapping[str, Any]
-Variant = Callable[[str, Mapping[str, tuple[int, ...]], Settings], str]
-
-
-def itself(name: str, shapes: Mapping[str, tuple[int, ...]], settings: Settings) -> str:
-    """Return the architecture whose names these are: no other shares them."""
-    return name
-
-
-def sdt_variant(name: str, shapes: Mapping[str, tuple[int, ...]], settings: Settings) -> str:
-    """Return which Spike-Driven Transformer or STAtten it is.
-
-    The Spike-Driven Transformer for images and for events and both forms of STAtten share all names: the settings tell
-    them apart or, without them, the number of input channels; images have three.
-    """
-    dvs = settings.get("dvs_mode", shapes["patch_embed.proj_conv.weight"][1] != 3)
-    # Not attention_mode: STAtten's script has that setting and never passes it on.
-    attention = "statten" if "chunk_size" in settings else "sdt"
-    return f"{attention}-{'dvs' if dvs else 'static'}"
-
-
-def spikingformer_variant(name: str, shapes: Mapping[str, tuple[int, ...]], settings: Settings) -> str:
-    """Return whether it is the Spikingformer for events or for ImageNet, which share all names.
-
-    Images have three channels; ``connect_f`` is a setting of the scripts for event data alone.
-    """
-    events = "connect_f" in settings or shapes["patch_embed.proj_conv.weight"][1] != 3
-    return "spikingformer-dvs" if events else "spikingformer-imagenet"
-
-
-# What upstream's code writes out, so that no script chooses it: those for CIFAR and ImageNet have a setting of the
-# number of steps that never reaches the model.
-_WRITTEN_OUT: Mapping[str, Mapping[str, Any]] = {
-    "spikingformer-dvs": {"heads": 16, "image_size": (128, 128)},
-    "spikingformer-cifar10": {"steps": 4},
-    "spikingformer-imagenet": {"steps": 4},
+Shapes = Mapping[str, tuple[int, ...]]
+# What a file may not say, in the order it is asked for.
+ASKED = {
+    "steps": "time steps",
+    "heads": "attention heads",
+    "image_size": "image size",
+    "pooling": "pooling",
+    "chunk": "time steps that attention mixes at once",
 }
 
 
-# SpikingJelly's three constructors, by width and depth.
-_SPIKINGJELLYS: Mapping[tuple[int, int], Mapping[str, Any]] = {
-    (256, 4): {"heads": 8, "pooling": (True, True, True, True)},
-    (384, 4): {"heads": 12, "pooling": (False, False, True, True), "image_size": (32, 32)},
-    (384, 6): {"heads": 12, "pooling": (True, True, True, True)},
-}
+@dataclass(frozen=True)
+class Variants:
+    """The architectures a file can be by its keys and settings, and those of them that upstream's scripts make so.
 
-
-def written_out(name: str, shown: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the sizes that upstream's code writes out, of an architecture and the sizes that shapes show.
-
-    What training scripts record of them does not count.
+    Where ``usual`` are several, the file cannot tell, and its user must.
     """
-    if name == "spikformer-spikingjelly":
-        return _SPIKINGJELLYS.get((shown["dim"], shown["depth"]), {})
-    return _WRITTEN_OUT.get(name, {})
+
+    possible: tuple[str, ...]
+    usual: tuple[str, ...]
 
 
-def neuron_of(name: str, names: Mapping[str, Any]) -> dict[str, str]:
+Variant = Callable[[Shapes, Settings], Variants]
+
+
+def sdt_variants(shapes: Shapes, settings: Settings) -> Variants:
+    """Return which Spike-Driven Transformers or STAttens a file can be; all share all names.
+
+    STAtten's script records ``chunk_size``, the other one does not. Both choose the variant for events by the name of
+    the data, and record it as ``dvs_mode``: that of the Spike-Driven Transformer trains DVS128 Gesture without it, so
+    two channels tell nothing; three do, since all sets of images are trained without it. Learned leaks everywhere are
+    those of the Spike-Driven Transformer, whose attention has two neurons, one of them idle; in STAtten's code only
+    MLPs and head learn theirs.
+    """
+    attentions, usual = _attentions(shapes, settings)
+    data = ("static", "dvs")
+    if "dvs_mode" in settings:
+        data = ("dvs",) if settings["dvs_mode"] else ("static",)
+    possible = tuple(f"{one}-{kind}" for one in attentions for kind in data)
+    if _channels(shapes) == 3 and "static" in data:
+        data = ("static",)
+    return Variants(possible, tuple(f"{one}-{kind}" for one in usual for kind in data))
+
+
+def _attentions(shapes: Shapes, settings: Settings) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the attentions that are possible and those that are usual."""
+    neuron = neuron_of("sdt-static", shapes).get("neuron")
+    if "chunk_size" in settings and settings.get("attention_mode") != "SDT":  # its script does not pass that on
+        return ("statten",), ("statten",)
+    if "chunk_size" not in settings and any(name in settings for name in ("pooling_stat", "spike_mode", "dvs_mode")):
+        return ("sdt",), ("sdt",)
+    both = ("sdt", "statten")
+    if neuron == "plif":
+        held = tuple(one for one in both if any(name.endswith(_NEURON[one]) for name in shapes)) or both
+        return held, held[:1]
+    return both, ("statten",) if neuron else both
+
+
+_NEURON = {"sdt": ".talking_heads_lif.w", "statten": ".attn.attn_lif.w"}
+
+
+def spikingformer_variants(shapes: Shapes, settings: Settings) -> Variants:
+    """Return whether a file is the Spikingformer for events or for ImageNet, which share all names.
+
+    Upstream writes out two channels for events and three for images; ``connect_f`` is a setting of the scripts for
+    events alone.
+    """
+    both = ("spikingformer-dvs", "spikingformer-imagenet")
+    if "connect_f" in settings:
+        return Variants(both[:1], both[:1])
+    return Variants(both, {2: both[:1], 3: both[1:]}.get(_channels(shapes), both))
+
+
+def _channels(shapes: Shapes) -> int:
+    """Return the input channels: the second size of the first convolution, 0 where it has none."""
+    return (*shapes.get("patch_embed.proj_conv.weight", ()), 0, 0)[1]
+
+
+def neuron_of(name: str, names: Iterable[str]) -> dict[str, str]:
     """Return the setting of an architecture whose neurons may learn their leak, where a file holds such leaks."""
-    learned = name.startswith("sdt") and any(key.endswith("_lif.w") for key in names)
-    return {"neuron": "plif"} if learned else {}
+    if name.endswith("-spikingjelly") or not hasattr(architecture(name).config({}), "neuron"):
+        return {}
+    leaks = [key for key in names if key.endswith("_lif.w")]
+    late = all(".mlp." in key or key == "head_lif.w" for key in leaks)
+    return {"neuron": "plif-mlp" if late else "plif"} if leaks else {}
 
 
-def other_settings(name: str, names: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
-    """Return the fields of a config that only some architectures have."""
-    found: dict[str, Any] = dict(neuron_of("sdt" if name.startswith("statten") else name, names))
-    chunk = settings.get("chunk_size")
-    if name.startswith("statten") and isinstance(chunk, int):
-        found["chunk"] = chunk
-    return found
+@dataclass(frozen=True)
+class WrittenOut:
+    """What upstream's code writes out of an architecture's sizes, so that no script chooses it.
+
+    ``always``: its class has the published value, whatever its other sizes. ``beside``: what the line has that makes a
+    model of this (dim, depth). Steps, heads and pooling that a script records in spite of it never reach the model;
+    the image size that it records is that of its data.
+    """
+
+    always: tuple[str, ...] = ()
+    beside: Mapping[tuple[int, int], Mapping[str, Any]] = field(default_factory=dict)
+
+
+_ALL, _LAST_TWO = (True, True, True, True), (False, False, True, True)
+_SCALE = "attention_scale"
+WRITTEN_OUT: Mapping[str, WrittenOut] = {
+    "spikformer-cifar10dvs": WrittenOut(("pooling", _SCALE), {(256, 2): {"heads": 16}}),
+    "spikformer-cifar10": WrittenOut(("pooling", _SCALE)),
+    "spikformer-imagenet": WrittenOut(("pooling", "steps", _SCALE), {(512, 8): {"heads": 8, "image_size": (224, 224)}}),
+    "spikformer-spikingjelly": WrittenOut(
+        (_SCALE,),
+        {
+            (256, 4): {"heads": 8, "pooling": _ALL},
+            (384, 4): {"heads": 12, "pooling": _LAST_TWO, "image_size": (32, 32)},
+            (384, 6): {"heads": 12, "pooling": _ALL},
+        },
+    ),
+    "statten-static": WrittenOut((_SCALE,)),
+    "statten-dvs": WrittenOut((_SCALE,)),
+    "spikingformer-dvs": WrittenOut(("pooling", "image_size"), {(256, 2): {"heads": 16}}),
+    "spikingformer-cifar10": WrittenOut(("pooling", "steps")),
+    "spikingformer-imagenet": WrittenOut(("pooling", "steps")),
+    "qkformer-dvs": WrittenOut(("heads", "image_size")),
+    "qkformer-cifar10": WrittenOut(("heads",)),
+    "qkformer-imagenet": WrittenOut(("heads",)),
+    "maxformer-event": WrittenOut(("heads", "image_size")),
+    "maxformer-cifar10": WrittenOut(("heads",)),
+    "maxformer-imagenet": WrittenOut(("heads",)),
+}
+
+
+def written_out(name: str) -> WrittenOut:
+    """Return what upstream writes out of an architecture's sizes."""
+    return WRITTEN_OUT.get(name, WrittenOut())
+
+
+def choices(name: str) -> tuple[str, ...]:
+    """Return what upstream's keys of an architecture do not show and its class has a choice of, as in ``ASKED``."""
+    usual, out = architecture(name).config({}), written_out(name)
+    return tuple(one for one in ASKED if getattr(usual, one, None) is not None and one not in out.always)
+
+
+_DVS: Mapping[str, Any] = {"heads": 8, "image_size": (64, 64), "pooling": _LAST_TWO}
+# Where upstream has trained an architecture on several kinds of data: the data, channels and sizes of each.
+_TRAINED: Mapping[str, tuple[tuple[str, int, Mapping[str, Any]], ...]] = {
+    "sdt-static": (
+        ("CIFAR", 3, {"steps": 4, "heads": 8, "image_size": (32, 32), "pooling": _LAST_TWO}),
+        ("ImageNet", 3, {"steps": 4, "heads": 8, "image_size": (224, 224), "pooling": _ALL}),
+        ("DVS128 Gesture", 2, {"steps": 16, "heads": 8, "image_size": (128, 128), "pooling": (False, *_ALL[1:])}),
+    ),
+    "sdt-dvs": (("CIFAR10-DVS", 2, {"steps": 10, **_DVS}),),
+    "statten-static": (
+        ("CIFAR", 3, {"steps": 4, "heads": 8, "image_size": (32, 32), "pooling": _LAST_TWO, "chunk": 2}),
+        ("ImageNet", 3, {"steps": 4, "heads": 8, "image_size": (224, 224), "pooling": _ALL, "chunk": 2}),
+    ),
+    "statten-dvs": (("CIFAR10-DVS, N-Caltech101", 2, {"steps": 16, **_DVS, "chunk": 4}),),
+}
+
+
+def trained(name: str, channels: int | None = None) -> tuple[tuple[str, Mapping[str, Any]], ...]:
+    """Return the published models of an architecture, the data it was trained on and what ``choices`` names of each.
+
+    Those for ``channels`` input channels, where there are any. The data is "" where there is one model alone.
+    """
+    usual = architecture(name).config({})
+    found = [one for one in _TRAINED.get(name, ()) if channels in (None, one[1])]
+    if not found:
+        return (("", {one: getattr(usual, one) for one in choices(name)}),)
+    return tuple((data, sizes) for data, _, sizes in found)

@@ -40,21 +40,34 @@ Group = Annotated[
     list[str] | None,
     typer.Option(metavar="PATTERN=GROUP", help="Put layers of your own model in tokenizer, attention, mlp or head."),
 ]
+Architecture = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Which architecture it is, where the checkpoint does not say.")
+]
 Steps = Annotated[int | None, typer.Option(help="Time steps T, where the checkpoint does not say.")]
 Heads = Annotated[int | None, typer.Option(help="Attention heads, where the checkpoint does not say.")]
 ImageSize = Annotated[str | None, typer.Option(help="Pixels (one number, or HEIGHTxWIDTH), likewise.")]
 Pooling = Annotated[str | None, typer.Option(help="Which of the four convolutions is pooled, such as 0011, likewise.")]
-_SIZES: dict[str, Any] = {"steps": Steps, "heads": Heads, "image_size": ImageSize, "pooling": Pooling}
+Chunk = Annotated[int | None, typer.Option(help="Steps that STAtten's attention mixes at once, likewise.")]
+_SIZES: dict[str, Any] = {
+    "architecture": Architecture,
+    "steps": Steps,
+    "heads": Heads,
+    "image_size": ImageSize,
+    "pooling": Pooling,
+    "chunk": Chunk,
+}
 _MODELS: dict[str, Any] = {"model": Model, "model_arg": ModelArg, "group": Group}
 
 
 def takes_sizes(command: Callable[..., None], *, models: bool = True) -> Callable[..., None]:
     """Give a command the options for what a checkpoint cannot tell, in the place of its ``**given``.
 
-    The command gets them as ``open_checkpoint`` takes them. ``models``: those of a user's own model, too.
+    The command gets them as ``open_checkpoint`` takes them; one that it has itself stays its own. ``models``: those of
+    a user's own model, too.
     """
-    options = _SIZES | (_MODELS if models else {})
     own = signature(command, eval_str=True)
+    options = {name: kind for name, kind in _SIZES.items() if name not in own.parameters}
+    options |= _MODELS if models else {}
     kept = [one for one in own.parameters.values() if one.kind is not Parameter.VAR_KEYWORD]
     added = [Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=kind) for name, kind in options.items()]
 
@@ -63,7 +76,7 @@ def takes_sizes(command: Callable[..., None], *, models: bool = True) -> Callabl
         from snnq.checkpoints.sizes import given_sizes
 
         given = given_sizes(**{name: values.pop(name, None) for name in options})
-        command(*arguments, **values, **given)
+        command(*arguments, **values, **{name: one for name, one in given.items() if name not in own.parameters})
 
     typed.__signature__ = own.replace(parameters=[*kept, *added])  # pyright: ignore[reportAttributeAccessIssue]
     typed.__annotations__ = {one.name: one.annotation for one in (*kept, *added)}

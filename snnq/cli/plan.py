@@ -50,7 +50,10 @@ def uniform(
     checkpoint: Annotated[
         str | None, typer.Argument(metavar="[CKPT]", help="A float checkpoint, or 'digits'.", show_default=False)
     ] = None,
-    architecture: Annotated[str | None, typer.Option(help="An architecture at its published sizes instead.")] = None,
+    architecture: Annotated[
+        str | None,
+        typer.Option(help="An architecture at its published sizes; which one a checkpoint is, where it does not say."),
+    ] = None,
     cost_table: Annotated[str | None, typer.Option(help="A cost table's name or path.")] = None,
     force: Force = False,
     **given: Any,

@@ -142,10 +142,10 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     """An encoder block: attention, then MLP, each added to the membrane shortcut."""
 
-    def __init__(self, config: SDTConfig, node: Neuron) -> None:
+    def __init__(self, config: SDTConfig, node: Neuron, late: Neuron) -> None:
         super().__init__()
         self.attn = Attention(config, node)
-        self.mlp = Mlp(config.dim, config.hidden, node)
+        self.mlp = Mlp(config.dim, config.hidden, late)
 
     def forward(self, potential: Tensor) -> Tensor:
         """Return the potentials after both."""
@@ -162,9 +162,10 @@ class SpikeDrivenTransformer(nn.Module):
         super().__init__()
         self.config = config
         node = plif if config.neuron == "plif" else lif
+        late = lif if config.neuron == "lif" else plif
         self.patch_embed = MembraneTokenizer(config.in_channels, config.dim, config.pooling, node)
-        self.block = nn.ModuleList(Block(config, node) for _ in range(config.depth))
-        self.head_lif = node()
+        self.block = nn.ModuleList(Block(config, node, late) for _ in range(config.depth))
+        self.head_lif = late()
         self.head = nn.Linear(config.dim, config.classes)
         self.apply(_initialise)
 

@@ -10,7 +10,7 @@ from snnq.errors import UsageError, nearest
 from snnq.models import sizes
 
 LAYOUTS = ("sdt-static", "sdt-dvs", "statten-static", "statten-dvs")
-NEURONS = ("lif", "plif")
+NEURONS = ("lif", "plif", "plif-mlp")
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,9 @@ class SDTConfig:
     """Everything that fixes the structure of a ``SpikeDrivenTransformer``.
 
     ``image_size`` is (height, width) in pixels, ``pooling`` says which of the four tokenizer convolutions is halved,
-    ``neuron`` is ``lif`` or ``plif`` (its leak is learned). The STAtten layouts have ``chunk``, the number of steps
-    that attention mixes at once, and ``attention_scale`` c; the others neither. Raises ``UsageError`` for sizes that no
-    model can have.
+    ``neuron`` is ``lif``, ``plif`` (leaks are learned) or ``plif-mlp`` (those of the MLPs and before the head are, as
+    in STAtten's code). The STAtten layouts have ``chunk``, the number of steps that attention mixes at once, and
+    ``attention_scale`` c; the others neither. Raises ``UsageError`` for sizes that no model can have.
     """
 
     layout: str
@@ -42,7 +42,9 @@ class SDTConfig:
         sizes.check_sizes(self)
         sizes.check_pooling(self.pooling)
         if self.neuron not in NEURONS:
-            raise UsageError(f"neuron: found '{self.neuron}', it must be lif or plif{nearest(self.neuron, NEURONS)}")
+            raise UsageError(
+                f"neuron: found '{self.neuron}', it must be {', '.join(NEURONS)}{nearest(self.neuron, NEURONS)}"
+            )
         if not self.layout.startswith("statten"):
             if self.chunk is not None or self.attention_scale is not None:
                 raise UsageError(f"chunk and attention_scale: {self.layout} has none, only the statten layouts do")

@@ -25,24 +25,27 @@ def uniform_plan(
 ) -> Plan:
     """Return the plan that gives every layer the same scheme.
 
-    The model is an architecture at its published sizes, or that of a float checkpoint. ``given`` are sizes (steps,
-    heads, image_size, pooling) that replace the published ones, or that the checkpoint cannot tell; None is not given.
+    The model is that of a float checkpoint, or an architecture at its published sizes. ``given`` are sizes (steps,
+    heads, image_size, pooling, chunk) that the checkpoint cannot tell, as may be its ``architecture``, or that replace
+    the published ones; None is not given.
 
-    Raises UsageError for an unknown scheme or architecture and unless exactly one of the two is given, and
-    CheckpointError for a checkpoint that cannot be opened.
+    Raises UsageError for an unknown scheme or architecture and where neither is given, and CheckpointError for a
+    checkpoint that cannot be opened.
     """
     try:
         check_scheme(scheme)
     except ValueError as problem:
         raise UsageError(str(problem)) from None
-    if (architecture is None) == (checkpoint is None):
+    if architecture is None and checkpoint is None:
         raise UsageError(
-            "a plan is made for an architecture or for a checkpoint: give exactly one of them",
+            "a plan is made for an architecture or for a checkpoint: give one of them",
             f"snnq plan uniform --architecture spikformer-cifar10dvs --scheme {scheme} --out plan.json",
         )
     given = {name: value for name, value in given.items() if value is not None}
-    info = _published(architecture, given) if architecture is not None else _opened(str(checkpoint), given)
-
+    if checkpoint is None:
+        info = _published(str(architecture), given)
+    else:
+        info = _opened(str(checkpoint), {"architecture": architecture, **given})
     layers = layer_table(build(info.architecture, info.config), frames_shape(info.config))
     return make_plan(layers, {layer.name: scheme for layer in layers}, model=info, table=table or read_table())
 

@@ -151,9 +151,13 @@ def test_a_missing_block_is_named(tmp_path: Path) -> None:
 
 def test_everything_the_file_does_not_say_is_asked_at_once(tmp_path: Path) -> None:
     torch.save(tiny("imagenet"), tmp_path / "a.pth")
-    problem = refused(tmp_path / "a.pth", "(--steps)", "(--heads)", "(--image-size)")
-    assert problem.hint.endswith("--steps 4 --heads 8 --image-size 224x224")
-    assert "--steps" not in refused(tmp_path / "a.pth", "--heads", steps=4).message
+    problem = refused(tmp_path / "a.pth", "(--heads)", "(--image-size)")
+    assert "--steps" not in problem.message  # they are written out in its forward pass
+    assert problem.hint.endswith("--heads 8 --image-size 224x224")
+    torch.save(tiny("cifar10"), tmp_path / "c.pth")
+    problem = refused(tmp_path / "c.pth", "(--steps)", "(--heads)", "(--image-size)")
+    assert problem.hint.endswith("--steps 4 --heads 12 --image-size 32x32")
+    assert "--steps" not in refused(tmp_path / "c.pth", "--heads", steps=4).message
     torch.save(dvs_container(tiny("cifar10dvs"), T=16), tmp_path / "b.pth")
     assert refused(tmp_path / "b.pth", "its attention heads (--heads)").hint.endswith("--heads 16")
 

@@ -40,11 +40,13 @@ def test_other_text_is_no_pooling(text: str) -> None:
 
 
 def test_options_become_arguments() -> None:
-    assert given_sizes(steps=3, image_size="8", pooling="0011") == {
+    assert given_sizes(architecture="sdt-dvs", steps=3, image_size="8", pooling="0011") == {
+        "architecture": "sdt-dvs",
         "steps": 3,
         "heads": None,
         "image_size": (8, 8),
         "pooling": (False, False, True, True),
+        "chunk": None,
     }
 
 
@@ -57,6 +59,7 @@ def test_options_become_arguments() -> None:
             {"num_heads": 8, "img_size": 32},
             {"heads": Recorded(8, "args.num_heads"), "image_size": Recorded((32, 32), "args.img_size")},
         ),
+        ({"chunk_size": 5}, {"chunk": Recorded(5, "args.chunk_size")}),
         ({"T": "16", "num_heads": [1, 2], "img_size": None, "steps": True}, {}),
     ],
 )
@@ -74,3 +77,5 @@ def test_what_was_given_is_typed_again():
         *("--group", "*.mix=attention"),
     )
     assert typed_again(given_sizes()) == ()
+    given = given_sizes(architecture="statten-dvs", chunk=4)
+    assert typed_again(given) == ("--architecture", "statten-dvs", "--chunk", "4")

@@ -34,7 +34,7 @@ def upstream(name: str, **changes: Any) -> dict[str, Tensor]:
 @pytest.mark.parametrize(
     ("name", "args", "expected"),
     [
-        ("spikingformer-dvs", EVENTS, (6, 16, [128, 128])),  # heads and image size are written out in its code
+        ("spikingformer-dvs", EVENTS, (6, 16, [128, 128])),  # heads (of this width) and image size are written out
         ("spikingformer-cifar10", TIMM | {"time_step": 4}, (4, 2, [32, 32])),
         ("spikingformer-imagenet", TIMM | {"time_step": 4}, (4, 2, [32, 32])),
     ],
@@ -42,7 +42,7 @@ def upstream(name: str, **changes: Any) -> dict[str, Tensor]:
 def test_the_containers_of_upstreams_scripts_ask_nothing(
     name: str, args: dict[str, Any], expected: tuple[int, int, list[int]], tmp_path: Path
 ) -> None:
-    state = upstream(name)
+    state = upstream(name, dim=256 if name.endswith("dvs") else 16)
     content = dvs_container(state, **args) if name.endswith("dvs") else timm_container(state, state, **args)
     torch.save(content, tmp_path / "model_best.pth.tar")
     found = snnq.inspect(tmp_path / "model_best.pth.tar")
@@ -64,7 +64,7 @@ def test_steps_that_never_reach_the_model_are_not_believed(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("channels", "settings", "layout"),
-    [(2, {}, "dvs"), (3, {}, "imagenet"), (1, {"num_heads": 2}, "dvs"), (3, {"connect_f": "ADD"}, "dvs")],
+    [(2, {}, "dvs"), (3, {}, "imagenet"), (3, {"connect_f": "ADD"}, "dvs")],
 )
 def test_channels_and_settings_tell_events_from_images(
     channels: int, settings: dict[str, Any], layout: str, tmp_path: Path
@@ -90,14 +90,13 @@ def test_what_no_file_says_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFi
 
 @pytest.mark.parametrize("name", ["spikingformer-dvs", "spikingformer-cifar10", "spikingformer-imagenet"])
 def test_an_unknown_key_and_a_missing_one_are_named(name: str, tmp_path: Path) -> None:
-    nearest = name.replace("imagenet", "dvs")  # their names are the same
     state = upstream(name)
     torch.save(state | {"block.0.attn.extra.weight": torch.zeros(1)}, tmp_path / "more.pth")
-    with pytest.raises(CheckpointError, match=rf"unexpected: 'block\.0\.attn\.extra\.weight' .*{nearest}"):
+    with pytest.raises(CheckpointError, match=rf"unexpected: 'block\.0\.attn\.extra\.weight' .*{name}"):
         open_checkpoint(tmp_path / "more.pth")
     del state["block.1.mlp.mlp2_bn.weight"]
     torch.save(state, tmp_path / "less.pth")
-    with pytest.raises(CheckpointError, match=rf"missing: 'block\.1\.mlp\.mlp2_bn\.weight' .*{nearest}"):
+    with pytest.raises(CheckpointError, match=rf"missing: 'block\.1\.mlp\.mlp2_bn\.weight' .*{name}"):
         open_checkpoint(tmp_path / "less.pth")
 
 
@@ -117,4 +116,7 @@ def test_contradictions_are_named(tmp_path: Path) -> None:
     state = upstream("spikingformer-dvs", dim=24)
     torch.save({key: tensor for key, tensor in state.items() if "norm1" not in key}, tmp_path / "b.pth")
     with pytest.raises(CheckpointError, match=r"dim: found 24, it must be a multiple of heads \(16\)"):
-        open_checkpoint(tmp_path / "b.pth", steps=4)
+        open_checkpoint(tmp_path / "b.pth", steps=4, heads=16)
+    torch.save(upstream("spikingformer-dvs", in_channels=1), tmp_path / "c.pth")
+    with pytest.raises(CheckpointError, match=r"architecture \(--architecture: spikingformer-dvs or spiking"):
+        open_checkpoint(tmp_path / "c.pth", steps=4)

@@ -41,10 +41,14 @@ def test_a_checkpoint_is_opened_and_recorded(tmp_path):
         uniform_plan("power-of-two-4", checkpoint=path, steps=3)
 
 
-@pytest.mark.parametrize("given", [{}, {"architecture": "spikformer-cifar10", "checkpoint": "digits"}])
-def test_exactly_one_model_is_wanted(given):
-    with pytest.raises(UsageError, match="exactly one"):
-        uniform_plan("uniform-2", **given)
+def test_a_model_is_wanted():
+    with pytest.raises(UsageError, match="for an architecture or for a checkpoint"):
+        uniform_plan("uniform-2")
+    assert (
+        uniform_plan("uniform-2", architecture="spikformer-cifar10dvs", checkpoint="digits").model.config["dim"] == 64
+    )
+    with pytest.raises(CheckpointError, match="--architecture spikformer-cifar10 contradicts the file"):
+        uniform_plan("uniform-2", architecture="spikformer-cifar10", checkpoint="digits")
 
 
 def test_unknown_names_get_the_nearest():

@@ -1,0 +1,137 @@
+"""No two configurations whose logits differ open silently from the same keys: what a file cannot tell is asked for."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from functools import cache
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from spikformer_weights import fill_model
+from torch import Tensor
+
+from snnq.checkpoints.fused import join
+from snnq.checkpoints.keymaps import KEYS
+from snnq.checkpoints.opening import open_checkpoint
+from snnq.checkpoints.sizes import OPTIONS
+from snnq.checkpoints.variants import ASKED, written_out
+from snnq.errors import CheckpointError
+from snnq.models.registry import ARCHITECTURES, architecture
+
+SMALL: dict[str, Any] = {"dim": 32, "heads": 2, "steps": 4, "classes": 3, "image_size": [16, 16], "in_channels": 2}
+# What every field of any config is changed to; what an architecture has not, or cannot be, is left out.
+CHANGES: dict[str, list[Any]] = {
+    "in_channels": [1, 3],
+    "image_size": [[32, 32]],
+    "dim": [64],
+    "depth": [5],
+    "heads": [4],
+    "mlp_ratio": [2.0],
+    "classes": [4],
+    "steps": [2],
+    "pooling": [[True] * 4, [False, False, True, True], [False, True, True, True]],
+    "attention_scale": [2.0],
+    "chunk": [1, 4],
+    "neuron": ["plif", "plif-mlp"],
+}
+State = dict[str, Tensor]
+
+
+@cache
+def configurations() -> tuple[tuple[str, str, dict[str, Any]], ...]:
+    """Every architecture in small, and that with each field changed: (architecture, changed field, config)."""
+    found = []
+    for name, one in ARCHITECTURES.items():
+        fields = one.config_of.__self__.__dataclass_fields__  # pyright: ignore
+        assert fields.keys() <= CHANGES.keys() | {"layout"}
+        small = SMALL | {"depth": 4 if name.startswith(("qk", "max")) else 1}
+        small |= {"chunk": 2} if name.startswith("statten") else {}
+        base: Any = one.config(small)
+        found.append((name, "", base.to_dict()))
+        for field in fields.keys() & CHANGES.keys():
+            for value in CHANGES[field]:
+                if getattr(base, field) is None or base.to_dict()[field] == value:
+                    continue
+                found.append((name, field, one.config(small | {field: value}).to_dict()))
+    return tuple(found)
+
+
+@cache
+def upstream(index: int) -> tuple[State, Tensor]:
+    """The state dict of a configuration under upstream's names, and its logits."""
+    name, _, config = configurations()[index]
+    keys = next(keys for keys in KEYS if name in keys.architectures)
+    model = fill_model(architecture(name).build(config), 0).eval()
+    state = dict(model.state_dict())
+    channels = config["in_channels"]
+    frames = torch.poisson(torch.full((1, 4, channels, 16, 16), 1.0), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        return join(state, {ours: keys.upstream_name(ours) for ours in state}), model(frames)
+
+
+def groups() -> list[list[int]]:
+    """Configurations that give the same keys and shapes."""
+    found: dict[Any, list[int]] = defaultdict(list)
+    for index in range(len(configurations())):
+        state, _ = upstream(index)
+        found[frozenset((name, tuple(tensor.shape)) for name, tensor in state.items())].append(index)
+    return list(found.values())
+
+
+def differing(a: int, b: int) -> set[str]:
+    (one, _, first), (other, _, second) = configurations()[a], configurations()[b]
+    fields = {field for field in first.keys() | second.keys() if first.get(field) != second.get(field)} - {"layout"}
+    return fields | ({"architecture"} if one != other else set())
+
+
+# Where upstream's scripts write out the input's channels, too.
+CHANNELS = {"spikingformer-dvs": 2, "spikingformer-imagenet": 3}
+
+
+def is_upstreams(index: int) -> bool:
+    """Whether upstream's code can make a configuration: what it writes out has the published value."""
+    name, field, config = configurations()[index]
+    if config["in_channels"] != CHANNELS.get(name, config["in_channels"]):
+        return False
+    return field not in written_out(name).always or config[field] == architecture(name).default_config()[field]
+
+
+def test_every_difference_in_logits_is_asked_for_or_written_out(tmp_path: Path) -> None:
+    path, seen = tmp_path / "plain.pth", 0
+    for group in groups():
+        torch.save(upstream(group[0])[0], path)
+        with pytest.raises(CheckpointError) as caught:  # none says its steps and heads: nothing opens by its keys alone
+            open_checkpoint(path)
+        asked = {one for one, option in OPTIONS.items() if re.search(rf"\({option}\b", caught.value.message)}
+        assert "does not say its" in caught.value.message
+        for a, b in combinations(group, 2):
+            if torch.equal(upstream(a)[1], upstream(b)[1]):
+                continue
+            seen += 1
+            # What upstream writes out has one value in all that it publishes: one of the two is none of its models.
+            told = differing(a, b) & asked or not (is_upstreams(a) and is_upstreams(b))
+            assert told, (configurations()[a], configurations()[b], caught.value.message)
+    assert seen > 150
+
+
+def test_with_all_that_is_asked_a_file_opens_as_what_it_was(tmp_path: Path) -> None:
+    path, seen = tmp_path / "plain.pth", set()
+    for group in groups():
+        torch.save(upstream(group[0])[0], path)
+        for index in group:
+            name, field, config = configurations()[index]
+            if not is_upstreams(index):
+                continue
+            given = {
+                size: tuple(config[size]) if isinstance(config[size], list) else config[size]
+                for size in ASKED
+                if size in config
+            }
+            found = open_checkpoint(path, architecture=name, **given)
+            assert (found.architecture, found.config) == (name, config), field
+            seen.add(name)
+    assert seen == ARCHITECTURES.keys()
