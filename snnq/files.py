@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO
 
 from snnq.placing import replacing
 
@@ -32,7 +32,7 @@ def regular_size(path: str | Path, limit: int | None = None) -> int:
     return _checked(os.stat(path), limit)
 
 
-def open_regular(path: str | Path, limit: int | None = None) -> BinaryIO:
+def open_regular(path: str | Path, limit: int | None = None) -> io.BufferedReader:
     """Open a regular file for reading; raises OSError, and for anything else as ``regular_size``."""
     regular_size(path, limit)  # merely opening a device may do something
     flags = (getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_BINARY", "O_CLOEXEC"))

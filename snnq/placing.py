@@ -35,11 +35,12 @@ def is_temporary(name: str) -> bool:
 
 @contextmanager
 def replacing(path: str | Path, *, overwrite: bool = True) -> Iterator[Path]:
-    """Give a temporary file beside ``path``; what was written into it takes that place at the end.
+    """Give a temporary file beside ``path``; what was written into it takes that place at the end. Parents are made.
 
     Raises OSError; FileExistsError where something is at ``path``, now or at the end, and not ``overwrite``.
     """
     path = Path(path)
+    _make_parents(path)
     sweep(path)
     _check_free(path, overwrite)
     temporary, handle = _claim(path, lambda new: os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)))
@@ -59,6 +60,7 @@ def workplace(path: str | Path) -> Iterator[Path]:
     ``install`` takes it to its place; what else is there is removed at the end. Raises OSError.
     """
     path = Path(path)
+    _make_parents(path)
     sweep(path)
     place, handle = _claim(path, os.mkdir)
     try:
@@ -66,6 +68,16 @@ def workplace(path: str | Path) -> Iterator[Path]:
     finally:
         _give_up(place, path, (_OLD,))
         _close(handle)
+
+
+def try_place(path: str | Path) -> None:
+    """Raise OSError unless something can be put at ``path``; nothing is left there, but parents are made."""
+    path = Path(path)
+    _make_parents(path)
+    _check_free(path, overwrite=True)
+    place, handle = _claim(path, os.mkdir)
+    place.rmdir()
+    _close(handle)
 
 
 def install(new: Path, path: Path, *, overwrite: bool = False) -> None:
@@ -138,6 +150,7 @@ def _give_up(place: Path, path: Path, instead: tuple[str, ...]) -> None:
 
 def _place_file(new: Path, path: Path, overwrite: bool) -> None:
     if overwrite:
+        _check_free(path, overwrite)
         os.replace(new, path)
         return
     try:
@@ -149,9 +162,19 @@ def _place_file(new: Path, path: Path, overwrite: bool) -> None:
         new.unlink()
 
 
+def _make_parents(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:  # which would say that something is at ``path``
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
+
+
 def _check_free(path: Path, overwrite: bool) -> None:
     if not overwrite and os.path.lexists(path):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+    with suppress(FileNotFoundError):
+        if not stat.S_ISREG(found := os.stat(path).st_mode) and not stat.S_ISDIR(found):
+            raise OSError(errno.EINVAL, "something is there that is no regular file")  # never in place of /dev/null
 
 
 def _claim(path: Path, make: Callable[[Path], None]) -> tuple[Path, int | None]:

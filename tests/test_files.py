@@ -66,7 +66,12 @@ def test_a_file_takes_its_place_at_once(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError), replacing(tmp_path / "late", overwrite=False) as temporary:
         (tmp_path / "late").write_text("another process was first")
     assert (tmp_path / "late").read_text() == "another process was first"
-    assert names(tmp_path) == ["dangling", "late", "out"]
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "null").symlink_to("/dev/null")
+    for strange in ("pipe", "null"):
+        with pytest.raises(OSError, match="no regular file"):
+            write_atomic(tmp_path / strange, "")
+    assert names(tmp_path) == ["dangling", "late", "null", "out", "pipe"]
     assert out.stat().st_nlink == 1
     write_atomic(tmp_path / "new", "", overwrite=False)
     assert ((tmp_path / "new").stat().st_mode, (tmp_path / "new").stat().st_nlink) == (out.stat().st_mode, 1)

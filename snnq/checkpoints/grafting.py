@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def graft(
     """
     if attention not in ATTENTIONS:
         raise UsageError(f"--attention {attention}: there is {', '.join(ATTENTIONS)}{nearest(attention, ATTENTIONS)}")
-    if Path(out).exists() and not force:
+    if os.path.lexists(out) and not force:
         raise OutputExistsError(f"{out} is already there", "add --force to overwrite it, or name another --out")
     opened = open_checkpoint(path, **given)
     name, changes = _changes(opened, chunk, scale)
@@ -55,7 +56,8 @@ def graft(
     if name != opened.architecture:  # the neuron behind the product has another name, and perhaps a leak of its own
         state = {key.replace("talking_heads_lif", "attn_lif"): tensor for key, tensor in state.items()}
     model.load_state_dict(state, strict=True)
-    save_checkpoint(out, model, architecture=name, facts={"data": opened.data} if opened.data else {})
+    facts = {"data": opened.data} if opened.data else {}
+    save_checkpoint(out, model, architecture=name, facts=facts, overwrite=force)
     config: Any = model.config
     return Grafted(str(out), name, config.chunk, config.attention_scale)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,26 +11,32 @@ from safetensors.torch import save_file
 from torch import nn
 
 from snnq.checkpoints.container import METADATA_KEY
-from snnq.errors import CheckpointError
+from snnq.errors import CheckpointError, OutputExistsError
 from snnq.models.registry import architecture as architecture_of
+from snnq.placing import replacing
 
 
-def save_checkpoint(path: str | Path, model: nn.Module, *, architecture: str, facts: Mapping[str, str]) -> None:
+def save_checkpoint(
+    path: str | Path, model: nn.Module, *, architecture: str, facts: Mapping[str, str], overwrite: bool = True
+) -> None:
     """Write a float model as safetensors; equal weights give equal bytes.
 
     The metadata key ``snnq`` holds JSON: ``architecture``, ``config`` (so nothing is asked on opening) and ``facts``,
     of which ``data`` is the spec the model was trained on. The file is written beside ``path`` and renamed. Raises
-    ``UsageError`` for an unknown architecture and ``CheckpointError`` where it cannot be written.
+    ``UsageError`` for an unknown architecture, ``OutputExistsError`` where something is there and not ``overwrite``,
+    and ``CheckpointError`` where it cannot be written.
     """
     path = Path(path)
     architecture_of(architecture)
     own = {**facts, "architecture": architecture, "config": model.config.to_dict()}  # pyright: ignore
     metadata = {METADATA_KEY: json.dumps(own, sort_keys=True)}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        save_file(tensors, temporary, metadata)
-        os.replace(temporary, path)
+        with replacing(path, overwrite=overwrite) as temporary:
+            save_file(tensors, temporary, metadata)
+    except FileExistsError:
+        raise OutputExistsError(
+            f"{path} is already there", "add --force to overwrite it, or name another --out"
+        ) from None
     except (OSError, SafetensorError) as problem:
-        temporary.unlink(missing_ok=True)
         raise CheckpointError(f"{path}: cannot be written: {problem}") from None

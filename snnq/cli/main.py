@@ -1,63 +1,24 @@
-"""The ``snnq`` command: its sub-commands, and one place where errors become messages and exit codes."""
+"""The ``snnq`` command: one place where errors, and whatever happens around a command, become messages and exit codes.
+
+Nothing that takes time is imported before ``main`` runs, which sees to it that Ctrl-C is none of an import's business.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 import shlex
+import signal
 import sys
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Any, NoReturn
 
-import typer
-
-from snnq import __version__, console
-from snnq.cli import bench, cost, data, plan
-from snnq.cli.demo import demo
-from snnq.cli.doctor import doctor
-from snnq.cli.eval import evaluate
-from snnq.cli.export import export
-from snnq.cli.finalize import finalize
-from snnq.cli.graft import graft
-from snnq.cli.inspect import inspect
-from snnq.cli.ptq import ptq
-from snnq.cli.report import report
-from snnq.cli.search import search
-from snnq.cli.verify import verify
-from snnq.errors import InterruptedRun, SnnqError
+if TYPE_CHECKING:
+    from snnq.errors import SnnqError
 
 # How long another process than the first waits before it reports an error of its own.
 FAREWELL_SECONDS = 6.0
-
-app = typer.Typer(
-    name="snnq",
-    help="Compress pretrained spiking transformers: a number format of its own for every layer.\n\n"
-    "Start with: snnq search, then snnq finalize --plan plan.json, then snnq report.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-
-
-def _version(asked: bool) -> None:
-    if asked:
-        console.out(f"snnq {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
-) -> None:
-    """Take the options that come before a command."""
-
-
-for _command in (inspect, graft, search, finalize, ptq, report, verify, export, demo, doctor):
-    app.command()(_command)
-app.command("eval")(evaluate)
-for _name, _group in (("plan", plan.app), ("data", data.app), ("cost", cost.app), ("bench", bench.app)):
-    app.add_typer(_group, name=_name)
+INTERRUPTED = 130
 
 
 def spread_budgets(arguments: list[str]) -> list[str]:
@@ -73,6 +34,11 @@ def spread_budgets(arguments: list[str]) -> list[str]:
 
 def run(arguments: list[str]) -> int:
     """Run one command line; return its exit code. Every error becomes one message, unless SNNQ_DEBUG=1."""
+    from snnq import console
+    from snnq.cli.app import app
+    from snnq.errors import SnnqError
+
+    _interrupts_are_raised()
     try:
         with console.remarks_shown():
             app(spread_budgets(arguments), prog_name="snnq")
@@ -81,32 +47,77 @@ def run(arguments: list[str]) -> int:
     except SnnqError as problem:
         if os.environ.get("SNNQ_DEBUG") == "1":
             raise
-        if isinstance(problem, InterruptedRun) and not console.speaks():
-            return 0  # all processes have stopped; the first one says so
-        _report(problem)
-        if isinstance(problem, InterruptedRun):
-            # With --force it would begin anew.
-            console.next_step(shlex.join(["snnq", *(word for word in arguments if word != "--force")]))
-        return problem.exit_code
+        return _failed(problem, arguments)
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except Exception as problem:
         if os.environ.get("SNNQ_DEBUG") == "1":
             raise
-        known = SnnqError(f"{type(problem).__name__}: {problem}", "SNNQ_DEBUG=1 shows where; please report it")
-        _report(known)
-        return known.exit_code
+        return _failed(_known(problem), arguments)
     return 0
 
 
-def _report(problem: SnnqError) -> None:
-    """Print the error. Where the first process fails too, it says so and ends the others before they do."""
+def _failed(problem: SnnqError, arguments: list[str]) -> int:
+    """Print the error, and after Ctrl-C the command that goes on; return the exit code.
+
+    Where the first process fails too, it says so and ends the others before they do.
+    """
+    from snnq import console
+    from snnq.errors import InterruptedRun
+
+    interrupted = isinstance(problem, InterruptedRun)
     if not console.speaks():
+        if interrupted:
+            return 0  # all processes have stopped; the first one says so
         time.sleep(FAREWELL_SECONDS)
     console.error(problem)
+    if interrupted:
+        # With --force it would begin anew.
+        console.next_step(shlex.join(["snnq", *(word for word in arguments if word != "--force")]))
+    return problem.exit_code
+
+
+def _known(problem: Exception) -> SnnqError:
+    """Return the error that the user sees for one that no room foresaw."""
+    from snnq.errors import SnnqError
+
+    if isinstance(problem, OSError) and problem.strerror:
+        where = f"{problem.filename}: " if problem.filename else ""
+        return SnnqError(f"{where}{problem.strerror}", "SNNQ_DEBUG=1 shows where")
+    if isinstance(problem, MemoryError):
+        return SnnqError("there is not enough memory for this", "smaller batches or models take less")
+    return SnnqError(f"{type(problem).__name__}: {problem}", "SNNQ_DEBUG=1 shows where; please report it")
+
+
+def _interrupts_are_raised() -> None:
+    """Let Ctrl-C be a KeyboardInterrupt again, and none that Python has to ignore a traceback on stderr."""
+    if signal.getsignal(signal.SIGINT) is _leave_at_once:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.unraisablehook = _unraisable
+
+
+def _unraisable(unraisable: Any) -> None:
+    """Raise an interrupt that came where nothing can be raised, as in a callback, a moment later."""
+    if isinstance(unraisable.exc_value, KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    else:
+        sys.__unraisablehook__(unraisable)
+
+
+def _leave_at_once(number: int, frame: Any) -> NoReturn:
+    os._exit(INTERRUPTED)
 
 
 def main() -> None:
     """Run the command line of this process."""
-    sys.exit(run(sys.argv[1:]))
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else the shell has said to ignore it
+        signal.signal(signal.SIGINT, _leave_at_once)
+    from snnq.console.streams import guard_streams, leave
+
+    guard_streams()
+    code = run(sys.argv[1:])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the rest takes a moment
+    sys.exit(leave(code))
 
 
 if __name__ == "__main__":  # Fabric starts the other processes by it where this one was started so

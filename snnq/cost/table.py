@@ -7,6 +7,7 @@ different nodes must never be added (METHOD §3).
 from __future__ import annotations
 
 import hashlib
+import os
 import tomllib
 from pathlib import Path
 from typing import Literal
@@ -14,11 +15,13 @@ from typing import Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from snnq.errors import CostTableError, nearest
+from snnq.files import read_regular
 from snnq.schemes.names import NAMES, split_name
 from snnq.validation import Many, Record, dotted, validate
 
 TABLES = Path(__file__).parent / "tables"
 DEFAULT_TABLE = "horowitz-45nm"
+MAX_BYTES = 2**20
 FAMILIES = tuple(dict.fromkeys(split_name(name)[0] for name in NAMES))
 ARITHMETICS = ("integer", "float")
 WHOLE = ("accumulate", "multiply", "shift")
@@ -184,7 +187,7 @@ def read_table(name_or_path: str | Path = DEFAULT_TABLE) -> CostTable:
     CostTableError naming the file and the key, or the nearest name.
     """
     given = str(name_or_path)
-    looks_like_path = given.endswith(".toml") or "/" in given or "\\" in given or Path(given).is_file()
+    looks_like_path = given.endswith(".toml") or "/" in given or "\\" in given or os.path.isfile(given)
     is_path = isinstance(name_or_path, Path) or (looks_like_path and given not in list_tables())
     if not is_path and given not in list_tables():
         raise CostTableError(
@@ -194,11 +197,13 @@ def read_table(name_or_path: str | Path = DEFAULT_TABLE) -> CostTable:
         )
     path = Path(given) if is_path else TABLES / f"{given}.toml"
     try:
-        content = path.read_bytes()
+        content = read_regular(path, MAX_BYTES)
         data = tomllib.loads(content.decode("utf-8"))
     except OSError as problem:
         raise CostTableError(f"{given}: cannot read this cost table ({problem.strerror})", "snnq cost list") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
+    except RecursionError:
+        raise CostTableError(f"{given}: not a cost table: it is nested too deeply", _HINT) from None
+    except ValueError as problem:  # no TOML, no UTF-8, or a path that no file can have
         raise CostTableError(f"{given}: not a TOML file: {problem}", _HINT) from None
     for key in ("sha256", "path"):
         if key in data:

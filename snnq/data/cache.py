@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from snnq.data.spec import SPLITS
+from snnq.files import read_text, regular_size
+from snnq.strict_json import strict_json
 
 FORMAT_VERSION = 1
 META = "meta.json"
@@ -51,7 +53,7 @@ def content_hash(facts: dict[str, object]) -> str:
 def load(folder: Path) -> dict[str, Entry] | None:
     """Return an entry's splits, or None where it is absent or damaged (a missing file, a wrong size, shape or type)."""
     try:
-        meta = json.loads((folder / META).read_text(encoding="utf-8"))
+        meta = strict_json(read_text(folder / META))
         return {split: _sound_split(folder, split, meta[split]) for split in SPLITS}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError):
         return None
@@ -68,9 +70,14 @@ def _sound_split(folder: Path, split: str, expected: dict[str, Any]) -> Entry:
 def read_split(folder: Path, split: str) -> Entry:
     """Return what lies in an entry's folder for one split; raises OSError or ValueError where that is damaged."""
     return Entry(
-        frames=np.load(folder / f"{split}-frames.npy", mmap_mode="r", allow_pickle=False),
-        labels=np.load(folder / f"{split}-labels.npy", allow_pickle=False),
+        frames=_mapped(folder / f"{split}-frames.npy"), labels=np.array(_mapped(folder / f"{split}-labels.npy"))
     )
+
+
+def _mapped(file: Path) -> np.ndarray:
+    """Return an array on its mapped file: a damaged header must not ask for memory, nor a named pipe for patience."""
+    regular_size(file)
+    return np.load(file, mmap_mode="r", allow_pickle=False)
 
 
 def facts_of(entry: Entry) -> dict[str, object]:

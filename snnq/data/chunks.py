@@ -14,6 +14,8 @@ import numpy as np
 
 from snnq.data.contract import Part, Samples
 from snnq.errors import DataError
+from snnq.files import read_text
+from snnq.strict_json import strict_json
 
 FOLDER = "chunks"
 
@@ -46,7 +48,7 @@ class Chunk:
     def note(self) -> Note | None:
         """Return its note, or None where it is not made."""
         try:
-            found = json.loads(self.file.with_suffix(".json").read_text(encoding="utf-8"))
+            found = strict_json(read_text(self.file.with_suffix(".json")))
             return Note(
                 tuple(found["kept"]), found["type"], tuple(found["shape"]), found["bytes"], tuple(found["damaged"])
             )

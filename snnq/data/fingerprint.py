@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 from snnq.errors import DataError
-from snnq.files import read_regular, regular_size
+from snnq.files import open_regular, read_regular, read_text, write_atomic
 from snnq.progress import Progress
+from snnq.strict_json import strict_json
 
 _QUIET = 500  # files that are checked without a word
 _PART = 16  # files between two progress calls
@@ -72,8 +72,7 @@ def _digest(file: Path, known: list[object] | None, quick: bool) -> list[object]
 def _content(file: Path, size: int, quick: bool) -> str:
     if size <= _BLOCK:
         return hashlib.sha256(read_regular(file)).hexdigest()
-    regular_size(file)  # opening a named pipe would wait for ever
-    with file.open("rb", buffering=0) as stream:
+    with open_regular(file) as stream:
         if not quick:
             return hashlib.file_digest(stream, "sha256").hexdigest()
         found = hashlib.sha256()
@@ -85,7 +84,7 @@ def _content(file: Path, size: int, quick: bool) -> str:
 
 def _remembered(notes: Path) -> dict[str, list[object]]:
     try:
-        found = json.loads(notes.read_text(encoding="utf-8"))
+        found = strict_json(read_text(notes))
     except (OSError, ValueError):
         return {}
     rows = found.items() if isinstance(found, dict) else ()
@@ -93,11 +92,5 @@ def _remembered(notes: Path) -> dict[str, list[object]]:
 
 
 def _remember(notes: Path, rows: dict[str, list[object]]) -> None:
-    temporary = notes.with_name(f".{notes.name}.{uuid.uuid4().hex}")
-    try:
-        notes.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(rows), encoding="utf-8")
-        os.replace(temporary, notes)
-    except OSError:
-        with suppress(OSError):  # only a convenience: the frames' cache says what is wrong
-            temporary.unlink()
+    with suppress(OSError):  # only a convenience: the frames' cache says what is wrong
+        write_atomic(notes, json.dumps(rows))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import time
 import uuid
@@ -27,6 +28,8 @@ from snnq.progress import Progress
 
 _ATTEMPTS = 5
 _ABANDONED_SECONDS = 7 * 86_400
+# Workplaces of an entry NAME-HASH, and damaged entries on their way out.
+_LEFT = re.compile(r"\..+-[0-9a-f]{24}\.(partial|[0-9a-f]{32})(?P<damaged>\.[0-9a-f]{32}\.old)?")
 _WAIT_SECONDS = 0.2
 _WORTH_SECONDS = 0.5  # of work left: less of it is not worth other processes
 
@@ -67,12 +70,15 @@ def store(
 
 
 def _sweep(parent: Path) -> None:
-    """Remove what killed processes left, once it is surely nobody's any more."""
-    for left in parent.glob(".*.*"):
+    """Remove what killed processes left, once it is surely nobody's any more; nothing of another name."""
+    for left in parent.glob(".*"):
+        kind = _LEFT.fullmatch(left.name)
+        if kind is None or left.is_symlink():
+            continue
         with suppress(OSError):
             inside = left / chunks.FOLDER
             newest = max(path.stat().st_mtime for path in (left, inside) if path.exists())
-            if time.time() - newest > _ABANDONED_SECONDS:
+            if kind["damaged"] or time.time() - newest > _ABANDONED_SECONDS:
                 shutil.rmtree(left, ignore_errors=True)
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 from snnq.errors import OutputExistsError, UsageError
+from snnq.placing import install, sweep, workplace
 
 _ELSEWHERE = "name another place: --out"
+_ADD_FORCE = "add --force to overwrite it, or name another --out"
 Result = TypeVar("Result")
 
 
@@ -23,34 +23,30 @@ def default_place(folder: Path, suffix: str) -> Path:
 
 def check_free(out: Path, folder: Path, force: bool) -> None:
     """Raise OutputExistsError if something is at ``out`` already, UsageError if that is the packed folder itself."""
+    sweep(out)
     if os.path.abspath(out) == os.path.abspath(folder):
         raise UsageError(f"{out} is the packed folder itself: an export is never written over it", _ELSEWHERE)
     if os.path.lexists(out) and not force and not _is_empty_folder(out):
-        raise OutputExistsError(f"{out} is already there", "add --force to overwrite it, or name another --out")
+        raise OutputExistsError(f"{out} is already there", _ADD_FORCE)
 
 
-def put(out: Path, write: Callable[[Path], Result]) -> Result:
+def put(out: Path, write: Callable[[Path], Result], *, force: bool) -> Result:
     """Let ``write`` make a file or a folder under a temporary name, put it at ``out``, and return what it returned.
 
-    What is at ``out`` is replaced; a folder only where each of its files has a successor. Raises OutputExistsError
-    where that is not so, UsageError where nothing can be written.
+    With ``force`` what is at ``out`` is replaced; a folder only where each of its files has a successor. Raises
+    OutputExistsError where that is not so, or where something is there by the end, UsageError where nothing can be
+    written.
     """
-    new, old = (out.with_name(f".{out.name}.{os.getpid()}.{kind}") for kind in ("new", "old"))
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        result = write(new)
-        _check_successors(new, out)
-        if out.is_dir():
-            out.rename(old)
-        os.replace(new, out)
+        with workplace(out) as new:
+            result = write(new)
+            _check_successors(new, out)
+            install(new, out, overwrite=force)
         return result
+    except FileExistsError:
+        raise OutputExistsError(f"{out} is already there", _ADD_FORCE) from None
     except OSError as problem:
-        if old.is_dir() and not out.exists():
-            old.rename(out)
         raise UsageError(f"{out}: cannot be written ({problem.strerror or problem})", _ELSEWHERE) from None
-    finally:
-        for left_over in (new, old):
-            _remove(left_over)
 
 
 def file_sizes(out: Path) -> dict[str, int]:
@@ -73,11 +69,3 @@ def _check_successors(new: Path, out: Path) -> None:
     if new.is_dir():
         for name in sorted({entry.name for entry in out.iterdir()} - {entry.name for entry in new.iterdir()}):
             raise OutputExistsError(f"{out} holds '{name}', which no export wrote: it is not overwritten", _ELSEWHERE)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            path.unlink()

@@ -24,5 +24,5 @@ def export(path: str | Path, to: str, out: str | Path | None = None, force: bool
     place = Path(out) if out is not None else default_place(folder, target.suffix)
     check_free(place, folder, force)
     verify(folder)
-    facts = put(place, lambda new: target.export(folder, new))
+    facts = put(place, lambda new: target.export(folder, new), force=force)
     return Exported(to, str(folder), str(place), file_sizes(place), facts.layers, facts.notes, facts.unsaid)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from snnq import __version__
 from snnq.checkpoints.container import look_at
 from snnq.checkpoints.sizes import sizes_again
 from snnq.errors import OutputExistsError, PlanError, VerificationError
+from snnq.files import read_text
 from snnq.finalizing.quantized import Coded, wholes
 from snnq.machine import machine
 from snnq.models.folding import fold_batchnorm
@@ -27,6 +27,7 @@ from snnq.packed.loading import load_packed
 from snnq.packed.verification import verify
 from snnq.plan import Plan
 from snnq.progress import Progress
+from snnq.strict_json import strict_json
 from snnq.training import processes
 from snnq.training.job import Job, open_job
 
@@ -90,8 +91,8 @@ def _refuse_other(plan: Plan, where: str | Path, sha256: str) -> None:
 def finished(out: Path, mark: str) -> Finalized:
     """Return the folder at ``out`` if this very run made it and it is whole; otherwise refuse to overwrite it."""
     try:
-        results = json.loads((out / "report.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        results = strict_json(read_text(out / "report.json"))
+    except (OSError, ValueError):
         results = {}
     if not isinstance(results, dict) or results.get("fingerprint") != mark:
         raise OutputExistsError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,13 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from snnq.errors import SnnqError
+from snnq.files import read_text
 from snnq.measuring.run import measure_model
 from snnq.models.attentions import attention_table
 from snnq.plan import Plan
 from snnq.progress import Progress
 from snnq.searching.scores import FRONT_COLUMNS, front
+from snnq.strict_json import strict_json
 from snnq.training.evaluation import Score, evaluate, score
 from snnq.training.job import Job, fingerprint
 from snnq.training.run_folder import CONFIG, METRICS, run_path
@@ -91,12 +92,11 @@ def search_record(plan: Plan, path: Path) -> dict[str, Any]:
     folder = run_path(path)
     record: dict[str, Any] = {"search": None, "front": None}
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config = strict_json(read_text(folder / CONFIG))
         if plan.search is None or fingerprint(config) != plan.search.fingerprint:
             return record
         if (folder / METRICS).exists():
-            lines = (folder / METRICS).read_text(encoding="utf-8").splitlines()
-            record["search"] = [json.loads(line) for line in lines]
+            record["search"] = [strict_json(line) for line in read_text(folder / METRICS).splitlines()]
         record["front"] = [{key: row[key] for key in FRONT_COLUMNS} for row in front(folder)]
     except (OSError, ValueError, SnnqError):
         pass

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import PositiveInt, field_validator, model_validator
 
 from snnq.errors import PackedError, SnnqError, UsageError, VerificationError, nearest
-from snnq.files import regular_size
+from snnq.files import MAX_TEXT_BYTES, open_regular, read_text, regular_size
 from snnq.plan.records import DataInfo, SchemeName
 from snnq.schemes.names import split_name
 from snnq.strict_json import strict_json
@@ -21,8 +21,7 @@ REPORT_FILE, CARD_FILE, PAGE_FILE = "report.json", "README.md", "report.html"
 HASHED = (MODEL_FILE, PLAN_FILE)
 # Since 0.1: the results and the model card, and what config.json itself says.
 ALSO_HASHED = (REPORT_FILE, CARD_FILE, CONFIG_FILE)
-# A plan of ten thousand layers is far below this.
-MAX_JSON_BYTES = 64 * 2**20
+MAX_JSON_BYTES = MAX_TEXT_BYTES
 REPACK = "pack it again: snnq finalize --plan plan.json --force"
 _MAKE = "make one: snnq finalize --plan plan.json"
 # What building a model of unchecked sizes may raise.
@@ -116,7 +115,7 @@ def read_config(folder: Path) -> PackedConfig:
         raise PackedError(f"{folder}: there is no such packed folder", _MAKE)
     check_size(path)
     try:
-        data = strict_json(path.read_text(encoding="utf-8"))
+        data = strict_json(read_text(path))
     except OSError as problem:
         raise PackedError(f"{path}: cannot be read ({problem.strerror})", REPACK) from None
     except json.JSONDecodeError as problem:
@@ -136,21 +135,18 @@ def read_config(folder: Path) -> PackedConfig:
 def check_size(path: Path) -> None:
     """Raise PackedError where a JSON file of the folder is missing, no file, or larger than any can be."""
     try:
-        size = regular_size(path)
+        regular_size(path, MAX_JSON_BYTES)
     except FileNotFoundError:
         message = f"{path} is missing: {path.parent} is not a complete packed folder"
         raise PackedError(message, _MAKE) from None
     except OSError as problem:
         raise PackedError(f"{path}: cannot be read ({problem.strerror})", REPACK) from None
-    if size > MAX_JSON_BYTES:
-        raise PackedError(f"{path} has {size} bytes; more than {MAX_JSON_BYTES} are not read", REPACK)
 
 
 def file_sha256(path: Path) -> str:
     """Return the sha256 of a file in hexadecimal; raises PackedError if it cannot be read."""
     try:
-        regular_size(path)
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as problem:
         raise PackedError(f"{path}: cannot be read ({problem.strerror})", REPACK) from None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from snnq import __version__
 from snnq.errors import OutputExistsError, PackedError, VerificationError
+from snnq.files import read_text
 from snnq.packed.card import model_card
 from snnq.packed.coding import CodedLayer, pack_layer, weight_sha256
 from snnq.packed.config import (
@@ -30,13 +30,17 @@ from snnq.packed.config import (
 )
 from snnq.packed.safefile import DTYPES, TensorFile, safetensors_bytes
 from snnq.packed.sizes import measure_sizes
+from snnq.placing import install, is_temporary, sweep, workplace
 from snnq.plan import Plan
 from snnq.plan.files import plan_text
 from snnq.schemes.names import FLOAT32, split_name
 from snnq.schemes.scheme import scheme
+from snnq.strict_json import strict_json
 
 FILES = (CONFIG_FILE, MODEL_FILE, PLAN_FILE, REPORT_FILE, CARD_FILE, PAGE_FILE)
 SCHEMA_VERSION = 1
+QUANT_METHOD = "snnq"
+_ADD_FORCE = "add --force to overwrite it, or name another --out"
 
 
 def write_packed(
@@ -59,19 +63,28 @@ def write_packed(
     written.
     """
     folder = Path(os.path.abspath(folder))
-    _put_back(folder)
     check_free(folder, force)
     tensors, packed = _pack_model(model, plan, layers)
     files = _contents(plan, tensors, packed, results)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        _install(folder, files)
+        with workplace(folder) as new:
+            new.mkdir()
+            for name, content in files.items():
+                (new / name).write_bytes(content)
+            check_free(folder, force)  # again: another process may have been first
+            install(new, folder, overwrite=force)
+    except FileExistsError:
+        raise OutputExistsError(f"{folder} is already there", _ADD_FORCE) from None
     except OSError as problem:
         raise PackedError(f"{folder}: cannot be written ({problem.strerror})", "choose another --out") from None
 
 
 def check_free(folder: Path, force: bool) -> None:
-    """Raise OutputExistsError if a packed folder may not be written here; an empty folder is free."""
+    """Raise OutputExistsError if a packed folder may not be written here; an empty folder is free.
+
+    First, what killed processes left beside it is removed.
+    """
+    sweep(folder)
     if not os.path.lexists(folder):
         return
     if not folder.is_dir() or folder.is_symlink():
@@ -80,11 +93,27 @@ def check_free(folder: Path, force: bool) -> None:
     if not found:
         return
     if not force:
-        raise OutputExistsError(f"{folder} is already there", "add --force to overwrite it, or name another --out")
+        raise OutputExistsError(f"{folder} is already there", _ADD_FORCE)
     for name in found:
-        if name not in FILES and not name.endswith(".tmp"):
+        if name not in FILES and not is_temporary(name):
             message = f"{folder} holds '{name}', which is not a packed folder's: it is not overwritten"
             raise OutputExistsError(message, "name another --out")
+    if not _says_packed(folder):
+        message = f"{folder} is no packed folder by its {CONFIG_FILE}: it is not overwritten"
+        raise OutputExistsError(message, "name another --out, or remove it yourself")
+
+
+def _says_packed(folder: Path) -> bool:
+    """Return whether a folder's config.json is a packed folder's, or too damaged to say."""
+    try:
+        said = strict_json(read_text(folder / CONFIG_FILE))
+        return said["quantization_config"]["quant_method"] == QUANT_METHOD
+    except FileNotFoundError:
+        return False
+    except (KeyError, TypeError):  # JSON of somebody else's
+        return False
+    except (OSError, ValueError):
+        return True
 
 
 def _pack_model(
@@ -152,7 +181,7 @@ def _contents(
         architecture=plan.model.architecture,
         config=plan.model.config,
         data=plan.data,
-        quantization_config=Quantization(quant_method="snnq", layers=dict(packed)),
+        quantization_config=Quantization(quant_method=QUANT_METHOD, layers=dict(packed)),
         sha256={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     )
     said = config.model_dump(mode="json")
@@ -167,33 +196,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _finite(part) for key, part in value.items()}
     return [_finite(part) for part in value] if isinstance(value, list | tuple) else value
-
-
-def _aside(folder: Path, suffix: str) -> Path:
-    return folder.with_name(f".{folder.name}.{suffix}")
-
-
-def _put_back(folder: Path) -> None:
-    """Undo a replacement that was cut off between its two renames."""
-    old = _aside(folder, "old")
-    if old.is_dir() and not folder.exists():
-        old.rename(folder)
-
-
-def _install(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write the files to a new folder beside ``folder`` and put it in its place."""
-    new, old = _aside(folder, "new"), _aside(folder, "old")
-    for left_over in (new, old):
-        shutil.rmtree(left_over, ignore_errors=True)
-    new.mkdir()
-    try:
-        for name, content in files.items():
-            (new / name).write_bytes(content)
-        if folder.exists():
-            folder.rename(old)
-        new.rename(folder)
-    except OSError:
-        shutil.rmtree(new, ignore_errors=True)
-        _put_back(folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)

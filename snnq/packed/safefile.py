@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from snnq.errors import PackedError
-from snnq.files import regular_size
+from snnq.files import open_regular
 from snnq.packed.config import REPACK
 
 DTYPES = {torch.float32: "F32", torch.int8: "I8", torch.int16: "I16", torch.int32: "I32", torch.int64: "I64"}
@@ -66,8 +66,7 @@ def safetensors_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
 def read_tensors(path: Path) -> TensorFile:
     """Return the tensors of a file; raises PackedError if it is missing, cut off or damaged."""
     try:
-        regular_size(path)
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             header_bytes = 8 + int.from_bytes(file.read(8), "little")
         return TensorFile(path, load_file(path), header_bytes)
     except FileNotFoundError:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from snnq.errors import OutputExistsError, PlanError
-from snnq.files import write_atomic
+from snnq.files import read_text, write_atomic
 from snnq.strict_json import strict_json
 
 _MAKE = "make one: snnq search, or snnq plan uniform --architecture NAME --scheme uniform-2 --out plan.json"
@@ -18,8 +18,7 @@ _MEND = "mend the file, or make the plan again"
 def read_json(path: Path) -> dict[str, Any]:
     """Return the JSON object of a file; raises PlanError naming the file and, in broken JSON, the line."""
     try:
-        text = path.read_text(encoding="utf-8")
-        data = strict_json(text)
+        data = strict_json(read_text(path))
     except FileNotFoundError:
         raise PlanError(f"{path}: there is no such plan", _MAKE) from None
     except OSError as problem:
@@ -44,10 +43,11 @@ def plan_text(data: dict[str, Any]) -> str:
 
 def write_json(path: Path, data: dict[str, Any], force: bool) -> None:
     """Write plan data to a temporary name beside ``path``, then rename it. Raises OutputExistsError, PlanError."""
-    if path.exists() and not force:
-        raise OutputExistsError(f"{path} is already there", "choose another --out, or add --force to overwrite it")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, plan_text(data))
+        write_atomic(path, plan_text(data), overwrite=force)
+    except FileExistsError:
+        raise OutputExistsError(
+            f"{path} is already there", "choose another --out, or add --force to overwrite it"
+        ) from None
     except OSError as problem:
         raise PlanError(f"{path}: cannot write this plan ({problem.strerror})", "choose another place") from None

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, 
 
 from snnq.cost.activity import Activity
 from snnq.errors import PackedError
-from snnq.packed.config import REPORT_FILE, check_size
+from snnq.files import read_regular
+from snnq.packed.config import MAX_JSON_BYTES, REPORT_FILE, check_size
 from snnq.packed.safefile import REPACK
 from snnq.plan.records import Probability, SchemeName
 from snnq.validation import Many
@@ -186,7 +187,7 @@ def read_results(folder: Path) -> Results:
         raise PackedError(f"{folder}: there is no such packed folder", _MAKE)
     check_size(path)
     try:
-        return Results.model_validate_json(path.read_bytes())
+        return Results.model_validate_json(read_regular(path, MAX_JSON_BYTES))
     except OSError as problem:
         raise PackedError(f"{path}: cannot be read ({problem.strerror})", REPACK) from None
     except ValidationError as problem:

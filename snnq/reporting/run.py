@@ -10,9 +10,10 @@ from snnq import __version__
 from snnq.cost.energy import products_record
 from snnq.cost.events import DEFAULT_REUSE
 from snnq.cost.table import read_table
-from snnq.errors import PackedError, UsageError
+from snnq.errors import OutputExistsError, PackedError, UsageError
+from snnq.files import MAX_TEXT_BYTES, read_regular, write_atomic
 from snnq.models.attentions import attention_table
-from snnq.packed.config import PAGE_FILE, PLAN_FILE, REPORT_FILE
+from snnq.packed.config import CONFIG_FILE, PAGE_FILE, PLAN_FILE, REPORT_FILE
 from snnq.plan import Plan
 from snnq.plan.files import read_json
 from snnq.plan.plan import parse_plan
@@ -38,6 +39,9 @@ from snnq.reporting.records import (
 from snnq.reporting.results import Results, Scores, read_results
 
 __all__ = ["PAGE_FILE", "Report", "report", "write_html"]
+
+# What every page of ours has in its head, and nobody else's.
+_PAGE_MARK = b"default-src 'none'; style-src 'unsafe-inline'"
 
 
 def report(
@@ -119,16 +123,24 @@ def write_html(found: Report, path: str | Path) -> None:
 
 
 def write_page(text: str, path: str | Path) -> None:
-    """Write a page to a temporary name, then rename it. Raises UsageError."""
+    """Write a page to a temporary name, then rename it.
+
+    Pages are made of what lies elsewhere, so one is replaced without asking. Raises OutputExistsError where anything
+    else is there, UsageError where it cannot be written.
+    """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(temporary, path)
+        if os.path.lexists(path) and not _is_page(path):
+            raise OutputExistsError(f"{path} is there and is no page of snnq's", "name another place: --out")
+        write_atomic(path, text)
     except OSError as problem:
-        temporary.unlink(missing_ok=True)
         raise UsageError(f"{path}: cannot write the page ({problem.strerror})", "choose another place: --out") from None
+
+
+def _is_page(path: Path) -> bool:
+    """Return whether a file is a page of ours: by what it says, or by its place in a packed folder."""
+    in_folder = path.name == PAGE_FILE and (path.parent / CONFIG_FILE).exists()
+    return in_folder or _PAGE_MARK in read_regular(path, MAX_TEXT_BYTES)[:1024]
 
 
 def check_layers(plan: Plan, results: Results, folder: Path) -> None:

@@ -18,12 +18,13 @@ import numpy as np
 
 from snnq.cost.table import CostTable, read_table
 from snnq.errors import OutputExistsError, SnnqError, UsageError
-from snnq.files import write_atomic
+from snnq.files import read_text, write_atomic
 from snnq.plan import Plan, make_plan
 from snnq.schemes.names import FLOAT32
 from snnq.searching.allocation import allocate
 from snnq.searching.budget import QUANTITIES, quantity_costs, realised
 from snnq.searching.constraints import Choices
+from snnq.strict_json import strict_json
 
 SCORES_VERSION, POINTS = 1, 24
 FRONT_COLUMNS = (
@@ -79,7 +80,7 @@ def read_scores(run: Path) -> Scores:
     folder = run if (run / "scores.json").exists() or run.is_dir() else run.with_name(f"{run.name}.run")
     file = folder / "scores.json"
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = strict_json(read_text(file))
         plan = Plan.model_validate(data["plan"])
         names, groups = tuple(data["names"]), tuple(int(group) for group in data["groups"])
         layers = plan.layer_table()
@@ -170,11 +171,15 @@ def front_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def write_front(path: Path, rows: Sequence[Mapping[str, Any]], *, force: bool = False) -> None:
-    """Write front rows as CSV; raises OutputExistsError if the file is there and not ``force``."""
-    if path.exists() and not force:
-        raise OutputExistsError(f"{path} is already there", "choose another --front, or add --force to overwrite it")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, front_csv(rows))
+    """Write front rows as CSV; raises OutputExistsError if it is there and not ``force``, UsageError."""
+    try:
+        write_atomic(path, front_csv(rows), overwrite=force)
+    except FileExistsError:
+        raise OutputExistsError(
+            f"{path} is already there", "choose another --front, or add --force to overwrite it"
+        ) from None
+    except OSError as problem:
+        raise UsageError(f"{path}: cannot be written ({problem.strerror})", "choose another --front") from None
 
 
 def _table(plan: Plan, given: str | Path | None) -> CostTable:

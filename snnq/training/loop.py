@@ -8,7 +8,6 @@ is no part of the state.
 
 from __future__ import annotations
 
-import os
 import pickle
 import signal
 import threading
@@ -130,13 +129,8 @@ def _save(
     state = {"epoch": epoch, "step": step, "history": history, "sums": sums}
     parts = {name: part.state_dict() for name, part in stateful.items()}
 
-    def write() -> None:
-        temporary = run.state_path.with_name(f".{run.state_path.name}.{os.getpid()}.tmp")
-        torch.save({"loop": state, "parts": parts}, temporary)
-        os.replace(temporary, run.state_path)
-        run.write_metrics(history)
-
-    processes.on_first(write)
+    saved = {"loop": state, "parts": parts}
+    processes.on_first(lambda: run.write_state(lambda temporary: torch.save(saved, temporary), history))
 
 
 def _agreed(facts: dict[str, float], stop: bool, late: bool) -> tuple[dict[str, float], bool, bool]:

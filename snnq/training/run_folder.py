@@ -12,15 +12,25 @@ when anything it depends on has changed.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
-from snnq.errors import RunChangedError
-from snnq.files import write_atomic
+from snnq.errors import RunChangedError, SnnqError, UsageError
+from snnq.files import read_text, write_atomic
+from snnq.placing import is_temporary, replacing, sweep, try_place
+from snnq.strict_json import strict_json
 from snnq.training import processes
 
-STATE, CONFIG, METRICS, SCORES = "state.pt", "config.json", "metrics.jsonl", "scores.json"
+STATE, CONFIG, METRICS, SCORES = NAMES = ("state.pt", "config.json", "metrics.jsonl", "scores.json")
+ELSEWHERE = "choose another one with --run"
+_EARLIER = re.compile(r"\.(state\.pt|config\.json|metrics\.jsonl|scores\.json)\.\d+\.tmp")  # before 0.1
 
 
 @dataclass(frozen=True)
@@ -29,19 +39,64 @@ class RunFolder:
 
     path: Path
     resumed: bool
+    lock: _Lock | None = field(default=None, repr=False, compare=False)
 
     @property
     def state_path(self) -> Path:
         """Where the newest complete state lies, if there is one."""
         return self.path / STATE
 
-    def write_metrics(self, history: list[dict[str, Any]]) -> None:
-        """Write one JSON line an epoch; the whole file anew, so that it never disagrees with the state."""
-        write_atomic(self.path / METRICS, "".join(json.dumps(line) + "\n" for line in history))
+    def write_state(self, write: Callable[[Path], object], history: list[dict[str, Any]]) -> None:
+        """Let ``write`` make the newest state, then write one JSON line an epoch; raises SnnqError where it cannot be.
+
+        All metrics are written anew, so that they never disagree with the state.
+        """
+        with _saving(self.path):
+            with replacing(self.state_path) as temporary:
+                write(temporary)
+            write_atomic(self.path / METRICS, "".join(json.dumps(line) + "\n" for line in history))
 
     def write_scores(self, text: str) -> None:
-        """Keep a finished search's scores."""
-        write_atomic(self.path / SCORES, text)
+        """Keep a finished search's scores; raises SnnqError where they cannot be written."""
+        with _saving(self.path):
+            write_atomic(self.path / SCORES, text)
+
+
+@contextmanager
+def _saving(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError) as problem:  # torch says so of a full disk
+        said = getattr(problem, "strerror", None) or "is there room on the disk?"
+        raise SnnqError(
+            f"{path}: the run cannot be saved ({said})",
+            "what was saved before is whole: make room, and the same command goes on from there",
+        ) from None
+
+
+class _Lock:
+    """A locked folder; it is free again when nobody refers to this any more. Sent to another process, it is None."""
+
+    def __init__(self, handle: int) -> None:
+        self.handle = handle
+
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        return type(None), ()
+
+    def __del__(self) -> None:
+        os.close(self.handle)
+
+
+# This process' own, by device and inode: a run that was interrupted may be opened again while its error is looked at.
+_LOCKS: WeakValueDictionary[tuple[int, int], _Lock] = WeakValueDictionary()
+
+
+def check_place(out: Path) -> None:
+    """Raise UsageError where nothing can be written at ``out``: before the hours, not after them."""
+    try:
+        try_place(out)
+    except OSError as problem:
+        raise UsageError(f"{out}: cannot be written ({problem.strerror})", "choose another place with --out") from None
 
 
 def run_path(out: Path, chosen: str | Path | None = None) -> Path:
@@ -53,51 +108,93 @@ def open_run(path: Path, config: dict[str, Any], *, force: bool = False) -> RunF
     """Create the run folder, or open it to go on.
 
     Raises RunChangedError naming the first setting that differs from the one the run was started with; ``force``
-    starts anew instead. A folder that holds anything but a run's own files is never touched. Of several processes the
-    first one does it for all.
+    starts anew instead. A folder that holds anything but a run's own files, or in which another process works just now,
+    is never touched. Of several processes the first one does it for all. Raises UsageError where it cannot be written.
     """
     return processes.on_first(lambda: _open(path, json.loads(json.dumps(config)), force))
 
 
 def _open(path: Path, config: dict[str, Any], force: bool) -> RunFolder:
-    config_path = path / CONFIG
-    _refuse_foreign(path)
-    if force or not config_path.exists():
-        # Without its configuration, what a kill left here belongs to nothing. The configuration goes first.
-        for name in (CONFIG, STATE, METRICS, SCORES):
-            (path / name).unlink(missing_ok=True)
-    if config_path.exists():
-        _refuse_changes(path, _read_config(config_path), config)
-        return RunFolder(path, resumed=(path / STATE).exists())
-    path.mkdir(parents=True, exist_ok=True)
-    write_atomic(config_path, json.dumps(config, indent=2) + "\n")
-    return RunFolder(path, resumed=False)
+    try:
+        _refuse_foreign(path)
+        path.mkdir(parents=True, exist_ok=True)
+        lock = _lock(path)
+        for name in NAMES:
+            sweep(path / name)
+        if os.path.lexists(path / CONFIG):
+            before, damage = _read_config(path / CONFIG)
+            if not force:
+                if damage:
+                    raise RunChangedError(f"{path / CONFIG} cannot be read: {damage}", "type --force to start anew")
+                _refuse_changes(path, before, config)
+                return RunFolder(path, (path / STATE).exists(), lock)
+            # Its configuration is replaced last: until then what is left belongs to it.
+            for name in (STATE, METRICS, SCORES):
+                (path / name).unlink(missing_ok=True)
+        write_atomic(path / CONFIG, json.dumps(config, indent=2) + "\n")
+        return RunFolder(path, False, lock)
+    except OSError as problem:
+        raise UsageError(f"{path}: cannot be written ({problem.strerror})", ELSEWHERE) from None
 
 
 def _refuse_foreign(path: Path) -> None:
-    """Raise RunChangedError if the folder holds anything but a run's files and their temporary names."""
-    if path.exists() and not path.is_dir():
-        raise RunChangedError(f"{path} is not a folder", "choose another one with --run")
-    for name in sorted(entry.name for entry in path.iterdir()) if path.exists() else ():
-        if name not in (CONFIG, STATE, METRICS, SCORES) and not (name.startswith(".") and name.endswith(".tmp")):
-            raise RunChangedError(f"{path} is not a run folder: it holds '{name}'", "choose another one with --run")
+    """Raise RunChangedError if the folder holds anything but a run: its files, and their temporary names."""
+    if os.path.lexists(path) and not path.is_dir():
+        raise RunChangedError(f"{path} is not a folder", ELSEWHERE)
+    names = sorted(entry.name for entry in path.iterdir()) if path.exists() else []
+    for name in names:
+        if name not in NAMES and not is_temporary(name) and not _EARLIER.fullmatch(name):
+            raise RunChangedError(f"{path} is not a run folder: it holds '{name}'", ELSEWHERE)
+    for name in (STATE, METRICS, SCORES):
+        if name in names and CONFIG not in names:
+            raise RunChangedError(f"{path} is not a run folder: it holds '{name}', but no {CONFIG}", ELSEWHERE)
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def _lock(path: Path) -> _Lock | None:
+    """Lock the folder while its run is worked on; None where the system cannot. Raises RunChangedError."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        import fcntl
+    except ImportError:  # not on Windows
+        return None
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    found = os.fstat(handle)
+    mine = _LOCKS.get((found.st_dev, found.st_ino))
+    if mine is not None:
+        os.close(handle)
+        return mine
+    for patience in (True,) * 10 + (False,):  # what a killed process started may take a moment to end
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not patience:
+                os.close(handle)
+                raise RunChangedError(f"{path}: another process is working on this run", ELSEWHERE) from None
+            time.sleep(0.2)
+        except OSError:
+            os.close(handle)
+            return None
+        else:
+            break
+    lock = _LOCKS[found.st_dev, found.st_ino] = _Lock(handle)
+    return lock
+
+
+def _read_config(path: Path) -> tuple[dict[str, Any], str]:
+    """Return the run's settings, and what is wrong with the file; raises RunChangedError where it is another's."""
+    try:
+        found = strict_json(read_text(path))
     except (ValueError, OSError) as problem:
-        raise RunChangedError(f"{path} cannot be read: {problem}", "type --force to start the run anew") from None
-    if not isinstance(found, dict):
-        raise RunChangedError(f"{path} holds no settings", "type --force to start the run anew")
-    return found
+        return {}, getattr(problem, "strerror", None) or str(problem)
+    if not isinstance(found, dict) or "command" not in found:
+        raise RunChangedError(f"{path} holds no settings of a run", ELSEWHERE)
+    return found, ""
 
 
 def _refuse_changes(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    for field in sorted(before.keys() | now.keys()):
-        if before.get(field) != now.get(field):
+    for name in sorted(before.keys() | now.keys()):
+        if before.get(name) != now.get(name):
             raise RunChangedError(
-                f"{path} was started with {field} = {json.dumps(before.get(field))}, "
-                f"now it is {json.dumps(now.get(field))}",
+                f"{path} was started with {name} = {json.dumps(before.get(name))}, "
+                f"now it is {json.dumps(now.get(name))}",
                 "type --force to start anew, or --run to use another folder",
             )

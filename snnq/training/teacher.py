@@ -6,8 +6,6 @@ what is missing or damaged is computed.
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +16,8 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from snnq.data.cache import cache_root, content_hash
+from snnq.files import regular_size
+from snnq.placing import replacing
 from snnq.progress import Progress, silent
 from snnq.training import processes
 from snnq.training.evaluation import predict
@@ -79,21 +79,15 @@ def _facts(job: Job, split: str, fabric: Fabric, batch_size: int) -> dict[str, o
 def _read(path: Path, count: int) -> np.ndarray | None:
     """Return sound logits, or None."""
     try:
-        found = np.load(path, allow_pickle=False)
+        regular_size(path)
+        found = np.load(path, mmap_mode="r", allow_pickle=False)  # mapped: a header must not ask for memory
     except (OSError, ValueError, EOFError):
         return None
     sound = found.ndim == 2 and len(found) == count and found.dtype == np.float32
-    return found if sound else None
+    return np.array(found) if sound else None
 
 
 def _write(path: Path, logits: np.ndarray) -> None:
     """Write under a temporary name and rename; a cache that cannot be written is done without."""
-    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.tmp")
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("wb") as file:
-                np.save(file, logits, allow_pickle=False)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with suppress(OSError), replacing(path) as temporary, temporary.open("wb") as file:
+        np.save(file, logits, allow_pickle=False)

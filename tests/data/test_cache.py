@@ -128,12 +128,14 @@ def test_a_failing_source_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_process_left_goes_after_a_week(tmp_path: Path) -> None:
-    old, young = tmp_path / ".x.old", tmp_path / ".x.young"
-    for folder in (old, young):
-        folder.mkdir()
-    os.utime(old, (0, 0))
+    entry, foreign = f".x-{'0' * 24}", (".git.old", ".thesis.partial", ".config.d")
+    left, young, damaged = f"{entry}.partial", f"{entry}.{'1' * 32}", f"{entry}.partial.{'2' * 32}.old"
+    for name in (left, young, damaged, *foreign):
+        (tmp_path / name).mkdir()
+    for name in (left, *foreign):
+        os.utime(tmp_path / name, (0, 0))
     preparing.store(tmp_path / "x", recordings(), "s", quiet)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".x.young", "x"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([young, *foreign, "x"])
 
 
 def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:

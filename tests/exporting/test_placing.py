@@ -50,13 +50,13 @@ def test_never_over_the_packed_folder_itself(tmp_path: Path) -> None:
 
 
 def test_files_and_folders_are_put_and_replaced(tmp_path: Path) -> None:
-    put(tmp_path / "new" / "a.onnx", a_file("1"))
-    put(tmp_path / "new" / "a.onnx", a_file("22"))
+    put(tmp_path / "new" / "a.onnx", a_file("1"), force=True)
+    put(tmp_path / "new" / "a.onnx", a_file("22"), force=True)
     assert file_sizes(tmp_path / "new" / "a.onnx") == {"a.onnx": 2}
     out = tmp_path / "folder"
     out.mkdir()
-    put(out, a_folder("a"))
-    put(out, a_folder("a", "b"))
+    put(out, a_folder("a"), force=True)
+    put(out, a_folder("a", "b"), force=True)
     assert file_sizes(out) == {"a": 3, "b": 3}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "new"]
 
@@ -66,7 +66,7 @@ def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> Non
     out.mkdir()
     (out / "thesis.tex").write_text("x")
     with pytest.raises(OutputExistsError, match=r"thesis\.tex"):
-        put(out, a_folder("a"))
+        put(out, a_folder("a"), force=True)
     assert [path.name for path in tmp_path.rglob("*")] == ["folder", "thesis.tex"]
 
 
@@ -75,7 +75,7 @@ def test_a_file_is_no_folder(tmp_path: Path, there: str, write) -> None:
     out = tmp_path / "out"
     out.mkdir() if there == "folder" else out.write_text("old")
     with pytest.raises(OutputExistsError, match=f"is a {there}"):
-        put(out, write)
+        put(out, write, force=True)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
@@ -85,9 +85,9 @@ def test_a_target_that_fails_leaves_nothing(tmp_path: Path) -> None:
         raise ValueError("no")
 
     out = tmp_path / "out"
-    put(out, a_folder("a"))
+    put(out, a_folder("a"), force=True)
     with pytest.raises(ValueError, match="no"):
-        put(out, fail)
+        put(out, fail, force=True)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert file_sizes(out) == {"a": 3}
 
@@ -95,4 +95,18 @@ def test_a_target_that_fails_leaves_nothing(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_one_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(UsageError, match="cannot be written"):
-        put(tmp_path / "file" / "out", a_file("x"))
+        put(tmp_path / "file" / "out", a_file("x"), force=True)
+
+
+@pytest.mark.parametrize("write", [a_file("x"), a_folder("a")], ids=["file", "folder"])
+def test_of_two_at_once_one_is_told(tmp_path: Path, write) -> None:
+    out = tmp_path / "out"
+
+    def late(new: Path) -> None:
+        write(new)
+        put(out, write, force=False)  # another process is done first
+
+    with pytest.raises(OutputExistsError, match="already there"):
+        put(out, late, force=False)
+    put(out, write, force=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -80,6 +82,13 @@ def test_force_never_takes_what_is_no_packed_folder(sample: Sample, tmp_path: Pa
     (tmp_path / "home" / "thesis.tex").write_text("years of work")
     with pytest.raises(OutputExistsError, match=r"holds 'thesis\.tex'"):
         sample.write(tmp_path / "home", force=True)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "README.md").write_text("years of work")
+    (tmp_path / "hub").mkdir()
+    (tmp_path / "hub" / "config.json").write_text('{"model_type": "bert"}')
+    for name in ("docs", "hub"):
+        with pytest.raises(OutputExistsError, match=r"no packed folder by its config\.json"):
+            sample.write(tmp_path / name, force=True)
     (tmp_path / "file").write_text("a file")
     with pytest.raises(OutputExistsError, match="not a folder"):
         sample.write(tmp_path / "file", force=True)
@@ -99,37 +108,36 @@ def test_the_old_folder_stays_until_the_new_one_is_complete(
     sample: Sample, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = contents(folder)
-    rename, write_bytes = Path.rename, Path.write_bytes
+    rename, write_bytes = os.rename, Path.write_bytes
 
     def full_disk(self: Path, data: bytes) -> int:
         if self.name == "README.md":
             raise OSError(28, "No space left on device")
         return write_bytes(self, data)
 
-    def fail_second(self: Path, target: Any) -> Path:
-        if self.name == ".packed.new":
+    def fail_second(source: Any, target: Any) -> None:
+        if Path(source).name == "new":
             raise OSError(5, "Input/output error")
-        return rename(self, target)
+        rename(source, target)
 
-    for name, broken in (("write_bytes", full_disk), ("rename", fail_second)):
+    for owner, name, broken in ((Path, "write_bytes", full_disk), (os, "rename", fail_second)):
         with monkeypatch.context() as patch:
-            patch.setattr(Path, name, broken)
+            patch.setattr(owner, name, broken)
             with pytest.raises(PackedError, match="cannot be written"):
                 sample.write(folder, force=True)
         assert contents(folder) == before
         assert [path.name for path in folder.parent.iterdir()] == ["packed"]
 
 
-def test_what_a_kill_left_over_is_mended(sample: Sample, folder: Path) -> None:
-    # Killed while writing the new folder, and killed between the two renames.
-    (folder.parent / ".packed.new").mkdir()
-    (folder.parent / ".packed.new" / "config.json").write_text("{")
-    folder.rename(folder.parent / ".packed.old")
-    with pytest.raises(OutputExistsError):
-        sample.write(folder)
-    assert (folder / "config.json").exists()
+def test_folders_of_other_names_are_left_alone(sample: Sample, folder: Path) -> None:
+    for name in (".packed.new", ".packed.old"):
+        (folder.parent / name).mkdir()
+        (folder.parent / name / "thesis.tex").write_text("years of work")
     sample.write(folder, force=True)
-    assert [path.name for path in folder.parent.iterdir()] == ["packed"]
+    shutil.rmtree(folder)
+    sample.write(folder)
+    assert sorted(path.name for path in folder.parent.rglob("*.tex")) == ["thesis.tex", "thesis.tex"]
+    assert sorted(path.name for path in folder.parent.iterdir()) == [".packed.new", ".packed.old", "packed"]
 
 
 def test_a_place_that_cannot_be_written(sample: Sample, tmp_path: Path) -> None:

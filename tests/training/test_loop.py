@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import pickle
 import signal
+import subprocess
+import sys
 
 import pytest
 import torch
 
-from snnq.errors import InterruptedRun, RunChangedError
+from snnq.errors import InterruptedRun, RunChangedError, SnnqError
+from snnq.placing import MARK
 from snnq.training import loop
 from snnq.training.batches import ordered_batches, training_batches
 from snnq.training.loop import Best, run_epochs
@@ -46,7 +51,7 @@ def run_small(path, *, cut_at=None, config=None, interrupt_at=None):
         return {"mark": epoch}
 
     history = run_epochs(
-        open_run(path, config or {"seed": 7}),
+        open_run(path, config or {"command": "test", "seed": 7}),
         {"model": model, "optimizer": optimizer, "best": best},
         stage="test",
         epochs=EPOCHS,
@@ -89,32 +94,86 @@ def test_a_finished_run_does_nothing_again(tmp_path):
 
 
 def test_a_changed_setting_is_refused_by_name(tmp_path):
-    run_small(tmp_path / "run", config={"seed": 7, "rate": 0.1})
+    run_small(tmp_path / "run", config={"command": "test", "seed": 7, "rate": 0.1})
     with pytest.raises(RunChangedError, match=r"rate = 0.1, now it is 0.2") as refused:
-        open_run(tmp_path / "run", {"seed": 7, "rate": 0.2})
+        open_run(tmp_path / "run", {"command": "test", "seed": 7, "rate": 0.2})
     assert refused.value.exit_code == 2
-    assert not open_run(tmp_path / "run", {"seed": 7, "rate": 0.2}, force=True).resumed
+    assert not open_run(tmp_path / "run", {"command": "test", "seed": 7, "rate": 0.2}, force=True).resumed
     assert json.loads((tmp_path / "run/config.json").read_text())["rate"] == 0.2
 
 
 def test_a_folder_that_is_no_run_is_never_touched(tmp_path):
     (tmp_path / "holiday.jpg").write_text("sea")
     with pytest.raises(RunChangedError, match="not a run folder"):
-        open_run(tmp_path, {"seed": 1}, force=True)
+        open_run(tmp_path, {"command": "test", "seed": 1}, force=True)
     assert (tmp_path / "holiday.jpg").read_text() == "sea"
 
 
 def test_a_kill_while_the_folder_is_made_or_cleared_loses_nothing(tmp_path):
-    """Before config.json stands, and after it is gone: what lies there is left over, and a run starts at step 0."""
-    (tmp_path / ".config.json.123.tmp").write_text("{")
-    assert not open_run(tmp_path, {"seed": 7}).resumed
+    """Before config.json stands a run starts at step 0; a new one's replaces the old one's last."""
+    (tmp_path / f".config.json{MARK}{'0' * 16}").write_text("{")
+    (tmp_path / ".state.pt.123.tmp").write_text("of an early version")
+    assert not open_run(tmp_path, {"command": "test", "seed": 7}).resumed
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".state.pt.123.tmp", "config.json"]
     whole, history, _ = run_small(tmp_path / "run")
-    (tmp_path / "run/config.json").unlink()  # the state of another run, say
+    (tmp_path / "run/state.pt").unlink()  # what --force takes first
     again, again_history, _ = run_small(tmp_path / "run")
     assert again_history == history
     assert all(torch.equal(a, b) for a, b in zip(whole, again, strict=True))
-    (tmp_path / "run/config.json").unlink()
-    assert not open_run(tmp_path / "run", {"seed": 8}).resumed
+
+
+@pytest.mark.parametrize("config", [None, '{"model_type": "bert"}', "[]"])
+def test_files_of_the_same_names_that_are_no_run_are_never_touched(tmp_path, config):
+    (tmp_path / "state.pt").write_text("years of work")
+    if config:
+        (tmp_path / "config.json").write_text(config)
+    for force in (False, True):
+        with pytest.raises(RunChangedError, match=r"not a run folder|no settings of a run"):
+            open_run(tmp_path, {"command": "test", "seed": 7}, force=force)
+    assert (tmp_path / "state.pt").read_text() == "years of work"
+
+
+def test_a_damaged_configuration_wants_force(tmp_path):
+    run_small(tmp_path / "run")
+    (tmp_path / "run/config.json").write_text("{")
+    with pytest.raises(RunChangedError, match="cannot be read") as refused:
+        open_run(tmp_path / "run", {"command": "test", "seed": 7})
+    assert "--force" in refused.value.hint
+    assert not open_run(tmp_path / "run", {"command": "test", "seed": 7}, force=True).resumed
+
+
+def test_two_processes_do_not_work_on_one_run(tmp_path):
+    opened = open_run(tmp_path, {"command": "test", "seed": 7})
+    assert open_run(tmp_path, {"command": "test", "seed": 7}) == opened  # this process may
+    code = """
+import sys
+from pathlib import Path
+from snnq.training.run_folder import open_run
+open_run(Path(sys.argv[1]), {"command": "test", "seed": 7})
+"""
+    words = [sys.executable, "-c", code, str(tmp_path)]
+    refused = subprocess.run(words, capture_output=True, text=True)
+    assert "another process is working on this run" in refused.stderr
+    assert pickle.loads(pickle.dumps(opened)) == opened
+    del opened
+    subprocess.run(words, check=True)
+
+
+def test_a_full_disk_leaves_the_state_before(tmp_path):
+    run = open_run(tmp_path, {"command": "test", "seed": 7})
+    run.write_state(lambda path: path.write_text("before"), [])
+    for fault in (OSError(errno.ENOSPC, "No space left on device"), RuntimeError("PytorchStreamWriter failed")):
+
+        def fail(path, fault=fault):
+            path.write_text("half")
+            raise fault
+
+        with pytest.raises(SnnqError, match="the run cannot be saved") as full:
+            run.write_state(fail, [])
+        assert full.value.exit_code == 1
+        assert "Pytorch" not in full.value.message
+    assert run.state_path.read_text() == "before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "metrics.jsonl", "state.pt"]
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x00" * 64])

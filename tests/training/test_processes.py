@@ -128,7 +128,7 @@ def small_talk(folder):
 
 def only_one_writes(folder):
     """Run one epoch; return who wrote the state and what the history says."""
-    run = open_run(Path(folder) / "run", {"seed": 1})
+    run = open_run(Path(folder) / "run", {"command": "test", "seed": 1})
     arguments = {"stage": "s", "epochs": 1, "batches": lambda _: [[0, 1]] * 2, "after_epoch": lambda _: {}}
     history = run_epochs(run, {}, step=lambda place, _: {"loss": float(processes.rank())}, **arguments)
     return history, sorted(path.name for path in run.path.iterdir())

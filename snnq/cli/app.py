@@ -1,0 +1,51 @@
+"""The ``snnq`` command line: its sub-commands, in groups."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from snnq import __version__, console
+from snnq.cli import bench, cost, data, plan
+from snnq.cli.demo import demo
+from snnq.cli.doctor import doctor
+from snnq.cli.eval import evaluate
+from snnq.cli.export import export
+from snnq.cli.finalize import finalize
+from snnq.cli.graft import graft
+from snnq.cli.inspect import inspect
+from snnq.cli.ptq import ptq
+from snnq.cli.report import report
+from snnq.cli.search import search
+from snnq.cli.verify import verify
+
+app = typer.Typer(
+    name="snnq",
+    help="Compress pretrained spiking transformers: a number format of its own for every layer.\n\n"
+    "Start with: snnq search, then snnq finalize --plan plan.json, then snnq report.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        console.out(f"snnq {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
+) -> None:
+    """Take the options that come before a command."""
+
+
+for _command in (inspect, graft, search, finalize, ptq, report, verify, export, demo, doctor):
+    app.command()(_command)
+app.command("eval")(evaluate)
+for _name, _group in (("plan", plan.app), ("data", data.app), ("cost", cost.app), ("bench", bench.app)):
+    app.add_typer(_group, name=_name)
