@@ -23,11 +23,15 @@ ENGINES = ("torch", "integer")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Accuracy (0 … 1) and mean cross-entropy (nats) of a model on one split."""
+    """Accuracy (0 … 1) and mean cross-entropy (nats) of a model on one split.
+
+    ``arithmetic``: ``integer`` where a packed folder ran in whole numbers, else ``float``.
+    """
 
     path: str
     kind: str
     engine: str
+    arithmetic: str
     data: str
     split: str
     samples: int
@@ -58,19 +62,20 @@ def eval(
         raise UsageError(f"--engine {engine}: there is torch and integer{nearest(engine, ENGINES)}")
     if Path(path).is_dir():
         kind, found = "packed", open_data_of(Path(path), data, progress)
-        found_score = _score_packed(Path(path), engine, getattr(found, split), batch_size, progress)
+        found_score, arithmetic = _score_packed(Path(path), engine, getattr(found, split), batch_size, progress)
     elif engine == "integer":
         raise UsageError(
             f"--engine integer runs packed folders; {path} is none", "make one: snnq finalize --plan plan.json"
         )
     else:
         job = open_job(path, data, progress, **given)
-        kind, found = "float", job.data
+        kind, arithmetic, found = "float", "float", job.data
         found_score = evaluate(job.model, getattr(found, split), batch_size, progress)
     return Evaluation(
         path=str(path),
         kind=kind,
         engine=engine,
+        arithmetic=arithmetic,
         data=found.spec,
         split=split,
         samples=found_score.samples,
@@ -80,12 +85,15 @@ def eval(
     )
 
 
-def _score_packed(folder: Path, engine: str, samples: Frames, batch_size: int, progress: Progress) -> Score:
+def _score_packed(folder: Path, engine: str, samples: Frames, batch_size: int, progress: Progress) -> tuple[Score, str]:
+    """Return the score of a packed folder, and the arithmetic it ran in."""
     if engine == "torch":
         from snnq.packed.loading import load_packed
 
-        return evaluate(load_packed(folder), samples, batch_size, progress)
-    return score(torch.from_numpy(run_integer(folder, samples, batch_size, progress)), torch.from_numpy(samples.labels))
+        model: Any = load_packed(folder)
+        return evaluate(model, samples, batch_size, progress), model.arithmetic
+    logits = torch.from_numpy(run_integer(folder, samples, batch_size, progress))
+    return score(logits, torch.from_numpy(samples.labels)), "integer"
 
 
 def run_integer(folder: Path, samples: Frames, batch_size: int, progress: Progress = silent) -> np.ndarray:

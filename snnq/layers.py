@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from snnq.errors import PlanError
+from snnq.errors import PlanError, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -73,6 +73,18 @@ def frames_shape(config: Mapping[str, Any]) -> tuple[int, int, int, int]:
     """Return (T, C, H, W), the shape of one sample, from an architecture's configuration."""
     height, width = config["image_size"]
     return (config["steps"], config["in_channels"], height, width)
+
+
+NO_COUNTS = "frames must be event counts: whole numbers of at least 0"
+
+
+def check_frames_shape(found: tuple[int, ...], due: tuple[int, ...]) -> None:
+    """Raise UsageError unless ``found`` is (B, *due), where ``due`` is the (T, C, H, W) of one sample."""
+    if len(found) == 5 and found[1:] == tuple(due):
+        return
+    turned = len(found) == 5 and (found[0], *found[2:]) == tuple(due)
+    hint = "they are (T, B, C, H, W): give frames.transpose(0, 1) or, of numpy, frames.swapaxes(0, 1)" if turned else ""
+    raise UsageError(f"frames of shape {tuple(found)}: the model takes (B, {', '.join(map(str, due))})", hint)
 
 
 def group_of(name: str, patterns: Iterable[tuple[str, str]] = GROUP_PATTERNS) -> str:

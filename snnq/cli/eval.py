@@ -47,7 +47,7 @@ def evaluate(
     if json:
         console.emit_json(asdict(found))
     else:
-        kind = f"{found.kind}, {engine}" if found.kind == "packed" else found.kind
+        kind = f"{found.kind}, {engine}, {found.arithmetic}" if found.kind == "packed" else found.kind
         rows = [(kind, found.data, split, found.samples, f"{found.accuracy:.2%}", f"{found.loss:.4f}")]
         console.table("Accuracy", ("model", "data", "split", "samples", "accuracy", "cross-entropy"), rows)
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from snnq.errors import PackedError, UsageError, nearest
+from snnq.layers import NO_COUNTS, check_frames_shape, frames_shape
 from snnq.models.folding import affine_skeleton
 from snnq.models.registry import architecture
 from snnq.models.wiring import FloatWiring, Wiring
@@ -21,19 +22,21 @@ from snnq.schemes.names import FLOAT32
 ARITHMETICS = ("integer", "float")
 
 
-def load_packed(path: str | Path, arithmetic: str = "integer") -> nn.Module:
+def load_packed(path: str | Path, arithmetic: str | None = None) -> nn.Module:
     """Return the model of a packed folder in eval mode, with ``.config``; frames (B, T, C, H, W) → logits (B, classes).
 
     ``integer`` is the arithmetic that finalize evaluated and every engine reproduces bit for bit
     (``snnq.packed.integers``): whole weights, integer neurons. ``float`` gives plain layers whose weights are bit for
     bit what the codes decode to, ``ChannelAffine`` norms and spikingjelly neurons; its sums are rounded in an order
     that depends on the machine, so a spike may differ now and then. Architectures whose residuals are real numbers have
-    only that one.
+    only that one. None takes the first where there is one; which it is stands in the model's ``.arithmetic``.
 
     Nothing in it asks for gradients, and nothing is unpickled. Raises PackedError for a damaged or incomplete folder,
-    and VerificationError where model.safetensors is not the file config.json was written for.
+    VerificationError where model.safetensors is not the file config.json was written for, and UsageError for
+    ``integer`` where the architecture has none. The model raises UsageError for frames of another shape and, in whole
+    numbers, for frames that are no event counts.
     """
-    if arithmetic not in ARITHMETICS:
+    if arithmetic not in (None, *ARITHMETICS):
         raise UsageError(f"arithmetic '{arithmetic}': there is integer and float{nearest(arithmetic, ARITHMETICS)}")
     folder = Path(path)
     config = read_config(folder)
@@ -41,9 +44,34 @@ def load_packed(path: str | Path, arithmetic: str = "integer") -> nn.Module:
     check_hash(folder, MODEL_FILE, config)
     model = assemble(folder, config, file, {name: read_weight(name, one, file) for name, one in config.layers.items()})
     wiring = architecture(config.architecture).wiring(config.config)
+    if arithmetic == "integer" and isinstance(wiring, FloatWiring):
+        raise UsageError(
+            f"{folder}: it has no arithmetic in whole numbers, because {wiring.reason}", 'load_packed(path, "float")'
+        )
     if arithmetic == "float" or isinstance(wiring, FloatWiring):
-        return model
-    return to_integers(model, wiring, _wholes(wiring, config, file))
+        return _guarded(model, config, "float")
+    return _guarded(to_integers(model, wiring, _wholes(wiring, config, file)), config, "integer")
+
+
+class FramesCheck:
+    """A forward pre-hook: frames of another shape are refused, and with ``counts`` also what is no event count."""
+
+    def __init__(self, due: tuple[int, ...], counts: bool) -> None:
+        self.due, self.counts = due, counts
+
+    def __call__(self, module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        """Raise UsageError unless the frames are (B, T, C, H, W) of the model's sizes."""
+        (frames,) = arguments
+        check_frames_shape(tuple(frames.shape), self.due)
+        if self.counts and not bool(((frames >= 0) & (frames == frames.round()) & frames.isfinite()).all()):
+            raise UsageError(NO_COUNTS)
+
+
+def _guarded(model: nn.Module, config: PackedConfig, arithmetic: str) -> nn.Module:
+    model.arithmetic = arithmetic  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
+    # First, before a user's own model turns them around.
+    model.register_forward_pre_hook(FramesCheck(frames_shape(config.config), arithmetic == "integer"), prepend=True)
+    return model
 
 
 def _wholes(wiring: Wiring, config: PackedConfig, file: TensorFile) -> dict[str, Whole]:

@@ -14,6 +14,7 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from snnq.errors import UsageError
+from snnq.layers import NO_COUNTS, check_frames_shape
 from snnq.models.config import SpikformerConfig
 from snnq.models.wiring import COUNT_LIMIT, Mixing
 from snnq.packed import integers
@@ -91,14 +92,12 @@ class Engine:
         return logits
 
     def _checked(self, frames: np.ndarray) -> np.ndarray:
-        due = self.config.frames_shape
-        if frames.ndim != 5 or frames.shape[1:] != due:
-            raise UsageError(f"frames of shape {frames.shape}: the model takes (B, {', '.join(map(str, due))})")
+        check_frames_shape(frames.shape, self.config.frames_shape)
         if frames.dtype in (np.uint8, np.uint16):
             return np.ascontiguousarray(frames)  # larger counts than the limit become it while they are read
         whole = frames.dtype.kind in "bui" or (frames.dtype.kind == "f" and np.array_equal(frames, np.rint(frames)))
         if not whole or not (np.isfinite(frames).all() and frames.min(initial=0) >= 0):
-            raise UsageError("frames must be event counts: whole numbers of at least 0")
+            raise UsageError(NO_COUNTS)
         return np.ascontiguousarray(np.minimum(frames, COUNT_LIMIT), np.uint16)
 
     def _tokenize(self, frames: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import torch
 from packed_samples import Sample, make_sample
 from safetensors.torch import load_file
 
-from snnq.errors import PackedError, SnnqError, VerificationError
+from snnq.errors import PackedError, SnnqError, UsageError, VerificationError
 from snnq.packed.loading import load_packed
 from snnq.packed.safefile import safetensors_bytes
 from snnq.schemes.scheme import scheme
@@ -148,3 +148,31 @@ def test_tensors_that_are_not_the_model(
 ) -> None:
     edit_tensors(folder, change)
     refused(folder, words)
+
+
+def test_frames_of_another_shape_are_refused_in_words(folder: Path, sample: Sample) -> None:
+    for arithmetic in ("integer", "float"):
+        model = load_packed(folder, arithmetic)
+        assert model.arithmetic == arithmetic
+        with pytest.raises(UsageError, match=r"the model takes \(B, ") as caught:
+            model(sample.frames[:1].transpose(0, 1))
+        assert "transpose(0, 1)" in caught.value.hint
+        for wrong in (sample.frames[:, :1], sample.frames[..., 1:], sample.frames[0], sample.frames[:, :, :1]):
+            with pytest.raises(UsageError, match=r"the model takes \(B, "):
+                model(wrong)
+
+
+@pytest.mark.parametrize("value", [0.5, -1.0, float("nan"), float("inf")])
+def test_whole_numbers_take_nothing_but_event_counts(folder: Path, sample: Sample, value: float) -> None:
+    frames = sample.frames.clone()
+    frames[0, 0, 0, 0, 0] = value
+    with pytest.raises(UsageError, match="event counts"):
+        load_packed(folder)(frames)
+    load_packed(folder, "float")(frames)
+
+
+def test_a_layout_without_whole_numbers_says_so(tmp_path: Path) -> None:
+    folder = make_sample("qkformer-dvs").write(tmp_path / "packed")
+    assert load_packed(folder).arithmetic == "float"
+    with pytest.raises(UsageError, match="no arithmetic in whole numbers, because it max-pools"):
+        load_packed(folder, "integer")
