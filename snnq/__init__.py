@@ -7,6 +7,7 @@ Every command is one function of the same name here; each is imported when it is
 from __future__ import annotations
 
 from importlib import import_module
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -71,5 +72,10 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _EXPORTS:
-        return getattr(import_module(_EXPORTS[name]), name)
+        found = getattr(import_module(_EXPORTS[name]), name)
+        if not isinstance(found, FunctionType):
+            return found
+        from snnq.words import checked
+
+        return checked(found)
     raise AttributeError(f"module 'snnq' has no attribute '{name}'")

@@ -21,13 +21,15 @@ def list_(json: Json = False) -> None:
     """List the cost tables that come with snnq."""
     from snnq import console
     from snnq.cost import views
-    from snnq.cost.table import DEFAULT_TABLE, list_tables, read_table
+    from snnq.cost.table import DEFAULT_TABLE, TABLES, list_tables, read_table
 
     tables = [read_table(name) for name in list_tables()]
     if json:
-        console.emit_json({"tables": [table.model_dump(mode="json") for table in tables], "default": DEFAULT_TABLE})
+        shown = [table.model_dump(mode="json") for table in tables]
+        console.emit_json({"tables": shown, "default": DEFAULT_TABLE, "folder": str(TABLES)})
     else:
         console.table("Cost tables", views.TABLE_COLUMNS, [views.table_row(table) for table in tables])
+        console.note(f"They lie in {TABLES}; for one of your own: snnq cost show {DEFAULT_TABLE} --toml > mine.toml")
     console.next_step(f"snnq cost show {DEFAULT_TABLE}")
 
 
@@ -35,16 +37,21 @@ def list_(json: Json = False) -> None:
 def show(
     table: Annotated[str, typer.Argument(metavar="TABLE", help="A table's name, or the path of your own.")],
     plan: Annotated[Path | None, typer.Option(help="Split this plan's energy by group under the table.")] = None,
+    toml: Annotated[bool, typer.Option("--toml", help="Print the file itself, to edit and pass by its path.")] = False,
     json: Json = False,
 ) -> None:
     """Show a table's constants with their units and sources and, for a plan, the energy of each group."""
     from snnq import console
     from snnq.cost import views
-    from snnq.cost.table import read_table
+    from snnq.cost.table import TABLES, read_table
+    from snnq.files import read_text
     from snnq.plan import Plan
     from snnq.plan import views as plan_views
 
     found = read_table(table)
+    if toml:
+        console.document(read_text(found.path or TABLES / f"{found.name}.toml").rstrip("\n"))
+        return
     costed = Plan.read(plan, found) if plan else None
     if json:
         costs = costed.model_dump(mode="json", include={"totals", "groups"}) if costed else {}

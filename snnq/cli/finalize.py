@@ -12,7 +12,10 @@ from snnq.cli.options import Device, Devices, Force, Json, Model, Nodes, Precisi
 
 
 def finalize(
-    plan: Annotated[Path, typer.Option(help="The plan.")] = Path("plan.json"),
+    plan_file: Annotated[
+        Path | None, typer.Argument(metavar="[PLAN]", help="The plan, likewise.", show_default=False)
+    ] = None,
+    plan: Annotated[Path | None, typer.Option(help="The plan; plan.json by default.", show_default=False)] = None,
     checkpoint: Annotated[str | None, typer.Option(help="Float checkpoint, if the plan names none.")] = None,
     data: Annotated[str | None, typer.Option(help="Data spec, if the plan names none.")] = None,
     start: Annotated[
@@ -47,10 +50,14 @@ def finalize(
     A plan for a model of your own is taken only with the --model it names.
     """
     from snnq import console
+    from snnq.errors import UsageError
     from snnq.finalizing.run import finalize as run_finalize
     from snnq.finalizing.settings import FinalizeSettings
     from snnq.training.devices import Compute
 
+    if plan_file is not None and plan is not None:
+        raise UsageError(f"two plans are named: {plan_file} and --plan {plan}", "give one of them")
+    plan = plan or plan_file or Path("plan.json")
     asked = {"epochs": epochs, "batch_size": batch_size, "distillation": distillation}
     settings = FinalizeSettings(
         seed=seed, augment=augment, **{key: value for key, value in asked.items() if value is not None}

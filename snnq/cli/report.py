@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from snnq.cli.options import Model, WeightReuse
+from snnq.cli.options import Json, Model, WeightReuse
 from snnq.cli.showing import Format, FormatOption, show_document, show_in, show_strip
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def report(
         typer.Argument(metavar="[FOLDER | A B ...]", help="A packed folder (packed), or plans and folders to compare."),
     ] = None,
     format: FormatOption = Format.table,
+    json: Json = False,
     cost_table: Annotated[str | None, typer.Option(help="Cost table: a name or a path; the plan's by default.")] = None,
     weight_reuse: WeightReuse = "inference",
     measure: Annotated[
@@ -43,7 +44,7 @@ def report(
     """
     from snnq import console
 
-    given = paths or [Path("packed")]
+    given, format = paths or [Path("packed")], Format.json if json else format
     if len(given) > 1:
         _compare(given, format, cost_table, out)
         return
@@ -62,12 +63,11 @@ def report(
 
 def _refuse_plan(path: Path) -> None:
     from snnq.errors import UsageError
+    from snnq.kinds import takers
 
     if path.is_file():
-        shown = shlex.quote(str(path))
         raise UsageError(
-            f"{path} is a file; a report is made of a packed folder, or of several plans and folders",
-            f"snnq plan show {shown}, or snnq report {shown} OTHER",
+            f"{path} is a file; a report is made of a packed folder, or of several plans and folders", takers(path)
         )
 
 

@@ -11,6 +11,7 @@ from pydantic import PositiveInt, field_validator, model_validator
 
 from snnq.errors import PackedError, SnnqError, UsageError, VerificationError, nearest
 from snnq.files import MAX_TEXT_BYTES, open_regular, read_text, regular_size
+from snnq.kinds import takers
 from snnq.plan.records import DataInfo, SchemeName
 from snnq.schemes.names import split_name
 from snnq.strict_json import strict_json
@@ -112,7 +113,8 @@ def read_config(folder: Path) -> PackedConfig:
     """
     path = folder / CONFIG_FILE
     if not folder.is_dir():
-        raise PackedError(f"{folder}: there is no such packed folder", _MAKE)
+        known = f"{folder}: is a file, not a packed folder" if folder.is_file() else ""
+        raise PackedError(known or f"{folder}: there is no such packed folder", takers(folder) or _MAKE)
     check_size(path)
     try:
         data = strict_json(read_text(path))

@@ -7,9 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PositiveInt, WithJsonSchema, field_validator, model_validator
 
-from snnq.errors import nearest
 from snnq.layers import KINDS, Layer
-from snnq.schemes.names import BITS, NAMES
+from snnq.schemes.names import NAMES, unknown
 from snnq.validation import Many, Record
 
 SCHEMA_VERSION = 1
@@ -18,10 +17,7 @@ SCHEMA_VERSION = 1
 def check_scheme(name: str) -> str:
     """Return a scheme's name; raises ValueError naming the nearest one."""
     if name not in NAMES:
-        raise ValueError(
-            f"unknown scheme '{name}'{nearest(name, NAMES)}; allowed: float32, uniform-b, power-of-two-b "
-            f"with b from {BITS[0]} to {BITS[-1]}"
-        )
+        raise ValueError(unknown(name))
     return name
 
 

@@ -13,9 +13,9 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from snnq.errors import UsageError, nearest
+from snnq.errors import UsageError
 from snnq.schemes import power_of_two, uniform
-from snnq.schemes.names import BITS, FLOAT32, NAMES, split_name
+from snnq.schemes.names import FLOAT32, NAMES, split_name, unknown
 
 FAMILIES: dict[str, ModuleType] = {"uniform": uniform, "power-of-two": power_of_two}
 
@@ -112,9 +112,6 @@ class Scheme:
 def scheme(name: str) -> Scheme:
     """Return the scheme of that name; raises UsageError naming the nearest one."""
     if name not in NAMES:
-        raise UsageError(
-            f"unknown scheme '{name}'{nearest(name, NAMES)}",
-            f"allowed: float32, uniform-b, power-of-two-b with b from {BITS[0]} to {BITS[-1]}",
-        )
+        raise UsageError(unknown(name))
     family, bits = split_name(name)
     return Scheme(name, family, bits)

@@ -52,8 +52,10 @@ def parse_budget(texts: Sequence[str]) -> dict[str, float]:
         unit = UNITS[name]
         sign = "%" if unit.per_cent else ""
         if not re.fullmatch(rf"\d*\.?\d+(e[-+]?\d+)?{sign}", limit) or float(limit.rstrip("%")) <= 0:
-            share = " of float32" if unit.per_cent else ""
-            raise UsageError(f"--budget {text}: give a number above 0{share}, such as {name}={_example(name)}")
+            share = " per cent of float32, with its sign" if unit.per_cent else ""
+            plain = re.fullmatch(r"\d*\.?\d+", limit) if unit.per_cent else None
+            meant = f"did you mean {name}={limit}%?" if plain and float(limit) > 0 else ""
+            raise UsageError(f"--budget {text}: give a number above 0{share}, such as {name}={_example(name)}", meant)
         value = float(limit.rstrip("%")) * unit.factor
         budget[unit.quantity] = min(value, budget.get(unit.quantity, value))
     return budget

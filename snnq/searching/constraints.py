@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from snnq.errors import UsageError, nearest
+from snnq.errors import UsageError
 from snnq.layers import Layer
-from snnq.schemes.names import FLOAT32, NAMES
+from snnq.schemes.names import FLOAT32, NAMES, unknown
 from snnq.searching.patterns import matching
 
 
@@ -149,5 +149,5 @@ def parse_lists(texts: Sequence[str]) -> tuple[tuple[str, ...], ...]:
 def check_scheme_name(name: str, option: str) -> str:
     """Return a scheme's name; raises UsageError naming the option and the nearest scheme."""
     if name not in NAMES:
-        raise UsageError(f"{option}: unknown scheme '{name}'{nearest(name, NAMES)}; allowed: {', '.join(NAMES)}")
+        raise UsageError(f"{option}: {unknown(name)}")
     return name
