@@ -18,9 +18,9 @@ import snnq
         (lambda: snnq.search("digits", devices=2), r"compute=snnq.training.devices.Compute\(devices=…\)"),
         (
             lambda: snnq.search("digits", image_sise=16),
-            r"snnq.search\(\) takes no 'image_sise' \(did you mean 'image_size'",
+            r"takes no 'image_sise' \(did you mean 'image_size'",
         ),
-        (lambda: snnq.report(folder="packed"), r"snnq.report\(\) takes no 'folder'"),
+        (lambda: snnq.report(path="packed"), r"takes no 'path'.*; it takes folder"),
         (lambda: snnq.eval("digits", path_="x"), r"takes no 'path_' \(did you mean 'path'"),
     ],
 )
