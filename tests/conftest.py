@@ -6,14 +6,16 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # Before anything imports torch or numpy: several workers share the machine (make test), and so do commands they start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # The same examples every time, so that a run that passed passes again; --hypothesis-profile=random draws new ones.
-settings.register_profile("repeatable", derandomize=True)
-settings.register_profile("random", derandomize=False)
+# Nothing of it is timed: a machine may be busy with something else.
+_PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("repeatable", derandomize=True, **_PATIENT)
+settings.register_profile("random", derandomize=False, **_PATIENT)
 settings.load_profile("repeatable")
 
 

@@ -19,6 +19,17 @@ if TYPE_CHECKING:
 # How long another process than the first waits before it reports an error of its own.
 FAREWELL_SECONDS = 6.0
 INTERRUPTED = 130
+# Options that people type and that no command has, and what they are called here.
+_CALLED_HERE = {
+    "--bits": "at most so many on average: --budget avg-bits=2.2; in every layer: --scheme uniform-2 (of snnq ptq)",
+    "--calibration": "samples of post-training quantisation: snnq ptq --samples 256",
+    "--checkpoints": "a checkpoint is typed without an option: snnq search CKPT",
+    "--dataset": "--data SPEC; snnq data list shows all of them",
+    "--output": "--out PATH",
+    "--resume": "a run that was cut off goes on when the same command is typed again",
+    "--time-steps": "--steps T",
+    "--timesteps": "--steps T",
+}
 
 
 def spread_budgets(arguments: list[str]) -> list[str]:
@@ -32,6 +43,15 @@ def spread_budgets(arguments: list[str]) -> list[str]:
     return spread
 
 
+def refuse_foreign_options(arguments: list[str]) -> None:
+    """Raise UsageError for an option that other programs have and that is called otherwise here."""
+    from snnq.errors import UsageError
+
+    for word in arguments[: arguments.index("--") if "--" in arguments else None]:
+        if (name := word.partition("=")[0]) in _CALLED_HERE:
+            raise UsageError(f"there is no option {name}", _CALLED_HERE[name])
+
+
 def run(arguments: list[str]) -> int:
     """Run one command line; return its exit code. Every error becomes one message, unless SNNQ_DEBUG=1."""
     from snnq import console
@@ -41,6 +61,7 @@ def run(arguments: list[str]) -> int:
     _interrupts_are_raised()
     try:
         with console.remarks_shown():
+            refuse_foreign_options(arguments)
             app(spread_budgets(arguments), prog_name="snnq")
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else 1

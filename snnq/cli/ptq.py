@@ -58,7 +58,7 @@ def ptq(
 ) -> None:
     """Quantise a float checkpoint from a few hundred unlabelled samples; write and verify a packed folder."""
     from snnq import console
-    from snnq.errors import UsageError
+    from snnq.errors import CheckpointError, UsageError
     from snnq.reconstructing.run import ptq as run_ptq
     from snnq.reconstructing.settings import RECONSTRUCTING, PtqSettings
 
@@ -78,22 +78,28 @@ def ptq(
         raise UsageError(f"{named} belongs to reconstruction block by block", "add --method tesseraq")
     settings = PtqSettings(method=method, seed=seed, **{key: one for key, one in asked.items() if one is not None})  # pyright: ignore
     known, began = out.exists(), time.monotonic()
-    with console.progress_view() as progress:
-        done = run_ptq(
-            checkpoint,
-            plan=plan,
-            scheme=scheme,
-            data=data,
-            out=out,
-            settings=settings,
-            cost_table=cost_table,
-            run=run,
-            compute=device,
-            measure=measure,
-            force=force,
-            progress=progress,
-            **given,
-        )
+    try:
+        with console.progress_view() as progress:
+            done = run_ptq(
+                checkpoint,
+                plan=plan,
+                scheme=scheme,
+                data=data,
+                out=out,
+                settings=settings,
+                cost_table=cost_table,
+                run=run,
+                compute=device,
+                measure=measure,
+                force=force,
+                progress=progress,
+                **given,
+            )
+    except CheckpointError as problem:
+        if "--steps " not in problem.message:
+            raise
+        hint = "--steps are the model's time steps; an optimizer's steps in a round are --steps-per-round"
+        raise CheckpointError(problem.message, hint) from None
     if known and not force:
         console.note(f"{out} is already the result of this very run; nothing was done.")
     accuracy, blocks = done.results["accuracy"], done.results["ptq"]["blocks"]

@@ -9,6 +9,7 @@ from typing import Any
 
 from snnq.errors import OutputExistsError, PlanError
 from snnq.files import read_text, write_atomic
+from snnq.kinds import takers
 from snnq.strict_json import strict_json
 
 _MAKE = "make one: snnq search, or snnq plan uniform --architecture NAME --scheme uniform-2 --out plan.json"
@@ -22,12 +23,12 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise PlanError(f"{path}: there is no such plan", _MAKE) from None
     except OSError as problem:
-        raise PlanError(f"{path}: cannot read this plan ({problem.strerror})", _MAKE) from None
+        raise PlanError(f"{path}: cannot read this plan ({problem.strerror})", takers(path) or _MAKE) from None
     except json.JSONDecodeError as problem:
         where = f"line {problem.lineno}, column {problem.colno}"
-        raise PlanError(f"{path}: not valid JSON at {where}: {problem.msg}", _MEND) from None
+        raise PlanError(f"{path}: not valid JSON at {where}: {problem.msg}", takers(path) or _MEND) from None
     except ValueError as problem:
-        raise PlanError(f"{path}: not a plan: {problem}", _MEND) from None
+        raise PlanError(f"{path}: not a plan: {problem}", takers(path) or _MEND) from None
     if not isinstance(data, dict):
         raise PlanError(f"{path}: a plan is a JSON object, found a {type(data).__name__}", _MAKE)
     return data
