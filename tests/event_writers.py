@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -55,12 +56,91 @@ def write_dat(file: Path, e: dict[str, np.ndarray], header: bytes = b"% Data fil
     file.write_bytes(header + b"\x00\x08" + words.tobytes())
 
 
-def write_evt2(file: Path, e: dict[str, np.ndarray], header: bytes = b"% evt 2.0\n% geometry 40x30\n") -> None:
-    """Prophesee's EVT 2: a word with the time's upper 28 bits whenever they change, then a word an event."""
-    words, high = [], -1
+def runs(e: dict[str, np.ndarray], width: int) -> Iterator[tuple[int, int, int, list[int]]]:
+    """Yield (t, y, p, xs) of events in a row that one vector of so many pixels can hold, in their order."""
+    kept: tuple[int, int, int, list[int]] | None = None
     for t, x, y, p in zip(*(e[k].tolist() for k in "txyp"), strict=True):
-        if t >> 6 != high:
-            high = t >> 6
-            words.append(8 << 28 | high)
-        words.append(p << 28 | (t & 63) << 22 | x << 11 | y)
-    file.write_bytes(header + np.array(words, "<u4").tobytes())
+        if kept and kept[:3] == (t, y, p) and kept[3][-1] < x < kept[3][0] + width:
+            kept[3].append(x)
+            continue
+        if kept:
+            yield kept
+        kept = (t, y, p, [x])
+    if kept:
+        yield kept
+
+
+def highs(last: int | None, new: int) -> range:
+    """The TIME_HIGHs that a camera sends until ``new``, that one also where it was sent already."""
+    return range(new if last is None or new < last else min(last + 1, new), new + 1)
+
+
+def evt2_words(e: dict[str, np.ndarray], noise: int = 0) -> np.ndarray:
+    """EVT 2.0: TIME_HIGHs with the time's upper 28 bits, then a word an event.
+
+    ``noise`` of some hundred words are triggers, monitoring words with their continuation, and reserved ones.
+    """
+    rng = np.random.default_rng(noise)
+    words: list[int] = []
+    high = None
+    for t, y, p, xs in runs(e, 1):
+        words += [8 << 28 | (each & 0xFFF_FFFF) for each in highs(high, t >> 6)]
+        high = t >> 6
+        while rng.integers(1000) < noise:
+            words.append(int(rng.choice([10, 14, 15, 2, 7])) << 28 | int(rng.integers(2**28)))
+        words.append(p << 28 | (t & 63) << 22 | xs[0] << 11 | y)
+    return np.array(words, "<u4")
+
+
+def evt21_words(e: dict[str, np.ndarray], noise: int = 0, legacy: bool = False) -> np.ndarray:
+    """EVT 2.1: as EVT 2.0, in 64 bits with a mask of 32 pixels; ``legacy`` has the halves the other way round."""
+    rng = np.random.default_rng(noise)
+    words: list[int] = []
+    high = None
+    for t, y, p, xs in runs(e, 32):
+        words += [8 << 60 | (each & 0xFFF_FFFF) << 32 for each in highs(high, t >> 6)]
+        high = t >> 6
+        while rng.integers(1000) < noise:
+            words.append(int(rng.choice([10, 14, 15, 2, 7])) << 60 | int(rng.integers(2**60)))
+        words.append(p << 60 | (t & 63) << 54 | xs[0] << 43 | y << 32 | sum(1 << x - xs[0] for x in xs))
+    found = np.array(words, "<u8")
+    return found >> 32 | found << 32 if legacy else found
+
+
+def evt3_words(e: dict[str, np.ndarray], noise: int = 0) -> np.ndarray:
+    """EVT 3.0: what changes of time, row and place, then an event or a vector of 12, 12 and 8 pixels."""
+    rng = np.random.default_rng(noise)
+    words: list[int] = []
+    high = low = row = base = None
+    for t, y, p, xs in runs(e, 32):
+        if t >> 12 != high:
+            words += [0x8000 | each & 0xFFF for each in highs(high, t >> 12)]
+            high, low = t >> 12, None
+        if t & 0xFFF != low or rng.random() < 0.05:
+            low = t & 0xFFF
+            words.append(0x6000 | low)
+        if y != row:
+            row = y
+            words.append(y)
+        while rng.integers(1000) < noise:
+            words += [[0xA001], [0xE123, 0xF456, 0xF789, 0x7001], [0xB000], [0xD321], [0xC777]][rng.integers(5)]
+        if len(xs) == 1 and rng.random() < 0.8:
+            words.append(0x2000 | p << 11 | xs[0])
+            continue
+        if base != (p, xs[0]):
+            words.append(0x3000 | p << 11 | xs[0])
+        mask = sum(1 << x - xs[0] for x in xs)
+        words += [0x4000 | mask & 0xFFF, 0x4000 | mask >> 12 & 0xFFF, 0x5000 | mask >> 24]
+        base = (p, xs[0] + 32)
+    return np.array(words, "<u2")
+
+
+EVT2, EVT21, EVT3 = (
+    f"% date 2023-04-03 11:36:26\n% evt {version}\n% format {name};height=30;width=40\n% end\n".encode()
+    for name, version in (("EVT2", "2.0"), ("EVT21", "2.1"), ("EVT3", "3.0"))
+)
+
+
+def write_evt2(file: Path, e: dict[str, np.ndarray], header: bytes = EVT2) -> None:
+    """Prophesee's EVT 2.0."""
+    file.write_bytes(header + evt2_words(e).tobytes())

@@ -89,7 +89,7 @@ def test_a_large_bin_is_n_caltech101s(tmp_path: Path) -> None:
     assert read_events(tmp_path / "a.bin").sensor == (180, 240)
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 239), st.integers(0, 255), st.integers(0, 255)), min_size=1, max_size=40))
 def test_bin_is_read_as_tonic_reads_it(tmp_path_factory: pytest.TempPathFactory, rows: list) -> None:
     """Overflow events (y = 240) too. Times are kept small, so that the order stays."""
@@ -321,7 +321,7 @@ def test_unknown_endings_chips_encodings_and_versions(tmp_path: Path) -> None:
     (tmp_path / "a.aedat").write_bytes(b"#!AER-DAT7.0\r\n" + bytes(80))
     assert "version '7'" in refused(tmp_path / "a.aedat")
     write_evt2(tmp_path / "a.raw", draw(9, 9, 9), b"% evt 4.0\n")
-    assert "'evt4' found" in refused(tmp_path / "a.raw")
+    assert "'EVT4' found" in refused(tmp_path / "a.raw")
 
 
 def test_hdf5_with_several_recordings(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from snnq.data.formats import aedat4
-from snnq.data.formats.raw import Raw, check_whole, head, wrong_type
+from snnq.data.formats.raw import Raw, check_whole, head, unwrapped, wrong_type
 from snnq.errors import DataError
+from snnq.files import read_regular
 
 DVS128 = (128, 128)
 _MAGIC = b"#!AER-DAT"
@@ -36,27 +37,33 @@ def read(file: Path) -> Raw:
 
 
 def _read_2(file: Path) -> Raw:
-    """Read AEDAT 2 by tonic: address and time in µs, 32 bits each.
+    """Read AEDAT 2: address and time in µs, 32 bits each, high byte first.
 
     A DVS128's addresses as SpikingJelly's ``CIFAR10DVS`` reads them, with a = address bits 1–7 and b = bits 8–14:
     x = 127 − b, y = 127 − a, p = 1 − bit 0. A DAVIS': x = w − 1 − bits 12–21, y = h − 1 − bits 22–30, p = bit 11, as
     tonic reads the DAVIS346's; frames, inertial and external events (bits 31 and 10) are left out.
     """
-    from tonic.io import get_aer_events_from_file, read_aedat_header_from_file
-
-    try:
-        version, start, _ = read_aedat_header_from_file(str(file))
-    except (ValueError, IndexError, UnboundLocalError) as error:
-        raise DataError(f"{file}: its header cannot be read ({error}).") from error
-    check_whole(file, file.stat().st_size - start, _EVENT_BYTES)
-    found = get_aer_events_from_file(str(file), version, start)
-    address, t = found["address"].astype(np.uint32), found["timeStamp"].astype(np.int64)
-    height, width = sensor = _chip(file, head(file, start))
+    data = read_regular(file)
+    start = _header_end(data)
+    check_whole(file, len(data) - start, _EVENT_BYTES)
+    address, t = np.frombuffer(data, ">u4", offset=start).astype(np.uint32).reshape(-1, 2).T
+    t = unwrapped(t, 32)
+    height, width = sensor = _chip(file, data[:start])
     if sensor == DVS128:
         return Raw(t, 127 - (address >> 8 & 0x7F), 127 - (address >> 1 & 0x7F), 1 - (address & 1), sensor)
     seen = (address & 0x8000_0400) == 0
     address, t = address[seen].astype(np.int64), t[seen]
     return Raw(t, width - 1 - (address >> 12 & 0x3FF), height - 1 - (address >> 22 & 0x1FF), address >> 11 & 1, sensor)
+
+
+def _header_end(data: bytes) -> int:
+    """Return where lines of text that begin with '#' end; the first address may begin with that byte, too."""
+    start = 0
+    while line := re.compile(rb"#[^\x00-\x08\x0a-\x1f]*\r?\n").match(data, start):
+        start = line.end()
+        if b"end of ascii header" in line[0].lower():
+            break
+    return start
 
 
 def _chip(file: Path, header: bytes) -> tuple[int, int]:
@@ -77,7 +84,7 @@ def _read_3(file: Path) -> Raw:
     x = bits 17–31, y = bits 2–16, p = bit 1; the time's upper bits are the packet's ``eventTSOverflow``. As
     SpikingJelly's ``load_aedat_v3`` reads DVS128 Gesture's own files; tonic's reader takes every packet for polarity.
     """
-    data = file.read_bytes()
+    data = read_regular(file)
     ends = b"#!END-HEADER\r\n"
     if ends not in data:
         raise DataError(
@@ -101,6 +108,5 @@ def _read_3(file: Path) -> Raw:
         position += size * number
     (word, t), overflow = np.concatenate(words).T, np.concatenate(overflows)
     valid = (word & 1) == 1
-    word = word[valid]
-    time = (overflow[valid] << 31) | t[valid]
+    word, time = word[valid], (overflow[valid] << 31) + t[valid].view(np.int32)
     return Raw(time, word >> 17 & 0x7FFF, word >> 2 & 0x7FFF, word >> 1 & 1, sensor)

@@ -1,8 +1,10 @@
-"""``.aedat4``: iniVation's AEDAT 4, read by tonic with the library ``aedat``, which is an extra."""
+"""``.aedat4``: iniVation's AEDAT 4, read by the library ``aedat``, which is an extra."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+import numpy as np
 
 from snnq.data.formats.raw import Raw, head, wrong_type
 from snnq.errors import DataError, MissingLibraryError
@@ -26,17 +28,16 @@ def read(file: Path) -> Raw:
             f"{file}: AEDAT 4 files are read by the library 'aedat', which is not installed.",
             "Install it: pip install 'snnq[aedat4]'.",
         ) from error
-    from tonic.io import read_aedat4
-
     try:
-        streams = aedat.Decoder(str(file)).id_to_stream()  # pyright: ignore
+        decoder = aedat.Decoder(str(file))  # pyright: ignore
+        streams = decoder.id_to_stream()
         numbers = [number for number, stream in streams.items() if stream["type"] == "events"]
         if not numbers:
             raise DataError(f"{file}: there are no events in it, only {[s['type'] for s in streams.values()]}.")
-        first = streams[min(numbers)]
-        found = read_aedat4(str(file))
+        number = min(numbers)
+        parts = [packet["events"] for packet in decoder if packet["stream_id"] == number]
     except (RuntimeError, ValueError, OSError) as error:
         raise DataError(f"{file}: the file is cut off or damaged ({error}).") from error
-    names = found.dtype.names
-    t, x, y, p = (found[name] for name in names)
-    return Raw(t, x, y, p, (int(first["height"]), int(first["width"])))
+    found = np.concatenate(parts) if parts else np.zeros(0, [(name, np.int64) for name in "txyp"])
+    t, x, y, p = (found[name] for name in found.dtype.names or ())
+    return Raw(t, x, y, p, (int(streams[number]["height"]), int(streams[number]["width"])))

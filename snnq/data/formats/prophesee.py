@@ -1,72 +1,109 @@
-"""``.dat`` and ``.raw`` (EVT 2 and 3): Prophesee's formats, read by expelliarmus.
-
-Its C code waits for ever on a header that does not end; so the header is read here first.
-"""
+"""``.dat`` and ``.raw``: Prophesee's recordings, a header of lines that begin with '%' and words after it."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from snnq.data.formats.raw import Raw, check_whole, wrong_type
-from snnq.errors import DataError
+import numpy as np
 
-_WORD_BYTES = {"evt2": 4, "evt3": 2}
+from snnq.data.formats import evt
+from snnq.data.formats.raw import Raw, check_whole, unwrapped, wrong_type
+from snnq.errors import DataError
+from snnq.files import read_regular
+
+_DECODERS = {"EVT2": (evt.decode_evt2, "<u4"), "EVT21": (evt.decode_evt21, "<u8"), "EVT3": (evt.decode_evt3, "<u2")}
+_ORDERS = ("little", "legacy")
+_DAT_EVENTS = (0, 12)  # Event2d, of the first cameras, and EventCD: the same words
+_DAT_BITS = {"1": (9, 8, 1), "2": (14, 14, 4)}  # of x, y and p, by the header's version
 
 
 def read_dat(file: Path) -> Raw:
-    """Read events of 8 bytes.
+    """Read events of 8 bytes: time in µs, then p, y and x in one word. A polarity of −1 is read as it is.
 
     Raises:
-        DataError: it is no such file, it is cut off or damaged.
+        DataError: it is no such file, it is cut off or damaged, or holds something else than events.
     """
-    header, start = _header(file)
-    check_whole(file, max(0, file.stat().st_size - start - 2), 8)  # two bytes say the events' type and size
-    return _read(file, "dat", header)
+    data = read_regular(file)
+    header, start = _header(file, data)
+    if len(data) < start + 2:
+        raise DataError(f"{file}: the file is cut off after its header.")
+    kind, size = data[start : start + 2]
+    if kind not in _DAT_EVENTS or size != 8:
+        raise DataError(f"{file}: events of type {kind} and {size} bytes found, allowed: types 0 and 12 of 8 bytes.")
+    version = header.get("Version", "2")
+    if version not in _DAT_BITS:
+        raise DataError(f"{file}: version '{version}' found in its header, allowed: {' and '.join(_DAT_BITS)}.")
+    check_whole(file, len(data) - start - 2, 8)
+    t, word = np.frombuffer(data, "<u4", offset=start + 2).reshape(-1, 2).T
+    x_bits, y_bits, p_bits = _DAT_BITS[version]
+    x, y = word & (1 << x_bits) - 1, word >> x_bits & (1 << y_bits) - 1
+    p = (word >> x_bits + y_bits & (1 << p_bits) - 1).astype(np.int8)
+    if p_bits == 4:
+        p = (p ^ 8) - np.int8(8)  # −1 is 15
+    return Raw(unwrapped(t, 32), x.astype(np.uint16), y.astype(np.uint16), p, _sensor(file, header))
 
 
 def read_raw(file: Path) -> Raw:
-    """Read EVT 2 or EVT 3, as the header says.
+    """Read EVT 2.0, 2.1 or 3.0, as the header says; EVT 2.1 in both orders of its halves.
 
     Raises:
-        DataError: it is no such file, the encoding is another one, it is cut off or damaged.
+        DataError: it is no such file, it is cut off or damaged, or of another encoding.
     """
-    header, start = _header(file)
-    named = re.search(r"% (?:evt (\d)\.\d|format EVT(\d))", header)
-    encoding = f"evt{named[1] or named[2]}" if named else ""
-    if encoding not in _WORD_BYTES:
-        raise DataError(f"{file}: encoding '{encoding}' found in its header, allowed: evt2 and evt3.")
-    check_whole(file, file.stat().st_size - start, _WORD_BYTES[encoding], "data")
-    return _read(file, encoding, header)
+    data = read_regular(file)
+    header, start = _header(file, data)
+    name, _, options = header.get("format", "").partition(";")
+    if not name and "evt" in header:  # older files
+        name = "EVT" + header["evt"].removesuffix(".0").replace(".", "")
+    if name not in _DECODERS:
+        raise DataError(
+            f"{file}: encoding '{name}' found in its header, allowed: {', '.join(_DECODERS)}.",
+            "Convert it to one of these, for instance by OpenEB's metavision_file_to_dat.",
+        )
+    fields = header | dict(option.split("=", 1) for option in options.split(";") if "=" in option)
+    order = fields.get("endianness", "little")
+    if order not in _ORDERS or (order == "legacy" and name != "EVT21"):
+        raise DataError(
+            f"{file}: endianness '{order}' of {name} found in its header, allowed: {' and '.join(_ORDERS)}."
+        )
+    decode, kind = _DECODERS[name]
+    check_whole(file, len(data) - start, np.dtype(kind).itemsize, "data")
+    words = np.frombuffer(data, kind, offset=start)
+    swapped = order == "legacy" if "endianness" in fields else name == "EVT21" and evt.halves_swapped(words)
+    found = decode(words >> 32 | words << 32 if swapped else words)
+    return Raw(found.t, found.x, found.y, found.p, _sensor(file, fields))
 
 
-def _header(file: Path) -> tuple[str, int]:
-    """Return the lines that begin with '%', and where the data begin."""
-    lines, start = [], 0
-    with file.open("rb") as stream:
-        while (line := stream.readline()).startswith(b"%"):
-            if not line.endswith(b"\n"):
-                raise DataError(f"{file}: the file is cut off in its header.")
-            lines.append(line)
-            start += len(line)
-    if not lines:
-        raise wrong_type(file, "a Prophesee file, which begins with '%'")
-    return b"".join(lines).decode("latin1"), start
+def _header(file: Path, data: bytes) -> tuple[dict[str, str], int]:
+    """Return the lines "% key value" up to "% end" or the first other one, and where the data begin."""
+    found, start = {}, 0
+    while data[start : start + 2] == b"% ":
+        end = data.find(b"\n", start)
+        if end < 0:
+            raise DataError(f"{file}: the file is cut off in its header.")
+        key, _, value = data[start + 2 : end].decode("latin1").strip().partition(" ")
+        start = end + 1
+        if key == "end":
+            break
+        found[key] = value.strip()
+    if not start:
+        raise wrong_type(file, "a Prophesee file, which begins with '% '")
+    return found, start
 
 
-def _read(file: Path, encoding: str, header: str) -> Raw:
-    from expelliarmus import Wizard
+def _sensor(file: Path, header: dict[str, str]) -> tuple[int, int] | None:
+    """Return (height, width) where the header says them, in one of its three ways; they must agree."""
+    named = {key.lower(): value for key, value in header.items()}
+    width, _, height = named.get("geometry", "").partition("x")
+    found = {(h, w) for h, w in ((height, width), (named.get("height", ""), named.get("width", ""))) if h or w}
+    if not found:
+        return None
+    sizes = {(_number(height), _number(width)) for height, width in found}
+    if len(sizes) > 1 or 0 in (size := sizes.pop()):
+        said = " and ".join(f"{width}x{height}" for height, width in sorted(found))
+        raise DataError(f"{file}: its header says {said} pixels.")
+    return size
 
-    try:
-        found = Wizard(encoding=encoding).read(file)
-    except (TypeError, ValueError, OSError) as error:  # TypeError: where its C code gave up
-        raise DataError(f"{file}: no {encoding.upper()} events can be read; the file is empty or damaged.") from error
-    return Raw(found["t"], found["x"], found["y"], found["p"], _sensor(header))
 
-
-def _sensor(header: str) -> tuple[int, int] | None:
-    """Return (height, width) where the header says them, in one of its three ways."""
-    if found := re.search(r"geometry (\d+)x(\d+)", header):
-        return int(found[2]), int(found[1])
-    height, width = (re.search(rf"\b{name}[ =](\d+)", header, re.IGNORECASE) for name in ("height", "width"))
-    return (int(height[1]), int(width[1])) if height and width else None
+def _number(text: str) -> int:
+    return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else 0

@@ -8,6 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from snnq.errors import DataError
+from snnq.files import open_regular, regular_size
+
+# Of a compressed file: more bytes than this, and more than so many for each that is stored, no recording unpacks to.
+_MOST_BYTES, _MOST_TIMES = 64 * 2**20, 128
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Raw:
 
 def head(file: Path, length: int) -> bytes:
     """Return a file's first bytes; raises OSError."""
-    with file.open("rb") as stream:
+    with open_regular(file) as stream:
         return stream.read(length)
 
 
@@ -31,6 +35,23 @@ def check_whole(file: Path, length: int, unit: int, what: str = "events") -> Non
     """Raise DataError where ``length`` bytes of data are not a whole number of units."""
     if length % unit:
         raise DataError(f"{file}: the file is cut off: {length} bytes of {what}, expected a multiple of {unit}.")
+
+
+def check_unpacked(file: Path, unpacked: int) -> None:
+    """Raise DataError before a compressed file is unpacked to more bytes than a recording of its size can have."""
+    stored = regular_size(file)
+    if unpacked > max(_MOST_BYTES, _MOST_TIMES * stored):
+        raise DataError(
+            f"{file}: its {stored:,} bytes unpack to {unpacked:,}, more than {_MOST_TIMES} times as much; "
+            "no recording is like that.",
+            "Save it again without compression, if it is your own.",
+        )
+
+
+def unwrapped(t: np.ndarray, bits: int) -> np.ndarray:
+    """Return times of a counter of so many bits, int64: it began anew where it falls by more than half of its range."""
+    t = t.astype(np.int64)
+    return t + (np.cumsum(np.diff(t, prepend=t[:1]) < -(1 << bits - 1)) << bits)
 
 
 def wrong_type(file: Path, expected: str) -> DataError:
