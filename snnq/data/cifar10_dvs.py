@@ -40,4 +40,4 @@ def read_recording(file: Path) -> Recording:
         DataError: the file cannot be read, is cut off or damaged, or has an event outside the field or back in time.
         MissingLibraryError: AEDAT 4 needs a library that is not installed.
     """
-    return read_as(file, READERS[file.suffix], aedat.DVS128)
+    return read_as(file, READERS[file.suffix.lower()], aedat.DVS128)

@@ -46,7 +46,9 @@ def open_source(request: Request) -> Recordings:
 
 def _files(root: Path, name: str) -> ClassFolders:
     """Return <person>_<light>/<gesture>.npy, by gesture and path."""
-    files = [file for file in sorted((root / name).glob("user*/*.npy")) if file.name[0] != "."]
+    files = [
+        file for file in sorted((root / name).glob("user*/*")) if file.suffix.lower() == ".npy" and file.name[0] != "."
+    ]
     if not files:
         raise DataError(
             f"{root}: no {name}/user*/*.npy in it, as tonic's DVSGesture lays the set out.",

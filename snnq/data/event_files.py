@@ -28,6 +28,7 @@ READERS = {
 # Sensors read out a row, or a burst, at a time: such disorder is sorted, more of it is damage.
 _DISORDER_US = 1000
 _LARGEST = 4096  # pixels: beyond any event sensor
+_FARTHEST_US = 2**62 - 1  # so that no difference of two times overflows
 
 
 @dataclass(frozen=True)
@@ -73,20 +74,33 @@ def _sound(file: Path, raw: Raw, sensor: tuple[int, int] | None) -> Recording:
     if not len(raw.t):
         raise DataError(f"{file}: there is no event in it.")
     size = sensor or (_LARGEST, _LARGEST)
-    largest = {name: _largest(file, part, name, limit) for name, part, limit in (
-        ("x", raw.x, size[1]), ("y", raw.y, size[0]), ("p", raw.p, 2)
-    )}  # fmt: skip
-    events = _in_order(file, Events(raw.t.astype(np.int64, copy=False), raw.x, raw.y, raw.p))
-    return Recording(events, sensor or (largest["y"] + 1, largest["x"] + 1), sensor is not None)
+    if max(size) > _LARGEST:
+        raise DataError(f"{file}: a sensor of {size[1]}x{size[0]} pixels, allowed: to {_LARGEST}x{_LARGEST}.")
+    _within(file, raw.t, "t", -_FARTHEST_US, _FARTHEST_US)
+    width, height = (_within(file, part, name, 0, limit - 1, "; is it of this sensor?") + 1 for name, part, limit in (
+        ("x", raw.x, size[1]), ("y", raw.y, size[0])
+    ))  # fmt: skip
+    events = _in_order(file, Events(raw.t.astype(np.int64, copy=False), raw.x, raw.y, _polarity(file, raw.p)))
+    return Recording(events, sensor or (height, width), sensor is not None)
 
 
-def _largest(file: Path, part: np.ndarray, name: str, limit: int) -> int:
-    if part.dtype.kind == "b":
-        return 1
-    largest, least = int(part.max()), int(part.min()) if part.dtype.kind == "i" else 0
-    if least < 0 or largest >= limit:
-        wrong = largest if largest >= limit else least
-        raise DataError(f"{file}: an event at {name}={wrong}, allowed: 0 to {limit - 1}; is it of this sensor?")
+def _polarity(file: Path, p: np.ndarray) -> np.ndarray:
+    """Return polarities 0 and 1; where a file has none but −1 and 1, −1 is 0."""
+    if p.dtype.kind == "b" or p.dtype.kind == "u" or p.min() >= 0:
+        _within(file, p, "p", 0, 1)
+        return p
+    _within(file, p, "p", -1, 1)
+    if not p.all():
+        raise DataError(f"{file}: polarities of -1 and of 0 found, allowed: 0 and 1, or -1 and 1.")
+    return p > 0
+
+
+def _within(file: Path, part: np.ndarray, name: str, low: int, high: int, question: str = "") -> int:
+    """Return the largest number; raises DataError where one is not from ``low`` to ``high``."""
+    least, largest = int(part.min()), int(part.max())  # Python's, so that no comparison is of wrapped numbers
+    if least < low or largest > high:
+        wrong = largest if largest > high else least
+        raise DataError(f"{file}: an event at {name}={wrong}, allowed: {low} to {high}{question}")
     return largest
 
 

@@ -91,7 +91,7 @@ def list_classes(folder: Path, classes: Sequence[str], suffixes: str | tuple[str
 
 def _files(folder: Path, suffixes: str | tuple[str, ...]) -> list[Path]:
     names = sorted(os.listdir(folder)) if folder.is_dir() else []
-    return [folder / name for name in names if name.endswith(suffixes) and name[0] != "."]
+    return [folder / name for name in names if name.lower().endswith(suffixes) and name[0] != "."]
 
 
 def pick(split: ClassFolders, indices: np.ndarray) -> ClassFolders:

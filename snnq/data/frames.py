@@ -11,6 +11,7 @@ import numpy as np
 
 from snnq.data.contract import Recordings, Request
 from snnq.data.folders import Sorted, by_folders, by_last_tenth, class_names, list_classes, locate, split_folder
+from snnq.data.formats.npz import open_npz
 from snnq.data.recorded import open_files
 from snnq.errors import DataError
 
@@ -53,7 +54,7 @@ def _sorted(root: Path) -> Sorted:
     if any(split_folder(root, (name,)) for name in _SPLITS):
         return by_folders(root, ".npz")
     classes = class_names(root)
-    if not any(any((root / name).glob("*.npz")) for name in classes):
+    if not any(path.suffix.lower() == ".npz" for name in classes for path in (root / name).iterdir()):
         raise DataError(
             f"{root}: no frames in it; expected train/<class>/*.npz and test/<class>/*.npz, or <class>/*.npz.",
             "Name the folder that SpikingJelly wrote, such as DVS128Gesture/frames_number_16_split_by_number.",
@@ -80,6 +81,14 @@ def _shape(file: Path, steps: int, image_size: tuple[int, int]) -> tuple[int, ..
         return read_frames(file, steps, image_size).shape
     except DataError:
         return None
+
+
+def holds_frames(file: Path) -> bool:
+    """Whether a file is one of frames, not of events; raises DataError where it is a damaged .npz."""
+    if file.suffix.lower() != ".npz" or not file.is_file():
+        return False
+    with open_npz(file) as archive:
+        return "frames" in archive.names() and "x" not in archive.names()
 
 
 def read_frames(file: Path, steps: int, image_size: tuple[int, int]) -> np.ndarray:

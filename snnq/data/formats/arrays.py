@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
-from collections.abc import Mapping
+import importlib
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from snnq.data.formats.raw import Raw, head, wrong_type
-from snnq.errors import DataError
+from snnq.data.formats.npz import Header, open_npz
+from snnq.data.formats.raw import Raw, check_unpacked, head, wrong_type
+from snnq.errors import DataError, MissingLibraryError
 
 _NAMES = {
     "t": ("t", "ts", "time", "timestamp", "timestamps"),
@@ -20,7 +22,24 @@ _NAMES = {
     "p": ("p", "pol", "polarity", "on"),
 }
 _MS = 1000  # µs
+_MOST = 2**62  # of any number; no sensor and no clock comes near
 _PART = 8192
+_INSTALL = "Install it: pip install hdf5plugin."
+# HDF5's registered filters that event files are known to use: name, and where it is to be had.
+_FILTERS = {
+    4: ("szip", "Convert the file with h5repack on a machine that has it."),
+    307: ("bzip2", _INSTALL),
+    32001: ("Blosc", _INSTALL),
+    32004: ("LZ4", _INSTALL),
+    32008: ("Bitshuffle", _INSTALL),
+    32013: ("ZFP", _INSTALL),
+    32015: ("Zstandard", _INSTALL),
+    32026: ("Blosc2", _INSTALL),
+    36559: (
+        "ECF, Prophesee's",
+        "Install OpenEB, or build github.com/prophesee-ai/hdf5_ecf, and let HDF5_PLUGIN_PATH name its folder.",
+    ),
+}
 
 
 def read_npy(file: Path) -> Raw:
@@ -36,27 +55,32 @@ def read_npy(file: Path) -> Raw:
     except (ValueError, EOFError, OSError) as error:
         raise DataError(f"{file}: the file is cut off or damaged ({error}).") from error
     if found.dtype.names:
-        return _columns(file, {name: found[name] for name in found.dtype.names})
+        columns = {key: found[name] for key, name in _named(file, found.dtype.names).items()}
+        return _columns(file, columns, columns.__getitem__)
     if found.ndim != 2 or found.shape[1] != 4 or found.dtype.kind not in "iuf":
         raise DataError(
             f"{file}: {found.dtype} of shape {found.shape} found, allowed: records with t, x, y, p, or numbers (N, 4) "
             "as tonic's DVS128 Gesture."
         )
-    x, y, p, t = _whole_numbers(file, found, np.int32).T
-    return Raw(t * np.int64(_MS), x, y, p)
+    x, y, p, t = _whole_numbers(file, found).T
+    if len(t) and max(-int(t.min()), int(t.max())) > _MOST // _MS:
+        raise DataError(f"{file}: an event at {int(np.abs(t).max())} ms, which no clock comes near.")
+    return Raw(t * _MS, x, y, p)
 
 
-def _whole_numbers(file: Path, values: np.ndarray, kind: type[np.signedinteger] = np.int64) -> np.ndarray:
-    """Return values (N, …) as whole numbers, a column after the other; in parts, so that a part stays in the cache."""
-    whole = np.empty(values.shape, kind, order="F")
+def _whole_numbers(file: Path, values: np.ndarray) -> np.ndarray:
+    """Return values (N, …) as int64, a column after the other; in parts, so that a part stays in the cache."""
+    whole = np.empty(values.shape, np.int64, order="F")
     rounded, same = np.empty((_PART, *values.shape[1:])), np.empty((_PART, *values.shape[1:]), bool)
     for start in range(0, len(values), _PART):
         part = np.asarray(values[start : start + _PART])
         length = len(part)
         if not np.equal(np.rint(part, out=rounded[:length]), part, out=same[:length]).all():
             raise DataError(f"{file}: it holds values that are no whole numbers.")
-        with np.errstate(invalid="ignore"):  # what is too large becomes what no sensor has
-            whole[start : start + _PART] = part
+        if part.min() < -_MOST or part.max() > _MOST:
+            worst = part.max() if part.max() > _MOST else part.min()
+            raise DataError(f"{file}: it holds {worst:g}, which is no time or place of an event.")
+        whole[start : start + _PART] = part
     return whole
 
 
@@ -64,15 +88,41 @@ def read_npz(file: Path) -> Raw:
     """Read the keys t (µs), x, y, p, as SpikingJelly's ``events_np`` has them.
 
     Raises:
-        DataError: it is no .npz file, it is damaged, or misses a key.
+        DataError: it is no .npz file, it is damaged, misses a key, or claims more than it can hold.
     """
     if not head(file, 4).startswith(b"PK"):
         raise wrong_type(file, "a .npz file")
-    try:
-        with zipfile.ZipFile(file), np.load(file, allow_pickle=False) as archive:
-            return _columns(file, {name: archive[name] for name in archive.files})
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{file}: the file is cut off or damaged ({error}).") from error
+    with open_npz(file) as archive:
+        names = _named(file, archive.names())
+        check_unpacked(file, archive.unpacked_bytes())
+        headers = {key: archive.header(name) for key, name in names.items()}
+        return _columns(file, headers, lambda key: archive.read(names[key]))
+
+
+def _named(file: Path, found: tuple[str, ...]) -> dict[str, str]:
+    """Return what t, x, y and p are called among the names that were found."""
+    named = {key: next((name for name in names if name in found), None) for key, names in _NAMES.items()}
+    for key, name in named.items():
+        if name is None:
+            raise DataError(f"{file}: no '{key}' in it, found {', '.join(found) or 'nothing'}.")
+    return {key: str(name) for key, name in named.items()}
+
+
+def _columns(file: Path, headers: Mapping[str, Any], read: Callable[[str], np.ndarray]) -> Raw:
+    """Return events of columns t, x, y, p, each with a shape and dtype; ``read`` gives a column's numbers."""
+    shapes = {key: header.shape for key, header in headers.items()}
+    if any(len(shape) != 1 for shape in shapes.values()) or len(set(shapes.values())) != 1:
+        found = ", ".join(f"{key} {shape}" for key, shape in shapes.items())
+        raise DataError(f"{file}: t, x, y and p must be of one length, found {found}.")
+    for key, header in headers.items():
+        if header.dtype.kind not in "biuf":
+            raise DataError(f"{file}: '{key}' is {header.dtype}, it must be whole numbers.")
+    t, x, y, p = (_integers(file, read(key)) for key in _NAMES)
+    return Raw(t, x, y, p)
+
+
+def _integers(file: Path, part: np.ndarray) -> np.ndarray:
+    return part if part.dtype.kind in "biu" else _whole_numbers(file, part)
 
 
 def read_hdf5(file: Path) -> Raw:
@@ -86,16 +136,67 @@ def read_hdf5(file: Path) -> Raw:
     if not head(file, 8).startswith(b"\x89HDF\r\n\x1a\n"):
         raise wrong_type(file, "an HDF5 file")
     try:
-        with h5py.File(file) as root:
+        with h5py.File(file, "r") as root:
             found: list[Any] = [root] if _is_recording(root) else []
             root.visititems(lambda _, item: found.append(item) if _is_recording(item) else None)
             if len(found) != 1:
                 names = ", ".join(item.name for item in found) or "none"
                 raise DataError(f"{file}: it must hold one recording with t, x, y and p, found {names}.")
-            item = found[0][()] if isinstance(found[0], h5py.Dataset) else found[0]
-            return _columns(file, {name: np.asarray(item[name]) for name in _fields(found[0])})
+            return _read_item(file, found[0])
     except (OSError, KeyError, RuntimeError, ValueError) as error:
         raise DataError(f"{file}: the file is cut off or damaged ({error}).") from error
+
+
+def _read_item(file: Path, item: Any) -> Raw:
+    import h5py
+
+    names = _named(file, _fields(item))
+    if isinstance(item, h5py.Dataset):
+        records = cache(lambda: _read_dataset(file, item))
+        headers = {key: Header(item.shape, item.dtype[name]) for key, name in names.items()}
+        return _columns(file, headers, lambda key: records()[names[key]])
+    parts = {}
+    for key, name in names.items():
+        if isinstance(item.get(name, getlink=True), h5py.ExternalLink):
+            raise DataError(f"{file}: '{name}' lies in another file, which is not opened.")
+        parts[key] = item[name]
+        if not isinstance(parts[key], h5py.Dataset):
+            raise DataError(f"{file}: '{name}' is no data set.")
+    return _columns(file, parts, lambda key: _read_dataset(file, parts[key]))
+
+
+def _read_dataset(file: Path, item: Any) -> np.ndarray:
+    """Return a data set's content, by filters that are there, in the file itself, and of a size that it can hold."""
+    if item.external or item.is_virtual:
+        raise DataError(f"{file}: '{item.name}' lies in another file, which is not opened.")
+    filters = item.id.get_create_plist()
+    numbers = [filters.get_filter(index)[0] for index in range(filters.get_nfilters())]
+    missing = _missing(numbers)
+    stored = item.id.get_storage_size()
+    if not numbers and item.nbytes > stored:
+        raise DataError(f"{file}: '{item.name}' says it has {item.nbytes:,} bytes, but {stored:,} are stored.")
+    check_unpacked(file, item.nbytes)
+    try:
+        return item[()]
+    except OSError as error:
+        if not missing:
+            raise
+        name, hint = _FILTERS.get(missing[0], ("", f"Look {missing[0]} up among the registered filters of HDF5."))
+        raise MissingLibraryError(
+            f"{file}: '{item.name}' is compressed by the HDF5 filter {missing[0]}{name and f' ({name})'}, which is not "
+            "installed.", hint,
+        ) from error  # fmt: skip
+
+
+def _missing(numbers: list[int]) -> list[int]:
+    """Return the filters that are not there, even with hdf5plugin where that is installed."""
+    import h5py
+
+    missing = [number for number in numbers if not h5py.h5z.filter_avail(number)]
+    if missing:
+        with suppress(ImportError):
+            importlib.import_module("hdf5plugin")
+    return [number for number in missing if not h5py.h5z.filter_avail(number)]
 
 
 def _fields(item: Any) -> tuple[str, ...]:
@@ -105,20 +206,3 @@ def _fields(item: Any) -> tuple[str, ...]:
 
 def _is_recording(item: Any) -> bool:
     return all(any(name in names for name in _fields(item)) for names in _NAMES.values())
-
-
-def _columns(file: Path, found: Mapping[str, np.ndarray]) -> Raw:
-    chosen = {}
-    for key, names in _NAMES.items():
-        name = next((name for name in names if name in found), None)
-        if name is None:
-            raise DataError(f"{file}: no '{key}' in it, found {', '.join(found) or 'nothing'}.")
-        chosen[key] = found[name]
-    if {part.ndim for part in chosen.values()} != {1} or len({len(part) for part in chosen.values()}) != 1:
-        shapes = ", ".join(f"{key} {part.shape}" for key, part in chosen.items())
-        raise DataError(f"{file}: t, x, y and p must be of one length, found {shapes}.")
-    for key, part in chosen.items():
-        if part.dtype.kind not in "biuf":
-            raise DataError(f"{file}: '{key}' is {part.dtype}, it must be whole numbers.")
-    t, x, y, p = (part if part.dtype.kind in "biu" else _whole_numbers(file, part) for part in chosen.values())
-    return Raw(t, x, y, p)
