@@ -1,4 +1,4 @@
-"""What a model says of one event file."""
+"""What a model says of one recording."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from snnq.data.event_files import Recording, read_events
+from snnq.data.event_files import read_events
+from snnq.data.frames import holds_frames, read_frames
 from snnq.data.integrator import By, integrate_resized
 from snnq.data.spec import parse_spec
 from snnq.errors import DataError, SnnqError, UsageError, nearest
@@ -32,7 +33,8 @@ class Classification:
 
     ``sensor`` is (height, width), of the events' extent where the file does not say it (``sensor_known``); ``resized``
     says whether that had to be fitted to the model's ``image_size`` by the nearest pixel. ``by`` is how the events
-    were cut into ``steps`` frames.
+    were cut into ``steps`` frames. Of a file of frames, ``events`` is the sum of its counts, and times and ``by`` are
+    None.
     """
 
     path: str
@@ -41,14 +43,20 @@ class Classification:
     input: str
     scores: tuple[ClassScore, ...]
     events: int
-    start_us: int
-    span_us: int
+    start_us: int | None
+    span_us: int | None
     sensor: tuple[int, int]
     sensor_known: bool
     image_size: tuple[int, int]
     resized: bool
     steps: int
-    by: By
+    by: By | None
+
+
+@dataclass(frozen=True)
+class _Sample:
+    counts: np.ndarray  # (T, C, H, W)
+    facts: dict[str, Any]  # of the classification
 
 
 @dataclass(frozen=True)
@@ -61,22 +69,47 @@ class _Model:
 
 
 def classify(path: str | Path, input: str | Path, *, engine: str = "torch", **given: Any) -> Classification:
-    """Return a model's class scores of the event file ``input``.
+    """Return a model's class scores of the recording ``input``: an event file, or an .npz with the key ``frames``.
 
-    The recording becomes one sample of the model's time steps and image size, its events cut as the model's data are
-    (by count where these are not known) and resized by the nearest pixel where the sensor has another size. ``path``
-    and ``given`` are as for ``eval``. Raises UsageError, DataError for a damaged file, and what opening raises.
+    Events become one sample of the model's time steps and image size, cut as the model's data are (by count where
+    these are not known) and resized by the nearest pixel where the sensor has another size. Frames must have the
+    model's shape, as those of ``frames:DIR``. ``path`` and ``given`` are as for ``eval``. Raises UsageError, DataError
+    for a damaged file, and what opening raises.
     """
     if engine not in ENGINES:
         raise UsageError(f"--engine {engine}: there is torch and integer{nearest(engine, ENGINES)}")
     model = _open(Path(path), str(path), engine, given)
+    file = Path(input).expanduser()
+    sample = (_from_frames if holds_frames(file) else _from_events)(file, str(path), model)
+    logits = _run(model, engine, _small(sample.counts, file)[None])[0].astype(np.float64)
+    return _classification(str(path), str(input), engine, model, sample, logits)
+
+
+def _from_events(file: Path, path: str, model: _Model) -> _Sample:
     steps, channels, height, width = frames_shape(model.config)
     if channels != 2:
         raise DataError(f"{path}: the model takes {channels} channels, events have 2", "choose a model for events")
-    recording = read_events(Path(input).expanduser())
-    counts = integrate_resized(recording.events, steps, recording.sensor, (height, width), model.by)
-    logits = _run(model, engine, _small(counts, Path(input))[None])[0].astype(np.float64)
-    return _classification(str(path), str(input), engine, model, recording, logits)
+    recording = read_events(file)
+    t = recording.events.t
+    facts = {
+        "events": len(t),
+        "start_us": int(t[0]),
+        "span_us": int(t[-1] - t[0]),
+        "sensor": recording.sensor,
+        "sensor_known": recording.sensor_known,
+        "by": model.by,
+    }
+    return _Sample(integrate_resized(recording.events, steps, recording.sensor, (height, width), model.by), facts)
+
+
+def _from_frames(file: Path, path: str, model: _Model) -> _Sample:
+    steps, channels, *size = frames_shape(model.config)
+    image_size = (size[0], size[1])
+    counts = read_frames(file, steps, image_size)
+    if counts.shape[1] != channels:
+        raise DataError(f"{file}: 'frames' has {counts.shape[1]} channels, the model {path} takes {channels}.")
+    facts = {"start_us": None, "span_us": None, "sensor": image_size, "sensor_known": True, "by": None}
+    return _Sample(counts, facts | {"events": int(counts.sum())})
 
 
 def _small(counts: np.ndarray, file: Path) -> np.ndarray:
@@ -133,27 +166,21 @@ def _run(model: _Model, engine: str, frames: np.ndarray) -> np.ndarray:
 
 
 def _classification(
-    path: str, file: str, engine: str, model: _Model, recording: Recording, logits: np.ndarray
+    path: str, file: str, engine: str, model: _Model, sample: _Sample, logits: np.ndarray
 ) -> Classification:
     steps, _, height, width = frames_shape(model.config)
     chances = np.exp(logits - logits.max())
     chances /= chances.sum()
     names = model.classes if len(model.classes) == len(logits) else tuple(map(str, range(len(logits))))
     order = np.argsort(-logits, kind="stable")
-    t = recording.events.t
     return Classification(
         path=path,
         kind=model.kind,
         engine=engine,
         input=file,
         scores=tuple(ClassScore(names[i], float(logits[i]), float(chances[i])) for i in order),
-        events=len(t),
-        start_us=int(t[0]),
-        span_us=int(t[-1] - t[0]),
-        sensor=recording.sensor,
-        sensor_known=recording.sensor_known,
         image_size=(height, width),
-        resized=recording.sensor != (height, width),
+        resized=sample.facts["sensor"] != (height, width),
         steps=steps,
-        by=model.by,
+        **sample.facts,
     )

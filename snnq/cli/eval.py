@@ -16,7 +16,9 @@ def evaluate(
     data: Annotated[str | None, typer.Option(help="Data spec; by default what the model names.")] = None,
     input: Annotated[
         Path | None,
-        typer.Option(help="One event file (.aedat4 .aedat .dat .raw .bin .hdf5 .npz .npy): its class scores."),
+        typer.Option(
+            help="One event file (.aedat4 .aedat .dat .raw .bin .hdf5 .npz .npy), or .npz of frames: its class scores."
+        ),
     ] = None,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     engine: Annotated[str, typer.Option(help="What runs a packed folder: torch or integer.")] = "torch",
@@ -24,7 +26,7 @@ def evaluate(
     json: Json = False,
     **given: Any,
 ) -> None:
-    """Measure accuracy on a split of the data, or classify one event file."""
+    """Measure accuracy on a split of the data, or classify one recording."""
     from dataclasses import asdict
 
     from snnq import console
@@ -73,7 +75,6 @@ def _classify(path: str, input: Path, data: str | None, engine: str, given: dict
     rows = [(one.name, f"{one.probability:.4f}", f"{one.logit:.4f}") for one in found.scores]
     console.out(f"{found.input}: {found.scores[0].name}")
     console.table("", ("class", "probability", "logit"), rows)
-    console.note(
-        f"{found.events:,} events in {found.span_us / 1000:,.1f} ms, {found.steps} frames by {found.by}; "
-        f"{found.kind} model on {found.engine}"
-    )
+    span = "" if found.span_us is None else f" in {found.span_us / 1000:,.1f} ms"
+    cut = "" if found.by is None else f" by {found.by}"
+    console.note(f"{found.events:,} events{span}, {found.steps} frames{cut}; {found.kind} model on {found.engine}")
