@@ -7,6 +7,7 @@ import json
 import os
 import zipfile
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,8 @@ from event_writers import (
     write_dat,
 )
 from strange_inputs import Row, check, rows
+
+from snnq.data.cifar10 import CLASSES
 
 GOOD = draw(500, 30, 34)
 RECORDS = np.dtype([("x", "<u2"), ("y", "<u2"), ("p", "<i2"), ("t", "<i8")])
@@ -57,7 +60,11 @@ def npz(**arrays: object) -> Callable[[Path], object]:
 
 
 def npy(array: object, kind: str = "i8") -> Callable[[Path], object]:
-    return lambda file: np.save(file, np.array(array, kind))
+    def make(file: Path) -> None:
+        with file.open("wb") as stream:
+            np.save(stream, np.array(array, kind))
+
+    return make
 
 
 def claimed(shape: tuple[int, ...]) -> bytes:
@@ -132,6 +139,25 @@ def events(number: int) -> Callable[[Path, str], None]:
     return look
 
 
+def capitals(spec: str, names: list[str], write: Callable[[Path], object], *size: str) -> Callable[[Path], list[str]]:
+    """Return what fills a data set's folder with files of these names, their endings in capitals, and prepares it."""
+
+    def words(folder: Path) -> list[str]:
+        for name in names:
+            for number in range(12):
+                file = folder / "set" / name.format(number)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                write(file)
+        return ["data", "prepare", f"{spec}:set", "--steps", "4", *size, "--workers", "1"]
+
+    return words
+
+
+def everywhere(*endings: str) -> list[str]:
+    return [f"{split}/{label}/{{}}{ending}" for split in ("Train", "Test") for label in "01" for ending in endings]
+
+
+GESTURES = [f"ibmGesture{split}/user0{{}}_led/{gesture}.NPY" for split in ("Train", "Test") for gesture in range(11)]
 TIMES = [word for t in (100, 4097, 8200) for word in (0x8000 | t >> 12, 0x6000 | t & 0xFFF, 5, 0x2007)]
 WORDS21 = evt21_words(GOOD)
 MISSING = r"of.h5: '/CD/events' is compressed by the HDF5 filter "
@@ -240,6 +266,18 @@ TABLE = (
     ),
     Row("polarity 2", typed("a.npz", npz(p=[1, 2])), 2, "p=2, allowed: 0 to 1"),
     Row("HDF5 behind ECF", typed("of.h5", filtered(36559)), 1, MISSING + r"36559 \(ECF.*hdf5_ecf.*HDF5_PLUGIN_PATH"),
+    *(
+        ()
+        if find_spec("hdf5plugin")
+        else (
+            Row(
+                "HDF5 behind Blosc",
+                typed("of.h5", filtered(32001)),
+                1,
+                MISSING + r"32001 \(Blosc\).*pip install hdf5plugin",
+            ),
+        )
+    ),
     Row(
         "HDF5 behind a filter nobody knows",
         typed("of.h5", filtered(65000)),
@@ -338,6 +376,30 @@ TABLE = (
     ),
     Row(
         "a bin that is cut", typed("A.BIN", lambda file: (write_bin(file, GOOD), os.truncate(file, 2498))), 2, "cut off"
+    ),
+    Row(
+        "frames in files of capitals",
+        capitals("frames", everywhere(".NPZ"), frames(), "--image-size", "16x16"),
+        0,
+        r"\+ 24 test, 2 classes",
+    ),
+    Row(
+        "N-MNIST in capitals",
+        capitals("n-mnist", everywhere(".BIN"), lambda file: write_bin(file, GOOD)),
+        0,
+        r"\+ 24 test, 2 classes",
+    ),
+    Row(
+        "CIFAR10-DVS in capitals",
+        capitals("cifar10-dvs", [f"{name}/{{}}.AEDAT" for name in CLASSES], lambda file: write_aedat2(file, GOOD)),
+        0,
+        "10 classes",
+    ),
+    Row(
+        "DVS128 Gesture in capitals",
+        capitals("dvs128-gesture", GESTURES, npy([[3, 4, 1, 7], [5, 6, 0, 9]], "f8")),
+        0,
+        "11 classes",
     ),
 )
 
