@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
-from snnq.cli.options import Device, Devices, Force, Json, Model, Nodes, Precision, Run, Strategy
+from snnq.cli.options import Device, Devices, Force, Json, Model, Nodes, Precision, Run, Strategy, Weights
 
 
 def finalize(
     plan: Annotated[Path, typer.Option(help="The plan.")] = Path("plan.json"),
     checkpoint: Annotated[str | None, typer.Option(help="Float checkpoint, if the plan names none.")] = None,
     data: Annotated[str | None, typer.Option(help="Data spec, if the plan names none.")] = None,
+    weights: Weights = None,
     start: Annotated[
         Path | None, typer.Option(help="Begin with the codes of this packed folder, such as snnq ptq makes.")
     ] = None,
@@ -61,6 +62,7 @@ def finalize(
             plan,
             checkpoint=checkpoint,
             data=data,
+            weights=weights,
             start=start,
             out=out,
             settings=settings,
