@@ -1,117 +1,142 @@
-"""Containers of checkpoints: what is around the tensors is taken off, and nothing beyond an allow-list is unpickled.
+"""Checkpoint files: opened, held to what they can hold, and taken out of their wrapping.
 
-Read are safetensors files, and files of ``torch.save`` (zip or the older pickle stream) holding a plain state dict,
-``{'model': …}`` (Spikformer's CIFAR10-DVS script, MAE-style scripts) or ``{'state_dict': …, 'state_dict_ema': …}``
-(timm). Settings that a training script left beside them are collected as facts.
+Read are safetensors files and files of ``torch.save`` (zip or the older pickle stream; ``checkpoints.pickled``), in
+whatever a training script wraps around the weights (``checkpoints.unwrapping``). Any other file is told by what it is
+(``checkpoints.foreign``). Settings that a training script left beside the weights are collected as facts.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import json
-import pickle
-import re
-import warnings
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-import numpy as np
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from snnq.checkpoints.foreign import HEAD, foreign_file, foreign_folder
+from snnq.checkpoints.pickled import LEGACY_MAGIC, damaged, load_torch
+from snnq.checkpoints.unwrapping import Weights, items, unwrap
 from snnq.errors import CheckpointError
+from snnq.files import open_regular, regular_size
+from snnq.strict_json import strict_json
 
 METADATA_KEY = "snnq"
-WRAPPERS = ("state_dict", "model")
-EMA_WRAPPER = "state_dict_ema"
-PREFIXES = ("module.", "_orig_mod.")  # DistributedDataParallel, torch.compile
-RESAVE = 'save the weights alone: torch.save(model.state_dict(), "weights.pth")'
-
-# What a checkpoint may hold beside tensors and plain values: argparse's settings and numpy's scalars. numpy's module
-# was renamed in numpy 2, and files carry either name.
-_SCALAR = np.float64(0).__reduce__()[0]
-_ALLOWED: list[Any] = [
-    argparse.Namespace,
-    np.dtype,
-    (_SCALAR, "numpy.core.multiarray.scalar"),
-    (_SCALAR, "numpy._core.multiarray.scalar"),
-    *(type(np.dtype(code)) for code in "?bBhHiIlLqQefd"),
-]
+# Far above any spiking transformer with its optimizer's state; a file without end must end somewhere.
+MOST_BYTES = 32 * 2**30
+_MOST_HEADER = 16 * 2**20  # a safetensors header of 100,000 tensors has about 10 MB
+# Tensors may share storage and be stored in a byte a number; a strided view may claim any size.
+_NUMBERS_A_BYTE, _NUMBERS_ANYWAY = 4, 2**24
 
 
 @dataclass(frozen=True)
 class Container:
     """A checkpoint file with its wrapping taken off.
 
-    ``kind`` names the wrapping, ``tensors`` are under the file's own names less their prefix, ``settings`` are what the
-    training script recorded, and ``own`` is the description of a file that this project saved.
+    ``kind`` names the wrapping, ``weights`` are what was in it, ``settings`` are what the training script recorded,
+    ``own`` is the description of a file that this project saved, and ``notes`` say in sentences what was taken and
+    left out.
     """
 
     path: str
     sha256: str
     kind: str
-    tensors: dict[str, Tensor]
+    weights: Weights
     settings: dict[str, Any]
     own: dict[str, Any] | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The weights under cleaned names; of a file of ours, under its own."""
+        return self.weights.tensors
 
 
-def read_container(path: Path, *, ema: bool = False) -> Container:
-    """Return what the file at ``path`` holds; ``ema`` takes timm's averaged weights instead of the last ones.
+def read_container(path: Path, *, weights: str | None = None) -> Container:
+    """Return what the file at ``path`` holds; ``weights`` (``last``, ``ema`` or a key) chooses among several sets.
 
-    Raises ``CheckpointError`` for a path that is no readable file, a damaged or foreign file, and a pickle that asks
-    for anything beyond the allow-list; nothing of it has run then.
+    Raises ``CheckpointError`` for a path that is no readable file, a damaged or foreign file, tensors that claim more
+    than the file holds, and a pickle that asks for anything beyond the allow-list; nothing of it has run then.
     """
-    start, sha256 = look_at(path)
-    if _is_safetensors(start):
-        return _read_safetensors(path, sha256)
-    content = _load_pickle(path)
-    kind, tensors = _unwrap(path, content, ema)
-    return Container(str(path), sha256, kind, _strip_prefixes(tensors), _settings_of(content))
+    with _opened(path) as file:
+        start, size = file.read(HEAD), os.fstat(file.fileno()).st_size
+        file.seek(0)
+        others: tuple[str, ...] = ()
+        if _is_safetensors(start):
+            content, own = _read_safetensors(path, start)
+        elif start.startswith((b"PK\3\4", LEGACY_MAGIC)):
+            (content, others), own = load_torch(path, file, size), None
+        else:
+            raise _foreign(path, start)
+        file.seek(0)
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()  # pyright: ignore
+    if own is not None:
+        if weights is not None:
+            raise CheckpointError(f"{path}: --weights {weights}: snnq's own files hold one set", "leave it away")
+        return Container(str(path), sha256, "safetensors", Weights("", content, "", content, None, ()), {}, own)
+    found = unwrap(str(path), content, weights)
+    _check_numbers(path, found.tensors, size)
+    notes = list(found.notes)
+    if others:
+        notes.append(f"Left out: settings of classes that were not looked up ({', '.join(others[:4])}).")
+    kind = "safetensors" if _is_safetensors(start) else found.kind
+    return Container(str(path), sha256, kind, found, _settings_of(content), None, tuple(notes))
 
 
-def look_at(path: Path) -> tuple[bytes, str]:
-    """Return the first bytes of a file and its sha256."""
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a regular file; raises ``CheckpointError`` for anything else."""
+    with _opened(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()  # pyright: ignore
+
+
+def _opened(path: Path) -> BinaryIO:
+    """Open a regular file that is not empty; nothing else is opened."""
     if path.is_dir():
-        raise CheckpointError(f"{path}: is a folder, a checkpoint is one file", f"look for it with: ls {path}")
-    if not path.exists():
+        raise CheckpointError(f"{path}: {foreign_folder(path)[0]}", foreign_folder(path)[1])
+    if not os.path.lexists(path):
         raise CheckpointError(f"{path}: no such file", "check the path; 'digits' names the built-in checkpoint")
     try:
-        with path.open("rb") as file:
-            start = file.read(9)
-            file.seek(0)
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        if not regular_size(path):
+            raise CheckpointError(f"{path}: the file is empty", "copy or download it again")
+        return open_regular(path, MOST_BYTES)
     except OSError as problem:
         raise CheckpointError(f"{path}: cannot be read: {problem.strerror}") from None
-    if not start:
-        raise CheckpointError(f"{path}: the file is empty", "copy or download it again")
-    return start, sha256
+
+
+def _foreign(path: Path, start: bytes) -> CheckpointError:
+    found = foreign_file(path, start)
+    if found is None:
+        return damaged(path, ValueError("its first bytes are those of no format known here"))
+    said, advice = found
+    return CheckpointError(f"{path}: cannot be read as a checkpoint: it is {said}", advice.replace("FILE", str(path)))
 
 
 def _is_safetensors(start: bytes) -> bool:
     """True for a header's length, below 4 GiB in eight bytes, followed by its opening brace."""
-    return start[4:] == b"\0\0\0\0{"
+    return start[4:9] == b"\0\0\0\0{"
 
 
-def _read_safetensors(path: Path, sha256: str) -> Container:
+def _read_safetensors(path: Path, start: bytes) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
+    if int.from_bytes(start[:8], "little") > _MOST_HEADER:
+        raise damaged(path, ValueError(f"its header claims {int.from_bytes(start[:8], 'little'):,} bytes"))
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as problem:
-        raise _damaged(path, problem) from None
-    own = _own_description(path, metadata)
-    return Container(str(path), sha256, "safetensors", _strip_prefixes(tensors), {}, own)
+    except (SafetensorError, OSError, ValueError, KeyError, AttributeError) as problem:
+        raise damaged(path, problem) from None
+    return tensors, _own_description(path, metadata)
 
 
 def _own_description(path: Path, metadata: Mapping[str, str]) -> dict[str, Any] | None:
     if METADATA_KEY not in metadata:
         return None
     try:
-        own = json.loads(metadata[METADATA_KEY])
+        own = strict_json(metadata[METADATA_KEY])
     except ValueError:
         own = None
     if not isinstance(own, dict) or not isinstance(own.get("config"), dict) or "architecture" not in own:
@@ -119,70 +144,27 @@ def _own_description(path: Path, metadata: Mapping[str, str]) -> dict[str, Any] 
     return own
 
 
-def _load_pickle(path: Path) -> Any:
-    try:
-        with warnings.catch_warnings(), torch.serialization.safe_globals(_ALLOWED):
-            warnings.simplefilter("ignore")  # torch warns of odd pickles; ours is one sentence
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as problem:
-        asked = re.search(r"GLOBAL ([\w.]*\w)", str(problem))
-        if asked is None:
-            raise _damaged(path, problem) from None
+def _check_numbers(path: Path, tensors: Mapping[str, Tensor], size: int) -> None:
+    """Raise ``CheckpointError`` for tensors of more numbers than the file can hold: a view may repeat one for ever."""
+    most = max(_NUMBERS_A_BYTE * size, _NUMBERS_ANYWAY)
+    count = sum(tensor.numel() for tensor in tensors.values())
+    if count > most:
+        name, largest = max(tensors.items(), key=lambda item: item[1].numel())
         raise CheckpointError(
-            f"{path}: holds '{asked[1]}', which is neither a tensor nor a plain setting; nothing of the file was run",
-            f"if you trust the file, open it with the code that wrote it and {RESAVE}",
-        ) from None
-    except Exception as problem:  # a damaged file makes torch raise nearly anything
-        raise _damaged(path, problem) from None
-
-
-def _damaged(path: Path, problem: Exception) -> CheckpointError:
-    reason = (str(problem).strip() or type(problem).__name__).splitlines()[0][:120]
-    # torch's own words there are about its options, not about the file.
-    because = "" if isinstance(problem, pickle.UnpicklingError) else f" ({reason})"
-    return CheckpointError(
-        f"{path}: cannot be read as a checkpoint, it is truncated, damaged or of another format{because}",
-        "copy or download it again; read are files of torch.save and safetensors",
-    )
-
-
-def _unwrap(path: Path, content: Any, ema: bool) -> tuple[str, dict[str, Tensor]]:
-    """Return the wrapping's name and the state dict inside it."""
-    if not isinstance(content, Mapping):
-        raise CheckpointError(f"{path}: holds a {type(content).__name__}, it must hold a state dict", RESAVE)
-    wanted = (EMA_WRAPPER,) if ema else WRAPPERS
-    wrapper = next((name for name in wanted if isinstance(content.get(name), Mapping)), None)
-    if ema and wrapper is None:
-        raise CheckpointError(f"{path}: has no '{EMA_WRAPPER}', found {_some(content)}", "open it without ema")
-    state = content if wrapper is None else content[wrapper]
-    for name, value in state.items():
-        if not isinstance(value, Tensor) or not isinstance(name, str):
-            raise CheckpointError(
-                f"{path}: key '{name}' is a {type(value).__name__}, a state dict holds only tensors; "
-                f"allowed around it are {', '.join(repr(key) for key in (*WRAPPERS, EMA_WRAPPER))}",
-                RESAVE,
-            )
-    if not state:
-        raise CheckpointError(f"{path}: its state dict is empty", RESAVE)
-    return ("state dict" if wrapper is None else f"{{'{wrapper}': …}}"), dict(state)
-
-
-def _some(names: Mapping[Any, Any]) -> str:
-    shown = [str(name) for name in names][:5]
-    return ", ".join(shown) + (", …" if len(names) > len(shown) else "") if shown else "nothing"
-
-
-def _strip_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Take off the prefixes wrappers of modules leave, where every name has them."""
-    for prefix in PREFIXES * 2:
-        if tensors and all(name.startswith(prefix) for name in tensors):
-            tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-    return tensors
+            f"{path}: its tensors claim {count:,} numbers, more than a file of {size:,} bytes holds; the largest is "
+            f"key '{name}' of shape {tuple(largest.shape)}",
+            "save them whole: tensor.contiguous(), tensor.to_dense()",
+        )
 
 
 def _settings_of(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the training script's settings: the fields of its ``args``."""
-    args = content.get("args")
-    if isinstance(args, argparse.Namespace):
-        return dict(vars(args))
-    return dict(args) if isinstance(args, Mapping) else {}
+    """Return the training script's settings: the fields of its ``args``, or of Lightning's ``hyper_parameters``."""
+    found: dict[str, Any] = {}
+    for key in ("hyper_parameters", "args"):
+        value = dict(items(content)).get(key)
+        if isinstance(value, argparse.Namespace):
+            found |= vars(value)
+        elif isinstance(value, Mapping):
+            # Of a class that is not here, attributes are kept beside the items.
+            found |= {**getattr(value, "__dict__", {}), **dict(items(value))}
+    return found

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from snnq.checkpoints.container import Container
 from snnq.checkpoints.fitting import fit
 from snnq.checkpoints.sizes import OPTIONS, agreed_sizes, recorded_sizes
+from snnq.checkpoints.unwrapping import under_names
 from snnq.errors import CheckpointError, UsageError
 from snnq.layers import quantisable
 from snnq.models.custom import adopt, build_custom, calling
@@ -46,7 +47,8 @@ def open_custom(
     names = list(model.state_dict())
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     whole = {name for name, tensor in model.state_dict().items() if not tensor.is_floating_point()}
-    state = fit(path, container.tensors, shapes, {name: name for name in names}, one.name, whole)
+    tensors = under_names(container.weights, names)
+    state = fit(path, tensors, shapes, {name: name for name in names}, one.name, whole)
     model.load_state_dict(state, strict=True)
     channels = _channels(model)
     values = {

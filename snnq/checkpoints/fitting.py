@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from snnq.errors import CheckpointError
 
 Shape = tuple[int, ...]
+MOST_STEPS, MOST_PIXELS = 65_536, 16_384  # time steps; pixels of a side
+LARGEST = 1e18  # √(greatest float32) is 1.8e19
 
 
 def fit(
@@ -23,8 +26,8 @@ def fit(
 
     ``expected`` gives the shape by our name, ``names`` the file's name by ours; ``model`` says in words what the
     shapes belong to; ``whole`` are (our) names of tensors that hold whole numbers, and stay as they are. Raises
-    ``CheckpointError`` for a missing or unexpected key, a wrong shape, a weight that is no floating-point number and
-    one that is not finite.
+    ``CheckpointError`` for a missing or unexpected key, a wrong shape, and a tensor that cannot be a model's: without
+    values, quantised already, no floating-point numbers, not finite, beyond ``LARGEST``, a negative variance.
     """
     check_names(path, [name for name in names.values() if name not in tensors], _others(tensors, names), model)
     wrong = [ours for ours, theirs in names.items() if tuple(tensors[theirs].shape) != expected[ours]]
@@ -38,6 +41,23 @@ def fit(
         ours: tensors[theirs] if ours in whole else _plain(path, theirs, tensors[theirs])
         for ours, theirs in names.items()
     }
+
+
+def check_claims(path: str, config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> None:
+    """Raise ``CheckpointError`` for a recorded size that these tensors cannot have, before anything is made of it.
+
+    Widths are axes of tensors, depths are at most as many as there are tensors; steps and pixels appear in none of
+    them and are held to what a simulation can run at all.
+    """
+    most = max((*(axis for tensor in tensors.values() for axis in tensor.shape), len(tensors)), default=0)
+    for name, value in config.items():
+        limit = {"steps": MOST_STEPS, "chunk": MOST_STEPS, "image_size": MOST_PIXELS}.get(name, most)
+        for size in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(size, int) and size > limit:
+                raise CheckpointError(
+                    f"{path}: config.{name} is {size}, its tensors and a simulation allow at most {limit}",
+                    "save it again with save_checkpoint",
+                )
 
 
 def check_names(path: str, missing: Sequence[str], unexpected: Sequence[str], model: str) -> None:
@@ -65,11 +85,38 @@ def _others(tensors: Mapping[str, Tensor], names: Mapping[str, str]) -> list[str
 
 
 def _plain(path: str, name: str, tensor: Tensor) -> Tensor:
-    """Return a tensor as a model holds it: counters whole, everything else float32 and finite."""
+    """Return a tensor as a model holds it: dense; counters whole, everything else float32 and possible."""
+    if tensor.is_meta:
+        raise CheckpointError(f"{path}: key '{name}' has a shape and no values (torch's meta device)", "save it anew")
+    if tensor.layout != torch.strided:
+        tensor = tensor.to_dense()
     if name.endswith("num_batches_tracked"):
-        return tensor.long()
+        return tensor.nan_to_num().long() if tensor.is_floating_point() else tensor.long()
+    if tensor.is_quantized:
+        raise CheckpointError(
+            f"{path}: key '{name}' is quantised already ({tensor.dtype})", "give the float checkpoint it was made from"
+        )
     if not tensor.is_floating_point():
         raise CheckpointError(f"{path}: key '{name}' holds {tensor.dtype}, it must hold floating-point numbers")
-    if not bool(tensor.isfinite().all()):
-        raise CheckpointError(f"{path}: key '{name}' holds values that are infinite or not numbers")
+    _check_values(path, name, tensor)
     return tensor.float()
+
+
+def _check_values(path: str, name: str, tensor: Tensor) -> None:
+    wide = tensor if tensor.element_size() > 1 else tensor.float()  # torch asks nothing of float8
+    if not bool(wide.isfinite().all()):
+        raise CheckpointError(f"{path}: key '{name}' holds values that are infinite or not numbers")
+    if not wide.numel():
+        return
+    least, most = (float(value) for value in torch.aminmax(wide))
+    if max(-least, most) > LARGEST:
+        raise CheckpointError(
+            f"{path}: key '{name}' holds {max(least, most, key=abs):.3g}; beyond {LARGEST:g} squares and sums of "
+            "weights are infinite in float32",
+            "the training diverged: give an earlier checkpoint",
+        )
+    if least < 0 and name.endswith("running_var"):
+        raise CheckpointError(
+            f"{path}: key '{name}' holds {least:.3g}, a variance is never negative",
+            "the file is damaged, or weights were averaged or subtracted by hand",
+        )

@@ -50,7 +50,7 @@ class Inspection:
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the weights as JSON-ready values."""
         checkpoint = {name: value for name, value in vars(self.checkpoint).items() if name != "state_dict"}
-        checkpoint["dropped"] = list(self.checkpoint.dropped)
+        checkpoint |= {"dropped": list(self.checkpoint.dropped), "notes": list(self.checkpoint.notes)}
         return {
             **checkpoint,
             "layers": [
@@ -77,6 +77,8 @@ class Inspection:
             rows.append(("weights that stay in float32", ", ".join(self.others)))
         if found.dropped:
             rows.append(("unused tensors left out", str(len(found.dropped))))
+        if found.weights:
+            rows.append(("weights taken", found.weights))
         return [*rows, ("trained on", found.data)] if found.data else rows
 
 

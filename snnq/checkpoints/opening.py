@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from snnq.checkpoints.container import Container, read_container
 from snnq.checkpoints.custom import open_custom
-from snnq.checkpoints.fitting import fit
+from snnq.checkpoints.fitting import check_claims, fit
 from snnq.checkpoints.fused import cut
 from snnq.checkpoints.keymaps import expected_shapes
 from snnq.checkpoints.saving import save_checkpoint
@@ -24,6 +25,7 @@ from snnq.models.registry import build, register_model
 
 __all__ = ["BUILTIN", "Checkpoint", "load_model", "open_checkpoint", "save_checkpoint"]
 
+_log = logging.getLogger(__name__)
 BUILTIN = {"digits": Path(__file__).parent / "builtin" / "digits.safetensors"}
 
 
@@ -33,7 +35,9 @@ class Checkpoint:
 
     ``container`` names the wrapping it was saved in, ``config`` are JSON-ready values for the registry,
     ``state_dict`` is float32 under our names, ``dropped`` the upstream keys that its model never uses, ``data`` the
-    data spec it was trained on where the file says so. ``path`` is the name it was opened by.
+    data spec it was trained on where the file says so. ``path`` is the name it was opened by. ``weights`` says which
+    of several sets were taken (``last``, ``ema`` or a key of the file; None where it holds one), ``notes`` what was
+    taken and left out.
     """
 
     path: str
@@ -45,6 +49,8 @@ class Checkpoint:
     state_dict: dict[str, Tensor] = field(repr=False)
     dropped: tuple[str, ...] = ()
     data: str | None = None
+    weights: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def open_checkpoint(
@@ -59,7 +65,7 @@ def open_checkpoint(
     model: str | Builder | None = None,
     arguments: Mapping[str, Any] | None = None,
     groups: Sequence[Sequence[str]] = (),
-    ema: bool = False,
+    weights: str | None = None,
 ) -> Checkpoint:
     """Open a checkpoint of ours, of an upstream model or of a user's own; ``"digits"`` names the built-in one.
 
@@ -67,9 +73,10 @@ def open_checkpoint(
     are that function's, ``groups`` are (pattern, group) for layers whose path does not say which group they are in.
 
     ``architecture`` (its name here), ``steps``, ``heads``, ``image_size`` (height, width), ``pooling`` and ``chunk``
-    (steps that STAtten's attention mixes at once) are needed only where the file does not tell them; ``ema`` takes
-    timm's averaged weights. Raises ``CheckpointError`` for a file that cannot be read safely, is none of the known
-    architectures or not whole, contradicts what is given, or leaves any of these open (all of them named at once).
+    (steps that STAtten's attention mixes at once) are needed only where the file does not tell them; ``weights``
+    chooses where it holds several sets: ``last``, ``ema`` (averaged) or a key. What was taken and left out is logged.
+    Raises ``CheckpointError`` for a file that cannot be read safely, is none of the known architectures or not whole,
+    contradicts what is given, or leaves any of these open (all of them named at once).
     """
     sizes = {
         "architecture": architecture,
@@ -81,16 +88,20 @@ def open_checkpoint(
     }
     given = {name: _tupled(value) for name, value in sizes.items() if value is not None}
     builtin = BUILTIN.get(path) if isinstance(path, str) else None
-    container = read_container(builtin or Path(path), ema=ema)
+    container = read_container(builtin or Path(path), weights=weights)
     if model is not None and architecture is not None:
         raise UsageError("--architecture and --model: give one of them", "--model is for a model of your own")
+    for said in container.notes:
+        _log.info("%s: %s", path, said)
     if model is not None and container.own is None:
         one = register_model(model)
         pairs = tuple((str(pattern), str(group)) for pattern, group in groups)
         config, state = open_custom(str(path), container, one, arguments or {}, pairs, given)
-        return Checkpoint(str(path), container.sha256, container.kind, one.name, one.name, config, state)
-    opened = _open_own if container.own is not None else _open_upstream
-    return opened(str(path), container, given)
+        opened = Checkpoint(str(path), container.sha256, container.kind, one.name, one.name, config, state)
+    else:
+        opener = _open_own if container.own is not None else _open_upstream
+        opened = opener(str(path), container, given)
+    return replace(opened, weights=container.weights.taken, notes=container.notes)
 
 
 def load_model(checkpoint: Checkpoint) -> nn.Module:
@@ -122,8 +133,9 @@ def _open_own(path: str, container: Container, given: Mapping[str, Any]) -> Chec
         lacking = [key for key in architecture_of(name).fields if key not in config]
         if lacking:
             raise UsageError(f"its config lacks {', '.join(lacking)}")
+        check_claims(path, config, container.tensors)
         expected = expected_shapes(config, name)
-    except (UsageError, TypeError) as problem:
+    except (UsageError, TypeError, RuntimeError) as problem:  # torch's, of sizes that no tensor has
         raise CheckpointError(f"{path}: {problem}", "save it again with save_checkpoint") from None
     recorded = {key: Recorded(_tupled(config[key]), f"config.{key}") for key in OPTIONS if key in config}
     agreed_sizes(path, recorded | {"architecture": Recorded(name, "its metadata")}, given)

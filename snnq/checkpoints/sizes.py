@@ -45,6 +45,7 @@ def given_sizes(
     image_size: str | None = None,
     pooling: str | None = None,
     chunk: int | None = None,
+    weights: str | None = None,
     model: str | None = None,
     model_arg: Sequence[str] | None = None,
     group: Sequence[str] | None = None,
@@ -64,7 +65,7 @@ def given_sizes(
         "image_size": None if image_size is None else parse_image_size(image_size),
         "pooling": None if pooling is None else parse_pooling(pooling),
         "chunk": chunk,
-    }
+    } | ({} if weights is None else {"weights": weights})
     if model is None:
         return found
     arguments = {name: _value(text) for name, text in _pairs(model_arg or (), "--model-arg dim=64")}
@@ -74,6 +75,8 @@ def given_sizes(
 def typed_again(given: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the words of a command line for what ``given_sizes`` returned."""
     words = [(OPTIONS[name], shown(name, given[name])) for name in OPTIONS if given.get(name) is not None]
+    if given.get("weights") is not None:
+        words.append(("--weights", given["weights"]))
     if "model" in given:
         words.append(("--model", given["model"]))
         for name, value in given["arguments"].items():
@@ -99,9 +102,12 @@ def _value(text: str) -> Any:
         return text
 
 
-def sizes_again(architecture: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keyword arguments of ``open_checkpoint`` that give a checkpoint the config it has in a plan."""
-    found = {name: config[name] for name in OPTIONS if name in config}
+def sizes_again(architecture: str, config: Mapping[str, Any], weights: str | None = None) -> dict[str, Any]:
+    """Return the keyword arguments of ``open_checkpoint`` that give a checkpoint the config it has in a plan.
+
+    ``weights``: which of several sets the plan was made for.
+    """
+    found = {name: config[name] for name in OPTIONS if name in config} | {"weights": weights}
     if ":" not in architecture:
         return found | {"architecture": architecture}
     return found | {"model": architecture, "arguments": config.get("arguments"), "groups": config.get("groups", ())}

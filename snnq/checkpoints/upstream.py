@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from snnq.checkpoints.fitting import check_names, listed
+from snnq.checkpoints.foreign import looks_like, own_model_line
 from snnq.checkpoints.keymaps import KEYS, Match, Shapes, match, recognise
 from snnq.checkpoints.sizes import OPTIONS, Recorded, agreed_sizes, recorded_sizes, shown
 from snnq.checkpoints.variants import ASKED, Settings, choices, neuron_of, trained, written_out
@@ -61,8 +62,8 @@ def _check_match(path: str, match: Match, shapes: Shapes) -> None:
         raise CheckpointError(
             f"{path}: is no spiking transformer known here; nearest layout is {match.architecture}, of whose "
             f"{len(match.due)} keys it has {match.fitting} (lacks {listed(match.missing or match.misshapen)}; "
-            f"has {listed(match.unexpected or list(shapes))})",
-            f"supported are {', '.join(ARCHITECTURES)}; a model of your own: --model package.module:builder",
+            f"has {listed(match.unexpected or list(shapes))}){looks_like(shapes)}",
+            f"supported are {', '.join(ARCHITECTURES)}; a model of your own: {own_model_line(path)}",
         )
     check_names(path, match.missing, match.unexpected, model)
     if match.misshapen:

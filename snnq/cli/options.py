@@ -48,6 +48,10 @@ Heads = Annotated[int | None, typer.Option(help="Attention heads, where the chec
 ImageSize = Annotated[str | None, typer.Option(help="Pixels (one number, or HEIGHTxWIDTH), likewise.")]
 Pooling = Annotated[str | None, typer.Option(help="Which of the four convolutions is pooled, such as 0011, likewise.")]
 Chunk = Annotated[int | None, typer.Option(help="Steps that STAtten's attention mixes at once, likewise.")]
+Weights = Annotated[
+    str | None,
+    typer.Option(metavar="ema|last|KEY", help="Which weights, where a checkpoint holds averaged ones, too."),
+]
 _SIZES: dict[str, Any] = {
     "architecture": Architecture,
     "steps": Steps,
@@ -55,6 +59,7 @@ _SIZES: dict[str, Any] = {
     "image_size": ImageSize,
     "pooling": Pooling,
     "chunk": Chunk,
+    "weights": Weights,
 }
 _MODELS: dict[str, Any] = {"model": Model, "model_arg": ModelArg, "group": Group}
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from snnq import __version__
-from snnq.checkpoints.container import look_at
+from snnq.checkpoints.container import file_sha256
 from snnq.checkpoints.sizes import sizes_again
 from snnq.errors import OutputExistsError, PlanError, VerificationError
 from snnq.files import read_text
@@ -51,15 +51,24 @@ class PackedForm:
     coded: Mapping[str, Coded]
 
 
-def open_planned(plan: Plan, checkpoint: str | Path | None, data: str | None, progress: Progress) -> Job:
-    """Open what the plan was made for; raises PlanError where checkpoint or data are not the ones it names."""
+def open_planned(
+    plan: Plan, checkpoint: str | Path | None, data: str | None, progress: Progress, weights: str | None = None
+) -> Job:
+    """Open what the plan was made for; raises PlanError where checkpoint or data are not the ones it names.
+
+    ``weights`` chooses among several sets in the checkpoint, where the plan names no checkpoint.
+    """
     where, spec = checkpoint or plan.model.checkpoint, data or (plan.data.spec if plan.data else None)
     if where is None:
         raise PlanError("the plan names no float checkpoint", "name it: --checkpoint FILE")
     architecture(plan.model.architecture)  # a user's own model that a plan merely names is not imported
     if Path(where).is_file():  # before sizes that are not its own are asked of it
-        _refuse_other(plan, where, look_at(Path(where))[1])
-    job = open_job(where, spec, progress, **sizes_again(plan.model.architecture, plan.model.config))
+        _refuse_other(plan, where, file_sha256(Path(where)))
+    if weights is not None and plan.model.sha256 is not None and weights != plan.model.weights:
+        made_for = f"for --weights {plan.model.weights}" if plan.model.weights else "for a checkpoint with one set"
+        raise PlanError(f"--weights {weights}: the plan was made {made_for}", "leave --weights away, or search again")
+    again = sizes_again(plan.model.architecture, plan.model.config, weights or plan.model.weights)
+    job = open_job(where, spec, progress, **again)
     _refuse_other(plan, where, job.checkpoint.sha256)
     if plan.data is not None and data is None and plan.data.sha256 != job.data.sha256:
         raise PlanError(

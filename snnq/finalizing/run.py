@@ -45,6 +45,7 @@ def finalize(
     *,
     checkpoint: str | Path | None = None,
     data: str | None = None,
+    weights: str | None = None,
     start: str | Path | None = None,
     out: str | Path = "packed",
     settings: FinalizeSettings | None = None,
@@ -57,9 +58,10 @@ def finalize(
     """Finetune a float checkpoint under a plan, then encode, fold, pack and verify it.
 
     The plan knows its checkpoint and data; ``checkpoint`` and ``data`` stand in for a plan that names none, or say
-    where the same file lies now; ``start`` is a packed folder of the same plan, such as ``ptq`` makes, whose codes
-    finetuning begins with. The float model is the teacher. The best epoch by validation is kept, its BN
-    statistics are estimated anew if that is no worse on validation, and the test split is used once, at the end.
+    where the same file lies now; ``weights`` chooses among several sets in such a checkpoint; ``start`` is a packed
+    folder of the same plan, such as ``ptq`` makes, whose codes finetuning begins with. The float model is the teacher.
+    The best epoch by validation is kept, its BN statistics are estimated anew if that is no worse on validation, and
+    the test split is used once, at the end.
     ``compute`` says on which devices and how many (a string: on which one); the batch size counts the samples of all.
     In the end firing rates are measured on ``measure`` validation samples, for the event model of energy (0: not).
 
@@ -71,7 +73,7 @@ def finalize(
     fabric = start_fabric(compute)  # before the data: where there are more processes, they start from the top
     processes.check_batch_size(settings.batch_size)
     with processes.first_goes_first():
-        job = open_planned(chosen, checkpoint, data, progress)
+        job = open_planned(chosen, checkpoint, data, progress, weights)
     config = _config(chosen, job, settings, compute)
     if start is not None:
         config["start_sha256"] = read_config(Path(start)).sha256[MODEL_FILE]

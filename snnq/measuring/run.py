@@ -190,7 +190,7 @@ def _open(path: str | Path, plan: Plan | None, data: str | None, progress: Progr
     if plan.model.checkpoint is None:
         raise PlanError(f"{path} names no float checkpoint, so there is nothing to run", "snnq cost measure CKPT")
     architecture(plan.model.architecture)  # a user's own model that a plan merely names is not imported
-    sizes = sizes_again(plan.model.architecture, plan.model.config)
+    sizes = sizes_again(plan.model.architecture, plan.model.config, plan.model.weights)
     sizes |= {name: value for name, value in given.items() if value is not None}
     job = open_job(plan.model.checkpoint, data or (plan.data.spec if plan.data else None), progress, **sizes)
     if plan.model.sha256 not in (None, job.checkpoint.sha256):

@@ -5,7 +5,16 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PositiveInt, WithJsonSchema, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    WithJsonSchema,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from snnq.layers import KINDS, Layer
 from snnq.schemes.names import NAMES, unknown
@@ -28,13 +37,21 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class ModelInfo(Record):
-    """Which model the plan is for: its architecture, upstream layout and configuration, and its float checkpoint."""
+    """Which model the plan is for: its architecture, upstream layout and configuration, and its float checkpoint.
+
+    ``weights``: which of several sets in the checkpoint (``last``, ``ema`` or a key); absent where it holds one.
+    """
 
     architecture: str
     layout: str
     config: dict[str, Any]
     checkpoint: str | None = None
     sha256: str | None = None
+    weights: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _written(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in written(self).items() if key != "weights" or value is not None}
 
     @field_validator("config")
     @classmethod

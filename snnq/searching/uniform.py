@@ -52,6 +52,8 @@ def uniform_plan(
 
 def _published(name: str, given: dict[str, Any]) -> ModelInfo:
     """Return an architecture at its published sizes, with those that were given instead."""
+    if "weights" in given:
+        raise UsageError("--weights chooses among those of a checkpoint", "name a checkpoint, not an --architecture")
     config = architecture_of(name).config(given).to_dict()
     return ModelInfo(architecture=name, layout=config.get("layout", name), config=config)
 
@@ -65,4 +67,5 @@ def _opened(path: str, given: dict[str, Any]) -> ModelInfo:
         config=dict(found.config),
         checkpoint=str(found.path),
         sha256=found.sha256,
+        weights=found.weights,
     )

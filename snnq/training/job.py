@@ -34,6 +34,7 @@ class Job:
         """Return what a run on this job depends on, beside its settings: version, checkpoint, model and data."""
         builder = architecture(self.checkpoint.architecture).builder
         code = {} if builder is None else {"model_source_sha256": source_sha256(builder)}
+        weights = {} if self.checkpoint.weights is None else {"weights": self.checkpoint.weights}
         return {
             "version": __version__,
             "checkpoint_sha256": self.checkpoint.sha256,
@@ -41,6 +42,7 @@ class Job:
             "data": self.data.spec,
             "data_sha256": self.data.sha256,
             **code,
+            **weights,
         }
 
     def model_info(self) -> ModelInfo:
@@ -52,6 +54,7 @@ class Job:
             config=opened.config,
             checkpoint=str(opened.path),
             sha256=opened.sha256,
+            weights=opened.weights,
         )
 
     def data_info(self) -> DataInfo:

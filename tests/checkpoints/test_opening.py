@@ -125,11 +125,11 @@ def test_timms_averaged_weights_on_request(tmp_path: Path) -> None:
     state, ema = tiny("imagenet", seed=1), tiny("imagenet", seed=2)
     torch.save(timm_container(state, ema), tmp_path / "best.pth.tar")
     torch.save(state, tmp_path / "plain.pth")
-    found = open_checkpoint(tmp_path / "best.pth.tar", ema=True, **SIZES)
+    found = open_checkpoint(tmp_path / "best.pth.tar", weights="ema", **SIZES)
     assert found.container == "{'state_dict_ema': …}"
     assert torch.equal(found.state_dict["head.bias"], ema["head.bias"])
-    with pytest.raises(CheckpointError, match="has no 'state_dict_ema'"):
-        open_checkpoint(tmp_path / "plain.pth", ema=True, **SIZES)
+    with pytest.raises(CheckpointError, match="holds no averaged weights"):
+        open_checkpoint(tmp_path / "plain.pth", weights="ema", **SIZES)
 
 
 @pytest.mark.parametrize(
