@@ -9,7 +9,7 @@ from snnq.files import open_regular
 
 # Enough of a plan to see its first keys.
 _HEAD = 4096
-_CHECKPOINTS = (".pth", ".pt", ".ckpt", ".safetensors", ".bin", ".tar")
+CHECKPOINTS = (".pth", ".pt", ".ckpt", ".safetensors", ".bin", ".tar")
 _RECORDINGS = (".aedat", ".aedat4", ".dat", ".raw", ".hdf5", ".h5", ".npz", ".npy")
 
 
@@ -23,7 +23,7 @@ def takers(path: Path) -> str:
         return f"{path} is a plan: snnq plan show {quoted}, or snnq finalize --plan {quoted}"
     if path.is_file() and suffix == ".toml":
         return f"{path} is a cost table: snnq cost show {quoted}"
-    if path.is_file() and suffix in _CHECKPOINTS:
+    if path.is_file() and suffix in CHECKPOINTS:
         return f"{path} is a checkpoint: snnq inspect {quoted}, or snnq search {quoted}"
     if path.is_file() and suffix in _RECORDINGS:
         return f"{path} is a recording: snnq eval MODEL --input {quoted}"
@@ -31,7 +31,7 @@ def takers(path: Path) -> str:
 
 
 def _folder(path: Path, quoted: str) -> str:
-    if (path / "config.json").is_file() and (path / "model.safetensors").is_file():
+    if all((path / name).is_file() for name in ("config.json", "model.safetensors", "plan.json")):
         return f"{path} is a packed folder: snnq report {quoted}, snnq eval {quoted}, or snnq verify {quoted}"
     if (path / "scores.json").is_file():
         return f"{path} is a search's run folder: snnq plan solve {quoted} --budget avg-bits=2.4"

@@ -7,6 +7,8 @@ import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
+from snnq.kinds import CHECKPOINTS, takers
+
 RESAVE = 'save the weights alone: torch.save(model.state_dict(), "weights.pth")'
 HEAD = 4096  # bytes of a file's beginning that are looked at
 _NIR, _ONNX = "a NIR graph in HDF5", "an ONNX model"
@@ -49,7 +51,10 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
 def foreign_file(path: Path, start: bytes) -> tuple[str, str] | None:
     """Return what a file is by its first ``HEAD`` bytes, and what to do; None where nothing is known of it."""
     said = _by_magic(path, start)
-    return None if said is None else (said, ADVICE.get(said, _ANY_ADVICE))
+    if said is None:
+        return None
+    other = "" if path.suffix.lower() in CHECKPOINTS else takers(path)
+    return said, other or ADVICE.get(said, _ANY_ADVICE)
 
 
 def _by_magic(path: Path, start: bytes) -> str | None:
@@ -120,6 +125,8 @@ def archive_said(names: Iterable[str]) -> str | None:
 
 def foreign_folder(path: Path) -> tuple[str, str]:
     """Return what a folder given as checkpoint is, and which file to type instead."""
+    if other := takers(path):
+        return "is a folder, a float checkpoint is one file", other
     try:
         names = sorted(entry.name for entry in path.iterdir())
     except OSError:
@@ -143,8 +150,6 @@ def foreign_folder(path: Path) -> tuple[str, str]:
         return "is a folder of DeepSpeed", "join its pieces: python zero_to_fp32.py . weights.pth"
     if states:
         return "is a folder of DeepSpeed", f"give the file in it: {path / states[0]}"
-    if "config.json" in names and "plan.json" in names:
-        return "is a packed folder, a float checkpoint is one file", f"snnq eval {path}, snnq report {path}"
     if weights:
         return "is a folder, a checkpoint is one file", f"give the file in it: {path / weights[0]}"
     return "is a folder, a checkpoint is one file", f"look for it with: ls {path}"

@@ -29,7 +29,7 @@ from snnq.plan import Plan
 from snnq.progress import Progress
 from snnq.strict_json import strict_json
 from snnq.training import processes
-from snnq.training.job import Job, open_job
+from snnq.training.job import Job, checkpoint_of, open_job
 
 REPORT_VERSION = 1
 
@@ -52,15 +52,19 @@ class PackedForm:
 
 
 def open_planned(
-    plan: Plan, checkpoint: str | Path | None, data: str | None, progress: Progress, weights: str | None = None
+    plan: Plan,
+    checkpoint: str | Path | None,
+    data: str | None,
+    progress: Progress,
+    weights: str | None = None,
+    file: str | Path | None = None,
 ) -> Job:
     """Open what the plan was made for; raises PlanError where checkpoint or data are not the ones it names.
 
-    ``weights`` chooses among several sets in the checkpoint, where the plan names no checkpoint.
+    ``weights`` chooses among several sets in the checkpoint, where the plan names no checkpoint. ``file`` is the
+    plan's, beside which its checkpoint is looked for, too.
     """
-    where, spec = checkpoint or plan.model.checkpoint, data or (plan.data.spec if plan.data else None)
-    if where is None:
-        raise PlanError("the plan names no float checkpoint", "name it: --checkpoint FILE")
+    where, spec = checkpoint or checkpoint_of(plan, file), data or (plan.data.spec if plan.data else None)
     architecture(plan.model.architecture)  # a user's own model that a plan merely names is not imported
     if Path(where).is_file():  # before sizes that are not its own are asked of it
         _refuse_other(plan, where, file_sha256(Path(where)))

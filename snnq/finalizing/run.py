@@ -73,7 +73,7 @@ def finalize(
     fabric = start_fabric(compute)  # before the data: where there are more processes, they start from the top
     processes.check_batch_size(settings.batch_size)
     with processes.first_goes_first():
-        job = open_planned(chosen, checkpoint, data, progress, weights)
+        job = open_planned(chosen, checkpoint, data, progress, weights, plan)
     config = _config(chosen, job, settings, compute)
     if start is not None:
         config["start_sha256"] = read_config(Path(start)).sha256[MODEL_FILE]

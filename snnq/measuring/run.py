@@ -29,7 +29,7 @@ from snnq.plan import Plan
 from snnq.products import Products
 from snnq.progress import Progress, silent
 from snnq.schemes.names import FLOAT32
-from snnq.training.job import Job, open_job
+from snnq.training.job import Job, checkpoint_of, open_job
 
 SAMPLES = 64
 
@@ -187,15 +187,14 @@ def _open(path: str | Path, plan: Plan | None, data: str | None, progress: Progr
     """Open a float checkpoint and its data: the one at ``path``, or the one a plan names."""
     if plan is None:
         return open_job(path, data, progress, **given)
-    if plan.model.checkpoint is None:
-        raise PlanError(f"{path} names no float checkpoint, so there is nothing to run", "snnq cost measure CKPT")
+    where = checkpoint_of(plan, path)
     architecture(plan.model.architecture)  # a user's own model that a plan merely names is not imported
     sizes = sizes_again(plan.model.architecture, plan.model.config, plan.model.weights)
     sizes |= {name: value for name, value in given.items() if value is not None}
-    job = open_job(plan.model.checkpoint, data or (plan.data.spec if plan.data else None), progress, **sizes)
+    job = open_job(where, data or (plan.data.spec if plan.data else None), progress, **sizes)
     if plan.model.sha256 not in (None, job.checkpoint.sha256):
         raise PlanError(
-            f"{plan.model.checkpoint} is not the checkpoint that {path} was made for: sha256 "
+            f"{where} is not the checkpoint that {path} was made for: sha256 "
             f"{job.checkpoint.sha256[:12]}…, the plan says {plan.model.sha256[:12]}…",  # pyright: ignore
             "put the checkpoint back",
         )

@@ -113,7 +113,7 @@ def _open(
         )
     if plan is not None:
         chosen = Plan.read(plan)
-        return chosen, open_planned(chosen, checkpoint, data, progress, given.get("weights"))
+        return chosen, open_planned(chosen, checkpoint, data, progress, given.get("weights"), plan)
     try:
         check_scheme(str(scheme))
     except ValueError as problem:

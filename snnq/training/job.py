@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,13 @@ from typing import Any
 from torch import nn
 
 from snnq import __version__
-from snnq.checkpoints.opening import Checkpoint, load_model, open_checkpoint
+from snnq.checkpoints.opening import BUILTIN, Checkpoint, load_model, open_checkpoint
 from snnq.data import DataSet, open_data
-from snnq.errors import DataError
+from snnq.errors import DataError, PlanError
 from snnq.layers import Layer, frames_shape, layer_table
 from snnq.models.custom import source_sha256
 from snnq.models.registry import architecture
-from snnq.plan import DataInfo, ModelInfo
+from snnq.plan import DataInfo, ModelInfo, Plan
 from snnq.progress import Progress, silent
 
 
@@ -81,6 +82,26 @@ def open_job(checkpoint: str | Path, data: str | None, progress: Progress = sile
             "choose the data the checkpoint was trained on",
         )
     return Job(opened, model, layer_table(model, shape), found)
+
+
+def checkpoint_of(plan: Plan, file: str | Path | None) -> str:
+    """Return where the float checkpoint lies that a plan names: as it is named, or else beside the plan's ``file``.
+
+    Raises PlanError where the plan names none, or it is in neither place.
+    """
+    named = plan.model.checkpoint
+    if named is None:
+        raise PlanError(f"{file or 'the plan'} names no float checkpoint", "name it: --checkpoint FILE")
+    if file is None or named in BUILTIN or os.path.exists(named):
+        return named
+    near = (Path(file).parent / named, Path(file).parent / Path(named).name)
+    found = next((path for path in near if os.path.isfile(path)), None)
+    if found is None:
+        raise PlanError(
+            f"{file}: its float checkpoint {named} is neither here nor beside the plan",
+            "name it: snnq finalize --checkpoint FILE, or snnq ptq FILE --plan PLAN",
+        )
+    return str(found)
 
 
 def fingerprint(config: dict[str, Any]) -> str:

@@ -45,6 +45,22 @@ def names_folder(folder: Path, output: str) -> None:
     assert json.loads(output.partition("\nNext:")[0])["folder"] == str(TABLES)
 
 
+def plan_elsewhere(folder):
+    """A plan in another folder that names its checkpoint relatively."""
+    (folder / "old").mkdir()
+    plan = uniform_plan("uniform-2", architecture="spikformer-cifar10dvs")
+    named = plan.model.model_copy(update={"checkpoint": "w.pth", "sha256": "0" * 64})
+    plan.model_copy(update={"model": named}).write(folder / "old/plan.json")
+    return ["finalize", "old/plan.json"]
+
+
+def plan_beside(folder):
+    """The same, and a file of that name beside it, which was found if it is refused for what it holds."""
+    words = plan_elsewhere(folder)
+    (folder / "old/w.pth").write_bytes(b"something else")
+    return words
+
+
 UNIFORM = ("plan", "uniform", "--architecture", "spikformer-cifar10dvs", "--out", "u.json", "--scheme")
 TABLE = (
     Row("a checkpoint that is not there", typed("inspect", "nowhere.pth"), 2, "nowhere.pth: no such file"),
@@ -62,10 +78,19 @@ TABLE = (
     Row("time steps for an optimizer", typed("ptq", "--scheme", "uniform-2", "--steps", "10"), 2, "--steps-per-round"),
     Row("a plan to verify", plan_in("verify", "plan.json"), 2, "is a plan: snnq plan show plan.json, or snnq finalize"),
     Row("a plan to report", plan_in("report", "plan.json"), 2, "plan.json is a plan: snnq plan show plan.json"),
-    # LATER Row("a plan to evaluate", plan_in("eval", "plan.json"), 2, "is a plan: snnq plan show plan.json"),
+    Row("a plan to evaluate", plan_in("eval", "plan.json"), 2, "is a plan: snnq plan show plan.json"),
     Row("a plan to export", plan_in("export", "plan.json", "--to", "c"), 2, "is a plan"),
-    # LATER Row("a plan to search", plan_in("search", "plan.json"), 2, "plan.json is a plan"),
-    # LATER Row("a packed folder to search", packed_in("search", "packed"), 2, "packed is a packed folder: snnq report packed"),
+    Row("a plan to search", plan_in("search", "plan.json"), 2, "plan.json is a plan"),
+    Row("a packed folder to search", packed_in("search", "packed"), 2, "packed is a packed folder: snnq report packed"),
+    Row(
+        "a plan of another folder", plan_elsewhere, 2, "its float checkpoint w.pth is neither here nor beside the plan"
+    ),
+    Row(
+        "a plan whose checkpoint lies beside it",
+        plan_beside,
+        2,
+        "old/w.pth is not the checkpoint the plan was made for",
+    ),
     Row("a packed folder as plan", packed_in("plan", "show", "packed"), 2, "is a packed folder"),
     Row("a table to edit", typed("cost", "show", "horowitz-45nm", "--toml"), 0, "name =", has_toml),
     Row("where tables lie", typed("cost", "list", "--json"), 0, '"folder"', names_folder),
