@@ -30,7 +30,7 @@ def packed_in(*words):
 
     def make(folder):
         (folder / "packed").mkdir()
-        for name in ("config.json", "model.safetensors"):
+        for name in ("config.json", "model.safetensors", "plan.json"):
             (folder / "packed" / name).write_text("{}")
         return list(words)
 
@@ -68,7 +68,7 @@ TABLE = (
     Row("bits", typed("search", "--bits", "2"), 2, "no option --bits.*--budget avg-bits=2.2"),
     Row("bits with an equals sign", typed("finalize", "--bits=2"), 2, "no option --bits"),
     Row("a dataset", typed("search", "--dataset", "digits"), 2, "no option --dataset Hint: --data SPEC"),
-    Row("a plan in place", plan_in("finalize", "plan.json"), 2, "the plan names no float checkpoint"),
+    Row("a plan in place", plan_in("finalize", "plan.json"), 2, "plan.json names no float checkpoint"),
     Row("two plans", plan_in("finalize", "plan.json", "--plan", "b.json"), 2, "two plans are named: plan.json and"),
     Row("storage without its sign", typed("search", "--budget", "storage=7"), 2, "did you mean storage=7%?"),
     Row("energy of nothing", typed("search", "--budget", "energy=0"), 2, "give a number above 0 per cent of float32"),
@@ -82,14 +82,12 @@ TABLE = (
     Row("a plan to export", plan_in("export", "plan.json", "--to", "c"), 2, "is a plan"),
     Row("a plan to search", plan_in("search", "plan.json"), 2, "plan.json is a plan"),
     Row("a packed folder to search", packed_in("search", "packed"), 2, "packed is a packed folder: snnq report packed"),
-    Row(
-        "a plan of another folder", plan_elsewhere, 2, "its float checkpoint w.pth is neither here nor beside the plan"
-    ),
+    Row("a plan of another folder", plan_elsewhere, 2, "checkpoint w.pth is neither here nor beside"),
     Row(
         "a plan whose checkpoint lies beside it",
         plan_beside,
         2,
-        "old/w.pth is not the checkpoint the plan was made for",
+        "old/w.pth is not the checkpoint the plan",
     ),
     Row("a packed folder as plan", packed_in("plan", "show", "packed"), 2, "is a packed folder"),
     Row("a table to edit", typed("cost", "show", "horowitz-45nm", "--toml"), 0, "name =", has_toml),
