@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from snnq.cli.options import Device, Json, takes_sizes
+from snnq.cli.options import Data, Device, Json, takes_sizes
 
 app = typer.Typer(no_args_is_help=True, help="Measure snnq's own speed on this machine, as ratios.")
 
@@ -88,7 +88,7 @@ def runtime(
     folder: Annotated[
         str | None, typer.Argument(metavar="[FOLDER]", help="A packed folder; by default the paper's model, untrained.")
     ] = None,
-    data: Annotated[str | None, typer.Option(help="Data spec of the frames; by default what the model names.")] = None,
+    data: Data = None,
     peer: Annotated[
         list[str] | None, typer.Option(help="float32, bfloat16, int8 or compiled (takes minutes); may be repeated.")
     ] = None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from snnq.cli.options import Json, WeightReuse, takes_sizes
+from snnq.cli.options import Data, Json, WeightReuse, takes_sizes
 
 if TYPE_CHECKING:
     from snnq.measuring.run import Measurement
@@ -84,7 +84,7 @@ def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="Your own co
 @takes_sizes
 def measure(
     path: Annotated[str, typer.Argument(metavar="PATH", help="A packed folder, a plan.json or a float checkpoint.")],
-    data: Annotated[str | None, typer.Option(help="Data spec; by default what the model names.")] = None,
+    data: Data = None,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
     samples: Annotated[int, typer.Option(min=1, help="Samples to run, spread evenly over the split.")] = 64,
     cost_table: Annotated[str | None, typer.Option(help="Cost table: a name or a path.")] = None,

@@ -27,7 +27,11 @@ def list_sources(as_json: _Json = False) -> None:
             for s in data.SOURCES.values()
         ]
         console.emit_json(
-            {"sources": sources, "cache": {"path": str(root), "prepared": [asdict(entry) for entry in prepared]}}
+            {
+                "sources": sources,
+                "options": data.OPTIONS,
+                "cache": {"path": str(root), "prepared": [asdict(entry) for entry in prepared]},
+            }
         )
         return
     rows = [
@@ -40,6 +44,7 @@ def list_sources(as_json: _Json = False) -> None:
         for s in data.SOURCES.values()
     ]
     console.table("Data sources", ("spec", "options and defaults", "simulated", "what it is"), rows)
+    console.table("Options, as in frames:DIR,limit=500", ("option", "what it says"), list(data.OPTIONS.items()))
     if prepared:
         console.table("Prepared", ("data set", "MiB"), [(p.name, f"{p.mib:.1f}") for p in prepared])
     console.note(f"Cache: {root}")
@@ -48,7 +53,9 @@ def list_sources(as_json: _Json = False) -> None:
 
 @app.command("prepare")
 def prepare(
-    spec: Annotated[str, typer.Argument(help="Data spec, such as digits or n-mnist:DIR,by=time.")],
+    spec: Annotated[
+        str, typer.Argument(help="SOURCE[:DIR][,OPTION=VALUE…], such as n-mnist:DIR,by=time; see snnq data list.")
+    ],
     steps: Annotated[int | None, typer.Option(min=1, help="Time steps T of the model.")] = None,
     image_size: Annotated[str | None, typer.Option(help="Height and width in pixels, such as 34x34.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; all processors by default.")] = None,
@@ -83,6 +90,7 @@ def prepare(
         console.emit_json(done.facts())
         return
     console.out(done.data.describe())
+    console.table("Classes", data.CLASS_COLUMNS, done.data.class_rows())
     console.out(f"{done.stored.path} ({done.stored.mib:.1f} MiB{', was there already' if done.cached else ''})")
     console.out(f"sha256 {done.data.sha256}")
     console.out(f"{done.seconds:.2f} s, {done.recordings_per_second:,.0f} recordings/s")

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from snnq.cli.options import Json, takes_sizes
+from snnq.cli.options import Data, Json, takes_sizes
 
 
 @takes_sizes
 def evaluate(
     path: Annotated[str, typer.Argument(help="A float checkpoint, a built-in one, or a packed folder.")],
-    data: Annotated[str | None, typer.Option(help="Data spec; by default what the model names.")] = None,
+    data: Data = None,
     input: Annotated[
         Path | None,
         typer.Option(

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from snnq.cli.options import Device, Devices, Force, Json, Model, Nodes, Precision, Run, Strategy, Weights
+from snnq.cli.options import Data, Device, Devices, Force, Json, Model, Nodes, Precision, Run, Strategy, Weights
 
 
 def finalize(
@@ -17,7 +17,7 @@ def finalize(
     ] = None,
     plan: Annotated[Path | None, typer.Option(help="The plan; plan.json by default.", show_default=False)] = None,
     checkpoint: Annotated[str | None, typer.Option(help="Float checkpoint, if the plan names none.")] = None,
-    data: Annotated[str | None, typer.Option(help="Data spec, if the plan names none.")] = None,
+    data: Data = None,
     weights: Weights = None,
     start: Annotated[
         Path | None, typer.Option(help="Begin with the codes of this packed folder, such as snnq ptq makes.")

@@ -10,6 +10,12 @@ from typing import Annotated, Any
 
 import typer
 
+# A test sees to it that every option stands here: the table of sources would take numpy to import.
+_DATA_HELP = (
+    "Data: SOURCE[:DIR][,OPTION=VALUE…], such as digits,limit=500 or frames:DIR,classes=numeric; by default what model "
+    "or plan name. Options: steps, image_size, limit, by, classes, numbering, samples; 'snnq data list' explains them."
+)
+Data = Annotated[str | None, typer.Option(metavar="SPEC", help=_DATA_HELP)]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there; start the run anew.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]

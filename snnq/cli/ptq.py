@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from snnq.cli.options import Device, Force, Json, Run, takes_sizes
+from snnq.cli.options import Data, Device, Force, Json, Run, takes_sizes
 
 
 @takes_sizes
@@ -23,7 +23,7 @@ def ptq(
         str,
         typer.Option(help="rtn, clip, awq (grids), quantease (rounding by layer), adaround, tesseraq (by block)."),
     ] = "quantease",
-    data: Annotated[str | None, typer.Option(help="Data spec; by default what plan or checkpoint name.")] = None,
+    data: Data = None,
     samples: Annotated[int | None, typer.Option(help="How many training samples; their labels are not used.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Samples a step.")] = None,
     rounds: Annotated[int | None, typer.Option(help="Rounds of progressive rounding, 10 or 20; tesseraq.")] = None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from snnq.cli.options import Json, Model, WeightReuse
+from snnq.cli.options import Data, Json, Model, WeightReuse
 from snnq.cli.showing import Format, FormatOption, show_document, show_in, show_strip
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def report(
     measure: Annotated[
         int | None, typer.Option(min=1, help="Measure firing rates anew, on so many validation samples.")
     ] = None,
-    data: Annotated[str | None, typer.Option(help="Data spec to measure on; the plan's by default.")] = None,
+    data: Data = None,
     model: Model = None,
     out: Annotated[
         Path | None, typer.Option(help="The HTML page; FOLDER/report.html by default, none of a comparison.")

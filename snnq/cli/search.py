@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from snnq.cli.options import Device, Devices, Force, Json, Nodes, Precision, Run, Strategy, takes_sizes
+from snnq.cli.options import Data, Device, Devices, Force, Json, Nodes, Precision, Run, Strategy, takes_sizes
 from snnq.cli.showing import show_strip
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def search(
     checkpoint: Annotated[str, typer.Argument(metavar="[CKPT]", help="A float checkpoint, or a built-in one.")] = (
         "digits"
     ),
-    data: Annotated[str | None, typer.Option(help="Data spec; by default what the checkpoint names.")] = None,
+    data: Data = None,
     method: Annotated[
         str, typer.Option(help="differentiable, paper (its plain form) or sensitivity (no training).")
     ] = ("differentiable"),

@@ -1,12 +1,14 @@
 """Data: event recordings, frame files, images made into events; opened by a spec such as ``n-mnist:DIR``."""
 
 from snnq.data.cache import cache_root, summary
-from snnq.data.dataset import DataSet, Frames
+from snnq.data.dataset import CLASS_COLUMNS, DataSet, Frames
 from snnq.data.open import Prepared, open_data, prepare
-from snnq.data.sources import SOURCES, Source
+from snnq.data.sources import OPTIONS, SOURCES, Source
 from snnq.data.spec import DataSpec, parse_spec
 
 __all__ = [
+    "CLASS_COLUMNS",
+    "OPTIONS",
     "SOURCES",
     "DataSet",
     "DataSpec",

@@ -1,6 +1,8 @@
 """Prepared frames on disk: one folder an entry, read through memory maps.
 
 The place is named by a hash of everything the frames depend on, so an entry is never stale; what is damaged is rebuilt.
+``meta.json`` says what must lie there. Frames are too large to be hashed at every opening: ``stamps.json`` says which
+size and times their files had when they were as ``meta.json`` says, and where those are others they are hashed again.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from snnq.data.spec import SPLITS
-from snnq.files import read_text, regular_size
+from snnq.files import open_regular, read_text, regular_size, write_atomic
 from snnq.strict_json import strict_json
 
 FORMAT_VERSION = 1
-META = "meta.json"
+META, _STAMPS = "meta.json", "stamps.json"
 
 
 @dataclass(frozen=True)
@@ -51,20 +54,65 @@ def content_hash(facts: dict[str, object]) -> str:
 
 
 def load(folder: Path) -> dict[str, Entry] | None:
-    """Return an entry's splits, or None where it is absent or damaged (a missing file, a wrong size, shape or type)."""
+    """Return an entry's splits, or None where it is absent, damaged or changed.
+
+    Looked at are the files' presence, sizes, shapes and types, the labels, and the frames, if their files were touched.
+    """
     try:
         meta = strict_json(read_text(folder / META))
-        return {split: _sound_split(folder, split, meta[split]) for split in SPLITS}
+        entries = {split: _sound_split(folder, split, meta[split]) for split in SPLITS}
+        stamps = _stamps(folder)
+        if stamps != _remembered(folder):
+            if not all(_untouched(folder, split, meta[split].get("frames")) for split in SPLITS):
+                return None
+            with suppress(OSError):  # a cache that is only read: it is hashed again the next time
+                write_stamps(folder, stamps)
+        return entries
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError):
         return None
 
 
 def _sound_split(folder: Path, split: str, expected: dict[str, Any]) -> Entry:
-    skipped = tuple(map(str, expected.pop("skipped", ())))
     entry = read_split(folder, split)
-    if facts_of(entry) != expected:
-        raise ValueError(f"{split}: {facts_of(entry)}, expected {expected}")
-    return replace(entry, skipped=skipped)
+    facts = facts_of(entry)
+    if facts != {key: expected[key] for key in facts}:
+        raise ValueError(f"{split}: {facts}, expected {expected}")
+    return replace(entry, skipped=tuple(map(str, expected.get("skipped", ()))))
+
+
+def _untouched(folder: Path, split: str, expected: str | None) -> bool:
+    """Tell whether a split's frames are as they were made; without their hash: by when they were written."""
+    if expected is not None:
+        return frames_hash(folder, split) == expected
+    return _frames(folder, split).stat().st_mtime_ns <= (folder / META).stat().st_mtime_ns
+
+
+def _frames(folder: Path, split: str) -> Path:
+    return folder / f"{split}-frames.npy"
+
+
+def frames_hash(folder: Path, split: str) -> str:
+    """Return the sha256 (hex) of a split's file of frames; raises OSError."""
+    with open_regular(_frames(folder, split)) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()  # pyright: ignore[reportArgumentType]
+
+
+def write_stamps(folder: Path, stamps: dict[str, list[int]] | None = None) -> None:
+    """Note that the frames of an entry are as they should be, now or when they had these stamps; raises OSError."""
+    write_atomic(folder / _STAMPS, json.dumps(stamps or _stamps(folder)))
+
+
+def _stamps(folder: Path) -> dict[str, list[int]]:
+    """Return what changes when a file of frames is written to: its size, and when content and state changed (ns)."""
+    found = {split: _frames(folder, split).stat() for split in SPLITS}
+    return {split: [one.st_size, one.st_mtime_ns, one.st_ctime_ns] for split, one in found.items()}
+
+
+def _remembered(folder: Path) -> object:
+    try:
+        return strict_json(read_text(folder / _STAMPS))
+    except (OSError, ValueError):
+        return None
 
 
 def read_split(folder: Path, split: str) -> Entry:
@@ -102,7 +150,11 @@ class Stored:
 
 def stored(folder: Path) -> Stored:
     """Return an entry's name, place and size."""
-    return Stored(folder.name, str(folder), sum(file.stat().st_size for file in folder.iterdir()))
+    sizes = []
+    for file in folder.iterdir():
+        with suppress(OSError):  # another process' temporary file
+            sizes.append(file.stat().st_size)
+    return Stored(folder.name, str(folder), sum(sizes))
 
 
 def summary(root: Path) -> list[Stored]:

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from snnq.data.contract import Part, Samples
+from snnq.data.contract import LARGEST_COUNT, Damaged, Part, Samples
 from snnq.errors import DataError
 from snnq.files import read_text
 from snnq.strict_json import strict_json
@@ -28,7 +28,7 @@ class Note:
     type: str
     shape: tuple[int, ...]
     bytes: int
-    damaged: tuple[str, ...]
+    damaged: tuple[Damaged, ...]
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,8 @@ class Chunk:
         """Return its note, or None where it is not made."""
         try:
             found = strict_json(read_text(self.file.with_suffix(".json")))
-            return Note(
-                tuple(found["kept"]), found["type"], tuple(found["shape"]), found["bytes"], tuple(found["damaged"])
-            )
+            damaged = tuple(Damaged(**one) for one in found["damaged"])
+            return Note(tuple(found["kept"]), found["type"], tuple(found["shape"]), found["bytes"], damaged)
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -66,15 +65,15 @@ def make(chunk: Chunk, part: Part) -> Note:
     """Prepare a chunk and write it, its frames first and its note last; return the note.
 
     Raises:
-        DataError: a sample holds a count above 65 535, or two have different shapes.
+        DataError: a sample holds a count above 65 535 or values that are no counts, or two have different shapes.
         OSError: it cannot be written.
     """
     kept: list[int] = []
-    damaged: list[str] = []
+    damaged: list[Damaged] = []
     block = np.zeros(0, np.uint8)
     for index, sample in enumerate(part(), chunk.start):
-        if isinstance(sample, DataError):
-            damaged.append(sample.message)
+        if isinstance(sample, Damaged):
+            damaged.append(sample)
             continue
         kind = _kind(sample, chunk)
         if not kept:
@@ -97,8 +96,10 @@ def make(chunk: Chunk, part: Part) -> Note:
 
 def _kind(counts: np.ndarray, chunk: Chunk) -> type[np.uint8] | type[np.uint16]:
     largest = counts.max(initial=0)
-    if largest > 65_535:
-        raise DataError(f"{chunk.split}: a sample holds a count above 65535.", "Ask for more time steps.")
+    if largest > LARGEST_COUNT:
+        raise DataError(f"{chunk.split}: a sample holds a count above {LARGEST_COUNT}.", "Ask for more time steps.")
+    if counts.dtype.kind not in "biu" or counts.min(initial=0) < 0:
+        raise DataError(f"{chunk.split}: a sample holds {counts.dtype} values that are no counts.")
     return np.uint8 if largest <= 255 else np.uint16
 
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 
 from snnq.data.contract import Recordings, Request, Samples
 from snnq.data.fingerprint import hash_files
-from snnq.data.images import image_samples, simulation_facts
+from snnq.data.images import OFFICIAL, image_samples, simulation_facts
+from snnq.data.repeats import Hashed, noted
 from snnq.data.saccade import Saccades
 from snnq.data.splits import VALIDATION_SHARE, stratified
 from snnq.errors import DataError
+from snnq.files import open_regular, read_text
+from snnq.strict_json import strict_json
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _SIDE = 32
+_MOST_IMAGES = 60_000
 # The labels' files are spelt like this in the package.
 _FILES = {
     "train": (tuple(f"data_batch_{number}.png" for number in range(1, 6)), "train_lables.json"),
@@ -36,13 +39,16 @@ def open_source(request: Request) -> Recordings:
     """
     root = Path(request.spec.path).expanduser()
     files = [_find(root, name) for images, labels in _FILES.values() for name in (*images, labels)]
+    content = hash_files(root, files, request.cache, request.progress)
+    of = {file.name: one for file, one in zip(files, content.files, strict=True)}
+    hashed = {
+        split: Hashed([root / name for name in images], [0] * len(images), [of[name] for name in images])
+        for split, (images, _) in _FILES.items()
+    }
     return Recordings(
         classes=CLASSES,
-        fingerprint={
-            "content": hash_files(root, files, request.cache, request.progress),
-            **simulation_facts(_SACCADES, _FILL, request),
-        },
-        split="official train and test; validation is 15 % of train, by class",
+        fingerprint={"content": content.total, **simulation_facts(_SACCADES, _FILL, request)},
+        split=noted(request, OFFICIAL, hashed),
         read=lambda: _read(root, request),
     )
 
@@ -81,18 +87,24 @@ def read_images(file: Path) -> np.ndarray:
     The luminance is Rec. 601's, 0.299 R + 0.587 G + 0.114 B, rounded.
 
     Raises:
-        DataError: the file cannot be read, or its rows have another length.
+        DataError: the file cannot be read, its rows have another length, there are more of them than the whole set has,
+            or its pixels are no bytes.
     """
     from PIL import Image
 
+    bombs = (Image.DecompressionBombError, Image.DecompressionBombWarning)
     try:
-        with Image.open(file) as picture:
+        with open_regular(file) as stream, Image.open(stream, formats=("PNG",)) as picture:
             if picture.width != _SIDE * _SIDE:
                 raise DataError(
                     f"{file}: {picture.width} pixels wide, expected {_SIDE * _SIDE}, an image of {_SIDE}x{_SIDE} a row."
                 )
+            if picture.height > _MOST_IMAGES:
+                raise DataError(f"{file}: {picture.height} images, allowed: {_MOST_IMAGES}.")
+            if picture.mode not in ("RGB", "RGBA", "P", "L", "LA"):
+                raise DataError(f"{file}: its pixels are '{picture.mode}', expected bytes of red, green and blue.")
             pixels = np.asarray(picture.convert("RGB"))
-    except (OSError, SyntaxError) as error:
+    except (OSError, SyntaxError, ValueError, *bombs) as error:
         raise DataError(f"{file}: cannot be read ({error}).", "Fetch the file again.") from error
     grey = (pixels @ np.array([299, 587, 114], np.uint32) + 500) // 1000
     return grey.astype(np.uint8).reshape(-1, _SIDE, _SIDE)
@@ -105,7 +117,7 @@ def read_labels(file: Path) -> np.ndarray:
         DataError: the file cannot be read or holds anything else.
     """
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = strict_json(read_text(file))
     except (OSError, ValueError) as error:
         raise DataError(f"{file}: cannot be read ({error}).", "Fetch the file again.") from error
     if not isinstance(found, list):

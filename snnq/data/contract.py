@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,34 @@ from snnq.progress import Progress
 _CHUNK_SAMPLES = 512
 _CHUNK_COUNTS = 2**24
 
+# The largest count that prepared frames can hold.
+LARGEST_COUNT = 65_535
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """A recording that cannot be used: its file, what is wrong with it, and what can be done."""
+
+    file: str
+    fault: str
+    hint: str = ""
+
+    @classmethod
+    def of(cls, file: str, error: DataError) -> Damaged:
+        """Return what an error says of a file; most begin with its name."""
+        return cls(file, error.message.removeprefix(DataError(f"{file}: ").message).rstrip("."), error.hint)
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.fault}"
+
+    @property
+    def kind(self) -> str:
+        """The fault without the numbers in it, so that what is wrong with several alike is the same."""
+        return re.sub(r"\d+", "#", self.fault)
+
+
 # The samples of a chunk, in order: counts (T, C, H, W) of whole numbers, or what is wrong with the recording.
-Part = Callable[[], Iterator[np.ndarray | DataError]]
+Part = Callable[[], Iterator[np.ndarray | Damaged]]
 
 
 @dataclass(frozen=True)
@@ -61,10 +88,11 @@ class Recordings:
 
     ``fingerprint`` holds every fact the frames depend on beside the request itself (content hashes, simulation
     settings), JSON-ready. ``split`` says in a few words how train, validation and test were told apart. ``read()``
-    returns the three splits by name.
+    returns the three splits by name. ``orders`` are the classes in every order that the source's option of it gives.
     """
 
     classes: tuple[str, ...]
     fingerprint: dict[str, object]
     split: str
     read: Callable[[], dict[str, Samples]]
+    orders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+CLASS_COLUMNS = ("index", "class", "train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ class DataSet:
     ``spec``: how to open it again. ``sha256``: of its content and of every option that matters, and of no path.
     ``simulated``: the events were not recorded by a sensor; say so beside every figure that uses them.
     ``split``: how train, validation and test were told apart. ``skipped``: what was wrong with each damaged recording
-    that was left out.
+    that was left out. ``classes`` are in the order of their labels; ``other_orders`` are the orders that the same
+    source can give, by the spec to type for each.
     """
 
     spec: str
@@ -63,12 +66,24 @@ class DataSet:
     test: Frames
     split: str = ""
     skipped: tuple[str, ...] = ()
+    other_orders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def frames_shape(self) -> tuple[int, int, int, int]:
         """(T, C, H, W) of one sample."""
         steps, channels, height, width = self.train.frames.shape[1:]
         return steps, channels, height, width
+
+    def spec_for(self, classes: Sequence[str]) -> str | None:
+        """Return what to type for the same data with its classes in this order, None where nothing gives it."""
+        orders = {self.spec: self.classes, **self.other_orders}
+        return next((spec for spec, order in orders.items() if tuple(classes) == order), None)
+
+    def class_rows(self) -> list[tuple[str, ...]]:
+        """Return for every class its index, which is its label, its name and how many samples each split has of it."""
+        parts = (self.train, self.validation, self.test)
+        counts = [np.bincount(part.labels, minlength=len(self.classes)).tolist() for part in parts]
+        return [(str(index), name, *(str(own[index]) for own in counts)) for index, name in enumerate(self.classes)]
 
     def describe(self) -> str:
         """Return one line: sizes of the splits and how they were made, classes, shape of a sample, kind of data."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,25 +28,35 @@ CLASSES = (
     "air guitar",
     "other gestures",
 )
+# The gesture of each label: tonic's numbers are those of the files, and the published ones minus one.
+ORDERS = {
+    "tonic": tuple(range(len(CLASSES))),
+    "spikingjelly": tuple(sorted(range(len(CLASSES)), key=str)),
+}
 _FOLDERS = {"train": "ibmGestureTrain", "test": "ibmGestureTest"}
 
 
 def open_source(request: Request) -> Recordings:
     """Return the recordings of ``ibmGestureTrain`` and ``ibmGestureTest``: 23 and 6 persons, the official split.
 
-    Validation is 15 % of the training recordings, by class, not by person.
+    Validation is 15 % of the training recordings, by class, not by person. Option ``numbering``: ``tonic`` (default)
+    takes a file's number for the label; SpikingJelly names class folders 0 to 10 by it, which its loader, torchvision's
+    ``DatasetFolder``, sorts as strings: 0, 1, 10, 2, … (``spikingjelly``).
 
     Raises:
         DataError: a folder is missing or empty, or a file is named after no gesture.
     """
     root = locate(request.spec.path, ("DVSGesture",))
-    train, test = (_files(root, name) for name in _FOLDERS.values())
-    found = hold_out(root, CLASSES, train, test, "official train and test persons")
-    return open_recordings(request, found, read_recording)
+    order = ORDERS[request.spec.option("numbering") or "tonic"]
+    train, test = (_files(root, name, order) for name in _FOLDERS.values())
+    orders = {name: tuple(CLASSES[number] for number in numbers) for name, numbers in ORDERS.items()}
+    classes = tuple(CLASSES[number] for number in order)
+    found = hold_out(root, classes, train, test, "official train and test persons")
+    return replace(open_recordings(request, found, read_recording), orders=orders)
 
 
-def _files(root: Path, name: str) -> ClassFolders:
-    """Return <person>_<light>/<gesture>.npy, by gesture and path."""
+def _files(root: Path, name: str, numbers: tuple[int, ...]) -> ClassFolders:
+    """Return <person>_<light>/<gesture>.npy, by label and path; label i is the gesture ``numbers[i]``."""
     files = [
         file for file in sorted((root / name).glob("user*/*")) if file.suffix.lower() == ".npy" and file.name[0] != "."
     ]
@@ -55,9 +66,9 @@ def _files(root: Path, name: str) -> ClassFolders:
             "Fetch it: 'snnq data prepare SPEC --download'.",
         )
     for file in files:
-        if not re.fullmatch(r"\d|10", file.stem):
+        if not re.fullmatch(r"[0-9]|10", file.stem):
             raise DataError(f"{file}: named after no gesture, allowed: 0.npy to {len(CLASSES) - 1}.npy.")
-    labels = np.array([int(file.stem) for file in files], dtype=np.int64)
+    labels = np.array([numbers.index(int(file.stem)) for file in files], dtype=np.int64)
     order = np.argsort(labels, kind="stable")
     return ClassFolders(tuple(files[index] for index in order), labels[order])
 

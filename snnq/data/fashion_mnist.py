@@ -11,14 +11,17 @@ import numpy as np
 
 from snnq.data.contract import Recordings, Request, Samples
 from snnq.data.fingerprint import hash_files
-from snnq.data.images import image_samples, simulation_facts
+from snnq.data.images import OFFICIAL, image_samples, simulation_facts
+from snnq.data.repeats import Hashed, noted
 from snnq.data.saccade import Saccades
 from snnq.data.splits import VALIDATION_SHARE, stratified
 from snnq.errors import DataError
+from snnq.files import open_regular
 
 # 28 of 34 pixels, as N-MNIST shows MNIST: the path's ±3.5 pixels stay within the field but for half a pixel.
 _FILL = 28 / 34
 _SACCADES = Saccades()
+_LARGEST = 2**30  # bytes unpacked: EMNIST's largest set, 697 932 images, has half of it
 _FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
@@ -33,11 +36,12 @@ def open_source(request: Request) -> Recordings:
     """
     root = Path(request.spec.path).expanduser()
     files = [find_idx(root, name) for names in _FILES.values() for name in names]
-    facts = simulation_facts(_SACCADES, _FILL, request)
+    content = hash_files(root, files, request.cache, request.progress)
+    train, _, test, _ = (Hashed([file], [0], [one]) for file, one in zip(files, content.files, strict=True))
     return Recordings(
         classes=tuple(str(label) for label in range(10)),
-        fingerprint={"content": hash_files(root, files, request.cache, request.progress), **facts},
-        split="official train and test; validation is 15 % of train, by class",
+        fingerprint={"content": content.total, **simulation_facts(_SACCADES, _FILL, request)},
+        split=noted(request, OFFICIAL, {"train": train, "test": test}),
         read=lambda: _read(root, request),
     )
 
@@ -87,17 +91,25 @@ def read_idx(file: Path, dimensions: int) -> np.ndarray:
     32 bits, then the bytes (LeCun, Cortes, Burges: the MNIST database).
 
     Raises:
-        DataError: the file cannot be read, has another type or number of axes, or is too short or too long.
+        DataError: the file cannot be read, has another type or number of axes, is too short or too long, or says that
+            it holds more than 1 GiB. What it says is looked at before anything is unpacked.
     """
+    head = 4 + 4 * dimensions
     try:
-        raw = file.read_bytes()
-        data = gzip.decompress(raw) if file.suffix == ".gz" else raw
+        with open_regular(file) as plain, gzip.open(plain) if file.suffix == ".gz" else plain as stream:
+            start = stream.read(head)
+            if start[:4] != bytes([0, 0, 8, dimensions]) or len(start) < head:
+                raise DataError(
+                    f"{file}: starts with {start[:4].hex(' ')}, not an IDX file of bytes with {dimensions} axes."
+                )
+            shape = tuple(int(size) for size in np.frombuffer(start, ">u4", dimensions, offset=4))
+            expected = math.prod(shape)
+            if expected > _LARGEST:
+                raise DataError(f"{file}: says it holds {shape}: {expected:,} bytes, allowed: {_LARGEST:,}.")
+            data = stream.read(expected + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{file}: cannot be read ({error}).", "Fetch the file again.") from error
-    head = 4 + 4 * dimensions
-    if data[:4] != bytes([0, 0, 8, dimensions]) or len(data) < head:
-        raise DataError(f"{file}: starts with {data[:4].hex(' ')}, not an IDX file of bytes with {dimensions} axes.")
-    shape = tuple(int(size) for size in np.frombuffer(data, ">u4", dimensions, offset=4))
-    if len(data) - head != math.prod(shape):
-        raise DataError(f"{file}: {len(data) - head} bytes of data, expected {math.prod(shape)} for {shape}.")
-    return np.frombuffer(data, np.uint8, offset=head).reshape(shape)
+    if len(data) != expected:
+        found = "more" if len(data) > expected else f"{len(data)}"
+        raise DataError(f"{file}: {found} bytes of data, expected {expected} for {shape}.")
+    return np.frombuffer(data, np.uint8).reshape(shape)

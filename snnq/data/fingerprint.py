@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from snnq.errors import DataError
@@ -22,8 +23,16 @@ _BLOCK = 2**20  # bytes: files of at most that are read as a whole
 _EVERY, _SAMPLE = 2**18, 2**14  # bytes
 
 
-def hash_files(root: Path, files: Sequence[Path], cache: Path, progress: Progress, quick: bool = False) -> str:
-    """Return one sha256 over (path below ``root``, size, sha256 of the content) of every file, in the given order.
+@dataclass(frozen=True)
+class Hashes:
+    """Of some files: ``total``, one sha256 over (path, size, sha256) of all, and ``files``, size and sha256 of each."""
+
+    total: str
+    files: tuple[str, ...]
+
+
+def hash_files(root: Path, files: Sequence[Path], cache: Path, progress: Progress, quick: bool = False) -> Hashes:
+    """Return the hashes of files below ``root``, in the given order; a path is that below ``root``.
 
     A file whose size and modification time are as they were is not read again: its hash is remembered in ``cache``.
     With ``quick``, of a file above 1 MiB only the first 16 KiB of every 256 KiB are hashed, and the last 16: another
@@ -55,7 +64,7 @@ def hash_files(root: Path, files: Sequence[Path], cache: Path, progress: Progres
         progress("checking files", len(files), len(files))
     if now != {name: before.get(name) for name in now}:
         _remember(notes, before | now)
-    return total.hexdigest()
+    return Hashes(total.hexdigest(), tuple(f"{now[name][0]} {now[name][2]}" for name in names))
 
 
 def _digest(file: Path, known: list[object] | None, quick: bool) -> list[object]:

@@ -52,11 +52,33 @@ def split_folder(root: Path, names: Sequence[str]) -> Path | None:
     return next((folders[name] for name in names if name in folders), None)
 
 
-def class_names(folder: Path) -> tuple[str, ...]:
-    """Return the class folders' names: in order of number where all are numbers, else of the alphabet."""
+def class_names(folder: Path, order: str = "name") -> tuple[str, ...]:
+    """Return the class folders' names in an order of ``class_orders``.
+
+    Raises:
+        DataError: by number, and a name is no number.
+    """
     names = [path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__"))]
-    number = all(name.isascii() and name.isdigit() for name in names)
-    return tuple(sorted(names, key=(lambda name: (int(name), name)) if number else (lambda name: (0, name))))
+    orders = class_orders(names)
+    if order not in orders:
+        wrong = min(name for name in names if not _is_number(name))
+        raise DataError(f"{folder}: classes={order}, but the class folder '{wrong}' is no number.", "Drop 'classes'.")
+    return orders[order]
+
+
+def class_orders(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return the classes by ``name``, as strings of code points, and ``numeric`` where all are numbers.
+
+    The first is the order of torchvision's ``DatasetFolder`` and so of SpikingJelly's sets: 0, 1, 10, 2, …
+    """
+    by_name = {"name": tuple(sorted(names))}
+    if not all(map(_is_number, names)):
+        return by_name
+    return by_name | {"numeric": tuple(sorted(names, key=lambda name: (int(name), name)))}
+
+
+def _is_number(name: str) -> bool:
+    return name.isascii() and name.isdigit() and len(name) <= 18
 
 
 def list_samples(folder: Path, classes: Sequence[str], suffixes: str | tuple[str, ...]) -> ClassFolders:
@@ -99,8 +121,8 @@ def pick(split: ClassFolders, indices: np.ndarray) -> ClassFolders:
     return ClassFolders(tuple(split.files[index] for index in indices), split.labels[indices])
 
 
-def by_folders(root: Path, suffix: str) -> Sorted:
-    """Return the files of ``<train|test[|validation]>/<class>/*<suffix>``.
+def by_folders(root: Path, suffix: str, order: str = "name") -> Sorted:
+    """Return the files of ``<train|test[|validation]>/<class>/*<suffix>``; ``order`` is ``class_names``'.
 
     Without a validation folder, 15 % of the training samples are held out as validation, class by class.
 
@@ -108,7 +130,7 @@ def by_folders(root: Path, suffix: str) -> Sorted:
         DataError: a folder is missing or empty, or a class is unknown.
     """
     train_folder, test_folder = _needed(root, "train", suffix), _needed(root, "test", suffix)
-    classes = class_names(train_folder)
+    classes = class_names(train_folder, order)
     train, test = list_samples(train_folder, classes, suffix), list_samples(test_folder, classes, suffix)
     validation_folder = split_folder(root, ("validation", "val", "valid"))
     if validation_folder is None:

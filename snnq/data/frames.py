@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 
-from snnq.data.contract import Recordings, Request
-from snnq.data.folders import Sorted, by_folders, by_last_tenth, class_names, list_classes, locate, split_folder
+from snnq.data.contract import LARGEST_COUNT, Recordings, Request
+from snnq.data.folders import (
+    Sorted,
+    by_folders,
+    by_last_tenth,
+    class_names,
+    class_orders,
+    list_classes,
+    locate,
+    split_folder,
+)
 from snnq.data.formats.npz import open_npz
 from snnq.data.recorded import open_files
 from snnq.errors import DataError
 
+_MOST_CHANNELS = 256
 _SPLITS = ("train", "test", "validation", "val", "valid")
 
 
@@ -22,17 +31,17 @@ def open_source(request: Request) -> Recordings:
     """Return the frames of train/, test/ and, where there is one, validation/ (or val/).
 
     Where there is neither train/ nor test/, but classes, as SpikingJelly lays out CIFAR10-DVS, test is the last tenth
-    of each class. ``DIR`` may also be the folder above, with ``frames_number_<T>_split_by_number`` in it.
+    of each class. ``DIR`` may also be the folder above, with ``frames_number_<T>_split_by_number`` in it. Classes are
+    in the order of their names as strings, as SpikingJelly's own loader has them; by number with ``classes=numeric``.
 
     Raises:
         DataError: a folder is missing or empty.
     """
     root = _frames_folder(locate(request.spec.path), request.steps)
-    found = _sorted(root)
+    found = _sorted(root, request.spec.option("classes") or "name")
     first = found.splits["train"].files[0]
-    return open_files(
-        request, found, partial(read_sample, first=first, steps=request.steps, image_size=request.image_size)
-    )
+    read = partial(read_sample, first=first, steps=request.steps, image_size=request.image_size)
+    return replace(open_files(request, found, read), orders=class_orders(found.classes))
 
 
 def _frames_folder(root: Path, steps: int) -> Path:
@@ -50,15 +59,16 @@ def _frames_folder(root: Path, steps: int) -> Path:
     return root / fitting[0]
 
 
-def _sorted(root: Path) -> Sorted:
+def _sorted(root: Path, order: str) -> Sorted:
     if any(split_folder(root, (name,)) for name in _SPLITS):
-        return by_folders(root, ".npz")
+        return by_folders(root, ".npz", order)
     classes = class_names(root)
     if not any(path.suffix.lower() == ".npz" for name in classes for path in (root / name).iterdir()):
         raise DataError(
             f"{root}: no frames in it; expected train/<class>/*.npz and test/<class>/*.npz, or <class>/*.npz.",
             "Name the folder that SpikingJelly wrote, such as DVS128Gesture/frames_number_16_split_by_number.",
         )
+    classes = class_names(root, order)
     return by_last_tenth(root, classes, list_classes(root, classes, ".npz"))
 
 
@@ -95,24 +105,25 @@ def read_frames(file: Path, steps: int, image_size: tuple[int, int]) -> np.ndarr
     """Read one sample: whole-number counts (T, C, H, W), int64.
 
     Raises:
-        DataError: the file is damaged, has no ``frames``, another shape, or values that are no counts.
+        DataError: the file is damaged, has no ``frames``, another shape, or values that are no counts up to 65 535.
     """
-    try:
-        with zipfile.ZipFile(file):  # np.load would also open other kinds of file
-            pass
-        with np.load(file, allow_pickle=False) as archive:
-            if "frames" not in archive:
-                raise DataError(f"{file}: no key 'frames', found {archive.files}.")
-            frames = archive["frames"]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{file}: not a frame file ({error}).") from error
-    if frames.ndim != 4 or frames.shape[0] != steps or frames.shape[2:] != image_size:
+    with open_npz(file) as archive:
+        if "frames" not in archive.names():
+            raise DataError(f"{file}: no key 'frames', found {list(archive.names())}.")
+        header = archive.header("frames")
+        _check_shape(file, header.shape, steps, image_size)
+        kept = header.dtype.kind in "buif"
+        frames = archive.read("frames") if kept else np.zeros(0)
+    if not kept or not (np.isfinite(frames) & (frames == np.floor(frames)) & (frames >= 0)).all():
+        raise DataError(f"{file}: 'frames' holds values that are no counts (whole numbers of at least 0).")
+    if (largest := frames.max(initial=0)) > LARGEST_COUNT:
+        raise DataError(f"{file}: 'frames' holds {largest:g}, allowed: counts of 0 to {LARGEST_COUNT}.")
+    return frames.astype(np.int64)
+
+
+def _check_shape(file: Path, shape: tuple[int, ...], steps: int, image_size: tuple[int, int]) -> None:
+    """Raise DataError unless frames are as the model takes them, before they are unpacked."""
+    if len(shape) != 4 or shape[0] != steps or shape[2:] != image_size or not 1 <= shape[1] <= _MOST_CHANNELS:
         want = f"({steps}, C, {image_size[0]}, {image_size[1]})"
         hint = "Use a model of this shape, or make the frames again in the model's shape."
-        raise DataError(f"{file}: 'frames' is {frames.shape}, the model takes {want}.", hint)
-    if (
-        frames.dtype.kind not in "buif"
-        or not (np.isfinite(frames) & (frames == np.floor(frames)) & (frames >= 0)).all()
-    ):
-        raise DataError(f"{file}: 'frames' holds values that are no counts (whole numbers of at least 0).")
-    return frames.astype(np.int64)
+        raise DataError(f"{file}: 'frames' is {shape}, the model takes {want}.", hint)

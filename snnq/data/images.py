@@ -17,6 +17,7 @@ from snnq.data.splits import limited
 # Images simulated at once. A large field has many events an image: fewer of them, so that the memory stays bounded.
 _BLOCK = 256
 _BLOCK_PIXELS = 2**16
+OFFICIAL = "official train and test; validation is 15 % of train, by class"
 
 
 def resize_matrix(size: int, new: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from shlex import quote
@@ -14,6 +14,9 @@ from snnq.data.dataset import DataSet, Frames
 from snnq.data.spec import SPLITS, DataSpec, parse_spec
 from snnq.errors import DataError
 from snnq.progress import Progress, silent
+
+# Of one sample: an hour of a megapixel sensor, a frame every 30 s, has less.
+_MOST_COUNTS = 2**28
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Prepared:
             "sha256": data.sha256,
             "simulated": data.simulated,
             "classes": list(data.classes),
+            "class_index": {name: index for index, name in enumerate(data.classes)},
             "frames_shape": list(data.frames_shape),
             "samples": {split: len(getattr(data, split)) for split in SPLITS},
             "path": self.stored.path,
@@ -136,8 +140,19 @@ def _open(
         **splits,
         split=recordings.split,
         skipped=tuple(text for entry in entries.values() for text in entry.skipped),
+        other_orders=_other_orders(spec, recordings),
     )
     return Prepared(data, cache.stored(folder), cached, time.perf_counter() - begun)
+
+
+def _other_orders(spec: DataSpec, recordings: Recordings) -> dict[str, tuple[str, ...]]:
+    """Return the orders of the classes that the spec does not give, by the spec that does."""
+    key = spec.source.order
+    return {
+        str(replace(spec, options={**spec.options, key: word})): classes
+        for word, classes in recordings.orders.items()
+        if key is not None and classes != recordings.classes
+    }
 
 
 def _skip_hint(request: Request) -> str:
@@ -154,8 +169,12 @@ def _open_source(request: Request) -> Recordings:
 
 
 def _facts(request: Request, recordings: Recordings) -> dict[str, object]:
-    """Everything the frames depend on; paths are left out, the content's hash stands for them."""
-    options = {key: request.spec.option(key) for key in request.spec.source.options}
+    """Everything the frames depend on; paths are left out, the content's hash stands for them.
+
+    The classes themselves stand for the option that orders them.
+    """
+    source = request.spec.source
+    options = {key: request.spec.option(key) for key in source.options if key != source.order}
     return {
         "source": request.spec.name,
         "options": options | {"steps": request.steps, "image_size": list(request.image_size)},
@@ -167,6 +186,12 @@ def _facts(request: Request, recordings: Recordings) -> dict[str, object]:
 def _check_shape(spec: DataSpec, steps: int, image_size: tuple[int, int]) -> None:
     if steps < 1 or min(image_size) < 1:
         raise DataError(f"data '{spec}': steps {steps} and image size {image_size} must be at least 1.")
+    height, width = image_size
+    if (counts := steps * 2 * height * width) > _MOST_COUNTS:
+        raise DataError(
+            f"data '{spec}': a sample of {steps} steps of {height}x{width} pixels has {counts:,} counts, "
+            f"allowed: {_MOST_COUNTS:,}."
+        )
     asked = spec.options.get("steps")
     if asked is not None and int(asked) != steps:
         raise DataError(

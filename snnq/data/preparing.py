@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from snnq.data import chunks
-from snnq.data.cache import META, Entry, facts_of, load, read_split
+from snnq.data.cache import META, Entry, facts_of, frames_hash, load, read_split, write_stamps
 from snnq.data.chunks import Chunk, Note
-from snnq.data.contract import Recordings, Samples
+from snnq.data.contract import Damaged, Recordings, Samples
 from snnq.data.sharing import shared
 from snnq.data.spec import SPLITS
 from snnq.errors import DataError
@@ -134,10 +134,11 @@ def _make(
             if not len(splits[split].labels):
                 raise _no_sample(stage, split)
         _make_chunks(place, work, splits, stage, progress, workers)
-        damaged = {split: [text for note in _notes(work[split]) for text in note.damaged] for split in SPLITS}
+        damaged = {split: [one for note in _notes(work[split]) for one in note.damaged] for split in SPLITS}
         _check_damaged(stage, damaged, sum(len(samples.labels) for samples in splits.values()), skip_corrupt)
         meta: dict[str, object] = {
-            split: _finish(place, work[split], splits[split], stage) | {"skipped": damaged[split]} for split in SPLITS
+            split: _finish(place, work[split], splits[split], stage) | {"skipped": [str(one) for one in damaged[split]]}
+            for split in SPLITS
         }
     except DataError as error:
         if not isinstance(error, DamagedRecordings):  # those may yet be skipped
@@ -145,6 +146,7 @@ def _make(
         raise
     shutil.rmtree(place / chunks.FOLDER)
     (place / META).write_text(json.dumps(meta, indent=1, sort_keys=True), encoding="utf-8")
+    write_stamps(place)
 
 
 class DamagedRecordings(DataError):  # noqa: N818 (it is them)
@@ -159,11 +161,22 @@ def _notes(work: Sequence[Chunk]) -> list[Note]:
     return [note for chunk in work if (note := chunk.note()) is not None]
 
 
-def _check_damaged(stage: str, damaged: dict[str, list[str]], total: int, skip_corrupt: bool) -> None:
-    found = [text.rstrip(".") for texts in damaged.values() for text in texts]
+def _check_damaged(stage: str, damaged: dict[str, list[Damaged]], total: int, skip_corrupt: bool) -> None:
+    """Refuse what cannot be used: recordings by name, unless they may be skipped, or a set that is another than asked.
+
+    Where all recordings have the same fault, they are not damaged: spec, shape or reader are not for them.
+    """
+    found = [one for of_split in damaged.values() for one in of_split]
+    if len(found) == total and len({one.kind for one in found}) == 1:
+        raise DataError(
+            f"{stage}: none of the {total} recordings can be used, all for the same reason: {found[0]}.",
+            found[0].hint or "They are of another kind than the data spec says.",
+        )
     if found and not skip_corrupt:
         what = "is" if len(found) == 1 else "are"
-        raise DamagedRecordings(f"{stage}: {len(found)} of {total} recordings {what} damaged: {'; '.join(found)}.")
+        raise DamagedRecordings(
+            f"{stage}: {len(found)} of {total} recordings {what} damaged: {'; '.join(map(str, found))}."
+        )
 
 
 def _finish(place: Path, work: list[Chunk], samples: Samples, stage: str) -> dict[str, object]:
@@ -172,7 +185,7 @@ def _finish(place: Path, work: list[Chunk], samples: Samples, stage: str) -> dic
         raise _no_sample(stage, split)
     kept = chunks.assemble(work, place / f"{split}-frames.npy")
     np.save(place / f"{split}-labels.npy", samples.labels[kept], allow_pickle=False)
-    return facts_of(read_split(place, split))
+    return facts_of(read_split(place, split)) | {"frames": frames_hash(place, split)}
 
 
 def _make_chunks(

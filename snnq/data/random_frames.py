@@ -9,18 +9,29 @@ import numpy as np
 
 from snnq.data.contract import Part, Recordings, Request, Samples
 from snnq.data.spec import SPLITS
+from snnq.errors import DataError
 
 _PATTERN_RATE, _NOISE_RATE = 3.0, 0.2
 _BLOCK = 256
+_MOST_COUNTS, _MOST_PIXELS = 2**32, 2**28
 
 
 def open_source(request: Request) -> Recordings:
     """Return Poisson counts (T, 2, H, W): a random half of each class' pixels is bright (rate 3), the rest dim (0.2).
 
     Options: ``classes``, and ``samples`` of every split. Everything follows from the seed.
+
+    Raises:
+        DataError: more than 2³² counts in a split, or 2²⁸ pixels in the classes' patterns.
     """
     classes = request.spec.integer("classes") or 1
     samples = request.spec.integer("samples") or 1
+    height, width = request.image_size
+    sizes = {"samples": (samples, request.steps * 2, _MOST_COUNTS), "classes": (classes, 1, _MOST_PIXELS)}
+    for name, (number, each, most) in sizes.items():
+        allowed = most // (each * height * width)
+        if number > allowed:
+            raise DataError(f"data spec '{request.spec}': {name} is {number}, allowed here: 1 to {allowed}.")
     drawn = {"block": _BLOCK} if samples > _BLOCK else {}  # a single block is drawn as it always was
     return Recordings(
         classes=tuple(str(label) for label in range(classes)),

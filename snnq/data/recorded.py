@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from snnq.data.contract import Part, Recordings, Request, Samples
+from snnq.data.contract import Damaged, Part, Recordings, Request, Samples
 from snnq.data.event_files import Recording
 from snnq.data.fingerprint import hash_files
 from snnq.data.folders import ClassFolders, Sorted, pick
 from snnq.data.integrator import By, integrate_resized
+from snnq.data.repeats import Hashed, noted
 from snnq.data.spec import SPLITS
 from snnq.data.splits import limited
 from snnq.errors import DataError
@@ -47,10 +49,15 @@ def open_files(request: Request, found: Sorted, read: Callable[[Path], np.ndarra
     }
     files = [file for split in splits.values() for file in split.files]
     content = hash_files(found.root, files, request.cache, request.progress, quick)
+    left = iter(content.files)
+    hashed = {
+        name: Hashed(split.files, split.labels.tolist(), list(islice(left, len(split.files))))
+        for name, split in splits.items()
+    }
     return Recordings(
         classes=found.classes,
-        fingerprint={"content": content},
-        split=found.how,
+        fingerprint={"content": content.total},
+        split=noted(request, found.how, hashed),
         read=lambda: _samples(splits, request.chunk, read),
     )
 
@@ -65,9 +72,9 @@ def _samples(splits: Mapping[str, ClassFolders], chunk: int, read: Callable[[Pat
     return {name: samples(splits[name]) for name in SPLITS}
 
 
-def _read_all(files: Sequence[Path], read: Callable[[Path], np.ndarray]) -> Iterator[np.ndarray | DataError]:
+def _read_all(files: Sequence[Path], read: Callable[[Path], np.ndarray]) -> Iterator[np.ndarray | Damaged]:
     for file in files:
         try:
             yield read(file)
         except DataError as error:
-            yield error
+            yield Damaged.of(str(file), error)

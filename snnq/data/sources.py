@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+
+# What each option of a spec says; a source's row says which of them it takes.
+OPTIONS: dict[str, str] = {
+    "steps": "time steps T; where a model is given, its own",
+    "image_size": "pixels, such as 34 or 34x46; where a model is given, its own",
+    "limit": "the most samples of every split, or of train+validation+test (limit=6000+2000+10000)",
+    "by": "how events are cut into frames: as many events in each (count), or as long (time)",
+    "classes": "frames: the order of the class folders, by name as torchvision and SpikingJelly (0, 1, 10, 2), or "
+    "numeric (0, 1, 2, 10); random: how many",
+    "numbering": "the order of the gestures, as tonic numbers them, or as spikingjelly's loader does (0, 1, 10, 2)",
+    "samples": "how many in every split",
+}
 
 
 @dataclass(frozen=True)
@@ -12,8 +25,11 @@ class Source:
 
     ``module`` has ``open_source(request: Request) -> Recordings``. ``path`` says whether the spec carries one.
     ``options`` maps each option to its default, None where it has none; the defaults of ``steps`` and ``image_size``
-    only serve where no model says them. ``sensor`` is the (height, width) that recordings have and that cannot be
-    changed, or None. ``tonic`` is the name of tonic's data set that can be fetched, or None.
+    only serve where no model says them. ``choices`` are the words an option takes, where it takes words; ``order`` is
+    the option that says in which order the classes are, and nothing else. ``marks`` are patterns of what lies in such a
+    folder. ``sensor`` is the (height, width) that
+    recordings have and that cannot be changed, or None. ``tonic`` is the name of tonic's data set that can be fetched,
+    or None.
     """
 
     name: str
@@ -24,6 +40,9 @@ class Source:
     simulated: bool
     sensor: tuple[int, int] | None = None
     tonic: str | None = None
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"by": ("count", "time")})
+    order: str | None = None
+    marks: tuple[str, ...] = ()
 
     @property
     def usage(self) -> str:
@@ -47,6 +66,7 @@ _ROWS = (
         path=True,
         options={"steps": "4", "image_size": "32x32", "limit": None, "by": "time"},
         simulated=True,
+        marks=("*-ubyte", "*-ubyte.gz"),
     ),
     Source(
         name="cifar10",
@@ -55,6 +75,7 @@ _ROWS = (
         path=True,
         options={"steps": "16", "image_size": "128x128", "limit": None, "by": "time"},
         simulated=True,
+        marks=("data_batch_1.png",),
     ),
     Source(
         name="n-mnist",
@@ -65,16 +86,20 @@ _ROWS = (
         simulated=False,
         sensor=(34, 34),
         tonic="NMNIST",
+        marks=("[Tt]rain/*/*.bin", "NMNIST"),
     ),
     Source(
         name="dvs128-gesture",
         module="snnq.data.dvs128_gesture",
         summary="DVS128 Gesture recordings as tonic has them: ibmGestureTrain/ and ibmGestureTest/, 128x128",
         path=True,
-        options={"steps": "16", "image_size": "128x128", "limit": None, "by": "count"},
+        options={"steps": "16", "image_size": "128x128", "limit": None, "by": "count", "numbering": "tonic"},
         simulated=False,
         sensor=(128, 128),
         tonic="DVSGesture",
+        choices={"by": ("count", "time"), "numbering": ("tonic", "spikingjelly")},
+        order="numbering",
+        marks=("ibmGesture*", "DVSGesture"),
     ),
     Source(
         name="cifar10-dvs",
@@ -85,6 +110,7 @@ _ROWS = (
         simulated=False,
         sensor=(128, 128),
         tonic="CIFAR10DVS",
+        marks=("airplane/*.aedat*", "CIFAR10DVS"),
     ),
     Source(
         name="n-caltech101",
@@ -93,14 +119,17 @@ _ROWS = (
         path=True,
         options={"steps": "16", "image_size": "64x64", "limit": None, "by": "count"},
         simulated=False,
+        marks=("*/*.bin", "Caltech101"),
     ),
     Source(
         name="frames",
         module="snnq.data.frames",
         summary="SpikingJelly's frame files: train/ and test/<class>/*.npz (or <class>/*.npz) with the key 'frames'",
         path=True,
-        options={"steps": None, "image_size": None, "limit": None},
+        options={"steps": None, "image_size": None, "limit": None, "classes": "name"},
         simulated=False,
+        choices={"classes": ("name", "numeric")},
+        order="classes",
     ),
     Source(
         name="random",
@@ -113,3 +142,11 @@ _ROWS = (
 )
 
 SOURCES: dict[str, Source] = {row.name: row for row in _ROWS}
+
+
+def guess_source(folder: Path) -> str:
+    """Return the source that a folder looks like: the first one with a mark of it, else ``frames``."""
+    for row in _ROWS:
+        if any(next(folder.glob(mark), None) is not None for mark in row.marks):
+            return row.name
+    return "frames"

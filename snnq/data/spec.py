@@ -5,14 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from shlex import quote
 
 from snnq.data.integrator import By
-from snnq.data.sources import SOURCES, Source
+from snnq.data.sources import OPTIONS, SOURCES, Source, guess_source
 from snnq.errors import DataError, UsageError, nearest
 from snnq.parsing import parse_image_size
 
 SPLITS = ("train", "validation", "test")
 _OPTION = re.compile(r"^\s*([A-Za-z_][\w-]*)\s*=([^/\\]*)$")
+# An option where no comma precedes it, or no = follows: "; limit=5", " limit 5", ",limit:5".
+_SEPARATED = re.compile(
+    rf"(?:\s*[,;:&?|]\s*|\s+)({'|'.join(name.replace('_', '[_-]') for name in OPTIONS)})\s*[=: ]\s*(?=[^/\\]*$)"
+)
 _LIST_HINT = "Type 'snnq data list' to see every source and its options."
 
 
@@ -66,8 +72,8 @@ class DataSpec:
 
 
 def _count(text: str) -> str:
-    if not re.fullmatch(r"0*[1-9]\d*", text.strip(), flags=re.ASCII):
-        raise DataError("expected a whole number of at least 1")
+    if not re.fullmatch(r"0*[1-9]\d{0,17}", text.strip(), flags=re.ASCII):
+        raise DataError("expected a whole number of at least 1, of 18 digits at most")
     return str(int(text))
 
 
@@ -78,9 +84,9 @@ def _limit(text: str) -> str:
     return "+".join(map(_count, counts))
 
 
-def _by(text: str) -> str:
-    if text.strip() not in ("count", "time"):
-        raise DataError("expected 'count' or 'time'")
+def _word(text: str, allowed: tuple[str, ...]) -> str:
+    if text.strip() not in allowed:
+        raise DataError(f"expected {' or '.join(repr(word) for word in allowed)}{nearest(text, allowed)}")
     return text.strip()
 
 
@@ -96,7 +102,6 @@ _CANONICAL: dict[str, Callable[[str], str]] = {
     "steps": _count,
     "image_size": _size,
     "limit": _limit,
-    "by": _by,
     "classes": _count,
     "samples": _count,
 }
@@ -113,11 +118,10 @@ def parse_spec(text: str) -> DataSpec:
     """
     head, pairs = _split_options(text)
     name, _, path = (part.strip() for part in head.partition(":"))
+    if name not in SOURCES or (path and not (SOURCES[name].path and Path(path).expanduser().exists())):
+        _refuse_separators(text, head)
     if name not in SOURCES:
-        known = ", ".join(SOURCES)
-        raise DataError(
-            f"data spec '{text}': unknown source '{name}'{nearest(name, SOURCES)}; known: {known}.", _LIST_HINT
-        )
+        raise _no_source(text, name)
     source = SOURCES[name]
     if source.path and not path:
         raise DataError(f"data spec '{text}': '{name}' needs the folder it reads.", f"Type '{name}:FOLDER'.")
@@ -129,6 +133,36 @@ def parse_spec(text: str) -> DataSpec:
             raise DataError(f"data spec '{text}': option '{key}' is given twice.")
         options[key] = _canonical(text, source, key, value)
     return DataSpec(name, path, options)
+
+
+def _refuse_separators(text: str, head: str) -> None:
+    """Raise DataError where what stands before the options holds one, behind another separator than a comma."""
+    written = _SEPARATED.sub(lambda found: f",{found[1]}=", head)
+    name, _, rest = written.partition(",")
+    if written != head and name.partition(":")[0].strip() in SOURCES:
+        right = written + text[len(head) :]
+        raise DataError(
+            f"data spec '{text}': an option is written with a comma before it and '=' behind its name.",
+            f"Type '{right}'." if rest.partition("=")[2] else _LIST_HINT,
+        )
+
+
+def _no_source(text: str, name: str) -> DataError:
+    """Return the error for a spec that begins with no source: perhaps it is a folder."""
+    path = Path(text or "-").expanduser()
+    if path.is_file():
+        hint = f"A data set is a folder; of one recording: snnq eval MODEL --input {quote(text)}"
+        return DataError(f"data spec '{text}': this is a file.", hint)
+    if path.is_dir() or text.startswith((".", "/", "~")):
+        source = guess_source(path) if path.is_dir() else "frames"
+        return DataError(
+            f"data spec '{text}': this is a folder, but what is in it must be said; known: {', '.join(SOURCES)}.",
+            f"Type '{source}:{text}'.",
+        )
+    known = ", ".join(SOURCES)
+    return DataError(
+        f"data spec '{text}': unknown source '{name}'{nearest(name, SOURCES)}; known: {known}.", _LIST_HINT
+    )
 
 
 def _split_options(text: str) -> tuple[str, list[tuple[str, str]]]:
@@ -147,7 +181,7 @@ def _canonical(text: str, source: Source, key: str, value: str) -> str:
             f"data spec '{text}': '{source.name}' has no option '{key}'{guess}; allowed: {allowed}.", _LIST_HINT
         )
     try:
-        return _CANONICAL[key](value)
+        return _word(value, source.choices[key]) if key in source.choices else _CANONICAL[key](value)
     except DataError as error:
         reason = error.message.rstrip(".")
         raise DataError(f"data spec '{text}': option '{key}' is '{value}'; {reason}.") from None

@@ -29,7 +29,7 @@ from snnq.plan import Plan
 from snnq.progress import Progress
 from snnq.strict_json import strict_json
 from snnq.training import processes
-from snnq.training.job import Job, checkpoint_of, open_job
+from snnq.training.job import Job, check_order, checkpoint_of, open_job
 
 REPORT_VERSION = 1
 
@@ -74,6 +74,8 @@ def open_planned(
     again = sizes_again(plan.model.architecture, plan.model.config, weights or plan.model.weights)
     job = open_job(where, spec, progress, **again)
     _refuse_other(plan, where, job.checkpoint.sha256)
+    if plan.data is not None:
+        check_order(plan.data, job.data, named=data is not None)
     if plan.data is not None and data is None and plan.data.sha256 != job.data.sha256:
         raise PlanError(
             f"the data behind {plan.data.spec} has changed since the plan was made: sha256 {job.data.sha256[:12]}…, "

@@ -36,7 +36,7 @@ _PLACES = {
     "search": ("What the search", "The search"),
     "weights": ("Levels",),
     "making": ("Finetuning", "Quantised block by block"),
-    "provenance": ("Where it comes from",),
+    "provenance": ("Classes of the data", "Where it comes from"),
 }
 
 

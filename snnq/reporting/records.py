@@ -26,6 +26,14 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
+class ClassRow:
+    """A class of the data, and its index: its label, and the output of the model that stands for it."""
+
+    name: str
+    index: int
+
+
+@dataclass(frozen=True)
 class Totals:
     """Costs of the whole plan beside the same model in float32."""
 
@@ -251,6 +259,7 @@ class Report:
     simulated: bool
     validation_samples: int
     test_samples: int
+    classes: tuple[ClassRow, ...]
     accuracy: tuple[Accuracy, ...]
     totals: Totals
     plans: tuple[PlanRow, ...]

@@ -29,6 +29,7 @@ from snnq.reporting.records import (
     REPORT_SCHEMA,
     Accuracy,
     BlockRow,
+    ClassRow,
     FinetuneEpoch,
     FrontPoint,
     Histogram,
@@ -87,6 +88,7 @@ def report(
         simulated=results.accuracy.simulated,
         validation_samples=results.accuracy.validation_samples,
         test_samples=results.accuracy.test_samples,
+        classes=tuple(ClassRow(name, index) for index, name in enumerate(plan.data.classes if plan.data else ())),
         accuracy=(
             _accuracy("float", "the checkpoint as given", results.accuracy.float_model),
             _accuracy(costs.THIS_PLAN, sentences.made(results), results.accuracy.plan),

@@ -46,7 +46,15 @@ def detail_tables(report: Report) -> tuple[Table, ...]:
     front = (front_table(report),) if report.front else ()
     searched = (*_probabilities(report), *_search(report), *front)
     made = (_finetuning(report),) if report.finetuning else (_blocks(report),)
-    return (_inputs(report), _levels(report), *_events(report), *searched, *made, _provenance(report))
+    return (
+        _inputs(report),
+        _levels(report),
+        *_events(report),
+        *searched,
+        *made,
+        *_classes(report),
+        _provenance(report),
+    )
 
 
 def energy_label(report: Report) -> str:
@@ -289,6 +297,11 @@ def _blocks(report: Report) -> Table:
     ]
     columns = ("block", "layers", "loss, nearest", "loss", "not nearest %")
     return Table("Quantised block by block, without finetuning", columns, tuple(rows))
+
+
+def _classes(report: Report) -> tuple[Table, ...]:
+    rows = tuple((str(one.index), one.name) for one in report.classes)
+    return (Table("Classes of the data, by the index of the model's output", ("index", "class"), rows),) if rows else ()
 
 
 def _provenance(report: Report) -> Table:

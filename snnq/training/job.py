@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from torch import nn
@@ -20,6 +23,10 @@ from snnq.models.custom import source_sha256
 from snnq.models.registry import architecture
 from snnq.plan import DataInfo, ModelInfo, Plan
 from snnq.progress import Progress, silent
+
+_BACKGROUND = "BACKGROUND_Google"  # N-Caltech101's class of no object
+_SHOWN = 12
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,7 @@ def open_job(checkpoint: str | Path, data: str | None, progress: Progress = sile
     """Open a float checkpoint and its data; ``data`` may be None where the checkpoint names its own.
 
     ``given`` are the sizes a checkpoint cannot tell (steps, heads, image_size, pooling). Raises CheckpointError and
-    DataError; a data set with another number of classes than the model's head is refused.
+    DataError; a data set with other classes or channels than the model takes is refused.
     """
     opened = open_checkpoint(checkpoint, **given)
     spec = data or opened.data
@@ -76,12 +83,47 @@ def open_job(checkpoint: str | Path, data: str | None, progress: Progress = sile
     model = load_model(opened)
     shape = frames_shape(opened.config)
     found = open_data(spec, steps=shape[0], image_size=shape[2:], progress=progress)
-    if len(found.classes) != opened.config["classes"]:
+    check_fit(found, opened.config)
+    return Job(opened, model, layer_table(model, shape), found)
+
+
+def check_fit(data: DataSet, config: Mapping[str, Any]) -> None:
+    """Raise DataError where data have other classes or channels than the model of a configuration takes."""
+    classes, channels = config["classes"], frames_shape(config)[1]
+    if len(data.classes) != classes:
+        hint = "choose the data the checkpoint was trained on"
+        if _BACKGROUND in data.classes and len(data.classes) == classes + 1:
+            hint = f"a model of the objects alone was trained without {_BACKGROUND}: take that folder out of the set"
+        raise DataError(f"{data.spec} has {len(data.classes)} classes, the model's head has {classes}", hint)
+    if data.frames_shape[1] != channels:
         raise DataError(
-            f"{spec} has {len(found.classes)} classes, the model's head has {opened.config['classes']}",
+            f"{data.spec} has frames of {data.frames_shape[1]} channels, the model takes {channels}",
             "choose the data the checkpoint was trained on",
         )
-    return Job(opened, model, layer_table(model, shape), found)
+
+
+def check_order(planned: DataInfo, data: DataSet, *, named: bool) -> None:
+    """Raise DataError where data hold a plan's classes in another order than the plan; a warning where they are named.
+
+    Plans that were made when ``frames:`` took numbered classes by number name no order.
+    """
+    if planned.classes == data.classes or sorted(planned.classes) != sorted(data.classes):
+        return
+    said = f"the classes of {data.spec} are {_listed(data.classes)}, in the plan they are {_listed(planned.classes)}"
+    spec = data.spec_for(planned.classes)
+    hint = (
+        f"for the plan's order: --data {quote(spec)}" if spec else "name the data the plan was made with: --data SPEC"
+    )
+    if not named:
+        raise DataError(
+            f"{said}: another order",
+            f"{hint}; was the checkpoint trained in the order of {data.spec}, search again with that",
+        )
+    _LOG.warning("%s: another order; %s", said, hint)
+
+
+def _listed(classes: Sequence[str]) -> str:
+    return ", ".join(classes) if len(classes) <= _SHOWN else ", ".join((*classes[:_SHOWN], "…"))
 
 
 def checkpoint_of(plan: Plan, file: str | Path | None) -> str:

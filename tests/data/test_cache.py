@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -59,6 +60,12 @@ def test_counts_choose_the_type(tmp_path: Path, largest: int, kind: str) -> None
     assert frames.max() == largest
 
 
+@pytest.mark.parametrize("value", [-1, -(2**63), 0.5])
+def test_what_is_no_count_is_refused(tmp_path: Path, value: float) -> None:
+    with pytest.raises(DataError, match="no counts"):
+        preparing.store(tmp_path / "x", recordings(value), "s", quiet)  # pyright: ignore
+
+
 def test_a_count_too_large_and_an_empty_split_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="above 65535"):
         preparing.store(tmp_path / "x", recordings(65_536), "s", quiet)
@@ -95,6 +102,64 @@ def test_a_damaged_entry_is_rebuilt(tmp_path: Path, damage: str) -> None:
     entries = cache.load(folder)
     assert entries is not None
     assert entries["test"].labels.tolist() == [0, 1, 2]
+
+
+def change(folder: Path, keep_times: bool = False) -> None:
+    """Change one count of one sample in place, as an editor of arrays would."""
+    file = folder / "train-frames.npy"
+    times = file.stat().st_atime_ns, file.stat().st_mtime_ns
+    frames = np.load(file, mmap_mode="r+")
+    frames[2, 0, 1, 2, 2] += 1
+    frames.flush()
+    if keep_times:
+        os.utime(file, ns=times)
+
+
+def as_of_an_earlier_version(folder: Path) -> None:
+    """Take away what entries did not have: stamps, and hashes of their frames."""
+    (folder / "stamps.json").unlink()
+    meta = json.loads((folder / "meta.json").read_text())
+    times = (folder / "meta.json").stat()
+    for split in meta.values():
+        del split["frames"]
+    (folder / "meta.json").write_text(json.dumps(meta))
+    os.utime(folder / "meta.json", ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+@pytest.mark.parametrize("keep_times", [False, True])
+def test_frames_changed_in_place_are_made_again(tmp_path: Path, keep_times: bool) -> None:
+    folder = tmp_path / "x"
+    preparing.store(folder, recordings(), "s", quiet)
+    change(folder, keep_times)
+    assert cache.load(folder) is None
+    assert (preparing.store(folder, recordings(), "s", quiet)["train"].frames == 3).all()
+    assert cache.load(folder) is not None
+
+
+def test_frames_that_were_copied_are_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed = []
+    own = cache.frames_hash
+    preparing.store(tmp_path / "x", recordings(), "s", quiet)
+    monkeypatch.setattr(cache, "frames_hash", lambda *given: hashed.append(given) or own(*given))
+    assert cache.load(tmp_path / "x") is not None
+    assert hashed == []
+    shutil.copytree(tmp_path / "x", tmp_path / "y", copy_function=shutil.copyfile)
+    for _ in range(2):
+        assert cache.load(tmp_path / "y") is not None
+    assert len(hashed) == 3
+    (tmp_path / "y" / "stamps.json").unlink()
+    change(tmp_path / "y")
+    assert cache.load(tmp_path / "y") is None
+
+
+def test_entries_of_earlier_versions_open_unless_they_were_changed(tmp_path: Path) -> None:
+    folder = tmp_path / "x"
+    preparing.store(folder, recordings(), "s", quiet)
+    as_of_an_earlier_version(folder)
+    assert cache.load(folder) is not None
+    (folder / "stamps.json").unlink()
+    change(folder)
+    assert cache.load(folder) is None
 
 
 def test_two_writers_at_once_do_no_harm(tmp_path: Path) -> None:

@@ -62,6 +62,21 @@ def test_gestures_by_the_official_persons(tmp_path: Path, inside: str) -> None:
     assert data.split in data.describe()
 
 
+def test_gestures_as_spikingjellys_loader_numbers_them(tmp_path: Path) -> None:
+    """It writes a folder for each gesture, 0 to 10; torchvision's ``DatasetFolder`` sorts them as strings."""
+    write_gestures(tmp_path / "set", people=2)
+    tonics = opened(f"dvs128-gesture:{tmp_path / 'set'}", tmp_path)
+    data = opened(f"dvs128-gesture:{tmp_path / 'set'},numbering=spikingjelly", tmp_path)
+    labels = {int(name): label for label, name in enumerate(sorted(map(str, range(11))))}
+    for split in (data.train, data.validation, data.test):
+        assert [labels[mark % 1000] for mark in marks(split.frames)] == split.labels.tolist()
+    assert data.classes[:4] == ("hand clapping", "right hand wave", "other gestures", "left hand wave")
+    assert {name: labels[gesture] for gesture, name in enumerate(tonics.classes)} == {
+        name: index for index, name in enumerate(data.classes)
+    }
+    assert data.spec_for(tonics.classes) == f"dvs128-gesture:{tmp_path / 'set'},numbering=tonic"
+
+
 @pytest.mark.skipif(not GESTURE.is_file(), reason="needs the recordings in ../shared/data")
 def test_a_real_gesture_in_tonics_layout(tmp_path: Path) -> None:
     import h5py

@@ -23,7 +23,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def hashed(root: Path, cache: Path) -> str:
-    return hash_files(root, [root / "a", root / "sub" / "b"], cache, silent)
+    return hash_files(root, [root / "a", root / "sub" / "b"], cache, silent).total
 
 
 def test_golden(root: Path, tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_quick_hashes_tell_large_files_apart(tmp_path: Path) -> None:
         file.write_bytes(data)
         os.utime(file, ns=(number, number))
         return [
-            hash_files(file.parent, [file], tmp_path / "cache", silent, quick=quick) for quick in (False, True)
+            hash_files(file.parent, [file], tmp_path / "cache", silent, quick=quick).total for quick in (False, True)
         ]  # fmt: skip
 
     first = both(content, 1)

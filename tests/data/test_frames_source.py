@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 
 from snnq.data import open_data
+from snnq.data.cache import content_hash
+from snnq.data.fingerprint import hash_files
+from snnq.data.folders import hold_out, list_samples
 from snnq.data.frames import read_frames
 from snnq.errors import DataError
+from snnq.progress import silent
 
 SHAPE = (3, 2, 5, 6)
 
@@ -46,17 +50,70 @@ def test_a_validation_folder_is_used(tmp_path: Path) -> None:
     assert first_values(data.validation.frames)[0] == 200
 
 
-def test_numbered_classes_are_in_order_of_number(tmp_path: Path) -> None:
-    for split in ("train", "test"):
-        for label in (0, 2, 10):
-            folder = tmp_path / "set" / split / str(label)
+def write_numbered(root: Path, splits: tuple[str, ...] = ("train", "test"), classes: int = 11) -> Path:
+    """SpikingJelly's DVS128 Gesture: a folder for each label, 0 to 10; every count of a sample is 100 + its label."""
+    for split in splits:
+        for label in range(classes):
+            folder = root / split / str(label)
             folder.mkdir(parents=True)
             for number in range(2):
-                np.savez(folder / f"{number}.npz", frames=np.full(SHAPE, label + 300))
+                frames = np.full(SHAPE, 100 + label)
+                frames[0, 0, 0, 1] = 1000 * splits.index(split) + number
+                np.savez(folder / f"user{number}_{number}.npz", frames=frames)
+    return root
+
+
+def spikingjellys_labels(root: Path) -> dict[str, int]:
+    """The labels of SpikingJelly's own loader, torchvision's ``DatasetFolder.find_classes``."""
+    return {name: label for label, name in enumerate(sorted(entry.name for entry in root.iterdir() if entry.is_dir()))}
+
+
+def test_labels_of_numbered_classes_are_those_of_spikingjelly(tmp_path: Path) -> None:
+    root = write_numbered(tmp_path / "set" / "frames_number_3_split_by_number")
+    labels = spikingjellys_labels(root / "train")
+    assert labels["10"] == 2
     data = open_data(f"frames:{tmp_path / 'set'}", steps=3, image_size=(5, 6), cache_dir=tmp_path / "cache")
-    assert data.classes == ("0", "2", "10")
-    assert data.test.frames.dtype == np.uint16
-    assert first_values(data.test.frames) == [300, 300, 302, 302, 310, 310]
+    for split in (data.train, data.validation, data.test):
+        assert [labels[str(value - 100)] for value in first_values(split.frames)] == split.labels.tolist()
+        assert len(set(split.labels.tolist())) == 11
+    assert {name: index for index, name in enumerate(data.classes)} == labels
+    assert data.class_rows()[2] == ("2", "10", "1", "1", "2")
+
+
+def test_numbered_classes_by_number_where_asked(tmp_path: Path) -> None:
+    root = write_numbered(tmp_path / "set")
+    given = {"steps": 3, "image_size": (5, 6), "cache_dir": tmp_path / "cache"}
+    data = open_data(f"frames:{root},classes=numeric", **given)
+    assert data.classes == tuple(map(str, range(11)))
+    assert first_values(data.test.frames) == [100 + label for label in range(11) for _ in range(2)]
+    by_name = open_data(f"frames:{root}", **given)
+    assert by_name.sha256 != data.sha256
+    assert by_name.sha256 == open_data(f"frames:{root},classes=name", **given).sha256
+    assert by_name.spec_for(data.classes) == f"frames:{root},classes=numeric"
+    assert by_name.spec_for(data.classes[::-1]) is None
+
+
+@pytest.mark.parametrize(("write", "order"), [(write_set, ""), (write_numbered, ",classes=numeric")])
+def test_the_hash_of_a_set_is_that_from_before_its_classes_could_be_ordered(tmp_path: Path, write, order: str) -> None:
+    """Plans of these sets, and of numbered ones with ``classes=numeric``, still fit."""
+    root, cache = write(tmp_path / "set"), tmp_path / "cache"
+    data = open_data(f"frames:{root}{order}", steps=3, image_size=(5, 6), cache_dir=cache)
+    train, test = (list_samples(root / split, data.classes, ".npz") for split in ("train", "test"))
+    splits = hold_out(root, data.classes, train, test, "").splits
+    files = [file for split in ("train", "validation", "test") for file in splits[split].files]
+    facts = {
+        "source": "frames",
+        "options": {"steps": 3, "image_size": [5, 6], "limit": None},
+        "classes": list(data.classes),
+        "content": hash_files(root, files, cache, silent).total,
+    }
+    assert data.sha256 == content_hash(facts)
+
+
+def test_classes_by_number_must_be_numbers(tmp_path: Path) -> None:
+    root = write_set(tmp_path / "set")
+    with pytest.raises(DataError, match="classes=numeric, but the class folder 'cat' is no number"):
+        open_data(f"frames:{root},classes=numeric", steps=3, image_size=(5, 6), cache_dir=tmp_path / "cache")
 
 
 @pytest.mark.parametrize(
@@ -70,7 +127,13 @@ def test_numbered_classes_are_in_order_of_number(tmp_path: Path) -> None:
         ({"frames": np.full(SHAPE, -1)}, ["no counts"]),
         ({"frames": np.full(SHAPE, np.nan)}, ["no counts"]),
         ({"frames": np.full(SHAPE, np.inf)}, ["no counts"]),
-        ({"frames": np.array([{}], dtype=object)}, ["not a frame file"]),
+        ({"frames": np.array([{}], dtype=object)}, ["cut off or damaged"]),
+        ({"frames": np.full(SHAPE, 1e30)}, ["holds 1e+30, allowed: counts of 0 to 65535"]),
+        ({"frames": np.full(SHAPE, 2**64 - 1, np.uint64)}, ["holds 1.84467e+19"]),
+        ({"frames": np.full(SHAPE, 65_536)}, ["holds 65536"]),
+        ({"frames": np.full(SHAPE, 1j)}, ["no counts"]),
+        ({"frames": np.zeros((3, 0, 5, 6))}, ["(3, 0, 5, 6)"]),
+        ({"frames": np.zeros((3, 257, 5, 6), np.uint8)}, ["(3, 257, 5, 6)"]),
     ],
 )
 def test_a_file_of_another_content(tmp_path: Path, arrays: dict[str, np.ndarray], words: list[str]) -> None:
@@ -88,11 +151,11 @@ def test_a_damaged_file(tmp_path: Path) -> None:
     sound = file.read_bytes()
     for content in (b"", sound[:-30], sound[:200] + bytes(40) + sound[240:], b"no zip"):
         file.write_bytes(content)
-        with pytest.raises(DataError, match="not a frame file"):
+        with pytest.raises(DataError, match="cut off or damaged"):
             read_frames(file, 3, (5, 6))
     with file.open("wb") as stream:
         np.save(stream, np.zeros(SHAPE))
-    with pytest.raises(DataError, match="not a frame file"):
+    with pytest.raises(DataError, match="cut off or damaged"):
         read_frames(file, 3, (5, 6))
 
 
