@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from snnq.data import DataSet, open_data
 from snnq.data.dataset import Frames
 from snnq.errors import DataError, UsageError, nearest
 from snnq.layers import frames_shape
 from snnq.progress import Progress, silent
-from snnq.training.evaluation import Score, evaluate, score
-from snnq.training.job import open_job
+from snnq.training.chance import warn_misfit
+from snnq.training.evaluation import predict, score
+from snnq.training.job import check_fit, check_order, open_job
 
 SPLITS = ("train", "validation", "test")
 ENGINES = ("torch", "integer")
@@ -62,7 +64,7 @@ def eval(
         raise UsageError(f"--engine {engine}: there is torch and integer{nearest(engine, ENGINES)}")
     if Path(path).is_dir():
         kind, found = "packed", open_data_of(Path(path), data, progress)
-        found_score, arithmetic = _score_packed(Path(path), engine, getattr(found, split), batch_size, progress)
+        logits, arithmetic = _packed_logits(Path(path), engine, getattr(found, split), batch_size, progress)
     elif engine == "integer":
         raise UsageError(
             f"--engine integer runs packed folders; {path} is none", "make one: snnq finalize --plan plan.json"
@@ -70,7 +72,9 @@ def eval(
     else:
         job = open_job(path, data, progress, **given)
         kind, arithmetic, found = "float", "float", job.data
-        found_score = evaluate(job.model, getattr(found, split), batch_size, progress)
+        logits = predict(job.model, getattr(found, split), batch_size, progress)[0]
+    found_score = score(logits, torch.from_numpy(getattr(found, split).labels))
+    warn_misfit(logits, found, split, f"the {kind} model")
     return Evaluation(
         path=str(path),
         kind=kind,
@@ -85,15 +89,16 @@ def eval(
     )
 
 
-def _score_packed(folder: Path, engine: str, samples: Frames, batch_size: int, progress: Progress) -> tuple[Score, str]:
-    """Return the score of a packed folder, and the arithmetic it ran in."""
+def _packed_logits(
+    folder: Path, engine: str, samples: Frames, batch_size: int, progress: Progress
+) -> tuple[Tensor, str]:
+    """Return the logits (N, classes) of a packed folder, and the arithmetic it ran in."""
     if engine == "torch":
         from snnq.packed.loading import load_packed
 
         model: Any = load_packed(folder)
-        return evaluate(model, samples, batch_size, progress), model.arithmetic
-    logits = torch.from_numpy(run_integer(folder, samples, batch_size, progress))
-    return score(logits, torch.from_numpy(samples.labels)), "integer"
+        return predict(model, samples, batch_size, progress)[0], model.arithmetic
+    return torch.from_numpy(run_integer(folder, samples, batch_size, progress)), "integer"
 
 
 def run_integer(folder: Path, samples: Frames, batch_size: int, progress: Progress = silent) -> np.ndarray:
@@ -122,9 +127,7 @@ def open_data_of(folder: Path, data: str | None, progress: Progress) -> DataSet:
         raise DataError(f"{folder} does not say what it was trained on", "name the data: --data SPEC")
     shape = frames_shape(plan.model.config)
     found = open_data(spec, steps=shape[0], image_size=shape[2:], progress=progress)
-    if len(found.classes) != plan.model.config["classes"]:
-        raise DataError(
-            f"{spec} has {len(found.classes)} classes, the model's head has {plan.model.config['classes']}",
-            "choose the data the model was trained on",
-        )
+    check_fit(found, plan.model.config)
+    if plan.data:
+        check_order(plan.data, found, named=data is not None)
     return found

@@ -32,12 +32,13 @@ from snnq.plan import Plan
 from snnq.progress import Progress, silent
 from snnq.training import processes
 from snnq.training.batches import steps_per_epoch
+from snnq.training.chance import say_fit
 from snnq.training.devices import Compute, as_compute, start_fabric
 from snnq.training.evaluation import evaluate, reestimate_batchnorm
 from snnq.training.job import Job, fingerprint
 from snnq.training.loop import run_epochs
 from snnq.training.run_folder import RunFolder, open_run, run_path
-from snnq.training.teacher import float_teacher
+from snnq.training.teacher import float_logits, float_teacher
 
 
 def finalize(
@@ -83,6 +84,7 @@ def finalize(
         return done
     processes.on_first(lambda: check_free(out, force))  # before the hours of training, not after them
     folder = open_run(run_path(out, run), config, force=force)
+    say_fit(float_logits(job, "validation", fabric, settings.batch_size, progress), job.data)
     moving, history = _finetune(folder, job, chosen, settings, start, fabric, progress)
     model = moving.model
     coded, reestimated = _freeze(model, chosen, job, moving, settings)

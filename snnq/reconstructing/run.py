@@ -23,11 +23,13 @@ from snnq.progress import Progress, silent
 from snnq.reconstructing.batchnorm import divergence, logits_of, reestimated
 from snnq.reconstructing.reconstruction import Reconstruction
 from snnq.reconstructing.settings import PtqSettings
+from snnq.training.chance import say_fit
 from snnq.training.devices import Compute, as_compute, start_fabric
 from snnq.training.job import Job, fingerprint, open_job
 from snnq.training.loop import run_epochs
 from snnq.training.run_folder import RunFolder, open_run, run_path
 from snnq.training.seeding import shuffled
+from snnq.training.teacher import float_logits
 
 EVALUATION_BATCH = 32
 
@@ -52,9 +54,9 @@ def ptq(
 
     Grids are chosen, and with the methods adaround and tesseraq rounding and scales are learned block by block, so that
     each block gives what the float model's gave; then everything is packed and verified as ``finalize`` does it. Labels
-    are looked at in one place only: the accuracies on validation and test at the end. A plan knows its checkpoint and
-    data; ``given`` are the sizes that a checkpoint cannot tell. In the end firing rates are measured on ``measure``
-    validation samples, as finalize does it (0: not).
+    are looked at for accuracies only: the float model's on validation at first, both models' at the end. A plan knows
+    its checkpoint and data; ``given`` are the sizes that a checkpoint cannot tell. In the end firing rates are measured
+    on ``measure`` validation samples, as finalize does it (0: not).
 
     Raises UsageError unless exactly one of plan and scheme is given, PlanError if plan and checkpoint do not fit,
     OutputExistsError if ``out`` is there and is not from this very run (unless ``force``), RunChangedError,
@@ -71,6 +73,7 @@ def ptq(
         return done
     check_free(out, force)
     folder = open_run(run_path(out, run), config, force=force)
+    say_fit(float_logits(job, "validation", fabric, EVALUATION_BATCH, progress), job.data)
     samples = calibration(job, settings)
     made, history = _reconstruct(folder, job, chosen, samples, settings, fabric.device, progress)
     folded, record = _choose_norms(made, job, samples, settings, fabric.device)

@@ -27,6 +27,7 @@ from snnq.searching.objective import Objective, objective, start_price
 from snnq.searching.settings import SearchSettings
 from snnq.training import processes
 from snnq.training.batches import steps_per_epoch
+from snnq.training.chance import say_fit
 from snnq.training.devices import Compute, as_compute, start_fabric
 from snnq.training.job import Job, fingerprint, open_job
 from snnq.training.loop import run_epochs
@@ -76,6 +77,7 @@ def search(
         return done
     folder = open_run(run_path(out, run), config, force=force)
     teacher = float_logits(job, "validation", fabric, settings.batch_size, progress)
+    say_fit(teacher, job.data)
     floats = load_model(job.checkpoint).to(fabric.device)
     judge = Judge(job, floats, teacher, choices, settings)
     if settings.method == "sensitivity":

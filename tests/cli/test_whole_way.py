@@ -38,9 +38,13 @@ def finalize(*more):
 
 def test_the_three_commands_in_a_row(place, capsys):
     assert search() == 0
-    assert "snnq finalize --plan plan.json" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "snnq finalize --plan plan.json" in said
+    assert said.index("Float model: right on ") < said.index("searching: ")
     assert finalize() == 0
-    assert "snnq report" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "snnq report" in said
+    assert said.index("of 16 validation samples (chance: ") < said.index("finetuning: ")
     assert run(["report", "--format", "json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert isinstance(shown, dict)
