@@ -155,7 +155,7 @@ class Training:
         self.optimizer.zero_grad()
         self.fabric.backward(loss)
         self.optimizer.step()
-        return {"loss": float(loss.detach())}
+        return {"loss": loss.detach()}
 
     def after_epoch(self, epoch: int) -> dict[str, float]:
         """Score the epoch on the validation split and keep the model if it is the best so far."""

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from snnq.errors import PlanError, UsageError
 
@@ -60,6 +60,11 @@ class Layer:
         return self.shape[0]
 
 
+class _Counted(Protocol):
+    @property
+    def macs(self) -> int: ...
+
+
 @dataclass
 class _Seen:
     """What a layer was given while tracing, summed over its calls."""
@@ -67,6 +72,11 @@ class _Seen:
     inputs: int = 0
     outputs: int = 0
     kind: str = "spikes"
+
+
+def forward_macs(layers: Iterable[_Counted], steps: int, samples: int) -> int:
+    """Return the multiply-accumulates of a pass of ``samples`` samples of ``steps`` time steps through the layers."""
+    return sum(layer.macs for layer in layers) * steps * samples
 
 
 def frames_shape(config: Mapping[str, Any]) -> tuple[int, int, int, int]:

@@ -1,12 +1,17 @@
-"""What this runs on: system, processor, and the versions that results depend on."""
+"""What this runs on: system, processor, versions that results depend on, and how many threads its work should have."""
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 LIBRARIES = ("torch", "spikingjelly", "numpy")
+# One thread for so many multiply-accumulates of a batch's forward pass, and no more than so many threads. With less to
+# do, threads mostly wait for each other: beside another job that is five times slower, and alone hardly faster.
+MACS_A_THREAD, MOST_THREADS = 2 * 10**9, 8
 
 
 def machine() -> dict[str, str]:
@@ -25,6 +30,42 @@ def sentence(facts: dict[str, str]) -> str:
     kept = dict(facts)
     place = ", ".join(kept.pop(name) for name in ("system", "processor") if kept.get(name))
     return f"{place}; {', '.join(f'{name} {value}' for name, value in kept.items())}"
+
+
+def fitting_threads(macs: int, processes: int = 1) -> int:
+    """Return how many threads a batch of ``macs`` multiply-accumulates is worth: the same wherever there are so many.
+
+    Never more than each of ``processes`` has processors, nor than OMP_NUM_THREADS says.
+    """
+    return max(1, min(macs // MACS_A_THREAD, MOST_THREADS, available_processors() // processes, _omp_limit()))
+
+
+def available_processors() -> int:
+    """Return on how many processors this process may run: its affinity and its control group's quota."""
+    if hasattr(os, "sched_getaffinity"):
+        return min(len(os.sched_getaffinity(0)), _quota())
+    return os.cpu_count() or 1
+
+
+def _quota(root: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return the processors that Linux' control group (version 2, or 1) allows, rounded up; many without a limit."""
+    try:
+        quota, period = (root / "cpu.max").read_text(encoding="ascii").split()
+    except (OSError, ValueError):
+        try:
+            quota, period = (
+                (root / f"cpu/cpu.cfs_{name}_us").read_text(encoding="ascii").strip() for name in ("quota", "period")
+            )
+        except (OSError, ValueError):
+            return 2**16
+    unlimited = not quota.isdigit() or not period.isdigit() or int(period) == 0
+    return 2**16 if unlimited else max(1, math.ceil(int(quota) / int(period)))
+
+
+def _omp_limit() -> int:
+    """Return what OMP_NUM_THREADS allows: its first number, if it is one."""
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(first) if first.isdigit() and int(first) > 0 else 2**16
 
 
 def _version(name: str) -> str:

@@ -6,9 +6,9 @@ from __future__ import annotations
 import time
 
 import numpy as np
-from numba import njit
 
 from snnq.runtime import Engine
+from snnq.runtime.compiling import compiled
 from snnq.runtime.vectors import LANES, sum_rows
 
 ROWS, TIMES, TRIES = 4096, 2000, 5
@@ -40,7 +40,7 @@ def _add(table: np.ndarray, offsets: np.ndarray, sum_type: type) -> None:
     _add_rows(table, offsets, np.zeros(LANES, sum_type), TIMES)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _add_rows(table, offsets, sums, times):  # pragma: no cover (compiled)  # type: ignore[no-untyped-def]
     for _ in range(times):
         sum_rows(table, offsets, len(offsets), sums, 0)

@@ -19,12 +19,14 @@ from snnq.bench.scaling import firing, growth
 from snnq.bench.timing import machine, median_ratio, time_in_turns
 from snnq.data import DataSet, open_data
 from snnq.errors import DataError
+from snnq.evaluating import macs_of
 from snnq.layers import frames_shape
+from snnq.machine import fitting_threads
 from snnq.models.registry import architecture
 from snnq.packed.config import MODEL_FILE, read_config
 from snnq.progress import Progress, silent
 from snnq.runtime import Engine
-from snnq.runtime.workers import available_threads
+from snnq.training.threads import keeps_threads
 
 DEFAULT_PEERS = ("float32", "bfloat16", "int8")
 BATCHES = (1, 16)
@@ -33,6 +35,7 @@ DEFAULT_DATA = "digits,limit=16+16+16"
 CALIBRATION = 4
 
 
+@keeps_threads
 def bench_runtime(
     folder: str | Path | None = None,
     *,
@@ -48,13 +51,12 @@ def bench_runtime(
     ``folder``: a packed folder; without one the paper's model with random weights is made (``write_reference``;
     ``sizes`` differ from the published). ``data``: where the frames come from. ``speedup.<peer>.batch<n>`` is the
     median of paired ratios of times. ``memory_over_float``: peak memory of an inference over float32's, the larger of
-    both batches, without what importing and starting up take; ``process_memory_over_float.batch<n>`` with it.
+    both batches, without what importing and starting up take; ``process_memory_over_float.batch<n>`` with it. All
+    contestants have ``threads``; by default by the size of the larger batch.
 
     Raises UsageError for a peer there is not, DataError where no data is known, and what opening raises.
     """
     check_peers(peers)
-    threads = threads or available_threads()
-    torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as scratch:
         if folder is None:
             config = architecture(ARCHITECTURE).default_config() | sizes
@@ -66,6 +68,8 @@ def bench_runtime(
             if data is None and known.data is None:
                 raise DataError(f"{folder} does not say what it was trained on", "name the data: --data SPEC")
             samples = _open(data or known.data.spec, known.config, progress)  # pyright: ignore[reportOptionalMemberAccess]
+        threads = threads or fitting_threads(macs_of(Path(folder), max(BATCHES)))
+        torch.set_num_threads(threads)
         chosen = np.resize(np.arange(len(samples.test)), max(BATCHES))
         frames = np.asarray(samples.test.frames)[chosen]
         found = _measure(Path(folder), frames, peers, repeats, threads, progress)

@@ -15,7 +15,7 @@ from torch import nn
 from snnq.bench.timing import machine, median_ratio, time_in_turns
 from snnq.checkpoints.opening import load_model, open_checkpoint
 from snnq.cost.table import DEFAULT_TABLE, read_table
-from snnq.layers import frames_shape, layer_table
+from snnq.layers import forward_macs, frames_shape, layer_table
 from snnq.progress import Progress, silent
 from snnq.searching.architecture import Architecture, sample
 from snnq.searching.bilevel import Bilevel
@@ -24,9 +24,10 @@ from snnq.searching.constraints import resolve
 from snnq.searching.mixture import Supernet
 from snnq.searching.objective import objective, start_price
 from snnq.searching.settings import SearchSettings
-from snnq.training.devices import start_fabric
+from snnq.training.devices import Compute, as_compute, start_fabric
 from snnq.training.loop import Place
 from snnq.training.seeding import generator
+from snnq.training.threads import keeps_threads, use_threads
 
 
 class _Batch:
@@ -44,12 +45,13 @@ class _Batch:
         return self.frames, self.labels
 
 
+@keeps_threads
 def bench_search(
     checkpoint: str | Path = "digits",
     *,
     batch_size: int = 64,
     repeats: int = 15,
-    device: str = "auto",
+    compute: Compute | str = "auto",
     progress: Progress = silent,
     **given: Any,
 ) -> dict[str, Any]:
@@ -65,7 +67,8 @@ def bench_search(
     batch = _Batch(shape, batch_size, opened.config["classes"])
     layers = layer_table(load_model(opened), shape)
     names = [layer.name for layer in layers]
-    fabric = start_fabric(device)
+    fabric = start_fabric(compute)
+    use_threads(as_compute(compute), forward_macs(layers, shape[0], batch_size))
 
     supernet = Supernet(load_model(opened), names, settings.space).train()
     choices = resolve(layers, settings.space, settings.constraints)
@@ -81,8 +84,8 @@ def bench_search(
     seconds = time_in_turns(
         {
             "float": _training_step(fabric, load_model(opened).train(), batch),
-            "weights": lambda: search.weight_step(place, indices),
-            "architecture": lambda: search.architecture_step(place),
+            "weights": lambda: float(search.weight_step(place, indices)),  # returns when the device is done
+            "architecture": lambda: float(search.architecture_step(place)),
             "refresh": supernet.refresh,
             "branches": _training_step(fabric, branches, batch, shares),
         },

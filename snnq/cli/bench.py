@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from snnq.cli.options import Data, Device, Json, takes_sizes
+from snnq.cli.options import Data, Device, Json, Threads, takes_sizes
 
 app = typer.Typer(no_args_is_help=True, help="Measure snnq's own speed on this machine, as ratios.")
 
@@ -26,19 +26,21 @@ def search(
     batch_size: Annotated[int, typer.Option(min=2, help="Samples a step; small ones time overheads.")] = 64,
     repeats: Annotated[int, typer.Option(min=3, help="Paired repeats.")] = 15,
     device: Device = "auto",
+    threads: Threads = None,
     json: Json = False,
     **given: Any,
 ) -> None:
     """Time a search step against a float training step and against the K-branch form."""
     from snnq import console
     from snnq.bench.search import bench_search
+    from snnq.training.devices import Compute
 
     with console.progress_view() as progress:
         found = bench_search(
             checkpoint,
             batch_size=batch_size,
             repeats=repeats,
-            device=device,
+            compute=Compute(device, threads=threads),
             progress=progress,
             **given,
         )
@@ -92,7 +94,7 @@ def runtime(
     peer: Annotated[
         list[str] | None, typer.Option(help="float32, bfloat16, int8 or compiled (takes minutes); may be repeated.")
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Of every contestant; all processors by default.")] = None,
+    threads: Threads = None,
     repeats: Annotated[int, typer.Option(min=3, help="Paired repeats.")] = 9,
     json: Json = False,
 ) -> None:

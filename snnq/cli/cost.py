@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from snnq.cli.options import Data, Json, WeightReuse, takes_sizes
+from snnq.cli.options import Data, Device, Json, Threads, WeightReuse, takes_sizes
 
 if TYPE_CHECKING:
     from snnq.measuring.run import Measurement
@@ -89,12 +89,15 @@ def measure(
     samples: Annotated[int, typer.Option(min=1, help="Samples to run, spread evenly over the split.")] = 64,
     cost_table: Annotated[str | None, typer.Option(help="Cost table: a name or a path.")] = None,
     weight_reuse: WeightReuse = "inference",
+    device: Device = "auto",
+    threads: Threads = None,
     json: Json = False,
     **given: Any,
 ) -> None:
     """Run a model on real inputs; show firing rates, synaptic operations and energy by the event model."""
     from snnq import console
     from snnq.measuring.run import measure as run_measure
+    from snnq.training.devices import Compute
 
     with console.progress_view() as progress:
         found = run_measure(
@@ -104,6 +107,7 @@ def measure(
             samples=samples,
             cost_table=cost_table,
             weight_reuse=weight_reuse,
+            compute=Compute(device, threads=threads),
             progress=progress,
             **given,
         )

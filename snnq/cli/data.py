@@ -70,6 +70,7 @@ def prepare(
     A run that was cut off goes on where it was when the same command is typed again.
     """
     from snnq import console, data
+    from snnq.machine import available_processors
     from snnq.parsing import parse_image_size
 
     size = None if image_size is None else parse_image_size(image_size)
@@ -82,7 +83,7 @@ def prepare(
             spec,
             steps=steps,
             image_size=size,
-            workers=workers or _processors(),
+            workers=workers or available_processors(),
             skip_corrupt=skip_corrupt,
             progress=progress,
         )
@@ -97,10 +98,3 @@ def prepare(
     for text in done.data.skipped:
         console.note(f"Skipped: {text}")
     console.next_step(f"snnq search CKPT --data {shlex.quote(done.data.spec)}")
-
-
-def _processors() -> int:
-    """Return how many processors this process may use."""
-    import os
-
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

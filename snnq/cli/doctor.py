@@ -8,11 +8,13 @@ from snnq.cli.options import Json
 def doctor(json: Json = False) -> None:
     """Show versions, devices and folders, and run one small model forwards and backwards."""
     from snnq import console
-    from snnq.diagnosis import diagnose
+    from snnq.diagnosis import advice, diagnose
 
     found = diagnose()
     if json:
         console.emit_json(found)
     else:
         console.table("This machine", ("what", "found"), list(found.items()))
+        for sentence in advice(found):
+            console.note(sentence)
         console.next_step("snnq demo")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from snnq.cli.options import Data, Json, takes_sizes
+from snnq.cli.options import Data, Device, Json, Threads, takes_sizes
 
 
 @takes_sizes
@@ -23,6 +23,8 @@ def evaluate(
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     engine: Annotated[str, typer.Option(help="What runs a packed folder: torch or integer.")] = "torch",
     batch_size: Annotated[int, typer.Option(min=1, help="Samples at a time.")] = 32,
+    device: Device = "auto",
+    threads: Threads = None,
     json: Json = False,
     **given: Any,
 ) -> None:
@@ -35,6 +37,7 @@ def evaluate(
         _classify(path, input, data, engine, given, json)
         return
     from snnq.evaluating import eval as run_eval
+    from snnq.training.devices import Compute
 
     with console.progress_view() as progress:
         found = run_eval(
@@ -43,6 +46,7 @@ def evaluate(
             split=split,
             batch_size=batch_size,
             engine=engine,
+            compute=Compute(device, threads=threads),
             progress=progress,
             **given,
         )

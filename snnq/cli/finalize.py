@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from snnq.cli.options import Data, Device, Devices, Force, Json, Model, Nodes, Precision, Run, Strategy, Weights
+from snnq.cli.options import (
+    Data,
+    Device,
+    Devices,
+    Force,
+    Json,
+    Model,
+    Nodes,
+    Precision,
+    Run,
+    Strategy,
+    Threads,
+    Weights,
+)
 
 
 def finalize(
@@ -40,6 +53,7 @@ def finalize(
     nodes: Nodes = 1,
     strategy: Strategy = "auto",
     precision: Precision = "32-true",
+    threads: Threads = None,
     measure: Annotated[
         int, typer.Option(min=0, help="Validation samples to measure firing rates on, in the end; 0: none.")
     ] = 64,
@@ -74,7 +88,7 @@ def finalize(
             out=out,
             settings=settings,
             run=run,
-            compute=Compute(device, devices, nodes, strategy, precision),
+            compute=Compute(device, devices, nodes, strategy, precision, threads),
             measure=measure,
             force=force,
             progress=progress,

@@ -23,6 +23,10 @@ Devices = Annotated[int, typer.Option(help="How many devices on each node: one p
 Nodes = Annotated[int, typer.Option(help="How many machines, started by torchrun or SLURM.")]
 Strategy = Annotated[str, typer.Option(help="auto or ddp.")]
 Precision = Annotated[str, typer.Option(help="Of the training steps: 32-true, bf16-mixed or 16-mixed.")]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, help="Threads on the CPU; by default by the size of a batch, the same on every machine."),
+]
 Run = Annotated[Path | None, typer.Option("--run", help="Run folder: state and metrics. Beside --out by default.")]
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from snnq.cli.options import Data, Device, Force, Json, Run, takes_sizes
+from snnq.cli.options import Data, Device, Force, Json, Run, Threads, takes_sizes
 
 
 @takes_sizes
@@ -52,6 +52,7 @@ def ptq(
     out: Annotated[Path, typer.Option(help="Packed folder to write.")] = Path("packed"),
     run: Run = None,
     device: Device = "auto",
+    threads: Threads = None,
     json: Json = False,
     force: Force = False,
     **given: Any,
@@ -61,6 +62,7 @@ def ptq(
     from snnq.errors import CheckpointError, UsageError
     from snnq.reconstructing.run import ptq as run_ptq
     from snnq.reconstructing.settings import RECONSTRUCTING, PtqSettings
+    from snnq.training.devices import Compute
 
     asked = {
         "samples": samples,
@@ -89,7 +91,7 @@ def ptq(
                 settings=settings,
                 cost_table=cost_table,
                 run=run,
-                compute=device,
+                compute=Compute(device, threads=threads),
                 measure=measure,
                 force=force,
                 progress=progress,

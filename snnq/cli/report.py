@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from snnq.cli.options import Data, Json, Model, WeightReuse
+from snnq.cli.options import Data, Device, Json, Model, Threads, WeightReuse
 from snnq.cli.showing import Format, FormatOption, show_document, show_in, show_strip
 
 if TYPE_CHECKING:
     from snnq.reporting.records import Report
+    from snnq.training.devices import Compute
 
 # The terminal shows the rest; these are in every other format, and the strip stands for the first.
 _LONG = ("Layers", "Size of", "Storage by attention", "Energy by attention", "Inside attention", "Events by layer")
@@ -31,6 +32,8 @@ def report(
         int | None, typer.Option(min=1, help="Measure firing rates anew, on so many validation samples.")
     ] = None,
     data: Data = None,
+    device: Device = "auto",
+    threads: Threads = None,
     model: Model = None,
     out: Annotated[
         Path | None, typer.Option(help="The HTML page; FOLDER/report.html by default, none of a comparison.")
@@ -53,12 +56,24 @@ def report(
     _refuse_plan(given[0])
     with console.progress_view() as progress:
         found = run_report(
-            given[0], cost_table=cost_table, weight_reuse=weight_reuse, measure=measure, data=data, progress=progress
+            given[0],
+            cost_table=cost_table,
+            weight_reuse=weight_reuse,
+            measure=measure,
+            data=data,
+            compute=_compute(device, threads) if measure else "auto",
+            progress=progress,
         )
     page = write_page(found, out)
     show(found, format)
     console.note(f"Page: {page}")
     console.next_step(f"snnq verify {shlex.quote(str(given[0]))}")
+
+
+def _compute(device: str, threads: int | None) -> Compute:
+    from snnq.training.devices import Compute
+
+    return Compute(device, threads=threads)
 
 
 def _refuse_plan(path: Path) -> None:

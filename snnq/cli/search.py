@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from snnq.cli.options import Data, Device, Devices, Force, Json, Nodes, Precision, Run, Strategy, takes_sizes
+from snnq.cli.options import Data, Device, Devices, Force, Json, Nodes, Precision, Run, Strategy, Threads, takes_sizes
 from snnq.cli.showing import show_strip
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def search(
     nodes: Nodes = 1,
     strategy: Strategy = "auto",
     precision: Precision = "32-true",
+    threads: Threads = None,
     json: Json = False,
     force: Force = False,
     **given: Any,
@@ -90,7 +91,7 @@ def search(
             settings=settings,
             cost_table=cost_table,
             run=run,
-            compute=Compute(device, devices, nodes, strategy, precision),
+            compute=Compute(device, devices, nodes, strategy, precision, threads),
             force=force,
             progress=progress,
             **given,

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from snnq.errors import DataError
 from snnq.files import open_regular, read_regular, read_text, write_atomic
+from snnq.machine import available_processors
 from snnq.progress import Progress
 from snnq.strict_json import strict_json
 
@@ -53,7 +54,7 @@ def hash_files(root: Path, files: Sequence[Path], cache: Path, progress: Progres
     def digests(part: slice) -> list[list[object]]:
         return [_digest(file, before.get(name), quick) for file, name in zip(files[part], names[part], strict=True)]
 
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, _THREADS)) as threads:  # hashing and reading hold no lock
+    with ThreadPoolExecutor(min(available_processors(), _THREADS)) as threads:  # hashing and reading hold no lock
         for part, rows in zip(parts, threads.map(digests, parts), strict=True):
             if len(files) > _QUIET:
                 progress("checking files", part.start, len(files))

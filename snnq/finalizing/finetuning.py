@@ -69,8 +69,8 @@ class Finetuning:
         """Return the global training batches of an epoch."""
         return training_batches(len(self.data.train), self.settings.batch_size, self.settings.seed, "finalize", epoch)
 
-    def step(self, place: Place, indices: list[int]) -> dict[str, float]:
-        """Do one optimizer step on a global batch; return the loss and the accuracy on this process' share of it."""
+    def step(self, place: Place, indices: list[int]) -> dict[str, Tensor]:
+        """Do one optimizer step on a global batch; return loss and accuracy on this process' share of it, ()."""
         one = self.settings
         frames, targets, indices = training_share(
             self.data.train,
@@ -91,7 +91,7 @@ class Finetuning:
         self.optimizer.step()
         labels = targets if targets.ndim == 1 else targets.argmax(1)
         right = (logits.detach().argmax(1) == labels).float().mean()
-        return {"loss": float(loss.detach()), "accuracy": float(right)}
+        return {"loss": loss.detach(), "accuracy": right}
 
     def after_epoch(self, epoch: int) -> dict[str, Any]:
         """Score the epoch on the validation split and keep the model if it is the best so far."""

@@ -123,7 +123,7 @@ def report_head(mark: str) -> dict[str, Any]:
     return {
         "schema_version": REPORT_VERSION,
         "tool": f"snnq {__version__}",
-        "machine": machine(),
+        "machine": machine() | {"threads": str(torch.get_num_threads())},
         "fingerprint": mark,
     }
 

@@ -18,6 +18,7 @@ from snnq.plan import Plan
 from snnq.progress import Progress
 from snnq.searching.scores import FRONT_COLUMNS, front
 from snnq.strict_json import strict_json
+from snnq.training.devices import placed
 from snnq.training.evaluation import Score, evaluate, score
 from snnq.training.job import Job, fingerprint
 from snnq.training.run_folder import CONFIG, METRICS, run_path
@@ -55,7 +56,7 @@ def accuracies(job: Job, folded: nn.Module, fabric: Fabric, batch_size: int, pro
     """Return accuracies (0 … 1) and losses (nats) of the float model and of the folded one, on validation and test."""
     record: dict[str, Any] = {"data": job.data.spec, "simulated": job.data.simulated, "split": job.data.split}
     record |= {"float": {}, "plan": {}}
-    fabric.to_device(folded)
+    placed(folded, fabric.device)
     for split, samples in (("validation", job.data.validation), ("test", job.data.test)):
         logits = float_logits(job, split, fabric, batch_size, progress)
         record["float"] |= _named(split, score(logits, torch.from_numpy(samples.labels)))

@@ -39,8 +39,10 @@ from snnq.training.job import Job, fingerprint
 from snnq.training.loop import run_epochs
 from snnq.training.run_folder import RunFolder, open_run, run_path
 from snnq.training.teacher import float_logits, float_teacher
+from snnq.training.threads import keeps_threads, use_threads
 
 
+@keeps_threads
 def finalize(
     plan: str | Path = "plan.json",
     *,
@@ -63,7 +65,8 @@ def finalize(
     folder of the same plan, such as ``ptq`` makes, whose codes finetuning begins with. The float model is the teacher.
     The best epoch by validation is kept, its BN statistics are estimated anew if that is no worse on validation, and
     the test split is used once, at the end.
-    ``compute`` says on which devices and how many (a string: on which one); the batch size counts the samples of all.
+    ``compute`` says on which devices, how many and with how many threads (a string: on which one); the batch size
+    counts the samples of all.
     In the end firing rates are measured on ``measure`` validation samples, for the event model of energy (0: not).
 
     Raises PlanError if plan and checkpoint do not fit, OutputExistsError if ``out`` is there and is not from this
@@ -75,7 +78,8 @@ def finalize(
     processes.check_batch_size(settings.batch_size)
     with processes.first_goes_first():
         job = open_planned(chosen, checkpoint, data, progress, weights, plan)
-    config = _config(chosen, job, settings, compute)
+    config, where = _config(chosen, job, settings, compute), run_path(out, run)
+    config["threads"] = use_threads(compute, job.macs(settings.batch_size), None if force else where)
     if start is not None:
         config["start_sha256"] = read_config(Path(start)).sha256[MODEL_FILE]
     mark = fingerprint(config)
@@ -83,7 +87,7 @@ def finalize(
     if done:
         return done
     processes.on_first(lambda: check_free(out, force))  # before the hours of training, not after them
-    folder = open_run(run_path(out, run), config, force=force)
+    folder = open_run(where, config, force=force)
     say_fit(float_logits(job, "validation", fabric, settings.batch_size, progress), job.data)
     moving, history = _finetune(folder, job, chosen, settings, start, fabric, progress)
     model = moving.model

@@ -15,7 +15,7 @@ def reach(layer: nn.Module, inputs: Tensor) -> Tensor:
     A pixel at the edge of an image reaches fewer than one in its middle. It is the gradient of the sum of outputs for
     weights of ones.
     """
-    ones = deepcopy(layer).double().requires_grad_(False)
+    ones = deepcopy(layer).to(inputs.device).double().requires_grad_(False)
     ones.get_parameter("weight").fill_(1.0)
     if isinstance(ones.bias, nn.Parameter):
         ones.bias.zero_()

@@ -19,7 +19,7 @@ from snnq.cost.table import CostTable, read_table
 from snnq.data.dataset import DataSet
 from snnq.errors import DataError, PlanError, SnnqError, UsageError, nearest
 from snnq.evaluating import SPLITS, open_data_of
-from snnq.layers import Layer
+from snnq.layers import Layer, forward_macs
 from snnq.measuring.watching import uses_integers, watching
 from snnq.models.attentions import attention_table
 from snnq.models.registry import architecture
@@ -29,7 +29,9 @@ from snnq.plan import Plan
 from snnq.products import Products
 from snnq.progress import Progress, silent
 from snnq.schemes.names import FLOAT32
+from snnq.training.devices import Compute, as_compute, placed, start_fabric
 from snnq.training.job import Job, checkpoint_of, open_job
+from snnq.training.threads import keeps_threads, use_threads
 
 SAMPLES = 64
 
@@ -65,6 +67,7 @@ class Measurement:
         }
 
 
+@keeps_threads
 def measure(
     path: str | Path = "packed",
     *,
@@ -73,6 +76,7 @@ def measure(
     samples: int = SAMPLES,
     cost_table: str | None = None,
     weight_reuse: str = DEFAULT_REUSE,
+    compute: Compute | str = "auto",
     progress: Progress = silent,
     **given: Any,
 ) -> Measurement:
@@ -80,6 +84,7 @@ def measure(
 
     ``path``: a packed folder; a plan.json, whose formats are priced with the activity of its float checkpoint; or a
     float checkpoint (``given``: sizes it cannot tell). ``samples`` of ``split``, spread evenly, are run one by one.
+    ``compute`` says on which device and with how many threads (a string: on which device).
 
     Raises UsageError for an unknown split or reuse and for no samples, DataError where no data is named, PlanError for
     a plan without a checkpoint, and what opening raises.
@@ -102,7 +107,8 @@ def measure(
         products = attention_table(job.checkpoint.architecture, job.checkpoint.config)  # pyright: ignore
         table = cost_table
     priced = read_table(table) if table else read_table()
-    activity = measure_model(model, layers, products, found, split, samples, progress)
+    device = _prepare(compute, layers, found)
+    activity = measure_model(placed(model, device), layers, products, found, split, samples, progress)
     return Measurement(
         path=str(path),
         kind=kind,
@@ -115,8 +121,13 @@ def measure(
     )
 
 
+@keeps_threads
 def measure_folder(
-    folder: Path, samples: int, data: str | None = None, progress: Progress = silent
+    folder: Path,
+    samples: int,
+    data: str | None = None,
+    compute: Compute | str = "auto",
+    progress: Progress = silent,
 ) -> tuple[Activity, Activity | None]:
     """Return what a packed folder's model does on validation samples, and its float checkpoint if that is still there.
 
@@ -124,12 +135,20 @@ def measure_folder(
     """
     plan, found = Plan.read(folder / PLAN_FILE), open_data_of(folder, data, progress)
     layers, products = plan.layer_table(), _products(plan)
-    own = measure_model(load_packed(folder), layers, products, found, "validation", samples, progress)
+    device = _prepare(compute, layers, found)
+    own = measure_model(placed(load_packed(folder), device), layers, products, found, "validation", samples, progress)
     try:
         job = _open(folder / PLAN_FILE, plan, found.spec, progress, {})
     except SnnqError:
         return own, None
-    return own, measure_model(job.model, layers, products, found, "validation", samples, progress)
+    return own, measure_model(placed(job.model, device), layers, products, found, "validation", samples, progress)
+
+
+def _prepare(compute: Compute | str, layers: Sequence[Layer], data: DataSet) -> torch.device:
+    """Set the number of threads for samples one by one; return the device."""
+    compute = as_compute(compute)
+    use_threads(compute, forward_macs(layers, data.frames_shape[0], 1))
+    return start_fabric(compute).device
 
 
 def _products(plan: Plan) -> tuple[Products, ...]:

@@ -15,6 +15,7 @@ from snnq.cost.activity import AttentionActivity, LayerActivity, NeuronActivity
 from snnq.measuring import counting
 from snnq.packed.integer_form import ClippedCounts, IntegerHead, IntegerLIF, Widened
 from snnq.products import Products
+from snnq.training.transfers import has_float64
 
 QUANTITIES = ("nonzero", "synaptic_operations", "additions")
 
@@ -179,12 +180,17 @@ def _core(module: nn.Module) -> nn.Module:
     return module
 
 
+def _exact(values: Tensor) -> Tensor:
+    """Return values where they can be summed in float64: on their device, or on the CPU."""
+    return values if has_float64(values.device) else values.cpu()
+
+
 def _layer_hook(watch: Watch, name: str) -> Callable[..., None]:
-    return lambda layer, given, output: watch.saw_layer(name, layer, given[0], output)
+    return lambda layer, given, output: watch.saw_layer(name, layer, _exact(given[0]), output)
 
 
 def _neuron_hook(watch: Watch, name: str) -> Callable[..., None]:
-    return lambda node, given, output: watch.saw_spikes(name, output, getattr(node, "step_mode", "m") == "m")
+    return lambda node, given, output: watch.saw_spikes(name, _exact(output), getattr(node, "step_mode", "m") == "m")
 
 
 def _watch_mixing(watch: Watch, one: Products, module: Any) -> Callable[[], None]:
@@ -192,7 +198,7 @@ def _watch_mixing(watch: Watch, one: Products, module: Any) -> Callable[[], None
     own, mix = "mix" in vars(module), module.mix
 
     def watched(*given: Any) -> Tensor:
-        watch.saw_attention(one, module, [value for value in given if isinstance(value, Tensor)])
+        watch.saw_attention(one, module, [_exact(value) for value in given if isinstance(value, Tensor)])
         return mix(*given)
 
     module.mix = watched

@@ -27,6 +27,7 @@ from snnq.reconstructing.work import Work
 from snnq.schemes.scheme import scheme
 from snnq.training.loop import Place
 from snnq.training.seeding import shuffled
+from snnq.training.transfers import fetched
 
 # Of coordinate descent over a layer's weights.
 PASSES = 4
@@ -84,8 +85,8 @@ class Reconstruction:
             found += shuffled(len(self.batches), self.settings.seed, "ptq", number, len(found))
         return [[batch] for batch in found[:steps]]
 
-    def step(self, place: Place, batch: list[int]) -> dict[str, float]:
-        """Do one optimizer step of a block; return its loss."""
+    def step(self, place: Place, batch: list[int]) -> dict[str, Tensor]:
+        """Do one optimizer step of a block; return its loss, ()."""
         settings = self.settings
         if self.at != place.epoch:
             self._prepare(place.epoch)
@@ -98,7 +99,7 @@ class Reconstruction:
             ran = self._run(batch[0])
         loss = block_loss(ran, self._target(batch[0]), settings.target)
         self.work.step(loss, place.step / settings.steps_per_block)
-        return {"loss": float(loss.detach())}
+        return {"loss": loss.detach()}
 
     def after_block(self, number: int) -> dict[str, Any]:
         """Decide what is still soft, keep what is better, and go on; return what became of the block."""
@@ -126,8 +127,12 @@ class Reconstruction:
         return {"at": self.layout.blocks[self.at].name} if self.at >= 0 else {}
 
     def coded(self) -> dict[str, Coded]:
-        """Return the codes of every layer of the finished blocks."""
-        return {name: coded for one in self.finished for name, coded in one.coded.items()}
+        """Return the codes of every layer of the finished blocks, on the CPU."""
+        return {
+            name: Coded(coded.scheme, coded.codes.cpu(), {key: value.cpu() for key, value in coded.params.items()})
+            for one in self.finished
+            for name, coded in one.coded.items()
+        }
 
     def apply(self, model: nn.Module) -> nn.Module:
         """Put everything that was found into a folded float model, in place, and return it."""
@@ -187,7 +192,7 @@ class Reconstruction:
     def _loss(self) -> float:
         """Return the block's loss as it stands, over all calibration samples."""
         target = self.settings.target
-        every = [float(block_loss(self._run(i), self._target(i), target)) for i in range(len(self.batches))]
+        every = fetched([block_loss(self._run(i), self._target(i), target) for i in range(len(self.batches))])
         return sum(every) / len(every)
 
     def _measured(self) -> tuple[float, dict[str, Any]]:

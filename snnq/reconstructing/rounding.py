@@ -74,10 +74,10 @@ def most_decided(soft: Tensor, hard: Tensor, share: float) -> Tensor:
 
     ``hard`` are decided already and stay so; the result holds them.
     """
-    keep = min(int(share * soft.numel()), int((~hard).sum()))
+    keep = (~hard).sum().clamp(max=int(share * soft.numel()))
     # Decided ones come first, then the most decided; equal ones in their order.
     score = torch.where(hard, torch.inf, (soft - 0.5).abs()).flatten()
     order = score.argsort(descending=True, stable=True)
     mask = torch.zeros_like(score, dtype=torch.bool)
-    mask[order[: score.numel() - keep]] = True
+    mask[order] = torch.arange(score.numel(), device=score.device) < score.numel() - keep
     return mask.view_as(hard)

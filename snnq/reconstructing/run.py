@@ -30,10 +30,12 @@ from snnq.training.loop import run_epochs
 from snnq.training.run_folder import RunFolder, open_run, run_path
 from snnq.training.seeding import shuffled
 from snnq.training.teacher import float_logits
+from snnq.training.threads import keeps_threads, use_threads
 
 EVALUATION_BATCH = 32
 
 
+@keeps_threads
 def ptq(
     checkpoint: str | Path | None = None,
     *,
@@ -67,12 +69,13 @@ def ptq(
         raise UsageError("ptq runs on one device", "--devices 1")
     fabric = start_fabric(compute)
     chosen, job = _open(checkpoint, plan, scheme, data, cost_table, given, progress)
-    config = _config(chosen, job, settings)
+    config, where = _config(chosen, job, settings), run_path(out, run)
+    config["threads"] = use_threads(compute, job.macs(settings.batch_size), None if force else where)
     mark = fingerprint(config)
     if out.exists() and not force and (done := finished(out, mark)):
         return done
     check_free(out, force)
-    folder = open_run(run_path(out, run), config, force=force)
+    folder = open_run(where, config, force=force)
     say_fit(float_logits(job, "validation", fabric, EVALUATION_BATCH, progress), job.data)
     samples = calibration(job, settings)
     made, history = _reconstruct(folder, job, chosen, samples, settings, fabric.device, progress)

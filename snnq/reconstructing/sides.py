@@ -11,6 +11,7 @@ from torch import Tensor
 from snnq.reconstructing.blocks import Address, Block
 from snnq.reconstructing.replay import Layout, Ran, Replay
 from snnq.reconstructing.storing import Stored, restore, store
+from snnq.training.transfers import moved
 
 
 class Budget:
@@ -78,7 +79,7 @@ class Side:
         cache = None
         if self.kept is not None:
             cache = {address: restore(self.kept[batch][address], self.device) for address in block.needs}
-        frames = self.batches[batch].to(self.device).float()
+        frames = moved(self.batches[batch], self.device).float()
         return self.replay.run(frames, block, cache, tensors=tensors, keep=keep)
 
     @torch.no_grad()

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from snnq.training.transfers import moved
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -42,4 +44,4 @@ def restore(stored: Stored, device: torch.device) -> Tensor:
     data = stored.data
     if stored.kind == "bits":
         data = torch.from_numpy(np.unpackbits(data.numpy(), count=math.prod(stored.shape)))
-    return data.to(device).to(stored.dtype).view(stored.shape)
+    return moved(data, device).to(stored.dtype).view(stored.shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from snnq.cost import event_views
 from snnq.cost.event_records import Events
@@ -17,14 +18,19 @@ from snnq.reporting.records import EventEnergy, ModelRow, Totals
 from snnq.reporting.results import Measurements
 from snnq.schemes.names import FLOAT32
 
+if TYPE_CHECKING:
+    from snnq.training.devices import Compute
+
 PAPER, EVENT = "paper's", "event"
 
 
-def measure_now(folder: Path, samples: int, data: str | None, progress: Progress) -> Measurements:
+def measure_now(
+    folder: Path, samples: int, data: str | None, compute: Compute | str, progress: Progress
+) -> Measurements:
     """Return what ``samples`` validation samples make a packed folder's model do, and its float checkpoint's."""
     from snnq.measuring.run import measure_folder
 
-    own, floats = measure_folder(folder, samples, data, progress)
+    own, floats = measure_folder(folder, samples, data, compute, progress)
     return Measurements.model_construct(plan=own, float_model=floats)
 
 

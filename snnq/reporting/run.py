@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from snnq import __version__
 from snnq.cost.energy import products_record
@@ -39,6 +40,9 @@ from snnq.reporting.records import (
 )
 from snnq.reporting.results import Results, Scores, read_results
 
+if TYPE_CHECKING:
+    from snnq.training.devices import Compute
+
 __all__ = ["PAGE_FILE", "Report", "report", "write_html"]
 
 # What every page of ours has in its head, and nobody else's.
@@ -52,6 +56,7 @@ def report(
     weight_reuse: str = DEFAULT_REUSE,
     measure: int | None = None,
     data: str | None = None,
+    compute: Compute | str = "auto",
     progress: Progress = silent,
 ) -> Report:
     """Return everything that is known about a packed folder; nothing is written.
@@ -59,7 +64,8 @@ def report(
     The folder is verified first, so that what is said about the plan is true of the file. Storage is in bits, energy
     in pJ per time step and sample by the paper's model (METHOD §3), costed with ``cost_table`` (a name or a path;
     default: the one the plan names). The event model's, per inference and sample, is of the activity that finalize
-    measured, or of ``measure`` validation samples of ``data`` (default: the plan's) that are run now; weights are
+    measured, or of ``measure`` validation samples of ``data`` (default: the plan's) that are run now on ``compute``
+    (a device, or a ``Compute`` with threads); weights are
     fetched as ``weight_reuse`` says (``snnq.cost.events``).
 
     Raises PackedError for a folder that is missing or damaged, VerificationError for one that does not hold what its
@@ -74,7 +80,7 @@ def report(
     table = costs.table_of(plan)
     floats, plans = costs.floats_of(plan), costs.plan_rows(plan)
     layers, products = costs.layer_rows(plan, floats), _products(plan)
-    measured = results.activity if measure is None else measure_now(folder, measure, data, progress)
+    measured = results.activity if measure is None else measure_now(folder, measure, data, compute, progress)
     events = event_energies(plan, products, measured, table, weight_reuse)
     totals, tool = costs.totals(plan, floats), f"snnq {__version__}"
     return Report(

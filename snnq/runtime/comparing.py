@@ -14,6 +14,8 @@ from snnq.packed.integer_form import IntegerLIF
 from snnq.packed.loading import load_packed
 from snnq.packed.safefile import REPACK
 from snnq.runtime.engine import Engine, unpack
+from snnq.training.devices import Compute
+from snnq.training.threads import keeps_threads, use_threads
 
 SAMPLES = 2
 
@@ -27,12 +29,14 @@ class Agreement:
     spikes: int
 
 
+@keeps_threads
 def compare_engines(folder: str | Path, seed: int = 0) -> Agreement:
     """Run a batch of random event counts on torch and on the integer engine.
 
     Raises VerificationError naming the first layer of neurons whose spikes differ, or the logits.
     """
     engine, model = Engine(folder), load_packed(folder)
+    use_threads(Compute(), engine.macs * SAMPLES)
     frames = np.random.default_rng(seed).poisson(0.3, (SAMPLES, *engine.config.frames_shape)).astype(np.uint8)
     mine: dict[str, np.ndarray] = {}
     logits = engine(frames, lambda neuron, spikes: mine.__setitem__(neuron, spikes))

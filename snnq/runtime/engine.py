@@ -15,6 +15,7 @@ import numpy as np
 
 from snnq.errors import UsageError
 from snnq.layers import NO_COUNTS, check_frames_shape
+from snnq.machine import fitting_threads
 from snnq.models.config import SpikformerConfig
 from snnq.models.wiring import COUNT_LIMIT, Mixing
 from snnq.packed import integers
@@ -42,11 +43,14 @@ class Lists(NamedTuple):
 class Engine:
     """A packed Spikformer that runs: ``engine(frames)`` → logits. ``seconds`` has the time of every part, summed.
 
-    ``rows`` counts the rows of 64 sums that were looked up while a ``watch`` looked on (windows at borders as whole).
+    ``macs`` are the multiply-accumulates of a sample, silent inputs counted, too; ``rows`` counts the rows of 64 sums
+    that were looked up while a ``watch`` looked on (windows at borders as whole).
     """
 
     def __init__(self, path: str | Path, threads: int | None = None) -> None:
-        """Read a packed folder; ``threads``: as many as there are processors if None.
+        """Read a packed folder; ``threads``: by the size of each batch if None (``machine.fitting_threads``).
+
+        The logits do not depend on their number.
 
         Raises PackedError for a damaged folder or one the engine cannot run, VerificationError where its file is not
         the one config.json was written for.
@@ -59,7 +63,8 @@ class Engine:
         }
         self.mixings = {mixing.module: mixing for mixing in self.wiring.mixings}
         self.head = arrays.head()
-        self.workers = Workers(threads)
+        self.workers, self._fitting = Workers(threads), threads is None
+        self.macs = self._macs_of_a_sample()
         self.seconds: dict[str, float] = {}
         self.rows = 0
         self._watch: Watch | None = None
@@ -76,6 +81,8 @@ class Engine:
         """
         frames = self._checked(frames)
         self._watch = watch
+        if self._fitting:
+            self.workers.threads = fitting_threads(self.macs * len(frames))
         planes = self._tokenize(frames)
         tokens = self.config.tokens
         for index in range(self.config.depth):
@@ -90,6 +97,16 @@ class Engine:
         logits = ((sums @ self.head.weight.T + self.head.bias) * self.head.scale).astype(np.float32)
         self._took(self.wiring.head, begun)
         return logits
+
+    def _macs_of_a_sample(self) -> int:
+        """Return ``macs``."""
+        (steps, _, height, width), total = self.config.frames_shape, 0
+        tokenizer = [stage.layer for stage in self.wiring.stages][: len(self.config.pooling)]
+        for name, pooled in zip(tokenizer, self.config.pooling, strict=True):
+            total += self.layers[name].products * height * width
+            height, width = (-(-height // 2), -(-width // 2)) if pooled else (height, width)
+        rest = sum(layer.products for name, layer in self.layers.items() if name not in tokenizer)
+        return steps * (total + rest * self.config.tokens)
 
     def _checked(self, frames: np.ndarray) -> np.ndarray:
         check_frames_shape(frames.shape, self.config.frames_shape)

@@ -8,8 +8,8 @@ Pixels run over all samples; a plane is one bit of the whole numbers that a laye
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from snnq.runtime.compiling import compiled
 from snnq.runtime.tables import PATTERNS
 from snnq.runtime.vectors import (
     CHUNK,
@@ -29,7 +29,7 @@ DIGIT_BITS = 3  # of event counts, which are small almost always
 LARGEST_DIGIT = 2**DIGIT_BITS - 1
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def list_groups(words, groups, lists, lengths, begin, end):  # pragma: no cover (compiled)
     """List the groups of four channels that are not silent, for every pixel and step from ``begin`` to ``end``.
 
@@ -44,7 +44,7 @@ def list_groups(words, groups, lists, lengths, begin, end):  # pragma: no cover 
         lengths[i] = found
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def list_counts(frames, limit, planes, lists, lengths, begin, end):  # pragma: no cover
     """List event counts (S, T, C, H, W) for every pixel and step, as ``list_groups`` lists spikes.
 
@@ -85,7 +85,7 @@ def list_counts(frames, limit, planes, lists, lengths, begin, end):  # pragma: n
                         lengths[plane, pixel, step] = found
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def run_block(
     table,
     lists,
@@ -152,7 +152,7 @@ def run_block(
             out[pixel, step, block] = fire(sums, voltages, shift, offset, threshold, 0)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def pool(spikes, height, width, out, begin, end):  # pragma: no cover
     """Max-pool spikes by 3×3 windows, stride 2, padding 1: an OR. ``begin`` and ``end`` count rows of output pixels."""
     low, across = (height + 1) // 2, (width + 1) // 2
@@ -169,7 +169,7 @@ def pool(spikes, height, width, out, begin, end):  # pragma: no cover
                         mine[i] |= other[i]
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def add_spikes(planes, used, spikes, begin, end):  # pragma: no cover
     """Add spikes to the whole numbers in the first ``used`` of ``planes`` (planes, n): bitwise, carries ripple up."""
     for i in range(begin, end):
@@ -182,7 +182,7 @@ def add_spikes(planes, used, spikes, begin, end):  # pragma: no cover
             carry &= before
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def total(planes, tokens, sums, begin, end):  # pragma: no cover
     """sums[s, c] = Σ over a sample's tokens and steps of the whole numbers in planes (planes, S·tokens, steps, words).
 
@@ -200,7 +200,7 @@ def total(planes, tokens, sums, begin, end):  # pragma: no cover
                             add_bits(word, plane, mine, LANES * w)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def attend(q, k, v, tokens, size, shift, threshold, out, sample, first, last):  # pragma: no cover
     """Run heads of a spiking self-attention and its neurons on one sample: spikes of Q (Kᵀ V), one threshold for all.
 

@@ -12,14 +12,14 @@ A row begins at element ((tap · groups + group) · 16 + pattern) · 64; bit i o
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from snnq.runtime.compiling import compiled
 from snnq.runtime.vectors import LANES
 
 PATTERNS = 16
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def complete(table, group):  # pragma: no cover (compiled)  # type: ignore[no-untyped-def]
     """Fill a group's sums from its four single weights, at patterns 1, 2, 4 and 8."""
     base = group * PATTERNS * LANES
@@ -33,13 +33,13 @@ def complete(table, group):  # pragma: no cover (compiled)  # type: ignore[no-un
                 both[c] = alone[c] + rest[c]
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def clear(table, groups):  # pragma: no cover  # type: ignore[no-untyped-def]
     """Zero the rows that no weight is written to: pattern 0, and channels or lanes past the layer's end."""
     table[: groups * PATTERNS * LANES] = 0
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def build_uniform(table, words, bits, factor, shift, first, lanes, taps, channels):  # pragma: no cover
     """Fill a block's table from uniform codes: W = factor · q - shift. ``words`` uint32 (words, out)."""
     groups, each = (channels + 3) // 4, 32 // bits
@@ -59,7 +59,7 @@ def build_uniform(table, words, bits, factor, shift, first, lanes, taps, channel
             complete(table, tap * groups + group)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def build_power(table, words, bits, sign, lead, first, lanes, taps, channels):  # pragma: no cover
     """Fill a block's table from power-of-two codes: W = ± sign · 2^(k + lead), 0 for k = 0 and below 2^0."""
     groups, each = (channels + 3) // 4, 32 // bits
@@ -84,7 +84,7 @@ def build_power(table, words, bits, sign, lead, first, lanes, taps, channels):  
             complete(table, tap * groups + group)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def build_fixed(table, weights, scale, first, lanes, taps, channels):  # pragma: no cover
     """Fill a block's table from float32 weights (k, out) in fixed point: W = round(w · scale), scale = ±2^n or 0."""
     groups = (channels + 3) // 4

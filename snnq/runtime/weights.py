@@ -56,6 +56,11 @@ class LayerWeights:
         return -(-self.outputs // LANES)
 
     @property
+    def products(self) -> int:
+        """Multiplications of a layer at one pixel and step: its weights."""
+        return self.outputs * self.inputs * self.taps
+
+    @property
     def table_size(self) -> int:
         """Elements of a block's table."""
         return self.taps * self.groups * tables.PATTERNS * LANES

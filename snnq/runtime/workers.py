@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,26 +10,26 @@ from itertools import pairwise
 import numpy as np
 
 from snnq.errors import UsageError
-
-
-def available_threads() -> int:
-    """Return on how many processors this process may run."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+from snnq.machine import available_processors
 
 
 class Workers:
-    """``threads`` workers; compiled loops release the interpreter, so that they really run side by side."""
+    """At most ``threads`` workers, all processors if None; ``threads`` of them work, which may be set to fewer.
+
+    Compiled loops release the interpreter, so that they really run side by side.
+    """
 
     def __init__(self, threads: int | None = None) -> None:
-        self.threads = available_threads() if threads is None else threads
+        self.threads = available_processors() if threads is None else threads
         if self.threads < 1:
             raise UsageError(f"threads: found {threads}, at least 1 is needed")
+        # It starts a thread only when one is needed.
         self._pool = ThreadPoolExecutor(self.threads - 1) if self.threads > 1 else None
         self._scratch = threading.local()
 
     def run(self, work: Callable[..., object], pieces: Sequence[tuple[object, ...]]) -> None:
         """Call ``work(*piece)`` for every piece; return when all are done. This thread works, too."""
-        if self._pool is None or len(pieces) == 1:
+        if self._pool is None or self.threads == 1 or len(pieces) == 1:
             for piece in pieces:
                 work(*piece)
             return

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from snnq.searching.constraints import Choices
+from snnq.training.transfers import moved
 
 
 class Architecture(nn.Module):
@@ -44,7 +45,8 @@ def sample(logits: Tensor, temperature: float, generator: torch.Generator, *, on
     g ~ Gumbel(0, 1), drawn from ``generator`` on the CPU.
     """
     uniform = torch.rand(logits.shape, generator=generator).clamp(1e-9, 1 - 1e-7)
-    gumbel = -torch.log(-torch.log(uniform)).to(logits.device)
+    gumbel = -torch.log(-torch.log(uniform))
+    gumbel = moved(gumbel, logits.device)
     soft = torch.softmax((logits + gumbel) / temperature, dim=-1)
     if not one_hot:
         return soft

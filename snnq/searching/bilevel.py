@@ -26,6 +26,7 @@ from snnq.training.batchnorm import share_batchnorm
 from snnq.training.loop import Place, Stateful
 from snnq.training.schedules import learning_rate, set_rate, temperature
 from snnq.training.seeding import generator
+from snnq.training.transfers import moved
 
 
 class Bilevel:
@@ -76,8 +77,8 @@ class Bilevel:
         """Return the training batches of an epoch."""
         return training_batches(len(self.train), self.settings.batch_size, self.settings.seed, "train", epoch)
 
-    def step(self, place: Place, indices: list[int]) -> dict[str, float]:
-        """Do one weight step, and an architecture step before it when it is due; return the training loss."""
+    def step(self, place: Place, indices: list[int]) -> dict[str, Tensor]:
+        """Do one weight step, and an architecture step before it when it is due; return the training loss, ()."""
         if place.overall % self.settings.refresh_every == 0 and place.overall:
             self.supernet.refresh()
         if place.overall % self.settings.architecture_every == 0:
@@ -86,13 +87,13 @@ class Bilevel:
 
     def after_epoch(self, epoch: int) -> dict[str, Any]:
         """Return what is logged of an epoch: expected bits, decided layers and every layer's probabilities."""
-        shares = {name: row.tolist() for name, row in zip(self.supernet.layers, self.shares(), strict=True)}
+        shares = dict(zip(self.supernet.layers, self.shares().tolist(), strict=True))
         names = [scheme.name for scheme in self.supernet.schemes]
         facts = {name: value for name, value in self.status().items() if "." not in name}
         return {**facts, "space": names, "probabilities": shares}
 
-    def architecture_step(self, place: Place) -> float:
-        """Step 1: update a on a validation batch with the one-hot sample; return CE + λ · cost."""
+    def architecture_step(self, place: Place) -> Tensor:
+        """Step 1: update a on a validation batch with the one-hot sample; return CE + λ · cost, ()."""
         frames, labels = self._batch(self.validation, self._validation_indices(place))
         shares = self._sample(place, "architecture", one_hot=True)
         self.architecture_optimizer.zero_grad()
@@ -104,10 +105,10 @@ class Bilevel:
             self.architecture.logits.grad = processes.mean(self.architecture.logits.grad)
         self.architecture_optimizer.step()
         self.price.update(self.shares(), place.overall / self.total_steps)
-        return float(loss.detach())
+        return loss.detach()
 
-    def weight_step(self, place: Place, indices: list[int]) -> float:
-        """Step 2: update W on a training batch with the soft sample; return the cross-entropy."""
+    def weight_step(self, place: Place, indices: list[int]) -> Tensor:
+        """Step 2: update W on a training batch with the soft sample; return the cross-entropy, ()."""
         frames, labels = self._batch(self.train, indices)
         loss = F.cross_entropy(self.network(frames, self._sample(place, "weights", one_hot=False).detach()), labels)
         one = self.settings
@@ -116,7 +117,7 @@ class Bilevel:
         self.weight_optimizer.zero_grad()
         self.fabric.backward(loss)
         self.weight_optimizer.step()
-        return float(loss.detach())
+        return loss.detach()
 
     def shares(self) -> Tensor:
         """Return softmax(a), (L, K): the probabilities without noise."""
@@ -170,4 +171,4 @@ class Bilevel:
 
     def _batch(self, samples: Samples, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         frames, labels = samples.__getitems__(processes.shard(indices))
-        return frames.to(self.fabric.device), labels.to(self.fabric.device)
+        return moved(frames, self.fabric.device), moved(labels, self.fabric.device)

@@ -22,6 +22,7 @@ from snnq.searching.settings import SearchSettings
 from snnq.training import processes
 from snnq.training.evaluation import Score
 from snnq.training.job import Job
+from snnq.training.transfers import fetched, moved
 
 # Nats by which learned probabilities and rounding errors count beside the measured losses: they decide where those say
 # nothing, as between two formats of a layer that hardly matters.
@@ -52,7 +53,7 @@ class Judge:
             frames, labels = self.samples.__getitems__(indices)
             soft = self.teacher[indices]
             targets = (soft + F.one_hot(labels, soft.shape[1])) / 2
-            yield frames.to(self.device), targets.to(self.device)
+            yield moved(frames, self.device), moved(targets, self.device)
 
     def measured(
         self,
@@ -110,13 +111,13 @@ def rounding_prior(model: nn.Module, choices: Choices) -> np.ndarray:
         whole = weight.square().sum().clamp_min(torch.finfo(weight.dtype).tiny)
         ones = (scheme(name) for name in choices.names)
         errors = [(one.project(weight, one.fit(weight))[0] - weight).square().sum() / whole for one in ones]
-        rows.append([float(error) for error in errors])
-    return ROUNDING * np.array(rows)
+        rows += errors
+    return ROUNDING * np.array(fetched(rows)).reshape(len(choices.layers), len(choices.names))
 
 
 def learned_prior(shares: Tensor) -> np.ndarray:
     """Return −LEARNED · log p, (L, K), of the search's probabilities."""
-    return -LEARNED * np.log(shares.double().cpu().numpy().clip(1e-12))
+    return -LEARNED * np.log(shares.cpu().double().numpy().clip(1e-12))
 
 
 def most_precise(choices: Choices) -> list[int]:

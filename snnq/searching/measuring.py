@@ -25,6 +25,7 @@ from snnq.searching.constraints import Choices
 from snnq.training import processes
 from snnq.training.batchnorm import share_batchnorm
 from snnq.training.evaluation import NORMS
+from snnq.training.transfers import fetched
 
 # A layer's path, its weight and a scheme → the weight under that scheme.
 Rounded = Callable[[str, Tensor, Scheme], Tensor]
@@ -88,7 +89,7 @@ class Switchboard:
         for i, k in enumerate(anchor):
             self.set(i, k)
         for frames, targets in batches:
-            base = float(soft_cross_entropy(self.replay.record(frames), targets))
+            base, places, found = soft_cross_entropy(self.replay.record(frames), targets), [], []
             for group, members in enumerate(groups):
                 first = min(self.replay.position(self.layers[i]) for i in members)
                 for k in np.flatnonzero(choices.allowed[members[0]]):
@@ -96,9 +97,13 @@ class Switchboard:
                         continue
                     for i in members:
                         self.set(i, int(k))
-                    total[group, k] += float(soft_cross_entropy(self.replay.run(frames, first), targets)) - base
+                    places.append((group, k))
+                    found.append(soft_cross_entropy(self.replay.run(frames, first), targets))
                 for i in members:
                     self.set(i, anchor[i])
+            whole, *switched = fetched([base, *found])
+            for (group, k), value in zip(places, switched, strict=True):
+                total[group, k] += value - whole
             samples += len(targets)
             step()
         return processes.mean(torch.from_numpy(total)).numpy()[list(choices.group)] / samples

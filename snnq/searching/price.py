@@ -44,8 +44,7 @@ class Price(nn.Module):
         if not self.steered:
             return
         expected = self._expected(shares)
-        if not bool(self.first.any()):
-            self.first.copy_(expected.clamp_min(1))
+        self.first.copy_(torch.where(self.first.any(), self.first, expected.clamp_min(1)))
         target = self.first ** max(0.0, 1 - 2 * along)
         self.log_price += RATE * (expected / target - 1).clamp(-0.5, 0.5)
 

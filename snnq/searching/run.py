@@ -33,8 +33,10 @@ from snnq.training.job import Job, fingerprint, open_job
 from snnq.training.loop import run_epochs
 from snnq.training.run_folder import RunFolder, open_run, run_path
 from snnq.training.teacher import float_logits
+from snnq.training.threads import keeps_threads, use_threads
 
 
+@keeps_threads
 def search(
     checkpoint: str | Path = "digits",
     *,
@@ -54,7 +56,8 @@ def search(
     image_size, pooling). State, metrics and scores lie in ``run`` (default: ``out`` with ``.run`` added); a run that
     was cut off goes on, and a plan that is already there from the very same search is read and returned.
 
-    ``compute`` says on which devices and how many (a string: on which one); the batch size counts the samples of all.
+    ``compute`` says on which devices, how many and with how many threads (a string: on which one); the batch size
+    counts the samples of all.
 
     Raises OutputExistsError if ``out`` holds anything else (unless ``force``), RunChangedError if the run was started
     with other settings, BudgetError before anything is trained if no plan keeps the budget, InterruptedRun after
@@ -71,11 +74,13 @@ def search(
     check_budget(choices, aim.costs, aim.budget)
     config = {"command": "search", **job.facts(), "cost_table_sha256": table.sha256, **asdict(settings)}
     config["precision"] = compute.precision
+    where = run_path(out, run)
+    config["threads"] = use_threads(compute, job.macs(settings.batch_size), None if force else where)
     mark = fingerprint(config)
     done = processes.on_first(lambda: _finished(out, mark) if out.exists() and not force else None)
     if done:
         return done
-    folder = open_run(run_path(out, run), config, force=force)
+    folder = open_run(where, config, force=force)
     teacher = float_logits(job, "validation", fabric, settings.batch_size, progress)
     say_fit(teacher, job.data)
     floats = load_model(job.checkpoint).to(fabric.device)

@@ -1,8 +1,9 @@
 """Augmentations of event frames by name, as in ``flip,snn-wide,mixup:alpha=0.5:until=0.7``.
 
 A name may be followed by its parameters, each as ``:key=value``; they act in the order given, on a global batch of
-frames (B, T, C, H, W) before the processes share it out. They work where the frames lie, but draw on the CPU, from one
-generator: what comes out depends on the place in the run alone. A sample is changed alike in all its time steps.
+frames (B, T, C, H, W) before the processes share it out. They draw on the CPU, from one generator: what comes out
+depends on the place in the run alone. Those up to the last that can work on the CPU only act there, the others on the
+device. A sample is changed alike in all its time steps.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from snnq.errors import UsageError, nearest
 from snnq.training import processes
 from snnq.training.batches import Samples
 from snnq.training.snn_wide import SnnWide
+from snnq.training.transfers import moved
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,8 @@ class Flip:
 
     def __call__(self, frames: Tensor, draw: torch.Generator) -> Tensor:
         """Return new frames (B, T, C, H, W)."""
-        flipped = (torch.rand(len(frames), 1, 1, 1, 1, generator=draw) < self.probability).to(frames.device)
-        return torch.where(flipped, frames.flip(-1), frames)
+        flipped = torch.rand(len(frames), 1, 1, 1, 1, generator=draw) < self.probability
+        return torch.where(moved(flipped, frames.device), frames.flip(-1), frames)
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Shift:
 
 @dataclass(frozen=True)
 class Thin:
-    """Up to the share ``most`` of each sample's events lost at random; for frames of whole counts."""
+    """Up to the share ``most`` of each sample's events lost at random; for frames of whole counts on the CPU."""
 
     most: float = 0.3
 
@@ -66,7 +68,7 @@ class Thin:
     def __call__(self, frames: Tensor, draw: torch.Generator) -> Tensor:
         """Return new counts (B, T, C, H, W)."""
         kept = 1 - self.most * torch.rand(len(frames), 1, 1, 1, 1, generator=draw)
-        return torch.binomial(frames.cpu(), kept.expand_as(frames), generator=draw).to(frames.device)
+        return torch.binomial(frames, kept.expand_as(frames), generator=draw)
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,8 @@ def changes_text(changes: Sequence[Change]) -> str:
 
 def mix(frames: Tensor, labels: Tensor, share: float, classes: int) -> tuple[Tensor, Tensor]:
     """Return ``share`` · batch + (1 − ``share``) · batch in reverse order: frames, and targets (B, classes)."""
-    targets = F.one_hot(labels, classes).to(frames.dtype)
+    # Not by one_hot, which waits for the device to check the labels.
+    targets = torch.eye(classes, dtype=frames.dtype, device=labels.device)[labels]
     mixed, targets = (share * one + (1 - share) * one.flip(0) for one in (frames, targets))
     return mixed, targets
 
@@ -157,11 +160,15 @@ def training_share(
     own = [indices[i] for i in mine]
     if not changes:
         frames, labels = samples.__getitems__(own)
-        return frames.to(device), labels.to(device), own
-    frames, labels = (one.to(device) for one in samples.__getitems__(indices))
+        return moved(frames, device), moved(labels, device), own
+    frames, labels = samples.__getitems__(indices)
+    on_host = max((i + 1 for i, change in enumerate(changes) if isinstance(change, Thin)), default=0)
     # Augmented as one batch and shared out then: the numbers drawn do not depend on the processes.
-    frames, targets = augment(frames, labels, changes, classes=classes, along=along, draw=draw)
-    return frames[mine], targets[mine], own
+    frames, _ = augment(frames, labels, changes[:on_host], classes=classes, along=along, draw=draw)
+    frames, labels = moved(frames, device), moved(labels, device)
+    frames, targets = augment(frames, labels, changes[on_host:], classes=classes, along=along, draw=draw)
+    share = slice(processes.rank(), None, processes.count())
+    return frames[share], targets[share], own
 
 
 def _parse(word: str) -> Change:

@@ -14,9 +14,11 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from snnq.errors import UsageError, nearest
+from snnq.training.transfers import has_float64
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 STRATEGIES = ("auto", "ddp")
@@ -29,8 +31,9 @@ GRACE_SECONDS = 3.0
 class Compute:
     """What a run computes on: ``devices`` on each of ``nodes``, one process a device.
 
-    ``precision`` is that of the training steps; evaluation and what is written stay float32. The result depends on it,
-    and on how many processes there are to floating-point tolerance only.
+    ``precision`` is that of the training steps; evaluation and what is written stay float32. ``threads`` are PyTorch's
+    on the CPU, of each process; None: by the size of the work (``machine.fitting_threads``). The result depends on
+    both, and on how many processes there are to floating-point tolerance only.
     """
 
     device: str = "auto"
@@ -38,6 +41,7 @@ class Compute:
     nodes: int = 1
     strategy: str = "auto"
     precision: str = "32-true"
+    threads: int | None = None
 
     def __post_init__(self) -> None:
         choices = {"device": DEVICES, "strategy": STRATEGIES, "precision": PRECISIONS}
@@ -45,8 +49,8 @@ class Compute:
             value = getattr(self, name)
             if value not in allowed:
                 raise UsageError(f"--{name} {value}: allowed are {', '.join(allowed)}{nearest(value, allowed)}")
-        for name in ("devices", "nodes"):
-            if getattr(self, name) < 1:
+        for name in ("devices", "nodes", "threads"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise UsageError(f"--{name} {getattr(self, name)}: at least 1 is needed")
         self._check_machine()
 
@@ -89,6 +93,15 @@ def start_fabric(compute: Compute | str = "auto") -> Fabric:
         except (ValueError, RuntimeError) as problem:
             raise UsageError(f"--devices {compute.devices}, --nodes {compute.nodes}: {problem}") from None
     return fabric
+
+
+def placed(model: nn.Module, device: torch.device) -> nn.Module:
+    """Put a model on ``device``, or on the CPU where the device has no float64 and the model needs it; return it.
+
+    Packed models sum in float64, which CUDA has and Apple's MPS has not.
+    """
+    needs = any(tensor.dtype == torch.float64 for tensor in (*model.parameters(), *model.buffers()))
+    return model.to(torch.device("cpu") if needs and not has_float64(device) else device)
 
 
 def _as_launched(compute: Compute) -> Compute:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +15,7 @@ from snnq.progress import Progress, silent
 from snnq.training import processes
 from snnq.training.batches import Samples, load, ordered_batches, training_batches
 from snnq.training.batchnorm import share_batchnorm
+from snnq.training.transfers import moved
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
@@ -37,12 +41,14 @@ def predict(
     model.eval()
     device = next(iter(model.parameters()), torch.empty(0)).device
     batches = ordered_batches(len(samples), batch_size)
-    found = []
+    found, truth = [], []
     for frames, labels in load(samples, batches[processes.rank() :: processes.count()]):
-        found.append((model(frames.to(device)).float().cpu(), labels))
+        found.append(model(moved(frames, device)).float())
+        truth.append(labels)
         progress(stage, min(len(found) * processes.count(), len(batches)), len(batches))
     model.train(was_training)
-    logits, labels = zip(*processes.gather(found), strict=True)
+    own = torch.cat(found).cpu().split([len(labels) for labels in truth]) if found else ()
+    logits, labels = zip(*processes.gather(list(zip(own, truth, strict=True))), strict=True)
     return torch.cat(logits), torch.cat(labels)
 
 
@@ -68,15 +74,26 @@ def reestimate_batchnorm(model: nn.Module, samples: Samples, batch_size: int, se
     share_batchnorm(model)
     norms = [module for module in model.modules() if isinstance(module, NORMS)]
     momenta = [norm.momentum for norm in norms]
+    hooks = [norm.register_forward_pre_hook(_plain_average(), prepend=True) for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None
     was_training = model.training
     model.train()
     device = next(model.parameters()).device
     batches = training_batches(len(samples), batch_size, seed, "batchnorm")
     for frames, _ in load(samples, [processes.shard(batch) for batch in batches]):
-        model(frames.to(device))
-    for norm, momentum in zip(norms, momenta, strict=True):
+        model(moved(frames, device))
+    for norm, hook, momentum in zip(norms, hooks, momenta, strict=True):
+        hook.remove()
         norm.momentum = momentum
     model.train(was_training)
+
+
+def _plain_average() -> Callable[[Any, Any], None]:
+    """Return the hook before a BN's calls that weighs call n by 1/n; torch would ask the device for n each time."""
+    calls = count(1)
+
+    def weigh(norm: Any, given: Any) -> None:
+        norm.momentum = 1 / next(calls)
+
+    return weigh

@@ -18,7 +18,7 @@ from snnq import __version__
 from snnq.checkpoints.opening import BUILTIN, Checkpoint, load_model, open_checkpoint
 from snnq.data import DataSet, open_data
 from snnq.errors import DataError, PlanError
-from snnq.layers import Layer, frames_shape, layer_table
+from snnq.layers import Layer, forward_macs, frames_shape, layer_table
 from snnq.models.custom import source_sha256
 from snnq.models.registry import architecture
 from snnq.plan import DataInfo, ModelInfo, Plan
@@ -52,6 +52,10 @@ class Job:
             **code,
             **weights,
         }
+
+    def macs(self, samples: int) -> int:
+        """Return the multiply-accumulates of a pass of so many samples."""
+        return forward_macs(self.layers, self.data.frames_shape[0], samples)
 
     def model_info(self) -> ModelInfo:
         """Return the model as a plan records it."""
@@ -147,5 +151,9 @@ def checkpoint_of(plan: Plan, file: str | Path | None) -> str:
 
 
 def fingerprint(config: dict[str, Any]) -> str:
-    """Return the sha256 of a run's resolved configuration: equal fingerprints give equal results."""
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+    """Return the sha256 of a run's resolved configuration: equal fingerprints give equal results.
+
+    A number of threads counts where it is not one: without it, the fingerprint is that of before it was recorded.
+    """
+    facts = {key: value for key, value in config.items() if key != "threads" or value not in (None, 1)}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -4,10 +4,14 @@ Everything random is drawn from the place in the run (``seeding``), so the state
 state, the epoch, the step in it, and the history. It is saved after every epoch and every ``SAVE_SECONDS`` between.
 Of several processes the first one writes and all read, so the run folder must lie where all see it; how many there are
 is no part of the state.
+
+Steps may return scalars that are still being computed on a device. The host waits for them only where numbers are shown
+or saved: every ``READ_SECONDS``.
 """
 
 from __future__ import annotations
 
+import math
 import pickle
 import signal
 import threading
@@ -19,13 +23,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
 from snnq.errors import InterruptedRun, RunChangedError
 from snnq.progress import Progress, silent
 from snnq.training import processes
 from snnq.training.run_folder import RunFolder
+from snnq.training.transfers import fetched
 
-SAVE_SECONDS = 120.0
+SAVE_SECONDS, READ_SECONDS = 120.0, 0.5
 
 
 class Stateful(Protocol):
@@ -73,6 +79,26 @@ class Place:
     overall: int
 
 
+class _Facts:
+    """What an epoch's steps returned: ``sums`` of what was read, and what was not read yet."""
+
+    def __init__(self, sums: dict[str, float]) -> None:
+        self.sums = sums
+        self.unread: list[Mapping[str, float | Tensor]] = []
+
+    def add(self, facts: Mapping[str, float | Tensor]) -> None:
+        """Take what a step returned."""
+        self.unread.append(facts)
+
+    def read(self) -> None:
+        """Wait for the numbers that are not read yet, and add up their means over the processes, step by step."""
+        names = [name for facts in self.unread for name in facts]
+        own = fetched([value for facts in self.unread for value in facts.values()])
+        for name, value in zip(names, processes.mean_numbers(own), strict=True):
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        self.unread = []
+
+
 def run_epochs(
     run: RunFolder,
     stateful: Mapping[str, Stateful],
@@ -80,7 +106,7 @@ def run_epochs(
     stage: str,
     epochs: int,
     batches: Callable[[int], Sequence[list[int]]],
-    step: Callable[[Place, list[int]], dict[str, float]],
+    step: Callable[[Place, list[int]], Mapping[str, float | Tensor]],
     after_epoch: Callable[[int], dict[str, Any]],
     status: Callable[[], dict[str, float | int | str]] = dict,
     unit: str = "epoch",
@@ -89,37 +115,41 @@ def run_epochs(
     """Run or resume the epochs; return the history, one dict an epoch.
 
     ``batches(epoch)`` gives the sample indices of every step's global batch, as many in each epoch; ``step`` takes its
-    process' share of them and returns numbers that are averaged over the processes and over the epoch; ``after_epoch``
-    returns facts that are added to the epoch's history line; ``status`` returns facts worth showing as they stand.
+    process' share of them and returns numbers, or scalars on a device, that are averaged over the processes and over
+    the epoch; ``after_epoch`` returns facts that are added to the epoch's history line; ``status`` returns facts worth
+    showing as they stand, and is asked when numbers are read.
     ``unit`` is what one of the ``epochs`` is called where progress is shown. Raises InterruptedRun after Ctrl-C, when
     the state is saved.
     """
     state = _load(run.state_path, stateful)
-    history, sums = state["history"], state["sums"]
+    history, facts = state["history"], _Facts(state["sums"])
     with _interrupt_flag() as interrupted:
         for epoch in range(state["epoch"], epochs):
             order = batches(epoch)
-            saved = time.monotonic()
+            saved, read = time.monotonic(), -math.inf
+            shown: dict[str, float | int | str] = {}
             for i in range(state["step"] if epoch == state["epoch"] else 0, len(order)):
-                facts = step(Place(epoch, i, epoch * len(order) + i), order[i])
-                late = time.monotonic() - saved > SAVE_SECONDS
-                facts, stop, late = _agreed(facts, interrupted(), late)
-                for name, value in facts.items():
-                    sums[name] = sums.get(name, 0.0) + value
-                means = {name: value / (i + 1) for name, value in sums.items()}
+                facts.add(step(Place(epoch, i, epoch * len(order) + i), order[i]))
+                now = time.monotonic()
+                flags = (interrupted(), now - saved > SAVE_SECONDS, now - read > READ_SECONDS or i + 1 == len(order))
+                stop, late, due = processes.any_of(*flags)
+                if stop or late or due:
+                    facts.read()
+                    shown = {name: value / (i + 1) for name, value in facts.sums.items()} | status()
+                    read = time.monotonic()
                 done = epoch * len(order) + i + 1
-                progress(stage, done, epochs * len(order), **{unit: f"{epoch + 1}/{epochs}"}, **means, **status())
+                progress(stage, done, epochs * len(order), **{unit: f"{epoch + 1}/{epochs}"}, **shown)
                 if stop or late:
-                    _save(run, stateful, epoch, i + 1, history, sums)
+                    _save(run, stateful, epoch, i + 1, history, facts.sums)
                     saved = time.monotonic()
                 if stop:
                     raise InterruptedRun(
                         f"stopped by Ctrl-C; {run.path} is saved", "the same command goes on from here"
                     )
-            line = {"epoch": epoch + 1, **{name: value / len(order) for name, value in sums.items()}}
+            line = {"epoch": epoch + 1, **{name: value / len(order) for name, value in facts.sums.items()}}
             history.append(line | after_epoch(epoch))
-            sums.clear()
-            _save(run, stateful, epoch + 1, 0, history, sums)
+            facts.sums.clear()
+            _save(run, stateful, epoch + 1, 0, history, facts.sums)
     return history
 
 
@@ -131,12 +161,6 @@ def _save(
 
     saved = {"loop": state, "parts": parts}
     processes.on_first(lambda: run.write_state(lambda temporary: torch.save(saved, temporary), history))
-
-
-def _agreed(facts: dict[str, float], stop: bool, late: bool) -> tuple[dict[str, float], bool, bool]:
-    """Return the facts' means over all processes, and whether any of them must stop or save: one small message."""
-    means = processes.mean_facts({**facts, ".stop": float(stop), ".late": float(late)})
-    return {name: means[name] for name in facts}, means[".stop"] > 0, means[".late"] > 0
 
 
 def _load(path: Path, stateful: Mapping[str, Stateful]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import cache
 from typing import Any, TypeVar
 
 import torch
@@ -79,17 +80,25 @@ def stack(tensor: Tensor) -> Tensor:
     return torch.stack(every).to(tensor.device)
 
 
-def mean_facts(facts: dict[str, float]) -> dict[str, float]:
-    """Return the mean of every number over all processes; each process brings the same names."""
-    if count() == 1 or not facts:
-        return facts
-    means = mean(torch.tensor(list(facts.values()), dtype=torch.float64, device=_wire()))
-    return dict(zip(facts, means.tolist(), strict=True))
+def mean_numbers(numbers: list[float]) -> list[float]:
+    """Return the mean of every number over all processes; each process brings as many."""
+    if count() == 1 or not numbers:
+        return numbers
+    return mean(torch.tensor(numbers, dtype=torch.float64, device=_wire())).tolist()
+
+
+def any_of(*flags: bool) -> tuple[bool, ...]:
+    """Return for each flag whether it is true in any process. The hosts talk; no device is waited for."""
+    if count() == 1:
+        return flags
+    most = torch.tensor(flags, dtype=torch.uint8)
+    dist.all_reduce(most, dist.ReduceOp.MAX, group=_hosts(dist.group.WORLD))
+    return tuple(map(bool, most.tolist()))
 
 
 def all_agree(flag: bool) -> bool:
     """Return whether ``flag`` is true in every process."""
-    return mean_facts({"flag": float(flag)})["flag"] == 1.0
+    return not any_of(not flag)[0]
 
 
 def gather(own: Sequence[Value]) -> list[Value]:
@@ -138,6 +147,12 @@ def first_goes_first() -> Iterator[None]:
 
 def _together() -> bool:
     return dist.is_available() and dist.is_initialized()
+
+
+@cache
+def _hosts(world: Any) -> Any:
+    """Return the group in which the hosts talk: ``world`` itself where its tensors lie there."""
+    return world if dist.get_backend(world) != "nccl" else dist.new_group(backend="gloo", timeout=PATIENCE)
 
 
 def _wire() -> torch.device:

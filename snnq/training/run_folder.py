@@ -114,6 +114,17 @@ def open_run(path: Path, config: dict[str, Any], *, force: bool = False) -> RunF
     return processes.on_first(lambda: _open(path, json.loads(json.dumps(config)), force))
 
 
+def begun_with(path: Path) -> dict[str, Any] | None:
+    """Return the settings of the run in a folder, or None where there are none that can be read.
+
+    Raises RunChangedError where the file is another's.
+    """
+    if not os.path.lexists(path / CONFIG):
+        return None
+    found, damage = _read_config(path / CONFIG)
+    return None if damage else found
+
+
 def _open(path: Path, config: dict[str, Any], force: bool) -> RunFolder:
     try:
         _refuse_foreign(path)

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from snnq.training.transfers import moved
+
 OPERATIONS = ("identity", "shear-x", "translate-x", "translate-y", "rotate", "cutout")
 BINS = 31
 # Largest magnitudes: a shear's angle in radians, pixels, degrees.
@@ -34,10 +36,11 @@ class SnnWide:
         bins = torch.randint(BINS, (count,), generator=draw).tolist()
         cuts = torch.rand(count, 3, generator=draw).tolist()
         frames = frames.clone()
-        moved = [i for i, name in enumerate(operations) if name in _LARGEST]
-        if moved:
-            matrices = torch.stack([source_matrix(operations[i], magnitude(operations[i], bins[i])) for i in moved])
-            frames[moved] = warp(frames[moved], matrices)
+        warped = [i for i, name in enumerate(operations) if name in _LARGEST]
+        if warped:
+            matrices = torch.stack([source_matrix(operations[i], magnitude(operations[i], bins[i])) for i in warped])
+            at = moved(torch.tensor(warped), frames.device)
+            frames[at] = warp(frames[at], matrices)
         for i, name in enumerate(operations):
             if name == "cutout":
                 rows, columns = cut_square(height, width, *cuts[i])
@@ -76,7 +79,8 @@ def warp(frames: Tensor, matrices: Tensor) -> Tensor:
     scale = torch.tensor([[1, height / width, 2 / width], [width / height, 1, 2 / height]])
     grid = F.affine_grid(matrices * scale, [len(frames), 1, height, width], align_corners=False)
     flat = frames.flatten(1, 2)
-    return F.grid_sample(flat, grid.to(flat), mode="nearest", align_corners=False).view_as(frames)
+    grid = moved(grid.to(flat.dtype), flat.device)
+    return F.grid_sample(flat, grid, mode="nearest", align_corners=False).view_as(frames)
 
 
 def cut_square(height: int, width: int, share: float, down: float, right: float) -> tuple[slice, slice]:

@@ -22,6 +22,7 @@ from snnq.progress import Progress, silent
 from snnq.training import processes
 from snnq.training.evaluation import predict
 from snnq.training.job import Job
+from snnq.training.transfers import moved
 
 Teacher = Callable[[Tensor, list[int]], Tensor]
 
@@ -36,7 +37,7 @@ def float_teacher(
     """
     if not augmented:
         logits = float_logits(job, "train", fabric, batch_size, progress, "asking the teacher")
-        return lambda frames, indices: logits[indices].to(frames.device)
+        return lambda frames, indices: moved(logits[indices], frames.device)
     model = fabric.to_device(job.model.eval())
 
     @torch.no_grad()

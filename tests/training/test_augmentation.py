@@ -159,21 +159,26 @@ def test_the_place_alone_decides():
     assert not torch.equal(changed(ALL, frames, labels, 4)[0], one[0])
 
 
-def shares(text):
-    """Return what this process gets of a batch of six."""
+def shares(*texts):
+    """Return what this process gets of a batch of six under each of the augmentations."""
     data = open_data("random,classes=5,samples=10", steps=2, image_size=(8, 8))
-    given = {"classes": 5, "along": 0.0, "draw": generator(1, "augmentation", 7), "device": torch.device("cpu")}
-    return training_share(data.train, [9, 3, 0, 4, 8, 1], parse_changes(text), **given)
+    given = {"classes": 5, "along": 0.0, "device": torch.device("cpu")}
+    indices = [9, 3, 0, 4, 8, 1]
+    return [
+        training_share(data.train, indices, parse_changes(text), draw=generator(1, "augmentation", 7), **given)
+        for text in texts
+    ]
 
 
-@pytest.mark.parametrize("text", ["", ALL])
-def test_processes_share_one_augmented_batch(text):
-    frames, targets, indices = shares(text)
-    assert indices == [9, 3, 0, 4, 8, 1]
-    for rank, (ours, mine, own) in enumerate(in_two(shares, text)):
-        assert own == indices[rank::2]
-        assert torch.equal(ours, frames[rank::2])
-        assert torch.equal(mine, targets[rank::2])
+def test_processes_share_one_augmented_batch():
+    texts = ("", ALL)
+    whole = shares(*texts)
+    for rank, parts in enumerate(in_two(shares, *texts)):
+        for (frames, targets, indices), (ours, mine, own) in zip(whole, parts, strict=True):
+            assert indices == [9, 3, 0, 4, 8, 1]
+            assert own == indices[rank::2]
+            assert torch.equal(ours, frames[rank::2])
+            assert torch.equal(mine, targets[rank::2])
 
 
 def test_every_augmentation_is_a_frozen_record_that_works_as_it_comes():

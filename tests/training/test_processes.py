@@ -65,7 +65,7 @@ def plain_training():
         optimizer.zero_grad()
         fabric.backward(loss)
         optimizer.step()
-        losses.append(processes.mean_facts({"loss": float(loss.detach())})["loss"])
+        losses += processes.mean_numbers([float(loss.detach())])
     trained = {name: value.clone() for name, value in net.state_dict().items()}
     logits, labels = predict(net, samples, 5)  # five batches: an uneven share
     reestimate_batchnorm(net, samples, 8, seed=3)
@@ -100,7 +100,8 @@ def small_talk(folder):
     rank, found = processes.rank(), {}
     found["shard"] = processes.shard(range(10, 16))
     found["mean"] = processes.mean(torch.tensor([1.0, 2.0]) * (rank + 1))
-    found["facts"] = processes.mean_facts({"a": 1.0 + rank, "b": 4.0})
+    found["numbers"] = processes.mean_numbers([1.0 + rank, 4.0])
+    found["any"] = processes.any_of(rank == 1, False, True)
     found["gathered"] = processes.gather(["a", "c", "e"] if rank == 0 else ["b", "d"])
     found["agree"] = (processes.all_agree(True), processes.all_agree(rank == 0))
     found["first"] = processes.on_first(lambda: f"said by {rank}")
@@ -183,7 +184,8 @@ def test_messages(two):
     for rank, found in enumerate(each["talk"] for each in two):
         assert found["shard"] == [[10, 12, 14], [11, 13, 15]][rank]
         assert torch.equal(found["mean"], torch.tensor([1.5, 3.0]))
-        assert found["facts"] == {"a": 1.5, "b": 4.0}
+        assert found["numbers"] == [1.5, 4.0]
+        assert found["any"] == (True, False, True)
         assert found["gathered"] == ["a", "b", "c", "d", "e"]
         assert found["agree"] == (True, False)
         assert found["first"] == "said by 0"
