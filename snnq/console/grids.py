@@ -17,6 +17,7 @@ _ASCII_HEAD = "    \n    \n -- \n    \n    \n    \n    \n    \n"
 _GAP, _EDGES = 3, 2  # between columns, and at both edges together
 _FEW = 3  # words that a number may have ("12 of 16")
 _TITLE = 60  # titles of narrow tables fold here
+_LEAST = 30  # a word is folded only in a column of so many
 
 
 def grids(
@@ -75,6 +76,8 @@ def _fitted(columns: Sequence[Column], width: int) -> Iterator[list[tuple[Column
             more = max(0, min(spare, one.most - one.least))
             widths.append(one.least + more)
             spare -= more
+        if spare < 0 and widths[-1] + spare >= _LEAST:  # a path that is longer than the terminal folds at its edge
+            widths[-1] += spare
         yield list(zip(taken, widths, strict=True))
         if not rest:
             return

@@ -54,14 +54,14 @@ def test_one_sample_of_360_is_no_difference(ready, tmp_path):
     found = report(a)
     assert found.tested == (
         "No difference in accuracy that 360 test samples can show between this plan and float: -0.56 points, 95 % "
-        "interval -2.00 to +0.58; 0 of 360 samples right only here, 2 only there, McNemar's exact p = 0.5."
+        "interval -2.00 to +0.51; 0 of 360 samples right only here, 2 only there, McNemar's exact p = 0.5."
     )
     assert [row.name for row in found.paired] == ["float, validation", "float, test"]
     assert found.paired[0].accuracy == 0
     row = found.paired[1]
     assert (row.only_this, row.only_other, row.accuracy_p) == (0, 2, pytest.approx(0.5))
     assert row.loss == pytest.approx(2 * 1.9 / TEST)
-    assert "95 % interval -2.00 to +0.58" in html_page(found)
+    assert "95 % interval -2.00 to +0.51" in html_page(found)
     assert "accuracy_p" in csv_text(found.to_dict())
 
 

@@ -105,6 +105,5 @@ def test_a_pipe_in_the_c_locale(packed, monkeypatch, format):
 def test_comparison_and_inspection_fit_80_columns(terminal, packed):
     plan = str(packed / "plan.json")
     for words in (["report", str(packed), plan, plan], ["plan", "diff", str(packed), plan], ["inspect", "digits"]):
-        # A path is never cut: what is longer than the terminal goes over its edge.
-        lines = [line for line in lines_of(terminal(*words)) if str(packed) not in line and line.strip(" ─")]
+        lines = [line for line in lines_of(terminal(*words)) if not line.startswith("Next: ")]
         assert max(map(len, lines)) <= 80, words

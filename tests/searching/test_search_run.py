@@ -16,9 +16,13 @@ from two_processes import in_two
 
 from snnq.cli.main import run, spread_budgets
 from snnq.errors import BudgetError, InterruptedRun, OutputExistsError, UsageError
+from snnq.finalizing.run import finalize
+from snnq.finalizing.settings import FinalizeSettings
 from snnq.paired import PerSample
 from snnq.plan import Plan
 from snnq.plan.verdict import rivals, verdict
+from snnq.reporting.results import read_results
+from snnq.reporting.run import report
 from snnq.schemes.names import split_name
 from snnq.searching.constraints import Constraints
 from snnq.searching.run import search
@@ -107,6 +111,34 @@ def test_a_copied_plan_finds_its_run(folder, tmp_path, monkeypatch):
     with pytest.raises(UsageError, match=r"copy.json: the run folder of its search is not beside it, not at plan.json"):
         front(tmp_path / "far/away/copy.json")
     assert find_run(Plan.read(tmp_path / "made/best.json"), tmp_path / "made/best.json")
+
+
+def test_packing_keeps_samples_and_the_way_to_the_search_and_other_data_keep_no_scores(folder, tmp_path):
+    place, settings = tmp_path / "copy.json", FinalizeSettings(epochs=1, batch_size=8)
+    shutil.copy(folder / "plan.json", place)
+    plan = Plan.read(place)
+    note_run(folder / "plan.json.run", plan.search.fingerprint)
+    packed = finalize(place, out=tmp_path / "packed", settings=settings, measure=2).folder
+    results, found = read_results(packed), report(packed)
+    assert len(results.search) == SHORT["epochs"]
+    assert results.front
+    for scores in (results.accuracy.plan, results.accuracy.float_model):
+        assert scores.test_each.samples == results.accuracy.test_samples
+        assert scores.validation_each.answers().mean() == scores.validation
+    inside = Plan.read(packed / "plan.json")
+    assert find_run(inside, packed / "plan.json").samefile(folder / "plan.json.run")
+    assert inside.search.validation_loss == plan.search.validation_loss
+    assert {row.name for row in found.paired} >= {"float, test", "float, validation", "uniform-2", "float32, searched"}
+    assert found.firing
+    assert all(0 <= row.distance <= 1 and 0 <= row.dead <= row.neurons for row in found.firing)
+    # Packed on other data, it has none of the scores that were measured on the search's.
+    spec = DATA.replace("samples=32", "samples=40")
+    other = finalize(place, data=spec, out=tmp_path / "other", settings=settings, measure=0).folder
+    text = json.loads((other / "plan.json").read_text())
+    assert text["search"]["validation_loss"] is None
+    assert all(baseline["validation_loss"] is None for baseline in text["baselines"])
+    assert read_results(other).front is None
+    assert report(other).comparison == "No search scored the simple plans beside this one."
 
 
 def test_a_run_of_another_search_beside_a_plan_is_not_taken(folder, checkpoint, tmp_path, monkeypatch):
