@@ -14,6 +14,7 @@ from snnq.data import DataSet, open_data
 from snnq.data.dataset import Frames
 from snnq.errors import DataError, UsageError, nearest
 from snnq.layers import forward_macs, frames_shape
+from snnq.packed.sizes import folder_bits
 from snnq.plan.records import PlanInput
 from snnq.progress import Progress, silent
 from snnq.training.chance import warn_misfit
@@ -31,6 +32,7 @@ class Evaluation:
     """Accuracy (0 … 1) and mean cross-entropy (nats) of a model on one split.
 
     ``arithmetic``: ``integer`` where a packed folder ran in whole numbers, else ``float``.
+    Of a packed folder also its bits per weight: ``avg_bits`` by the plan, ``file_avg_bits`` of the whole file.
     """
 
     path: str
@@ -43,6 +45,8 @@ class Evaluation:
     accuracy: float
     loss: float
     simulated: bool
+    avg_bits: float | None = None
+    file_avg_bits: float | None = None
 
 
 @keeps_threads
@@ -69,9 +73,11 @@ def eval(
     if engine not in ENGINES:
         raise UsageError(f"--engine {engine}: there is torch and integer{nearest(engine, ENGINES)}")
     compute = as_compute(compute)
+    bits: tuple[float | None, float | None] = (None, None)
     if Path(path).is_dir():
         kind, found = "packed", open_data_of(Path(path), data, progress)
         logits, arithmetic = _packed_logits(Path(path), engine, getattr(found, split), batch_size, compute, progress)
+        bits = folder_bits(Path(path))
     elif engine == "integer":
         raise UsageError(
             f"--engine integer runs packed folders; {path} is none", "make one: snnq finalize --plan plan.json"
@@ -95,6 +101,8 @@ def eval(
         accuracy=found_score.accuracy,
         loss=found_score.loss,
         simulated=found.simulated,
+        avg_bits=bits[0],
+        file_avg_bits=bits[1],
     )
 
 

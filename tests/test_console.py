@@ -93,7 +93,7 @@ def test_blocks_fold_and_never_say_it_by_colour_alone(capsys):
     console.blocks("", [("x" * 40 + "end", [("\x1b[2J", "u2", "#246799")])])
     shown = capsys.readouterr().out
     assert "\x1b" not in shown
-    assert shown.startswith("~" + "x" * 20 + "end")
+    assert shown.startswith("x" * 40 + "end\n")
 
 
 def test_parts_of_facts_are_drawn_live_and_left_out_of_lines(capsys):
@@ -127,3 +127,52 @@ def test_documents_are_utf8_and_own_words_become_ascii(monkeypatch):
     console.out("a → ü")
     sys.stdout.flush()
     assert raw.getvalue() == "a → ü\na -> ?\n".encode()
+
+
+LAYERS = [
+    (f"block.{i}.attn.proj_conv", "power-of-two-2", "61,200", "12,345.678", "integers", "999.99", f"{i}.00", "17.44")
+    for i in range(3)
+]
+HEADS = ("layer", "scheme", "weights", "MACs M", "input", "KiB", "energy nJ", "energy %")
+
+
+@pytest.mark.parametrize("width", [200, 80, 60, 40, 20])
+def test_names_and_numbers_are_never_cut_and_lines_never_longer_than_the_terminal(width, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    console.table("What each layer takes, by the paper's model", HEADS, LAYERS)
+    lines = capsys.readouterr().out.splitlines()
+    words = [line.split() for line in lines]
+    for row in LAYERS:
+        own = [one for one in words if row[0] in one]
+        assert own, f"{row[0]} is cut"
+        assert {cell for one in own for cell in one} == set(row)
+    if width >= 40:
+        assert max(map(len, lines)) <= width
+    parts = sum("layer" in one for one in words if row[0] not in one and "What" not in one)
+    assert parts >= 1 + (width < 100)  # what there is no room for goes on below, with its names
+
+
+def test_sentences_fold_between_words_and_numbers_beside_them_stay_whole(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    said = "a sentence that is far longer than what is left of the sixty columns of this terminal, and goes on"
+    console.table("", ("what", "value", "count"), [("energy", said, "61,200"), ("rates", "12.5 " * 30, "1 of 16")])
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 60
+    assert all(word in shown.split() for word in (*said.split(), "61,200", "12.5"))
+    assert "1 of 16" in shown
+
+
+def test_not_measured_does_not_turn_numbers_into_words(capsys):
+    console.table("", ("plan", "val. %"), [("this plan", "not measured"), ("uniform-4", "99.26")])
+    assert "uniform-4          99.26" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("width", [80, 60, 30])
+def test_blocks_fit_the_terminal(width, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    name = "a.module.path.that.is.long"
+    console.blocks("Layers", [(name, [(f"layer{i}", "p4", "#246799") for i in range(9)])])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= max(width, 2 + len(name))
+    assert name in "".join(lines)
+    assert all(f"layer{i}[p4]" in "".join(lines) for i in range(9))

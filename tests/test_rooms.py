@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "snnq"
 # From the ground up. A room may import rooms of its own floor and of those below.
 FLOORS = (
     {"errors", "files", "kinds", "machine", "placing", "progress"},
-    {"parsing", "validation", "strict_json", "schemes"},
+    {"parsing", "validation", "strict_json", "schemes", "paired"},
     {"layers", "products"},
     {"cost"},
     {"plan"},

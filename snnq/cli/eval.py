@@ -37,6 +37,7 @@ def evaluate(
         _classify(path, input, data, engine, given, json)
         return
     from snnq.evaluating import eval as run_eval
+    from snnq.packed.sizes import bits_words
     from snnq.training.devices import Compute
 
     with console.progress_view() as progress:
@@ -56,6 +57,8 @@ def evaluate(
         kind = f"{found.kind}, {engine}, {found.arithmetic}" if found.kind == "packed" else found.kind
         rows = [(kind, found.data, split, found.samples, f"{found.accuracy:.2%}", f"{found.loss:.4f}")]
         console.table("Accuracy", ("model", "data", "split", "samples", "accuracy", "cross-entropy"), rows)
+        if found.avg_bits is not None and found.file_avg_bits is not None:
+            console.note(bits_words(found.avg_bits, found.file_avg_bits))
 
 
 def _classify(path: str, input: Path, data: str | None, engine: str, given: dict[str, Any], json: bool) -> None:

@@ -66,8 +66,12 @@ def finalize(
     """
     from snnq import console
     from snnq.errors import UsageError
+    from snnq.finalizing.results import without_samples
     from snnq.finalizing.run import finalize as run_finalize
     from snnq.finalizing.settings import FinalizeSettings
+    from snnq.packed.sizes import bits_words, folder_bits
+    from snnq.reporting.comparisons import tested_sentence
+    from snnq.reporting.results import read_results
     from snnq.training.devices import Compute
 
     if plan_file is not None and plan is not None:
@@ -95,9 +99,17 @@ def finalize(
         )
     if known and not force:
         console.note(f"{out} is already the result of this very run; nothing was done.")
+    bits = dict(zip(("avg_bits", "file_avg_bits"), folder_bits(done.folder), strict=True))
     accuracy = done.results["accuracy"]
     if json:
-        console.emit_json({"folder": str(done.folder), "accuracy": accuracy, "finalize": done.results["finalize"]})
+        console.emit_json(
+            {
+                "folder": str(done.folder),
+                "accuracy": without_samples(accuracy),
+                **bits,
+                "finalize": done.results["finalize"],
+            }
+        )
     else:
         rows = [
             (name, f"{accuracy[name]['validation']:.2%}", f"{accuracy[name]['test']:.2%}") for name in ("float", "plan")
@@ -105,4 +117,6 @@ def finalize(
         samples = [f"{split} ({accuracy[f'{split}_samples']} samples)" for split in ("validation", "test")]
         console.table("Accuracy", ("model", *samples), rows)
         console.note(f"Packed and verified: {done.folder}")
+        console.note(bits_words(*bits.values()))
+        console.note(tested_sentence(read_results(done.folder)))
     console.next_step("snnq report" if str(out) == "packed" else f"snnq report {shlex.quote(str(out))}")

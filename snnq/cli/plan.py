@@ -37,7 +37,9 @@ def show(
         console.table("Layers", views.LAYER_COLUMNS, views.layer_rows(found))
         console.table("Groups", views.GROUP_COLUMNS, views.group_rows(found))
         console.table("Totals", views.TOTAL_COLUMNS, views.total_rows(found))
-        console.table("Beside simple plans", views.BASELINE_COLUMNS, views.baseline_rows(found))
+        console.table(views.baseline_title(found), views.BASELINE_COLUMNS, views.baseline_rows(found))
+        for line in views.remarks(found):
+            console.note(line)
         console.note(f"Energy: the paper's model, per time step and sample, cost table {found.cost_table.name}.")
     console.next_step(views.next_command(found, plan))
 
@@ -109,7 +111,7 @@ def solve(
         console.note(f"Wrote the front to {front}.")
     if not budget:
         return
-    plan = solve_run(run, parse_budget(budget), cost_table=cost_table)
+    plan = solve_run(run, parse_budget(budget), cost_table=cost_table, out=out)
     if out is not None:
         plan.write(out, force=force)
     if json:

@@ -128,7 +128,7 @@ def _show_tables(found: Report) -> None:
     for one in main_tables(found):
         if not one.title.startswith(_LONG):
             console.table(one.title, one.columns, one.rows)
-    sentences = (found.energy_model, found.event_energy.sentence, *found.notes, found.search.sentence)
-    for line in (*sentences, found.comparison):
+    sentences = (found.energy_model, found.event_energy.sentence, found.dynamics, *found.notes, found.search.sentence)
+    for line in (*sentences, found.tested, found.comparison):
         console.note(line)
     console.note("More tables: --format markdown; unrounded: --format json or csv; pictures: the page.")

@@ -114,6 +114,6 @@ def _show(plan: Plan, json: bool) -> None:
     show_strip(plan.schemes().items())
     console.table("The plan", views.LAYER_COLUMNS, views.layer_rows(plan))
     console.table("Totals", views.TOTAL_COLUMNS, views.total_rows(plan))
-    console.table("Beside simple plans, before finetuning", views.BASELINE_COLUMNS, views.baseline_rows(plan))
+    console.table(views.baseline_title(plan), views.BASELINE_COLUMNS, views.baseline_rows(plan))
     if said := verdict(plan):
         console.say(said)

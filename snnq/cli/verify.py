@@ -20,6 +20,7 @@ def verify(
     """Check a packed folder: bits on disk are the plan's, every code decodes, hashes match, both engines agree."""
     from snnq import console
     from snnq.packed import verification
+    from snnq.packed.sizes import bits_words
     from snnq.packed.source import SENTENCES
     from snnq.verifying import verify as verify_folder
 
@@ -31,6 +32,7 @@ def verify(
         console.table("Layers", verification.LAYER_COLUMNS, found.layer_rows())
         console.table("model.safetensors", verification.SIZE_COLUMNS, found.sizes.rows())
     console.note(f"{folder} holds what its plan says: {len(found.layers)} layers, every code and hash is right.")
+    console.note(bits_words(found.avg_bits, found.file_avg_bits))
     if found.unprotected:
         console.note(f"This folder was made by an early version: no hash protects {', '.join(found.unprotected)}.")
     console.note(SENTENCES[found.source])

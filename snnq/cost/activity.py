@@ -6,6 +6,7 @@ on the mean over time does, has one number. Written into report.json by ``snnq f
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
@@ -51,16 +52,76 @@ class LayerActivity(Record):
 
 
 class NeuronActivity(Record):
-    """A group of spiking neurons behind one module path: how many, and how many spikes they fire at every step."""
+    """A group of spiking neurons behind one module path: how many, and how many spikes they fire at every step.
+
+    ``fired``: how often a neuron fired, of all its ``updates_each`` updates over the measured samples, ascending; and
+    ``neurons_fired``: how many neurons fired so often. They are empty, and ``updates_each`` is None, where that was not
+    measured.
+    """
 
     name: str
     neurons: PositiveInt
     spikes: Annotated[Many[Count], Field(min_length=1)]
+    updates_each: PositiveInt | None = None
+    fired: Many[NonNegativeInt] = ()
+    neurons_fired: Many[PositiveInt] = ()
+
+    @model_validator(mode="after")
+    def _every_neuron_once(self) -> NeuronActivity:
+        due = 0 if self.updates_each is None else self.neurons
+        most = self.updates_each or 0
+        rising = all(a < b for a, b in pairwise(self.fired))
+        if len(self.fired) != len(self.neurons_fired) or sum(self.neurons_fired) != due or not rising:
+            raise ValueError("fired and neurons_fired should tell of every neuron once, ascending")
+        if max(self.fired, default=0) > most:
+            raise ValueError(f"a neuron with {most} updates fired more often")
+        return self
+
+    @property
+    def rate(self) -> float:
+        """Spikes a neuron and step, the mean over neurons, steps and samples."""
+        return sum(self.spikes) / self.updates
+
+    @property
+    def dead(self) -> int | None:
+        """Neurons that never fired on any measured sample; None where that was not measured."""
+        return self._how_many(0)
+
+    @property
+    def saturated(self) -> int | None:
+        """Neurons that fired at every step of every measured sample; None where that was not measured."""
+        return self._how_many(self.updates_each or 0)
+
+    def _how_many(self, often: int) -> int | None:
+        if self.updates_each is None:
+            return None
+        return dict(zip(self.fired, self.neurons_fired, strict=True)).get(often, 0)
 
     @property
     def updates(self) -> int:
         """Updates of a membrane potential per inference and sample: every neuron at every step."""
         return self.neurons * len(self.spikes)
+
+
+def rate_distance(this: NeuronActivity, other: NeuronActivity) -> float | None:
+    """Return the earth mover's distance of two groups' firing rates over their neurons, 0 … 1.
+
+        W₁ = ∫₀¹ |F(r) − G(r)| dr, F and G the shares of neurons that fire at a rate of at most r
+
+    the mean of |r − r′| over the neurons of both, each sorted by rate. None where rates were not measured.
+    """
+    if this.updates_each is None or other.updates_each is None:
+        return None
+    steps: list[tuple[float, float]] = []
+    for one, sign in ((this, 1.0), (other, -1.0)):
+        pairs = zip(one.fired, one.neurons_fired, strict=True)
+        steps += [(often / (one.updates_each or 1), sign * count / one.neurons) for often, count in pairs]
+    steps.sort()
+    distance, gap = 0.0, 0.0
+    for (rate, share), (following, _) in pairwise(steps):
+        gap += share
+        distance += abs(gap) * (following - rate)
+    return distance
 
 
 class AttentionActivity(Record):

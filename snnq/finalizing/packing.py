@@ -21,12 +21,14 @@ from snnq.machine import machine
 from snnq.models.folding import fold_batchnorm
 from snnq.models.registry import architecture
 from snnq.models.wiring import Wiring
+from snnq.packed.config import PLAN_FILE
 from snnq.packed.folder import write_packed
 from snnq.packed.integer_form import to_integers
 from snnq.packed.loading import load_packed
 from snnq.packed.verification import verify
 from snnq.plan import Plan
 from snnq.progress import Progress
+from snnq.searching.runs import with_run
 from snnq.strict_json import strict_json
 from snnq.training import processes
 from snnq.training.job import Job, check_order, checkpoint_of, open_job
@@ -143,12 +145,17 @@ def packed_form(folded: nn.Module, job: Job, coded: Mapping[str, Coded]) -> Pack
 
 
 @torch.no_grad()
-def write_verified(out: Path, form: PackedForm, plan: Plan, job: Job, results: dict[str, Any], force: bool) -> None:
+def write_verified(
+    out: Path, form: PackedForm, plan: Plan, job: Job, results: dict[str, Any], force: bool, behind: Path | None
+) -> None:
     """Write the folder, verify it, and see that what is loaded from it computes exactly what was evaluated.
 
-    The plan is written with the checkpoint and data that were really used. Raises VerificationError.
+    The plan is written with the checkpoint and data that were really used, and with the way to the run folder of the
+    search behind it. Raises VerificationError.
     """
-    used = plan.model_copy(update={"model": job.model_info(), "data": job.data_info()})
+    used = plan.made_with(job.model_info(), job.data_info())
+    if behind is not None:
+        used = with_run(used, behind, out / PLAN_FILE)
 
     def write() -> None:
         write_packed(out, model=form.folded, plan=used, layers=form.coded, results=results, force=force)

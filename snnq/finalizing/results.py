@@ -20,8 +20,8 @@ from snnq.searching.scores import FRONT_COLUMNS, front
 from snnq.strict_json import strict_json
 from snnq.training.devices import placed
 from snnq.training.evaluation import Score, evaluate, score
-from snnq.training.job import Job, fingerprint
-from snnq.training.run_folder import CONFIG, METRICS, run_path
+from snnq.training.job import Job
+from snnq.training.run_folder import METRICS
 from snnq.training.teacher import float_logits
 
 BINS = 61
@@ -66,8 +66,20 @@ def accuracies(job: Job, folded: nn.Module, fabric: Fabric, batch_size: int, pro
     return record
 
 
-def _named(split: str, found: Score) -> dict[str, float]:
-    return {split: found.accuracy, f"{split}_loss": found.loss}
+def _named(split: str, found: Score) -> dict[str, Any]:
+    """Return a split's accuracy and loss, and each of its samples, for paired tests."""
+    each = found.each.model_dump(mode="json") if found.each else None
+    return {split: found.accuracy, f"{split}_loss": found.loss, f"{split}_each": each}
+
+
+def without_samples(accuracy: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an accuracy record without what was kept of each sample, to be printed."""
+    return {
+        key: {name: one for name, one in value.items() if not name.endswith("_each")}
+        if isinstance(value, Mapping)
+        else value
+        for key, value in accuracy.items()
+    }
 
 
 def activity_record(job: Job, exact: nn.Module, samples: int, progress: Progress) -> dict[str, Any] | None:
@@ -85,20 +97,20 @@ def activity_record(job: Job, exact: nn.Module, samples: int, progress: Progress
     }
 
 
-def search_record(plan: Plan, path: Path) -> dict[str, Any]:
-    """Return the search that made this plan, if its run folder still lies beside the plan's file, else None for both.
+def search_record(plan: Plan, folder: Path | None, data_sha256: str) -> dict[str, Any]:
+    """Return the search that made this plan, from its run folder; None for what cannot be read there.
 
-    ``search``: its epochs (None where nothing was trained); ``front``: the plans along its accuracy–cost front.
+    ``search``: its epochs (None where nothing was trained); ``front``: the plans along its accuracy–cost front, which
+    were scored on the search's data and are left out where the model was packed on others.
     """
-    folder = run_path(path)
     record: dict[str, Any] = {"search": None, "front": None}
+    if folder is None:
+        return record
     try:
-        config = strict_json(read_text(folder / CONFIG))
-        if plan.search is None or fingerprint(config) != plan.search.fingerprint:
-            return record
         if (folder / METRICS).exists():
             record["search"] = [strict_json(line) for line in read_text(folder / METRICS).splitlines()]
-        record["front"] = [{key: row[key] for key in FRONT_COLUMNS} for row in front(folder)]
+        if plan.data is None or plan.data.sha256 == data_sha256:
+            record["front"] = [{key: row[key] for key in FRONT_COLUMNS} for row in front(folder)]
     except (OSError, ValueError, SnnqError):
         pass
     return record

@@ -30,6 +30,7 @@ from snnq.packed.config import MODEL_FILE, read_config
 from snnq.packed.folder import check_free
 from snnq.plan import Plan
 from snnq.progress import Progress, silent
+from snnq.searching.runs import find_run
 from snnq.training import processes
 from snnq.training.batches import steps_per_epoch
 from snnq.training.chance import say_fit
@@ -74,6 +75,7 @@ def finalize(
     """
     settings, out, compute = settings or FinalizeSettings(), Path(out), as_compute(compute)
     chosen = Plan.read(plan)
+    behind = find_run(chosen, Path(plan))
     fabric = start_fabric(compute)  # before the data: where there are more processes, they start from the top
     processes.check_batch_size(settings.batch_size)
     with processes.first_goes_first():
@@ -99,11 +101,11 @@ def finalize(
         "accuracy": accuracy,
         "finalize": asdict(settings)
         | {"best_epoch": moving.best.epoch, "batchnorm_reestimated": reestimated, "history": history},
-        **search_record(chosen, Path(plan)),
+        **search_record(chosen, behind, job.data.sha256),
         "weights": weight_records(job.checkpoint.state_dict, form.folded, chosen),
         "activity": processes.on_first(lambda: activity_record(job, form.exact, measure, progress)),
     }
-    write_verified(out, form, chosen, job, results, force)
+    write_verified(out, form, chosen, job, results, force, behind)
     return Finalized(out, results)
 
 

@@ -22,11 +22,13 @@ QUANTITIES = ("nonzero", "synaptic_operations", "additions")
 
 @dataclass
 class Tally:
-    """Sums over samples, by quantity, one number a time step; and extremes."""
+    """Sums over samples, by quantity, one number a time step; extremes; and how often each neuron fired."""
 
     sums: dict[str, list[float]] = field(default_factory=dict)
     calls: dict[str, list[list[float]]] = field(default_factory=dict)
     largest: float = 0.0
+    fired: Tensor | None = None
+    updates: int = 0
 
     def add(self, **values: list[float]) -> None:
         """Note what one call did."""
@@ -93,7 +95,14 @@ class Watch:
         """Note the spikes that neurons put out: of all steps, time in front, or of one."""
         steps = spikes if all_steps else spikes.unsqueeze(0)
         sizes = [float(one.numel()) for one in steps]
-        self.neurons.setdefault(name, Tally()).add(spikes=counting.totals(steps), neurons=sizes)
+        tally = self.neurons.setdefault(name, Tally())
+        tally.add(spikes=counting.totals(steps), neurons=sizes)
+        fired = (steps != 0).flatten(1).sum(0)
+        if tally.fired is None:
+            tally.fired = torch.zeros_like(fired)
+        if fired.shape == tally.fired.shape:
+            tally.fired += fired
+            tally.updates += len(steps)
 
     def saw_attention(self, one: Products, module: nn.Module, spikes: Sequence[Tensor]) -> None:
         """Note the spikes that an attention mixes: q, k and, where there is one, v, (T, B, heads, N, d) each."""
@@ -131,6 +140,7 @@ class Watch:
                 name=name,
                 neurons=tally.size("neurons", self.samples),
                 spikes=tally.means("spikes", self.samples),
+                **_rates(tally, tally.size("neurons", self.samples)),
             )
             for name, tally in self.neurons.items()
         )
@@ -166,6 +176,17 @@ def watching(model: nn.Module, layers: Sequence[str], products: Sequence[Product
             hook.remove()
         for put_back in undo:
             put_back()
+
+
+def _rates(tally: Tally, neurons: int) -> dict[str, Any]:
+    """Return how often neurons fired and how many did so often, over all steps of all samples.
+
+    Nothing where the module stands for several groups of neurons, being called with different or more than once.
+    """
+    if tally.fired is None or len(tally.fired) != neurons:
+        return {}
+    fired, counts = torch.unique(tally.fired.cpu(), return_counts=True)
+    return {"updates_each": tally.updates, "fired": fired.tolist(), "neurons_fired": counts.tolist()}
 
 
 def uses_integers(model: nn.Module) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from snnq.packed.sizes import Sizes
+from snnq.packed.sizes import Sizes, file_bits
 from snnq.plan import Plan
 
 # Reads a packed folder without snnq and without torch; printed in every model card and run by the tests as it stands.
@@ -38,7 +38,7 @@ def model_card(plan: Plan, results: Mapping[str, Any], sizes: Sizes) -> str:
     """Return the model card of a packed folder as Markdown; equal inputs give equal text."""
     sections = [
         _FRONT_MATTER,
-        f"# {plan.model.architecture}, {plan.totals.avg_bits:.2f} bits a weight",
+        f"# {plan.model.architecture}, {plan.totals.avg_bits:.2f} bits a weight by the plan, {_in_file(plan, sizes)}",
         _introduction(plan),
         *_accuracy(results.get("accuracy")),
         "## Number formats",
@@ -79,6 +79,10 @@ Without it (numpy and safetensors only; change `folder` to where this lies):
 `pack-quantized` (of 2, 4 and 8 bits; others as up to its version 0.17); convolutions are flattened to (out, in·k·k)
 before they are packed. Batch normalisation is folded: what follows each layer is `multiplier · x + offset`, one of each
 per output channel."""
+
+
+def _in_file(plan: Plan, sizes: Sizes) -> str:
+    return f"{file_bits(sizes.total_bytes, plan.totals.weights):.2f} in the file"
 
 
 def _introduction(plan: Plan) -> str:
@@ -133,7 +137,9 @@ def _storage(plan: Plan, sizes: Sizes) -> str:
     percent = (sizes.total - sizes.weights) / sizes.total
     words = (
         f"`model.safetensors` has {sizes.total_bytes:,} bytes. The weights take the plan's "
-        f"{plan.totals.storage_bits:,} bits; {percent:.1%} of the file is everything else:"
+        f"{plan.totals.storage_bits:,} bits, {plan.totals.avg_bits:.3f} a weight; {percent:.1%} of the file is "
+        f"everything else (scales, norms, header), which makes {file_bits(sizes.total_bytes, plan.totals.weights):.3f} "
+        "bits a weight in the file:"
     )
     return words + "\n\n" + _table(("what", "bytes", "share"), sizes.rows())
 

@@ -5,13 +5,35 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from torch import Tensor
 
 from snnq.packed.coding import SCALES, SHAPE, WORDS, ZERO_POINTS, tensor_names
-from snnq.packed.config import PackedLayer
+from snnq.packed.config import MODEL_FILE, PackedLayer, read_config
 from snnq.packed.safefile import TensorFile
 from snnq.schemes.names import FLOAT32
+
+
+def file_bits(file_bytes: int, weights: int) -> float:
+    """Return what a weight takes on disk, all told: all bits of model.safetensors over the weights of the plan."""
+    return 8 * file_bytes / weights
+
+
+def bits_words(plan: float, file: float) -> str:
+    """Return both bits per weight as a sentence that says what is in each."""
+    return (
+        f"{plan:.3f} bits per weight by the plan, {file:.3f} in the file: weights, scales, zero points, norms, padding "
+        "and header."
+    )
+
+
+def folder_bits(folder: Path) -> tuple[float, float]:
+    """Return bits per weight of a packed folder: the plan's, and the file's. Raises PackedError."""
+    layers = read_config(folder).layers.values()
+    weights = sum(math.prod(layer.shape) for layer in layers)
+    plan_bits = sum(math.prod(layer.shape) * layer.bits for layer in layers)
+    return plan_bits / weights, file_bits((folder / MODEL_FILE).stat().st_size, weights)
 
 
 @dataclass(frozen=True)

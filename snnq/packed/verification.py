@@ -25,7 +25,7 @@ from snnq.packed.config import (
 )
 from snnq.packed.loading import assemble
 from snnq.packed.safefile import TensorFile, read_tensors
-from snnq.packed.sizes import Sizes, measure_sizes
+from snnq.packed.sizes import Sizes, file_bits, measure_sizes
 from snnq.packed.source import source_state
 from snnq.plan.files import read_json
 from snnq.plan.plan import parse_plan
@@ -66,10 +66,22 @@ class Verification:
     sha256: dict[str, str]
     unprotected: tuple[str, ...]
     source: str
+    weights: int
+
+    @property
+    def avg_bits(self) -> float:
+        """Bits per weight, as the plan claims and the words hold."""
+        return self.sizes.weights / self.weights
+
+    @property
+    def file_avg_bits(self) -> float:
+        """Bits per weight of the whole file."""
+        return file_bits(self.sizes.total_bytes, self.weights)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data; sizes in bits, by kind, and the size of the file in bytes."""
         sizes = {"file_bytes": self.sizes.total_bytes, "weights_bits": self.sizes.weights}
+        sizes |= {"avg_bits": self.avg_bits, "file_avg_bits": self.file_avg_bits}
         return {
             "folder": self.folder,
             "verified": True,
@@ -129,7 +141,13 @@ def verify(path: str | Path) -> Verification:
     sizes = measure_sizes(file, config.layers)
     _check_total(file.path, sizes)
     return Verification(
-        str(folder), tuple(checks), sizes, dict(config.sha256), config.unprotected, source_state(plan.model)
+        str(folder),
+        tuple(checks),
+        sizes,
+        dict(config.sha256),
+        config.unprotected,
+        source_state(plan.model),
+        sum(math.prod(entry.shape) for entry in plan.layers),
     )
 
 

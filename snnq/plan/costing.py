@@ -12,6 +12,8 @@ from snnq.plan.records import Asked, Baseline, GroupCost, LayerInput, PlanLayer,
 from snnq.schemes.names import FLOAT32
 
 BASELINES = (FLOAT32, "uniform-4", "uniform-2", "power-of-two-4", "power-of-two-2")
+# float32 in every layer, with the weights a search ended with; FLOAT32 is the checkpoint as given.
+TRAINED_FLOAT = "float32, searched"
 
 
 def cost_layers(layers: Sequence[LayerInput], table: CostTable, scheme: str | None = None) -> tuple[PlanLayer, ...]:
@@ -96,7 +98,9 @@ def baseline_costs(
     baselines = []
     for name in dict.fromkeys((*BASELINES, *measured)):
         one = measured.get(name) or Baseline(scheme=name)
-        own = [entry.model_copy(update={"scheme": (one.schemes or {}).get(entry.name, name)}) for entry in layers]
+        own = [
+            entry.model_copy(update={"scheme": one.schemes[entry.name] if one.schemes else name}) for entry in layers
+        ]
         costed = cost_layers(own, table)
         costs = {
             "avg_bits": bits_of(costed) / weights_of(costed),

@@ -1,7 +1,7 @@
 """The plan itself: made from a layer table and a choice of schemes, read from and written to plan.json.
 
 Only ``scheme`` is input: bits, energies, totals, groups and baselines are computed again whenever a plan is read, with
-today's cost table of the recorded name or path.
+today's cost table of the recorded name or path; scores stay only where they were measured with these very schemes.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from snnq.errors import CostTableError, PlanError, nearest
 from snnq.layers import Layer
 from snnq.plan.costing import baseline_costs, cost_layers, group_costs, total_costs
 from snnq.plan.files import read_json, write_json
+from snnq.plan.measured import only_measured
 from snnq.plan.records import (
     SCHEMA_VERSION,
     Baseline,
@@ -83,6 +84,11 @@ class Plan(PlanFacts):
         kept |= {baseline.scheme: baseline for baseline in measured}
         data = self.to_dict() | {"baselines": [baseline.model_dump() for baseline in kept.values()]}
         return _cost(parse_plan(data, "plan"), table or _find_table(self.cost_table, Path()))
+
+    def made_with(self, model: ModelInfo, data: DataInfo | None) -> Plan:
+        """Return this plan for the checkpoint and data that were really used; scores on other data are left out."""
+        facts = {"model": model.model_dump(mode="json"), "data": data and data.model_dump(mode="json")}
+        return _cost(parse_plan(self.to_dict() | facts, "plan"), _find_table(self.cost_table, Path()))
 
     def schemes(self) -> dict[str, str]:
         """Return the scheme of every layer by its name."""
@@ -169,7 +175,8 @@ def plan_schema() -> dict[str, Any]:
 
 
 def _cost(inputs: PlanInput, table: CostTable) -> Plan:
-    """Return the plan of these inputs, every cost computed with ``table``."""
+    """Return the plan of these inputs, every cost computed with ``table``, without scores of anything else."""
+    inputs = only_measured(inputs)
     layers, floats = cost_layers(inputs.layers, table), cost_layers(inputs.layers, table, FLOAT32)
     return Plan(
         schema_version=inputs.schema_version,

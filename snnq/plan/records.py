@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from snnq.layers import KINDS, Layer
+from snnq.paired import Difference
 from snnq.schemes.names import NAMES, unknown
 from snnq.validation import Many, Record
 
@@ -68,11 +69,20 @@ class DataInfo(Record):
     classes: Many[str]
 
 
+class RunInfo(Record):
+    """Where the search's run folder lies, from the plan's file (``/`` between names), and the run's fingerprint."""
+
+    path: str
+    fingerprint: str
+
+
 class SearchInfo(Record):
     """How the schemes were found. ``budget`` maps a quantity of ``Totals`` to its limit (``{"avg_bits": 2.2}``).
 
     ``options`` are the words after ``snnq search CKPT`` that make this search again, data and cost table apart.
-    The validation accuracy (0 … 1) and loss (nats) are before finetuning, with the weights the search ended with.
+    The validation accuracy (0 … 1) and loss (nats) are before finetuning, with the weights the search ended with, on
+    ``samples`` of the data of ``data_sha256``. They are of the layers' ``searched`` schemes: a plan that is read with
+    others, or for other data, has none.
     """
 
     method: str
@@ -85,6 +95,9 @@ class SearchInfo(Record):
     fingerprint: str | None = None
     validation_accuracy: float | None = None
     validation_loss: float | None = None
+    samples: PositiveInt | None = None
+    data_sha256: str | None = None
+    run: RunInfo | None = None
 
 
 class CostTableInfo(Record):
@@ -169,7 +182,8 @@ class GroupCost(Record):
 class Baseline(Record):
     """Another plan, costed as this one is: ``scheme`` in every layer, or ``schemes`` under a name of their own.
 
-    Accuracy (0 … 1) and loss (nats) are those of the validation split, None unless measured.
+    Accuracy (0 … 1) and loss (nats) are those of the validation split, None unless measured. ``difference`` is this
+    plan's minus the baseline's on the same samples, None unless both were measured.
     """
 
     scheme: str
@@ -179,6 +193,7 @@ class Baseline(Record):
     energy_fraction: float = 0.0
     validation_accuracy: Probability | None = None
     validation_loss: float | None = None
+    difference: Difference | None = None
 
     @model_validator(mode="after")
     def _named_or_listed(self) -> Baseline:
@@ -215,3 +230,15 @@ class PlanInput(PlanFacts):
                 raise ValueError(f"two layers have the name '{layer.name}'")
             seen.add(layer.name)
         return layers
+
+    @model_validator(mode="after")
+    def _baselines_are_of_these_layers(self) -> PlanInput:
+        names = {layer.name for layer in self.layers}
+        for baseline in self.baselines:
+            if baseline.schemes is not None and baseline.schemes.keys() != names:
+                name = sorted(baseline.schemes.keys() ^ names)[0]
+                where = "not in the plan" if name in baseline.schemes else "missing there"
+                raise ValueError(
+                    f"baselines: the schemes of '{baseline.scheme}' are not for these layers: {name} is {where}"
+                )
+        return self

@@ -1,21 +1,30 @@
-"""Whether a plan is worth its search: it against every simple plan that costs no more."""
+"""Whether a plan is worth its search: it against every simple plan that costs no more, as far as the samples tell."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from snnq.plan.measured import edited_layers
 from snnq.plan.plan import Plan
 from snnq.plan.records import Baseline
 from snnq.schemes.names import FLOAT32
 
 _ROUNDING = 1e-9
+_COSTS = {
+    "avg_bits": "storage",
+    "storage_fraction": "storage",
+    "storage_bits": "storage",
+    "energy_fraction": "energy",
+    "energy_pj": "energy",
+}
 
 
 def rivals(plan: Plan) -> tuple[Baseline, ...]:
-    """Return the measured plans that cost no more, best validation loss first.
+    """Return the measured plans that cost no more, best validation loss first; none in float32 everywhere.
 
     No more means: within the budget the search was given, or else no more storage and no more energy than this plan.
     """
-    budget = plan.search.budget if plan.search and plan.search.budget else None
-    limits = budget or {key: getattr(plan.totals, key) for key in ("avg_bits", "energy_fraction")}
+    limits = _budget(plan) or {key: getattr(plan.totals, key) for key in ("avg_bits", "energy_fraction")}
     whole = plan.totals.energy_pj / plan.totals.energy_fraction if plan.totals.energy_fraction else 0.0
 
     def keeps(one: Baseline) -> bool:
@@ -28,25 +37,87 @@ def rivals(plan: Plan) -> tuple[Baseline, ...]:
         }
         return all(costs[key] <= limit * (1 + _ROUNDING) for key, limit in limits.items())
 
-    found = [b for b in plan.baselines if b.scheme != FLOAT32 and b.validation_loss is not None and keeps(b)]
+    found = [b for b in plan.baselines if not _is_float(b) and b.validation_loss is not None and keeps(b)]
     return tuple(sorted(found, key=lambda b: b.validation_loss or 0.0))
 
 
 def verdict(plan: Plan) -> str | None:
-    """Return one sentence: the plan beats every simple plan of no greater cost, or which one wins; None if unmeasured.
+    """Return what the validation split shows of a plan beside the simple plans that cost no more; None if unmeasured.
 
-    Judged by the loss on the validation split before finetuning, all plans with the same weights.
+    Judged by the loss before finetuning, all plans with the same weights, paired over the samples: better or worse is
+    said only where the 95 % interval of the difference leaves out zero.
     """
-    if plan.search is None or plan.search.validation_loss is None:
+    if plan.search is None or all(baseline.validation_loss is None for baseline in plan.baselines):
         return None
+    if plan.search.validation_loss is None:
+        return _unmeasured(plan)
     cheaper = rivals(plan)
     if not cheaper:
-        return "No simple plan that was scored costs as little as this one."
-    best, own = cheaper[0], plan.search
-    numbers = f"validation loss {own.validation_loss:.4f}, {best.scheme} {best.validation_loss:.4f}"
-    if best.schemes is not None and best.schemes == plan.schemes():
-        rest = f" ({len(cheaper) - 1} other plans of no greater cost were scored)" if len(cheaper) > 1 else ""
-        return f"The {best.scheme} plan is this very plan{rest}."
-    if (best.validation_loss or 0.0) < (own.validation_loss or 0.0):
-        return f"The {best.scheme} plan wins: it costs no more and scores better before finetuning ({numbers})."
-    return f"Better than every simple plan of no greater cost, before finetuning ({numbers}, the next best)."
+        return f"No simple plan that was scored {_fits(plan)}."
+    same = [rival.scheme for rival in cheaper if rival.schemes is not None and rival.schemes == plan.schemes()]
+    others = [rival for rival in cheaper if rival.scheme not in same]
+    said = [f"The {name} plan is this very plan." for name in same]
+    return " ".join([*said, *([_judged(plan, others)] if others else [])])
+
+
+def _judged(plan: Plan, cheaper: Sequence[Baseline]) -> str:
+    if any(rival.difference is None or rival.difference.loss is None for rival in cheaper):
+        return (
+            f"Of the simple plans that {_fits(plan, plural=True)} {cheaper[0].scheme} scores best "
+            f"({_numbers(plan, cheaper[0])}); whether that is more than chance cannot be told: results by sample were "
+            "not kept."
+        )
+    signs = {rival.scheme: rival.difference.lower_loss for rival in cheaper if rival.difference}
+    winner = next((rival for rival in cheaper if signs[rival.scheme] < 0), None)
+    if winner:
+        return f"The {winner.scheme} plan wins: it {_fits(plan)}, and its loss is lower ({_numbers(plan, winner)})."
+    level = [rival for rival in cheaper if signs[rival.scheme] == 0]
+    if not level:
+        return f"Better than every simple plan that {_fits(plan)} (the next best: {_numbers(plan, cheaper[0])})."
+    beaten, first = len(cheaper) - len(level), level[0]
+    rest = {0: "", 1: " It is better than the other one."}.get(beaten, f" It is better than the {beaten} others.")
+    samples = first.difference.samples if first.difference else 0
+    return (
+        f"No difference that {samples} samples can show between this plan and "
+        f"{_listed([rival.scheme for rival in level])}, which {_fits(plan, plural=len(level) > 1)} "
+        f"({_numbers(plan, first)}).{rest}"
+    )
+
+
+def _numbers(plan: Plan, rival: Baseline) -> str:
+    """Return both losses, with their difference and its interval where that is known."""
+    own, one = plan.search, rival.difference
+    assert own is not None
+    said = f"validation loss before finetuning {own.validation_loss:.4f}, {rival.scheme} {rival.validation_loss:.4f}"
+    if one is None or one.loss is None:
+        return said
+    return (
+        f"{said}; difference {one.loss:+.4f}, 95 % interval {one.loss_low:+.4f} to {one.loss_high:+.4f}, "
+        f"{one.samples} samples"
+    )
+
+
+def _unmeasured(plan: Plan) -> str:
+    edited = edited_layers(plan.layers)
+    why = f": {len(edited)} of its layers were given another scheme after the search" if edited else ""
+    return f"This plan was not measured before finetuning{why}, so it is not compared with the simple plans."
+
+
+def _fits(plan: Plan, plural: bool = False) -> str:
+    """Return in words what a plan does that costs no more."""
+    names = list(dict.fromkeys(_COSTS[key] for key in _budget(plan) or ()))
+    if names:
+        return f"keep{'' if plural else 's'} the budget of {' and '.join(names)}"
+    return f"take{'' if plural else 's'} no more storage and no more energy than this one"
+
+
+def _budget(plan: Plan) -> dict[str, float] | None:
+    return plan.search.budget if plan.search and plan.search.budget else None
+
+
+def _is_float(one: Baseline) -> bool:
+    return set((one.schemes or {one.scheme: one.scheme}).values()) == {FLOAT32}
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]

@@ -6,6 +6,8 @@ import math
 import shlex
 from pathlib import Path
 
+from snnq.plan.costing import TRAINED_FLOAT
+from snnq.plan.measured import NOT_MEASURED, edited_layers
 from snnq.plan.plan import Plan
 
 Rows = list[list[str]]
@@ -87,8 +89,37 @@ def total_rows(plan: Plan) -> Rows:
     return rows
 
 
+def weights_words(plan: Plan) -> str | None:
+    """Return with which weights the plan and its baselines were scored; None where none was."""
+    if all(baseline.validation_loss is None for baseline in plan.baselines):
+        return None
+    if any(baseline.scheme == TRAINED_FLOAT for baseline in plan.baselines):
+        return "float32: the checkpoint as given; all others: the weights the search ended with"
+    if plan.search and plan.search.method == "sensitivity":
+        return "all with the checkpoint's weights"
+    return "float32: the checkpoint as given; the quantised ones: the weights the search ended with"
+
+
+def baseline_title(plan: Plan) -> str:
+    """Return the title of ``baseline_rows``: what was scored, and with which weights."""
+    words = weights_words(plan)
+    return f"Beside simple plans, before finetuning; {words}" if words else "Beside simple plans"
+
+
+def remarks(plan: Plan) -> list[str]:
+    """Return what must be known of a plan's scores and sizes."""
+    said = ["Bits per weight are the plan's; a packed file also holds scales, norms and its header."]
+    if edited := edited_layers(plan.layers):
+        said.append(
+            f"{len(edited)} of {len(plan.layers)} layers do not take the scheme that the plan was made with, so this "
+            f"plan is {NOT_MEASURED}: {', '.join(edited)}."
+        )
+    return said
+
+
 def baseline_rows(plan: Plan) -> Rows:
     """Return the plan beside its baselines, for ``BASELINE_COLUMNS``."""
+    blank = "-" if weights_words(plan) is None else NOT_MEASURED
     rows = [("this plan", plan.totals, plan.search), *((b.scheme, b, b) for b in plan.baselines)]
     return [
         [
@@ -96,7 +127,7 @@ def baseline_rows(plan: Plan) -> Rows:
             f"{costs.avg_bits:.3f}",
             per_cent(costs.storage_fraction),
             per_cent(costs.energy_fraction),
-            per_cent(found.validation_accuracy if found else None),
+            blank if found is None or found.validation_accuracy is None else per_cent(found.validation_accuracy),
             "-" if found is None or found.validation_loss is None else f"{found.validation_loss:.4f}",
         ]
         for name, costs, found in rows

@@ -23,6 +23,7 @@ from snnq.progress import Progress, silent
 from snnq.reconstructing.batchnorm import divergence, logits_of, reestimated
 from snnq.reconstructing.reconstruction import Reconstruction
 from snnq.reconstructing.settings import PtqSettings
+from snnq.searching.runs import find_run
 from snnq.training.chance import say_fit
 from snnq.training.devices import Compute, as_compute, start_fabric
 from snnq.training.job import Job, fingerprint, open_job
@@ -69,6 +70,7 @@ def ptq(
         raise UsageError("ptq runs on one device", "--devices 1")
     fabric = start_fabric(compute)
     chosen, job = _open(checkpoint, plan, scheme, data, cost_table, given, progress)
+    behind = find_run(chosen, Path(plan)) if plan is not None else None
     config, where = _config(chosen, job, settings), run_path(out, run)
     config["threads"] = use_threads(compute, job.macs(settings.batch_size), None if force else where)
     mark = fingerprint(config)
@@ -85,11 +87,11 @@ def ptq(
         **report_head(mark),
         "accuracy": accuracies(job, form.exact, fabric, EVALUATION_BATCH, progress),
         "ptq": asdict(settings) | {"samples": len(samples), **record, "blocks": history},
-        **search_record(chosen, Path(plan or out)),
+        **search_record(chosen, behind, job.data.sha256),
         "weights": weight_records(job.checkpoint.state_dict, form.folded, chosen),
         "activity": activity_record(job, form.exact, measure, progress),
     }
-    write_verified(out, form, chosen, job, results, force)
+    write_verified(out, form, chosen, job, results, force, behind)
     return Finalized(out, results)
 
 

@@ -15,13 +15,14 @@ from snnq.cost.events import DEFAULT_REUSE
 from snnq.cost.table import CostTable, read_table
 from snnq.errors import PlanError, UsageError
 from snnq.models.attentions import attention_table
-from snnq.packed.config import PLAN_FILE
+from snnq.packed.config import MODEL_FILE, PLAN_FILE
+from snnq.packed.sizes import file_bits
 from snnq.packed.verification import verify
 from snnq.plan import Plan
-from snnq.plan.views import per_cent
+from snnq.reporting.comparisons import ranked
 from snnq.reporting.costs import table_of
 from snnq.reporting.energies import event_energies
-from snnq.reporting.results import Results, read_results
+from snnq.reporting.results import Results, Scores, read_results
 
 COMPARISON_SCHEMA = 1
 PACKED, PLAN = "packed folder", "plan"
@@ -31,6 +32,7 @@ PACKED, PLAN = "packed folder", "plan"
 class Candidate:
     """One of the plans compared; accuracies are from 0 to 1, those of a packed folder after finetuning, else None.
 
+    ``avg_bits`` are the plan's, ``file_avg_bits`` those of a packed folder's whole weights file over the weights.
     ``searched_accuracy`` is what the search measured on validation before finetuning. ``event_energy_pj`` is the event
     model's energy per inference and sample, of what finalize measured, else None.
     """
@@ -42,6 +44,7 @@ class Candidate:
     cost_table: str
     weights: int
     avg_bits: float
+    file_avg_bits: float | None
     storage_bits: int
     storage_fraction: float
     energy_pj: float
@@ -113,7 +116,7 @@ def compare(paths: Sequence[str | Path], *, cost_table: str | None = None) -> Co
     return Comparison(
         schema_version=COMPARISON_SCHEMA,
         tool=f"snnq {__version__}",
-        verdict=_verdict(candidates, layers, one_table=_one_table(plans), one_data=_one_data(plans, candidates)),
+        verdict=_verdict(candidates, layers, one_table=_one_table(plans), tests=_tests(opened)),
         notes=_notes(plans, candidates),
         candidates=candidates,
         groups=_groups(plans),
@@ -140,6 +143,7 @@ def _candidate(path: Path, plan: Plan, results: Results | None, events: Events |
         cost_table=plan.cost_table.name,
         weights=own.weights,
         avg_bits=own.avg_bits,
+        file_avg_bits=file_bits((path / MODEL_FILE).stat().st_size, own.weights) if results else None,
         storage_bits=own.storage_bits,
         storage_fraction=own.storage_fraction,
         energy_pj=own.energy_pj,
@@ -206,17 +210,28 @@ def _one_data(plans: dict[str, Plan], candidates: dict[str, Candidate]) -> bool:
     return len({data and data.sha256 for data in tested}) <= 1
 
 
+def _tests(opened: dict[str, tuple[Path, Plan, Results | None]]) -> dict[str, tuple[Scores, int]]:
+    """Return the scores of the packed folders and their number of test samples, where all are on the same data."""
+    packed = {letter: (plan.data, results.accuracy) for letter, (_, plan, results) in opened.items() if results}
+    if len({(data and data.sha256, one.test_samples) for data, one in packed.values()}) != 1:
+        return {}
+    return {letter: (one.plan, one.test_samples) for letter, (_, one) in packed.items()}
+
+
 def _verdict(
-    candidates: dict[str, Candidate], layers: Sequence[LayerChoice], *, one_table: bool, one_data: bool
+    candidates: dict[str, Candidate],
+    layers: Sequence[LayerChoice],
+    *,
+    one_table: bool,
+    tests: dict[str, tuple[Scores, int]],
 ) -> str:
     """Return one line: how many layers differ, and which is best in what, of what can be compared."""
     said = [f"{sum(layer.differs for layer in layers)} of {len(layers)} layers differ"]
     for what, key in (("smallest", "storage_bits"), *((("lowest in energy", "energy_pj"),) if one_table else ())):
         values = {letter: getattr(one, key) for letter, one in candidates.items()}
         said.append(f"{_letters(values, min)} {what}")
-    tests = {letter: one.test for letter, one in candidates.items() if one.test is not None}
-    if len(tests) > 1 and one_data:
-        said.append(f"{_letters(tests, max)} best on the test split ({per_cent(max(tests.values()))} %)")
+    if len(tests) > 1:
+        said.append(ranked(tests))
     return "; ".join(said) + "."
 
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from snnq.plan.measured import NOT_MEASURED
 from snnq.plan.views import kib, per_cent
-from snnq.reporting.compare import Comparison
+from snnq.reporting.compare import Candidate, Comparison
 from snnq.reporting.documents import Document, Figure
 from snnq.reporting.figures.matrix import amounts, scheme_matrix
 from snnq.reporting.figures.palette import short_name
@@ -43,7 +44,8 @@ def _changes(found: Comparison) -> Table:
     a, b = found.candidates.values()
     rows = [
         _change("weights", a.weights, b.weights, lambda value: f"{value:,}"),
-        _change("bits per weight", a.avg_bits, b.avg_bits, lambda value: f"{value:.3f}"),
+        _change("bits per weight, plan", a.avg_bits, b.avg_bits, lambda value: f"{value:.3f}"),
+        *_file_bits(a, b),
         _change("storage KiB", a.storage_bits, b.storage_bits, kib),
         _change("energy nJ", a.energy_pj, b.energy_pj, nanojoules),
     ]
@@ -54,17 +56,30 @@ def _changes(found: Comparison) -> Table:
         ("validation %", a.validation, b.validation),
         ("test %", a.test, b.test),
     )
-    rows += [
-        (name, per_cent(ours), per_cent(theirs), f"{100 * (theirs - ours):+.2f} points", _mark_two(ours, theirs))
-        for name, ours, theirs in scores
-        if ours is not None and theirs is not None
-    ]
+    rows += [_points(*one) for one in scores if one[1] is not None or one[2] is not None]
     return Table("Totals", ("total", "A", "B", "change", DIFFERS), tuple(rows))
 
 
 def _change(name: str, ours: Any, theirs: Any, shown: Callable[[Any], str]) -> tuple[str, ...]:
     change = f"{100 * (theirs / ours - 1):+.2f} %" if ours else "-"
     return (name, shown(ours), shown(theirs), change, _mark_two(ours, theirs))
+
+
+def _points(name: str, ours: float | None, theirs: float | None) -> tuple[str, ...]:
+    """Return two accuracies and the change in points; one that is missing was not measured."""
+    shown = [NOT_MEASURED if one is None else per_cent(one) for one in (ours, theirs)]
+    if ours is None or theirs is None:
+        return (name, *shown, "-", "")
+    return (name, *shown, f"{100 * (theirs - ours):+.2f} points", _mark_two(ours, theirs))
+
+
+def _file_bits(a: Candidate, b: Candidate) -> list[tuple[str, ...]]:
+    """Return the bits per weight of both files; plans that are not packed have none."""
+    ours, theirs = a.file_avg_bits, b.file_avg_bits
+    if ours is not None and theirs is not None:
+        return [_change("bits per weight, file", ours, theirs, lambda value: f"{value:.3f}")]
+    shown = ["-" if one is None else f"{one:.3f}" for one in (ours, theirs)]
+    return [("bits per weight, file", *shown, "-", "")] if shown != ["-", "-"] else []
 
 
 def _mark_two(ours: float, theirs: float) -> str:
@@ -117,6 +132,7 @@ def _costs(found: Comparison) -> Table:
         (
             letter,
             f"{one.avg_bits:.3f}",
+            "-" if one.file_avg_bits is None else f"{one.file_avg_bits:.3f}",
             kib(one.storage_bits),
             per_cent(one.storage_fraction),
             nanojoules(one.energy_pj),
@@ -127,8 +143,8 @@ def _costs(found: Comparison) -> Table:
         )
         for letter, one in found.candidates.items()
     ]
-    columns = ("plan", "bits", "KiB", "KiB %", "nJ", "nJ %", "searched %", "val. %", "test %")
-    title = "Costs (% of float32) and accuracy (searched: validation before finetuning)"
+    columns = ("plan", "bits", "file bits", "KiB", "KiB %", "nJ", "nJ %", "searched %", "val. %", "test %")
+    title = "Costs (% of float32; bits per weight of plan and file) and accuracy (searched: before finetuning)"
     return Table(title, columns, tuple(rows))
 
 

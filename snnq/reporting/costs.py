@@ -8,8 +8,10 @@ from pathlib import Path
 
 from snnq.cost.table import CostTable, read_table
 from snnq.layers import GROUPS
+from snnq.packed.sizes import file_bits
 from snnq.plan import Plan
 from snnq.plan.costing import bits_of, energy_of, share_of
+from snnq.plan.measured import edited_layers
 from snnq.plan.records import Baseline, SearchInfo
 from snnq.reporting.records import LayerRow, Part, PlanRow, Totals
 from snnq.schemes.names import FLOAT32, split_name
@@ -27,12 +29,13 @@ def everywhere(plan: Plan, scheme: str) -> Plan:
     return plan.with_schemes(dict.fromkeys(plan.schemes(), scheme))
 
 
-def totals(plan: Plan, floats: Plan) -> Totals:
-    """Return the plan's totals beside ``floats``, the same model in float32."""
+def totals(plan: Plan, floats: Plan, file_bytes: int) -> Totals:
+    """Return the plan's totals beside ``floats``, the same model in float32, and the bits of its packed file."""
     own = plan.totals
     return Totals(
         weights=own.weights,
         avg_bits=own.avg_bits,
+        file_avg_bits=file_bits(file_bytes, own.weights),
         storage_bits=own.storage_bits,
         storage_bits_float=floats.totals.storage_bits,
         storage_fraction=own.storage_fraction,
@@ -107,6 +110,7 @@ def _parts(part_of: dict[str, str], order: Sequence[str], plan: Plan, floats: Pl
 
 def layer_rows(plan: Plan, floats: Plan) -> tuple[LayerRow, ...]:
     """Return every layer beside ``floats``, all in float32; ``edited``: its scheme is not what the search chose."""
+    edited = edited_layers(plan.layers)
     return tuple(
         LayerRow(
             name=layer.name,
@@ -123,7 +127,7 @@ def layer_rows(plan: Plan, floats: Plan) -> tuple[LayerRow, ...]:
             energy_pj_float=before.energy_pj,
             energy_share=share_of(layer.energy_pj, plan.totals.energy_pj),
             probabilities=layer.probabilities,
-            edited=layer.searched not in (None, layer.scheme),
+            edited=layer.name in edited,
         )
         for layer, before in zip(plan.layers, floats.layers, strict=True)
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snnq.cost import event_views
+from snnq.cost.activity import NeuronActivity, rate_distance
 from snnq.cost.event_records import Events
 from snnq.cost.events import event_energy
 from snnq.cost.table import CostTable
@@ -14,7 +15,7 @@ from snnq.plan import Plan
 from snnq.plan.costing import share_of
 from snnq.products import Products
 from snnq.progress import Progress
-from snnq.reporting.records import EventEnergy, ModelRow, Totals
+from snnq.reporting.records import EventEnergy, FiringRow, ModelRow, Totals
 from snnq.reporting.results import Measurements
 from snnq.schemes.names import FLOAT32
 
@@ -56,6 +57,49 @@ def event_energies(
     if measured.float_model:
         floats = event_energy(layers, dict.fromkeys(schemes, FLOAT32), measured.float_model, products, table, reuse)
     return EventEnergy(event_views.sentence(own), own, floats)
+
+
+def firing_rows(measured: Measurements | None) -> tuple[FiringRow, ...]:
+    """Return how the packed model's neurons fire beside the float model's of the same path."""
+    if measured is None:
+        return ()
+    floats = {one.name: one for one in measured.float_model.neurons} if measured.float_model else {}
+    return tuple(_firing(one, floats.get(one.name)) for one in measured.plan.neurons)
+
+
+def _firing(own: NeuronActivity, before: NeuronActivity | None) -> FiringRow:
+    return FiringRow(
+        name=own.name,
+        neurons=own.neurons,
+        firing_rate=own.rate,
+        firing_rate_float=before.rate if before else None,
+        distance=rate_distance(own, before) if before else None,
+        dead=own.dead,
+        dead_float=before.dead if before else None,
+        saturated=own.saturated,
+        saturated_float=before.saturated if before else None,
+    )
+
+
+def dynamics(rows: Sequence[FiringRow]) -> str:
+    """Return in a sentence or two how far the packed model fires from the float one."""
+    if not rows:
+        return "How the neurons fire is not measured yet: snnq report --measure 64 measures it on the plan's data."
+    known = [row for row in rows if row.distance is not None]
+    if not known:
+        return "How far the neurons fire from the float model's is not measured: snnq report --measure 64 measures it."
+    furthest = max(known, key=lambda row: row.distance or 0.0)
+    mean = sum((row.distance or 0.0) * row.neurons for row in known) / sum(row.neurons for row in known)
+    said = [
+        f"{sum(getattr(row, key) or 0 for row in known):,} {what} "
+        f"(float: {sum(getattr(row, f'{key}_float') or 0 for row in known):,})"
+        for key, what in (("dead", "never fire"), ("saturated", "fire at every step"))
+    ]
+    return (
+        f"Firing rates of {len(known)} groups of neurons are {mean:.4f} from the float model's on average, "
+        f"{furthest.distance:.4f} at most ({furthest.name}): earth mover's distance over the neurons, of rates from 0 "
+        f"to 1. Of {sum(row.neurons for row in known):,} neurons {said[0]} and {said[1]} on the measured samples."
+    )
 
 
 def model_rows(totals: Totals, events: EventEnergy) -> tuple[ModelRow, ...]:

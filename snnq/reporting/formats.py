@@ -119,10 +119,10 @@ def csv_text(data: Mapping[str, Any]) -> str:
 def to_markdown(report: Report) -> str:
     """Return every sentence and table as GitHub markdown, to be pasted under a heading of a README."""
     parts = ["## Compressed with snnq", plain(report.verdict), plain(report.energy_model)]
-    parts.append(plain(report.event_energy.sentence))
+    parts += [plain(report.event_energy.sentence), plain(report.dynamics)]
     parts.append("\n".join(f"- {plain(note)}" for note in report.notes))
     parts += [markdown_table(table) for table in main_tables(report)]
-    parts.append(plain(report.comparison))
+    parts += [plain(report.tested), plain(report.comparison)]
     parts.append(plain(report.search.sentence))
     parts += [markdown_table(table) for table in detail_tables(report)]
     parts.append("### Formulas")

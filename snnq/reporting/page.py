@@ -27,9 +27,10 @@ from snnq.reporting.text import energy, size
 
 # Which section a table stands in, by the beginning of its title; any other one stands with the disk's.
 _PLACES = {
-    "headline": ("Accuracy (", "Totals", "Beside"),
+    "headline": ("Accuracy (", "Totals", "Beside", "This plan minus"),
     "front": ("Accuracy-cost",),
     "models": ("Both energy models",),
+    "dynamics": ("Firing of neurons",),
     "firing": ("Firing", "Energy by part", "Events", "Neurons", "Attention", "Inside attention"),
     "costs": ("Storage by", "Energy by"),
     "layers": ("Layers", "What each layer"),
@@ -70,9 +71,17 @@ def tiles(report: Report) -> tuple[Tile, ...]:
         Tile(
             "Test accuracy",
             f"{per_cent(after)} %",
-            (f"float {per_cent(before)} %", f"{100 * (after - before):+.2f} points on {report.test_samples} samples"),
+            (
+                f"float {per_cent(before)} %",
+                f"{100 * (after - before):+.2f} points on {report.test_samples} samples",
+                *_tested(report),
+            ),
         ),
-        Tile("Bits per weight", f"{own.avg_bits:.3f}", ("float 32", f"{own.weights:,} weights")),
+        Tile(
+            "Bits per weight, plan",
+            f"{own.avg_bits:.3f}",
+            (f"{own.file_avg_bits:.3f} in the file", "float 32", f"{own.weights:,} weights"),
+        ),
         Tile(
             "Storage of weights",
             size(own.storage_bits, own.storage_bits_float),
@@ -85,6 +94,12 @@ def tiles(report: Report) -> tuple[Tile, ...]:
         ),
         *_event_tile(report),
     )
+
+
+def _tested(report: Report) -> tuple[str, ...]:
+    """Return the interval of the test accuracy's difference from float, where samples were kept."""
+    one = next((row for row in report.paired if row.name == "float, test"), None)
+    return (f"95 % interval {100 * one.accuracy_low:+.2f} to {100 * one.accuracy_high:+.2f}",) if one else ()
 
 
 def _event_tile(report: Report) -> tuple[Tile, ...]:

@@ -34,11 +34,37 @@ class ClassRow:
 
 
 @dataclass(frozen=True)
+class Paired:
+    """This plan minus another model on the same samples, with 95 % intervals.
+
+    Accuracies (−1 … 1): Tango's interval, ``accuracy_p`` of McNemar's exact test on the samples that only one gets
+    right; losses (nats): a bootstrap, None where they were not kept.
+    """
+
+    name: str
+    samples: int
+    only_this: int
+    only_other: int
+    accuracy: float
+    accuracy_low: float
+    accuracy_high: float
+    accuracy_p: float
+    loss: float | None
+    loss_low: float | None
+    loss_high: float | None
+
+
+@dataclass(frozen=True)
 class Totals:
-    """Costs of the whole plan beside the same model in float32."""
+    """Costs of the whole plan beside the same model in float32.
+
+    ``avg_bits`` are the plan's; ``file_avg_bits`` are all bits of model.safetensors over the weights: scales, norms,
+    padding and header, too.
+    """
 
     weights: int
     avg_bits: float
+    file_avg_bits: float
     storage_bits: int
     storage_bits_float: int
     storage_fraction: float
@@ -135,6 +161,25 @@ class EventEnergy:
     sentence: str
     plan: Events | None
     float_model: Events | None
+
+
+@dataclass(frozen=True)
+class FiringRow:
+    """Neurons behind one module path, packed and float (None: not measured).
+
+    ``distance``: earth mover's distance of the rates over the neurons, 0 … 1. ``dead`` never fired on any measured
+    sample, ``saturated`` fired at every step of all.
+    """
+
+    name: str
+    neurons: int
+    firing_rate: float
+    firing_rate_float: float | None
+    distance: float | None
+    dead: int | None
+    dead_float: int | None
+    saturated: int | None
+    saturated_float: int | None
 
 
 @dataclass(frozen=True)
@@ -261,8 +306,11 @@ class Report:
     test_samples: int
     classes: tuple[ClassRow, ...]
     accuracy: tuple[Accuracy, ...]
+    tested: str
+    paired: tuple[Paired, ...]
     totals: Totals
     plans: tuple[PlanRow, ...]
+    plan_weights: str | None
     comparison: str
     front: tuple[FrontPoint, ...]
     groups: tuple[Part, ...]
@@ -270,6 +318,8 @@ class Report:
     layers: tuple[LayerRow, ...]
     energies: tuple[ModelRow, ...]
     event_energy: EventEnergy
+    dynamics: str
+    firing: tuple[FiringRow, ...]
     attention_products: tuple[dict[str, Any], ...]
     disk: Disk
     search: Search

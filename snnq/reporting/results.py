@@ -12,6 +12,7 @@ from snnq.errors import PackedError
 from snnq.files import read_regular
 from snnq.packed.config import MAX_JSON_BYTES, REPORT_FILE, check_size
 from snnq.packed.safefile import REPACK
+from snnq.paired import PerSample
 from snnq.plan.records import Probability, SchemeName
 from snnq.validation import Many
 
@@ -31,6 +32,8 @@ class Scores(_Measured):
     validation_loss: float | None
     test: Probability
     test_loss: float | None
+    validation_each: PerSample | None = None
+    test_each: PerSample | None = None
 
 
 class Measured(_Measured):

@@ -19,11 +19,13 @@ from snnq.plan import Plan
 from snnq.plan.files import read_json
 from snnq.plan.plan import parse_plan
 from snnq.plan.verdict import verdict as compared
+from snnq.plan.views import weights_words
 from snnq.products import Products
 from snnq.progress import Progress, silent
 from snnq.reporting import costs, sentences
+from snnq.reporting.comparisons import paired_rows, tested_sentence
 from snnq.reporting.disk import measure as measure_disk
-from snnq.reporting.energies import event_energies, measure_now, model_rows
+from snnq.reporting.energies import dynamics, event_energies, firing_rows, measure_now, model_rows
 from snnq.reporting.glossary import formulas
 from snnq.reporting.levels import measure_levels
 from snnq.reporting.records import (
@@ -82,7 +84,8 @@ def report(
     layers, products = costs.layer_rows(plan, floats), _products(plan)
     measured = results.activity if measure is None else measure_now(folder, measure, data, compute, progress)
     events = event_energies(plan, products, measured, table, weight_reuse)
-    totals, tool = costs.totals(plan, floats), f"snnq {__version__}"
+    firing = firing_rows(measured)
+    totals, tool = costs.totals(plan, floats, disk.file_bytes), f"snnq {__version__}"
     return Report(
         schema_version=REPORT_SCHEMA,
         tool=tool,
@@ -99,8 +102,11 @@ def report(
             _accuracy("float", "the checkpoint as given", results.accuracy.float_model),
             _accuracy(costs.THIS_PLAN, sentences.made(results), results.accuracy.plan),
         ),
+        tested=tested_sentence(results),
+        paired=paired_rows(plan, results),
         totals=totals,
         plans=plans,
+        plan_weights=weights_words(plan),
         comparison=compared(plan) or "No search scored the simple plans beside this one.",
         front=tuple(FrontPoint(**dict(point)) for point in results.front or ()),
         groups=costs.group_parts(plan, floats),
@@ -108,6 +114,8 @@ def report(
         layers=layers,
         energies=model_rows(totals, events),
         event_energy=events,
+        dynamics=dynamics(firing),
+        firing=firing,
         attention_products=products_record(products, table),
         disk=disk,
         search=_search(plan, results),

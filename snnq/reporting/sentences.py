@@ -8,8 +8,9 @@ from pathlib import Path
 from snnq.cost.table import CostTable
 from snnq.machine import machine, sentence
 from snnq.plan import Plan
+from snnq.plan.measured import NOT_MEASURED
 from snnq.plan.records import CostTableInfo
-from snnq.plan.views import per_cent
+from snnq.plan.views import per_cent, weights_words
 from snnq.reporting.records import LayerRow, PlanRow, Totals
 from snnq.reporting.results import Results
 
@@ -23,9 +24,10 @@ def verdict(results: Results, totals: Totals, plans: tuple[PlanRow, ...]) -> str
         if row.plan.startswith("uniform-")
     )
     return (
-        f"{per_cent(after)} % test accuracy (float: {per_cent(before)} %) at {totals.avg_bits:.2f} bits per weight, "
-        f"with {per_cent(totals.storage_fraction)} % of float32's storage and {per_cent(totals.energy_fraction)} % of "
-        "its energy by the paper's model" + (f" ({beside})." if beside else ".")
+        f"{per_cent(after)} % test accuracy (float: {per_cent(before)} %) at {totals.avg_bits:.2f} bits per weight by "
+        f"the plan ({totals.file_avg_bits:.2f} in the file, with scales, norms and header), with "
+        f"{per_cent(totals.storage_fraction)} % of float32's weight storage and {per_cent(totals.energy_fraction)} % "
+        "of its energy by the paper's model" + (f" ({beside})." if beside else ".")
     )
 
 
@@ -62,10 +64,11 @@ def _made_notes(results: Results) -> list[str]:
 def notes(plan: Plan, results: Results, layers: tuple[LayerRow, ...], recorded: CostTableInfo) -> tuple[str, ...]:
     """Return what a reader must know before comparing these numbers; ``recorded`` is the cost table plan.json names."""
     found = _made_notes(results)
-    if any(b.validation_accuracy is not None for b in plan.baselines):
+    words = weights_words(plan)
+    if words is not None:
         found.append(
-            "Accuracies and losses of the plans beside this one are on the validation split before finetuning, all "
-            "with the weights the search ended with: rounded, batch-norm statistics estimated anew. None was finetuned."
+            "Accuracies and losses of the plans beside this one are on the validation split before finetuning, "
+            f"rounded, batch-norm statistics estimated anew. Weights: {words}. None was finetuned."
         )
     else:
         found.append("The simple plans' accuracies were not measured; only a search measures them.")
@@ -75,7 +78,7 @@ def notes(plan: Plan, results: Results, layers: tuple[LayerRow, ...], recorded: 
     if edited:
         found.append(
             f"{len(edited)} of {len(layers)} layers do not take the scheme that the search chose: the plan was "
-            f"changed after it. They are {', '.join(edited)}."
+            f"changed after it and was {NOT_MEASURED} before finetuning. They are {', '.join(edited)}."
         )
     if plan.cost_table.sha256 != recorded.sha256:
         found.append(
@@ -100,7 +103,7 @@ def search_sentence(plan: Plan, results: Results) -> str:
         return f"Probabilities of the schemes after every epoch: {made}."
     return (
         f"The plan was made by a {made}; its history by epoch is not in this folder, because the search's run folder "
-        "was not beside the plan when it was finalized."
+        "was not found when it was finalized."
     )
 
 

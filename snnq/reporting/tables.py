@@ -5,13 +5,17 @@ Storage is in KiB (8192 bits) and energy in nJ per time step and sample; units s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import Any
 
 from snnq import products
 from snnq.cost import event_views
+from snnq.paired import LEVEL
+from snnq.plan.measured import NOT_MEASURED
 from snnq.plan.views import kib, per_cent
 from snnq.products import Products
-from snnq.reporting.records import LayerRow, Part, Report
+from snnq.reporting.records import LayerRow, Paired, Part, Report
 from snnq.reporting.text import nanojoules
 
 DIFFERS, YES = "differs", "yes"
@@ -33,7 +37,7 @@ class Table:
 
 def main_tables(report: Report) -> tuple[Table, ...]:
     """Return what the terminal shows."""
-    tables = [_accuracy(report), _totals(report), _plans(report)]
+    tables = [_accuracy(report), _totals(report), _plans(report), *_paired(report)]
     for what, column, parts in (("group", "group", report.groups), ("attention linear", "linear", report.attention)):
         if parts:
             tables.append(_storage(f"Storage by {what}", column, parts))
@@ -86,7 +90,8 @@ def _totals(report: Report) -> Table:
     own = report.totals
     rows = (
         ("weights", f"{own.weights:,}", f"{own.weights:,}", ""),
-        ("bits per weight", "32.000", f"{own.avg_bits:.3f}", ""),
+        ("bits per weight, plan", "32.000", f"{own.avg_bits:.3f}", ""),
+        ("bits per weight, file", "", f"{own.file_avg_bits:.3f}", ""),
         ("storage KiB", kib(own.storage_bits_float), kib(own.storage_bits), per_cent(own.storage_fraction)),
         ("energy nJ", nanojoules(own.energy_pj_float), nanojoules(own.energy_pj), per_cent(own.energy_fraction)),
         ("times smaller", "1.00", f"{own.compression:.2f}", ""),
@@ -95,6 +100,7 @@ def _totals(report: Report) -> Table:
 
 
 def _plans(report: Report) -> Table:
+    unscored = report.plan_weights is None
     rows = [
         (
             row.plan,
@@ -102,14 +108,43 @@ def _plans(report: Report) -> Table:
             per_cent(row.storage_fraction),
             nanojoules(row.energy_pj),
             per_cent(row.energy_fraction),
-            per_cent(row.validation_accuracy),
+            per_cent(row.validation_accuracy) if row.validation_accuracy is not None or unscored else NOT_MEASURED,
             _loss(row.validation_loss),
         )
         for row in report.plans
     ]
     columns = ("plan", "bits", "KiB %", "nJ", "nJ %", "val. %", "loss")
-    title = f"Beside simple plans: val. % and loss before finetuning; nJ: {energy_label(report)}"
+    weights = f" ({report.plan_weights})" if report.plan_weights else ""
+    title = f"Beside simple plans: val. % and loss before finetuning{weights}; nJ: {energy_label(report)}"
     return Table(title, columns, tuple(rows))
+
+
+def _paired(report: Report) -> tuple[Table, ...]:
+    """Return this plan minus others over the same samples, where samples were kept."""
+    rows = [
+        (
+            one.name,
+            f"{100 * one.accuracy:+.2f}",
+            f"{one.accuracy_p:.2g}",
+            *("-" if loss is None else f"{loss:+.4f}" for loss in (one.loss, one.loss_low, one.loss_high)),
+            _shown(one),
+        )
+        for one in report.paired
+    ]
+    title = (
+        "This plan minus others on the same samples (float: finetuned, the rest: before finetuning); "
+        "p: McNemar's exact test of the accuracies, from and to: 95 % of the loss"
+    )
+    columns = ("minus", "points", "p", "loss", "from", "to", "shows")
+    return (Table(title, columns, tuple(rows)),) if rows else ()
+
+
+def _shown(one: Paired) -> str:
+    """Return what a difference shows beyond chance."""
+    loss = 0 if one.loss_low is None or one.loss_high is None else int(one.loss_high < 0) - int(one.loss_low > 0)
+    accuracy = 0 if one.accuracy_p >= LEVEL else 1 if one.accuracy > 0 else -1
+    said = [f"{what} {'better' if sign > 0 else 'worse'}" for what, sign in (("%", accuracy), ("loss", loss)) if sign]
+    return ", ".join(said) or "nothing"
 
 
 def front_table(report: Report) -> Table:
@@ -174,6 +209,7 @@ def _both_models(report: Report) -> tuple[Table, ...]:
     title = f"Both energy models, per sample; nJ: {report.provenance['cost table']}"
     found = [Table(title, ("model", "of what", "float nJ", "nJ", "% of float"), tuple(rows))]
     found += [Table(products.TITLE, products.COLUMNS, tuple(products.rows(own)))] if (own := _products(report)) else []
+    found += _dynamics(report)
     events = report.event_energy.plan
     if events:
         title = f"Energy by part; nJ: {event_views.label(events)}"
@@ -181,6 +217,29 @@ def _both_models(report: Report) -> tuple[Table, ...]:
         title = f"Events by layer; nJ: {event_views.label(events)}"
         found.append(Table(title, event_views.LAYER_COLUMNS, tuple(event_views.layer_rows(events))))
     return tuple(found)
+
+
+def _dynamics(report: Report) -> tuple[Table, ...]:
+    """Return how the neurons fire, packed and float, where that was measured."""
+    rows = [
+        (
+            one.name,
+            _both(one.firing_rate, one.firing_rate_float, per_cent),
+            "-" if one.distance is None else f"{one.distance:.4f}",
+            _both(one.dead, one.dead_float, lambda count: f"{count:,}"),
+            _both(one.saturated, one.saturated_float, lambda count: f"{count:,}"),
+        )
+        for one in report.firing
+    ]
+    title = "Firing of neurons, packed (float); distance: earth mover's, of rates from 0 to 1"
+    columns = ("neurons", "rate %", "distance", "dead", "saturated")
+    return (Table(title, columns, tuple(rows)),) if rows else ()
+
+
+def _both(packed: float | None, floats: float | None, shown: Callable[[Any], str]) -> str:
+    if packed is None:
+        return "-"
+    return shown(packed) if floats is None else f"{shown(packed)} ({shown(floats)})"
 
 
 def _events(report: Report) -> tuple[Table, ...]:
@@ -224,6 +283,8 @@ def _disk(report: Report) -> Table:
     rows += [("plan and overhead together", known), ("the file", whole)]
     shown = [(name, f"{bits:,}", f"{bits / 8:,.1f}", per_cent(bits / whole)) for name, bits in rows]
     shown.append(("file over plan and overhead", f"{disk.ratio:.4f}", "", ""))
+    shown.append(("bits per weight, plan", f"{report.totals.avg_bits:.4f}", "", ""))
+    shown.append(("bits per weight, file", f"{report.totals.file_avg_bits:.4f}", "", ""))
     return Table(f"Size of {disk.file} on disk", ("what", "bits", "bytes", "% of file"), tuple(shown))
 
 

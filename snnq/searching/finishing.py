@@ -10,14 +10,15 @@ import numpy as np
 from torch import Tensor, nn
 
 from snnq.cost.table import CostTable
+from snnq.paired import PerSample
 from snnq.plan import Plan, SearchInfo, make_plan
-from snnq.plan.costing import BASELINES
+from snnq.plan.costing import BASELINES, TRAINED_FLOAT
 from snnq.plan.records import Baseline
 from snnq.progress import Progress
 from snnq.schemes.names import FLOAT32
 from snnq.searching.judging import Judge, sensitivity
 from snnq.searching.objective import Objective, same_cost
-from snnq.searching.scores import Scores, front_choices
+from snnq.searching.scores import OWN, Scores, beside, front_choices
 
 FRONT_POINTS = 6
 
@@ -41,10 +42,11 @@ def finish(judge: Judge, aim: Objective, found: Found, table: CostTable, mark: s
         rival = judge.choices.schemes(same.solve(sensitivity(judge, same, progress)))
     plan = _plan(judge, chosen, found, table, mark)
     own = judge.score(found.weights, plan.schemes())
-    measured = {"validation_accuracy": own.accuracy, "validation_loss": own.loss}
-    plan = plan.with_baselines(simple_plans(judge, found.weights, rival, progress), table)
+    measured = {"validation_accuracy": own.accuracy, "validation_loss": own.loss, "samples": own.samples}
     plan = plan.model_copy(update={"search": plan.search and plan.search.model_copy(update=measured)})
-    kept = Scores(plan, judge.choices, found.scores)
+    simple, each = simple_plans(judge, found.weights, rival, progress)
+    plan = plan.with_baselines(beside(simple, own.each, each), table)
+    kept = Scores(plan, judge.choices, found.scores, each=each | ({OWN: own.each} if own.each else {}))
     return kept if paper else replace(kept, front=_front(kept, judge, found.weights, table, progress))
 
 
@@ -53,13 +55,20 @@ def most_probable(judge: Judge, found: Found) -> list[int]:
     return [int(k) for k in np.where(judge.choices.allowed, found.scores, np.inf).argmin(1)]
 
 
-def simple_plans(judge: Judge, weights: nn.Module, rival: dict[str, str] | None, progress: Progress) -> list[Baseline]:
-    """Return the uniform plans and the sensitivity plan, scored with the search's weights; float32 with its own."""
+def simple_plans(
+    judge: Judge, weights: nn.Module, rival: dict[str, str] | None, progress: Progress
+) -> tuple[list[Baseline], dict[str, PerSample]]:
+    """Return the uniform plans and the sensitivity plan, scored with the search's weights, and each sample of them.
+
+    float32 is the checkpoint as given; with the search's weights it stands beside that, where they are others.
+    """
     names = [layer.name for layer in judge.choices.layers]
     plans = {name: dict.fromkeys(names, name) for name in BASELINES}
+    if weights is not judge.floats:
+        plans[TRAINED_FLOAT] = dict.fromkeys(names, FLOAT32)
     if rival is not None:
         plans["sensitivity"] = rival
-    found = []
+    found, each = [], {}
     for i, (name, schemes) in enumerate(plans.items()):
         progress("scoring simple plans", i, len(plans))
         score = judge.score(judge.floats if name == FLOAT32 else weights, schemes)
@@ -67,8 +76,10 @@ def simple_plans(judge: Judge, weights: nn.Module, rival: dict[str, str] | None,
         found.append(
             Baseline(scheme=name, schemes=mixed, validation_accuracy=score.accuracy, validation_loss=score.loss)
         )
+        if score.each:
+            each[name] = score.each
     progress("scoring simple plans", len(plans), len(plans))
-    return found
+    return found, each
 
 
 def _front(
@@ -79,7 +90,8 @@ def _front(
         progress("scoring the front", i, len(points))
         schemes = judge.choices.schemes(point)
         score = judge.score(weights, schemes)
-        found.append({"schemes": schemes, "validation_loss": score.loss, "validation_accuracy": score.accuracy})
+        point = {"schemes": schemes, "validation_loss": score.loss, "validation_accuracy": score.accuracy}
+        found.append(point | ({"each": score.each.model_dump(mode="json")} if score.each else {}))
     progress("scoring the front", len(points), len(points))
     return tuple(found)
 
@@ -101,6 +113,7 @@ def _plan(judge: Judge, chosen: Sequence[int], found: Found, table: CostTable, m
         space=choices.names,
         options=one.words(),
         fingerprint=mark,
+        data_sha256=judge.job.data.sha256,
     )
     return make_plan(
         judge.job.layers,

@@ -97,9 +97,17 @@ class Judge:
         return rounded
 
     def score(self, model: nn.Module, schemes: Mapping[str, str]) -> Score:
-        """Return the validation score of a plan with these weights, BN estimated anew."""
+        """Return the validation score of a plan with these weights, BN estimated anew but in the float model itself."""
         data, one = self.job.data, self.settings
-        return score_rounded(model, schemes, data.train, data.validation, one.batch_size, one.seed)
+        return score_rounded(
+            model,
+            schemes,
+            data.train,
+            data.validation,
+            one.batch_size,
+            one.seed,
+            as_given=model is self.floats,
+        )
 
 
 @torch.no_grad()

@@ -24,6 +24,7 @@ from snnq.searching.finishing import Found, finish
 from snnq.searching.judging import Judge, learned, sensitivity
 from snnq.searching.mixture import Supernet
 from snnq.searching.objective import Objective, objective, start_price
+from snnq.searching.runs import note_run, with_run
 from snnq.searching.settings import SearchSettings
 from snnq.training import processes
 from snnq.training.batches import steps_per_epoch
@@ -91,9 +92,11 @@ def search(
         weights, shares = _train(folder, fabric, job, choices, aim, settings, progress)
         found = Found(weights, learned(judge, weights, shares, aim, progress), shares)
     kept = finish(judge, aim, found, table, mark, progress)
+    plan = with_run(kept.plan, folder.path, out, mark)
     processes.on_first(lambda: folder.write_scores(json.dumps(kept.to_dict(), allow_nan=False)))
-    processes.on_first(lambda: kept.plan.write(out, force=force))
-    return kept.plan
+    processes.on_first(lambda: plan.write(out, force=force))
+    processes.on_first(lambda: note_run(folder.path, mark))
+    return plan
 
 
 def _train(

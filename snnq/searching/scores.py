@@ -1,7 +1,7 @@
 """A finished search's scores, kept in its run folder: plans for other budgets in seconds, without training.
 
 ``scores.json`` holds the plan that was made (model, data, layers) and, by layer and scheme, the scores in nats that the
-integer programme minimises.
+integer programme minimises, and what every plan that was scored made of every sample.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,22 @@ import numpy as np
 from snnq.cost.table import CostTable, read_table
 from snnq.errors import OutputExistsError, SnnqError, UsageError
 from snnq.files import read_text, write_atomic
+from snnq.packed.config import CONFIG_FILE, PLAN_FILE
+from snnq.paired import PerSample, difference
 from snnq.plan import Plan, make_plan
+from snnq.plan.files import read_json
+from snnq.plan.plan import parse_plan
+from snnq.plan.records import Baseline
 from snnq.schemes.names import FLOAT32
 from snnq.searching.allocation import allocate
 from snnq.searching.budget import QUANTITIES, quantity_costs, realised
 from snnq.searching.constraints import Choices
+from snnq.searching.runs import find_run, no_run, with_run
 from snnq.strict_json import strict_json
+from snnq.training.run_folder import run_path
 
 SCORES_VERSION, POINTS = 1, 24
+OWN = "this plan"
 FRONT_COLUMNS = (
     "avg_bits",
     "storage_fraction",
@@ -41,13 +49,15 @@ FRONT_COLUMNS = (
 class Scores:
     """What a search found out: the plan it made, its choices, and the scores (L, K) in nats, NaN where not allowed.
 
-    ``front``: measured points (columns of ``FRONT_COLUMNS`` and the schemes).
+    ``front``: measured points (columns of ``FRONT_COLUMNS``, the schemes and each sample). ``each``: what the plans
+    that were scored made of every validation sample, by their names in the plan; its own under ``OWN``.
     """
 
     plan: Plan
     choices: Choices
     values: np.ndarray
     front: tuple[dict[str, Any], ...] = ()
+    each: Mapping[str, PerSample] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -62,6 +72,7 @@ class Scores:
             "groups": list(self.choices.group),
             "scores": {layer.name: row for layer, row in zip(self.choices.layers, rows, strict=True)},
             "front": list(self.front),
+            "each": {name: one.model_dump(mode="json") for name, one in self.each.items()},
         }
 
     def best(self, budget: Mapping[str, float], table: CostTable) -> list[int]:
@@ -75,10 +86,27 @@ class Scores:
         return float((self.values[rows, list(chosen)] - np.nanmin(self.values, 1)).sum())
 
 
+def run_of(path: Path) -> Path:
+    """Return the run folder at ``path``, or that of the search behind the plan or packed folder there.
+
+    Raises UsageError where a plan's run is not found, PlanError for a plan that cannot be read.
+    """
+    packed = (path / CONFIG_FILE).exists() and (path / PLAN_FILE).exists()
+    plan_file = path / PLAN_FILE if packed else path
+    if path.is_dir() and not packed:
+        return path
+    if not plan_file.exists():
+        return run_path(path)
+    plan = parse_plan(read_json(plan_file), str(plan_file))
+    folder = find_run(plan, plan_file)
+    if folder is None:
+        raise no_run(plan_file, plan)
+    return folder
+
+
 def read_scores(run: Path) -> Scores:
-    """Return the scores of a run folder, or of the run beside a plan; raises UsageError if there are none."""
-    folder = run if (run / "scores.json").exists() or run.is_dir() else run.with_name(f"{run.name}.run")
-    file = folder / "scores.json"
+    """Return the scores of a run folder; raises UsageError if there are none."""
+    file = run / "scores.json"
     try:
         data = strict_json(read_text(file))
         plan = Plan.model_validate(data["plan"])
@@ -87,26 +115,36 @@ def read_scores(run: Path) -> Scores:
         values = np.array([[data["scores"][layer.name].get(name, np.nan) for name in names] for layer in layers])
         choices = Choices(layers, names, ~np.isnan(values), groups)
         front = tuple(data["front"])
+        each = {name: PerSample.model_validate(one) for name, one in data.get("each", {}).items()}
     except FileNotFoundError:
         raise UsageError(
-            f"{folder} holds no finished search (no scores.json)",
+            f"{run} holds no finished search (no scores.json)",
             "give a search's run folder, such as plan.json.run",
         ) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
         raise UsageError(f"{file} cannot be read: {problem}", "search again: snnq search --force") from None
-    return Scores(plan, choices, values.astype(float), front)
+    return Scores(plan, choices, values.astype(float), front, each)
 
 
-def solve(run: str | Path, budget: Mapping[str, float], *, cost_table: str | Path | None = None) -> Plan:
-    """Return the best plan for another budget from a finished search's run folder, without training.
+def solve(
+    run: str | Path,
+    budget: Mapping[str, float],
+    *,
+    cost_table: str | Path | None = None,
+    out: str | Path | None = None,
+) -> Plan:
+    """Return the best plan for another budget from a finished search, without training.
 
-    ``budget`` limits quantities of ``Totals``. Raises BudgetError if no plan keeps it, UsageError for a folder without
+    ``run`` is its run folder, or a plan of it. ``budget`` limits quantities of ``Totals``. A plan that goes to ``out``
+    holds the way from there to the run. Raises BudgetError if no plan keeps it, UsageError for a folder without
     scores.
     """
-    scores = read_scores(Path(run))
+    folder = run_of(Path(run))
+    scores = read_scores(folder)
     table = _table(scores.plan, cost_table)
-    chosen = scores.best(budget, table)
-    return _plan(scores, chosen, dict(budget), table)
+    plan = _plan(scores, scores.best(budget, table), dict(budget), table)
+    mark = scores.plan.search.fingerprint if scores.plan.search else None
+    return plan if out is None else with_run(plan, folder, Path(out), mark)
 
 
 def front(run: str | Path, *, cost_table: str | Path | None = None, points: int = POINTS) -> list[dict[str, Any]]:
@@ -115,7 +153,7 @@ def front(run: str | Path, *, cost_table: str | Path | None = None, points: int 
     ``predicted_loss`` is the summed score above that of each layer's best scheme, in nats; loss and accuracy on
     validation, before finetuning, are given where the search measured that very plan.
     """
-    scores = read_scores(Path(run))
+    scores = read_scores(run_of(Path(run)))
     return front_rows(scores, _table(scores.plan, cost_table), points)
 
 
@@ -190,17 +228,10 @@ def _plan(scores: Scores, chosen: Sequence[int], budget: dict[str, float], table
     old = scores.plan
     if old.search is None:
         raise SnnqError("the scores name no search")
-    search = old.search.model_copy(
-        update={
-            "budget": budget,
-            "trade_off": None,
-            "fingerprint": None,
-            "validation_accuracy": None,
-            "validation_loss": None,
-        }
-    )
-    probabilities = {layer.name: layer.probabilities for layer in old.layers if layer.probabilities}
     schemes = scores.choices.schemes(chosen)
+    known, each = _measured(scores, schemes)
+    search = old.search.model_copy(update={"budget": budget, "trade_off": None, "fingerprint": None, **known})
+    probabilities = {layer.name: layer.probabilities for layer in old.layers if layer.probabilities}
     plan = make_plan(
         scores.choices.layers,
         schemes,
@@ -210,4 +241,21 @@ def _plan(scores: Scores, chosen: Sequence[int], budget: dict[str, float], table
         table=table,
         probabilities=probabilities,
     )
-    return plan.with_baselines(old.baselines, table)
+    return plan.with_baselines(beside(old.baselines, each, scores.each), table)
+
+
+def beside(baselines: Sequence[Baseline], own: PerSample | None, each: Mapping[str, PerSample]) -> list[Baseline]:
+    """Return baselines with the difference of a plan to them, over the samples of both."""
+    return [one.model_copy(update={"difference": difference(own, each.get(one.scheme))}) for one in baselines]
+
+
+def _measured(scores: Scores, schemes: Mapping[str, str]) -> tuple[dict[str, float | None], PerSample | None]:
+    """Return accuracy and loss of a plan, and each sample, where the search scored that very plan; else Nones."""
+    old = scores.plan
+    if old.search and schemes == old.schemes():
+        return {key: getattr(old.search, key) for key in FRONT_COLUMNS[4:]}, scores.each.get(OWN)
+    point = next((one for one in scores.front if one["schemes"] == schemes), None)
+    if point is None:
+        return dict.fromkeys(FRONT_COLUMNS[4:]), None
+    each = point.get("each")
+    return {key: point[key] for key in FRONT_COLUMNS[4:]}, each and PerSample.model_validate(each)

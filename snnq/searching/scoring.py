@@ -32,18 +32,25 @@ class Subset:
 
 @torch.no_grad()
 def score_rounded(
-    model: nn.Module, schemes: Mapping[str, str], train: Samples, validation: Samples, batch_size: int, seed: int
+    model: nn.Module,
+    schemes: Mapping[str, str],
+    train: Samples,
+    validation: Samples,
+    batch_size: int,
+    seed: int,
+    *,
+    as_given: bool,
 ) -> Score:
     """Return the validation score of a model with every layer rounded to its scheme; ``model`` is not changed.
 
-    Each layer's parameters are the least-squares fit. With any layer rounded, BN statistics are estimated anew on
-    training samples: without that, low bits shift every current and the score says little about the plan. At most
-    ``BATCHNORM_SAMPLES`` and ``SCORE_SAMPLES`` are looked at.
+    Each layer's parameters are the least-squares fit. BN statistics are estimated anew on training samples, unless the
+    weights are those of the checkpoint, ``as_given``, and stay it: without that, low bits shift every current and the
+    score says little about the plan. At most ``BATCHNORM_SAMPLES`` and ``SCORE_SAMPLES`` are looked at.
     """
     rounded = copy.deepcopy(model)
     for name, scheme_name in schemes.items():
         one, weight = scheme(scheme_name), rounded.get_submodule(name).weight
         weight.copy_(one.project(weight, one.fit(weight))[0])  # pyright: ignore
-    if any(name != FLOAT32 for name in schemes.values()):
+    if not as_given or any(name != FLOAT32 for name in schemes.values()):
         reestimate_batchnorm(rounded, Subset(train, BATCHNORM_SAMPLES, seed), batch_size, seed)
     return evaluate(rounded, Subset(validation, SCORE_SAMPLES, seed), batch_size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from snnq.paired import PerSample
 from snnq.progress import Progress, silent
 from snnq.training import processes
 from snnq.training.batches import Samples, load, ordered_batches, training_batches
@@ -22,11 +23,12 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 @dataclass(frozen=True)
 class Score:
-    """Share of right answers (0 … 1), mean cross-entropy (nats) and how many samples they stand on."""
+    """Share of right answers (0 … 1), mean cross-entropy (nats), how many samples they stand on, and each of these."""
 
     accuracy: float
     loss: float
     samples: int
+    each: PerSample | None = field(default=None, compare=False, repr=False)
 
 
 @torch.no_grad()
@@ -54,8 +56,10 @@ def predict(
 
 def score(logits: Tensor, labels: Tensor) -> Score:
     """Return accuracy and cross-entropy of logits (N, classes) against labels (N,)."""
-    right = (logits.argmax(1) == labels).double().mean().item()
-    return Score(right, F.cross_entropy(logits.double(), labels).item(), len(labels))
+    right, losses = logits.argmax(1) == labels, F.cross_entropy(logits.double(), labels, reduction="none")
+    each = PerSample.of(right.cpu().numpy(), losses.cpu().numpy())
+    mean = F.cross_entropy(logits.double(), labels).item()
+    return Score(right.double().mean().item(), mean, len(labels), each)
 
 
 def evaluate(

@@ -107,7 +107,14 @@ def test_the_large_numbers_are_the_reports(found):
     points = f"{100 * (after['test'] - before['test']):+.2f} points on {data['test_samples']} samples"
     accuracy = (f"{100 * after['test']:.2f} %", f"float {100 * before['test']:.2f} %", points)
     assert shown["Test accuracy"] == accuracy
-    assert shown["Bits per weight"] == (f"{own['avg_bits']:.3f}", "float 32", f"{own['weights']:,} weights")
+    in_file = f"{own['file_avg_bits']:.3f} in the file"
+    assert own["file_avg_bits"] == 8 * data["disk"]["file_bytes"] / own["weights"]
+    assert shown["Bits per weight, plan"] == (
+        f"{own['avg_bits']:.3f}",
+        in_file,
+        "float 32",
+        f"{own['weights']:,} weights",
+    )
     assert shown["Storage of weights"][:2] == ("2.78 KiB", "float 27.67 KiB")
     assert (
         shown["Storage of weights"][2] == f"{100 * own['storage_fraction']:.2f} %, {own['compression']:.2f} times less"

@@ -14,7 +14,7 @@ from snnq.packed.card import NUMPY_READER
 from snnq.plan import Plan
 from snnq.reporting.glossary import KEYS
 from snnq.reporting.page import html_page
-from snnq.reporting.records import BlockRow, Report
+from snnq.reporting.records import BlockRow, Paired, Report
 from snnq.reporting.run import report
 
 
@@ -86,8 +86,10 @@ def test_json_keys_are_stable(found):
 
 def test_verdict_and_notes_tell_the_whole_truth(found):
     assert found.verdict == (
-        "96.67 % test accuracy (float: 97.22 %) at 3.21 bits per weight, with 10.04 % of float32's storage and 9.95 % "
-        "of its energy by the paper's model (uniform-4: 12.50 and 11.77 %, uniform-2: 6.25 and 6.28 %)."
+        "96.67 % test accuracy (float: 97.22 %) at 3.21 bits per weight by the plan "
+        f"({found.totals.file_avg_bits:.2f} in the file, with scales, norms and header), with 10.04 % of float32's "
+        "weight storage and 9.95 % of its energy by the paper's model (uniform-4: 12.50 and "
+        "11.77 %, uniform-2: 6.25 and 6.28 %)."
     )
     notes = " ".join(found.notes)
     for words in ("not finetuned further", "simulated", "before finetuning", "chosen on the validation split"):
@@ -107,7 +109,8 @@ def keys_of(value):
 
 
 def test_every_key_is_explained(measured):
-    data = replace(measured, blocks=(BlockRow("block.0", 4, 0.5, 0.25, 0.1),)).to_dict()
+    pair = Paired("float, test", 360, 1, 2, -0.1, -0.2, 0.1, 1.0, 0.1, 0.0, 0.2)
+    data = replace(measured, blocks=(BlockRow("block.0", 4, 0.5, 0.25, 0.1),), paired=(pair,)).to_dict()
     data.pop("provenance")  # its keys are words
     for row in (*data["layers"], *data["search"]["epochs"]):
         row["probabilities"] = None  # and here schemes or layers

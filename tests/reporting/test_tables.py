@@ -12,6 +12,7 @@ from snnq.layers import Layer
 from snnq.plan import ModelInfo, make_plan
 from snnq.reporting import costs
 from snnq.reporting.formats import csv_text, to_markdown
+from snnq.reporting.records import Paired
 from snnq.reporting.tables import detail_tables, main_tables
 from snnq.reporting.text import energy, size
 
@@ -72,7 +73,7 @@ def test_every_number_of_the_plans_is_the_reports(found):
             percent(one["storage_fraction"]),
             f"{one['energy_pj'] / 1000:,.1f}",
             percent(one["energy_fraction"]),
-            percent(one["validation_accuracy"]),
+            "not measured" if one["validation_accuracy"] is None else percent(one["validation_accuracy"]),
             "-" if one["validation_loss"] is None else f"{one['validation_loss']:.4f}",
         )
 
@@ -133,7 +134,10 @@ def grown(found):
     floats = costs.floats_of(plan)
     return replace(
         found,
-        totals=costs.totals(plan, floats),
+        totals=costs.totals(plan, floats, 60 * 10**6),
+        paired=tuple(
+            Paired(row.plan, 1024, 512, 512, -0.5, -0.6, 0.4, 1.2e-12, -1.5, -1.6, 1.4) for row in found.plans
+        ),
         plans=costs.plan_rows(plan),
         groups=costs.group_parts(plan, floats),
         attention=costs.attention_parts(plan, floats),

@@ -67,7 +67,7 @@ def test_80_columns_with_colours(terminal, packed, monkeypatch):
     # A block has a colour of 256 behind it, and its letters.
     assert re.search(r"q\x1b\[[\d;]*48;5;\d+m u2 \x1b\[0m", text)
     assert "block.0.attn  q u2   k u2   v u4   proj f32" in [line.rstrip() for line in lines]
-    assert "96.67 % test accuracy (float: 97.22 %) at 3.21 bits per weight, with 10.04 % of" in lines
+    assert "96.67 % test accuracy (float: 97.22 %) at 3.21 bits per weight by the plan" in lines
     assert lines[-1] == "Next: snnq verify packed"
 
 

@@ -5,21 +5,29 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from two_processes import in_two
 
 from snnq.cli.main import run, spread_budgets
 from snnq.errors import BudgetError, InterruptedRun, OutputExistsError, UsageError
+from snnq.finalizing.run import finalize
+from snnq.finalizing.settings import FinalizeSettings
+from snnq.paired import PerSample
 from snnq.plan import Plan
 from snnq.plan.verdict import rivals, verdict
+from snnq.reporting.results import read_results
+from snnq.reporting.run import report
 from snnq.schemes.names import split_name
 from snnq.searching.constraints import Constraints
 from snnq.searching.run import search
-from snnq.searching.scores import FRONT_COLUMNS, front, solve
+from snnq.searching.runs import find_run, note_run
+from snnq.searching.scores import FRONT_COLUMNS, OWN, front, read_scores, solve
 from snnq.searching.settings import SearchSettings, parse_settings
 from snnq.training import processes
 from snnq.training.devices import Compute
@@ -55,11 +63,92 @@ def test_the_plan_keeps_every_budget_and_says_so(folder):
 def test_simple_plans_stand_beside_it_scored_alike(folder):
     plan = Plan.read(folder / "plan.json")
     names = {b.scheme for b in plan.baselines}
-    assert names == {"float32", "uniform-4", "uniform-2", "power-of-two-4", "power-of-two-2", "sensitivity"}
+    assert names == {"float32", "uniform-4", "uniform-2", "power-of-two-4", "power-of-two-2"} | {
+        *("sensitivity", "float32, searched")
+    }
     assert all(b.validation_loss is not None for b in plan.baselines)
+    assert all(b.difference and b.difference.samples == plan.search.samples for b in plan.baselines)
+    given, trained = (next(b for b in plan.baselines if b.scheme == name) for name in ("float32", "float32, searched"))
+    assert set(trained.schemes.values()) == {"float32"}
+    assert trained.validation_loss != given.validation_loss
+    assert trained.avg_bits == given.avg_bits == 32
     assert {b.scheme for b in rivals(plan)} >= {"uniform-2", "power-of-two-2", "sensitivity"}
     assert "uniform-4" not in {b.scheme for b in rivals(plan)}
     assert verdict(plan)
+
+
+def test_every_score_is_kept_by_sample(folder):
+    plan, scores = Plan.read(folder / "plan.json"), read_scores(folder / "plan.json.run")
+    assert scores.each.keys() == {OWN, *(b.scheme for b in plan.baselines)}
+    for name, found in ((OWN, plan.search), *((b.scheme, b) for b in plan.baselines)):
+        assert scores.each[name].samples == plan.search.samples
+        assert scores.each[name].answers().mean() == found.validation_accuracy
+        assert float(np.mean(scores.each[name].losses)) == pytest.approx(found.validation_loss, rel=1e-3)
+    for point in scores.front:
+        assert PerSample.model_validate(point["each"]).answers().mean() == point["validation_accuracy"]
+    point = scores.front[0]
+    spent = Plan.read(folder / "plan.json").with_schemes(point["schemes"]).totals.avg_bits
+    solved = solve(folder / "plan.json", {"avg_bits": spent})  # a plan of the front was scored
+    assert solved.schemes() == point["schemes"]
+    assert solved.search.validation_loss == point["validation_loss"]
+    assert all(b.difference for b in solved.baselines)
+
+
+def test_a_copied_plan_finds_its_run(folder, tmp_path, monkeypatch):
+    shutil.copytree(folder, tmp_path / "made")
+    note_run(tmp_path / "made/plan.json.run", Plan.read(folder / "plan.json").search.fingerprint)
+    own = front(tmp_path / "made/plan.json.run")
+    (tmp_path / "far/away").mkdir(parents=True)
+    for place in ("made/best.json", "far/away/copy.json"):  # by the way in the plan; by what this user's cache notes
+        shutil.copy(tmp_path / "made/plan.json", tmp_path / place)
+        assert front(tmp_path / place) == own
+    solve_to = tmp_path / "far/solved.json"
+    solved = solve(tmp_path / "far/away/copy.json", {"avg_bits": 2.4}, out=solve_to)
+    assert (solved.search.fingerprint, solved.search.run.path) == (None, "../made/plan.json.run")
+    solved.write(solve_to)
+    monkeypatch.setenv("SNNQ_CACHE", str(tmp_path / "other"))
+    assert front(solve_to) == own  # by the way in it, without the cache
+    with pytest.raises(UsageError, match=r"copy.json: the run folder of its search is not beside it, not at plan.json"):
+        front(tmp_path / "far/away/copy.json")
+    assert find_run(Plan.read(tmp_path / "made/best.json"), tmp_path / "made/best.json")
+
+
+def test_packing_keeps_samples_and_the_way_to_the_search_and_other_data_keep_no_scores(folder, tmp_path):
+    place, settings = tmp_path / "copy.json", FinalizeSettings(epochs=1, batch_size=8)
+    shutil.copy(folder / "plan.json", place)
+    plan = Plan.read(place)
+    note_run(folder / "plan.json.run", plan.search.fingerprint)
+    packed = finalize(place, out=tmp_path / "packed", settings=settings, measure=2).folder
+    results, found = read_results(packed), report(packed)
+    assert len(results.search) == SHORT["epochs"]
+    assert results.front
+    for scores in (results.accuracy.plan, results.accuracy.float_model):
+        assert scores.test_each.samples == results.accuracy.test_samples
+        assert scores.validation_each.answers().mean() == scores.validation
+    inside = Plan.read(packed / "plan.json")
+    assert find_run(inside, packed / "plan.json").samefile(folder / "plan.json.run")
+    assert inside.search.validation_loss == plan.search.validation_loss
+    assert {row.name for row in found.paired} >= {"float, test", "float, validation", "uniform-2", "float32, searched"}
+    assert found.firing
+    assert all(0 <= row.distance <= 1 and 0 <= row.dead <= row.neurons for row in found.firing)
+    # Packed on other data, it has none of the scores that were measured on the search's.
+    spec = DATA.replace("samples=32", "samples=40")
+    other = finalize(place, data=spec, out=tmp_path / "other", settings=settings, measure=0).folder
+    text = json.loads((other / "plan.json").read_text())
+    assert text["search"]["validation_loss"] is None
+    assert all(baseline["validation_loss"] is None for baseline in text["baselines"])
+    assert read_results(other).front is None
+    assert report(other).comparison == "No search scored the simple plans beside this one."
+
+
+def test_a_run_of_another_search_beside_a_plan_is_not_taken(folder, checkpoint, tmp_path, monkeypatch):
+    searched(checkpoint, tmp_path / "plan.json", method="sensitivity", budget={"avg_bits": 2.3})
+    shutil.copy(folder / "plan.json", tmp_path / "plan.json")  # over the plan that this run made
+    note_run(folder / "plan.json.run", Plan.read(folder / "plan.json").search.fingerprint)
+    assert find_run(Plan.read(tmp_path / "plan.json"), tmp_path / "plan.json") == folder / "plan.json.run"
+    monkeypatch.setenv("SNNQ_CACHE", str(tmp_path / "empty"))
+    with pytest.raises(UsageError, match="the run folder of its search is not beside it"):
+        solve(tmp_path / "plan.json", {"avg_bits": 2.4})
 
 
 def test_the_same_search_again_gives_the_same_plan_and_is_not_repeated(folder, checkpoint, tmp_path):
@@ -67,7 +156,9 @@ def test_the_same_search_again_gives_the_same_plan_and_is_not_repeated(folder, c
     budget = {"avg_bits": 2.6, "energy_fraction": 0.3}
     searched(checkpoint, folder / "plan.json", budget=budget)
     searched(checkpoint, tmp_path / "again.json", budget=budget)
-    assert before == (folder / "plan.json").read_bytes() == (tmp_path / "again.json").read_bytes()
+    assert before == (folder / "plan.json").read_bytes()
+    again = (tmp_path / "again.json").read_bytes()
+    assert before == again.replace(b'"path": "again.json.run"', b'"path": "plan.json.run"')
     with pytest.raises(OutputExistsError):
         searched(checkpoint, folder / "plan.json", budget={"avg_bits": 3.0})
 
