@@ -1,6 +1,7 @@
 """The products inside a spiking attention: of spikes with spikes, without weights, in whole numbers.
 
-Four orders, with Q, K, V spikes of N tokens and d features a head, B the steps that are mixed at once:
+Five orders (``channel-gates`` are ``gates`` with N and d exchanged), with Q, K, V spikes of N tokens and d features a
+head, B the steps that are mixed at once:
 
 ====== ========================== ================ ======================= =========================
 order  computes                   operand          its largest entry       largest entry of the end
@@ -23,8 +24,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Order = Literal["scores", "keys", "sums", "gates"]
-NOTATION: dict[str, str] = {"scores": "(QKᵀ)V", "keys": "Q(KᵀV)", "sums": "Q⊙ΣK⊙V", "gates": "ΣQ⊙K"}
+Order = Literal["scores", "keys", "sums", "gates", "channel-gates"]
+NOTATION: dict[str, str] = {
+    "scores": "(QKᵀ)V",
+    "keys": "Q(KᵀV)",
+    "sums": "Q⊙ΣK⊙V",
+    "gates": "ΣQ⊙K",
+    "channel-gates": "ΣQ⊙K",
+}
 
 
 @dataclass(frozen=True)
@@ -49,13 +56,13 @@ class Products:
     def operand_values(self) -> int:
         """Entries of the operand of one head."""
         found = {"scores": self.tokens**2, "keys": self.width**2, "sums": self.width, "gates": self.tokens}
-        return found[self.order]
+        return found.get(self.order, self.width)
 
     @property
     def operand_largest(self) -> int:
         """The largest whole number that can stand in the operand; the least is 0."""
         most = {"scores": self.width, "keys": self.chunk * self.tokens, "sums": self.tokens, "gates": self.width}
-        return most[self.order]
+        return most.get(self.order, self.tokens)
 
     @property
     def operand_bits(self) -> int:
@@ -65,7 +72,7 @@ class Products:
     @property
     def end_bits(self) -> int:
         """Bits of an entry of what goes to the neuron, before the constant: ⌈log2(largest + 1)⌉."""
-        inner = {"scores": self.tokens, "keys": self.width, "sums": 0, "gates": 0}[self.order]
+        inner = {"scores": self.tokens, "keys": self.width, "sums": 0}.get(self.order, 0)
         return max(1, inner * self.operand_largest).bit_length()
 
     @property
@@ -81,7 +88,7 @@ class Products:
     @property
     def multiplications(self) -> int:
         """Products of two numbers per time step and sample, were nothing skipped."""
-        each = {"scores": 2 * self.tokens, "keys": 2 * self.width, "sums": 2, "gates": 1}[self.order]
+        each = {"scores": 2 * self.tokens, "keys": 2 * self.width, "sums": 2}.get(self.order, 1)
         return self.heads * self.tokens * self.width * each
 
     @property

@@ -19,13 +19,13 @@ from snnq.runtime import Engine
 
 SIZES: dict[str, Any] = {"dim": 16, "depth": 1, "heads": 2, "steps": 4, "classes": 4, "image_size": [16, 16]}
 # Blocks of the architectures in stages: one each, two in the second stage of those for ImageNet.
-SHALLOWEST = {"dvs": 2, "event": 2, "cifar10": 3, "imagenet": 4}
+SHALLOWEST = {"dvs": 2, "event": 2, "cifar10": 3, "imagenet": 4, "spikingjelly": 4}
 
 # An architecture, and what it is given beside the small sizes.
 VARIANTS: dict[str, dict[str, Any]] = {
     "spikformer-cifar10dvs, chunked": {"chunk": 2},
     "sdt-dvs, leaks learned": {"neuron": "plif"},
-    "statten-static, leaks learned": {"neuron": "plif"},
+    "statten-static, its own leaks learned": {"neuron": "plif-mlp"},
 }
 
 
@@ -38,7 +38,7 @@ def test_the_whole_way(
     one = architecture(name)
     torch.manual_seed(0)
     family, _, layout = name.partition("-")
-    depth = {"depth": SHALLOWEST[layout]} if family in ("qkformer", "maxformer") else {}
+    depth = {"depth": SHALLOWEST[layout.partition("-")[0]]} if family in ("qkformer", "maxformer") else {}
     model = one.build(SIZES | {"in_channels": 2} | depth | more)
     save_checkpoint("float.safetensors", model, architecture=name, facts={"data": "random,samples=8"})
     # The measured choice has tests of its own. One batch a split, since every format of every layer is run on each.

@@ -11,6 +11,8 @@ from snnq.checkpoints.opening import Checkpoint, load_model, open_checkpoint
 from snnq.checkpoints.sizes import shown
 from snnq.layers import GROUPS, Layer, frames_shape, layer_table
 from snnq.models.attentions import attention_table
+from snnq.models.registry import architecture
+from snnq.models.wiring import FloatWiring, Wiring
 from snnq.products import Products
 
 FACT_COLUMNS = ("fact", "value")
@@ -36,8 +38,9 @@ class Totals:
 class Inspection:
     """A checkpoint's facts, its layer table, and totals by group (in the order they run) and of all layers.
 
-    ``others`` are weights of two dimensions and more that are no layer's: they stay in float32.
-    ``attentions``: the products inside each attention, its integer range, operand and latency; empty where not known.
+    ``others`` are weights of two dimensions and more that are no layer's: they stay in float32. ``attentions``: the
+    products inside each attention, its integer range, operand and latency; empty where not known. ``wiring`` says in
+    which arithmetic and on which engines the model will run packed.
     """
 
     checkpoint: Checkpoint
@@ -46,6 +49,7 @@ class Inspection:
     totals: Totals
     others: tuple[str, ...]
     attentions: tuple[Products, ...]
+    wiring: Wiring | FloatWiring
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the weights as JSON-ready values."""
@@ -53,6 +57,9 @@ class Inspection:
         checkpoint |= {"dropped": list(self.checkpoint.dropped), "notes": list(self.checkpoint.notes)}
         return {
             **checkpoint,
+            "arithmetic": self.wiring.arithmetic,
+            "engines": list(self.wiring.engines),
+            "reason": getattr(self.wiring, "reason", None),
             "layers": [
                 {**asdict(layer), "shape": list(layer.shape), "weights": layer.weights} for layer in self.layers
             ],
@@ -73,6 +80,7 @@ class Inspection:
             ("upstream layout", found.layout),
             *((name.replace("_", " "), shown(name, value)) for name, value in found.config.items() if name != "layout"),
         ]
+        rows.append(("packed, it will run", self.wiring.where))
         if self.others:
             rows.append(("weights that stay in float32", ", ".join(self.others)))
         if found.dropped:
@@ -99,4 +107,5 @@ def inspect(path: str | Path, **given: Any) -> Inspection:
         totals=Totals.of(layers),
         others=tuple(name for name, one in model.named_parameters() if one.ndim > 1 and name not in planned),
         attentions=attention_table(checkpoint.architecture, checkpoint.config),
+        wiring=architecture(checkpoint.architecture).wiring(checkpoint.config),
     )

@@ -9,6 +9,7 @@ Spike-Driven Transformer and the leak of whichever attention neuron is idle.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -16,6 +17,7 @@ from functools import cache
 from statistics import mode
 from typing import Any
 
+from snnq.checkpoints import spikingjelly_names
 from snnq.checkpoints.variants import (
     Settings,
     Shapes,
@@ -40,8 +42,8 @@ class Keys:
     ``architecture`` is the one whose names these are, ``others`` those that share them, and ``variant`` tells them
     apart. ``renamed`` are (regular expression, replacement) from our names to upstream's, ``unused`` matches what
     upstream never uses, ``block`` the names that count the depth (its group is the index), which is at least
-    ``shallowest``, ``shown`` where sizes are seen. Where several of ours have one name upstream, its tensor holds them
-    one after another (``checkpoints.fused``).
+    ``shallowest``, ``shown`` where sizes are seen; ``free``: every stage has as many blocks as one likes. Where several
+    of ours have one name upstream, its tensor holds them one after another (``checkpoints.fused``).
     """
 
     architecture: str
@@ -50,6 +52,7 @@ class Keys:
     unused: str = r"(?!)"
     block: str = r"block\.(\d+)\."
     shallowest: int = 1
+    free: bool = False
     others: tuple[str, ...] = ()
     variant: Variant | None = None
 
@@ -60,8 +63,8 @@ class Keys:
 
     def variants(self, shapes: Shapes, settings: Settings) -> Variants:
         """Return which of its architectures a file of these names can be, by its tensors and its script's settings."""
-        only = (self.architecture,)
-        return Variants(only, only) if self.variant is None else self.variant(shapes, settings)
+        every = self.architectures
+        return Variants(every, every) if self.variant is None else self.variant(shapes, settings)
 
     def upstream_name(self, ours: str) -> str:
         """Return upstream's name of one of our parameters: block.0.attn.q.weight → block.0.attn.q_conv.weight."""
@@ -69,11 +72,23 @@ class Keys:
             ours = re.sub(pattern, replacement, ours)
         return ours
 
-    def sizes(self, shape: Shapes, depth: int) -> dict[str, Any]:
+    def blocks(self, name: str, shapes: Shapes) -> dict[str, Any]:
+        """Return the depth that a file's names count, and the blocks of the stages where they are not the usual."""
+        counted = {block[1] for key in shapes if (block := re.match(self.block, key))}
+        found: dict[str, Any] = {"depth": max(self.shallowest, len(counted))}
+        if self.free:
+            stages = Counter(index.partition(".")[0] for index in counted)
+            early = tuple(max(1, stages[str(stage)]) for stage in (1, 2))
+            usual: Any = architecture(name).config({})
+            found |= {"early": early} if early != usual.blocks[:-1] else {}
+            found["depth"] = max(found["depth"], sum(early) + 1)
+        return found
+
+    def sizes(self, shape: Shapes) -> dict[str, Any]:
         """Return what shapes (by our names) tell; where tensors disagree, what most of them say."""
         found = {size: mode(_seen(shape, places)) for size, places in self.shown.items()}
         hidden, dim = found.pop("hidden"), found["dim"]
-        return found | {"depth": depth, "mlp_ratio": hidden / dim if dim else 0.0}
+        return found | {"mlp_ratio": hidden / dim if dim else 0.0}
 
 
 def _seen(shape: Shapes, places: tuple[tuple[str, int], ...]) -> Iterator[int]:
@@ -85,20 +100,6 @@ def _suffix(suffix: str) -> tuple[tuple[str, str], ...]:
     return ((r"(block\.\d+\.(?:attn\.(?:q|k|v|proj)|mlp\.fc[12]))(\.(?:weight|bias))", rf"\1{suffix}\2"),)
 
 
-# SpikingJelly 2's own Spikformer: sequences, whose parts have numbers for names, and q, k and v in one layer.
-_SPIKINGJELLY = (
-    (r"^patch_embed\.proj_(conv|bn)\.", r"patch_embed.proj_\g<1>0."),
-    (r"^patch_embed\.proj_(conv|bn)(\d)\.", r"patch_embed.stages.\2.\1."),
-    (r"^patch_embed\.rpe_(conv|bn)\.", r"patch_embed.positional_encoding.\1."),
-    (r"^(patch_embed\..*)\.conv\.", r"\1.conv_bn.block.0."),
-    (r"^(patch_embed\..*)\.bn\.", r"\1.conv_bn.block.1."),
-    (r"^block\.", "blocks."),
-    (r"\.attn\.[qkv](_bn)?\.", r".attn.qkv\1."),
-    (r"\.(qkv|proj)_bn\.", r".\1_conv_bn.1."),
-    (r"\.(qkv|proj)\.", r".\1_conv_bn.0."),
-    (r"\.(fc[12])_bn\.", r".\1.1."),
-    (r"\.(fc[12])\.(weight)", r".\1.0.\2"),
-)
 _SPIKFORMERS_UNUSED = r"pos_embed|norm\.(weight|bias)|block\.\d+\.norm[12]\.(weight|bias)"
 _SDTS_UNUSED = r"patch_embed\.rpe_lif\.w|block\.\d+\.attn\.(talking_heads\.weight|(attn|talking_heads)_lif\.w)"
 _SHOWN: Shown = {
@@ -109,7 +110,9 @@ _SHOWN: Shown = {
 }
 
 
-def _staged(architecture: str, first: str, last: str, hidden: str, shallowest: int) -> Keys:
+def _staged(
+    architecture: str, first: str, last: str, hidden: str, shallowest: int, *renamed: tuple[str, str], **more: Any
+) -> Keys:
     """Return the names of a QKFormer or Max-Former.
 
     ``first`` is the first convolution, ``last`` the last stage's attention, ``hidden`` the first layer of an MLP.
@@ -121,7 +124,7 @@ def _staged(architecture: str, first: str, last: str, hidden: str, shallowest: i
         "hidden": ((f"{stage}.*.mlp.{hidden}.weight", 0), (f"{stage}.*.mlp.{hidden}.bias", 0)),
         "classes": (("head.weight", 0),),
     }
-    return Keys(architecture, shown, block=r"stage(\d+\.\d+)\.", shallowest=shallowest)
+    return Keys(architecture, shown, renamed, block=r"stage(\d+\.\d+)\.", shallowest=shallowest, **more)
 
 
 def _spikingformer(architecture: str, first: str, *others: str, variant: Variant | None = None) -> Keys:
@@ -142,22 +145,34 @@ KEYS = (
     Keys("spikformer-cifar10dvs", _SHOWN, _suffix("_conv"), _SPIKFORMERS_UNUSED),
     Keys("spikformer-cifar10", _SHOWN, _suffix("_linear"), _SPIKFORMERS_UNUSED),
     Keys("spikformer-imagenet", _SHOWN, _suffix("_conv"), _SPIKFORMERS_UNUSED),
-    Keys("spikformer-spikingjelly", _SHOWN, _SPIKINGJELLY, block=r"blocks\.(\d+)\."),
+    Keys("spikformer-spikingjelly", _SHOWN, spikingjelly_names.SPIKFORMER, block=r"blocks\.(\d+)\."),
     Keys("sdt-static", _SHOWN, _suffix("_conv"), _SDTS_UNUSED, others=_SDTS, variant=sdt_variants),
+    Keys("sdt-spikingjelly", _SHOWN, spikingjelly_names.SDT, block=r"blocks\.(\d+)\."),
     _staged("qkformer-dvs", "proj_conv", "stage2.ssa", "mlp1_conv", 2),
     _staged("qkformer-cifar10", "proj_conv", "stage3.ssa", "mlp1_conv", 3),
     _staged("qkformer-imagenet", "proj_conv", "stage3.attn", "fc1_conv", 4),
     _staged("maxformer-event", "proj_conv", "stage2.attn", "fc1_conv", 2),
     _staged("maxformer-cifar10", "proj_conv", "stage3.attn", "fc1_conv", 3),
     _staged("maxformer-imagenet", "embed1.embed_conv", "stage3.attn", "fc1_conv", 4),
+    _staged(
+        "qkformer-spikingjelly",
+        *("proj_conv", "stage3.attn", "fc1_conv", 3, *spikingjelly_names.QKFORMER),
+        free=True,
+        others=("qkformer-spikingjelly-channel",),
+    ),
+    _staged(
+        "maxformer-spikingjelly",
+        *("embed1.embed_conv", "stage3.attn", "fc1_conv", 3, *spikingjelly_names.MAXFORMER),
+        free=True,
+    ),
+    _staged(
+        "maxformer-cifar10",
+        *("proj_conv", "stage3.attn", "fc1_conv", 3, *spikingjelly_names.CIFAR_MAXFORMER),
+        free=True,
+    ),
     _spikingformer("spikingformer-dvs", "proj", "spikingformer-imagenet", variant=spikingformer_variants),
     _spikingformer("spikingformer-cifar10", "block0"),
 )
-
-
-def keys_of(architecture: str) -> Keys:
-    """Return the names of an architecture that has names of its own."""
-    return next(keys for keys in KEYS if keys.architecture == architecture)
 
 
 def expected_shapes(config: Mapping[str, object], architecture: str) -> dict[str, tuple[int, ...]]:
@@ -177,12 +192,17 @@ class Match:
 
     keys: Keys
     architecture: str
-    depth: int
+    blocks: dict[str, Any]
     names: dict[str, str]
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     dropped: tuple[str, ...]
     misshapen: tuple[str, ...]
+
+    @property
+    def depth(self) -> int:
+        """Number of blocks."""
+        return self.blocks["depth"]
 
     @property
     def due(self) -> tuple[str, ...]:
@@ -201,7 +221,7 @@ class Match:
 
     def sizes(self, shapes: Shapes) -> dict[str, Any]:
         """Return the sizes that tensors' shapes (by their names in the file) tell."""
-        return self.keys.sizes({ours: shapes[theirs] for ours, theirs in self.names.items()}, self.depth)
+        return self.keys.sizes({ours: shapes[theirs] for ours, theirs in self.names.items()}) | self.blocks
 
 
 def recognise(shapes: Shapes) -> Match:
@@ -215,16 +235,16 @@ def recognise(shapes: Shapes) -> Match:
 
 
 @cache
-def _dimensions(name: str, depth: int, **neuron: str) -> dict[str, int]:
+def _dimensions(name: str, **sizes: Any) -> dict[str, int]:
     """Return the number of dimensions of every tensor of an architecture, which its other sizes do not change."""
-    smallest = architecture(name).config({"dim": _WIDE_ENOUGH, "heads": 1, "depth": depth, **neuron}).to_dict()
+    smallest = architecture(name).config({"dim": _WIDE_ENOUGH, "heads": 1, **sizes}).to_dict()
     return {name: len(shape) for name, shape in expected_shapes(smallest, name).items()}
 
 
 def match(keys: Keys, name: str, shapes: Shapes) -> Match:
     """Return how well a file's names fit those of the architecture ``name``, one of ``keys``."""
-    depth = max(keys.shallowest, len({found[1] for name in shapes if (found := re.match(keys.block, name))}))
-    ours = _dimensions(name, depth, **neuron_of(name, shapes))
+    blocks = keys.blocks(name, shapes)
+    ours = _dimensions(name, **blocks, **neuron_of(name, shapes))
     names = {name: keys.upstream_name(name) for name in ours}
     dimensions = {names[name]: count for name, count in ours.items()}
     unused = re.compile(keys.unused)
@@ -232,7 +252,7 @@ def match(keys: Keys, name: str, shapes: Shapes) -> Match:
     return Match(
         keys=keys,
         architecture=name,
-        depth=depth,
+        blocks=blocks,
         names=names,
         missing=tuple(name for name in dimensions if name not in shapes),
         unexpected=tuple(name for name in shapes if name not in dimensions and name not in idle),

@@ -58,7 +58,7 @@ def open_checkpoint(
     *,
     architecture: str | None = None,
     steps: int | None = None,
-    heads: int | None = None,
+    heads: int | tuple[int, ...] | None = None,
     image_size: tuple[int, int] | None = None,
     pooling: tuple[bool, ...] | None = None,
     chunk: int | None = None,

@@ -41,7 +41,7 @@ def given_sizes(
     *,
     architecture: str | None = None,
     steps: int | None = None,
-    heads: int | None = None,
+    heads: int | str | None = None,
     image_size: str | None = None,
     pooling: str | None = None,
     chunk: int | None = None,
@@ -52,8 +52,9 @@ def given_sizes(
 ) -> dict[str, Any]:
     """Return the keyword arguments of ``open_checkpoint`` for options as typed.
 
-    ``image_size`` is pixels, ``"128"`` or ``"96x128"`` (height first); ``pooling`` four digits such as ``"0011"``;
-    ``model_arg`` are ``"name=value"`` with values in JSON or plain words, ``group`` ``"pattern=group"``.
+    ``heads`` are a number, or one for each stage: ``"3,6,6"``; ``image_size`` is pixels, ``"128"`` or ``"96x128"``
+    (height first); ``pooling`` four digits such as ``"0011"``; ``model_arg`` are ``"name=value"`` with values in JSON
+    or plain words, ``group`` ``"pattern=group"``.
     Raises ``UsageError`` for other text.
     """
     if (model_arg or group) and not model:
@@ -61,7 +62,7 @@ def given_sizes(
     found = {
         "architecture": architecture,
         "steps": steps,
-        "heads": heads,
+        "heads": parse_heads(heads) if isinstance(heads, str) else heads,
         "image_size": None if image_size is None else parse_image_size(image_size),
         "pooling": None if pooling is None else parse_pooling(pooling),
         "chunk": chunk,
@@ -113,6 +114,14 @@ def sizes_again(architecture: str, config: Mapping[str, Any], weights: str | Non
     return found | {"model": architecture, "arguments": config.get("arguments"), "groups": config.get("groups", ())}
 
 
+def parse_heads(text: str) -> int | tuple[int, ...]:
+    """Return the heads of ``"8"``, or those of every stage of ``"3,6,6"``; raises ``UsageError``."""
+    if not re.fullmatch(r"\s*-?\d{1,9}\s*(,\s*-?\d{1,9}\s*)*", text):
+        raise UsageError(f"--heads: found '{text}', it must be a number, or one for each stage", "--heads 8")
+    first, *others = (int(part) for part in text.split(","))
+    return (first, *others) if others else first
+
+
 def parse_pooling(text: str) -> tuple[bool, ...]:
     """Return which of the four tokenizer convolutions is pooled, of ``"0011"``; raises ``UsageError``."""
     if not re.fullmatch(r"[01]{4}", text.strip()):
@@ -157,7 +166,8 @@ def _whole(value: object) -> bool:
 
 
 def shown(name: str, value: Any) -> str:
-    """Return a size as it is typed on the command line: 16, 128x128, 0011."""
+    """Return a size as it is typed on the command line: 16, 128x128, 0011; heads as 3,6,6."""
     if name == "pooling":
         return "".join(str(int(pool)) for pool in value)
-    return "x".join(str(side) for side in value) if isinstance(value, list | tuple) else str(value)
+    between = "x" if name == "image_size" else ","
+    return between.join(str(side) for side in value) if isinstance(value, list | tuple) else str(value)

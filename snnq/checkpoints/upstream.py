@@ -93,7 +93,7 @@ def infer_config(
     recorded = {
         size: record
         for size, record in recorded_sizes(settings).items()
-        if size in choices(name) and (size not in known or size == "image_size")
+        if any(size in choices(one) for one in usual) and (size not in known or size == "image_size")
     }
     sizes = {"pooling": published.pooling} if "pooling" in out.always else {}
     sizes |= known | agreed_sizes(path, recorded, given)

@@ -130,6 +130,8 @@ WRITTEN_OUT: Mapping[str, WrittenOut] = {
     ),
     "statten-static": WrittenOut((_SCALE,)),
     "statten-dvs": WrittenOut((_SCALE,)),
+    "sdt-spikingjelly": WrittenOut((), {(384, 8): {"heads": 8, "pooling": _ALL}}),
+    "maxformer-spikingjelly": WrittenOut(("heads",)),
     "spikingformer-dvs": WrittenOut(("pooling", "image_size"), {(256, 2): {"heads": 16}}),
     "spikingformer-cifar10": WrittenOut(("pooling", "steps")),
     "spikingformer-imagenet": WrittenOut(("pooling", "steps")),
@@ -165,6 +167,10 @@ _TRAINED: Mapping[str, tuple[tuple[str, int, Mapping[str, Any]], ...]] = {
     "statten-static": (
         ("CIFAR", 3, {"steps": 4, "heads": 8, "image_size": (32, 32), "pooling": _LAST_TWO, "chunk": 2}),
         ("ImageNet", 3, {"steps": 4, "heads": 8, "image_size": (224, 224), "pooling": _ALL, "chunk": 2}),
+    ),
+    "qkformer-spikingjelly": (
+        ("qkformer_10_384", 3, {"steps": 4, "heads": 6, "image_size": (224, 224)}),
+        ("QKFormer's defaults", 3, {"steps": 4, "heads": (3, 6, 6), "image_size": (224, 224)}),
     ),
     "statten-dvs": (("CIFAR10-DVS, N-Caltech101", 2, {"steps": 16, **_DVS, "chunk": 4}),),
 }

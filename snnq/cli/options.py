@@ -54,7 +54,9 @@ Architecture = Annotated[
     str | None, typer.Option(metavar="NAME", help="Which architecture it is, where the checkpoint does not say.")
 ]
 Steps = Annotated[int | None, typer.Option(help="Time steps T, where the checkpoint does not say.")]
-Heads = Annotated[int | None, typer.Option(help="Attention heads, where the checkpoint does not say.")]
+Heads = Annotated[
+    str | None, typer.Option(help="Attention heads (or of every stage: 3,6,6), where the checkpoint does not say.")
+]
 ImageSize = Annotated[str | None, typer.Option(help="Pixels (one number, or HEIGHTxWIDTH), likewise.")]
 Pooling = Annotated[str | None, typer.Option(help="Which of the four convolutions is pooled, such as 0011, likewise.")]
 Chunk = Annotated[int | None, typer.Option(help="Steps that STAtten's attention mixes at once, likewise.")]

@@ -65,6 +65,7 @@ def search(
     Without an argument it searches the built-in digits checkpoint on the built-in digits data.
     """
     from snnq import console
+    from snnq.models.registry import architecture
     from snnq.searching.run import search as run_search
     from snnq.searching.settings import parse_settings
     from snnq.training.devices import Compute
@@ -99,6 +100,7 @@ def search(
     if known and not force:
         console.note(f"{out} is already the result of this very search; nothing was done.")
     _show(plan, json)
+    console.note(f"Packed, it will run {architecture(plan.model.architecture).wiring(plan.model.config).where}.")
     own = f" --model {shlex.quote(given['model'])}" if "model" in given else ""
     console.next_step(f"snnq finalize --plan {shlex.quote(str(out))}{own}")
 

@@ -37,7 +37,7 @@ TARGETS = {
     "qonnx": Target("snnq.exporting.to_qonnx", ".onnx", "an ONNX file, each layer by itself"),
     "c": Target("snnq.exporting.to_c", "-c", "C99 source, the whole network in integers"),
     "spikingjelly": Target(
-        "snnq.exporting.to_spikingjelly", "-spikingjelly.safetensors", "a state dict for its own Spikformer"
+        "snnq.exporting.to_spikingjelly", "-spikingjelly.safetensors", "a state dict for its own classes"
     ),
     "nir": Target("snnq.exporting.to_nir", ".nir", "an HDF5 file, layers and neurons"),
 }

@@ -1,10 +1,11 @@
-"""``--to spikingjelly``: a state dict (safetensors) that SpikingJelly 2's own Spikformer loads strictly.
+"""``--to spikingjelly``: a state dict (safetensors) that SpikingJelly 2's own class loads strictly.
 
-Only for ``spikformer-spikingjelly``: q, k and v of each block, which are layers of their own here, become rows of one
-layer again. Weights are float32 with exactly the packed values. The folded norms become batch normalisations in eval
-mode, y = (x − mean)/√(variance + ε) · weight + bias, of mean 0, variance 1 − ε, the multiplier and the offset.
+For the architectures that SpikingJelly has itself (``MODELS``): q, k and v of each block, which are layers of their own
+here, become rows of one layer again. Weights are float32 with exactly the packed values. The folded norms become batch
+normalisations in eval mode, y = (x − mean)/√(variance + ε) · weight + bias, of mean 0, variance 1 − ε, the multiplier
+and the offset, which holds the layer's bias too: that becomes 0.
 
-Source: SpikingJelly 2.0, ``activation_based/model/spikformer.py`` and ``activation_based/layer/attention.py``.
+Source: SpikingJelly 2.0, ``activation_based/model`` and ``activation_based/layer/attention.py``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +23,26 @@ from torch import Tensor, nn
 
 from snnq import __version__
 from snnq.checkpoints.fused import cut, join
-from snnq.checkpoints.keymaps import keys_of
+from snnq.checkpoints.keymaps import KEYS, expected_shapes
+from snnq.checkpoints.sizes import shown
 from snnq.errors import UsageError, VerificationError
 from snnq.exporting.records import ExportedLayer, Facts
 from snnq.exporting.source import Source, read_source
 from snnq.models.config import SpikformerConfig
+from snnq.models.registry import architecture as architecture_of
+from snnq.models.sdt_config import SDTConfig
+from snnq.models.staged_config import HEAD_WIDTH
 from snnq.packed.safefile import safetensors_bytes
 
-ARCHITECTURE = "spikformer-spikingjelly"
+# Our architectures that SpikingJelly has a class for: its module and name.
+MODELS = {
+    "spikformer-spikingjelly": ("spikformer", "Spikformer"),
+    "sdt-spikingjelly": ("spike_driven_transformer", "SpikeDrivenTransformer"),
+    "qkformer-spikingjelly": ("qkformer", "QKFormer"),
+    "qkformer-spikingjelly-channel": ("qkformer", "QKFormer"),
+    "maxformer-spikingjelly": ("maxformer", "MaxFormer"),
+    "maxformer-cifar10": ("maxformer", "MaxFormer"),
+}
 SCALE, PATCHES = 0.125, {(False, False, True, True): 4, (True, True, True, True): 16}
 _EPSILON = nn.BatchNorm2d(1).eps
 # Of the largest logit: far above what a rounded current can do, far below what a wrong weight does.
@@ -45,21 +59,22 @@ def export(folder: Path, out: Path) -> Facts:
     arguments = constructor_arguments(folder, source.config.architecture, source.config.config)
     names = _names(source)
     state = join(_state(source), names)
-    metadata = {"format": "pt", "tool": f"snnq {__version__}", "spikformer": json.dumps(arguments, sort_keys=True)}
+    module, name = MODELS[source.config.architecture]
+    metadata = {"format": "pt", "tool": f"snnq {__version__}", name.lower(): json.dumps(arguments, sort_keys=True)}
     out.write_bytes(safetensors_bytes(state, metadata))
-    largest = _check(source, names, _theirs(arguments, load_file(out)), load_file(out))
+    largest = _check(source, names, _theirs(module, name, arguments, load_file(out)), load_file(out))
     layers = tuple(
         ExportedLayer(one.name, one.scheme, f"{names[f'{one.name}.weight']}, float32", 32) for one in source.layers
     )
     said = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
     notes = (
-        f"Load it with spikingjelly.activation_based.model.spikformer.Spikformer({said}).load_state_dict(…).",
-        "That puts out logits of every step, (T, B, classes); their mean over T is what snnq puts out. "
-        f"Largest difference for random frames: {largest:.1g}.",
+        f"Load it with spikingjelly.activation_based.model.{module}.{name}({said}).load_state_dict(…).",
+        f"{_EVERY_STEP if name == 'Spikformer' else ''}Largest difference for random frames: {largest:.1g}.",
     )
     return Facts(layers, notes, _UNSAID)
 
 
+_EVERY_STEP = "That puts out logits of every step, (T, B, classes); their mean over T is what snnq puts out. "
 _UNSAID = (
     "Number formats: weights are float32; q, k and v, of a scheme each, are rows of one layer.",
     "Statistics of the norms, which are folded: leave them in eval mode, training would normalise anew.",
@@ -67,13 +82,38 @@ _UNSAID = (
 
 
 def constructor_arguments(folder: Path, architecture: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of SpikingJelly's ``Spikformer``; raises UsageError for a model that it cannot be."""
-    if architecture != ARCHITECTURE:
+    """Return the arguments of SpikingJelly's class; raises UsageError for a model that it cannot be."""
+    if architecture not in MODELS:
         raise UsageError(
-            f"{folder}: {architecture} is none of SpikingJelly's own models, only {ARCHITECTURE} is",
+            f"{folder}: {architecture} is none of SpikingJelly's own models, which are {', '.join(MODELS)}",
             "snnq export --to has other targets",
         )
-    sizes = SpikformerConfig.from_dict(config)
+    sizes: Any = architecture_of(architecture).config(config)
+    common = {
+        "T": sizes.steps,
+        "in_channels": sizes.in_channels,
+        "num_classes": sizes.classes,
+        "embed_dims": sizes.dim,
+        "mlp_ratio": _ratio(sizes.hidden if isinstance(sizes.hidden, int) else sizes.hidden(sizes.dim), sizes.dim),
+    }
+    if isinstance(sizes, SpikformerConfig):
+        images = _spikformer(folder, sizes, config)
+        first = {name: common[name] for name in ("T", "in_channels")}  # in the order of its arguments
+        return first | images | common | {"num_heads": sizes.heads, "depths": sizes.depth}
+    if isinstance(sizes, SDTConfig):
+        pooling = shown("pooling", sizes.pooling)
+        return common | {"num_heads": sizes.heads, "depths": sizes.depth, "pooling_stat": pooling}
+    if architecture.startswith("qkformer"):
+        kind = "channel" if architecture.endswith("-channel") else "token"
+        return common | {"num_heads": sizes.stage_heads, "depths": sizes.blocks, "qka_type": kind}
+    cifar = architecture == "maxformer-cifar10"
+    due = 8 if cifar else max(1, sizes.dim // HEAD_WIDTH)
+    if sizes.stage_heads[-1] != due:
+        raise UsageError(f"{folder}: its heads are {sizes.heads}, and SpikingJelly's MaxFormer of its width has {due}")
+    return common | {"depths": sizes.blocks} | ({"cifar": True} if cifar else {})
+
+
+def _spikformer(folder: Path, sizes: SpikformerConfig, config: Mapping[str, Any]) -> dict[str, Any]:
     for name, found, due in (
         ("chunk", sizes.chunk, (None,)),
         ("attention_scale", sizes.attention_scale, (SCALE,)),
@@ -81,19 +121,14 @@ def constructor_arguments(folder: Path, architecture: str, config: Mapping[str, 
     ):
         if found not in due:
             raise UsageError(f"{folder}: its {name} is {config[name]}, and SpikingJelly's Spikformer has no such model")
-    ratio = sizes.hidden / sizes.dim
-    return {
-        "T": sizes.steps,
-        "in_channels": sizes.in_channels,
-        "img_size_h": sizes.image_size[0],
-        "img_size_w": sizes.image_size[1],
-        "patch_size": PATCHES[sizes.pooling],
-        "num_classes": sizes.classes,
-        "embed_dims": sizes.dim,
-        "num_heads": sizes.heads,
-        "mlp_ratio": ratio if int(sizes.dim * ratio) == sizes.hidden else math.nextafter(ratio, math.inf),
-        "depths": sizes.depth,
-    }
+    height, width = sizes.image_size
+    return {"img_size_h": height, "img_size_w": width, "patch_size": PATCHES[sizes.pooling]}
+
+
+def _ratio(hidden: int, dim: int) -> float:
+    """Return the MLP's ratio of which theirs, rounded down, makes ``hidden`` features."""
+    ratio = hidden / dim
+    return ratio if int(dim * ratio) == hidden else math.nextafter(ratio, math.inf)
 
 
 def _state(source: Source) -> dict[str, Tensor]:
@@ -106,19 +141,19 @@ def _state(source: Source) -> dict[str, Tensor]:
         state[f"{norm}.running_mean"] = torch.zeros_like(multiplier)
         state[f"{norm}.running_var"] = torch.full_like(multiplier, 1 - _EPSILON)
         state[f"{norm}.num_batches_tracked"] = torch.tensor(0)
-    return state
+    expected = expected_shapes(source.config.config, source.config.architecture)
+    return state | {name: torch.zeros(shape) for name, shape in expected.items() if name not in state}
 
 
 def _names(source: Source) -> dict[str, str]:
-    keys = keys_of(ARCHITECTURE)
+    keys = [keys for keys in KEYS if source.config.architecture in keys.architectures][-1]  # theirs, not upstream's
     return {name: keys.upstream_name(name) for name in _state(source)}
 
 
-def _theirs(arguments: Mapping[str, Any], state: Mapping[str, Tensor]) -> nn.Module:
-    from spikingjelly.activation_based.model.spikformer import Spikformer
-
+def _theirs(module: str, name: str, arguments: Mapping[str, Any], state: Mapping[str, Tensor]) -> nn.Module:
+    made_by = getattr(import_module(f"spikingjelly.activation_based.model.{module}"), name)
     with torch.device("meta"):  # no random numbers are drawn
-        model = Spikformer(**arguments)
+        model = made_by(**arguments)
     model.load_state_dict(state, strict=True, assign=True)
     return model.eval()
 
@@ -127,11 +162,12 @@ def _theirs(arguments: Mapping[str, Any], state: Mapping[str, Tensor]) -> nn.Mod
 def _check(source: Source, names: Mapping[str, str], theirs: nn.Module, state: Mapping[str, Tensor]) -> float:
     """Return the largest difference of logits; raises VerificationError where weights or logits are others."""
     shapes = {name: tuple(value.shape) for name, value in _state(source).items()}
-    parts, cut_names = cut("the export", state, shapes, names, ARCHITECTURE)
+    parts, cut_names = cut("the export", state, shapes, names, source.config.architecture)
     for layer in source.layers:
         layer.check(parts[cut_names[f"{layer.name}.weight"]], "SpikingJelly")
     frames = torch.poisson(torch.full((2, *source.frames_shape), 0.5), generator=torch.Generator().manual_seed(0))
-    due, found = source.model(frames), theirs(frames.transpose(0, 1)).mean(0)
+    due, found = source.model(frames), theirs(frames.transpose(0, 1))
+    found = found.mean(0) if found.ndim == 3 else found  # its Spikformer's are of every step
     largest = float((due - found).abs().max())
     if not largest <= _TOLERANCE * float(due.abs().max()):
         raise VerificationError(f"SpikingJelly's logits are others, by up to {largest:.2g}", "please report this")

@@ -84,9 +84,9 @@ def sums_additions(shared: Tensor) -> tuple[Tensor, Tensor, int]:
     return _flat(shared), torch.zeros(len(shared), dtype=torch.float64), int(shared.sum(-2).max())
 
 
-def gates_additions(q: Tensor) -> tuple[Tensor, Tensor, int]:
-    """Return the additions in the sum over features of Q, spikes (T, …, N, d), none in … ⊙ K, and the largest sum."""
-    return _flat(q), torch.zeros(len(q), dtype=torch.float64), int(q.sum(-1).max())
+def gates_additions(q: Tensor, dim: int = -1) -> tuple[Tensor, Tensor, int]:
+    """Return the additions in the sum over ``dim`` of Q, spikes (T, …, N, d), none in … ⊙ K, and the largest sum."""
+    return _flat(q), torch.zeros(len(q), dtype=torch.float64), int(q.sum(dim).max())
 
 
 def _flat(values: Tensor) -> Tensor:

@@ -111,8 +111,8 @@ class Watch:
             first, second, largest = counting.scores_additions(*spikes)
         elif one.order == "keys":
             first, second, largest = counting.keys_additions(*spikes, chunk=one.chunk)
-        elif one.order == "gates":
-            first, second, largest = counting.gates_additions(spikes[0])
+        elif one.order in ("gates", "channel-gates"):
+            first, second, largest = counting.gates_additions(spikes[0], -1 if one.order == "gates" else -2)
         else:
             _, k, v = spikes
             pooled = module.pool(k * v) if getattr(module, "dvs", False) else k * v  # pyright: ignore

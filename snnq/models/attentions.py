@@ -69,9 +69,10 @@ def _staged(sizes: StagedConfig) -> tuple[Products, ...]:
             name = "ssa" if sizes.layout in QKFORMERS and sizes.data != "imagenet" else "attn"
             more: dict[str, Any] = {"order": "keys", "scale": _SCALE, "scaled": "end"}
         elif sizes.layout in QKFORMERS:
-            name, more = "tssa", {"order": "gates"}
+            name, more = "tssa", {"order": "channel-gates" if sizes.layout.endswith("-channel") else "gates"}
         else:
             continue
-        more |= {"heads": sizes.heads, "tokens": tokens, "width": width // sizes.heads, "steps": sizes.steps}
+        heads = sizes.stage_heads[stage]
+        more |= {"heads": heads, "tokens": tokens, "width": width // heads, "steps": sizes.steps}
         found += [Products(name=f"stage{stage + 1}.{index}.{name}", **more) for index in range(blocks)]
     return tuple(found)

@@ -11,6 +11,10 @@ maxformer-cifar10  3       2 convolutions; 1×1 shortcut behind a neuron      no
 maxformer-imagenet 3       3 convolutions, 2 of stride 2; 1×1 shortcut       7×7 (named ``conv5``); 5×5 depth-wise
 ================== ======= ================================================= ========================================
 
+``maxformer-spikingjelly`` is the Max-Former inside SpikingJelly 2 (``spikingjelly.activation_based.model.maxformer``),
+of the form for ImageNet: its embeddings have biases, and its attention is QKFormer's, between spikes: queries, keys
+and values see the potentials themselves. With ``cifar=True`` it is ``maxformer-cifar10`` under other names.
+
 Upstream's code runs images whose sides halve without a rest; here others do too, halved up. For ImageNet it takes the
 mean over time behind the head instead of before it, which is the same but for rounding.
 """
@@ -30,11 +34,19 @@ class Embed(nn.Module):
     """Neuron (unless spikes come in: ``spiking``) → convolution → BN (→ halving max-pool), for (T, B, C, H, W)."""
 
     def __init__(
-        self, taken: int, given: int, kernel: int = 3, stride: int = 1, *, spiking: bool = False, pooled: bool = False
+        self,
+        taken: int,
+        given: int,
+        kernel: int = 3,
+        stride: int = 1,
+        *,
+        spiking: bool = False,
+        pooled: bool = False,
+        bias: bool = False,
     ) -> None:
         super().__init__()
         self.embed_lif = nn.Identity() if spiking else lif()
-        self.embed_conv = nn.Conv2d(taken, given, kernel, stride, padding=kernel // 2, bias=False)
+        self.embed_conv = nn.Conv2d(taken, given, kernel, stride, padding=kernel // 2, bias=bias)
         self.embed_bn = nn.BatchNorm2d(given)
         self.pool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1) if pooled else None
 
@@ -83,12 +95,13 @@ class ImageEmbedding(nn.Module):
 class StridedEmbedding(nn.Module):
     """Frames → potentials of ``width`` features on a quarter of the grid; the shortcut leaves at half of it."""
 
-    def __init__(self, in_channels: int, width: int) -> None:
+    def __init__(self, in_channels: int, width: int, bias: bool = False) -> None:
         super().__init__()
-        self.embed1 = Embed(in_channels, width // 2, stride=2, spiking=True)  # it sees the frames themselves
-        self.embed2 = Embed(width // 2, width, stride=2)
-        self.embed3 = Embed(width, width)
-        self.embed4 = Embed(width // 2, width, kernel=1, stride=2, spiking=True)
+        # The first sees the frames themselves.
+        self.embed1 = Embed(in_channels, width // 2, stride=2, spiking=True, bias=bias)
+        self.embed2 = Embed(width // 2, width, stride=2, bias=bias)
+        self.embed3 = Embed(width, width, bias=bias)
+        self.embed4 = Embed(width // 2, width, kernel=1, stride=2, spiking=True, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the potentials on their grid."""
@@ -99,11 +112,11 @@ class StridedEmbedding(nn.Module):
 class HalvingEmbedding(nn.Module):
     """Potentials → potentials of ``width`` features on half of the grid; the shortcut is max-pooled too."""
 
-    def __init__(self, taken: int, width: int) -> None:
+    def __init__(self, taken: int, width: int, bias: bool = False) -> None:
         super().__init__()
-        self.max_embed1 = Embed(taken, width, pooled=True)
-        self.embed1 = Embed(width, width)
-        self.max_embed2 = Embed(taken, width, kernel=1, spiking=True, pooled=True)
+        self.max_embed1 = Embed(taken, width, pooled=True, bias=bias)
+        self.embed1 = Embed(width, width, bias=bias)
+        self.max_embed2 = Embed(taken, width, kernel=1, spiking=True, pooled=True, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the potentials on their grid."""
@@ -192,7 +205,8 @@ class MaxFormer(nn.Module):
         taken = config.in_channels
         for number, (width, blocks) in enumerate(zip(config.widths, config.blocks, strict=True), 1):
             embedding = _FIRST[config.data] if number == 1 else HalvingEmbedding
-            self.add_module(f"patch_embed{number}", embedding(taken, width))
+            bias = (True,) if config.spikingjelly else ()
+            self.add_module(f"patch_embed{number}", embedding(taken, width, *bias))
             made = nn.ModuleList(_block(config, number - 1, width) for _ in range(blocks))
             self.add_module(f"stage{number}", made)
             taken = width
@@ -216,6 +230,7 @@ class MaxFormer(nn.Module):
 def _block(config: StagedConfig, stage: int, width: int) -> Block:
     mlp, early = Mlp(width, config.hidden(width)), _MIXERS[config.data]
     if stage == len(early):
-        return Block(SelfAttention(width, config.heads, membrane=True), "attn", mlp)
+        like = {"membrane": False, "bias": False} if config.spikingjelly else {"membrane": True}
+        return Block(SelfAttention(width, config.stage_heads[stage], **like), "attn", mlp)
     mixer = early[stage]
     return Block(None if mixer is None else DepthwiseMixer(width, *mixer), "mixer", mlp)

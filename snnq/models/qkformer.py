@@ -12,6 +12,10 @@ qkformer-cifar10  3       2 convolutions                               ``ssa``  
 qkformer-imagenet 3       3 convolutions, 2 halvings                   ``attn``           ``fc1 fc2``
 ================= ======= ============================================ ================== =============
 
+``qkformer-spikingjelly`` is the QKFormer inside SpikingJelly 2 (``spikingjelly.activation_based.model.qkformer``), of
+the form for ImageNet: its embeddings have biases, its attention's projections none, its MLPs see rows of tokens, each
+stage has heads of its own; ``qkformer-spikingjelly-channel`` is that with ``qka_type="channel"``.
+
 Upstream's code runs square images only, whose sides halve without a rest; here others do too, halved up. Its last
 neuron in self-attention takes the samples of a batch for further time steps, so that logits depend on the other
 samples; here every sample is by itself, as upstream's with a batch of one.
@@ -65,16 +69,16 @@ _LATER = {
 class Embedding(nn.Module):
     """(T, B, in_channels, H, W) → (T, B, width, h, w) of {0, 1, 2}: convolutions plus a 1×1 shortcut, all spikes."""
 
-    def __init__(self, plan: Convolutions, in_channels: int, width: int) -> None:
+    def __init__(self, plan: Convolutions, in_channels: int, width: int, *, bias: bool = False) -> None:
         super().__init__()
         self.plan = plan
         widths = (in_channels, *(width // part for part in plan.parts))
         for name, taken, given in zip(plan.names, widths, widths[1:], strict=False):
-            self.add_module(f"{name}_conv", nn.Conv2d(taken, given, kernel_size=3, padding=1, bias=False))
+            self.add_module(f"{name}_conv", nn.Conv2d(taken, given, kernel_size=3, padding=1, bias=bias))
             self.add_module(f"{name}_bn", nn.BatchNorm2d(given))
             self.add_module(f"{name}_lif", lif())
         self.pool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
-        self.proj_res_conv = nn.Conv2d(widths[plan.branch], width, kernel_size=1, stride=plan.stride, bias=False)
+        self.proj_res_conv = nn.Conv2d(widths[plan.branch], width, kernel_size=1, stride=plan.stride, bias=bias)
         self.proj_res_bn, self.proj_res_lif = nn.BatchNorm2d(width), lif()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -91,16 +95,17 @@ class TokenAttention(nn.Module):
     """Q-K token attention: the queries of a token, summed over a head's features, gate its keys.
 
     LIF(Σ over features of Q) ⊙ K, projected: small integers in, spikes out, of the same shape (T, B, C, H, W). Linear
-    in the number of tokens.
+    in the number of tokens. ``by_channel``: Q-K channel attention, whose sum is over tokens and gates a feature.
     """
 
-    def __init__(self, dim: int, heads: int) -> None:
+    def __init__(self, dim: int, heads: int, *, by_channel: bool = False, bias: bool = True) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.summed = heads, -2 if by_channel else -1
         for name in ("q", "k"):
             add_projection(self, name, dim)
         self.attn_lif = lif(threshold=0.5)
-        self.proj_conv, self.proj_bn, self.proj_lif = nn.Conv1d(dim, dim, kernel_size=1), nn.BatchNorm1d(dim), lif()
+        self.proj_conv = nn.Conv1d(dim, dim, kernel_size=1, bias=bias)
+        self.proj_bn, self.proj_lif = nn.BatchNorm1d(dim), lif()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the spikes of the projected attention."""
@@ -110,25 +115,31 @@ class TokenAttention(nn.Module):
 
     def mix(self, q: Tensor, k: Tensor) -> Tensor:
         """Return the keys that pass: q, k and they are spikes (T, B, heads, N, C/heads)."""
-        return self.attn_lif(q.sum(dim=-1, keepdim=True)) * k
+        return self.attn_lif(q.sum(dim=self.summed, keepdim=True)) * k
 
 
 class Mlp(nn.Module):
-    """Two 1×1 convolutions, each → BN → LIF: small integers in, spikes out, of the same shape."""
+    """Two 1×1 convolutions, each → BN → LIF: small integers in, spikes out, of the same shape.
 
-    def __init__(self, names: Sequence[str], width: int, hidden: int) -> None:
+    ``flat``: of a row of tokens instead of their grid.
+    """
+
+    def __init__(self, names: Sequence[str], width: int, hidden: int, *, flat: bool = False) -> None:
         super().__init__()
-        self.names = tuple(names)
+        self.names, self.flat = tuple(names), flat
+        layer, norm = (nn.Conv1d, nn.BatchNorm1d) if flat else (nn.Conv2d, nn.BatchNorm2d)
         for name, taken, given in ((names[0], width, hidden), (names[1], hidden, width)):
-            self.add_module(f"{name}_conv", nn.Conv2d(taken, given, kernel_size=1))
-            self.add_module(f"{name}_bn", nn.BatchNorm2d(given))
+            self.add_module(f"{name}_conv", layer(taken, given, kernel_size=1))
+            self.add_module(f"{name}_bn", norm(given))
             self.add_module(f"{name}_lif", lif())
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the spikes of the second layer."""
+        shape = x.shape
+        x = x.flatten(3) if self.flat else x
         for name in self.names:
             x = fire(x, *(self.get_submodule(f"{name}_{part}") for part in ("conv", "bn", "lif")))
-        return x
+        return x.view(shape)
 
 
 class Block(nn.Module):
@@ -163,9 +174,8 @@ class QKFormer(nn.Module):
         taken = config.in_channels
         for number, (width, blocks) in enumerate(zip(config.widths, config.blocks, strict=True), 1):
             plan = (_FIRST if number == 1 else _LATER)[config.data]
-            self.add_module(f"patch_embed{number}", Embedding(plan, taken, width))
-            last = number == self.stages
-            self.add_module(f"stage{number}", nn.ModuleList(_block(config, width, last) for _ in range(blocks)))
+            self.add_module(f"patch_embed{number}", Embedding(plan, taken, width, bias=config.spikingjelly))
+            self.add_module(f"stage{number}", nn.ModuleList(_block(config, number - 1) for _ in range(blocks)))
             taken = width
         self.head = nn.Linear(config.dim, config.classes)
         self.apply(initialise_linear)
@@ -183,9 +193,11 @@ class QKFormer(nn.Module):
         return self.head(features.mean(0))
 
 
-def _block(config: StagedConfig, width: int, last: bool) -> Block:
-    imagenet = config.data == "imagenet"
-    mlp = Mlp(("fc1", "fc2") if imagenet else ("mlp1", "mlp2"), width, config.hidden(width))
-    if not last:
-        return Block("tssa", TokenAttention(width, config.heads), mlp)
-    return Block("attn" if imagenet else "ssa", SelfAttention(width, config.heads, membrane=False), mlp)
+def _block(config: StagedConfig, stage: int) -> Block:
+    imagenet, bias = config.data == "imagenet", not config.spikingjelly
+    width, heads = config.widths[stage], config.stage_heads[stage]
+    mlp = Mlp(("fc1", "fc2") if imagenet else ("mlp1", "mlp2"), width, config.hidden(width), flat=config.spikingjelly)
+    if stage < len(config.blocks) - 1:
+        by_channel = config.layout.endswith("-channel")
+        return Block("tssa", TokenAttention(width, heads, by_channel=by_channel, bias=bias), mlp)
+    return Block("attn" if imagenet else "ssa", SelfAttention(width, heads, membrane=False, bias=bias), mlp)

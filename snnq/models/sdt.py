@@ -14,6 +14,9 @@ statten-static  LIF(Q (Kᵀ V · c)) over ``chunk`` steps        nothing
 statten-dvs     the same, times the shortcut spikes, plus     Q, K, V and the shortcut spikes on the grid
                 them: so its projection sees {0, 1, 2}
 =============== ============================================= ===========================================
+
+``sdt-spikingjelly`` is the one inside SpikingJelly 2 (its ``activation_based.model.spike_driven_transformer``):
+``sdt-static`` with biases in the four convolutions of the tokenizer.
 """
 
 from __future__ import annotations
@@ -38,12 +41,14 @@ class MembraneTokenizer(nn.Module):
     the fourth is pooled first, and the relative-position convolution of its spikes is added to it.
     """
 
-    def __init__(self, in_channels: int, dim: int, pooling: tuple[bool, bool, bool, bool], node: Neuron) -> None:
+    def __init__(
+        self, in_channels: int, dim: int, pooling: tuple[bool, bool, bool, bool], node: Neuron, *, bias: bool = False
+    ) -> None:
         super().__init__()
         widths = (in_channels, dim // 8, dim // 4, dim // 2, dim)
         self.pooling = pooling
         for stage, suffix in enumerate(_STAGES):
-            conv = nn.Conv2d(widths[stage], widths[stage + 1], kernel_size=3, padding=1, bias=False)
+            conv = nn.Conv2d(widths[stage], widths[stage + 1], kernel_size=3, padding=1, bias=bias)
             self.add_module(f"proj_conv{suffix}", conv)
             self.add_module(f"proj_bn{suffix}", nn.BatchNorm2d(widths[stage + 1]))
             self.add_module(f"proj_lif{suffix}", node())
@@ -163,7 +168,9 @@ class SpikeDrivenTransformer(nn.Module):
         self.config = config
         node = plif if config.neuron == "plif" else lif
         late = lif if config.neuron == "lif" else plif
-        self.patch_embed = MembraneTokenizer(config.in_channels, config.dim, config.pooling, node)
+        self.patch_embed = MembraneTokenizer(
+            config.in_channels, config.dim, config.pooling, node, bias=config.layout == "sdt-spikingjelly"
+        )
         self.block = nn.ModuleList(Block(config, node, late) for _ in range(config.depth))
         self.head_lif = late()
         self.head = nn.Linear(config.dim, config.classes)

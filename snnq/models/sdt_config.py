@@ -9,7 +9,7 @@ from typing import Any
 from snnq.errors import UsageError, nearest
 from snnq.models import sizes
 
-LAYOUTS = ("sdt-static", "sdt-dvs", "statten-static", "statten-dvs")
+LAYOUTS = ("sdt-static", "sdt-dvs", "statten-static", "statten-dvs", "sdt-spikingjelly")
 NEURONS = ("lif", "plif", "plif-mlp")
 
 
@@ -97,10 +97,11 @@ def statten_scale(dvs: bool, grid: tuple[int, int], chunk: int) -> float:
     return 1 / (grid[0] ** 2 * chunk) if dvs else 1 / grid[0]
 
 
-_LAST_TWO = (False, False, True, True)
+_ALL, _LAST_TWO = (True, True, True, True), (False, False, True, True)
 _PUBLISHED = {
     "static": SDTConfig("sdt-static", 3, (32, 32), 512, 2, 8, 4.0, 10, 4, _LAST_TWO),
     "dvs": SDTConfig("sdt-dvs", 2, (64, 64), 256, 2, 8, 4.0, 10, 16, _LAST_TWO),
+    "spikingjelly": SDTConfig("sdt-spikingjelly", 3, (224, 224), 384, 8, 8, 4.0, 1000, 4, _ALL),
 }
 _CHUNKS = {"static": 2, "dvs": 4}
 
@@ -108,7 +109,8 @@ _CHUNKS = {"static": 2, "dvs": 4}
 def published(layout: str, **changes: Any) -> SDTConfig:
     """Return the sizes of upstream's CIFAR10 and CIFAR10-DVS settings, with ``changes``.
 
-    Source: ``conf/`` of BICLab/Spike-Driven-Transformer and Intelligent-Computing-Lab-Yale/STAtten. The scale c follows
+    Source: ``conf/`` of BICLab/Spike-Driven-Transformer and Intelligent-Computing-Lab-Yale/STAtten; ``sdt_8_384`` of
+    SpikingJelly 2. The scale c follows
     from grid and chunk where it is not given; it is a power of two for their grids.
     """
     sizes.check_layout(layout, LAYOUTS)

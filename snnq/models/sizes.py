@@ -36,8 +36,11 @@ def check_layout(layout: str, layouts: Iterable[str]) -> None:
 
 def check_sizes(config: Any, narrowest: int = 8) -> None:
     """Raise ``UsageError`` for common sizes that no model can have; the first layer has dim/``narrowest`` channels."""
-    for name in ("in_channels", "dim", "depth", "heads", "classes", "steps"):
+    for name in ("in_channels", "dim", "depth", "classes", "steps"):
         require_positive_int(name, getattr(config, name))
+    heads = config.heads if isinstance(config.heads, tuple) else (config.heads,)
+    for count in heads:
+        require_positive_int("heads", count)
     if len(config.image_size) != 2:
         raise UsageError(f"image_size: found {config.image_size}, it must be two numbers, height and width in pixels")
     for side in config.image_size:
@@ -47,8 +50,8 @@ def check_sizes(config: Any, narrowest: int = 8) -> None:
             f"dim: found {config.dim}, it must be at least {narrowest} "
             f"(the first convolution has dim/{narrowest} channels)"
         )
-    if config.dim % config.heads:
-        raise UsageError(f"dim: found {config.dim}, it must be a multiple of heads ({config.heads})")
+    if config.dim % heads[-1]:
+        raise UsageError(f"dim: found {config.dim}, it must be a multiple of heads ({heads[-1]})")
     if not config.mlp_ratio > 0 or hidden(config.dim, config.mlp_ratio) < 1:
         raise UsageError(f"mlp_ratio: found {config.mlp_ratio}, dim x mlp_ratio must be at least 1")
 

@@ -29,14 +29,14 @@ class SelfAttention(nn.Module):
     what is added to them out (none stands last).
     """
 
-    def __init__(self, dim: int, heads: int, *, membrane: bool) -> None:
+    def __init__(self, dim: int, heads: int, *, membrane: bool, bias: bool = True) -> None:
         super().__init__()
         self.heads, self.membrane = heads, membrane
         self.mix = mix_keys_first
         for name in ("q", "k", "v"):
             add_projection(self, name, dim)
         self.attn_lif = lif(threshold=0.5)
-        self.proj_conv, self.proj_bn = nn.Conv1d(dim, dim, kernel_size=1), nn.BatchNorm1d(dim)
+        self.proj_conv, self.proj_bn = nn.Conv1d(dim, dim, kernel_size=1, bias=bias), nn.BatchNorm1d(dim)
         self.add_module("x_lif" if membrane else "proj_lif", lif())
 
     def forward(self, x: Tensor) -> Tensor:

@@ -11,8 +11,11 @@ from typing import Any
 from snnq.errors import UsageError
 from snnq.models import sizes
 
-QKFORMERS = ("qkformer-dvs", "qkformer-cifar10", "qkformer-imagenet")
-MAXFORMERS = ("maxformer-event", "maxformer-cifar10", "maxformer-imagenet")
+QKFORMERS = (
+    *("qkformer-dvs", "qkformer-cifar10", "qkformer-imagenet"),
+    *("qkformer-spikingjelly", "qkformer-spikingjelly-channel"),
+)
+MAXFORMERS = ("maxformer-event", "maxformer-cifar10", "maxformer-imagenet", "maxformer-spikingjelly")
 LAYOUTS = (*QKFORMERS, *MAXFORMERS)
 HEAD_WIDTH = 64  # of the imagenet layouts: upstream has dim/64 heads
 
@@ -28,7 +31,8 @@ class StagedConfig:
     """Everything that fixes the structure of a ``QKFormer`` or a ``MaxFormer``.
 
     ``image_size`` is (height, width) in pixels, ``dim`` the features of the last stage (each stage before has half as
-    many as the next), ``depth`` the blocks of all stages together, ``heads`` those of every attention. Raises
+    many as the next), ``depth`` the blocks of all stages together, ``heads`` those of every attention, or of every
+    stage's. ``early``: the blocks of each stage but the last, where they are others than the layout's. Raises
     ``UsageError`` for sizes that no model can have.
     """
 
@@ -37,42 +41,62 @@ class StagedConfig:
     image_size: tuple[int, int]
     dim: int
     depth: int
-    heads: int
+    heads: int | tuple[int, ...]
     mlp_ratio: float
     classes: int
     steps: int
+    early: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         sizes.check_layout(self.layout, LAYOUTS)
         sizes.check_sizes(self, _NARROWEST[self.data])
-        early = _EARLY[self.data]
+        early = self.blocks[:-1]
+        if len(early) != len(_EARLY[self.data]):
+            raise UsageError(f"early: found {early}, {self.layout} has {len(_EARLY[self.data])} stages before its last")
+        for count in early:
+            sizes.require_positive_int("early", count)
         if self.depth <= sum(early):
             raise UsageError(
                 f"depth: found {self.depth}, {self.layout} has at least {sum(early) + 1} blocks, "
                 f"{', '.join(map(str, early))} and then one or more in its {len(early) + 1} stages"
             )
-        narrow = next((width for width in self.attention_widths if width % self.heads), None)
-        if narrow:
-            raise UsageError(f"heads: found {self.heads}, it must divide the {narrow} features of an earlier stage too")
+        if len(self.stage_heads) != len(self.blocks):
+            raise UsageError(
+                f"heads: found {len(self.stage_heads)} numbers, {self.layout} has {len(self.blocks)} stages"
+            )
+        for width, heads in zip(self.attention_widths, self.stage_heads[-len(self.attention_widths) :], strict=True):
+            if width % heads:
+                raise UsageError(f"heads: found {heads}, it must divide the {width} features of an earlier stage too")
         first = self.widths[0]
         if not self.hidden(first):
             raise UsageError(f"mlp_ratio: found {self.mlp_ratio}, the first stage's {first} x mlp_ratio is below 1")
 
     @property
     def data(self) -> str:
-        """What the layout is for: event, cifar10 or imagenet."""
-        return self.layout.partition("-")[2].replace("dvs", "event")
+        """What the layout is for: event, cifar10 or imagenet, as which SpikingJelly's own models are built."""
+        data = self.layout.split("-")[1]
+        return {"dvs": "event", "spikingjelly": "imagenet"}.get(data, data)
+
+    @property
+    def spikingjelly(self) -> bool:
+        """True for SpikingJelly's own models: their embeddings have biases, their attention's projections none."""
+        return self.layout.split("-")[1] == "spikingjelly"
+
+    @property
+    def stage_heads(self) -> tuple[int, ...]:
+        """Heads of each stage."""
+        return self.heads if isinstance(self.heads, tuple) else (self.heads,) * len(self.blocks)
 
     @property
     def blocks(self) -> tuple[int, ...]:
         """Blocks of each stage."""
-        early = _EARLY[self.data]
+        early = _EARLY[self.data] if self.early is None else self.early
         return (*early, self.depth - sum(early))
 
     @property
     def widths(self) -> tuple[int, ...]:
         """Features of each stage, rounded down as upstream does."""
-        last = len(self.blocks) - 1
+        last = len(_EARLY[self.data])
         return tuple(self.dim // 2 ** (last - stage) for stage in range(last + 1))
 
     @property
@@ -124,20 +148,25 @@ _PUBLISHED = {
         StagedConfig("qkformer-dvs", 2, (128, 128), 256, 2, 16, 1.0, 10, 16),
         StagedConfig("qkformer-cifar10", 3, (32, 32), 384, 4, 8, 4.0, 10, 4),
         StagedConfig("qkformer-imagenet", 3, (224, 224), 384, 10, 6, 4.0, 1000, 4),
+        StagedConfig("qkformer-spikingjelly", 3, (224, 224), 384, 10, 6, 4.0, 1000, 4),
+        StagedConfig("qkformer-spikingjelly-channel", 3, (224, 224), 384, 10, 6, 4.0, 1000, 4),
         StagedConfig("maxformer-event", 2, (128, 128), 256, 2, 16, 1.0, 10, 16),
         StagedConfig("maxformer-cifar10", 3, (32, 32), 384, 4, 8, 4.0, 10, 4),
         StagedConfig("maxformer-imagenet", 3, (224, 224), 384, 10, 6, 4.0, 1000, 4),
+        StagedConfig("maxformer-spikingjelly", 3, (224, 224), 384, 10, 6, 4.0, 1000, 4),
     )
 }
+_WIDE_HEADS = ("qkformer-imagenet", "maxformer-imagenet", "maxformer-spikingjelly")
 
 
 def published(layout: str, **changes: Any) -> StagedConfig:
     """Return the sizes of upstream's own settings, with ``changes``.
 
     Source: the model and training files of zhouchenlin2096/QKFormer and bic-L/MaxFormer; of the models for ImageNet the
-    smallest, whose other widths have heads of 64 features too.
+    smallest, whose other widths have heads of 64 features too. SpikingJelly's own are its ``qkformer_10_384`` and
+    ``maxformer_10_384``.
     """
     sizes.check_layout(layout, LAYOUTS)
-    if layout.endswith("-imagenet") and isinstance(changes.get("dim"), int):
+    if layout in _WIDE_HEADS and isinstance(changes.get("dim"), int):
         changes.setdefault("heads", max(1, changes["dim"] // HEAD_WIDTH))
     return replace(_PUBLISHED[layout], **changes)

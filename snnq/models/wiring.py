@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from snnq.models.config import SpikformerConfig
 
@@ -48,7 +48,7 @@ class Mixing:
 class Wiring:
     """All stages in the order they run, the attentions, and the head on the mean of ``summands`` whole numbers.
 
-    ``bound`` is the largest of those numbers.
+    ``bound`` is the largest of those numbers. ``engines`` are those of ``snnq eval`` that packed weights run on.
     """
 
     stages: tuple[Stage, ...]
@@ -56,6 +56,13 @@ class Wiring:
     head: str
     summands: int
     bound: int
+    arithmetic: ClassVar[str] = "integer"
+    engines: ClassVar[tuple[str, ...]] = ("torch", "integer")
+
+    @property
+    def where(self) -> str:
+        """Half a sentence: where packed weights run."""
+        return "in whole numbers, on torch and the integer engine and in C"
 
     @property
     def norms(self) -> dict[str, str]:
@@ -72,6 +79,13 @@ class FloatWiring:
 
     norms: dict[str, str]
     reason: str
+    arithmetic: ClassVar[str] = "float"
+    engines: ClassVar[tuple[str, ...]] = ("torch",)
+
+    @property
+    def where(self) -> str:
+        """Half a sentence: where packed weights run, and why not elsewhere."""
+        return f"in floating point, on torch alone, because {self.reason}"
 
 
 def float_wiring(

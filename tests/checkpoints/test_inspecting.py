@@ -11,6 +11,7 @@ import typer
 from typer.testing import CliRunner
 from upstream_files import PUBLISHED, dvs_container, filled, tiny, upstream_shapes
 
+from snnq.checkpoints.grafting import graft
 from snnq.checkpoints.inspecting import inspect
 from snnq.cli import inspect as command
 
@@ -61,3 +62,14 @@ def test_tables_and_options(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     for words in ("cifar10", "16x24", "0001", "block.1.mlp.fc2", "tokenizer", "unused tensors left out"):
         assert words in result.stdout
+
+
+def test_it_says_on_which_engines_the_packed_model_will_run(tmp_path: Path) -> None:
+    rows = dict(inspect("digits").fact_rows())
+    assert rows["packed, it will run"] == "in whole numbers, on torch and the integer engine and in C"
+    found = inspect("digits").to_dict()
+    assert (found["arithmetic"], found["engines"], found["reason"]) == ("integer", ["torch", "integer"], None)
+    graft("digits", chunk=2, out=tmp_path / "statten.safetensors")
+    found = inspect(tmp_path / "statten.safetensors").to_dict()
+    assert (found["arithmetic"], found["engines"]) == ("float", ["torch"])
+    assert "whole numbers run step by step" in found["reason"]

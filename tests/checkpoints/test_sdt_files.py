@@ -183,7 +183,11 @@ def test_leaks_everywhere_are_the_spike_driven_transformers_or_said_to_be_statte
 def test_an_attention_that_the_script_records_and_does_not_pass_on_is_asked_for(tmp_path: Path) -> None:
     settings = Namespace(chunk_size=2, dvs_mode=False, attention_mode="SDT")
     torch.save({"state_dict": upstream("sdt-static"), "args": settings}, tmp_path / "a.pth")
-    assert "sdt-static or statten-static" in refusal(tmp_path / "a.pth", **GIVEN).message
+    problem = refusal(tmp_path / "a.pth", **GIVEN)
+    assert "sdt-static or statten-static" in problem.message
+    assert "--chunk" not in problem.message
+    found = open_checkpoint(tmp_path / "a.pth", architecture="statten-static", **GIVEN)
+    assert found.config["chunk"] == 2
 
 
 def test_other_architectures_than_the_keys(tmp_path: Path) -> None:

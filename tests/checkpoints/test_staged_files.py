@@ -14,8 +14,9 @@ from snnq.checkpoints.opening import load_model, open_checkpoint
 from snnq.cli.main import run
 from snnq.errors import CheckpointError
 from snnq.models.registry import architecture
-from snnq.models.staged_config import LAYOUTS
+from snnq.models.staged_config import LAYOUTS as ALL
 
+LAYOUTS = [name for name in ALL if "spikingjelly" not in name]  # those have other names upstream
 DEPTHS = {"dvs": 2, "event": 2, "cifar10": 4, "imagenet": 5}
 SIZES: dict[str, Any] = {"dim": 64, "steps": 4, "classes": 3, "image_size": [32, 32]}
 GIVEN: dict[str, Any] = {"steps": 4, "image_size": (32, 32)}

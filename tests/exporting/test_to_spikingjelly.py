@@ -113,6 +113,30 @@ def test_spikingjelly_loads_it_strictly_and_gives_our_logits(
         assert json.loads(file.metadata()["spikformer"])["patch_size"] == patch
 
 
+@pytest.mark.parametrize(
+    ("name", "changes", "said"),
+    [
+        ("sdt-spikingjelly", {"pooling": [False, True, False, True]}, "SpikeDrivenTransformer(T=4"),
+        ("qkformer-spikingjelly", {"depth": 4, "heads": [1, 2, 2]}, "num_heads=(1, 2, 2), depths=(1, 2, 1)"),
+        ("qkformer-spikingjelly-channel", {"depth": 3, "early": [1, 1]}, "qka_type='channel'"),
+        ("maxformer-spikingjelly", {"depth": 4, "heads": 1}, "MaxFormer(T=4"),
+        ("maxformer-cifar10", {"depth": 3, "dim": 64, "heads": 8}, "cifar=True"),
+    ],
+)
+def test_its_other_models(name: str, changes: dict[str, Any], said: str, tmp_path: Path) -> None:
+    """The export itself loads the file into their class and compares weights and logits."""
+    folder = packed(tmp_path / "packed", name=name, **changes)
+    found = snnq.export(folder, "spikingjelly")
+    assert said in found.notes[0]
+    given = {"architecture": name, "steps": 4, "image_size": (16, 16)}
+    given |= {key: changes[key] for key in ("heads", "pooling") if key in changes and "maxformer" not in name}
+    given |= {"heads": 2} if "heads" not in changes else {}
+    opened = open_checkpoint(found.out, **{key: tuple(v) if isinstance(v, list) else v for key, v in given.items()})
+    x = frames()
+    with torch.no_grad():
+        torch.testing.assert_close(load_model(opened)(x), snnq.load_packed(folder)(x), rtol=0, atol=1e-5)
+
+
 @torch.no_grad()
 def test_snnq_opens_what_it_wrote(small: Path, tmp_path: Path) -> None:
     out = snnq.export(small, "spikingjelly", out=tmp_path / "out.safetensors").out

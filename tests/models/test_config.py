@@ -55,9 +55,10 @@ def test_an_unknown_key_names_the_nearest() -> None:
 
 def test_registry_names_and_defaults() -> None:
     names = [f"spikformer-{layout}" for layout in ("cifar10dvs", "cifar10", "imagenet", "spikingjelly")]
-    names += ["sdt-static", "sdt-dvs", "statten-static", "statten-dvs"]
-    names += [f"qkformer-{layout}" for layout in ("dvs", "cifar10", "imagenet")]
-    names += [f"maxformer-{layout}" for layout in ("event", "cifar10", "imagenet")]
+    names += ["sdt-static", "sdt-dvs", "statten-static", "statten-dvs", "sdt-spikingjelly"]
+    jellies = ("spikingjelly", "spikingjelly-channel")
+    names += [f"qkformer-{layout}" for layout in ("dvs", "cifar10", "imagenet", *jellies)]
+    names += [f"maxformer-{layout}" for layout in ("event", "cifar10", "imagenet", "spikingjelly")]
     names += [f"spikingformer-{layout}" for layout in ("dvs", "cifar10", "imagenet")]
     assert list(ARCHITECTURES) == names
     assert architecture("spikformer-cifar10").default_config()["dim"] == 384

@@ -1,0 +1,86 @@
+"""From our parameters' names to those of SpikingJelly 2's own models: (regular expression, replacement), in this order.
+
+Read in ``spikingjelly/activation_based/model`` and ``layer/attention.py`` of version 2.0.0.
+"""
+
+from __future__ import annotations
+
+# SpikingJelly 2's own Spikformer: sequences, whose parts have numbers for names, and q, k and v in one layer.
+SPIKFORMER = (
+    (r"^patch_embed\.proj_(conv|bn)\.", r"patch_embed.proj_\g<1>0."),
+    (r"^patch_embed\.proj_(conv|bn)(\d)\.", r"patch_embed.stages.\2.\1."),
+    (r"^patch_embed\.rpe_(conv|bn)\.", r"patch_embed.positional_encoding.\1."),
+    (r"^(patch_embed\..*)\.conv\.", r"\1.conv_bn.block.0."),
+    (r"^(patch_embed\..*)\.bn\.", r"\1.conv_bn.block.1."),
+    (r"^block\.", "blocks."),
+    (r"\.attn\.[qkv](_bn)?\.", r".attn.qkv\1."),
+    (r"\.(qkv|proj)_bn\.", r".\1_conv_bn.1."),
+    (r"\.(qkv|proj)\.", r".\1_conv_bn.0."),
+    (r"\.(fc[12])_bn\.", r".\1.1."),
+    (r"\.(fc[12])\.(weight)", r".\1.0.\2"),
+)
+# Its other models: convolution and norm of a number, and shortcuts, attentions and MLPs named alike.
+SDT = (
+    (r"^patch_embed\.proj_conv\.", "patch_embed.stages.0.0."),
+    (r"^patch_embed\.proj_bn\.", "patch_embed.stages.0.1."),
+    (r"^patch_embed\.proj_conv([12])\.", r"patch_embed.stages.\1.0."),
+    (r"^patch_embed\.proj_bn([12])\.", r"patch_embed.stages.\1.1."),
+    (r"^patch_embed\.proj_conv3\.", "patch_embed.final_stage.0."),
+    (r"^patch_embed\.proj_bn3\.", "patch_embed.final_stage.1."),
+    (r"^block\.", "blocks."),
+    (r"\.attn\.(q|k|v|proj)\.", r".attn.\1_conv."),
+    (r"\.mlp\.fc([12])_bn\.", r".mlp.bn\1."),
+)
+_MLP = ((r"\.fc([12])_conv\.", r".fc\1."), (r"\.fc([12])_bn\.", r".bn\1."))
+_ATTENTION = (
+    (r"\.(?:tssa\.[qk])_(conv|bn)\.", r".attn.qk_\1."),
+    (r"\.tssa\.proj_", ".attn.proj_"),
+    (r"\.attn\.[qkv]_(conv|bn)\.", r".attn.qkv_\1."),
+    (r"\.attn\.(qk|qkv|proj)_conv\.", r".attn.\1_conv_bn.0."),
+    (r"\.attn\.(qk|qkv|proj)_bn\.", r".attn.\1_conv_bn.1."),
+    *_MLP,
+)
+QKFORMER = (
+    (r"^(patch_embed\d)\.proj_res_conv\.", r"\1.shortcut.0."),
+    (r"^(patch_embed\d)\.proj_res_bn\.", r"\1.shortcut.1."),
+    *(
+        (rf"^patch_embed{stages}\.{ours}_(conv|bn)\.", rf"patch_embed\1.\g<2>{number}.")
+        for stages, ours, number in (
+            *(("(1)", "proj", 1), ("(1)", "proj1", 2), ("(1)", "proj2", 3)),
+            *(("([23])", "proj3", 1), ("([23])", "proj4", 2)),
+        )
+    ),
+    *_ATTENTION,
+)
+_MIXERS = (
+    *(
+        (rf"^patch_embed([23])\.{ours}\.embed_(conv|bn)\.", rf"patch_embed\1.\g<2>{number}.")
+        for ours, number in (("max_embed1", 1), ("embed1", 2))
+    ),
+    (r"^(patch_embed[23])\.max_embed2\.embed_conv\.", r"\1.shortcut.0."),
+    (r"^(patch_embed[23])\.max_embed2\.embed_bn\.", r"\1.shortcut.1."),
+    (r"\.mixer\.conv5?\.", ".dwconv."),
+    (r"\.mixer\.conv5?_bn\.", ".bn."),
+)
+MAXFORMER = (
+    (r"^patch_embed1\.embed([123])\.embed_(conv|bn)\.", r"patch_embed1.\2\1."),
+    (r"^patch_embed1\.embed4\.embed_conv\.", "patch_embed1.shortcut.0."),
+    (r"^patch_embed1\.embed4\.embed_bn\.", "patch_embed1.shortcut.1."),
+    *_MIXERS,
+    *_ATTENTION,
+)
+CIFAR_MAXFORMER = (
+    (r"^patch_embed1\.proj_(conv|bn)\.", r"patch_embed1.\1."),
+    *(
+        (rf"^patch_embed1\.{ours}\.embed_{part}\.", f"patch_embed1.{theirs}.{number}.")
+        for ours, theirs in (("embed1", "branch"), ("embed2", "shortcut"))
+        for part, number in (("conv", 1), ("bn", 2))
+    ),
+    *_MIXERS,
+    (r"\.attn\.[qkv]_conv\.", ".attn.qkv.0."),
+    (r"\.attn\.[qkv]_bn\.", ".attn.qkv.1."),
+    (r"\.attn\.proj_conv\.", ".attn.proj.0."),
+    (r"\.attn\.proj_bn\.", ".attn.proj.1."),
+    (r"^(stage1\.\d+)\.mlp\.", r"\1."),
+    *_MLP,
+)
