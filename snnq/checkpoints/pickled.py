@@ -75,7 +75,9 @@ def _names_in_archive(path: Path, file: IO[bytes], size: int) -> set[str]:
         entries = archive.infolist()
         said = archive_said([entry.filename for entry in entries])
         if said is not None:
-            raise CheckpointError(f"{path}: is {said}, not a file of torch.save", ADVICE.get(said, RESAVE))
+            raise CheckpointError(
+                f"{path}: is {said}, not a file of torch.save", ADVICE.get(said, RESAVE).replace("FILE", str(path))
+            )
         whole = sum(entry.file_size for entry in entries)
         if whole > max(_MOST_UNPACKED * size, _ANYWAY):
             raise CheckpointError(

@@ -29,6 +29,7 @@ _AVERAGES = frozenset(("ema", "emas", "swa", "average", "averaged", "avg", "shad
 _NO_WEIGHTS = frozenset(
     ("optimizer", "optimizers", "optim", "scheduler", "schedulers", "scaler", "criterion", "loss", "rng", "callbacks")
 )
+_DEEPEST = 16  # parts that are taken off in front of all names
 # What a training script calls the model among its own parts, and wrappers call what they wrap.
 _ROOTS = frozenset(("module", "model", "net", "network", "snn", "backbone", "student", "teacher"))
 # torch.compile, FSDP, activation checkpointing, Lightning's strategies, Opacus: anywhere in a name.
@@ -196,7 +197,9 @@ def _parts(held: Held) -> Iterator[Held]:
         roots.setdefault(root if dot else "", {})[rest if dot else name] = tensor
     models = [root for root in roots if root in _ROOTS or _says_average([root])]
     models = [root for root in models if root and any(tensor.ndim > 1 for tensor in roots[root].values())]
-    if not models and len(roots) == 1 and "" not in roots:
+    if held.prefix.count(".") >= _DEEPEST:
+        models = []
+    elif not models and len(roots) == 1 and "" not in roots:
         models = list(roots)
     if not models:
         yield held
