@@ -75,6 +75,13 @@ class MissingLibraryError(SnnqError):
     """An optional library that a command needs is not installed, or does not import."""
 
 
+class NotFiniteError(SnnqError):
+    """A loss, current, weight or statistic that is not a finite number; it is never written as a result."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "no such number was saved or written; see what the model itself gives: snnq eval")
+
+
 class BudgetError(SnnqError):
     """No plan keeps the budget."""
 

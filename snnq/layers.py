@@ -14,13 +14,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from snnq.errors import PlanError, UsageError
+from snnq.neurons import drawn, is_neuron, stream, stream_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 GROUPS = ("tokenizer", "attention", "mlp", "head")
 KINDS = {"linear": 2, "conv1d": 3, "conv2d": 4}  # kind → dimensions of its weight
-INPUTS = ("spikes", "integers", "counts", "reals")
+# What a layer is given, the more general later: spikes 0 and 1; of −1, 0 and 1; several a step (0 … D); sums of those;
+# event counts; anything else.
+INPUTS = ("spikes", "ternary", "multispikes", "integers", "counts", "reals")
 # A model may bring its own patterns in an attribute ``groups``; the first that is found in a path decides. A user's own
 # model has a table instead, in an attribute ``layer_groups`` (layer → group).
 GROUP_PATTERNS = (
@@ -133,12 +136,20 @@ def layer_table(model: nn.Module, frames_shape: tuple[int, int, int, int]) -> tu
 
     The kind of input is found independently of the weights: while tracing, every neuron's output is replaced by
     random bits, so that {0, 1} means spikes, other whole numbers mean sums of spikes, and the rest are reals. Whole
-    numbers that reach a layer before any neuron are event counts.
+    numbers that reach a layer before any neuron are event counts. Where a neuron puts out other numbers than 0 and 1
+    (``snnq.neurons``), a second pass with such numbers says which of them the layers are given as they are.
 
-    Raises PlanError for a layer that no group pattern matches.
+    Raises PlanError for a layer that no group pattern matches, UsageError for neurons whose output is not known.
     """
     watched = quantisable(model)
-    seen = _trace(model, {name: module for name, (module, _) in watched.items()}, frames_shape)
+    modules = {name: module for name, (module, _) in watched.items()}
+    seen, streams = _trace(model, modules, frames_shape, {})
+    for one in seen.values():
+        one.kind = "integers" if one.kind == "ternary" else one.kind  # a difference of spikes
+    if set(streams.values()) - {"spikes"}:
+        for name, again in _trace(model, modules, frames_shape, streams)[0].items():
+            if seen[name].kind == "spikes":
+                seen[name].kind = again.kind if again.kind != "integers" else "multispikes"
     table, patterns = getattr(model, "layer_groups", {}), getattr(model, "groups", GROUP_PATTERNS)
     layers = []
     for name, (module, kind) in watched.items():
@@ -152,19 +163,30 @@ def layer_table(model: nn.Module, frames_shape: tuple[int, int, int, int]) -> tu
     return tuple(layers)
 
 
-def _trace(model: nn.Module, watched: Mapping[str, nn.Module], shape: tuple[int, ...]) -> dict[str, _Seen]:
-    """Run the model once on random counts and return what each watched layer saw."""
+def _trace(
+    model: nn.Module, watched: Mapping[str, nn.Module], shape: tuple[int, ...], drawn_as: Mapping[str, str]
+) -> tuple[dict[str, _Seen], dict[str, str]]:
+    """Run the model once on random counts; return what each watched layer saw, and the stream of all neurons by path.
+
+    Neurons put out random bits, or the streams of ``drawn_as``; those of reals always put out reals.
+    """
     import torch
-    from spikingjelly.activation_based import functional, neuron
+    from spikingjelly.activation_based import functional
 
     generator = torch.Generator().manual_seed(0)
     seen: dict[str, _Seen] = {}
+    streams: dict[str, str] = dict(drawn_as)
     fired = False
 
-    def fire(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+    def fire(name: str, module: nn.Module, inputs: Any, output: Any) -> Any:
         nonlocal fired
+        if not isinstance(output, torch.Tensor):  # a non-spiking neuron's voltages
+            return output
         fired = True
-        return torch.randint(0, 2, output.shape, generator=generator).to(output)
+        if name not in streams:
+            streams[name] = stream(name, module, inputs[0], output)
+        kind = "reals" if streams[name] == "reals" else drawn_as.get(name, "spikes")
+        return drawn(kind, tuple(output.shape), generator).to(output)
 
     def watch(name: str, layer: nn.Module, input: Tensor, output: Any) -> None:
         record = seen.setdefault(name, _Seen())
@@ -173,7 +195,11 @@ def _trace(model: nn.Module, watched: Mapping[str, nn.Module], shape: tuple[int,
         record.outputs += output.numel() // output.shape[axis]
         record.kind = max(record.kind, _input_kind(input, fired), key=INPUTS.index)
 
-    hooks = [m.register_forward_hook(fire) for m in model.modules() if isinstance(m, neuron.BaseNode)]
+    hooks = [
+        module.register_forward_hook(lambda module, i, o, name=name: fire(name, module, i, o))
+        for name, module in model.named_modules()
+        if is_neuron(module)
+    ]
     for name, layer in watched.items():
         hooks.append(layer.register_forward_hook(lambda layer, i, o, name=name: watch(name, layer, i[0], o)))
     modes = [(module, module.training) for module in model.modules()]
@@ -189,7 +215,7 @@ def _trace(model: nn.Module, watched: Mapping[str, nn.Module], shape: tuple[int,
         for module, training in modes:
             module.training = training
         functional.reset_net(model)
-    return seen
+    return seen, streams
 
 
 def _weight_shape(layer: Any) -> tuple[int, ...]:
@@ -198,9 +224,10 @@ def _weight_shape(layer: Any) -> tuple[int, ...]:
 
 
 def _input_kind(values: Tensor, fired: bool) -> str:
-    """Return which of the four kinds of input these values are."""
+    """Return which of ``INPUTS`` these values are, but for multispikes, which look like sums."""
     if not bool((values == values.round()).all()):
         return "reals"
     if not fired:
         return "counts"
-    return "spikes" if bool(((values == 0) | (values == 1)).all()) else "integers"
+    kind = stream_of(values)
+    return "integers" if kind == "multispikes" else kind

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Strict, ValidationError, model_validator
 
-from snnq.errors import SnnqError, nearest
+from snnq.errors import NotFiniteError, SnnqError, nearest
 
 T = TypeVar("T")
 # A JSON or TOML list, kept as a tuple; its members are validated strictly.
@@ -65,3 +66,19 @@ def _sentence(problem: Any) -> str:
     if problem["type"] == "model_type":
         message = "it should be an object with keys"
     return f"{message[:1].lower()}{message[1:]}, found {json.dumps(problem['input'], default=str)[:80]}"
+
+
+def require_finite(facts: Any, where: str) -> None:
+    """Raise NotFiniteError naming the first number of JSON-ready ``facts`` that is not finite, by its keys."""
+    for key, value in _numbers(facts, ""):
+        if not math.isfinite(value):
+            raise NotFiniteError(f"{where}: {key} is {value}")
+
+
+def _numbers(facts: Any, key: str) -> Iterator[tuple[str, float]]:
+    if isinstance(facts, float):
+        yield key, facts
+    elif isinstance(facts, Mapping | list | tuple):
+        parts = facts.items() if isinstance(facts, Mapping) else enumerate(facts)
+        for name, part in parts:
+            yield from _numbers(part, f"{key}.{name}" if key else str(name))

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "snnq"
 FLOORS = (
     {"errors", "files", "kinds", "machine", "placing", "progress"},
     {"parsing", "validation", "strict_json", "schemes", "paired"},
-    {"layers", "products"},
+    {"layers", "neurons", "products"},
     {"cost"},
     {"plan"},
     {"models", "checkpoints", "data"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,11 @@ from snnq.checkpoints.unwrapping import under_names
 from snnq.errors import CheckpointError, UsageError
 from snnq.layers import quantisable
 from snnq.models.custom import adopt, build_custom, calling
+from snnq.models.plain import check_plain, make_plain, say_plain
 from snnq.models.registry import Architecture
+from snnq.neurons import PRICED, unpriced
+
+log = logging.getLogger(__name__)
 
 _NEEDED = {"steps": "time steps", "image_size": "image size"}
 
@@ -42,6 +47,7 @@ def open_custom(
         wanted = ", ".join(f"{_NEEDED[name]} ({OPTIONS[name]})" for name in missing)
         raise CheckpointError(f"{path}: the file does not say its {wanted}", "give what it was trained with")
     model = build_custom(one.name, one.builder, arguments)
+    check_plain(one.name, model)
     if not quantisable(model):
         raise UsageError(f"--model {one.name}: it has no Linear, Conv1d or Conv2d, so there is nothing to quantise")
     names = list(model.state_dict())
@@ -50,7 +56,14 @@ def open_custom(
     tensors = under_names(container.weights, names)
     state = fit(path, tensors, shapes, {name: name for name in names}, one.name, whole)
     model.load_state_dict(state, strict=True)
-    channels = _channels(model)
+    computed, channels = make_plain(model), _channels(model)
+    if computed:
+        state = {name: tensor.detach() for name, tensor in model.state_dict().items()}
+    called: set[str] = set()
+    hooks = [
+        module.register_forward_hook(lambda *_, path=path: called.add(path))
+        for path, (module, _) in quantisable(model).items()
+    ]
     values = {
         "layout": one.name,
         "in_channels": channels,
@@ -60,9 +73,25 @@ def open_custom(
         "groups": groups,
         **calling(one.name, model, (sizes["steps"], channels, *sizes["image_size"])),
     }
+    for hook in hooks:
+        hook.remove()
+    say_plain(model, called, computed)
+    _say_unpriced(model)
     config: Any = one.config(values)
     adopt(model, config)  # refuses groups that no layer has
     return config.to_dict(), state
+
+
+def _say_unpriced(model: nn.Module) -> None:
+    found: dict[str, list[str]] = {}
+    for name, kind in unpriced(model):
+        found.setdefault(kind, []).append(name)
+    for kind, names in found.items():
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        log.info(
+            f"Neurons '{names[0]}'{more} are {kind}: the event model of energy has no price for their updates and "
+            f"leaves them out; priced are {', '.join(PRICED[:-1])}."
+        )
 
 
 def _channels(model: nn.Module) -> int:

@@ -22,14 +22,16 @@ class LayerActivity(Record):
 
     ``synaptic_operations``: pairs of an input that is not zero and an output it reaches, fan-out counted exactly, at
     the edges of an image too. ``additions``: the same with every input counted once for each set bit of its value (5
-    is 101, two), what adding its weight bit by bit takes; for spikes both are the same. ``outputs``: values put out.
-    ``largest``: the largest input.
+    is 101, two), what adding its weight bit by bit takes; an input of neurons' own multispikes once for each of its
+    spikes; for single spikes all are the same. ``outputs``: values put out. ``largest``: the largest input, by amount.
+    ``reals``: whether any was no whole number.
     """
 
     name: str
     inputs: PositiveInt
     outputs: PositiveInt
     largest: float
+    reals: bool = False
     nonzero: Annotated[Many[Count], Field(min_length=1)]
     synaptic_operations: Annotated[Many[Count], Field(min_length=1)]
     additions: Annotated[Many[Count], Field(min_length=1)]
@@ -52,14 +54,15 @@ class LayerActivity(Record):
 
 
 class NeuronActivity(Record):
-    """A group of spiking neurons behind one module path: how many, and how many spikes they fire at every step.
+    """A group of neurons behind one module path: their class, how many, and how many of them fire at every step.
 
-    ``fired``: how often a neuron fired, of all its ``updates_each`` updates over the measured samples, ascending; and
-    ``neurons_fired``: how many neurons fired so often. They are empty, and ``updates_each`` is None, where that was not
-    measured.
+    ``kind`` is None in files of early versions, which knew LIF neurons only. ``fired``: how often a neuron fired, of
+    all its ``updates_each`` updates over the measured samples, ascending; and ``neurons_fired``: how many neurons fired
+    so often. They are empty, and ``updates_each`` is None, where that was not measured.
     """
 
     name: str
+    kind: str | None = None
     neurons: PositiveInt
     spikes: Annotated[Many[Count], Field(min_length=1)]
     updates_each: PositiveInt | None = None

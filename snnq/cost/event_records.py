@@ -34,7 +34,10 @@ class LayerEvents:
 
 @dataclass(frozen=True)
 class NeuronEvents:
-    """Neurons behind one module path: updates and spikes per inference and sample."""
+    """Neurons behind one module path: updates and spikes per inference and sample.
+
+    ``unpriced`` is their class where their updates have no price: the energy, 0, is not known then.
+    """
 
     name: str
     neurons: int
@@ -42,6 +45,7 @@ class NeuronEvents:
     spikes: float
     updates: int
     energy_pj: float
+    unpriced: str | None = None
 
 
 @dataclass(frozen=True)

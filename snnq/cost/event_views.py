@@ -25,11 +25,16 @@ def label(events: Events) -> str:
 def sentence(events: Events) -> str:
     """Return what the energies are, in full."""
     known = "" if events.attentions else " Products inside its attention are not known here and not counted."
+    several = any(one.input in ("ternary", "multispikes") for one in events.layers)
+    signed = " (of −1: subtracts it; of c: adds it c times)" if several else ""
+    unknown = sorted({one.unpriced for one in events.neurons if one.unpriced})
+    if unknown:
+        known += f" The updates of {', '.join(unknown)} neurons have no price and are not counted."
     return (
         f"Energy: the event model, per inference of {events.steps} time steps and sample, cost table "
         f"{events.cost_table} ({events.node}), measured on {events.samples} {events.split} samples of {events.data}. "
-        "A spike adds its weight; a whole number adds a quantised weight once for each set bit and multiplies a "
-        "float32 one; real numbers multiply; every neuron is updated at every step "
+        f"A spike adds its weight{signed}; a whole number adds a quantised weight once for each set bit and multiplies "
+        "a float32 one; real numbers multiply; every neuron is updated at every step "
         f"({events.arithmetic} arithmetic). Weight bits fetched, by reuse '{events.weight_reuse}': "
         f"{events.weight_reuse_equation}. ops: synaptic operations, firing rate · fan-out · T; adds: additions.{known}"
     )
@@ -87,7 +92,7 @@ def neuron_rows(events: Events) -> Rows:
             f"{100 * one.firing_rate:.2f}",
             f"{one.spikes:,.0f}",
             f"{one.updates:,}",
-            _nanojoules(one.energy_pj),
+            "not known" if one.unpriced else _nanojoules(one.energy_pj),
         )
         for one in events.neurons
     ]

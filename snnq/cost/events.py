@@ -6,14 +6,17 @@ Per inference (all T time steps) and sample, with the means of ``snnq.cost.activ
       + Σ neurons [ neurons · T · e_neuron ]
       + Σ attentions [ N_add · e_add + N_scale · e_scale + 2 · N_local · e_local_bit ]
 
-- Layer. Synaptic operations are firing rate · fan-out · T. A spike adds its weight: no multiplication. A whole number
-  (the sum of spikes, an event count) adds a quantised weight once for each set bit of its value, and doubles every sum
-  once for each further bit of the largest value (N_shift); float32 weights multiply. A real number multiplies and adds.
-  Zero inputs cost nothing; zero weights are not skipped.
+- Layer. Synaptic operations are firing rate · fan-out · T. A spike adds its weight: no multiplication. A spike of −1
+  subtracts it, at the same price, and one of c, of a neuron that may fire D times in a step, adds it in c of D binary
+  sub-steps (Luo et al. 2024, arXiv:2407.20708). A whole number (the sum of spikes, an event count) adds a quantised
+  weight once for each set bit of its value, and doubles every sum once for each further bit of the largest value
+  (N_shift); float32 weights multiply. A real number multiplies and adds. Zero inputs cost nothing; zero weights are not
+  skipped.
 - Fetched bits of weights, by reuse: ``inference``, N_bits = weights · bits, every weight fetched once per inference and
   kept; ``step``, N_bits = weights · bits · T, fetched anew every step (the head runs once); ``event``, N_bits =
   synaptic operations · bits, read from local memory for every one (at e_local_bit).
-- Neuron: every one is updated at every step, spike or not, its norm included.
+- Neuron: every one is updated at every step, spike or not, its norm included. Only IF and LIF neurons and their kin
+  have a price (``snnq.neurons.PRICED``); the updates of others are not counted, and named.
 - Attention: a pair of spikes that meets counts an entry of the operand up by one; a spike then adds the entries, not
   zero, it selects. The operand, ``operand_bits`` an entry, and the Q that waits are written to local memory and read.
 
@@ -33,6 +36,7 @@ from snnq.cost.event_records import AttentionEvents, Events, LayerEvents, Neuron
 from snnq.cost.table import CostTable
 from snnq.errors import PlanError, UsageError, nearest
 from snnq.layers import GROUPS, Layer
+from snnq.neurons import PRICED
 from snnq.products import Products
 from snnq.schemes.names import FLOAT32, split_name
 
@@ -95,9 +99,11 @@ def _layer(layer: Layer, scheme: str, seen: LayerActivity, table: CostTable, reu
     family, bits = split_name(scheme)
     operations, additions = math.fsum(seen.synaptic_operations), math.fsum(seen.additions)
     accumulates, multiplications, shifts = 0.0, 0.0, 0.0
-    if layer.input == "spikes":
-        accumulates = operations
-    elif layer.input == "reals" or scheme == FLOAT32:
+    if layer.input == "reals" or seen.reals:
+        multiplications = operations
+    elif layer.input in ("spikes", "ternary", "multispikes"):
+        accumulates = additions
+    elif scheme == FLOAT32:
         multiplications = operations
     else:
         accumulates = additions
@@ -132,14 +138,15 @@ def _layer(layer: Layer, scheme: str, seen: LayerActivity, table: CostTable, reu
 
 
 def _neurons(seen: NeuronActivity, arithmetic: str, table: CostTable) -> NeuronEvents:
-    spikes = math.fsum(seen.spikes)
+    spikes, priced = math.fsum(seen.spikes), seen.kind in (None, *PRICED)
     return NeuronEvents(
         name=seen.name,
         neurons=seen.neurons,
         firing_rate=spikes / seen.updates,
         spikes=spikes,
         updates=seen.updates,
-        energy_pj=seen.updates * table.neuron_pj(arithmetic),
+        energy_pj=seen.updates * table.neuron_pj(arithmetic) if priced else 0.0,
+        unpriced=None if priced else seen.kind,
     )
 
 

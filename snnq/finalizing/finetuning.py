@@ -16,6 +16,7 @@ from snnq.training.augmentation import parse_changes, training_share
 from snnq.training.batches import training_batches
 from snnq.training.batchnorm import share_batchnorm
 from snnq.training.evaluation import evaluate
+from snnq.training.finite import FiniteWatch
 from snnq.training.loop import Best, Place, Stateful
 from snnq.training.schedules import learning_rate, set_rate
 from snnq.training.seeding import generator
@@ -54,7 +55,7 @@ class Finetuning:
         groups = parameter_groups(model, settings.weight_decay)
         optimizer = torch.optim.AdamW(groups, lr=settings.rate_start)  # pyright: ignore
         self.network, self.optimizer = fabric.setup(share_batchnorm(model), optimizer)
-        self.best = Best()
+        self.best, self.watch = Best(), FiniteWatch(model, "finetuning")
 
     def stateful(self) -> dict[str, Stateful]:
         """Return what a run saves."""
@@ -84,6 +85,7 @@ class Finetuning:
         teacher = None if self.teacher is None else self.teacher(frames, indices)
         logits = self.network(frames)
         loss = distilled_loss(logits, targets, teacher, one.distillation, one.distillation_temperature)
+        self.watch.close(f"epoch {place.epoch + 1}, step {place.step + 1}", loss)
         rates = {"peak": one.rate_peak, "start": one.rate_start, "floor": one.rate_floor}
         set_rate(self.optimizer, learning_rate(place.overall, self.total_steps, **rates))
         self.optimizer.zero_grad()

@@ -142,16 +142,18 @@ def _finetune(
         begin_from(model, start, plan)
     steps = settings.epochs * steps_per_epoch(len(job.data.train), settings.batch_size)
     moving = Finetuning(fabric, model, job.data, teacher, settings, steps)
-    history = run_epochs(
-        run,
-        moving.stateful(),
-        stage="finetuning",
-        epochs=settings.epochs,
-        batches=moving.batches,
-        step=moving.step,
-        after_epoch=moving.after_epoch,
-        progress=progress,
-    )
+    with moving.watch as watch:
+        history = run_epochs(
+            run,
+            moving.stateful(),
+            stage="finetuning",
+            epochs=settings.epochs,
+            batches=moving.batches,
+            step=moving.step,
+            after_epoch=moving.after_epoch,
+            check=watch.check,
+            progress=progress,
+        )
     model.load_state_dict(moving.best.state)
     return moving, history
 

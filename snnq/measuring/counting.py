@@ -41,6 +41,14 @@ def set_bits(values: Tensor) -> Tensor:
     return found
 
 
+def unit_events(values: Tensor) -> Tensor:
+    """Return how many spikes every value is: its amount, where all are whole; of others 1 where it is not zero.
+
+    A neuron's value of c is c of its D binary sub-steps, one below zero as many spikes that are taken away.
+    """
+    return values.abs().double() if bool((values == values.round()).all()) else (values != 0).double()
+
+
 def by_step(values: Tensor, steps: int, leading: int) -> Tensor:
     """Return one sample's values (…, item) as (steps, …) where its ``leading`` axes are the steps, as (1, …) else.
 

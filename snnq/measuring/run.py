@@ -30,6 +30,7 @@ from snnq.products import Products
 from snnq.progress import Progress, silent
 from snnq.schemes.names import FLOAT32
 from snnq.training.devices import Compute, as_compute, placed, start_fabric
+from snnq.training.finite import FiniteWatch
 from snnq.training.job import Job, checkpoint_of, open_job
 from snnq.training.threads import keeps_threads, use_threads
 
@@ -167,7 +168,8 @@ def measure_model(
 ) -> Activity:
     """Return what a model does on ``samples`` samples of a split, spread evenly over it; its mode stays as it was.
 
-    Every sample is run for itself. Raises UsageError unless at least one is asked for.
+    Every sample is run for itself. Raises UsageError unless at least one is asked for, NotFiniteError naming the first
+    neurons whose current, or else the logits, are not finite.
     """
     if samples < 1:
         raise UsageError(f"{samples} samples to measure: at least 1 is needed")
@@ -179,11 +181,16 @@ def measure_model(
     device = next(iter((*model.parameters(), *model.buffers())), torch.empty(0)).device
     model.eval()
     try:
-        with watching(model, [layer.name for layer in layers], products, steps) as watch:
+        with (
+            FiniteWatch(model, "measuring events") as finite,
+            watching(model, layers, products, steps) as watch,
+        ):
             for count, index in enumerate(chosen, start=1):
-                model(frames.__getitems__([index])[0].to(device))
+                finite.note("the logits", model(frames.__getitems__([index])[0].to(device)))
+                finite.close(f"sample {count}")
                 watch.close()
                 progress("measuring events", count, len(chosen))
+            finite.check(alone=True)
     finally:
         model.train(was_training)
     return Activity(

@@ -8,15 +8,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from spikingjelly.activation_based import neuron
 from torch import Tensor, nn
 
 from snnq.cost.activity import AttentionActivity, LayerActivity, NeuronActivity
+from snnq.layers import Layer
 from snnq.measuring import counting
+from snnq.neurons import is_neuron
 from snnq.packed.integer_form import ClippedCounts, IntegerHead, IntegerLIF, Widened
 from snnq.products import Products
 from snnq.training.transfers import has_float64
 
+# Of INPUTS, what neurons put out as it is.
+SPIKES = ("spikes", "ternary", "multispikes")
 QUANTITIES = ("nonzero", "synaptic_operations", "additions")
 
 
@@ -29,6 +32,8 @@ class Tally:
     largest: float = 0.0
     fired: Tensor | None = None
     updates: int = 0
+    reals: bool = False
+    kind: str = ""
 
     def add(self, **values: list[float]) -> None:
         """Note what one call did."""
@@ -70,8 +75,8 @@ class Watch:
             tally.close(self.steps)
         self.samples += 1
 
-    def saw_layer(self, name: str, layer: nn.Module, x: Tensor, output: Tensor) -> None:
-        """Note a layer's input (…, and channels where the layer wants them) and what it makes the layer do."""
+    def saw_layer(self, name: str, kind: str, layer: nn.Module, x: Tensor, output: Tensor) -> None:
+        """Note a layer's input of a ``kind`` (…, and channels where it wants them) and what it makes the layer do."""
         tally = self.layers.setdefault(name, Tally())
         key = (name, tuple(x.shape))
         if key not in self._reaches:
@@ -81,7 +86,8 @@ class Watch:
                 else counting.reach(layer, x)
             ).to(x.device)
         fan_out = self._reaches[key]
-        nonzero, bits = (x != 0).double(), counting.set_bits(x)
+        nonzero = (x != 0).double()
+        bits = counting.unit_events(x) if kind in SPIKES else counting.set_bits(x)
         leading = {nn.Conv1d: x.ndim - 2, nn.Conv2d: x.ndim - 3}.get(type(layer), 1)
         step = [counting.by_step(one, self.steps, leading) for one in (nonzero, nonzero * fan_out, bits * fan_out)]
         tally.add(
@@ -90,14 +96,15 @@ class Watch:
             outputs=[output.numel() / len(step[0])] * len(step[0]),
         )
         tally.largest = max(tally.largest, float(x.abs().max()))
+        tally.reals = tally.reals or not bool((x == x.round()).all())
 
-    def saw_spikes(self, name: str, spikes: Tensor, all_steps: bool) -> None:
-        """Note the spikes that neurons put out: of all steps, time in front, or of one."""
-        steps = spikes if all_steps else spikes.unsqueeze(0)
+    def saw_spikes(self, name: str, kind: str, spikes: Tensor, all_steps: bool) -> None:
+        """Note which neurons of a class put out anything but zero: at all steps, time in front, or at one."""
+        steps = (spikes if all_steps else spikes.unsqueeze(0)) != 0
         sizes = [float(one.numel()) for one in steps]
-        tally = self.neurons.setdefault(name, Tally())
+        tally = self.neurons.setdefault(name, Tally(kind=kind))
         tally.add(spikes=counting.totals(steps), neurons=sizes)
-        fired = (steps != 0).flatten(1).sum(0)
+        fired = steps.flatten(1).sum(0)
         if tally.fired is None:
             tally.fired = torch.zeros_like(fired)
         if fired.shape == tally.fired.shape:
@@ -128,6 +135,7 @@ class Watch:
                 inputs=tally.size("inputs", self.samples),
                 outputs=tally.size("outputs", self.samples),
                 largest=tally.largest,
+                reals=tally.reals,
                 **{one: tally.means(one, self.samples) for one in QUANTITIES},
             )
             for name, tally in self.layers.items()
@@ -138,6 +146,7 @@ class Watch:
         return tuple(
             NeuronActivity(
                 name=name,
+                kind=tally.kind,
                 neurons=tally.size("neurons", self.samples),
                 spikes=tally.means("spikes", self.samples),
                 **_rates(tally, tally.size("neurons", self.samples)),
@@ -159,14 +168,14 @@ class Watch:
 
 
 @contextmanager
-def watching(model: nn.Module, layers: Sequence[str], products: Sequence[Products], steps: int) -> Iterator[Watch]:
-    """Give a ``Watch`` of the model's layers (by path), attentions and all its neurons; batches of one sample."""
+def watching(model: nn.Module, layers: Sequence[Layer], products: Sequence[Products], steps: int) -> Iterator[Watch]:
+    """Give a ``Watch`` of the model's layers, attentions and all its neurons; batches of one sample."""
     watch, hooks = Watch(steps), []
-    for name in layers:
-        core = _core(model.get_submodule(name))
-        hooks.append(core.register_forward_hook(_layer_hook(watch, name)))
+    for one in layers:
+        core = _core(model.get_submodule(one.name))
+        hooks.append(core.register_forward_hook(_layer_hook(watch, one)))
     for name, module in model.named_modules():
-        if isinstance(module, neuron.BaseNode | IntegerLIF):
+        if is_neuron(module) or isinstance(module, IntegerLIF):
             hooks.append(module.register_forward_hook(_neuron_hook(watch, name)))
     undo = [_watch_mixing(watch, one, model.get_submodule(one.name)) for one in products]
     try:
@@ -206,12 +215,17 @@ def _exact(values: Tensor) -> Tensor:
     return values if has_float64(values.device) else values.cpu()
 
 
-def _layer_hook(watch: Watch, name: str) -> Callable[..., None]:
-    return lambda layer, given, output: watch.saw_layer(name, layer, _exact(given[0]), output)
+def _layer_hook(watch: Watch, one: Layer) -> Callable[..., None]:
+    return lambda layer, given, output: watch.saw_layer(one.name, one.input, layer, _exact(given[0]), output)
 
 
 def _neuron_hook(watch: Watch, name: str) -> Callable[..., None]:
-    return lambda node, given, output: watch.saw_spikes(name, _exact(output), getattr(node, "step_mode", "m") == "m")
+    def see(node: nn.Module, given: Any, output: Any) -> None:
+        if isinstance(output, Tensor):  # else voltages of all steps, of neurons that never fire
+            all_steps = getattr(node, "step_mode", "m") == "m"
+            watch.saw_spikes(name, type(node).__name__, _exact(output), all_steps)
+
+    return see
 
 
 def _watch_mixing(watch: Watch, one: Products, module: Any) -> Callable[[], None]:

@@ -14,6 +14,7 @@ from snnq.errors import UsageError, nearest
 from snnq.models.config import LAYOUTS as SPIKFORMERS
 from snnq.models.config import SpikformerConfig
 from snnq.models.custom import Builder, CustomSizes, adopt, build_custom, find_builder
+from snnq.models.plain import make_plain
 from snnq.models.sdt_config import LAYOUTS as SDTS
 from snnq.models.sdt_config import SDTConfig
 from snnq.models.sizes import Sizes
@@ -73,7 +74,9 @@ class Architecture:
             module, _, made_by = self.made_by.partition(":")
             return getattr(import_module(f"snnq.models.{module}"), made_by)(self.config(values))
         config: Any = self.config(values)
-        return adopt(build_custom(self.name, self.made_by, config.arguments), config)
+        model = build_custom(self.name, self.made_by, config.arguments)
+        make_plain(model)
+        return adopt(model, config)
 
     def wiring(self, values: Mapping[str, Any]) -> Wiring | FloatWiring:
         """Return what follows each layer; a ``FloatWiring`` where packed weights do not run in whole numbers."""

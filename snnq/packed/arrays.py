@@ -41,13 +41,15 @@ class PackedArrays:
     tensors: Mapping[str, np.ndarray]
 
     def take(self, name: str, shape: tuple[int, ...], *kinds: str) -> np.ndarray:
-        """Return a tensor; raises PackedError if it is missing or of another shape or kind of number."""
+        """Return a tensor; raises PackedError if it is missing, of another shape or kind, or not finite."""
         found = self.tensors.get(name)
         if found is None or found.shape != shape or found.dtype.kind not in kinds:
             what = "missing" if found is None else f"{found.dtype} {list(found.shape)}"
             raise PackedError(
                 f"{self.folder / MODEL_FILE}: tensor '{name}' is {what}, it must be {list(shape)}", REPACK
             )
+        if found.dtype.kind == "f" and not bool(np.isfinite(found).all()):
+            raise PackedError(f"{self.folder / MODEL_FILE}: '{name}' holds a number that is not finite", REPACK)
         return found
 
     def scheme(self, name: str) -> str:

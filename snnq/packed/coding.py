@@ -103,8 +103,6 @@ def unpack_layer(name: str, layer: PackedLayer, file: TensorFile) -> UnpackedLay
         raise PackedError(f"{file.path}: '{name}.{SHAPE}' is {found}, the config says {[rows, n]}", REPACK)
     scale_dtype = torch.float32 if layer.family == "uniform" else torch.int8
     scales = file.take(f"{name}.{SCALES[layer.family]}", (rows, 1), scale_dtype).float()
-    if not bool(scales.isfinite().all()):
-        raise PackedError(f"{file.path}: '{name}.{SCALES[layer.family]}' holds a number that is not finite", REPACK)
     if layer.family == "uniform":
         halves = file.take(f"{name}.{ZERO_POINTS[layer.family]}", (rows, 1), *_INTEGERS)
         params = {"scale": scales, "zero_point": halves.float() / 2}

@@ -36,6 +36,7 @@ from snnq.plan.files import plan_text
 from snnq.schemes.names import FLOAT32, split_name
 from snnq.schemes.scheme import scheme
 from snnq.strict_json import strict_json
+from snnq.validation import require_finite
 
 FILES = (CONFIG_FILE, MODEL_FILE, PLAN_FILE, REPORT_FILE, CARD_FILE, PAGE_FILE)
 SCHEMA_VERSION = 1
@@ -59,8 +60,8 @@ def write_packed(
     report.json. Equal inputs give equal bytes. An old folder is kept until the new one is complete.
 
     Raises OutputExistsError if the folder is there (with ``force``: if it holds anything that is no packed folder's),
-    VerificationError naming the first layer whose codes are not the model's weights, PackedError if it cannot be
-    written.
+    VerificationError naming the first layer whose codes are not the model's weights or the first tensor that is not
+    finite, NotFiniteError for a result that is not, PackedError if it cannot be written.
     """
     folder = Path(os.path.abspath(folder))
     check_free(folder, force)
@@ -138,6 +139,8 @@ def _pack_model(
     for name, tensor in tensors.items():
         if tensor.dtype not in DTYPES:
             raise VerificationError(f"tensor {name} is {tensor.dtype}, it must be float32", "please report this")
+        if not bool(tensor.isfinite().all()):
+            raise VerificationError(f"tensor {name} holds numbers that are not finite", "see: snnq eval")
     for name in layers:
         if name not in packed or packed[name].family == FLOAT32:
             _refuse(name, "it has codes, but the plan quantises no such layer")
@@ -165,14 +168,15 @@ def _refuse(name: str, message: str) -> NoReturn:
 def _contents(
     plan: Plan, tensors: Mapping[str, Tensor], packed: Mapping[str, PackedLayer], results: Mapping[str, Any]
 ) -> dict[str, bytes]:
-    """Return the bytes of every file of the folder."""
+    """Return the bytes of every file of the folder; raises NotFiniteError for a result that is not finite."""
+    require_finite(results, REPORT_FILE)
     model_bytes = safetensors_bytes(tensors, {"format": "pt", "snnq": __version__})
     header_bytes = 8 + int.from_bytes(model_bytes[:8], "little")
     sizes = measure_sizes(TensorFile(Path(MODEL_FILE), tensors, header_bytes), packed)
     files = {
         MODEL_FILE: model_bytes,
         PLAN_FILE: plan_text(plan.to_dict()).encode(),
-        REPORT_FILE: plan_text(_finite(dict(results))).encode(),
+        REPORT_FILE: plan_text(dict(results)).encode(),
         CARD_FILE: model_card(plan, results, sizes).encode(),
     }
     config = PackedConfig(
@@ -187,12 +191,3 @@ def _contents(
     said = config.model_dump(mode="json")
     said["sha256"][CONFIG_FILE] = config.own_sha256()
     return files | {CONFIG_FILE: plan_text(said).encode()}
-
-
-def _finite(value: Any) -> Any:
-    """Return JSON data with null for what is not a finite number: a diverged loss must not lose the folder."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(part) for key, part in value.items()}
-    return [_finite(part) for part in value] if isinstance(value, list | tuple) else value

@@ -33,7 +33,7 @@ class TensorFile:
     header_bytes: int
 
     def take(self, name: str, shape: tuple[int, ...], *dtypes: torch.dtype) -> Tensor:
-        """Return a tensor; raises PackedError if it is missing or of another shape or dtype."""
+        """Return a tensor; raises PackedError if it is missing, of another shape or dtype, or not finite."""
         if name not in self.tensors:
             raise PackedError(f"{self.path}: tensor '{name}' is missing", REPACK)
         found = self.tensors[name]
@@ -44,6 +44,8 @@ class TensorFile:
             allowed = " or ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
             kind = str(found.dtype).removeprefix("torch.")
             raise PackedError(f"{self.path}: tensor '{name}' is {kind}, it must be {allowed}", REPACK)
+        if found.is_floating_point() and not bool(found.isfinite().all()):
+            raise PackedError(f"{self.path}: '{name}' holds a number that is not finite", REPACK)
         return found
 
 

@@ -120,7 +120,7 @@ class LayerInput(Record):
     shape: Many[PositiveInt]
     macs: PositiveInt
     multiplications: PositiveInt
-    input: Literal["spikes", "integers", "counts", "reals"]
+    input: Literal["spikes", "ternary", "multispikes", "integers", "counts", "reals"]
     scheme: SchemeName
     searched: SchemeName | None = None
     probabilities: dict[SchemeName, Probability] | None = None

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from spikingjelly.activation_based import neuron
 from torch import nn
 
 from snnq.layers import quantisable
+from snnq.neurons import is_neuron
 
 # An output of a pass: (part, -1) is that of a part, (part, i) that of the i-th call of a unit in it.
 Address = tuple[int, int]
@@ -73,7 +73,7 @@ def whole_model(groups: Mapping[str, str]) -> list[Part]:
 
 def units_of(module: nn.Module, path: str) -> dict[str, nn.Module]:
     """Return the modules that compute, by path: neurons, and what has no modules inside it."""
-    if isinstance(module, neuron.BaseNode) or not any(True for _ in module.children()):
+    if is_neuron(module) or not any(True for _ in module.children()):
         return {path: module}
     found: dict[str, nn.Module] = {}
     for name, child in module.named_children():

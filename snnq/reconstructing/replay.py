@@ -13,11 +13,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from spikingjelly.activation_based import functional, neuron
+from spikingjelly.activation_based import functional
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from snnq.models.folding import ChannelAffine
+from snnq.neurons import is_neuron
 from snnq.reconstructing.blocks import WHOLE, Address, Block, Part, cut, parts_of, units_of, whole_model
 
 
@@ -55,7 +56,7 @@ class Replay:
         self.keep: Collection[Address] = ()
         self.ran, self.active, self.unit = Ran(torch.empty(0)), False, 0
         for module in model.modules():
-            if isinstance(module, neuron.BaseNode):
+            if is_neuron(module):
                 module.train()  # in evaluation mode spikingjelly's neurons pass no gradient
                 module.register_forward_pre_hook(self._notice_current)
         for index, part in enumerate(self.parts):

@@ -163,4 +163,5 @@ def stored(params: dict[str, Tensor]) -> dict[str, Tensor]:
 def grid(params: dict[str, Tensor], bits: int) -> Tensor:
     """Return every level of every channel, (out, 2^b), ascending."""
     code = torch.arange(levels(bits) + 1, dtype=params["scale"].dtype, device=params["scale"].device)
-    return values(code.expand(params["scale"].shape[0], -1), params, bits)
+    most = torch.finfo(params["scale"].dtype).max  # a level that no weight takes may lie beyond
+    return values(code.expand(params["scale"].shape[0], -1), params, bits).clamp(-most, most)

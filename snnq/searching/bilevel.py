@@ -23,6 +23,7 @@ from snnq.searching.settings import SearchSettings
 from snnq.training import processes
 from snnq.training.batches import Samples, steps_per_epoch, training_batches
 from snnq.training.batchnorm import share_batchnorm
+from snnq.training.finite import FiniteWatch
 from snnq.training.loop import Place, Stateful
 from snnq.training.schedules import learning_rate, set_rate, temperature
 from snnq.training.seeding import generator
@@ -54,7 +55,7 @@ class Bilevel:
         weights = torch.optim.AdamW(
             supernet.weight_parameters(), lr=settings.rate_start, weight_decay=settings.weight_decay
         )
-        self.supernet = supernet
+        self.supernet, self.watch = supernet, FiniteWatch(supernet, "searching")
         self.network, self.weight_optimizer = fabric.setup(share_batchnorm(supernet), weights)
         self.architecture, self.price = architecture.to(fabric.device), price.to(fabric.device)
         self.architecture_optimizer: Any = fabric.setup_optimizers(
@@ -100,6 +101,7 @@ class Bilevel:
         # Only a is asked for: no gradient is computed for W, and none waits to be averaged with other processes'.
         with self.fabric.no_backward_sync(self.network, enabled=processes.count() > 1):
             loss = F.cross_entropy(self.network(frames, shares), labels) + self.price(shares)
+            self._close(place, loss)
             self.fabric.backward(loss, inputs=[self.architecture.logits])
         if self.architecture.logits.grad is not None:
             self.architecture.logits.grad = processes.mean(self.architecture.logits.grad)
@@ -111,6 +113,7 @@ class Bilevel:
         """Step 2: update W on a training batch with the soft sample; return the cross-entropy, ()."""
         frames, labels = self._batch(self.train, indices)
         loss = F.cross_entropy(self.network(frames, self._sample(place, "weights", one_hot=False).detach()), labels)
+        self._close(place, loss)
         one = self.settings
         rates = {"peak": one.rate_peak, "start": one.rate_start, "floor": one.rate_floor}
         set_rate(self.weight_optimizer, learning_rate(place.overall, self.total_steps, **rates))
@@ -118,6 +121,9 @@ class Bilevel:
         self.fabric.backward(loss)
         self.weight_optimizer.step()
         return loss.detach()
+
+    def _close(self, place: Place, loss: Tensor) -> None:
+        self.watch.close(f"epoch {place.epoch + 1}, step {place.step + 1}", loss)
 
     def shares(self) -> Tensor:
         """Return softmax(a), (L, K): the probabilities without noise."""

@@ -116,6 +116,8 @@ def rounding_prior(model: nn.Module, choices: Choices) -> np.ndarray:
     rows = []
     for layer in choices.layers:
         weight: Any = model.get_submodule(layer.name).weight
+        if float(weight.abs().max()) > 1e15:  # squares of float32 overflow from 1.8e19 on
+            weight = weight / weight.abs().max()
         whole = weight.square().sum().clamp_min(torch.finfo(weight.dtype).tiny)
         ones = (scheme(name) for name in choices.names)
         errors = [(one.project(weight, one.fit(weight))[0] - weight).square().sum() / whole for one in ones]

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from spikingjelly.activation_based import neuron
 from torch import Tensor, nn
 
+from snnq.errors import NotFiniteError
+from snnq.neurons import is_neuron
 from snnq.progress import Progress, silent
 from snnq.schemes.scheme import Scheme, scheme
 from snnq.searching.constraints import Choices
@@ -106,7 +107,15 @@ class Switchboard:
                 total[group, k] += value - whole
             samples += len(targets)
             step()
-        return processes.mean(torch.from_numpy(total)).numpy()[list(choices.group)] / samples
+        found = processes.mean(torch.from_numpy(total)).numpy()[list(choices.group)] / samples
+        self._require_finite(found)
+        return found
+
+    def _require_finite(self, found: np.ndarray) -> None:
+        """Raise NotFiniteError naming the layer and scheme whose loss (L, K) is not finite, where they are allowed."""
+        for layer, k in np.argwhere(self.choices.allowed & ~np.isfinite(found)):
+            name, scheme_name = self.choices.layers[layer].name, self.choices.names[k]
+            raise NotFiniteError(f"measuring layers: the loss with layer '{name}' as {scheme_name} is not finite")
 
 
 class _Replay:
@@ -117,7 +126,7 @@ class _Replay:
 
     def __init__(self, model: nn.Module) -> None:
         self.model, self.outputs, self.order = model, [], []
-        self.stepwise = any(isinstance(one, neuron.BaseNode) and one.step_mode == "s" for one in model.modules())
+        self.stepwise = any(is_neuron(one) and getattr(one, "step_mode", "m") == "s" for one in model.modules())
         self.stop, self.count = -1, 0  # −1: record
         for module in _units(model):
             module.forward = self._wrapped(module, module.forward)
@@ -154,7 +163,7 @@ class _Replay:
 
 def _units(model: nn.Module) -> Iterator[nn.Module]:
     """Yield the modules that compute: neurons, and what has no modules inside it."""
-    if isinstance(model, neuron.BaseNode) or not any(True for _ in model.children()):
+    if is_neuron(model) or not any(True for _ in model.children()):
         yield model
         return
     for child in model.children():

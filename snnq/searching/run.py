@@ -125,17 +125,19 @@ def _train(
         settings,
         total,
     )
-    run_epochs(
-        folder,
-        moving.stateful(),
-        stage="searching",
-        epochs=settings.epochs,
-        batches=moving.batches,
-        step=moving.step,
-        after_epoch=moving.after_epoch,
-        status=moving.status,
-        progress=progress,
-    )
+    with moving.watch as watch:
+        run_epochs(
+            folder,
+            moving.stateful(),
+            stage="searching",
+            epochs=settings.epochs,
+            batches=moving.batches,
+            step=moving.step,
+            after_epoch=moving.after_epoch,
+            status=moving.status,
+            check=watch.check,
+            progress=progress,
+        )
     return supernet.model, moving.shares()
 
 

@@ -16,6 +16,7 @@ from snnq.progress import Progress, silent
 from snnq.training import processes
 from snnq.training.batches import Samples, load, ordered_batches, training_batches
 from snnq.training.batchnorm import share_batchnorm
+from snnq.training.finite import FiniteWatch, require_finite_model
 from snnq.training.transfers import moved
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -38,16 +39,21 @@ def predict(
     """Return logits (N, classes) and labels (N,) of the model in evaluation mode.
 
     The processes take the batches in turns and all get the same result, which does not depend on how many they are.
+    Raises NotFiniteError naming the first neurons whose current, or else the logits, are not finite.
     """
     was_training = model.training
     model.eval()
     device = next(iter(model.parameters()), torch.empty(0)).device
     batches = ordered_batches(len(samples), batch_size)
     found, truth = [], []
-    for frames, labels in load(samples, batches[processes.rank() :: processes.count()]):
-        found.append(model(moved(frames, device)).float())
-        truth.append(labels)
-        progress(stage, min(len(found) * processes.count(), len(batches)), len(batches))
+    with FiniteWatch(model, stage) as watch:
+        for frames, labels in load(samples, batches[processes.rank() :: processes.count()]):
+            found.append(model(moved(frames, device)).float())
+            truth.append(labels)
+            watch.note("the logits", found[-1])
+            watch.close(f"batch {len(found)}")
+            progress(stage, min(len(found) * processes.count(), len(batches)), len(batches))
+        watch.check()
     model.train(was_training)
     own = torch.cat(found).cpu().split([len(labels) for labels in truth]) if found else ()
     logits, labels = zip(*processes.gather(list(zip(own, truth, strict=True))), strict=True)
@@ -73,7 +79,8 @@ def evaluate(
 def reestimate_batchnorm(model: nn.Module, samples: Samples, batch_size: int, seed: int) -> None:
     """Replace every BN's running statistics by the plain average over one pass of (training) samples.
 
-    The statistics are those of the global batches, of which every process takes its share.
+    The statistics are those of the global batches, of which every process takes its share. Raises NotFiniteError naming
+    the first neurons whose current, or the first norm whose statistic, is not finite.
     """
     share_batchnorm(model)
     norms = [module for module in model.modules() if isinstance(module, NORMS)]
@@ -85,8 +92,13 @@ def reestimate_batchnorm(model: nn.Module, samples: Samples, batch_size: int, se
     model.train()
     device = next(model.parameters()).device
     batches = training_batches(len(samples), batch_size, seed, "batchnorm")
-    for frames, _ in load(samples, [processes.shard(batch) for batch in batches]):
-        model(moved(frames, device))
+    where = "estimating the norms' statistics"
+    with FiniteWatch(model, where) as watch:
+        for number, (frames, _) in enumerate(load(samples, [processes.shard(batch) for batch in batches]), start=1):
+            model(moved(frames, device))
+            watch.close(f"batch {number}")
+        watch.check()
+    require_finite_model(model, where)
     for norm, hook, momentum in zip(norms, hooks, momenta, strict=True):
         hook.remove()
         norm.momentum = momentum

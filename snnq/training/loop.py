@@ -28,8 +28,10 @@ from torch import Tensor
 from snnq.errors import InterruptedRun, RunChangedError
 from snnq.progress import Progress, silent
 from snnq.training import processes
+from snnq.training.finite import require_finite_model
 from snnq.training.run_folder import RunFolder
 from snnq.training.transfers import fetched
+from snnq.validation import require_finite
 
 SAVE_SECONDS, READ_SECONDS = 120.0, 0.5
 
@@ -110,6 +112,7 @@ def run_epochs(
     after_epoch: Callable[[int], dict[str, Any]],
     status: Callable[[], dict[str, float | int | str]] = dict,
     unit: str = "epoch",
+    check: Callable[[], None] = lambda: None,
     progress: Progress = silent,
 ) -> list[dict[str, Any]]:
     """Run or resume the epochs; return the history, one dict an epoch.
@@ -118,10 +121,14 @@ def run_epochs(
     process' share of them and returns numbers, or scalars on a device, that are averaged over the processes and over
     the epoch; ``after_epoch`` returns facts that are added to the epoch's history line; ``status`` returns facts worth
     showing as they stand, and is asked when numbers are read.
-    ``unit`` is what one of the ``epochs`` is called where progress is shown. Raises InterruptedRun after Ctrl-C, when
-    the state is saved.
+    ``unit`` is what one of the ``epochs`` is called where progress is shown. ``check`` raises where a number is not
+    finite, and is called before any is shown or saved.
+
+    Raises InterruptedRun after Ctrl-C, when the state is saved, NotFiniteError for numbers that are not finite: no such
+    number is ever saved, or gone on from.
     """
     state = _load(run.state_path, stateful)
+    _require_finite(stateful, state, str(run.state_path))
     history, facts = state["history"], _Facts(state["sums"])
     with _interrupt_flag() as interrupted:
         for epoch in range(state["epoch"], epochs):
@@ -135,11 +142,14 @@ def run_epochs(
                 stop, late, due = processes.any_of(*flags)
                 if stop or late or due:
                     facts.read()
+                    check()
+                    require_finite(facts.sums, f"{stage}, {unit} {epoch + 1}, by step {i + 1}")
                     shown = {name: value / (i + 1) for name, value in facts.sums.items()} | status()
                     read = time.monotonic()
                 done = epoch * len(order) + i + 1
                 progress(stage, done, epochs * len(order), **{unit: f"{epoch + 1}/{epochs}"}, **shown)
                 if stop or late:
+                    _require_finite(stateful, facts.sums, f"{stage}, {unit} {epoch + 1}")
                     _save(run, stateful, epoch, i + 1, history, facts.sums)
                     saved = time.monotonic()
                 if stop:
@@ -148,6 +158,8 @@ def run_epochs(
                     )
             line = {"epoch": epoch + 1, **{name: value / len(order) for name, value in facts.sums.items()}}
             history.append(line | after_epoch(epoch))
+            check()
+            _require_finite(stateful, history[-1], f"{stage}, {unit} {epoch + 1}")
             facts.sums.clear()
             _save(run, stateful, epoch + 1, 0, history, facts.sums)
     return history
@@ -161,6 +173,14 @@ def _save(
 
     saved = {"loop": state, "parts": parts}
     processes.on_first(lambda: run.write_state(lambda temporary: torch.save(saved, temporary), history))
+
+
+def _require_finite(stateful: Mapping[str, Stateful], facts: Any, where: str) -> None:
+    """Raise NotFiniteError where facts, or weights and statistics of the modules, are not finite."""
+    require_finite(facts, where)
+    for part in stateful.values():
+        if isinstance(part, torch.nn.Module):
+            require_finite_model(part, where)
 
 
 def _load(path: Path, stateful: Mapping[str, Stateful]) -> dict[str, Any]:

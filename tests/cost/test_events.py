@@ -62,9 +62,9 @@ def test_golden_layer_energies_worked_by_hand():
     one = price("uniform-4", found, "reals").layers[0]
     assert (one.multiplications, one.compute_pj) == (48.0, pytest.approx(48 * 0.3))
     for scheme, each in (("float32", 0.9), ("uniform-2", 0.1), ("power-of-two-4", 0.124)):
-        one = price(scheme, found, "spikes").layers[0]
-        assert (one.accumulates, one.multiplications, one.shifts) == (48.0, 0.0, 0.0)
-        assert one.compute_pj == pytest.approx(48 * each)
+        one = price(scheme, found, "multispikes").layers[0]
+        assert (one.accumulates, one.multiplications, one.shifts) == (72.0, 0.0, 0.0)
+        assert one.compute_pj == pytest.approx(72 * each)
 
 
 def test_weights_are_fetched_as_the_reuse_says():
@@ -116,8 +116,8 @@ def oracle_pj(scheme, found, input, name, reuse):
     dram, local = (cost[raw["memory"][key]] / 32 for key in ("weights", "local"))
     total = {"inference": 32 * bits * dram, "step": 64 * bits * dram, "event": operations * bits * local}[reuse]
     shift = sum(cost[key] for key in raw["events"]["whole"]["shift"])
-    if input == "spikes":
-        total += operations * add
+    if input in ("spikes", "ternary", "multispikes"):
+        total += additions * add
     elif input == "reals" or family == "float32":
         total += operations * multiply
     else:
@@ -131,7 +131,7 @@ def oracle_pj(scheme, found, input, name, reuse):
 @given(
     st.tuples(st.floats(0, 8), st.floats(0, 8)),
     st.sampled_from(NAMES),
-    st.sampled_from(["spikes", "integers", "counts", "reals"]),
+    st.sampled_from(["spikes", "ternary", "multispikes", "integers", "counts", "reals"]),
     st.sampled_from(list_tables()),
     st.sampled_from(list(REUSES)),
     st.integers(0, 300),

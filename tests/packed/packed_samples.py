@@ -40,7 +40,7 @@ RESULTS: dict[str, Any] = {
         "float": {"validation": 0.5, "test": 0.25},
         "plan": {"validation": 0.375, "test": 0.25},
     },
-    "losses": [0.5, float("nan"), float("inf")],
+    "losses": [0.5, 0.25],
 }
 
 

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 import torch
 from packed_samples import RESULTS, Coded, Sample, make_sample
 
-from snnq.errors import OutputExistsError, PackedError, VerificationError
+from snnq.errors import NotFiniteError, OutputExistsError, PackedError, VerificationError
 from snnq.packed import folder as folder_module
 from snnq.plan import Plan
 
@@ -43,12 +44,20 @@ def test_files_and_hashes(sample: Sample, folder: Path) -> None:
     assert (first["family"], first["bits"], first["shape"]) == ("uniform", 4, [2, 2, 3, 3])
 
 
-def test_results_become_the_report_without_what_json_cannot_say(folder: Path) -> None:
+def test_results_become_the_report(folder: Path) -> None:
     report = json.loads((folder / "report.json").read_text())
-    assert report["losses"] == [0.5, None, None]
-    assert {key: report[key] for key in RESULTS if key != "losses"} == {
-        key: value for key, value in RESULTS.items() if key != "losses"
-    }
+    assert {key: report[key] for key in RESULTS} == RESULTS
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_are_not_written(value: float, sample: Sample, tmp_path: Path) -> None:
+    with pytest.raises(NotFiniteError, match=r"report\.json: losses\.1 is (nan|inf)"):
+        sample.write(tmp_path / "packed", results=RESULTS | {"losses": [0.5, value]})
+    model = deepcopy(sample.model)
+    model.get_submodule("head").get_parameter("bias").data[0] = value
+    with pytest.raises(VerificationError, match=r"tensor head\.bias holds numbers that are not finite"):
+        sample.write(tmp_path / "packed", model=model)
+    assert not (tmp_path / "packed").exists()
 
 
 def test_equal_inputs_give_equal_bytes(sample: Sample, folder: Path, tmp_path: Path) -> None:

@@ -220,3 +220,10 @@ def test_the_largest_and_smallest_numbers_have_finite_levels(name: str, size: fl
         assert bool(found.isfinite().all())
         assert float((found - weight).abs().max()) <= max(size / 2, 1e-19) * 1.001
         assert torch.equal(one.decode(one.encode(weight, params), one.stored(params)), found)
+
+
+@pytest.mark.parametrize("name", QUANTISED)
+def test_levels_of_the_largest_weights_are_finite(name: str) -> None:
+    one = scheme(name)
+    weight = torch.tensor([[3.4e38, -3.4e38, 1.0]])
+    assert bool(one.grid(one.stored(one.fit(weight))).isfinite().all())
