@@ -122,11 +122,13 @@ def _small(counts: np.ndarray, file: Path) -> np.ndarray:
 def _open(path: Path, name: str, engine: str, given: dict[str, Any]) -> _Model:
     if path.is_dir():
         from snnq.packed.config import PLAN_FILE, check_hash, read_config
+        from snnq.packed.room import check_room
         from snnq.plan.files import read_json
         from snnq.plan.plan import parse_plan
 
         check_hash(path, PLAN_FILE, read_config(path))
         plan = parse_plan(read_json(path / PLAN_FILE), str(path / PLAN_FILE))
+        check_room(path, plan.model.config, 1)
         classes = plan.data.classes if plan.data else ()
         return _Model("packed", plan.model.config, classes, _by(plan.data.spec if plan.data else None), path)
     if engine == "integer":

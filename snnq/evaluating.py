@@ -110,6 +110,10 @@ def _packed_logits(
     folder: Path, engine: str, samples: Frames, batch_size: int, compute: Compute, progress: Progress
 ) -> tuple[Tensor, str]:
     """Return the logits (N, classes) of a packed folder, and the arithmetic it ran in."""
+    from snnq.packed.config import read_config
+    from snnq.packed.room import check_room
+
+    check_room(folder, read_config(folder).config, min(batch_size, len(samples)))
     if engine == "torch":
         from snnq.packed.loading import load_packed
 
@@ -156,6 +160,7 @@ def open_data_of(folder: Path, data: str | None, progress: Progress) -> DataSet:
     if spec is None:
         raise DataError(f"{folder} does not say what it was trained on", "name the data: --data SPEC")
     shape = frames_shape(plan.model.config)
+    check_room(folder, plan.model.config, 1)
     found = open_data(spec, steps=shape[0], image_size=shape[2:], progress=progress)
     check_fit(found, plan.model.config)
     if plan.data:

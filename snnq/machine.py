@@ -68,6 +68,23 @@ def _omp_limit() -> int:
     return int(first) if first.isdigit() and int(first) > 0 else 2**16
 
 
+def free_memory() -> int | None:
+    """Return how many bytes this process may still take, by the system and its own limit; None where neither says."""
+    found = []
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            found += [int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable:")]
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if limit != resource.RLIM_INFINITY:
+            with open("/proc/self/statm", encoding="ascii") as file:
+                found.append(max(0, limit - int(file.read().split()[0]) * resource.getpagesize()))
+    except (OSError, ValueError, ImportError):  # not on Linux
+        pass
+    return min(found, default=None)
+
+
 def _version(name: str) -> str:
     try:
         return version(name)

@@ -27,11 +27,15 @@ def run(
     memory_mib: int | None = None,
     seconds: float = 20.0,
     environment: Mapping[str, str] | None = None,
+    kill_at: int | None = None,
+    redirect: str = "",
+    file_mib: int | None = None,
 ) -> tuple[int, str]:
     """Return the exit code of ``snnq`` with these words in ``folder``, and what it printed to stdout and stderr.
 
     ``memory_mib`` bounds the address space beyond that of the imports; the code is −9 where the system killed it and
-    ``HANGS`` where it did not end in time.
+    ``HANGS`` where it did not end in time. With ``kill_at`` it is killed before so many file operations; ``redirect``
+    takes a shell's words such as ``>&-`` and ``2>/dev/full``; no file may grow beyond ``file_mib``, as on a full disk.
     """
     server = _server()
     with tempfile.NamedTemporaryFile(suffix=".txt") as output:
@@ -41,6 +45,9 @@ def run(
             "memory_mib": memory_mib,
             "seconds": seconds,
             "output": output.name,
+            "kill_at": kill_at,
+            "redirect": redirect,
+            "file_mib": file_mib,
             "environment": dict(os.environ) | dict(environment or {}),
         }
         assert server.stdin is not None
@@ -70,10 +77,14 @@ def _serve() -> None:
 
     import snnq.checkpoints.opening
     import snnq.data.open
+    import snnq.exporting.run
     import snnq.finalizing.run
+    import snnq.reconstructing.run
     import snnq.reporting.run
-    import snnq.searching.run  # noqa: F401
+    import snnq.searching.run
+    import snnq.verifying  # noqa: F401
     from snnq.cli.main import run as run_command
+    from snnq.console.streams import guard_streams, leave
 
     torch.set_num_threads(1)
     for line in sys.stdin:
@@ -83,7 +94,8 @@ def _serve() -> None:
             code = 1
             try:
                 _enter(asked)
-                code = run_command(asked["words"])
+                guard_streams()
+                code = leave(run_command(asked["words"]))
             finally:
                 sys.stdout.flush()
                 sys.stderr.flush()
@@ -100,10 +112,42 @@ def _enter(asked: dict) -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     for stream, handle in ((0, nothing), (1, output), (2, output)):
         os.dup2(handle, stream)
+    _redirect(asked["redirect"])
+    if asked["kill_at"] is not None:
+        _kill_at(asked["kill_at"])
+    if asked["file_mib"] is not None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(asked["file_mib"] * 2**20),) * 2)
     if asked["memory_mib"] is not None:
         taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         limit = taken + asked["memory_mib"] * 2**20
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def _redirect(words: str) -> None:
+    for word in words.split():
+        number, _, target = word.partition(">")
+        if target == "&-":
+            os.close(int(number or 1))
+            setattr(sys, ("stdin", "stdout", "stderr")[int(number or 1)], None)  # as Python starts with it
+        else:
+            os.dup2(os.open(target, os.O_WRONLY), int(number or 1))
+
+
+def _kill_at(place: int) -> None:
+    """End this process, as kill -9 does, before the file operation of that number."""
+    done = 0
+
+    def count(event: str, arguments: tuple) -> None:
+        nonlocal done
+        changes = event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate")
+        writes = event == "open" and (arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR)
+        if changes or (writes and not str(arguments[0]).startswith("/dev/")):
+            done += 1
+            if done == place:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(count)
 
 
 def _wait(child: int, seconds: float) -> int:

@@ -10,7 +10,7 @@ from numbers import Integral
 from typing import Any
 
 from snnq.errors import CheckpointError, UsageError
-from snnq.parsing import parse_image_size
+from snnq.parsing import check_once, parse_image_size
 
 OPTIONS = {
     "architecture": "--architecture",
@@ -92,7 +92,9 @@ def _pairs(texts: Sequence[str], example: str) -> tuple[tuple[str, str], ...]:
             raise UsageError(
                 f"{example.partition(' ')[0]}: found '{text}', it must be NAME=VALUE", f"such as {example}"
             )
-    return tuple((text.partition("=")[0].strip(), text.partition("=")[2].strip()) for text in texts)
+    pairs = tuple((text.partition("=")[0].strip(), text.partition("=")[2].strip()) for text in texts)
+    check_once((name for name, _ in pairs), example.partition(" ")[0])
+    return pairs
 
 
 def _value(text: str) -> Any:

@@ -21,7 +21,6 @@ def demo(
     from snnq.reporting.run import report
     from snnq.searching.run import search
 
-    folder.mkdir(parents=True, exist_ok=True)
     with console.progress_view() as progress:
         search("digits", out=folder / "plan.json", force=force, progress=progress)
         finalize(folder / "plan.json", out=folder / "packed", force=force, progress=progress)

@@ -41,7 +41,7 @@ def verify(
     if verified.engines:
         engines = verified.engines
         console.note(
-            f"torch and the integer engine agree on every spike of {engines.samples} random samples: "
-            f"{engines.neurons} layers of neurons, {engines.spikes:,} spikes."
+            f"torch and the integer engine agree on every spike of {engines.samples} random samples of "
+            f"{engines.steps} time steps: {engines.neurons} layers of neurons, {engines.spikes:,} spikes."
         )
     console.next_step("snnq report" if str(folder) == "packed" else f"snnq report {shlex.quote(str(folder))}")

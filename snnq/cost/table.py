@@ -39,7 +39,7 @@ class Source(Record):
 class Constant(Record):
     """One energy in pJ, of one operation or of one 32-bit word, and the key of its source."""
 
-    energy_pj: float = Field(ge=0)
+    energy_pj: float = Field(ge=0, le=1e12)  # a joule: sums of more are not finite any more
     per: Literal["operation", "32-bit word"]
     source: str
 

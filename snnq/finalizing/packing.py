@@ -34,6 +34,7 @@ from snnq.training import processes
 from snnq.training.job import Job, check_order, checkpoint_of, open_job
 
 REPORT_VERSION = 1
+_MEND = "make the plan from this checkpoint, or correct it"
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,20 @@ def open_planned(
                 f"{ours.get(name, 'missing')} in {where}",
                 "make the plan from this checkpoint",
             )
+    _check_counts(plan, job)
     return job
+
+
+def _check_counts(plan: Plan, job: Job) -> None:
+    """Raise PlanError where a plan's costs are counted on other numbers than its model's."""
+    ours = {layer.name: layer for layer in job.layers}
+    for layer in plan.layers:
+        for key in ("macs", "multiplications"):
+            said, due = getattr(layer, key), getattr(ours[layer.name], key)
+            if said != due:
+                raise PlanError(
+                    f"layer {layer.name}: {key} is {said} in the plan, it is {due} of this checkpoint", _MEND
+                )
 
 
 def _refuse_other(plan: Plan, where: str | Path, sha256: str) -> None:

@@ -89,7 +89,7 @@ def finalize(
     if done:
         return done
     processes.on_first(lambda: check_free(out, force))  # before the hours of training, not after them
-    folder = open_run(where, config, force=force)
+    folder = open_run(where, config, out=out, force=force)
     say_fit(float_logits(job, "validation", fabric, settings.batch_size, progress), job.data)
     moving, history = _finetune(folder, job, chosen, settings, start, fabric, progress)
     model = moving.model

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from snnq.errors import UsageError
+from snnq.parsing import check_seed
 from snnq.training.augmentation import changes_text, parse_changes
 
 
@@ -34,4 +35,5 @@ class FinalizeSettings:
             raise UsageError(f"--epochs {self.epochs}, --batch-size {self.batch_size}: at least 1 and 2 are needed")
         if not 0 <= self.distillation <= 1:
             raise UsageError(f"--distillation is {self.distillation}, it must lie between 0 (off) and 1")
+        check_seed(self.seed)
         object.__setattr__(self, "augment", changes_text(parse_changes(self.augment)))

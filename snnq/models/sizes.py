@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, fields
 from typing import Any, Protocol
@@ -52,7 +53,7 @@ def check_sizes(config: Any, narrowest: int = 8) -> None:
         )
     if config.dim % heads[-1]:
         raise UsageError(f"dim: found {config.dim}, it must be a multiple of heads ({heads[-1]})")
-    if not config.mlp_ratio > 0 or hidden(config.dim, config.mlp_ratio) < 1:
+    if not 0 < config.mlp_ratio < math.inf or hidden(config.dim, config.mlp_ratio) < 1:
         raise UsageError(f"mlp_ratio: found {config.mlp_ratio}, dim x mlp_ratio must be at least 1")
 
 
@@ -66,14 +67,14 @@ def check_chunk(chunk: int, steps: int) -> None:
     """Raise ``UsageError`` unless ``chunk`` consecutive steps divide all ``steps`` evenly."""
     require_positive_int("chunk", chunk)
     if steps % chunk:
-        allowed = ", ".join(str(size) for size in range(1, steps + 1) if steps % size == 0)
+        allowed = ", ".join(str(size) for size in range(1, min(steps, 10_000) + 1) if steps % size == 0)
         raise UsageError(f"chunk: found {chunk}, it must divide the {steps} time steps evenly: {allowed}")
 
 
 def check_positive(name: str, value: float) -> None:
     """Raise ``UsageError`` unless ``value`` is greater than 0."""
-    if not value > 0:
-        raise UsageError(f"{name}: found {value}, it must be greater than 0")
+    if not 0 < value < math.inf:
+        raise UsageError(f"{name}: found {value:g}, it must be a number greater than 0")
 
 
 def require_positive_int(name: str, value: object) -> None:

@@ -14,7 +14,7 @@ from snnq.models.registry import architecture
 from snnq.models.wiring import FloatWiring, Wiring
 from snnq.packed.coding import read_weight, tensor_names, unpack_layer
 from snnq.packed.config import MODEL_FILE, REPACK, UNBUILDABLE, PackedConfig, check_hash, no_model, read_config
-from snnq.packed.integer_form import to_integers, whole_of
+from snnq.packed.integer_form import IntegerHead, to_integers, whole_of
 from snnq.packed.integers import Whole
 from snnq.packed.safefile import TensorFile, read_tensors
 from snnq.schemes.names import FLOAT32
@@ -72,6 +72,14 @@ def _guarded(model: nn.Module, config: PackedConfig, arithmetic: str) -> nn.Modu
     # First, before a user's own model turns them around.
     model.register_forward_pre_hook(FramesCheck(frames_shape(config.config), arithmetic == "integer"), prepend=True)
     return model
+
+
+def take_steps(model: nn.Module, steps: int) -> None:
+    """Let an integer model of ``load_packed`` take another number of time steps than it was made for."""
+    for check in [hook for hook in model._forward_pre_hooks.values() if isinstance(hook, FramesCheck)]:
+        for head in [module for module in model.modules() if isinstance(module, IntegerHead)]:
+            head.summands = head.summands // check.due[0] * steps
+        check.due = (steps, *check.due[1:])
 
 
 def _wholes(wiring: Wiring, config: PackedConfig, file: TensorFile) -> dict[str, Whole]:

@@ -38,6 +38,7 @@ from snnq.schemes.names import FLOAT32
 from snnq.validation import Many, validate
 
 TOOL = f"snnq {__version__}"
+MOST_LAYERS = 10_000  # several times what the largest models have
 _HINT = "what may stand in a plan: snnq plan schema"
 
 
@@ -148,6 +149,8 @@ def parse_plan(data: Mapping[str, Any], file: str) -> PlanInput:
             raise PlanError(f"{file}: unknown key '{key}'{nearest(key, Plan.model_fields)}", _HINT)
     kept = {key: value for key, value in data.items() if key in PlanInput.model_fields}
     if isinstance(kept.get("layers"), list):
+        if len(kept["layers"]) > MOST_LAYERS:
+            raise PlanError(f"{file}: it has {len(kept['layers']):,} layers, at most {MOST_LAYERS:,} are read", _HINT)
         kept["layers"] = [_without_costs(entry) for entry in kept["layers"]]
 
     def label(location: tuple) -> str:

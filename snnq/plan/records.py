@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -35,6 +36,9 @@ SchemeName = Annotated[
     str, AfterValidator(check_scheme), WithJsonSchema({"type": "string", "enum": list(NAMES), "title": "Scheme"})
 ]
 Probability = Annotated[float, Field(ge=0, le=1)]
+# Beyond this float64 does not count any more, and no model comes near it.
+MOST = 2**53
+Count = Annotated[int, Field(gt=0, le=MOST)]
 
 
 class ModelInfo(Record):
@@ -118,8 +122,8 @@ class LayerInput(Record):
     group: Literal["tokenizer", "attention", "mlp", "head"]
     kind: Literal["linear", "conv1d", "conv2d"]
     shape: Many[PositiveInt]
-    macs: PositiveInt
-    multiplications: PositiveInt
+    macs: Count
+    multiplications: Count
     input: Literal["spikes", "ternary", "multispikes", "integers", "counts", "reals"]
     scheme: SchemeName
     searched: SchemeName | None = None
@@ -130,6 +134,10 @@ class LayerInput(Record):
         if len(self.shape) != KINDS[self.kind]:
             found, due = len(self.shape), KINDS[self.kind]
             raise ValueError(f"shape {list(self.shape)} has {found} dimensions, a {self.kind} weight has {due}")
+        if math.prod(self.shape) > MOST:
+            raise ValueError(
+                f"shape {list(self.shape)} has {math.prod(self.shape)} weights, at most {MOST} are counted"
+            )
         return self
 
     def layer(self) -> Layer:

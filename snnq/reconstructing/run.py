@@ -77,7 +77,7 @@ def ptq(
     if out.exists() and not force and (done := finished(out, mark)):
         return done
     check_free(out, force)
-    folder = open_run(where, config, force=force)
+    folder = open_run(where, config, out=out, force=force)
     say_fit(float_logits(job, "validation", fabric, EVALUATION_BATCH, progress), job.data)
     samples = calibration(job, settings)
     made, history = _reconstruct(folder, job, chosen, samples, settings, fabric.device, progress)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from snnq.errors import UsageError, nearest
+from snnq.parsing import check_seed
 
 # From the plainest to the best: grids alone, rounding chosen layer by layer, and block by block (the last two).
 METHODS = ("rtn", "clip", "awq", "quantease", "adaround", "tesseraq")
@@ -67,6 +68,9 @@ class PtqSettings:
         for name in ("samples", "batch_size", "steps"):
             if getattr(self, name) < 1:
                 raise UsageError(f"--{name.replace('_', '-')} {getattr(self, name)}: at least 1 is needed")
+        if self.memory_mib < 0:
+            raise UsageError(f"--memory-mib {self.memory_mib}: it must not be negative")
+        check_seed(self.seed)
 
     @property
     def reconstructs(self) -> bool:

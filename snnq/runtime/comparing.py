@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,32 +10,50 @@ import numpy as np
 import torch
 
 from snnq.errors import VerificationError
+from snnq.models.config import SpikformerConfig
+from snnq.packed.config import read_config
 from snnq.packed.integer_form import IntegerLIF
-from snnq.packed.loading import load_packed
+from snnq.packed.loading import load_packed, take_steps
+from snnq.packed.room import check_room, within_memory
 from snnq.packed.safefile import REPACK
 from snnq.runtime.engine import Engine, unpack
 from snnq.training.devices import Compute
 from snnq.training.threads import keeps_threads, use_threads
 
 SAMPLES = 2
+MOST_STEPS = 64  # what these show, a thousand would
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """What was compared: ``samples`` of random counts, layers of ``neurons`` and how many ``spikes`` they fired."""
+    """What was compared: ``samples`` of random counts in ``steps`` time steps, layers of ``neurons`` and ``spikes``."""
 
     samples: int
+    steps: int
     neurons: int
     spikes: int
 
 
 @keeps_threads
 def compare_engines(folder: str | Path, seed: int = 0) -> Agreement:
-    """Run a batch of random event counts on torch and on the integer engine.
+    """Run a batch of random event counts, of ``MOST_STEPS`` time steps at most, on torch and on the integer engine.
 
-    Raises VerificationError naming the first layer of neurons whose spikes differ, or the logits.
+    Raises VerificationError naming the first layer of neurons whose spikes differ, or the logits, and PackedError where
+    the sizes in config.json take more memory than there is.
     """
+    folder, config = Path(folder), read_config(Path(folder)).config
+    steps = min(int(config["steps"]), MOST_STEPS)
+    sizes = SpikformerConfig.from_dict(config)
+    check_room(folder, config, 1)  # of all its steps: more than that is no model's
+    check_room(folder, config, SAMPLES, steps, sizes.heads * sizes.tokens**2)
+    with within_memory(folder, config):
+        return _compare(folder, steps, seed)
+
+
+def _compare(folder: Path, steps: int, seed: int) -> Agreement:
     engine, model = Engine(folder), load_packed(folder)
+    take_steps(model, steps)
+    engine.config = replace(engine.config, steps=steps)
     use_threads(Compute(), engine.macs * SAMPLES)
     frames = np.random.default_rng(seed).poisson(0.3, (SAMPLES, *engine.config.frames_shape)).astype(np.uint8)
     mine: dict[str, np.ndarray] = {}
@@ -58,4 +76,4 @@ def compare_engines(folder: str | Path, seed: int = 0) -> Agreement:
         due = model(torch.from_numpy(frames.astype(np.float32))).numpy()
     if not np.array_equal(logits, due):
         raise VerificationError(f"{folder}: the head's logits differ between torch and the integer engine", REPACK)
-    return Agreement(SAMPLES, len(mine), sum(int(np.bitwise_count(spikes).sum()) for spikes in mine.values()))
+    return Agreement(SAMPLES, steps, len(mine), sum(int(np.bitwise_count(spikes).sum()) for spikes in mine.values()))

@@ -41,22 +41,27 @@ QUANTITIES = tuple(dict.fromkeys(unit.quantity for unit in UNITS.values()))
 def parse_budget(texts: Sequence[str]) -> dict[str, float]:
     """Read ``avg-bits=2.2``, ``storage=6.6%``, ``storage-kib=40``, ``energy=10%``, … (also separated by commas).
 
-    Returns the limit of each quantity of ``Totals``; of two limits on one quantity the smaller holds. Raises UsageError
-    for an unknown name, a limit that is no positive number, and a share without its per cent sign.
+    Returns the limit of each quantity of ``Totals``; of two limits on one quantity in different units the smaller
+    holds. Raises UsageError for an unknown name, one that is given twice, a limit that is no positive number, and a
+    share without its per cent sign.
     """
     budget: dict[str, float] = {}
+    typed: dict[str, str] = {}
     for text in (part.strip() for one in texts for part in one.split(",")):
         name, _, limit = (part.strip() for part in text.partition("="))
         if name not in UNITS:
             raise UsageError(f"--budget {text}: unknown '{name}'{nearest(name, UNITS)}; allowed: {', '.join(UNITS)}")
         unit = UNITS[name]
         sign = "%" if unit.per_cent else ""
-        if not re.fullmatch(rf"\d*\.?\d+(e[-+]?\d+)?{sign}", limit) or float(limit.rstrip("%")) <= 0:
+        written = re.fullmatch(rf"(\d*\.?\d+(e[-+]?\d+)?){sign}", limit)
+        value = float(written[1]) * unit.factor if written else 0
+        if not 0 < value < math.inf:
             share = " per cent of float32, with its sign" if unit.per_cent else ""
             plain = re.fullmatch(r"\d*\.?\d+", limit) if unit.per_cent else None
             meant = f"did you mean {name}={limit}%?" if plain and float(limit) > 0 else ""
             raise UsageError(f"--budget {text}: give a number above 0{share}, such as {name}={_example(name)}", meant)
-        value = float(limit.rstrip("%")) * unit.factor
+        if typed.setdefault(name, text) != text:
+            raise UsageError(f"--budget {typed[name]} {text}: '{name}' is given twice", "give one of them")
         budget[unit.quantity] = min(value, budget.get(unit.quantity, value))
     return budget
 

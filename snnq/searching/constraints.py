@@ -9,6 +9,7 @@ import numpy as np
 
 from snnq.errors import UsageError
 from snnq.layers import Layer
+from snnq.parsing import check_once
 from snnq.schemes.names import FLOAT32, NAMES, unknown
 from snnq.searching.patterns import matching
 
@@ -125,8 +126,11 @@ def parse_space(texts: Sequence[str]) -> tuple[tuple[str, ...] | None, tuple[tup
         names = tuple(check_scheme_name(name.strip(), "--space") for name in schemes.split(","))
         if equals:
             spaces.append((pattern.strip(), names))
+        elif space is not None:
+            raise UsageError(f"--space {','.join(space)} and {text}: one for all layers is given twice")
         else:
             space = names
+    check_once((pattern for pattern, _ in spaces), "--space")
     return space, tuple(spaces)
 
 
@@ -138,6 +142,7 @@ def parse_locks(texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
         if not equals or not pattern.strip():
             raise UsageError(f"--lock {text}: give PATTERN=SCHEME, such as head=uniform-4")
         locks.append((pattern.strip(), check_scheme_name(scheme.strip(), "--lock")))
+    check_once((pattern for pattern, _ in locks), "--lock")
     return tuple(locks)
 
 

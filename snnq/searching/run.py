@@ -81,7 +81,7 @@ def search(
     done = processes.on_first(lambda: _finished(out, mark) if out.exists() and not force else None)
     if done:
         return done
-    folder = open_run(where, config, force=force)
+    folder = open_run(where, config, out=out, force=force)
     teacher = float_logits(job, "validation", fabric, settings.batch_size, progress)
     say_fit(teacher, job.data)
     floats = load_model(job.checkpoint).to(fabric.device)

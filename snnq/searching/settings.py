@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from snnq.errors import UsageError, nearest
+from snnq.parsing import check_once, check_seed
 from snnq.schemes.names import NAMES, PAPER_SPACE
 from snnq.searching.budget import exact, parse_budget
 from snnq.searching.constraints import Constraints, parse_lists, parse_locks, parse_space
@@ -66,8 +68,9 @@ class SearchSettings:
                 "add --method sensitivity, or drop --reconstruct",
             )
         for value in (self.trade_off, *(value for _, value in self.trade_offs)):
-            if value < 0:
-                raise UsageError(f"--trade-off is {value}, it must not be negative")
+            if not 0 <= value < math.inf:
+                raise UsageError(f"--trade-off is {value:g}, it must be a number of at least 0")
+        check_seed(self.seed)
         if self.epochs < 1 or self.batch_size < 2 or self.calibration < 2:
             raise UsageError(
                 f"--epochs {self.epochs}, --batch-size {self.batch_size}, --calibration {self.calibration}: "
@@ -135,6 +138,9 @@ def _parse_trade_off(texts: Sequence[str]) -> tuple[float | None, tuple[tuple[st
             raise UsageError(f"--trade-off {text}: give a number, or PATTERN=number, such as tokenizer=1.0") from None
         if equals:
             others.append((pattern.strip(), value))
+        elif everywhere is not None:
+            raise UsageError(f"--trade-off {everywhere:g} and {value:g}: one for all layers is given twice")
         else:
             everywhere = value
+    check_once((pattern for pattern, _ in others), "--trade-off")
     return everywhere, tuple(others)

@@ -12,6 +12,7 @@ or saved: every ``READ_SECONDS``.
 from __future__ import annotations
 
 import math
+import os
 import pickle
 import signal
 import threading
@@ -26,6 +27,7 @@ import torch
 from torch import Tensor
 
 from snnq.errors import InterruptedRun, RunChangedError
+from snnq.files import open_regular
 from snnq.progress import Progress, silent
 from snnq.training import processes
 from snnq.training.finite import require_finite_model
@@ -68,8 +70,8 @@ class Best:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what ``state_dict`` gave."""
-        self.score = tuple(state["score"]) if state["score"] else None
-        self.epoch, self.state = state["epoch"], state["state"]
+        self.score = tuple(map(float, state["score"])) if state["score"] else None
+        self.epoch, self.state = int(state["epoch"]), dict(state["state"])
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ def run_epochs(
     Raises InterruptedRun after Ctrl-C, when the state is saved, NotFiniteError for numbers that are not finite: no such
     number is ever saved, or gone on from.
     """
-    state = _load(run.state_path, stateful)
+    state = _load(run.state_path, stateful, epochs)
     _require_finite(stateful, state, str(run.state_path))
     history, facts = state["history"], _Facts(state["sums"])
     with _interrupt_flag() as interrupted:
@@ -183,17 +185,59 @@ def _require_finite(stateful: Mapping[str, Stateful], facts: Any, where: str) ->
             require_finite_model(part, where)
 
 
-def _load(path: Path, stateful: Mapping[str, Stateful]) -> dict[str, Any]:
-    if not path.exists():
+def _load(path: Path, stateful: Mapping[str, Stateful], epochs: int) -> dict[str, Any]:
+    if not os.path.lexists(path):
         return {"epoch": 0, "step": 0, "history": [], "sums": {}}
     try:
-        saved = torch.load(path, weights_only=True, map_location="cpu")
+        with open_regular(path) as stream:
+            saved = torch.load(stream, weights_only=True, map_location="cpu")
         for name, part in stateful.items():
+            form = _form_of(part)
             part.load_state_dict(saved["parts"][name])
-        return saved["loop"]
-    except (OSError, RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as problem:
-        reason = (str(problem).splitlines() or [type(problem).__name__])[0]
-        raise RunChangedError(f"{path} cannot be read: {reason}", "type --force to start the run anew") from None
+            if form != _form_of(part):
+                raise ValueError(f"'{name}' is of another shape")
+        _check_best(stateful)
+        return _checked(saved["loop"], epochs)
+    except Exception as problem:  # a damaged or foreign file makes torch and its optimizers raise nearly anything
+        said = getattr(problem, "strerror", None) or (str(problem).splitlines() or [""])[0] or type(problem).__name__
+        if isinstance(problem, pickle.UnpicklingError):  # torch's words there are about its options, not the file
+            said = "it is damaged, or holds something else than tensors and plain values; nothing of it was run"
+        raise RunChangedError(f"{path} cannot be read: {said}", "type --force to start the run anew") from None
+
+
+def _form_of(part: Stateful) -> Any:
+    """Return what of a part's state must not change when it is loaded, as far as the part itself does not see to it."""
+    if not isinstance(part, torch.optim.Optimizer):
+        return None
+    for parameter, state in part.state.items():
+        for key, value in state.items():
+            if isinstance(value, torch.Tensor) and value.numel() != 1 and value.shape != parameter.shape:
+                raise ValueError(f"'{key}' of an optimizer has shape {list(value.shape)}, not {list(parameter.shape)}")
+        if {"step", "exp_avg", "exp_avg_sq"} - state.keys():
+            raise ValueError("the state of an optimizer is not whole")
+    return [{key: type(value) for key, value in group.items()} for group in part.param_groups]
+
+
+def _check_best(stateful: Mapping[str, Stateful]) -> None:
+    """Raise ValueError unless the best state is one of a module that is saved beside it."""
+
+    def shapes(state: Any) -> Any:
+        return {name: getattr(value, "shape", None) for name, value in state.items()}
+
+    modules = [shapes(part.state_dict()) for part in stateful.values() if isinstance(part, torch.nn.Module)]
+    for part in stateful.values():
+        if isinstance(part, Best) and part.state and shapes(part.state) not in modules:
+            raise ValueError("its best epoch is of another model")
+
+
+def _checked(state: dict[str, Any], epochs: int) -> dict[str, Any]:
+    """Return where the run is; raises ValueError, KeyError or TypeError where it cannot be there."""
+    epoch, step, history, sums = (state[key] for key in ("epoch", "step", "history", "sums"))
+    whole = all(type(number) is int and number >= 0 for number in (epoch, step))
+    lines = isinstance(history, list) and all(isinstance(line, dict) for line in history)
+    if not whole or not lines or epoch > epochs or len(history) != epoch or not isinstance(sums, dict):
+        raise ValueError(f"it is no state of a run of {epochs} epochs")
+    return state
 
 
 @contextmanager

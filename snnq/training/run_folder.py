@@ -91,7 +91,7 @@ class _Lock:
 _LOCKS: WeakValueDictionary[tuple[int, int], _Lock] = WeakValueDictionary()
 
 
-def check_place(out: Path) -> None:
+def _check_place(out: Path) -> None:
     """Raise UsageError where nothing can be written at ``out``: before the hours, not after them."""
     try:
         try_place(out)
@@ -104,14 +104,15 @@ def run_path(out: Path, chosen: str | Path | None = None) -> Path:
     return Path(chosen) if chosen else out.with_name(f"{out.name}.run")
 
 
-def open_run(path: Path, config: dict[str, Any], *, force: bool = False) -> RunFolder:
+def open_run(path: Path, config: dict[str, Any], *, out: Path | None = None, force: bool = False) -> RunFolder:
     """Create the run folder, or open it to go on.
 
     Raises RunChangedError naming the first setting that differs from the one the run was started with; ``force``
     starts anew instead. A folder that holds anything but a run's own files, or in which another process works just now,
-    is never touched. Of several processes the first one does it for all. Raises UsageError where it cannot be written.
+    is never touched. Raises UsageError where it, or what the run makes at ``out`` in the end, cannot be written. Of
+    several processes the first one does it for all.
     """
-    return processes.on_first(lambda: _open(path, json.loads(json.dumps(config)), force))
+    return processes.on_first(lambda: _open(path, json.loads(json.dumps(config)), out, force))
 
 
 def begun_with(path: Path) -> dict[str, Any] | None:
@@ -125,7 +126,9 @@ def begun_with(path: Path) -> dict[str, Any] | None:
     return None if damage else found
 
 
-def _open(path: Path, config: dict[str, Any], force: bool) -> RunFolder:
+def _open(path: Path, config: dict[str, Any], out: Path | None, force: bool) -> RunFolder:
+    if out is not None:
+        _check_place(out)
     try:
         _refuse_foreign(path)
         path.mkdir(parents=True, exist_ok=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import json
+import os
 import pickle
 import signal
 import subprocess
@@ -213,3 +215,64 @@ def test_randomness_belongs_to_its_place():
     assert torch.equal(draw("gumbel", 5), draw("gumbel", 5))
     assert not torch.equal(draw("gumbel", 5), draw("gumbel", 6))
     assert not torch.equal(draw("gumbel", 5), draw("weights", 5))
+
+
+def test_a_state_of_another_shape_is_one_clear_error(tmp_path):
+    run_small(tmp_path / "run")
+    path = tmp_path / "run/state.pt"
+    sound = torch.load(path, weights_only=True)
+
+    def changed(change):
+        found = copy.deepcopy(sound)
+        change(found)
+        return found
+
+    def optimizer(found):
+        return found["parts"]["optimizer"]["state"][0]
+
+    for number, other in enumerate(
+        (
+            [],
+            {},
+            changed(lambda found: found["parts"].pop("best")),
+            changed(lambda found: found["parts"]["model"].update(weight=torch.zeros(1))),
+            changed(lambda found: optimizer(found).update(exp_avg=torch.zeros(9))),
+            changed(lambda found: optimizer(found).pop("exp_avg_sq")),
+            changed(lambda found: found["parts"]["optimizer"]["param_groups"][0].update(lr="much")),
+            changed(lambda found: found["parts"]["best"].update(state={"weight": torch.zeros(1)})),
+            changed(lambda found: found["parts"]["best"].update(score=["high"])),
+            changed(lambda found: found["loop"].update(epoch=10**9)),
+            changed(lambda found: found["loop"].update(epoch=True)),
+            changed(lambda found: found["loop"].update(step=-1)),
+            changed(lambda found: found["loop"].update(history=[])),
+            changed(lambda found: found["loop"].update(sums=[])),
+        )
+    ):
+        torch.save(other, path)
+        with pytest.raises(RunChangedError, match="cannot be read") as refused:
+            run_small(tmp_path / "run")
+        assert refused.value.exit_code == 2, number
+    torch.save(sound, path)
+    run_small(tmp_path / "run")
+
+
+def test_a_malicious_state_is_not_run_nor_advertised(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return print, ("run",)
+
+    run_small(tmp_path / "run")
+    torch.save(Evil(), tmp_path / "run/state.pt")
+    with pytest.raises(RunChangedError, match="nothing of it was run") as refused:
+        run_small(tmp_path / "run")
+    assert "weights_only" not in refused.value.message
+
+
+@pytest.mark.parametrize("kind", ["pipe", "zero", "folder"])
+def test_a_state_that_is_no_file(tmp_path, kind):
+    run_small(tmp_path / "run")
+    path = tmp_path / "run/state.pt"
+    path.unlink()
+    os.mkfifo(path) if kind == "pipe" else path.mkdir() if kind == "folder" else path.symlink_to("/dev/zero")
+    with pytest.raises(RunChangedError, match=r"state\.pt cannot be read: (it is no regular file|Is a directory)"):
+        run_small(tmp_path / "run")
