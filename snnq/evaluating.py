@@ -14,6 +14,7 @@ from snnq.data import DataSet, open_data
 from snnq.data.dataset import Frames
 from snnq.errors import DataError, UsageError, nearest
 from snnq.layers import forward_macs, frames_shape
+from snnq.packed.room import check_room
 from snnq.packed.sizes import folder_bits
 from snnq.plan.records import PlanInput
 from snnq.progress import Progress, silent

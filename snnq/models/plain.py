@@ -26,7 +26,7 @@ def check_plain(name: str, model: nn.Module) -> None:
     from torch.nn.modules.lazy import LazyModuleMixin
 
     for path, module in model.named_modules():
-        if isinstance(module, LazyModuleMixin) and module.has_uninitialized_params():
+        if isinstance(module, LazyModuleMixin) and module.has_uninitialized_params():  # pyright: ignore
             raise UsageError(
                 f"--model {name}: layer '{path}' is a {type(module).__name__}, which has no shape before it has run",
                 "build it with its sizes, as nn.Linear or nn.Conv2d",
