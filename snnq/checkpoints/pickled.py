@@ -29,8 +29,8 @@ from snnq.errors import CheckpointError
 
 LEGACY_MAGIC = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)  # torch's first format, before archives
 _LEGACY_PICKLES = 5  # magic number, version, machine, content, keys of the storages
-# An optimizer's state and weights of 10,000 tensors take about a million; each may make an object of 200 bytes.
-MOST_OPERATIONS = 4_000_000
+# An optimizer's state and weights of 10,000 parameters take about a million; each may make an object of 200 bytes.
+MOST_OPERATIONS = 2_000_000
 # Archives are written uncompressed; float weights that somebody compressed afterwards shrink by a few per cent.
 _MOST_UNPACKED, _ANYWAY = 4, 64 * 2**20
 
