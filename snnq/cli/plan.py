@@ -99,8 +99,8 @@ def solve(
     from snnq.plan import views
     from snnq.searching.budget import parse_budget
     from snnq.searching.scores import front as front_of
+    from snnq.searching.scores import predicted_loss, write_front
     from snnq.searching.scores import solve as solve_run
-    from snnq.searching.scores import write_front
 
     if not budget and front is None:
         raise UsageError(
@@ -120,6 +120,10 @@ def solve(
         show_strip(plan.schemes().items())
         console.table("The plan", views.LAYER_COLUMNS, views.layer_rows(plan))
         console.table("Totals", views.TOTAL_COLUMNS, views.total_rows(plan))
+        console.note(
+            f"Expected: a loss {predicted_loss(run, plan):.4f} nats above that of every layer's best scheme, by the "
+            "search's measured scores, before finetuning."
+        )
     if out is not None:
         console.next_step(f"snnq finalize --plan {shlex.quote(str(out))}")
 

@@ -102,7 +102,22 @@ def search(
     _show(plan, json)
     console.note(f"Packed, it will run {architecture(plan.model.architecture).wiring(plan.model.config).where}.")
     own = f" --model {shlex.quote(given['model'])}" if "model" in given else ""
-    console.next_step(f"snnq finalize --plan {shlex.quote(str(out))}{own}")
+    best = _best(plan, out)
+    console.next_step(f"snnq finalize --plan {shlex.quote(str(best))}{own}")
+
+
+def _best(plan: Plan, out: Path) -> Path:
+    """Return the plan to go on with: the search's own, or the simple one that wins, which lies beside it."""
+    from snnq import console
+    from snnq.plan.verdict import winner
+    from snnq.searching.run import winner_path
+
+    won = winner(plan)
+    beside = winner_path(out, won.scheme) if won else out
+    if not won or not beside.exists():
+        return out
+    console.note(f"Wrote the {won.scheme} plan, which wins, to {beside}.")
+    return beside
 
 
 def _show(plan: Plan, json: bool) -> None:

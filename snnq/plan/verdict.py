@@ -41,6 +41,21 @@ def rivals(plan: Plan) -> tuple[Baseline, ...]:
     return tuple(sorted(found, key=lambda b: b.validation_loss or 0.0))
 
 
+def winner(plan: Plan) -> Baseline | None:
+    """Return the simple plan of no greater cost whose loss is lower beyond chance; None where there is none."""
+    measured = [rival for rival in rivals(plan) if rival.difference is not None and rival.difference.loss is not None]
+    return next((rival for rival in measured if rival.difference and rival.difference.lower_loss < 0), None)
+
+
+def winning_plan(plan: Plan) -> tuple[str, Plan] | None:
+    """Return the name of ``winner`` and the plan it is; None where no simple plan wins."""
+    found = winner(plan)
+    if found is None:
+        return None
+    schemes = found.schemes or dict.fromkeys(plan.schemes(), found.scheme)
+    return found.scheme, plan.with_schemes(schemes)
+
+
 def verdict(plan: Plan) -> str | None:
     """Return what the validation split shows of a plan beside the simple plans that cost no more; None if unmeasured.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from snnq.checkpoints.opening import load_model
 from snnq.cost.table import DEFAULT_TABLE, read_table
 from snnq.errors import OutputExistsError, PlanError
 from snnq.plan import Plan
+from snnq.plan.verdict import winning_plan
 from snnq.progress import Progress, silent
 from snnq.searching.allocation import check_budget
 from snnq.searching.architecture import Architecture
@@ -35,6 +37,8 @@ from snnq.training.loop import run_epochs
 from snnq.training.run_folder import RunFolder, open_run, run_path
 from snnq.training.teacher import float_logits
 from snnq.training.threads import keeps_threads, use_threads
+
+log = logging.getLogger(__name__)
 
 
 @keeps_threads
@@ -94,6 +98,7 @@ def search(
     kept = finish(judge, aim, found, table, mark, progress)
     plan = with_run(kept.plan, folder.path, out, mark)
     processes.on_first(lambda: folder.write_scores(json.dumps(kept.to_dict(), allow_nan=False)))
+    processes.on_first(lambda: write_winner(plan, out, force))
     processes.on_first(lambda: plan.write(out, force=force))
     processes.on_first(lambda: note_run(folder.path, mark))
     return plan
@@ -139,6 +144,22 @@ def _train(
             progress=progress,
         )
     return supernet.model, moving.shares()
+
+
+def winner_path(out: Path, name: str) -> Path:
+    """Return where a search writes the simple plan that wins over its own: plan.json → plan.sensitivity.json."""
+    return out.with_name(f"{out.stem}.{name}{out.suffix}")
+
+
+def write_winner(plan: Plan, out: Path, force: bool) -> None:
+    """Write the simple plan that wins beside the search's own, if one does; a file that is there stays."""
+    won = winning_plan(plan)
+    if won is None:
+        return
+    try:
+        won[1].write(winner_path(out, won[0]), force=force)
+    except OutputExistsError as problem:
+        log.warning("%s; it was left as it is", problem.message)
 
 
 def _finished(out: Path, mark: str) -> Plan:

@@ -147,6 +147,18 @@ def solve(
     return plan if out is None else with_run(plan, folder, Path(out), mark)
 
 
+def predicted_loss(run: str | Path, plan: Plan) -> float:
+    """Return the summed score of a plan above that of each layer's best scheme, in nats, from a finished search.
+
+    Raises UsageError for a folder without scores, and for a scheme that the search did not score.
+    """
+    scores, schemes = read_scores(run_of(Path(run))), plan.schemes()
+    try:
+        return scores.predicted([scores.choices.names.index(schemes[layer.name]) for layer in scores.choices.layers])
+    except (ValueError, KeyError):
+        raise UsageError("the plan takes a layer or a scheme that the search did not score") from None
+
+
 def front(run: str | Path, *, cost_table: str | Path | None = None, points: int = POINTS) -> list[dict[str, Any]]:
     """Return the accuracy–cost front of a finished search, one dict a plan (``FRONT_COLUMNS``), cheapest first.
 

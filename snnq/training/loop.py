@@ -11,6 +11,7 @@ or saved: every ``READ_SECONDS``.
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import pickle
@@ -36,6 +37,9 @@ from snnq.training.transfers import fetched
 from snnq.validation import require_finite
 
 SAVE_SECONDS, READ_SECONDS = 120.0, 0.5
+
+
+log = logging.getLogger(__name__)
 
 
 class Stateful(Protocol):
@@ -132,6 +136,8 @@ def run_epochs(
     state = _load(run.state_path, stateful, epochs)
     _require_finite(stateful, state, str(run.state_path))
     history, facts = state["history"], _Facts(state["sums"])
+    if state["epoch"] or state["step"]:
+        log.info("%s goes on in %s: %s %s of %s", stage, run.path, unit, min(state["epoch"] + 1, epochs), epochs)
     with _interrupt_flag() as interrupted:
         for epoch in range(state["epoch"], epochs):
             order = batches(epoch)

@@ -29,7 +29,7 @@ def write_set(root: Path, packed: bool = False) -> Path:
         for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
             file, content = root / f"{name}-{kind}-ubyte", idx(array)
             if packed:
-                file.with_name(f"{file.name}.gz").write_bytes(gzip.compress(content))
+                file.with_name(f"{file.name}.gz").write_bytes(gzip.compress(content, mtime=0))
             else:
                 file.write_bytes(content)
     return root

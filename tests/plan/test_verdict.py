@@ -8,8 +8,9 @@ import pytest
 from snnq.paired import PerSample, difference
 from snnq.plan import Plan, SearchInfo
 from snnq.plan.records import Baseline
-from snnq.plan.verdict import rivals, verdict
+from snnq.plan.verdict import rivals, verdict, winning_plan
 from snnq.schemes.names import PAPER_SPACE
+from snnq.searching.run import write_winner
 
 SAMPLES = 207
 
@@ -129,3 +130,18 @@ def test_a_plan_edited_by_hand_has_no_score_and_nothing_wins_over_it(make, tmp_p
         edited.replace('"scheme": "float32",\n      "searched"', '"scheme": "uniform-4",\n      "searched"')
     )
     assert Plan.read(tmp_path / "edited.json") == plan
+
+
+def test_the_simple_plan_that_wins_is_written_beside(make, tmp_path):
+    own = each(0.6, 0.05, 1)
+    plan = make("uniform-2", {"head": "uniform-4"}, search=info(0.6))
+    plan = beside(plan, own, uniform_2=each(0.4, 0.05, 1), power_of_two_2=each(0.7, 0.05, 2))
+    name, won = winning_plan(plan)
+    assert name == "uniform-2"
+    assert set(won.schemes().values()) == {"uniform-2"}
+    write_winner(plan, tmp_path / "plan.json", force=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["plan.uniform-2.json"]
+    assert Plan.read(tmp_path / "plan.uniform-2.json") == won
+    write_winner(plan, tmp_path / "plan.json", force=False)  # what is there stays, and costs no error
+    level = beside(make("uniform-2", {"head": "uniform-4"}, search=info(0.6)), own, uniform_2=each(0.6, 0.05, 1))
+    assert winning_plan(level) is None
