@@ -140,11 +140,11 @@ def _paired(report: Report) -> tuple[Table, ...]:
 
 
 def _shown(one: Paired) -> str:
-    """Return what a difference shows beyond chance."""
+    """Return what a difference shows beyond chance; in two words each, for there is little room."""
     loss = 0 if one.loss_low is None or one.loss_high is None else int(one.loss_high < 0) - int(one.loss_low > 0)
     accuracy = 0 if one.accuracy_p >= LEVEL else 1 if one.accuracy > 0 else -1
-    said = [f"{what} {'better' if sign > 0 else 'worse'}" for what, sign in (("%", accuracy), ("loss", loss)) if sign]
-    return ", ".join(said) or "nothing"
+    words = {1: "less loss", -1: "more loss"}.get(loss), {1: "more %", -1: "less %"}.get(accuracy)
+    return ", ".join(word for word in words if word) or "nothing"
 
 
 def front_table(report: Report) -> Table:
@@ -231,7 +231,7 @@ def _dynamics(report: Report) -> tuple[Table, ...]:
         )
         for one in report.firing
     ]
-    title = "Firing of neurons, packed (float); distance: earth mover's, of rates from 0 to 1"
+    title = "Firing of neurons, packed (float); distance: earth mover's, of rates 0 … 1"
     columns = ("neurons", "rate %", "distance", "dead", "saturated")
     return (Table(title, columns, tuple(rows)),) if rows else ()
 
