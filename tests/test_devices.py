@@ -80,7 +80,7 @@ def test_search_and_finalize_give_what_they_give_on_the_cpu_and_no_step_waits():
         assert device.probabilities == pytest.approx(cpu.probabilities, rel=1e-4)
     assert waits_in(seen, "searching/mixture.py", "searching/price.py", "searching/architecture.py") == 0
     assert waits_in(seen, "searching/bilevel.py") <= 3  # numbers are shown at the last of eight steps
-    assert waits_in(seen, "searching/measuring.py", "searching/judging.py") <= 2
+    assert waits_in(seen, "searching/measuring.py") == 0
     on_cpu, on_device = finalize("cpu", steps=8, augment=ALL), []
     seen = there(lambda: on_device.append(finalize("packed", steps=8, augment=ALL)))
     losses = [one.results["finalize"]["history"][0]["loss"] for one in (on_cpu, *on_device)]
@@ -103,7 +103,7 @@ def test_whatever_runs_a_model_runs_there():
     there(snnq.measure, "quick", samples=1)
     there(snnq.report, "quick", measure=1)
     seen = there(snnq.eval, "float.safetensors", batch_size=2)
-    assert sum(seen.waits.values()) == 1  # the logits of all batches, at the end
+    assert sum(seen.waits.values()) <= 2  # the logits of all batches, at the end, and whether they are finite
 
 
 @pytest.mark.slow
