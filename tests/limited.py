@@ -72,10 +72,11 @@ def _server() -> subprocess.Popen[str]:
 
 
 def _serve() -> None:
-    import numpy  # noqa: F401 (they are there before the fork)
+    import rich.table  # noqa: F401 (they are there before the fork)
     import torch
 
     import snnq.checkpoints.opening
+    import snnq.cli.app
     import snnq.data.open
     import snnq.exporting.run
     import snnq.finalizing.run

@@ -47,10 +47,14 @@ JOBS = (
 
 
 def contents(folder: Path) -> dict[str, bytes | None]:
-    """Return every file's bytes and every folder below ``folder``; a state's bytes are torch's own business."""
+    """Return every file's bytes and every folder below ``folder``; None for what is not the same in two equal runs.
+
+    A state's bytes are torch's own business, and a cache entry's stamps are the times at which its files were written.
+    """
     found = {}
     for path in sorted(folder.rglob("*")):
-        found[str(path.relative_to(folder))] = path.read_bytes() if path.is_file() and path.suffix != ".pt" else None
+        same = path.is_file() and path.suffix != ".pt" and path.name != "stamps.json"
+        found[str(path.relative_to(folder))] = path.read_bytes() if same else None
     return found
 
 
