@@ -141,9 +141,11 @@ def test_packing_keeps_samples_and_the_way_to_the_search_and_other_data_keep_no_
     assert report(other).comparison == "No search scored the simple plans beside this one."
 
 
-def test_a_run_of_another_search_beside_a_plan_is_not_taken(folder, checkpoint, tmp_path, monkeypatch):
-    searched(checkpoint, tmp_path / "plan.json", method="sensitivity", budget={"avg_bits": 2.3})
-    shutil.copy(folder / "plan.json", tmp_path / "plan.json")  # over the plan that this run made
+def test_a_run_of_another_search_beside_a_plan_is_not_taken(folder, tmp_path, monkeypatch):
+    shutil.copy(folder / "plan.json", tmp_path / "plan.json")
+    shutil.copytree(folder / "plan.json.run", tmp_path / "plan.json.run")
+    config = json.loads((folder / "plan.json.run/config.json").read_text())
+    (tmp_path / "plan.json.run/config.json").write_text(json.dumps(config | {"seed": 1}))
     note_run(folder / "plan.json.run", Plan.read(folder / "plan.json").search.fingerprint)
     assert find_run(Plan.read(tmp_path / "plan.json"), tmp_path / "plan.json") == folder / "plan.json.run"
     monkeypatch.setenv("SNNQ_CACHE", str(tmp_path / "empty"))
