@@ -184,10 +184,11 @@ def _save(
 
 
 def _require_finite(stateful: Mapping[str, Stateful], facts: Any, where: str) -> None:
-    """Raise NotFiniteError where facts, or weights and statistics of the modules, are not finite."""
+    """Raise NotFiniteError where facts, or weights and statistics of the trained modules, are not finite."""
     require_finite(facts, where)
     for part in stateful.values():
-        if isinstance(part, torch.nn.Module):
+        # What has no parameters may hold infinities of its own: the logarithm of a price of 0.
+        if isinstance(part, torch.nn.Module) and any(True for _ in part.parameters()):
             require_finite_model(part, where)
 
 
