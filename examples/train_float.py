@@ -204,7 +204,8 @@ def main(
         kind = architecture_of(chosen.architecture)
         found, config = open_for(kind, sizes, data, progress)
         fixed = {key: value for key, value in asdict(chosen).items() if key not in ("source", "sizes")}
-        settings = fixed | config | {"data_sha256": found.sha256, "seed": seed, "precision": precision}
+        facts = {"command": "train_float", "data_sha256": found.sha256, "seed": seed, "precision": precision}
+        settings = fixed | config | facts
         folder = open_run(run_path(out, run), settings, force=force)
         torch.manual_seed(seed)
         moving = Training(fabric, share_batchnorm(build(kind.name, config)), found, chosen, seed)

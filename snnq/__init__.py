@@ -73,7 +73,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _EXPORTS:
         found = getattr(import_module(_EXPORTS[name]), name)
-        if not isinstance(found, FunctionType):
+        # What sizes uniform_plan takes depends on its architecture, which refuses others itself.
+        if not isinstance(found, FunctionType) or name == "uniform_plan":
             return found
         from snnq.words import checked
 

@@ -35,9 +35,17 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
     return called
 
 
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the types of a function's parameters, or none where some are known to type checkers alone."""
+    try:
+        return get_type_hints(function)
+    except NameError:
+        return {}
+
+
 def _refusal(function: Callable[..., Any], word: str, known: list[str]) -> str:
     name = f"snnq.{function.__name__}()"
-    for parameter, hint in get_type_hints(function).items():
+    for parameter, hint in _hints(function).items():
         for record in (hint, *get_args(hint)):
             if is_dataclass(record) and word in {field.name for field in fields(record)}:
                 place = f"{record.__module__}.{record.__qualname__}"  # pyright: ignore[reportAttributeAccessIssue]

@@ -151,7 +151,7 @@ def test_measured_losses_are_those_of_switched_models(name: str, place: Path) ->
         (["--model", "networks.py:step_by_step", "--model-arg", "width"], "found 'width', it must be NAME=VALUE"),
         (["--model", "networks.py:step_by_step", "--model-arg", "with=9"], "building it failed (TypeError"),
         (["--model", "networks.py:step_by_step", "--model-arg", "width=9"], "has shape (8, 2, 3, 3)"),
-        (["--model", "networks.py:multi_step"], "16 keys missing: '0.weight'"),
+        (["--model", "networks.py:multi_step"], "14 keys missing: '0.weight'"),
         (["--model", "networks.py:step_by_step", "--group", "mox=mlp"], "no layer is called that (did you mean 'mix'"),
         (["--model", "networks.py:step_by_step", "--group", "mix=mpl"], "(did you mean 'mlp'?)"),
         (["--model-arg", "width=9"], "--model-arg and --group are for a model of your own"),

@@ -146,6 +146,7 @@ KEYS: dict[str, tuple[str, str]] = {
     "memory_pj": ("pJ", "weight_bits_fetched · e_bit; in attentions: 2 · local_bits · e_local_bit"),
     "spikes": ("spikes", "spikes fired"),
     "updates": ("updates", "neurons · T"),
+    "unpriced": ("", "class of neurons whose updates have no price, so that their energy_pj is 0; null of others"),
     "operand_largest_measured": ("", "the largest entry of the operand that was seen"),
     "attention_products": ("", "the products inside each attention, without weights"),
     "order": ("", "scores (QKᵀ)V, keys Q(KᵀV), sums Q⊙LIF(ΣK⊙V), gates LIF(ΣQ)⊙K"),

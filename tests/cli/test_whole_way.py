@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import torch
@@ -39,7 +40,7 @@ def finalize(*more):
 def test_the_three_commands_in_a_row(place, capsys):
     assert search() == 0
     said = capsys.readouterr().err
-    assert "snnq finalize --plan plan.json" in said
+    assert re.search(r"Next: snnq finalize --plan plan\.([\w-]+\.)?json$", said, re.MULTILINE)  # or a simple plan wins
     assert said.index("Float model: right on ") < said.index("searching: ")
     assert finalize() == 0
     said = capsys.readouterr().err

@@ -38,7 +38,7 @@ def test_published_tokens(layout: str, tokens: int, grid: tuple[int, int]) -> No
         ({"image_size": (0, 32)}, ["image_size", "0"]),
         ({"pooling": (True, True)}, ["pooling", "four booleans"]),
         ({"mlp_ratio": 0.0}, ["mlp_ratio", "0.0"]),
-        ({"attention_scale": -1.0}, ["attention_scale", "-1.0"]),
+        ({"attention_scale": -1.0}, ["attention_scale", "-1", "greater than 0"]),
         ({"layout": "cifar10dsv"}, ["layout", "cifar10dsv", "did you mean 'cifar10dvs'"]),
     ],
 )

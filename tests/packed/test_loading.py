@@ -91,7 +91,7 @@ def test_damaged_json(folder: Path, text: str, words: str) -> None:
 
 def test_json_of_an_absurd_size(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("snnq.packed.config.MAX_JSON_BYTES", 1000)
-    refused(folder, r"config\.json has \d+ bytes; more than 1000 are not read")
+    refused(folder, r"config\.json: cannot be read \(it has [\d,]+ bytes; more than 1,000 are not read\)")
 
 
 @pytest.mark.parametrize(

@@ -340,13 +340,23 @@ def test_streams_that_nobody_takes(words, redirect, tmp_path):
     assert words[0] != "plan" or (tmp_path / "plan.json").exists()  # the work is done
 
 
+def _heed_ctrl_c() -> None:
+    """A shell starts what it puts into the background deaf to Ctrl-C, these tests perhaps."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.mark.parametrize("seconds", [0.3, 1.0])
 def test_ctrl_c_is_no_traceback(seconds, tmp_path):
     words = [sys.executable, "-c", "from snnq.cli.main import main; main()", "search", "digits", "--epochs", "500"]
-    process = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    time.sleep(seconds)  # while something is imported
-    process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=60)[0]
+    process = subprocess.Popen(
+        words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=_heed_ctrl_c
+    )
+    try:
+        time.sleep(seconds)  # while something is imported
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[0]
+    finally:
+        process.kill()
     assert (process.returncode, said) == (130, "")
     assert not list(tmp_path.iterdir())
 
