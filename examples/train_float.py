@@ -26,14 +26,14 @@ from lightning_fabric import Fabric
 from recipes import RECIPES, Recipe, resolve
 
 from snnq import console
+from snnq.base.errors import SnnqError, UsageError
+from snnq.base.parsing import parse_image_size
+from snnq.base.progress import Progress
 from snnq.checkpoints.opening import save_checkpoint
 from snnq.cli.options import Device, Devices, Force, Nodes, Precision, Run, Strategy
 from snnq.data import DataSet, open_data
-from snnq.errors import SnnqError, UsageError
 from snnq.models.registry import Architecture, build
 from snnq.models.registry import architecture as architecture_of
-from snnq.parsing import parse_image_size
-from snnq.progress import Progress
 from snnq.training import processes
 from snnq.training.augmentation import parse_changes, training_share
 from snnq.training.batches import steps_per_epoch, training_batches

@@ -10,14 +10,17 @@ from importlib import import_module
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
+from snnq.base.version import __version__
+
 if TYPE_CHECKING:
+    from snnq.assessing.classify import classify
+    from snnq.assessing.eval import eval
+    from snnq.assessing.measure import measure
+    from snnq.assessing.verify import verify
     from snnq.checkpoints.grafting import graft
     from snnq.checkpoints.inspecting import inspect
-    from snnq.classifying import classify
-    from snnq.evaluating import eval
     from snnq.exporting.run import export
     from snnq.finalizing.run import finalize
-    from snnq.measuring.run import measure
     from snnq.models.registry import register_model
     from snnq.packed.loading import load_packed
     from snnq.plan import Plan
@@ -26,15 +29,12 @@ if TYPE_CHECKING:
     from snnq.reporting.run import report
     from snnq.searching.run import search
     from snnq.searching.uniform import uniform_plan
-    from snnq.verifying import verify
-
-__version__ = "0.1.0"
 
 _EXPORTS = {
     "Plan": "snnq.plan",
-    "classify": "snnq.classifying",
+    "classify": "snnq.assessing.classify",
     "compare": "snnq.reporting.compare",
-    "eval": "snnq.evaluating",
+    "eval": "snnq.assessing.eval",
     "export": "snnq.exporting.run",
     "finalize": "snnq.finalizing.run",
     "graft": "snnq.checkpoints.grafting",
@@ -42,11 +42,11 @@ _EXPORTS = {
     "load_packed": "snnq.packed.loading",
     "ptq": "snnq.reconstructing.run",
     "register_model": "snnq.models.registry",
-    "measure": "snnq.measuring.run",
+    "measure": "snnq.assessing.measure",
     "report": "snnq.reporting.run",
     "search": "snnq.searching.run",
     "uniform_plan": "snnq.searching.uniform",
-    "verify": "snnq.verifying",
+    "verify": "snnq.assessing.verify",
 }
 
 __all__ = [

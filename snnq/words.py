@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass
 from functools import cache, wraps
 from typing import Any, get_args, get_type_hints
 
-from snnq.errors import nearest
+from snnq.base.errors import nearest
 
 
 @cache

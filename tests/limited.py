@@ -75,15 +75,6 @@ def _serve() -> None:
     import rich.table  # noqa: F401 (they are there before the fork)
     import torch
 
-    import snnq.checkpoints.opening
-    import snnq.cli.app
-    import snnq.data.open
-    import snnq.exporting.run
-    import snnq.finalizing.run
-    import snnq.reconstructing.run
-    import snnq.reporting.run
-    import snnq.searching.run
-    import snnq.verifying  # noqa: F401
     from snnq.cli.main import run as run_command
     from snnq.console.streams import guard_streams, leave
 

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from snnq.cost.table import read_table
-from snnq.finalizing.quantized import Coded
-from snnq.layers import frames_shape, layer_table, quantisable
-from snnq.models.folding import fold_batchnorm
 from snnq.models.registry import architecture
+from snnq.network.folding import fold_batchnorm
+from snnq.network.layers import frames_shape, layer_table, quantisable
+from snnq.packed.coding import Coded
 from snnq.packed.folder import write_packed
 from snnq.plan import ModelInfo, make_plan
 from snnq.schemes.scheme import scheme

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
+from snnq.base.errors import UsageError
 from snnq.checkpoints.saving import save_checkpoint
 from snnq.cli.main import run
-from snnq.errors import UsageError
 from snnq.models.registry import ARCHITECTURES, architecture
-from snnq.models.wiring import FloatWiring
+from snnq.network.wiring import FloatWiring
 from snnq.packed.loading import load_packed
 from snnq.runtime import Engine
 

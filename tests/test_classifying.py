@@ -9,12 +9,12 @@ import torch
 from event_writers import draw, write_aedat2, write_bin
 from lively import write_lively
 
+from snnq.assessing.classify import classify
+from snnq.base.errors import DataError, UsageError
 from snnq.checkpoints.opening import load_model, open_checkpoint
-from snnq.classifying import classify
 from snnq.cli.main import run
 from snnq.data.event_files import read_events
 from snnq.data.integrator import integrate_resized
-from snnq.errors import DataError, UsageError
 
 
 @pytest.fixture

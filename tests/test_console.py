@@ -10,8 +10,8 @@ import sys
 import pytest
 
 from snnq import console
+from snnq.base.errors import DataError
 from snnq.console.live import Parts
-from snnq.errors import DataError
 
 
 def test_data_goes_to_stdout_and_the_rest_to_stderr(capsys):

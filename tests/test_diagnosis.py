@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from snnq.diagnosis import advice, companions
+from snnq.assessing.doctor import advice, companions
 
 
 def test_a_companion_that_cannot_be_imported_is_told_with_its_reason(tmp_path, monkeypatch):

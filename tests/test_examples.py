@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 import torch
 
+from snnq.base.errors import InterruptedRun, RunChangedError, UsageError
 from snnq.checkpoints.opening import load_model, open_checkpoint
-from snnq.errors import InterruptedRun, RunChangedError, UsageError
 from snnq.models.registry import build
 from snnq.training.augmentation import parse_changes
 

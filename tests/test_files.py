@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from snnq.files import open_regular, read_regular, read_text, regular_size, write_atomic
-from snnq.placing import MARK, install, is_temporary, replacing, sweep, workplace
+from snnq.base.files import open_regular, read_regular, read_text, regular_size, write_atomic
+from snnq.base.placing import MARK, install, is_temporary, replacing, sweep, workplace
 
 
 def names(folder: Path) -> list[str]:

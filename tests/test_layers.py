@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from spikingjelly.activation_based import neuron
 from torch import nn
 
-from snnq.errors import PlanError
-from snnq.layers import Layer, frames_shape, group_of, layer_table
+from snnq.base.errors import PlanError
 from snnq.models.registry import ARCHITECTURES, build
+from snnq.network.layers import Layer, frames_shape, group_of, layer_table
 
 # METHOD §1, typed by hand: weights and MACs per time step of Spikformer-2-256 on 2x128x128.
 TOKENIZER = {

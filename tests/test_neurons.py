@@ -9,13 +9,13 @@ import torch
 from spikingjelly.activation_based import functional, neuron, surrogate
 from torch import nn
 
+from snnq.assessing.measure import measure_model
+from snnq.base.errors import UsageError
 from snnq.cost.events import event_energy
 from snnq.cost.table import read_table
 from snnq.data.dataset import DataSet, Frames
-from snnq.errors import UsageError
-from snnq.layers import layer_table
-from snnq.measuring.run import measure_model
-from snnq.neurons import ABSTRACT, CLASSES, OPEN, neuron_classes, stream_of
+from snnq.network.layers import layer_table
+from snnq.network.neurons import ABSTRACT, CLASSES, OPEN, neuron_classes, stream_of
 
 SHAPE = (3, 2, 8, 8)
 # These need a population, an encoder's noise, a table of their own, or online learning's loop over steps; their kind

@@ -14,12 +14,12 @@ import torch
 from torch import nn
 
 import snnq
+from snnq.base.errors import CheckpointError, UsageError
 from snnq.checkpoints.opening import load_model, open_checkpoint
 from snnq.cli.main import run
-from snnq.errors import CheckpointError, UsageError
-from snnq.layers import frames_shape, layer_table
-from snnq.models.folding import fold_batchnorm
 from snnq.models.registry import OWN
+from snnq.network.folding import fold_batchnorm
+from snnq.network.layers import frames_shape, layer_table
 from snnq.plan import Plan
 from snnq.searching.constraints import Constraints, resolve
 from snnq.searching.measuring import Switchboard, soft_cross_entropy

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy import optimize, stats
 
-from snnq.paired import Difference, PerSample, Z, bootstrap, difference, mcnemar, tango, wilson
+from snnq.base.paired import Difference, PerSample, Z, bootstrap, difference, mcnemar, tango, wilson
 
 
 @given(st.integers(0, 300), st.integers(0, 300))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from snnq.checkpoints.inspecting import inspect
 from snnq.models.attentions import attention_table
 from snnq.models.registry import ARCHITECTURES
-from snnq.products import COLUMNS, TITLE, Products, rows
+from snnq.network.products import COLUMNS, TITLE, Products, rows
 
 
 def test_spikformer_of_the_paper():

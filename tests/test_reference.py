@@ -16,8 +16,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import snnq
+from snnq.base.errors import UsageError
 from snnq.checkpoints.opening import save_checkpoint
-from snnq.errors import UsageError
 from snnq.models.registry import architecture, build
 from snnq.training.devices import Compute
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from snnq.errors import RunChangedError
+from snnq.base.errors import RunChangedError
 
 FOLDER = Path(__file__).resolve().parents[1] / "examples/reference"
 

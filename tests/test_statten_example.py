@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import snnq
-from snnq.errors import RunChangedError
+from snnq.base.errors import RunChangedError
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 MODULES = {"statten": ("arms", "cells", "measures", "run", "summary", "tasks", "training")}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snnq.strict_json import MAX_DEPTH, strict_json
+from snnq.base.strict_json import MAX_DEPTH, strict_json
 
 PLAIN = st.recursive(
     st.none()

@@ -1,8 +1,8 @@
 import pytest
 from pydantic import Field
 
-from snnq.errors import PlanError
-from snnq.validation import Many, Record, dotted, validate
+from snnq.base.errors import PlanError
+from snnq.base.validation import Many, Record, dotted, validate
 
 
 class Inner(Record):

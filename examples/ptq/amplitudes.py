@@ -17,10 +17,10 @@ import torch
 import typer
 from torch import Tensor
 
+from snnq.base.progress import silent
 from snnq.checkpoints.sizes import given_sizes
-from snnq.progress import silent
-from snnq.reconstructing.clipping import choose, grams, row_errors
-from snnq.reconstructing.layerwise import reconstructed
+from snnq.schemes.fitting.clips import choose, grams, row_errors
+from snnq.schemes.fitting.descent import reconstructed
 from snnq.schemes.scheme import Scheme, scheme
 from snnq.training.job import open_job
 

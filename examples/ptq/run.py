@@ -25,8 +25,8 @@ from arms import ARMS, BASE, FINETUNED, settings_of, write_plan
 
 import snnq
 from snnq import console
+from snnq.base.files import write_atomic
 from snnq.checkpoints.sizes import given_sizes
-from snnq.files import write_atomic
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.plan import Plan
 from snnq.reconstructing.settings import PtqSettings

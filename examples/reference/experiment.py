@@ -18,9 +18,9 @@ from rows import ROWS, Setting
 
 import snnq
 from snnq import console
+from snnq.base.errors import RunChangedError, UsageError
+from snnq.base.files import write_atomic
 from snnq.cost.table import read_table
-from snnq.errors import RunChangedError, UsageError
-from snnq.files import write_atomic
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.plan import Plan
 

@@ -16,10 +16,10 @@ from rows import Setting
 from training import ARCHITECTURE, train
 
 import snnq
+from snnq.base.errors import RunChangedError
+from snnq.base.files import write_atomic
 from snnq.checkpoints.saving import save_checkpoint
 from snnq.data import DataSet, open_data
-from snnq.errors import RunChangedError
-from snnq.files import write_atomic
 from snnq.models.registry import architecture
 from snnq.training.evaluation import predict
 

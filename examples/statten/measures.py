@@ -12,9 +12,9 @@ from spikingjelly.activation_based import neuron
 from torch import Tensor, nn
 
 from snnq.data import Frames
-from snnq.layers import layer_table
 from snnq.models.attention import split_heads
 from snnq.models.sdt_config import SDTConfig
+from snnq.network.layers import layer_table
 
 
 @torch.no_grad()

@@ -23,8 +23,8 @@ from cells import Cell, gather, run_float, run_rows
 from tasks import write_folders
 
 from snnq import console
-from snnq.errors import UsageError
-from snnq.files import write_atomic
+from snnq.base.errors import UsageError
+from snnq.base.files import write_atomic
 
 
 def main(

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from snnq.base.errors import UsageError
+from snnq.base.progress import Progress, silent
 from snnq.bench.timing import machine, median_ratio, time_in_turns
 from snnq.data import parse_spec, prepare
-from snnq.errors import UsageError
-from snnq.progress import Progress, silent
 
 MADE = ("n-mnist", "dvs128-gesture")
 _PEOPLE, _GESTURES = 3, 11

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from snnq.errors import UsageError, nearest
+from snnq.base.errors import UsageError, nearest
 from snnq.models.registry import architecture
 from snnq.packed.config import read_config
 from snnq.packed.loading import load_packed

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from snnq.cost.table import DEFAULT_TABLE, read_table
-from snnq.finalizing.quantized import Coded
-from snnq.layers import frames_shape, layer_table
-from snnq.models.folding import fold_batchnorm
 from snnq.models.registry import architecture
+from snnq.network.folding import fold_batchnorm
+from snnq.network.layers import frames_shape, layer_table
+from snnq.packed.coding import Coded
 from snnq.packed.folder import write_packed
 from snnq.plan import ModelInfo, make_plan
 from snnq.schemes.scheme import scheme

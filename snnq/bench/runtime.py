@@ -11,6 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from snnq.assessing.eval import macs_of
+from snnq.base.errors import DataError
+from snnq.base.machine import fitting_threads
+from snnq.base.progress import Progress, silent
 from snnq.bench import memory
 from snnq.bench.peers import check_peers, open_peer
 from snnq.bench.reference_model import ARCHITECTURE, write_reference
@@ -18,13 +22,9 @@ from snnq.bench.row_limit import row_limit
 from snnq.bench.scaling import firing, growth
 from snnq.bench.timing import machine, median_ratio, time_in_turns
 from snnq.data import DataSet, open_data
-from snnq.errors import DataError
-from snnq.evaluating import macs_of
-from snnq.layers import frames_shape
-from snnq.machine import fitting_threads
 from snnq.models.registry import architecture
+from snnq.network.layers import frames_shape
 from snnq.packed.config import MODEL_FILE, read_config
-from snnq.progress import Progress, silent
 from snnq.runtime import Engine
 from snnq.training.threads import keeps_threads
 

@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import nn
 
+from snnq.base.progress import Progress, silent
 from snnq.bench.timing import machine, median_ratio, time_in_turns
 from snnq.checkpoints.opening import load_model, open_checkpoint
 from snnq.cost.table import DEFAULT_TABLE, read_table
-from snnq.layers import forward_macs, frames_shape, layer_table
-from snnq.progress import Progress, silent
+from snnq.network.layers import forward_macs, frames_shape, layer_table
 from snnq.searching.architecture import Architecture, sample
 from snnq.searching.bilevel import Bilevel
 from snnq.searching.branches import BranchNet

@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 
-from snnq.progress import Progress, silent
+from snnq.base.progress import Progress, silent
 
 
 def time_in_turns(

@@ -18,12 +18,12 @@ from typing import Any, BinaryIO
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from snnq.base.errors import CheckpointError
+from snnq.base.files import open_regular, regular_size
+from snnq.base.strict_json import strict_json
 from snnq.checkpoints.foreign import HEAD, foreign_file, foreign_folder
 from snnq.checkpoints.pickled import LEGACY_MAGIC, damaged, load_torch
 from snnq.checkpoints.unwrapping import Weights, items, unwrap
-from snnq.errors import CheckpointError
-from snnq.files import open_regular, regular_size
-from snnq.strict_json import strict_json
 
 METADATA_KEY = "snnq"
 # Far above any spiking transformer with its optimizer's state; a file without end must end somewhere.

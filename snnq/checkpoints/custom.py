@@ -9,16 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from snnq.base.errors import CheckpointError, UsageError
 from snnq.checkpoints.container import Container
 from snnq.checkpoints.fitting import fit
 from snnq.checkpoints.sizes import OPTIONS, agreed_sizes, recorded_sizes
 from snnq.checkpoints.unwrapping import under_names
-from snnq.errors import CheckpointError, UsageError
-from snnq.layers import quantisable
 from snnq.models.custom import adopt, build_custom, calling
 from snnq.models.plain import check_plain, make_plain, say_plain
 from snnq.models.registry import Architecture
-from snnq.neurons import PRICED, unpriced
+from snnq.network.layers import quantisable
+from snnq.network.neurons import PRICED, unpriced
 
 log = logging.getLogger(__name__)
 

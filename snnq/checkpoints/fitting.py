@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from snnq.errors import CheckpointError
+from snnq.base.errors import CheckpointError
 
 Shape = tuple[int, ...]
 MOST_STEPS, MOST_PIXELS = 65_536, 16_384  # time steps; pixels of a side

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
-from snnq.kinds import CHECKPOINTS, takers
+from snnq.base.kinds import CHECKPOINTS, takers
 
 RESAVE = 'save the weights alone: torch.save(model.state_dict(), "weights.pth")'
 HEAD = 4096  # bytes of a file's beginning that are looked at

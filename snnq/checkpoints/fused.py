@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from snnq.errors import CheckpointError
+from snnq.base.errors import CheckpointError
 
 Shape = tuple[int, ...]
 

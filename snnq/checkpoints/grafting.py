@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from snnq.base.errors import OutputExistsError, UsageError, nearest
 from snnq.checkpoints.opening import Checkpoint, open_checkpoint
 from snnq.checkpoints.saving import save_checkpoint
-from snnq.errors import OutputExistsError, UsageError, nearest
 from snnq.models.attention import power_of_two
 from snnq.models.registry import architecture
 

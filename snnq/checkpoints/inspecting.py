@@ -9,11 +9,11 @@ from typing import Any
 
 from snnq.checkpoints.opening import Checkpoint, load_model, open_checkpoint
 from snnq.checkpoints.sizes import shown
-from snnq.layers import GROUPS, Layer, frames_shape, layer_table
 from snnq.models.attentions import attention_table
 from snnq.models.registry import architecture
-from snnq.models.wiring import FloatWiring, Wiring
-from snnq.products import Products
+from snnq.network.layers import GROUPS, Layer, frames_shape, layer_table
+from snnq.network.products import Products
+from snnq.network.wiring import FloatWiring, Wiring
 
 FACT_COLUMNS = ("fact", "value")
 

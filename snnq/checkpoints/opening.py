@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from snnq.base.errors import CheckpointError, UsageError
 from snnq.checkpoints.container import Container, read_container
 from snnq.checkpoints.custom import open_custom
 from snnq.checkpoints.fitting import check_claims, fit
@@ -18,7 +19,6 @@ from snnq.checkpoints.keymaps import expected_shapes
 from snnq.checkpoints.saving import save_checkpoint
 from snnq.checkpoints.sizes import OPTIONS, Recorded, agreed_sizes
 from snnq.checkpoints.upstream import infer_config, matched
-from snnq.errors import CheckpointError, UsageError
 from snnq.models.custom import Builder
 from snnq.models.registry import architecture as architecture_of
 from snnq.models.registry import build, register_model

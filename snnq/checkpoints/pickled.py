@@ -24,8 +24,8 @@ from typing import IO, Any, BinaryIO
 import numpy as np
 import torch
 
+from snnq.base.errors import CheckpointError
 from snnq.checkpoints.foreign import ADVICE, RESAVE, archive_said, foreign
-from snnq.errors import CheckpointError
 
 LEGACY_MAGIC = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)  # torch's first format, before archives
 _LEGACY_PICKLES = 5  # magic number, version, machine, content, keys of the storages

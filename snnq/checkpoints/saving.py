@@ -10,10 +10,10 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 
+from snnq.base.errors import CheckpointError, OutputExistsError
+from snnq.base.placing import replacing
 from snnq.checkpoints.container import METADATA_KEY
-from snnq.errors import CheckpointError, OutputExistsError
 from snnq.models.registry import architecture as architecture_of
-from snnq.placing import replacing
 
 
 def save_checkpoint(

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
-from snnq.errors import CheckpointError, UsageError
-from snnq.parsing import check_once, parse_image_size
+from snnq.base.errors import CheckpointError, UsageError
+from snnq.base.parsing import check_once, parse_image_size
 
 OPTIONS = {
     "architecture": "--architecture",

@@ -19,9 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snnq.base.errors import CheckpointError, nearest
 from snnq.checkpoints.foreign import RESAVE
 from snnq.checkpoints.pickled import Array
-from snnq.errors import CheckpointError, nearest
 
 LAST, AVERAGED = "last", "ema"
 _USUAL = ("state_dict", "model")

@@ -11,12 +11,12 @@ from typing import Any
 
 from torch import Tensor
 
+from snnq.base.errors import CheckpointError, UsageError
 from snnq.checkpoints.fitting import check_names, listed
 from snnq.checkpoints.foreign import looks_like, own_model_line
 from snnq.checkpoints.keymaps import KEYS, Match, Shapes, match, recognise
 from snnq.checkpoints.sizes import OPTIONS, Recorded, agreed_sizes, recorded_sizes, shown
 from snnq.checkpoints.variants import ASKED, Settings, choices, neuron_of, trained, written_out
-from snnq.errors import CheckpointError, UsageError
 from snnq.models.registry import ARCHITECTURES, architecture
 
 

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from snnq import __version__, console
+from snnq import console
+from snnq.base.version import __version__
 from snnq.cli import bench, cost, data, plan
 from snnq.cli.demo import demo
 from snnq.cli.doctor import doctor

@@ -11,7 +11,7 @@ import typer
 from snnq.cli.options import Data, Device, Json, Threads, WeightReuse, takes_sizes
 
 if TYPE_CHECKING:
-    from snnq.measuring.run import Measurement
+    from snnq.assessing.measure import Measurement
 
 app = typer.Typer(no_args_is_help=True, help="Look at cost tables, and check your own.")
 
@@ -42,9 +42,9 @@ def show(
 ) -> None:
     """Show a table's constants with their units and sources and, for a plan, the energy of each group."""
     from snnq import console
+    from snnq.base.files import read_text
     from snnq.cost import views
     from snnq.cost.table import TABLES, read_table
-    from snnq.files import read_text
     from snnq.plan import Plan
     from snnq.plan import views as plan_views
 
@@ -96,7 +96,7 @@ def measure(
 ) -> None:
     """Run a model on real inputs; show firing rates, synaptic operations and energy by the event model."""
     from snnq import console
-    from snnq.measuring.run import measure as run_measure
+    from snnq.assessing.measure import measure as run_measure
     from snnq.training.devices import Compute
 
     with console.progress_view() as progress:
@@ -122,8 +122,9 @@ def measure(
 
 
 def _show_events(found: Measurement) -> None:
-    from snnq import console, products
+    from snnq import console
     from snnq.cost import event_views as views
+    from snnq.network import products
 
     events = found.events
     what = views.label(events)

@@ -70,8 +70,8 @@ def prepare(
     A run that was cut off goes on where it was when the same command is typed again.
     """
     from snnq import console, data
-    from snnq.machine import available_processors
-    from snnq.parsing import parse_image_size
+    from snnq.base.machine import available_processors
+    from snnq.base.parsing import parse_image_size
 
     size = None if image_size is None else parse_image_size(image_size)
     if download:

@@ -8,7 +8,7 @@ from snnq.cli.options import Json
 def doctor(json: Json = False) -> None:
     """Show versions, devices and folders, and run one small model forwards and backwards."""
     from snnq import console
-    from snnq.diagnosis import advice, diagnose
+    from snnq.assessing.doctor import advice, diagnose
 
     found = diagnose()
     if json:

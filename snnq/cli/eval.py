@@ -36,7 +36,7 @@ def evaluate(
     if input is not None:
         _classify(path, input, data, engine, given, json)
         return
-    from snnq.evaluating import eval as run_eval
+    from snnq.assessing.eval import eval as run_eval
     from snnq.packed.sizes import bits_words
     from snnq.training.devices import Compute
 
@@ -65,8 +65,8 @@ def _classify(path: str, input: Path, data: str | None, engine: str, given: dict
     from dataclasses import asdict
 
     from snnq import console
-    from snnq.classifying import classify
-    from snnq.errors import UsageError
+    from snnq.assessing.classify import classify
+    from snnq.base.errors import UsageError
 
     if data is not None:
         raise UsageError("--input and --data: give one of them")

@@ -65,13 +65,11 @@ def finalize(
     A plan for a model of your own is taken only with the --model it names.
     """
     from snnq import console
-    from snnq.errors import UsageError
-    from snnq.finalizing.results import without_samples
+    from snnq.base.errors import UsageError
     from snnq.finalizing.run import finalize as run_finalize
     from snnq.finalizing.settings import FinalizeSettings
     from snnq.packed.sizes import bits_words, folder_bits
     from snnq.reporting.comparisons import tested_sentence
-    from snnq.reporting.results import read_results
     from snnq.training.devices import Compute
 
     if plan_file is not None and plan is not None:
@@ -100,23 +98,24 @@ def finalize(
     if known and not force:
         console.note(f"{out} is already the result of this very run; nothing was done.")
     bits = dict(zip(("avg_bits", "file_avg_bits"), folder_bits(done.folder), strict=True))
-    accuracy = done.results["accuracy"]
+    accuracy = done.results.accuracy
     if json:
         console.emit_json(
             {
                 "folder": str(done.folder),
-                "accuracy": without_samples(accuracy),
+                "accuracy": accuracy.summary(),
                 **bits,
-                "finalize": done.results["finalize"],
+                "finalize": done.results.made(),
             }
         )
     else:
         rows = [
-            (name, f"{accuracy[name]['validation']:.2%}", f"{accuracy[name]['test']:.2%}") for name in ("float", "plan")
+            (name, f"{one.validation:.2%}", f"{one.test:.2%}")
+            for name, one in (("float", accuracy.float_model), ("plan", accuracy.plan))
         ]
-        samples = [f"{split} ({accuracy[f'{split}_samples']} samples)" for split in ("validation", "test")]
+        samples = [f"validation ({accuracy.validation_samples} samples)", f"test ({accuracy.test_samples} samples)"]
         console.table("Accuracy", ("model", *samples), rows)
         console.note(f"Packed and verified: {done.folder}")
         console.note(bits_words(*bits.values()))
-        console.note(tested_sentence(read_results(done.folder)))
+        console.note(tested_sentence(done.results))
     console.next_step("snnq report" if str(out) == "packed" else f"snnq report {shlex.quote(str(out))}")

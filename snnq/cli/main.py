@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from snnq.errors import SnnqError
+    from snnq.base.errors import SnnqError
 
 # How long another process than the first waits before it reports an error of its own.
 FAREWELL_SECONDS = 6.0
@@ -45,7 +45,7 @@ def spread_budgets(arguments: list[str]) -> list[str]:
 
 def refuse_foreign_options(arguments: list[str]) -> None:
     """Raise UsageError for an option that other programs have and that is called otherwise here."""
-    from snnq.errors import UsageError
+    from snnq.base.errors import UsageError
 
     for word in arguments[: arguments.index("--") if "--" in arguments else None]:
         if (name := word.partition("=")[0]) in _CALLED_HERE:
@@ -55,8 +55,8 @@ def refuse_foreign_options(arguments: list[str]) -> None:
 def run(arguments: list[str]) -> int:
     """Run one command line; return its exit code. Every error becomes one message, unless SNNQ_DEBUG=1."""
     from snnq import console
+    from snnq.base.errors import SnnqError
     from snnq.cli.app import app
-    from snnq.errors import SnnqError
 
     _interrupts_are_raised()
     try:
@@ -84,7 +84,7 @@ def _failed(problem: SnnqError, arguments: list[str]) -> int:
     Where the first process fails too, it says so and ends the others before they do.
     """
     from snnq import console
-    from snnq.errors import InterruptedRun
+    from snnq.base.errors import InterruptedRun
 
     interrupted = isinstance(problem, InterruptedRun)
     if not console.speaks():
@@ -100,7 +100,7 @@ def _failed(problem: SnnqError, arguments: list[str]) -> int:
 
 def _known(problem: Exception) -> SnnqError:
     """Return the error that the user sees for one that no room foresaw."""
-    from snnq.errors import SnnqError
+    from snnq.base.errors import SnnqError
 
     if isinstance(problem, OSError) and problem.strerror:
         where = f"{problem.filename}: " if problem.filename else ""

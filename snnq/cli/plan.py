@@ -95,7 +95,7 @@ def solve(
 ) -> None:
     """Find the best plan for another budget from a finished search, in seconds, without training."""
     from snnq import console
-    from snnq.errors import UsageError
+    from snnq.base.errors import UsageError
     from snnq.plan import views
     from snnq.searching.budget import parse_budget
     from snnq.searching.scores import front as front_of

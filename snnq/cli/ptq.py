@@ -59,13 +59,11 @@ def ptq(
 ) -> None:
     """Quantise a float checkpoint from a few hundred unlabelled samples; write and verify a packed folder."""
     from snnq import console
-    from snnq.errors import CheckpointError, UsageError
-    from snnq.finalizing.results import without_samples
+    from snnq.base.errors import CheckpointError, UsageError
     from snnq.packed.sizes import bits_words, folder_bits
     from snnq.reconstructing.run import ptq as run_ptq
     from snnq.reconstructing.settings import RECONSTRUCTING, PtqSettings
     from snnq.reporting.comparisons import tested_sentence
-    from snnq.reporting.results import read_results
     from snnq.training.devices import Compute
 
     asked = {
@@ -109,21 +107,20 @@ def ptq(
     if known and not force:
         console.note(f"{out} is already the result of this very run; nothing was done.")
     bits = dict(zip(("avg_bits", "file_avg_bits"), folder_bits(done.folder), strict=True))
-    accuracy, blocks = done.results["accuracy"], done.results["ptq"]["blocks"]
+    accuracy, how = done.results.accuracy, done.results.made()
     if json:
-        console.emit_json(
-            {"folder": str(done.folder), "accuracy": without_samples(accuracy), **bits, "ptq": done.results["ptq"]}
-        )
+        console.emit_json({"folder": str(done.folder), "accuracy": accuracy.summary(), **bits, "ptq": how})
     else:
         rows = [
-            (name, f"{accuracy[name]['validation']:.2%}", f"{accuracy[name]['test']:.2%}") for name in ("float", "plan")
+            (name, f"{one.validation:.2%}", f"{one.test:.2%}")
+            for name, one in (("float", accuracy.float_model), ("plan", accuracy.plan))
         ]
-        splits = [f"{split} ({accuracy[f'{split}_samples']} samples)" for split in ("validation", "test")]
-        console.table("Blocks", ("block", "loss, rounded to nearest", "now"), [_row(one) for one in blocks])
+        splits = [f"validation ({accuracy.validation_samples} samples)", f"test ({accuracy.test_samples} samples)"]
+        console.table("Blocks", ("block", "loss, rounded to nearest", "now"), [_row(one) for one in how["blocks"]])
         console.table("Accuracy", ("model", *splits), rows)
         console.note(f"Packed and verified in {time.monotonic() - began:.0f} s: {done.folder}")
         console.note(bits_words(*bits.values()))
-        console.note(tested_sentence(read_results(done.folder)))
+        console.note(tested_sentence(done.results))
     console.next_step("snnq report" if str(out) == "packed" else f"snnq report {shlex.quote(str(out))}")
 
 

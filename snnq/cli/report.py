@@ -77,8 +77,8 @@ def _compute(device: str, threads: int | None) -> Compute:
 
 
 def _refuse_plan(path: Path) -> None:
-    from snnq.errors import UsageError
-    from snnq.kinds import takers
+    from snnq.base.errors import UsageError
+    from snnq.base.kinds import takers
 
     if path.is_file():
         raise UsageError(

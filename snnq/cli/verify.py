@@ -19,10 +19,10 @@ def verify(
 ) -> None:
     """Check a packed folder: bits on disk are the plan's, every code decodes, hashes match, both engines agree."""
     from snnq import console
+    from snnq.assessing.verify import verify as verify_folder
     from snnq.packed import verification
     from snnq.packed.sizes import bits_words
     from snnq.packed.source import SENTENCES
-    from snnq.verifying import verify as verify_folder
 
     verified = verify_folder(folder, run=run)
     found = verified.files

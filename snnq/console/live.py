@@ -12,9 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bars
 from rich.text import Text
 
+from snnq.base.progress import Progress
 from snnq.console.printing import rich_console, safe
 from snnq.console.progress import Facts, whole_facts
-from snnq.progress import Progress
 
 BAR = 30
 

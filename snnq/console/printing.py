@@ -8,7 +8,7 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING, Any, TextIO
 
-from snnq.errors import SnnqError
+from snnq.base.errors import SnnqError
 
 if TYPE_CHECKING:
     from rich.console import Console

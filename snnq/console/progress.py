@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from snnq.base.progress import Progress, silent
 from snnq.console.printing import is_plain, note, speaks
-from snnq.progress import Progress, silent
 
 SPARSE_SECONDS = 15.0
 

@@ -12,8 +12,8 @@ import os
 import sys
 from typing import Any
 
+from snnq.base.errors import SnnqError
 from snnq.console.printing import error
-from snnq.errors import SnnqError
 
 _FAULTS: list[OSError] = []  # of stdout, the first one first
 

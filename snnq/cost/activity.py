@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from snnq.validation import Many, Record
+from snnq.base.validation import Many, Record
 
 Count = Annotated[float, Field(ge=0)]
 Arithmetic = Literal["integer", "float"]

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from snnq.cost.table import CostTable
-from snnq.layers import Layer
-from snnq.products import Products
+from snnq.network.layers import Layer
+from snnq.network.products import Products
 from snnq.schemes.names import split_name
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from snnq.cost.event_records import Events
-from snnq.products import NOTATION, Products
+from snnq.network.products import NOTATION, Products
 
 Rows = list[tuple[str, ...]]
 

@@ -16,7 +16,7 @@ Per inference (all T time steps) and sample, with the means of ``snnq.cost.activ
   kept; ``step``, N_bits = weights · bits · T, fetched anew every step (the head runs once); ``event``, N_bits =
   synaptic operations · bits, read from local memory for every one (at e_local_bit).
 - Neuron: every one is updated at every step, spike or not, its norm included. Only IF and LIF neurons and their kin
-  have a price (``snnq.neurons.PRICED``); the updates of others are not counted, and named.
+  have a price (``snnq.network.neurons.PRICED``); the updates of others are not counted, and named.
 - Attention: a pair of spikes that meets counts an entry of the operand up by one; a spike then adds the entries, not
   zero, it selects. The operand, ``operand_bits`` an entry, and the Q that waits are written to local memory and read.
 
@@ -30,14 +30,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
+from snnq.base.errors import PlanError, UsageError, nearest
 from snnq.cost.activity import Activity, AttentionActivity, LayerActivity, NeuronActivity
 from snnq.cost.energy import storage_bits
 from snnq.cost.event_records import AttentionEvents, Events, LayerEvents, NeuronEvents, PartEvents
 from snnq.cost.table import CostTable
-from snnq.errors import PlanError, UsageError, nearest
-from snnq.layers import GROUPS, Layer
-from snnq.neurons import PRICED
-from snnq.products import Products
+from snnq.network.layers import GROUPS, Layer
+from snnq.network.neurons import PRICED
+from snnq.network.products import Products
 from snnq.schemes.names import FLOAT32, split_name
 
 REUSES: dict[str, str] = {

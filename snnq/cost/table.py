@@ -14,10 +14,10 @@ from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from snnq.errors import CostTableError, nearest
-from snnq.files import read_regular
+from snnq.base.errors import CostTableError, nearest
+from snnq.base.files import read_regular
+from snnq.base.validation import Many, Record, dotted, validate
 from snnq.schemes.names import NAMES, split_name
-from snnq.validation import Many, Record, dotted, validate
 
 TABLES = Path(__file__).parent / "tables"
 DEFAULT_TABLE = "horowitz-45nm"

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from snnq.base.files import open_regular, read_text, regular_size, write_atomic
+from snnq.base.strict_json import strict_json
 from snnq.data.spec import SPLITS
-from snnq.files import open_regular, read_text, regular_size, write_atomic
-from snnq.strict_json import strict_json
 
 FORMAT_VERSION = 1
 META, _STAMPS = "meta.json", "stamps.json"

@@ -12,10 +12,10 @@ from typing import BinaryIO
 
 import numpy as np
 
+from snnq.base.errors import DataError
+from snnq.base.files import read_text
+from snnq.base.strict_json import strict_json
 from snnq.data.contract import LARGEST_COUNT, Damaged, Part, Samples
-from snnq.errors import DataError
-from snnq.files import read_text
-from snnq.strict_json import strict_json
 
 FOLDER = "chunks"
 

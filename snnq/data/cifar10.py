@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
+from snnq.base.errors import DataError
+from snnq.base.files import open_regular, read_text
+from snnq.base.strict_json import strict_json
 from snnq.data.contract import Recordings, Request, Samples
 from snnq.data.fingerprint import hash_files
 from snnq.data.images import OFFICIAL, image_samples, simulation_facts
 from snnq.data.repeats import Hashed, noted
 from snnq.data.saccade import Saccades
 from snnq.data.splits import VALIDATION_SHARE, stratified
-from snnq.errors import DataError
-from snnq.files import open_regular, read_text
-from snnq.strict_json import strict_json
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _SIDE = 32

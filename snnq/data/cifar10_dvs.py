@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from snnq.base.errors import DataError
 from snnq.data.cifar10 import CLASSES
 from snnq.data.contract import Recordings, Request
 from snnq.data.event_files import READERS, Recording, read_as
 from snnq.data.folders import by_last_tenth, list_classes, locate
 from snnq.data.formats import aedat
 from snnq.data.recorded import open_recordings
-from snnq.errors import DataError
 
 
 def open_source(request: Request) -> Recordings:

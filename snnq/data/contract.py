@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from snnq.base.errors import DataError
+from snnq.base.progress import Progress
 from snnq.data.spec import DataSpec
-from snnq.errors import DataError
-from snnq.progress import Progress
 
 _CHUNK_SAMPLES = 512
 _CHUNK_COUNTS = 2**24

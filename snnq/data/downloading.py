@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from snnq.base.errors import DataError
 from snnq.data.spec import parse_spec
-from snnq.errors import DataError
 
 _SPLIT = ("DVSGesture", "NMNIST")  # of which train and test are two downloads
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from snnq.base.errors import DataError
 from snnq.data.contract import Recordings, Request
 from snnq.data.event_files import Recording, read_as
 from snnq.data.folders import ClassFolders, hold_out, locate
 from snnq.data.formats import aedat, arrays
 from snnq.data.recorded import open_recordings
-from snnq.errors import DataError
 
 CLASSES = (
     "hand clapping",

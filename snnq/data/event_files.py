@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from snnq.base.errors import DataError, nearest
+from snnq.base.files import regular_size
 from snnq.data.formats import aedat, aedat4, arrays, atis, prophesee
 from snnq.data.formats.raw import Raw
 from snnq.data.integrator import Events
-from snnq.errors import DataError, nearest
-from snnq.files import regular_size
 
 READERS = {
     ".aedat": aedat.read,

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
+from snnq.base.errors import DataError
+from snnq.base.files import open_regular
 from snnq.data.contract import Recordings, Request, Samples
 from snnq.data.fingerprint import hash_files
 from snnq.data.images import OFFICIAL, image_samples, simulation_facts
 from snnq.data.repeats import Hashed, noted
 from snnq.data.saccade import Saccades
 from snnq.data.splits import VALIDATION_SHARE, stratified
-from snnq.errors import DataError
-from snnq.files import open_regular
 
 # 28 of 34 pixels, as N-MNIST shows MNIST: the path's ±3.5 pixels stay within the field but for half a pixel.
 _FILL = 28 / 34

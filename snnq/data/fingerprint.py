@@ -11,11 +11,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from snnq.errors import DataError
-from snnq.files import open_regular, read_regular, read_text, write_atomic
-from snnq.machine import available_processors
-from snnq.progress import Progress
-from snnq.strict_json import strict_json
+from snnq.base.errors import DataError
+from snnq.base.files import open_regular, read_regular, read_text, write_atomic
+from snnq.base.machine import available_processors
+from snnq.base.progress import Progress
+from snnq.base.strict_json import strict_json
 
 _QUIET = 500  # files that are checked without a word
 _PART = 16  # files between two progress calls

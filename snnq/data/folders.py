@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from snnq.base.errors import DataError
 from snnq.data.splits import VALIDATION_SHARE, stratified
-from snnq.errors import DataError
 
 HELD_OUT = f"validation is {VALIDATION_SHARE:.0%} of train, by class".replace("%", " %")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from snnq.base.errors import DataError
 from snnq.data.contract import LARGEST_COUNT, Recordings, Request
 from snnq.data.folders import (
     Sorted,
@@ -21,7 +22,6 @@ from snnq.data.folders import (
 )
 from snnq.data.formats.npz import open_npz
 from snnq.data.recorded import open_files
-from snnq.errors import DataError
 
 _MOST_CHANNELS = 256
 _SPLITS = ("train", "test", "validation", "val", "valid")

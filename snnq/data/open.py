@@ -8,12 +8,12 @@ from importlib import import_module
 from pathlib import Path
 from shlex import quote
 
+from snnq.base.errors import DataError
+from snnq.base.progress import Progress, silent
 from snnq.data import cache, preparing
 from snnq.data.contract import Recordings, Request
 from snnq.data.dataset import DataSet, Frames
 from snnq.data.spec import SPLITS, DataSpec, parse_spec
-from snnq.errors import DataError
-from snnq.progress import Progress, silent
 
 # Of one sample: an hour of a megapixel sensor, a frame every 30 s, has less.
 _MOST_COUNTS = 2**28

@@ -17,14 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
+from snnq.base.errors import DataError
+from snnq.base.progress import Progress
 from snnq.data import chunks
 from snnq.data.cache import META, Entry, facts_of, frames_hash, load, read_split, write_stamps
 from snnq.data.chunks import Chunk, Note
 from snnq.data.contract import Damaged, Recordings, Samples
 from snnq.data.sharing import shared
 from snnq.data.spec import SPLITS
-from snnq.errors import DataError
-from snnq.progress import Progress
 
 _ATTEMPTS = 5
 _ABANDONED_SECONDS = 7 * 86_400

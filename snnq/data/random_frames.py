@@ -7,9 +7,9 @@ from functools import partial
 
 import numpy as np
 
+from snnq.base.errors import DataError
 from snnq.data.contract import Part, Recordings, Request, Samples
 from snnq.data.spec import SPLITS
-from snnq.errors import DataError
 
 _PATTERN_RATE, _NOISE_RATE = 3.0, 0.2
 _BLOCK = 256

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from snnq.base.errors import DataError
 from snnq.data.contract import Damaged, Part, Recordings, Request, Samples
 from snnq.data.event_files import Recording
 from snnq.data.fingerprint import hash_files
@@ -17,7 +18,6 @@ from snnq.data.integrator import By, integrate_resized
 from snnq.data.repeats import Hashed, noted
 from snnq.data.spec import SPLITS
 from snnq.data.splits import limited
-from snnq.errors import DataError
 
 
 def open_recordings(request: Request, found: Sorted, read: Callable[[Path], Recording]) -> Recordings:

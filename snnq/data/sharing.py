@@ -11,7 +11,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
-from snnq.errors import SnnqError
+from snnq.base.errors import SnnqError
 
 Job = TypeVar("Job")
 Given = TypeVar("Given")

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
 
+from snnq.base.errors import DataError, UsageError, nearest
+from snnq.base.parsing import parse_image_size
 from snnq.data.integrator import By
 from snnq.data.sources import OPTIONS, SOURCES, Source, guess_source
-from snnq.errors import DataError, UsageError, nearest
-from snnq.parsing import parse_image_size
 
 SPLITS = ("train", "validation", "test")
 _OPTION = re.compile(r"^\s*([A-Za-z_][\w-]*)\s*=([^/\\]*)$")

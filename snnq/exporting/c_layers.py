@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from snnq.errors import PackedError
-from snnq.models.wiring import Stage
+from snnq.base.errors import PackedError
+from snnq.network.wiring import Stage
 from snnq.packed import integers
 from snnq.packed.arrays import PackedArrays
 from snnq.packed.config import CONFIG_FILE, REPACK

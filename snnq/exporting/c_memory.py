@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from snnq.models.config import SpikformerConfig
-from snnq.models.wiring import COUNT_LIMIT, Wiring
+from snnq.network.wiring import COUNT_LIMIT, Wiring
 
 # Channels whose sums are formed at a time; the scratch for them is STEPS times as large.
 TILE = 32

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from snnq import __version__
-from snnq.errors import UsageError
+from snnq.base.errors import UsageError
+from snnq.base.files import write_atomic
+from snnq.base.version import __version__
 from snnq.exporting.c_layers import CHead, CLayer, c_head, c_layer
 from snnq.exporting.c_memory import TILE, Memory, plan_memory
 from snnq.exporting.c_names import c_note
-from snnq.files import write_atomic
 from snnq.models.config import SpikformerConfig
-from snnq.models.wiring import COUNT_LIMIT
+from snnq.network.wiring import COUNT_LIMIT
 from snnq.packed import integers
 from snnq.packed.arrays import PackedArrays
 

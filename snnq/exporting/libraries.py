@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 
-from snnq.errors import MissingLibraryError
+from snnq.base.errors import MissingLibraryError
 
 
 def require(extra: str, *modules: str) -> None:

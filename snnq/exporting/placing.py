@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from snnq.errors import OutputExistsError, UsageError
-from snnq.placing import install, sweep, workplace
+from snnq.base.errors import OutputExistsError, UsageError
+from snnq.base.placing import install, sweep, workplace
 
 _ELSEWHERE = "name another place: --out"
 _ADD_FORCE = "add --force to overwrite it, or name another --out"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from snnq.errors import VerificationError
+from snnq.base.errors import VerificationError
 from snnq.models.registry import architecture
 from snnq.packed.coding import read_weight, tensor_names, unpack_layer, weight_sha256
 from snnq.packed.config import MODEL_FILE, PackedConfig, check_hash, read_config

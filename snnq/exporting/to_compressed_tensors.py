@@ -21,8 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnq import __version__
-from snnq.errors import UsageError
+from snnq.base.errors import UsageError
+from snnq.base.version import __version__
 from snnq.exporting.libraries import broken_torchvision_hidden, require
 from snnq.exporting.records import ExportedLayer, Facts
 from snnq.exporting.source import Source, SourceLayer, read_source

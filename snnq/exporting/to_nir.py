@@ -27,14 +27,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snnq import __version__
-from snnq.errors import UsageError, VerificationError
+from snnq.base.errors import UsageError, VerificationError
+from snnq.base.version import __version__
 from snnq.exporting.libraries import require
 from snnq.exporting.records import ExportedLayer, Facts
 from snnq.exporting.source import Source, SourceLayer, read_source
-from snnq.exporting.tracing import Traced, trace
 from snnq.models.registry import architecture
-from snnq.models.wiring import COUNT_LIMIT, FloatWiring
+from snnq.network.tracing import Traced, trace
+from snnq.network.wiring import COUNT_LIMIT, FloatWiring
 
 UNITS = (
     "A time step is 1 ms: tau = 2 ms, dt = 1 ms, forward Euler, v + dt/tau (r I - v), v = 0 at first. An exponential "

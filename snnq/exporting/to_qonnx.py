@@ -24,11 +24,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snnq import __version__
+from snnq.base.version import __version__
 from snnq.exporting.libraries import require
 from snnq.exporting.records import ExportedLayer, Facts
 from snnq.exporting.source import Source, SourceLayer, read_source
-from snnq.exporting.tracing import Traced, trace
+from snnq.network.tracing import Traced, trace
 from snnq.schemes import power_of_two
 from snnq.schemes.names import FLOAT32
 

@@ -21,11 +21,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from snnq import __version__
+from snnq.base.errors import UsageError, VerificationError
+from snnq.base.version import __version__
 from snnq.checkpoints.fused import cut, join
 from snnq.checkpoints.keymaps import KEYS, expected_shapes
 from snnq.checkpoints.sizes import shown
-from snnq.errors import UsageError, VerificationError
 from snnq.exporting.records import ExportedLayer, Facts
 from snnq.exporting.source import Source, read_source
 from snnq.models.config import SpikformerConfig

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from snnq.models.wiring import Wiring
-from snnq.packed.integer_form import whole_of
-from snnq.packed.integers import Whole
+from snnq.packed.coding import Coded
 from snnq.schemes.scheme import Params, scheme
 
 
@@ -39,14 +37,6 @@ class FakeQuantize(nn.Module):
     def forward(self, weight: Tensor) -> Tensor:
         """Return the quantised weight, same shape."""
         return self.scheme.quantize(weight, self.params())
-
-
-class Coded(NamedTuple):
-    """A finished layer: its scheme's name, codes (out, n) uint8 and parameters, each (out, 1)."""
-
-    scheme: str
-    codes: Tensor
-    params: Params
 
 
 def quantize_model(model: nn.Module, schemes: Mapping[str, str]) -> nn.Module:
@@ -89,11 +79,3 @@ def encode_model(model: nn.Module, schemes: Mapping[str, str]) -> dict[str, Code
         layer.weight.copy_(one.decode(codes, params).view_as(layer.weight))  # pyright: ignore
         coded[name] = Coded(one.name, codes, params)
     return coded
-
-
-def wholes(wiring: Wiring, coded: Mapping[str, Coded]) -> dict[str, Whole]:
-    """Return the whole numbers of every coded layer before a neuron: what is evaluated, packed and run."""
-    bounds = {stage.layer: stage.bound for stage in wiring.stages}
-    return {
-        name: whole_of(one.scheme, one.codes, one.params, bounds[name]) for name, one in coded.items() if name in bounds
-    }

@@ -10,27 +10,20 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from snnq.assessing.measure import SAMPLES
+from snnq.base.progress import Progress, silent
 from snnq.checkpoints.opening import load_model
 from snnq.finalizing.finetuning import Finetuning
-from snnq.finalizing.packing import (
-    Finalized,
-    finished,
-    fold,
-    open_planned,
-    packed_form,
-    report_head,
-    write_verified,
-)
-from snnq.finalizing.quantized import Coded, encode_model, quantize_model
-from snnq.finalizing.results import accuracies, activity_record, search_record, weight_records
+from snnq.finalizing.quantized import encode_model, quantize_model
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.finalizing.starting import begin_from
-from snnq.measuring.run import SAMPLES
+from snnq.packed.coding import Coded
 from snnq.packed.config import MODEL_FILE, read_config
 from snnq.packed.folder import check_free
+from snnq.packing.finish import Destination, Finalized, finished, fold, pack
+from snnq.packing.planned import open_planned
+from snnq.packing.record import Finetuned
 from snnq.plan import Plan
-from snnq.progress import Progress, silent
-from snnq.searching.runs import find_run
 from snnq.training import processes
 from snnq.training.batches import steps_per_epoch
 from snnq.training.chance import say_fit
@@ -39,6 +32,7 @@ from snnq.training.evaluation import evaluate, reestimate_batchnorm
 from snnq.training.job import Job, fingerprint
 from snnq.training.loop import run_epochs
 from snnq.training.run_folder import RunFolder, open_run, run_path
+from snnq.training.search_runs import find_run
 from snnq.training.teacher import float_logits, float_teacher
 from snnq.training.threads import keeps_threads, use_threads
 
@@ -94,19 +88,21 @@ def finalize(
     moving, history = _finetune(folder, job, chosen, settings, start, fabric, progress)
     model = moving.model
     coded, reestimated = _freeze(model, chosen, job, moving, settings)
-    form = packed_form(fold(model, job), job, coded)
-    accuracy = accuracies(job, form.exact, fabric, settings.batch_size, progress)
-    results = {
-        **report_head(mark),
-        "accuracy": accuracy,
-        "finalize": asdict(settings)
-        | {"best_epoch": moving.best.epoch, "batchnorm_reestimated": reestimated, "history": history},
-        **search_record(chosen, behind, job.data.sha256),
-        "weights": weight_records(job.checkpoint.state_dict, form.folded, chosen),
-        "activity": processes.on_first(lambda: activity_record(job, form.exact, measure, progress)),
-    }
-    write_verified(out, form, chosen, job, results, force, behind)
-    return Finalized(out, results)
+    how = Finetuned.model_validate(
+        asdict(settings) | {"best_epoch": moving.best.epoch, "batchnorm_reestimated": reestimated, "history": history}
+    )
+    return pack(
+        fold(model, job),
+        coded,
+        how,
+        Destination(out, mark, behind, force),
+        plan=chosen,
+        job=job,
+        fabric=fabric,
+        batch_size=settings.batch_size,
+        measure=measure,
+        progress=progress,
+    )
 
 
 def _config(plan: Plan, job: Job, settings: FinalizeSettings, compute: Compute) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snnq.errors import UsageError
-from snnq.parsing import check_seed
+from snnq.base.errors import UsageError
+from snnq.base.parsing import check_seed
 from snnq.training.augmentation import changes_text, parse_changes
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snnq.errors import PlanError
+from snnq.base.errors import PlanError
 from snnq.models.registry import architecture
 from snnq.packed.coding import unpack_layer
 from snnq.packed.config import MODEL_FILE, PackedConfig, check_hash, read_config

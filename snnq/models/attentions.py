@@ -10,7 +10,7 @@ from snnq.models.registry import ARCHITECTURES
 from snnq.models.sdt_config import SDTConfig
 from snnq.models.spikingformer_config import SpikingformerConfig
 from snnq.models.staged_config import QKFORMERS, StagedConfig
-from snnq.products import Order, Products
+from snnq.network.products import Order, Products
 
 _ORDERS: dict[str, tuple[Order, Literal["operand", "end"]]] = {
     "cifar10dvs": ("scores", "end"),

@@ -17,7 +17,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from snnq.errors import UsageError, nearest
+from snnq.base.errors import UsageError, nearest
 from snnq.models import sizes
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def _run(model: nn.Module, frames: Tensor) -> Tensor:
 
 def check_groups(groups: tuple[tuple[str, str], ...], layers: list[str]) -> None:
     """Raise ``UsageError`` for a group that is none, or a pattern that no layer has."""
-    from snnq.layers import GROUPS
+    from snnq.network.layers import GROUPS
 
     for pattern, group in groups:
         if group not in GROUPS:
@@ -215,7 +215,7 @@ def check_groups(groups: tuple[tuple[str, str], ...], layers: list[str]) -> None
 
 def _layer_groups(model: nn.Module, given: tuple[tuple[str, str], ...]) -> dict[str, str]:
     """Return the group of every layer: what the user says, what its path says, or what it looks like."""
-    from snnq.layers import group_in, quantisable
+    from snnq.network.layers import group_in, quantisable
 
     layers = quantisable(model)
     check_groups(given, list(layers))

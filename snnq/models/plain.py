@@ -11,8 +11,8 @@ import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from snnq.errors import UsageError
-from snnq.layers import quantisable
+from snnq.base.errors import UsageError
+from snnq.network.layers import quantisable
 
 if TYPE_CHECKING:
     from torch import nn

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from snnq.errors import UsageError, nearest
+from snnq.base.errors import UsageError, nearest
 from snnq.models.config import LAYOUTS as SPIKFORMERS
-from snnq.models.config import SpikformerConfig
+from snnq.models.config import SpikformerConfig, spikformer_wiring
 from snnq.models.custom import Builder, CustomSizes, adopt, build_custom, find_builder
 from snnq.models.plain import make_plain
 from snnq.models.sdt_config import LAYOUTS as SDTS
@@ -21,7 +21,7 @@ from snnq.models.sizes import Sizes
 from snnq.models.spikingformer_config import LAYOUTS as SPIKINGFORMERS
 from snnq.models.spikingformer_config import SpikingformerConfig
 from snnq.models.staged_config import MAXFORMERS, QKFORMERS, StagedConfig
-from snnq.models.wiring import FloatWiring, Wiring, float_wiring, spikformer_wiring
+from snnq.network.wiring import FloatWiring, Wiring, float_wiring
 
 if TYPE_CHECKING:
     from torch import nn

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from snnq.errors import UsageError, nearest
+from snnq.base.errors import UsageError, nearest
 from snnq.models import sizes
 
 LAYOUTS = ("sdt-static", "sdt-dvs", "statten-static", "statten-dvs", "sdt-spikingjelly")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, fields
 from typing import Any, Protocol
 
-from snnq.errors import UsageError, nearest
+from snnq.base.errors import UsageError, nearest
 
 
 class Sizes(Protocol):

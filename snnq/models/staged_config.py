@@ -8,7 +8,7 @@ from itertools import accumulate
 from math import prod
 from typing import Any
 
-from snnq.errors import UsageError
+from snnq.base.errors import UsageError
 from snnq.models import sizes
 
 QKFORMERS = (

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from snnq.errors import PackedError, UsageError
+from snnq.base.errors import PackedError, UsageError
 from snnq.models.registry import architecture
-from snnq.models.wiring import FloatWiring, Stage, Wiring
+from snnq.network.wiring import FloatWiring, Stage, Wiring
 from snnq.packed import integers
 from snnq.packed.config import (
     CONFIG_FILE,

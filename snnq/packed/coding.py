@@ -15,14 +15,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from snnq.errors import PackedError, VerificationError
+from snnq.base.errors import PackedError, VerificationError
 from snnq.packed.bitpack import pack_rows, unpack_rows, words_per_row
 from snnq.packed.config import PackedLayer
 from snnq.packed.safefile import REPACK, TensorFile
@@ -37,15 +36,12 @@ ZERO_POINTS = {"uniform": "weight_zero_point_halves"}
 _INTEGERS = (torch.int8, torch.int16, torch.int32)
 
 
-class CodedLayer(Protocol):
+class Coded(NamedTuple):
     """A finished layer: its scheme's name, codes (out, n) uint8 and parameters, each (out, 1)."""
 
-    @property
-    def scheme(self) -> str: ...  # noqa: D102
-    @property
-    def codes(self) -> Tensor: ...  # noqa: D102
-    @property
-    def params(self) -> Mapping[str, Tensor]: ...  # noqa: D102
+    scheme: str
+    codes: Tensor
+    params: Params
 
 
 @dataclass(frozen=True)
@@ -65,7 +61,7 @@ def tensor_names(name: str, family: str) -> tuple[str, ...]:
     return tuple(f"{name}.{key}" for key in (*(kind[family] for kind in kinds if family in kind), SHAPE))
 
 
-def pack_layer(name: str, coded: CodedLayer) -> dict[str, Tensor]:
+def pack_layer(name: str, coded: Coded) -> dict[str, Tensor]:
     """Return the tensors of a quantised layer; raises VerificationError where a parameter cannot be stored exactly."""
     family, bits = split_name(coded.scheme)
     tensors = {WORDS[family]: pack_rows(coded.codes, bits), SHAPE: torch.tensor(coded.codes.shape)}

@@ -9,13 +9,13 @@ from typing import Any, Literal
 
 from pydantic import PositiveInt, field_validator, model_validator
 
-from snnq.errors import PackedError, SnnqError, UsageError, VerificationError, nearest
-from snnq.files import MAX_TEXT_BYTES, open_regular, read_text, regular_size
-from snnq.kinds import takers
+from snnq.base.errors import PackedError, SnnqError, UsageError, VerificationError, nearest
+from snnq.base.files import MAX_TEXT_BYTES, open_regular, read_text, regular_size
+from snnq.base.kinds import takers
+from snnq.base.strict_json import strict_json
+from snnq.base.validation import Many, Record, dotted, validate
 from snnq.plan.records import DataInfo, SchemeName
 from snnq.schemes.names import split_name
-from snnq.strict_json import strict_json
-from snnq.validation import Many, Record, dotted, validate
 
 CONFIG_FILE, MODEL_FILE, PLAN_FILE = "config.json", "model.safetensors", "plan.json"
 REPORT_FILE, CARD_FILE, PAGE_FILE = "report.json", "README.md", "report.html"

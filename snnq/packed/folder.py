@@ -12,11 +12,14 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from snnq import __version__
-from snnq.errors import OutputExistsError, PackedError, VerificationError
-from snnq.files import read_text
+from snnq.base.errors import OutputExistsError, PackedError, VerificationError
+from snnq.base.files import read_text
+from snnq.base.placing import install, is_temporary, sweep, workplace
+from snnq.base.strict_json import strict_json
+from snnq.base.validation import require_finite
+from snnq.base.version import __version__
 from snnq.packed.card import model_card
-from snnq.packed.coding import CodedLayer, pack_layer, weight_sha256
+from snnq.packed.coding import Coded, pack_layer, weight_sha256
 from snnq.packed.config import (
     CARD_FILE,
     CONFIG_FILE,
@@ -30,13 +33,10 @@ from snnq.packed.config import (
 )
 from snnq.packed.safefile import DTYPES, TensorFile, safetensors_bytes
 from snnq.packed.sizes import measure_sizes
-from snnq.placing import install, is_temporary, sweep, workplace
 from snnq.plan import Plan
 from snnq.plan.files import plan_text
 from snnq.schemes.names import FLOAT32, split_name
 from snnq.schemes.scheme import scheme
-from snnq.strict_json import strict_json
-from snnq.validation import require_finite
 
 FILES = (CONFIG_FILE, MODEL_FILE, PLAN_FILE, REPORT_FILE, CARD_FILE, PAGE_FILE)
 SCHEMA_VERSION = 1
@@ -49,7 +49,7 @@ def write_packed(
     *,
     model: nn.Module,
     plan: Plan,
-    layers: Mapping[str, CodedLayer],
+    layers: Mapping[str, Coded],
     results: Mapping[str, Any],
     force: bool = False,
 ) -> None:
@@ -118,7 +118,7 @@ def _says_packed(folder: Path) -> bool:
 
 
 def _pack_model(
-    model: nn.Module, plan: Plan, layers: Mapping[str, CodedLayer]
+    model: nn.Module, plan: Plan, layers: Mapping[str, Coded]
 ) -> tuple[dict[str, Tensor], dict[str, PackedLayer]]:
     """Return every tensor of the file, and how each layer of the plan is packed."""
     tensors = {name: value.detach().cpu() for name, value in model.state_dict().items()}
@@ -147,7 +147,7 @@ def _pack_model(
     return tensors, packed
 
 
-def _decoded(name: str, scheme_name: str, coded: CodedLayer | None, weight: Tensor) -> Tensor:
+def _decoded(name: str, scheme_name: str, coded: Coded | None, weight: Tensor) -> Tensor:
     """Return what the codes decode to; raises VerificationError unless that is exactly the model's weight."""
     if coded is None or coded.scheme != scheme_name:
         _refuse(name, f"the plan says {scheme_name}, its codes are {coded.scheme if coded else 'missing'}")

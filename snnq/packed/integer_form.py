@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snnq.models.wiring import COUNT_LIMIT, Wiring
+from snnq.network.wiring import COUNT_LIMIT, Wiring
 from snnq.packed import integers
 from snnq.packed.integers import Neurons, Whole
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from snnq.errors import PackedError, UsageError, nearest
-from snnq.layers import NO_COUNTS, check_frames_shape, frames_shape
-from snnq.models.folding import affine_skeleton
+from snnq.base.errors import PackedError, UsageError, nearest
 from snnq.models.registry import architecture
-from snnq.models.wiring import FloatWiring, Wiring
+from snnq.network.folding import affine_skeleton
+from snnq.network.layers import NO_COUNTS, check_frames_shape, frames_shape
+from snnq.network.wiring import FloatWiring, Wiring
 from snnq.packed.coding import read_weight, tensor_names, unpack_layer
 from snnq.packed.config import MODEL_FILE, REPACK, UNBUILDABLE, PackedConfig, check_hash, no_model, read_config
 from snnq.packed.integer_form import IntegerHead, to_integers, whole_of

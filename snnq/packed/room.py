@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from snnq.errors import PackedError
-from snnq.layers import frames_shape
-from snnq.machine import free_memory
+from snnq.base.errors import PackedError
+from snnq.base.machine import free_memory
+from snnq.network.layers import frames_shape
 from snnq.packed.config import CONFIG_FILE, REPACK
 
 # Bytes of a float32; the tokenizers' first convolution has dim/8 channels at the full size of the image.

@@ -17,8 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from snnq.errors import PackedError
-from snnq.files import open_regular
+from snnq.base.errors import PackedError
+from snnq.base.files import open_regular
 from snnq.packed.config import REPACK
 
 DTYPES = {torch.float32: "F32", torch.int8: "I8", torch.int16: "I16", torch.int32: "I32", torch.int64: "I64"}

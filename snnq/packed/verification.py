@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from torch import Tensor
 
-from snnq.errors import VerificationError
+from snnq.base.errors import VerificationError
 from snnq.models.registry import unregistered
 from snnq.packed.coding import WORDS, read_weight, unpack_layer, weight_sha256
 from snnq.packed.config import (

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from snnq.cost.energy import layer_energy, storage_bits
 from snnq.cost.table import CostTable
-from snnq.layers import GROUPS
+from snnq.network.layers import GROUPS
 from snnq.plan.records import Asked, Baseline, GroupCost, LayerInput, PlanLayer, SearchInfo, Totals
 from snnq.schemes.names import FLOAT32
 

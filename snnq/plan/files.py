@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from snnq.errors import OutputExistsError, PlanError
-from snnq.files import read_text, write_atomic
-from snnq.kinds import takers
-from snnq.strict_json import strict_json
+from snnq.base.errors import OutputExistsError, PlanError
+from snnq.base.files import read_text, write_atomic
+from snnq.base.kinds import takers
+from snnq.base.strict_json import strict_json
 
 _MAKE = "make one: snnq search, or snnq plan uniform --architecture NAME --scheme uniform-2 --out plan.json"
 _MEND = "mend the file, or make the plan again"

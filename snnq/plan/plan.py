@@ -13,10 +13,11 @@ from typing import Any
 
 from pydantic import Field
 
-from snnq import __version__
+from snnq.base.errors import CostTableError, PlanError, nearest
+from snnq.base.validation import Many, validate
+from snnq.base.version import __version__
 from snnq.cost.table import DEFAULT_TABLE, CostTable, read_table
-from snnq.errors import CostTableError, PlanError, nearest
-from snnq.layers import Layer
+from snnq.network.layers import Layer
 from snnq.plan.costing import baseline_costs, cost_layers, group_costs, total_costs
 from snnq.plan.files import read_json, write_json
 from snnq.plan.measured import only_measured
@@ -35,7 +36,6 @@ from snnq.plan.records import (
     Totals,
 )
 from snnq.schemes.names import FLOAT32
-from snnq.validation import Many, validate
 
 TOOL = f"snnq {__version__}"
 MOST_LAYERS = 10_000  # several times what the largest models have

@@ -17,10 +17,10 @@ from pydantic import (
     model_validator,
 )
 
-from snnq.layers import KINDS, Layer
-from snnq.paired import Difference
+from snnq.base.paired import Difference
+from snnq.base.validation import Many, Record
+from snnq.network.layers import KINDS, Layer
 from snnq.schemes.names import NAMES, unknown
-from snnq.validation import Many, Record
 
 SCHEMA_VERSION = 1
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from snnq.checkpoints.opening import load_model
 from snnq.data.dataset import Frames
-from snnq.finalizing.packing import fold
-from snnq.finalizing.quantized import Coded
+from snnq.packed.coding import Coded
+from snnq.packing.finish import fold
 from snnq.schemes.scheme import scheme
 from snnq.training.evaluation import predict, reestimate_batchnorm
 from snnq.training.job import Job

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from snnq.finalizing.quantized import Coded
+from snnq.packed.coding import Coded
 from snnq.reconstructing.norms import Norm
 from snnq.schemes.scheme import scheme
 

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snnq.finalizing.quantized import Coded
-from snnq.reconstructing.layerwise import descend
+from snnq.packed.coding import Coded
 from snnq.reconstructing.rounding import cells, decided, factor, inverse_sigmoid, most_decided, rectified_sigmoid
+from snnq.schemes.fitting.descent import descend
 from snnq.schemes.scheme import Params, scheme
 
 

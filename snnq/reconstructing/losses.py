@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from snnq.reconstructing.replay import Ran
+from snnq.network.replay import Ran
 from snnq.reconstructing.sides import Target
 
 # AdaRound's regulariser λ · mean(1 − |2h − 1|^β): its weight, β at the end of the warm-up and at the last step, and the

@@ -9,26 +9,27 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from snnq.assessing.measure import SAMPLES
+from snnq.base.errors import UsageError
+from snnq.base.progress import Progress, silent
 from snnq.cost.table import read_table
 from snnq.data.dataset import Frames
-from snnq.errors import UsageError
-from snnq.finalizing.packing import Finalized, finished, fold, open_planned, packed_form, report_head, write_verified
-from snnq.finalizing.results import accuracies, activity_record, search_record, weight_records
-from snnq.measuring.run import SAMPLES
 from snnq.models.registry import architecture
 from snnq.packed.folder import check_free
+from snnq.packing.finish import Destination, Finalized, finished, fold, pack
+from snnq.packing.planned import open_planned
+from snnq.packing.record import Reconstructed
 from snnq.plan import Plan, make_plan
 from snnq.plan.records import check_scheme
-from snnq.progress import Progress, silent
 from snnq.reconstructing.batchnorm import divergence, logits_of, reestimated
 from snnq.reconstructing.reconstruction import Reconstruction
 from snnq.reconstructing.settings import PtqSettings
-from snnq.searching.runs import find_run
 from snnq.training.chance import say_fit
 from snnq.training.devices import Compute, as_compute, start_fabric
 from snnq.training.job import Job, fingerprint, open_job
 from snnq.training.loop import run_epochs
 from snnq.training.run_folder import RunFolder, open_run, run_path
+from snnq.training.search_runs import find_run
 from snnq.training.seeding import shuffled
 from snnq.training.teacher import float_logits
 from snnq.training.threads import keeps_threads, use_threads
@@ -82,17 +83,19 @@ def ptq(
     samples = calibration(job, settings)
     made, history = _reconstruct(folder, job, chosen, samples, settings, fabric.device, progress)
     folded, record = _choose_norms(made, job, samples, settings, fabric.device)
-    form = packed_form(folded, job, made.coded())
-    results = {
-        **report_head(mark),
-        "accuracy": accuracies(job, form.exact, fabric, EVALUATION_BATCH, progress),
-        "ptq": asdict(settings) | {"samples": len(samples), **record, "blocks": history},
-        **search_record(chosen, behind, job.data.sha256),
-        "weights": weight_records(job.checkpoint.state_dict, form.folded, chosen),
-        "activity": activity_record(job, form.exact, measure, progress),
-    }
-    write_verified(out, form, chosen, job, results, force, behind)
-    return Finalized(out, results)
+    how = Reconstructed.model_validate(asdict(settings) | {"samples": len(samples), **record, "blocks": history})
+    return pack(
+        folded,
+        made.coded(),
+        how,
+        Destination(out, mark, behind, force),
+        plan=chosen,
+        job=job,
+        fabric=fabric,
+        batch_size=EVALUATION_BATCH,
+        measure=measure,
+        progress=progress,
+    )
 
 
 def calibration(job: Job, settings: PtqSettings) -> Frames:

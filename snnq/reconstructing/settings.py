@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snnq.errors import UsageError, nearest
-from snnq.parsing import check_seed
+from snnq.base.errors import UsageError, nearest
+from snnq.base.parsing import check_seed
 
 # From the plainest to the best: grids alone, rounding chosen layer by layer, and block by block (the last two).
 METHODS = ("rtn", "clip", "awq", "quantease", "adaround", "tesseraq")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from snnq.reconstructing.blocks import Address, Block
-from snnq.reconstructing.replay import Layout, Ran, Replay
+from snnq.network.blocks import Address, Block
+from snnq.network.replay import Layout, Ran, Replay
 from snnq.reconstructing.storing import Stored, restore, store
 from snnq.training.transfers import moved
 

@@ -9,20 +9,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from snnq import __version__
+from snnq.base.errors import PlanError, UsageError
+from snnq.base.version import __version__
 from snnq.cost.event_records import Events
 from snnq.cost.events import DEFAULT_REUSE
 from snnq.cost.table import CostTable, read_table
-from snnq.errors import PlanError, UsageError
 from snnq.models.attentions import attention_table
 from snnq.packed.config import MODEL_FILE, PLAN_FILE
 from snnq.packed.sizes import file_bits
 from snnq.packed.verification import verify
+from snnq.packing.record import Results, SplitScores, read_results
 from snnq.plan import Plan
 from snnq.reporting.comparisons import ranked
 from snnq.reporting.costs import table_of
 from snnq.reporting.energies import event_energies
-from snnq.reporting.results import Results, Scores, read_results
 
 COMPARISON_SCHEMA = 1
 PACKED, PLAN = "packed folder", "plan"
@@ -210,7 +210,7 @@ def _one_data(plans: dict[str, Plan], candidates: dict[str, Candidate]) -> bool:
     return len({data and data.sha256 for data in tested}) <= 1
 
 
-def _tests(opened: dict[str, tuple[Path, Plan, Results | None]]) -> dict[str, tuple[Scores, int]]:
+def _tests(opened: dict[str, tuple[Path, Plan, Results | None]]) -> dict[str, tuple[SplitScores, int]]:
     """Return the scores of the packed folders and their number of test samples, where all are on the same data."""
     packed = {letter: (plan.data, results.accuracy) for letter, (_, plan, results) in opened.items() if results}
     if len({(data and data.sha256, one.test_samples) for data, one in packed.values()}) != 1:
@@ -223,7 +223,7 @@ def _verdict(
     layers: Sequence[LayerChoice],
     *,
     one_table: bool,
-    tests: dict[str, tuple[Scores, int]],
+    tests: dict[str, tuple[SplitScores, int]],
 ) -> str:
     """Return one line: how many layers differ, and which is best in what, of what can be compared."""
     said = [f"{sum(layer.differs for layer in layers)} of {len(layers)} layers differ"]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from snnq.paired import Difference, difference, wilson
+from snnq.base.paired import Difference, difference, wilson
+from snnq.packing.record import Results, SplitScores
 from snnq.plan import Plan
 from snnq.plan.views import per_cent
 from snnq.reporting.records import Paired
-from snnq.reporting.results import Results, Scores
 
 SPLITS = ("validation", "test")
 
 
-def split_difference(this: Scores, other: Scores, split: str) -> Difference | None:
+def split_difference(this: SplitScores, other: SplitScores, split: str) -> Difference | None:
     """Return one packed or float model minus another on a split of the same data; None where samples were not kept."""
     return difference(getattr(this, f"{split}_each"), getattr(other, f"{split}_each"))
 
@@ -75,7 +75,7 @@ def interval(accuracy: float, samples: int) -> str:
     return f"{per_cent(accuracy)} % ({per_cent(low)} to {per_cent(high)})"
 
 
-def ranked(tests: Mapping[str, tuple[Scores, int]]) -> str:
+def ranked(tests: Mapping[str, tuple[SplitScores, int]]) -> str:
     """Return which model, by letter, is best on one test split, and which cannot be told from it.
 
     ``tests``: the scores of each and the number of samples. Two are told apart by McNemar's exact test, or, where
@@ -100,7 +100,7 @@ def ranked(tests: Mapping[str, tuple[Scores, int]]) -> str:
     )
 
 
-def _apart(best: tuple[Scores, int], other: tuple[Scores, int]) -> tuple[bool, str]:
+def _apart(best: tuple[SplitScores, int], other: tuple[SplitScores, int]) -> tuple[bool, str]:
     one = split_difference(best[0], other[0], "test")
     if one is not None:
         low, high = one.accuracy_interval

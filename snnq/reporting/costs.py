@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from snnq.cost.table import CostTable, read_table
-from snnq.layers import GROUPS
+from snnq.network.layers import GROUPS
 from snnq.packed.sizes import file_bits
 from snnq.plan import Plan
 from snnq.plan.costing import bits_of, energy_of, share_of

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from snnq.base.progress import Progress
 from snnq.cost import event_views
 from snnq.cost.activity import NeuronActivity, rate_distance
 from snnq.cost.event_records import Events
 from snnq.cost.events import event_energy
 from snnq.cost.table import CostTable
+from snnq.network.products import Products
+from snnq.packing.record import Measurements
 from snnq.plan import Plan
 from snnq.plan.costing import share_of
-from snnq.products import Products
-from snnq.progress import Progress
 from snnq.reporting.records import EventEnergy, FiringRow, ModelRow, Totals
-from snnq.reporting.results import Measurements
 from snnq.schemes.names import FLOAT32
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def measure_now(
     folder: Path, samples: int, data: str | None, compute: Compute | str, progress: Progress
 ) -> Measurements:
     """Return what ``samples`` validation samples make a packed folder's model do, and its float checkpoint's."""
-    from snnq.measuring.run import measure_folder
+    from snnq.assessing.measure import measure_folder
 
     own, floats = measure_folder(folder, samples, data, compute, progress)
     return Measurements.model_construct(plan=own, float_model=floats)

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from snnq import products
 from snnq.checkpoints.inspecting import FACT_COLUMNS, Inspection
 from snnq.cost.table import CostTable, read_table
+from snnq.network import products
 from snnq.plan import ModelInfo, Plan, make_plan
 from snnq.plan.views import kib, per_cent
 from snnq.reporting import costs

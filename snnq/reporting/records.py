@@ -290,7 +290,7 @@ class Levels:
 class Report:
     """Everything that is known about a packed folder.
 
-    ``attention_products`` are ``snnq.products.Products`` as plain data, with their energy by the paper's way of
+    ``attention_products`` are ``snnq.network.products.Products`` as plain data, with their energy by the paper's way of
     counting, which is no part of the paper's totals.
     """
 

@@ -7,21 +7,22 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snnq import __version__
+from snnq.base.errors import OutputExistsError, PackedError, UsageError
+from snnq.base.files import MAX_TEXT_BYTES, read_regular, write_atomic
+from snnq.base.progress import Progress, silent
+from snnq.base.version import __version__
 from snnq.cost.energy import products_record
 from snnq.cost.events import DEFAULT_REUSE
 from snnq.cost.table import read_table
-from snnq.errors import OutputExistsError, PackedError, UsageError
-from snnq.files import MAX_TEXT_BYTES, read_regular, write_atomic
 from snnq.models.attentions import attention_table
+from snnq.network.products import Products
 from snnq.packed.config import CONFIG_FILE, PAGE_FILE, PLAN_FILE, REPORT_FILE
+from snnq.packing.record import Results, SplitScores, read_results
 from snnq.plan import Plan
 from snnq.plan.files import read_json
 from snnq.plan.plan import parse_plan
 from snnq.plan.verdict import verdict as compared
 from snnq.plan.views import weights_words
-from snnq.products import Products
-from snnq.progress import Progress, silent
 from snnq.reporting import costs, sentences
 from snnq.reporting.comparisons import paired_rows, tested_sentence
 from snnq.reporting.disk import measure as measure_disk
@@ -40,7 +41,6 @@ from snnq.reporting.records import (
     Search,
     SearchEpoch,
 )
-from snnq.reporting.results import Results, Scores, read_results
 
 if TYPE_CHECKING:
     from snnq.training.devices import Compute
@@ -108,7 +108,7 @@ def report(
         plans=plans,
         plan_weights=weights_words(plan),
         comparison=compared(plan) or "No search scored the simple plans beside this one.",
-        front=tuple(FrontPoint(**dict(point)) for point in results.front or ()),
+        front=tuple(FrontPoint(**point.named()) for point in results.front or ()),
         groups=costs.group_parts(plan, floats),
         attention=costs.attention_parts(plan, floats),
         layers=layers,
@@ -121,10 +121,10 @@ def report(
         search=_search(plan, results),
         best_epoch=results.finalize.best_epoch if results.finalize else None,
         finetuning=tuple(
-            FinetuneEpoch(**dict(epoch)) for epoch in (results.finalize.history if results.finalize else ())
+            FinetuneEpoch(**epoch.named()) for epoch in (results.finalize.history if results.finalize else ())
         ),
         blocks=_blocks(results),
-        histograms=tuple(Histogram(name, **dict(results.weights[name])) for name in plan.schemes()),
+        histograms=tuple(Histogram(name, **results.weights[name].named()) for name in plan.schemes()),
         levels=measure_levels(folder, list(plan.schemes())),
         provenance=sentences.provenance(plan, results, hashes, tool),
         commands=sentences.commands(plan, results, folder),
@@ -185,7 +185,7 @@ def _products(plan: Plan) -> tuple[Products, ...]:
     return attention_table(plan.model.architecture, plan.model.config)
 
 
-def _accuracy(model: str, what: str, scores: Scores) -> Accuracy:
+def _accuracy(model: str, what: str, scores: SplitScores) -> Accuracy:
     return Accuracy(model, what, scores.validation, scores.validation_loss, scores.test, scores.test_loss)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from snnq.base.machine import machine, sentence
 from snnq.cost.table import CostTable
-from snnq.machine import machine, sentence
+from snnq.packing.record import Results
 from snnq.plan import Plan
 from snnq.plan.measured import NOT_MEASURED
 from snnq.plan.records import CostTableInfo
 from snnq.plan.views import per_cent, weights_words
 from snnq.reporting.records import LayerRow, PlanRow, Totals
-from snnq.reporting.results import Results
 
 
 def verdict(results: Results, totals: Totals, plans: tuple[PlanRow, ...]) -> str:

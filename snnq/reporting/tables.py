@@ -9,12 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
-from snnq import products
+from snnq.base.paired import LEVEL
 from snnq.cost import event_views
-from snnq.paired import LEVEL
+from snnq.network import products
+from snnq.network.products import Products
 from snnq.plan.measured import NOT_MEASURED
 from snnq.plan.views import kib, per_cent
-from snnq.products import Products
 from snnq.reporting.records import LayerRow, Paired, Part, Report
 from snnq.reporting.text import nanojoules
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from snnq.errors import VerificationError
+from snnq.base.errors import VerificationError
 from snnq.models.config import SpikformerConfig
 from snnq.packed.config import read_config
 from snnq.packed.integer_form import IntegerLIF

@@ -13,11 +13,11 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from snnq.errors import UsageError
-from snnq.layers import NO_COUNTS, check_frames_shape
-from snnq.machine import fitting_threads
+from snnq.base.errors import UsageError
+from snnq.base.machine import fitting_threads
 from snnq.models.config import SpikformerConfig
-from snnq.models.wiring import COUNT_LIMIT, Mixing
+from snnq.network.layers import NO_COUNTS, check_frames_shape
+from snnq.network.wiring import COUNT_LIMIT, Mixing
 from snnq.packed import integers
 from snnq.packed.arrays import open_arrays
 from snnq.runtime import kernels

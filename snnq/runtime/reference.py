@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from snnq.models.config import SpikformerConfig
-from snnq.models.wiring import COUNT_LIMIT, Stage
+from snnq.network.wiring import COUNT_LIMIT, Stage
 from snnq.packed import integers
 from snnq.packed.arrays import PackedArrays, open_arrays
 

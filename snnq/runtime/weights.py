@@ -8,8 +8,8 @@ from functools import partial
 
 import numpy as np
 
-from snnq.errors import PackedError
-from snnq.models.wiring import Stage
+from snnq.base.errors import PackedError
+from snnq.network.wiring import Stage
 from snnq.packed import integers
 from snnq.packed.arrays import PackedArrays
 from snnq.packed.integers import Neurons, Whole

@@ -9,8 +9,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from snnq.errors import UsageError
-from snnq.machine import available_processors
+from snnq.base.errors import UsageError
+from snnq.base.machine import available_processors
 
 
 class Workers:

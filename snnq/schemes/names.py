@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from snnq.errors import nearest
+from snnq.base.errors import nearest
 
 FLOAT32 = "float32"
 BITS = tuple(range(2, 9))

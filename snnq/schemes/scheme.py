@@ -13,7 +13,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from snnq.errors import UsageError
+from snnq.base.errors import UsageError
 from snnq.schemes import power_of_two, uniform
 from snnq.schemes.names import FLOAT32, NAMES, split_name, unknown
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from snnq.errors import BudgetError, SnnqError
+from snnq.base.errors import BudgetError, SnnqError
 from snnq.searching.budget import realised, shown
 from snnq.searching.constraints import Choices
 

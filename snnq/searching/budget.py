@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from snnq.base.errors import UsageError, nearest
 from snnq.cost.energy import layer_energy, storage_bits
 from snnq.cost.table import CostTable
-from snnq.errors import UsageError, nearest
-from snnq.layers import Layer
+from snnq.network.layers import Layer
 from snnq.schemes.names import FLOAT32
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from snnq.errors import UsageError
-from snnq.layers import Layer
-from snnq.parsing import check_once
+from snnq.base.errors import UsageError
+from snnq.base.parsing import check_once
+from snnq.network.layers import Layer
 from snnq.schemes.names import FLOAT32, NAMES, unknown
 from snnq.searching.patterns import matching
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from snnq.base.paired import PerSample
+from snnq.base.progress import Progress
 from snnq.cost.table import CostTable
-from snnq.paired import PerSample
 from snnq.plan import Plan, SearchInfo, make_plan
 from snnq.plan.costing import BASELINES, TRAINED_FLOAT
 from snnq.plan.records import Baseline
-from snnq.progress import Progress
 from snnq.schemes.names import FLOAT32
 from snnq.searching.judging import Judge, sensitivity
 from snnq.searching.objective import Objective, same_cost

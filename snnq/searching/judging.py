@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from snnq.progress import Progress
-from snnq.reconstructing.clipping import grams
-from snnq.reconstructing.layerwise import reconstructed
+from snnq.base.progress import Progress
+from snnq.schemes.fitting.clips import grams
+from snnq.schemes.fitting.descent import reconstructed
 from snnq.schemes.scheme import Scheme, scheme
 from snnq.searching.constraints import Choices
 from snnq.searching.measuring import Rounded, measure, nearest

@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from snnq.errors import NotFiniteError
-from snnq.neurons import is_neuron
-from snnq.progress import Progress, silent
+from snnq.base.errors import NotFiniteError
+from snnq.base.progress import Progress, silent
+from snnq.network.neurons import is_neuron
 from snnq.schemes.scheme import Scheme, scheme
 from snnq.searching.constraints import Choices
 from snnq.training import processes

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
-from snnq.errors import UsageError, nearest
-from snnq.layers import Layer
+from snnq.base.errors import UsageError, nearest
+from snnq.network.layers import Layer
 
 
 def layer_names(layer: Layer) -> list[str]:

@@ -12,12 +12,12 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from snnq.base.errors import OutputExistsError, PlanError
+from snnq.base.progress import Progress, silent
 from snnq.checkpoints.opening import load_model
 from snnq.cost.table import DEFAULT_TABLE, read_table
-from snnq.errors import OutputExistsError, PlanError
 from snnq.plan import Plan
 from snnq.plan.verdict import winning_plan
-from snnq.progress import Progress, silent
 from snnq.searching.allocation import check_budget
 from snnq.searching.architecture import Architecture
 from snnq.searching.bilevel import Bilevel
@@ -26,7 +26,7 @@ from snnq.searching.finishing import Found, finish
 from snnq.searching.judging import Judge, learned, sensitivity
 from snnq.searching.mixture import Supernet
 from snnq.searching.objective import Objective, objective, start_price
-from snnq.searching.runs import note_run, with_run
+from snnq.searching.scores import FRONT_COLUMNS, front_rows
 from snnq.searching.settings import SearchSettings
 from snnq.training import processes
 from snnq.training.batches import steps_per_epoch
@@ -35,6 +35,7 @@ from snnq.training.devices import Compute, as_compute, start_fabric
 from snnq.training.job import Job, fingerprint, open_job
 from snnq.training.loop import run_epochs
 from snnq.training.run_folder import RunFolder, open_run, run_path
+from snnq.training.search_runs import note_run, with_run
 from snnq.training.teacher import float_logits
 from snnq.training.threads import keeps_threads, use_threads
 
@@ -97,7 +98,9 @@ def search(
         found = Found(weights, learned(judge, weights, shares, aim, progress), shares)
     kept = finish(judge, aim, found, table, mark, progress)
     plan = with_run(kept.plan, folder.path, out, mark)
-    processes.on_first(lambda: folder.write_scores(json.dumps(kept.to_dict(), allow_nan=False)))
+    front = [{key: row[key] for key in FRONT_COLUMNS} for row in front_rows(kept, table)]
+    kept_text, front_text = (json.dumps(one, allow_nan=False) for one in (kept.to_dict(), front))
+    processes.on_first(lambda: folder.write_scores(kept_text, front_text))
     processes.on_first(lambda: write_winner(plan, out, force))
     processes.on_first(lambda: plan.write(out, force=force))
     processes.on_first(lambda: note_run(folder.path, mark))

@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from snnq.base.errors import OutputExistsError, SnnqError, UsageError
+from snnq.base.files import read_text, write_atomic
+from snnq.base.paired import PerSample, difference
+from snnq.base.strict_json import strict_json
 from snnq.cost.table import CostTable, read_table
-from snnq.errors import OutputExistsError, SnnqError, UsageError
-from snnq.files import read_text, write_atomic
 from snnq.packed.config import CONFIG_FILE, PLAN_FILE
-from snnq.paired import PerSample, difference
 from snnq.plan import Plan, make_plan
 from snnq.plan.files import read_json
 from snnq.plan.plan import parse_plan
@@ -29,9 +30,8 @@ from snnq.schemes.names import FLOAT32
 from snnq.searching.allocation import allocate
 from snnq.searching.budget import QUANTITIES, quantity_costs, realised
 from snnq.searching.constraints import Choices
-from snnq.searching.runs import find_run, no_run, with_run
-from snnq.strict_json import strict_json
 from snnq.training.run_folder import run_path
+from snnq.training.search_runs import find_run, no_run, with_run
 
 SCORES_VERSION, POINTS = 1, 24
 OWN = "this plan"

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from snnq.errors import UsageError, nearest
-from snnq.parsing import check_once, check_seed
+from snnq.base.errors import UsageError, nearest
+from snnq.base.parsing import check_once, check_seed
 from snnq.schemes.names import NAMES, PAPER_SPACE
 from snnq.searching.budget import exact, parse_budget
 from snnq.searching.constraints import Constraints, parse_lists, parse_locks, parse_space

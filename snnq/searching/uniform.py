@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from snnq.base.errors import UsageError
 from snnq.checkpoints.opening import open_checkpoint
 from snnq.cost.table import CostTable, read_table
-from snnq.errors import UsageError
-from snnq.layers import frames_shape, layer_table
 from snnq.models.registry import architecture as architecture_of
 from snnq.models.registry import build
+from snnq.network.layers import frames_shape, layer_table
 from snnq.plan.plan import Plan, make_plan
 from snnq.plan.records import ModelInfo, check_scheme
 

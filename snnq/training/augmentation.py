@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from snnq.errors import UsageError, nearest
+from snnq.base.errors import UsageError, nearest
 from snnq.training import processes
 from snnq.training.batches import Samples
 from snnq.training.snn_wide import SnnWide

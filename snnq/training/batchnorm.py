@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from snnq.errors import UsageError
+from snnq.base.errors import UsageError
 from snnq.training import processes
 
 

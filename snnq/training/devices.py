@@ -17,7 +17,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from snnq.errors import UsageError, nearest
+from snnq.base.errors import UsageError, nearest
 from snnq.training.transfers import has_float64
 
 DEVICES = ("auto", "cpu", "cuda", "mps")

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from snnq.paired import PerSample
-from snnq.progress import Progress, silent
+from snnq.base.paired import PerSample
+from snnq.base.progress import Progress, silent
 from snnq.training import processes
 from snnq.training.batches import Samples, load, ordered_batches, training_batches
 from snnq.training.batchnorm import share_batchnorm

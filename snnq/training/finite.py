@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snnq.errors import NotFiniteError
-from snnq.neurons import is_neuron
+from snnq.base.errors import NotFiniteError
+from snnq.network.neurons import is_neuron
 from snnq.training import processes
 
 

@@ -14,15 +14,15 @@ from typing import Any
 
 from torch import nn
 
-from snnq import __version__
+from snnq.base.errors import DataError, PlanError
+from snnq.base.progress import Progress, silent
+from snnq.base.version import __version__
 from snnq.checkpoints.opening import BUILTIN, Checkpoint, load_model, open_checkpoint
 from snnq.data import DataSet, open_data
-from snnq.errors import DataError, PlanError
-from snnq.layers import Layer, forward_macs, frames_shape, layer_table
 from snnq.models.custom import source_sha256
 from snnq.models.registry import architecture
+from snnq.network.layers import Layer, forward_macs, frames_shape, layer_table
 from snnq.plan import DataInfo, ModelInfo, Plan
-from snnq.progress import Progress, silent
 
 _BACKGROUND = "BACKGROUND_Google"  # N-Caltech101's class of no object
 _SHOWN = 12

@@ -27,14 +27,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from snnq.errors import InterruptedRun, RunChangedError
-from snnq.files import open_regular
-from snnq.progress import Progress, silent
+from snnq.base.errors import InterruptedRun, RunChangedError
+from snnq.base.files import open_regular
+from snnq.base.progress import Progress, silent
+from snnq.base.validation import require_finite
 from snnq.training import processes
 from snnq.training.finite import require_finite_model
 from snnq.training.run_folder import RunFolder
 from snnq.training.transfers import fetched
-from snnq.validation import require_finite
 
 SAVE_SECONDS, READ_SECONDS = 120.0, 0.5
 

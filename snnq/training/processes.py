@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from snnq.errors import SnnqError, UsageError
+from snnq.base.errors import SnnqError, UsageError
 
 Value = TypeVar("Value")
 # Preparing a large data set takes longer than the half hour that torch waits by default.

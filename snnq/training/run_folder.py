@@ -7,6 +7,7 @@ when anything it depends on has changed.
     state.pt        the newest complete state (written to a temporary name and renamed)
     metrics.jsonl   one line an epoch
     scores.json     a finished search's scores
+    front.json      and the plans along its accuracy–cost front
 """
 
 from __future__ import annotations
@@ -22,13 +23,19 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from snnq.errors import RunChangedError, SnnqError, UsageError
-from snnq.files import read_text, write_atomic
-from snnq.placing import is_temporary, replacing, sweep, try_place
-from snnq.strict_json import strict_json
+from snnq.base.errors import RunChangedError, SnnqError, UsageError
+from snnq.base.files import read_text, write_atomic
+from snnq.base.placing import is_temporary, replacing, sweep, try_place
+from snnq.base.strict_json import strict_json
 from snnq.training import processes
 
-STATE, CONFIG, METRICS, SCORES = NAMES = ("state.pt", "config.json", "metrics.jsonl", "scores.json")
+STATE, CONFIG, METRICS, SCORES, FRONT = NAMES = (
+    "state.pt",
+    "config.json",
+    "metrics.jsonl",
+    "scores.json",
+    "front.json",
+)
 ELSEWHERE = "choose another one with --run"
 _EARLIER = re.compile(r"\.(state\.pt|config\.json|metrics\.jsonl|scores\.json)\.\d+\.tmp")  # before 0.1
 
@@ -56,10 +63,11 @@ class RunFolder:
                 write(temporary)
             write_atomic(self.path / METRICS, "".join(json.dumps(line) + "\n" for line in history))
 
-    def write_scores(self, text: str) -> None:
-        """Keep a finished search's scores; raises SnnqError where they cannot be written."""
+    def write_scores(self, scores: str, front: str) -> None:
+        """Keep a finished search's scores and its front; raises SnnqError where they cannot be written."""
         with _saving(self.path):
-            write_atomic(self.path / SCORES, text)
+            write_atomic(self.path / SCORES, scores)
+            write_atomic(self.path / FRONT, front)
 
 
 @contextmanager

@@ -15,10 +15,10 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from snnq.base.files import regular_size
+from snnq.base.placing import replacing
+from snnq.base.progress import Progress, silent
 from snnq.data.cache import cache_root, content_hash
-from snnq.files import regular_size
-from snnq.placing import replacing
-from snnq.progress import Progress, silent
 from snnq.training import processes
 from snnq.training.evaluation import predict
 from snnq.training.job import Job

@@ -12,7 +12,7 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
-from snnq.machine import fitting_threads
+from snnq.base.machine import fitting_threads
 from snnq.training import processes
 from snnq.training.devices import Compute
 from snnq.training.run_folder import begun_with

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from event_writers import draw, write_bin
 
+from snnq.base.errors import UsageError
 from snnq.bench import data as bench
 from snnq.bench.data import bench_data
 from snnq.cli.main import run
-from snnq.errors import UsageError
 
 
 def write_set(root: Path) -> Path:

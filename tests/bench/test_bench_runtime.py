@@ -10,11 +10,11 @@ import pytest
 import torch
 from lively import write_lively
 
+from snnq.base.errors import DataError, UsageError
 from snnq.bench import peers
 from snnq.bench.reference_model import write_reference
 from snnq.bench.runtime import bench_runtime
 from snnq.cli.main import run
-from snnq.errors import DataError, UsageError
 from snnq.packed.loading import load_packed
 from snnq.packed.verification import verify
 

@@ -14,12 +14,12 @@ import torch
 from spikformer_weights import fill_model
 from torch import Tensor, nn
 
+from snnq.base.errors import CheckpointError
 from snnq.checkpoints.fused import join
 from snnq.checkpoints.keymaps import KEYS
 from snnq.checkpoints.opening import open_checkpoint
 from snnq.checkpoints.sizes import OPTIONS
 from snnq.checkpoints.variants import ASKED, written_out
-from snnq.errors import CheckpointError
 from snnq.models.registry import ARCHITECTURES, architecture
 
 SMALL: dict[str, Any] = {"dim": 32, "heads": 2, "steps": 4, "classes": 3, "image_size": [16, 16], "in_channels": 2}

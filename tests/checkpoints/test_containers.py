@@ -11,12 +11,12 @@ import torch
 from containers import GIVEN, ROUNDED, TYPED, averaged_model, moved, plain, prefixed, wrapped
 from safetensors.torch import save_file
 
+from snnq.base.errors import CheckpointError
+from snnq.base.progress import silent
 from snnq.checkpoints.opening import Checkpoint, load_model, open_checkpoint
 from snnq.cli.main import run
-from snnq.errors import CheckpointError
-from snnq.finalizing.packing import open_planned
+from snnq.packing.planned import open_planned
 from snnq.plan import Plan
-from snnq.progress import silent
 
 FRAMES = torch.randint(0, 4, (3, 4, 2, 16, 16), generator=torch.Generator().manual_seed(3)).float()
 WRAPPED = wrapped()

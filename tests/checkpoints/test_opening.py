@@ -19,8 +19,8 @@ from upstream_files import (
     upstream_shapes,
 )
 
+from snnq.base.errors import CheckpointError
 from snnq.checkpoints.opening import load_model, open_checkpoint
-from snnq.errors import CheckpointError
 
 KEYS = Path(__file__).resolve().parents[2] / "../shared/reference/spikformer_state_dict_keys.json"
 SIZES: dict[str, Any] = {"steps": 4, "heads": 2, "image_size": (32, 32)}

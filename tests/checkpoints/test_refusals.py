@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from upstream_files import dvs_container, timm_container, tiny
 
+from snnq.base.errors import CheckpointError
 from snnq.checkpoints.opening import open_checkpoint
-from snnq.errors import CheckpointError
 
 State = dict[str, Tensor]
 SIZES: dict[str, Any] = {"steps": 4, "heads": 2, "image_size": (32, 32)}

@@ -11,8 +11,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from snnq.base.errors import CheckpointError, UsageError
 from snnq.checkpoints.opening import BUILTIN, load_model, open_checkpoint, save_checkpoint
-from snnq.errors import CheckpointError, UsageError
 from snnq.models.registry import ARCHITECTURES, build
 from snnq.models.staged_config import LAYOUTS as STAGED
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import snnq
+from snnq.base.errors import CheckpointError, OutputExistsError, UsageError
 from snnq.checkpoints.keymaps import KEYS
 from snnq.checkpoints.opening import load_model, open_checkpoint
 from snnq.checkpoints.sizes import sizes_again
 from snnq.cli.main import run
-from snnq.errors import CheckpointError, OutputExistsError, UsageError
 from snnq.models.registry import architecture
 
 SIZES: dict[str, Any] = {"dim": 16, "depth": 2, "heads": 2, "steps": 4, "classes": 3, "image_size": [16, 16]}

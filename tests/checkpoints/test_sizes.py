@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from snnq.base.errors import UsageError
+from snnq.base.parsing import parse_image_size
 from snnq.checkpoints.sizes import Recorded, given_sizes, parse_pooling, recorded_sizes, shown, typed_again
-from snnq.errors import UsageError
-from snnq.parsing import parse_image_size
 
 SIDES = st.integers(1, 9999)
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from upstream_files import dvs_container, timm_container, tiny
 
 import snnq
+from snnq.base.errors import CheckpointError
 from snnq.checkpoints.opening import load_model, open_checkpoint
 from snnq.cli.main import run
-from snnq.errors import CheckpointError
 from snnq.models.registry import architecture
 
 SIZES: dict[str, Any] = {"dim": 16, "depth": 2, "classes": 3}

@@ -15,9 +15,9 @@ from torch import Tensor
 from upstream_files import dvs_container
 
 import snnq
+from snnq.base.errors import CheckpointError
 from snnq.checkpoints.fused import cut, join
 from snnq.checkpoints.opening import load_model, open_checkpoint
-from snnq.errors import CheckpointError
 
 SIZES: dict[str, Any] = {"embed_dims": 16, "depths": 2, "num_heads": 2, "num_classes": 3, "in_channels": 2}
 GIVEN: dict[str, Any] = {"steps": 4, "heads": 2, "image_size": (16, 16), "pooling": (False, False, True, True)}

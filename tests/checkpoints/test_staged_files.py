@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import snnq
+from snnq.base.errors import CheckpointError
 from snnq.checkpoints.opening import load_model, open_checkpoint
 from snnq.cli.main import run
-from snnq.errors import CheckpointError
 from snnq.models.registry import architecture
 from snnq.models.staged_config import LAYOUTS as ALL
 

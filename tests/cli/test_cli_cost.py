@@ -3,9 +3,9 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from snnq.base.errors import CostTableError
 from snnq.cli.cost import app
 from snnq.cost.table import TABLES
-from snnq.errors import CostTableError
 from snnq.searching.uniform import uniform_plan
 
 

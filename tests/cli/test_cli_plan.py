@@ -3,9 +3,9 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from snnq.base.errors import OutputExistsError, PlanError, UsageError
 from snnq.cli.plan import app
 from snnq.cost.table import read_table
-from snnq.errors import OutputExistsError, PlanError, UsageError
 from snnq.plan import Plan
 
 

@@ -7,8 +7,8 @@ import pytest
 from event_writers import draw, write_bin
 from typer.testing import CliRunner
 
+from snnq.base.errors import DataError, UsageError
 from snnq.cli.data import app
-from snnq.errors import DataError, UsageError
 
 run = CliRunner().invoke
 

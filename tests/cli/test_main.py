@@ -91,7 +91,7 @@ def test_an_unexpected_failure_hides_its_traceback_unless_asked(capsys, monkeypa
     def broken():
         raise RuntimeError("the roof is on fire")
 
-    monkeypatch.setattr("snnq.diagnosis.diagnose", broken)
+    monkeypatch.setattr("snnq.assessing.doctor.diagnose", broken)
     monkeypatch.delenv("SNNQ_DEBUG", raising=False)
     assert run(["doctor"]) == 1
     assert "the roof is on fire" in capsys.readouterr().err

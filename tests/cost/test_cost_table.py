@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
+from snnq.base.errors import CostTableError
 from snnq.cost.table import DEFAULT_TABLE, TABLES, list_tables, read_table
-from snnq.errors import CostTableError
 
 # METHOD §3, typed by hand: pJ in 45 nm.
 CONSTANTS = {

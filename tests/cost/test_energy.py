@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from snnq.cost.energy import layer_energy, storage_bits
 from snnq.cost.table import TABLES, list_tables, read_table
-from snnq.layers import KINDS, Layer
+from snnq.network.layers import KINDS, Layer
 from snnq.schemes.names import NAMES
 
 CONV = Layer("c", "tokenizer", "conv2d", (32, 2, 3, 3), 9_437_184, 9_437_184, "counts")

@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from snnq.base.errors import PlanError, UsageError
 from snnq.cost.activity import Activity, AttentionActivity, LayerActivity, NeuronActivity
 from snnq.cost.energy import products_energy
 from snnq.cost.events import REUSES, event_energy
 from snnq.cost.table import TABLES, list_tables, read_table
-from snnq.errors import PlanError, UsageError
-from snnq.layers import Layer
-from snnq.products import Products
+from snnq.network.layers import Layer
+from snnq.network.products import Products
 from snnq.schemes.names import NAMES, split_name
 
 LAYER = Layer("block.0.mlp.fc1", "mlp", "linear", (8, 4), 64, 64, "integers")

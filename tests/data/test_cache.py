@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from snnq.base.errors import DataError
 from snnq.data import cache, open_data, preparing
 from snnq.data.contract import Part, Recordings, Samples
-from snnq.errors import DataError
 
 
 def recordings(largest: int = 3, calls: list[str] | None = None, train: int = 5) -> Recordings:

@@ -21,8 +21,8 @@ from event_writers import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from snnq.base.errors import DataError, MissingLibraryError
 from snnq.data.event_files import READERS, Recording, read_events
-from snnq.errors import DataError, MissingLibraryError
 
 REAL = REAL / "recordings"
 real_files = pytest.mark.skipif(not REAL.is_dir(), reason="needs the recordings in ../shared/data")

@@ -12,11 +12,11 @@ from event_writers import REAL, draw, write_aedat2, write_bin
 from hypothesis import given
 from hypothesis import strategies as st
 
+from snnq.base.errors import DataError
 from snnq.data import DataSet, open_data, prepare
 from snnq.data.cifar10 import CLASSES
 from snnq.data.downloading import download
 from snnq.data.integrator import Events, integrate, integrate_resized
-from snnq.errors import DataError
 
 GESTURE = REAL / "recordings" / "dvs128_gesture_0_0.hdf5"
 

@@ -10,11 +10,11 @@ from event_writers import EVT2, EVT3, EVT21, evt2_words, evt3_words, evt21_words
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from snnq.base.errors import DataError
 from snnq.data.event_files import read_events
 from snnq.data.formats.evt import decode_evt2, decode_evt3, decode_evt21, halves_swapped
 from snnq.data.formats.prophesee import read_dat, read_raw
 from snnq.data.formats.raw import Raw
-from snnq.errors import DataError
 
 
 def rows(found: Raw) -> list[tuple[int, ...]]:

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from snnq.base.errors import DataError
 from snnq.data import open_data
 from snnq.data.fashion_mnist import read_idx
-from snnq.errors import DataError
 
 NAMES = {"train": ("train", 40), "test": ("t10k", 20)}
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from snnq.base.errors import DataError
+from snnq.base.progress import silent
 from snnq.data import fingerprint
 from snnq.data.fingerprint import hash_files
-from snnq.errors import DataError
-from snnq.progress import silent
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from snnq.base.errors import DataError
+from snnq.base.progress import silent
 from snnq.data import open_data
 from snnq.data.cache import content_hash
 from snnq.data.fingerprint import hash_files
 from snnq.data.folders import hold_out, list_samples
 from snnq.data.frames import read_frames
-from snnq.errors import DataError
-from snnq.progress import silent
 
 SHAPE = (3, 2, 5, 6)
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from snnq.base.errors import DataError
 from snnq.data import open_data
 from snnq.data.integrator import integrate
 from snnq.data.n_mnist import read_recording
-from snnq.errors import DataError
 
 REAL = Path(__file__).resolve().parents[2] / "../shared/data/n-mnist"
 real_recordings = pytest.mark.skipif(not REAL.is_dir(), reason="needs the N-MNIST recordings in ../shared/data")

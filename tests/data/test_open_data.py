@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from snnq.base.errors import DataError
 from snnq.data import DataSet, open_data, prepare
-from snnq.errors import DataError
 
 SPLITS = ("train", "validation", "test")
 

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from event_writers import draw, write_bin
 
+from snnq.base.errors import DataError, SnnqError
 from snnq.data import chunks, preparing
 from snnq.data.contract import Part, Recordings, Samples
 from snnq.data.open import prepare
 from snnq.data.sharing import shared
-from snnq.errors import DataError, SnnqError
 
 
 def quiet(stage: str, done: int, total: int, /, **facts: float | int | str) -> None:

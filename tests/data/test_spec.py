@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from snnq.base.errors import DataError
 from snnq.data import DataSpec, parse_spec
-from snnq.errors import DataError
 
 
 def test_name_path_and_options() -> None:

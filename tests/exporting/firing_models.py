@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from snnq.cost.table import read_table
 from snnq.data import DataSet
-from snnq.finalizing.quantized import Coded
-from snnq.layers import frames_shape, layer_table
 from snnq.models.config import SpikformerConfig
-from snnq.models.folding import fold_batchnorm
 from snnq.models.registry import architecture
-from snnq.models.wiring import Wiring
+from snnq.network.folding import fold_batchnorm
+from snnq.network.layers import frames_shape, layer_table
+from snnq.network.wiring import Wiring
+from snnq.packed.coding import Coded
 from snnq.packed.folder import write_packed
 from snnq.packed.integer_form import IntegerHead
 from snnq.packed.loading import load_packed

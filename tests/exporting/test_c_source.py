@@ -16,10 +16,10 @@ from c_programs import WATCHED, build, compile_c, have_gcc
 from firing_models import Answers, counts, digits_folder, firing_folder, torch_answers
 from torch import nn
 
-from snnq.errors import PackedError, SnnqError, UsageError, VerificationError
+from snnq.base.errors import PackedError, SnnqError, UsageError, VerificationError
 from snnq.exporting.c_names import c_name
 from snnq.exporting.c_source import c_source, write_c
-from snnq.models.folding import ChannelAffine
+from snnq.network.folding import ChannelAffine
 from snnq.packed.arrays import open_arrays
 from snnq.schemes.names import NAMES
 

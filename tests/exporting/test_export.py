@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import snnq
+from snnq.base.errors import MissingLibraryError, OutputExistsError, PackedError, UsageError, VerificationError
 from snnq.cli.main import run
-from snnq.errors import MissingLibraryError, OutputExistsError, PackedError, UsageError, VerificationError
 from snnq.exporting.targets import TARGETS, find_target
 
 LIBRARIES = {"compressed-tensors": "compressed_tensors", "qonnx": "qonnx", "nir": "nir"}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from snnq.errors import OutputExistsError, UsageError
+from snnq.base.errors import OutputExistsError, UsageError
 from snnq.exporting.placing import check_free, default_place, file_sizes, put
 
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 import snnq
-from snnq.errors import UsageError, VerificationError
+from snnq.base.errors import UsageError, VerificationError
 from snnq.exporting.source import Source, read_source
 from snnq.exporting.to_compressed_tensors import Form, make_config, read_weights
 

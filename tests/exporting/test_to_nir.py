@@ -14,7 +14,7 @@ from torch.nn import functional as F
 import snnq
 from snnq.exporting.source import Source, read_source
 from snnq.exporting.to_nir import fold, missing
-from snnq.exporting.tracing import trace
+from snnq.network.tracing import trace
 from snnq.packed.loading import load_packed
 
 

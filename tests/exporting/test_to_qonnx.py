@@ -12,7 +12,7 @@ from packed_samples import make_sample
 import snnq
 from snnq.exporting.source import Source, read_source
 from snnq.exporting.to_qonnx import run_weights
-from snnq.exporting.tracing import trace
+from snnq.network.tracing import trace
 from snnq.packed.loading import load_packed
 from snnq.schemes.scheme import scheme
 

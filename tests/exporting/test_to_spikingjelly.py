@@ -14,15 +14,15 @@ from spikingjelly.activation_based.model.spikformer import Spikformer
 from torch import Tensor, nn
 
 import snnq
+from snnq.base.errors import UsageError, VerificationError
 from snnq.checkpoints.opening import load_model, open_checkpoint
 from snnq.cli.main import run
 from snnq.cost.table import read_table
-from snnq.errors import UsageError, VerificationError
 from snnq.exporting import to_spikingjelly
-from snnq.finalizing.quantized import Coded
-from snnq.layers import frames_shape, layer_table
-from snnq.models.folding import fold_batchnorm
 from snnq.models.registry import architecture
+from snnq.network.folding import fold_batchnorm
+from snnq.network.layers import frames_shape, layer_table
+from snnq.packed.coding import Coded
 from snnq.packed.folder import write_packed
 from snnq.plan import DataInfo, ModelInfo, make_plan
 from snnq.schemes.scheme import scheme

@@ -6,7 +6,7 @@ import pytest
 from packed_samples import make_sample
 
 from snnq.exporting.source import read_source
-from snnq.exporting.tracing import trace
+from snnq.network.tracing import trace
 
 
 def stages_of(layout, tmp_path):

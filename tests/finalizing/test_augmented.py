@@ -12,9 +12,9 @@ from lively import wake
 from safetensors.torch import load_file
 from two_processes import in_two
 
+from snnq.base.errors import InterruptedRun, RunChangedError, UsageError
 from snnq.checkpoints.opening import save_checkpoint
 from snnq.cli.main import run
-from snnq.errors import InterruptedRun, RunChangedError, UsageError
 from snnq.finalizing.run import finalize
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.models.registry import build

@@ -12,7 +12,7 @@ from torch import nn
 
 from snnq.finalizing.finetuning import distilled_loss
 from snnq.finalizing.quantized import FakeQuantize, encode_model, parameter_groups, quantize_model
-from snnq.finalizing.results import BINS, weight_record
+from snnq.packing.results import BINS, weight_record
 from snnq.schemes.names import NAMES
 from snnq.schemes.scheme import scheme
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from snnq.finalizing.results import BINS, weight_record
+from snnq.packing.results import BINS, weight_record
 
 WEIGHTS = ([3.4e38, -3.4e38, 1.0], [1.8e38] * 5, [0.0, 0.0], [1e-45, -1e-45, 0.0], [7.0], [-0.25, 0.5])
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import snnq
+from snnq.base.errors import PlanError
 from snnq.checkpoints.opening import load_model, open_checkpoint, save_checkpoint
-from snnq.errors import PlanError
 from snnq.finalizing.quantized import encode_model, quantize_model
 from snnq.finalizing.run import finalize
 from snnq.finalizing.settings import FinalizeSettings

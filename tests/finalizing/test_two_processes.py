@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file
 from two_processes import in_two
 
+from snnq.base.errors import InterruptedRun
 from snnq.checkpoints.opening import save_checkpoint
-from snnq.errors import InterruptedRun
 from snnq.finalizing.run import finalize
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.models.registry import build

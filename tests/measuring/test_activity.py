@@ -12,13 +12,13 @@ from torch import nn
 from two_layers import Two, data_of, two_steps
 
 import snnq
+from snnq.assessing.measure import measure, measure_model
+from snnq.base.errors import PlanError, UsageError
 from snnq.cli.main import run
 from snnq.cost.events import event_energy
 from snnq.cost.table import read_table
-from snnq.errors import PlanError, UsageError
-from snnq.layers import layer_table
-from snnq.measuring.run import measure, measure_model
 from snnq.models.attentions import attention_table
+from snnq.network.layers import layer_table
 from snnq.packed.loading import load_packed
 from snnq.plan import Plan
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from snnq.measuring import counting
+from snnq.assessing import counting
 
 
 def test_reach_at_the_edges_of_an_image_counted_by_hand():

@@ -26,8 +26,8 @@ from spikingjelly.activation_based.op_counter import DispatchCounterMode, MACCou
 from torch import nn
 from two_layers import Two, data_of, two_steps
 
-from snnq.layers import layer_table
-from snnq.measuring.run import measure_model
+from snnq.assessing.measure import measure_model
+from snnq.network.layers import layer_table
 
 
 def ours(last):

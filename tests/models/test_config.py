@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from snnq.errors import UsageError
+from snnq.base.errors import UsageError
 from snnq.models.config import LAYOUTS, SpikformerConfig, published
 from snnq.models.registry import ARCHITECTURES, architecture, build
 

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spikformer_weights import fill_model, make_frames
 
-from snnq.errors import UsageError
-from snnq.layers import layer_table
+from snnq.base.errors import UsageError
 from snnq.models.attention import mix_chunks, mix_keys_first
 from snnq.models.registry import architecture
 from snnq.models.sdt_config import SDTConfig
+from snnq.network.layers import layer_table
 
 # Written by running upstream's own files (BICLab/Spike-Driven-Transformer, Intelligent-Computing-Lab-Yale/STAtten, with
 # spikingjelly 0.0.0.0.12) on the weights and frames of spikformer_weights.

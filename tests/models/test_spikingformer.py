@@ -11,10 +11,10 @@ import torch
 from spikformer_weights import fill_model, make_frames
 from spikingjelly.activation_based import neuron
 
-from snnq.errors import UsageError
-from snnq.layers import layer_table
+from snnq.base.errors import UsageError
 from snnq.models.registry import architecture
 from snnq.models.spikingformer_config import LAYOUTS, SpikingformerConfig
+from snnq.network.layers import layer_table
 
 # Written by running upstream's own files (model.py of zhouchenlin2096/Spikingformer in cifar10-dvs, dvs128-gesture,
 # cifar10, cifar100 and imagenet, with spikingjelly 0.0.0.0.12) on the weights and frames of spikformer_weights; those

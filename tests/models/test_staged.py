@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from spikformer_weights import fill_model, make_frames
 from torch import nn
 
-from snnq.errors import UsageError
-from snnq.layers import Layer, layer_table
+from snnq.base.errors import UsageError
 from snnq.models.maxformer import DepthwiseMixer
 from snnq.models.qkformer import TokenAttention
 from snnq.models.registry import architecture
 from snnq.models.staged_config import LAYOUTS, StagedConfig
-from snnq.models.wiring import FloatWiring
+from snnq.network.layers import Layer, layer_table
+from snnq.network.wiring import FloatWiring
 
 # Written by running upstream's own files (zhouchenlin2096/QKFormer, bic-L/MaxFormer, with spikingjelly 0.0.0.0.12) on
 # the weights and frames of spikformer_weights, heads and numbers of blocks in the code set to the case's, one sample at

@@ -23,7 +23,7 @@ from typing import Any
 
 from torch import Tensor
 
-from snnq.errors import PackedError, PlanError, SnnqError, VerificationError
+from snnq.base.errors import PackedError, PlanError, SnnqError, VerificationError
 from snnq.packed.arrays import open_arrays
 from snnq.packed.config import read_config
 from snnq.packed.loading import load_packed

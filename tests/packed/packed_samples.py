@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from snnq.cost.table import read_table
-from snnq.layers import frames_shape, layer_table
-from snnq.models.folding import fold_batchnorm
 from snnq.models.registry import architecture
 from snnq.models.staged_config import LAYOUTS as STAGED
+from snnq.network.folding import fold_batchnorm
+from snnq.network.layers import frames_shape, layer_table
 from snnq.packed.folder import write_packed
 from snnq.plan import DataInfo, ModelInfo, Plan, make_plan
 from snnq.schemes.scheme import scheme

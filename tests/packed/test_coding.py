@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from packed_samples import Coded
 
-from snnq.errors import PackedError, VerificationError
+from snnq.base.errors import PackedError, VerificationError
 from snnq.packed.coding import pack_layer, read_weight, tensor_names, unpack_layer, weight_sha256
 from snnq.packed.config import PackedLayer
 from snnq.packed.safefile import TensorFile

@@ -16,7 +16,7 @@ import pytest
 import torch
 from packed_samples import RESULTS, Coded, Sample, make_sample
 
-from snnq.errors import NotFiniteError, OutputExistsError, PackedError, VerificationError
+from snnq.base.errors import NotFiniteError, OutputExistsError, PackedError, VerificationError
 from snnq.packed import folder as folder_module
 from snnq.plan import Plan
 

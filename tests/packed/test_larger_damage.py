@@ -13,7 +13,7 @@ import pytest
 from damaging import FILES, check_of, early, meaning
 from packed_samples import Sample
 
-from snnq.errors import SnnqError
+from snnq.base.errors import SnnqError
 from snnq.packed.arrays import open_arrays
 from snnq.packed.config import file_sha256
 from snnq.packed.loading import load_packed

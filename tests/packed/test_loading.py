@@ -13,7 +13,7 @@ import torch
 from packed_samples import Sample, make_sample
 from safetensors.torch import load_file
 
-from snnq.errors import PackedError, SnnqError, UsageError, VerificationError
+from snnq.base.errors import PackedError, SnnqError, UsageError, VerificationError
 from snnq.packed.loading import load_packed
 from snnq.packed.safefile import safetensors_bytes
 from snnq.schemes.scheme import scheme

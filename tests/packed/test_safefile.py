@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load, save
 
-from snnq.errors import PackedError
+from snnq.base.errors import PackedError
 from snnq.packed.safefile import DTYPES, read_tensors, safetensors_bytes
 
 

@@ -14,7 +14,7 @@ import torch
 from packed_samples import Sample, make_sample
 from safetensors.torch import load_file
 
-from snnq.errors import PackedError, PlanError, VerificationError
+from snnq.base.errors import PackedError, PlanError, VerificationError
 from snnq.packed.config import read_config
 from snnq.packed.loading import load_packed
 from snnq.packed.safefile import safetensors_bytes

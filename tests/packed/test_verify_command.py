@@ -9,8 +9,8 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from snnq.base.errors import PackedError, VerificationError
 from snnq.cli.verify import verify
-from snnq.errors import PackedError, VerificationError
 
 
 def call(*words: str) -> Result:

@@ -1,7 +1,7 @@
 import pytest
 
 from snnq.cost.table import read_table
-from snnq.layers import Layer
+from snnq.network.layers import Layer
 from snnq.plan import ModelInfo, make_plan
 
 # Spikformer-2-256 as METHOD §1 gives it, typed by hand; tests/test_layers.py holds the traced table to it too.

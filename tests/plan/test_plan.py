@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from snnq.base.errors import CostTableError, OutputExistsError, PlanError
 from snnq.cost.table import TABLES, read_table
-from snnq.errors import CostTableError, OutputExistsError, PlanError
-from snnq.layers import KINDS, Layer
+from snnq.network.layers import KINDS, Layer
 from snnq.plan import DataInfo, ModelInfo, Plan, SearchInfo, make_plan
 from snnq.plan.plan import plan_schema
 from snnq.plan.records import Baseline

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from snnq.errors import PlanError
+from snnq.base.errors import PlanError
 from snnq.plan import Plan
 from snnq.plan.files import plan_text
 

@@ -4,9 +4,9 @@ import json
 import pytest
 from safetensors.torch import save_file
 
-from snnq.errors import CheckpointError, UsageError
-from snnq.layers import layer_table
+from snnq.base.errors import CheckpointError, UsageError
 from snnq.models.registry import build
+from snnq.network.layers import layer_table
 from snnq.searching.uniform import uniform_plan
 
 

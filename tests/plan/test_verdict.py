@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from snnq.paired import PerSample, difference
+from snnq.base.paired import PerSample, difference
 from snnq.plan import Plan, SearchInfo
 from snnq.plan.records import Baseline
 from snnq.plan.verdict import rivals, verdict, winning_plan

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from spikingjelly.activation_based import layer
 from torch import nn
 
-from snnq.reconstructing.clipping import Gram, choose, columns, has_columns, row_errors
+from snnq.schemes.fitting.clips import Gram, choose, columns, has_columns, row_errors
 from snnq.schemes.names import NAMES
 from snnq.schemes.scheme import scheme
 
@@ -52,7 +52,7 @@ def test_columns_are_made_in_pieces(monkeypatch):
     module, x = nn.Conv2d(3, 4, 3, padding=1), random(6, 3, 8, 8)
     whole = Gram(module)
     whole.add(x)
-    monkeypatch.setattr("snnq.reconstructing.clipping.CHUNK", 2000)
+    monkeypatch.setattr("snnq.schemes.fitting.clips.CHUNK", 2000)
     pieces = Gram(module)
     pieces.add(x)
     torch.testing.assert_close(pieces.mean(), whole.mean())

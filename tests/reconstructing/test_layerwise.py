@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from snnq.reconstructing.clipping import choose, grams, row_errors
-from snnq.reconstructing.layerwise import reconstructed
+from snnq.schemes.fitting.clips import choose, grams, row_errors
+from snnq.schemes.fitting.descent import reconstructed
 from snnq.schemes.scheme import scheme
 
 NAMES = ("uniform-2", "uniform-3", "power-of-two-3", "power-of-two-4")

@@ -12,10 +12,10 @@ import torch
 from tiny_models import CONFIG, DATA
 
 import snnq
+from snnq.base.errors import CheckpointError, InterruptedRun, OutputExistsError, PlanError, RunChangedError, UsageError
 from snnq.checkpoints.opening import save_checkpoint
 from snnq.cli.main import run as command
 from snnq.data.dataset import Frames
-from snnq.errors import CheckpointError, InterruptedRun, OutputExistsError, PlanError, RunChangedError, UsageError
 from snnq.models.registry import build
 from snnq.packed.verification import verify
 from snnq.reconstructing import run as ptq_run

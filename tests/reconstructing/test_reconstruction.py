@@ -9,9 +9,9 @@ import torch
 from spikingjelly.activation_based import functional
 from tiny_models import CONFIG, tiny_of
 
+from snnq.network.replay import Ran
 from snnq.reconstructing.losses import BETA, WARM_UP, block_loss, normalised, push
 from snnq.reconstructing.norms import Moments, matched, moments, output_moments
-from snnq.reconstructing.replay import Ran
 from snnq.reconstructing.sides import Target
 from snnq.reconstructing.storing import store
 from snnq.schemes.names import NAMES
@@ -173,7 +173,7 @@ def test_norms_are_matched_to_the_float_models_moments(tiny):
 
 
 def test_a_silent_channel_keeps_its_multiplier():
-    from snnq.models.folding import ChannelAffine
+    from snnq.network.folding import ChannelAffine
 
     norm = ChannelAffine(torch.tensor([2.0, -3.0]), torch.zeros(2))
     x = torch.stack([torch.full((4, 5), 7.0), torch.arange(20.0).view(4, 5)], 1)

@@ -11,10 +11,10 @@ from spikingjelly.activation_based import functional, neuron
 from tiny_models import CONFIG, tiny_of
 from torch import nn
 
-from snnq.layers import layer_table
 from snnq.models.custom import CustomSizes, adopt
-from snnq.models.folding import fold_batchnorm
-from snnq.reconstructing.replay import Replay, find_layout
+from snnq.network.folding import fold_batchnorm
+from snnq.network.layers import layer_table
+from snnq.network.replay import Replay, find_layout
 from snnq.reconstructing.sides import Budget, Side
 
 OTHERS = [

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snnq.layers import layer_table
-from snnq.models.folding import fold_batchnorm
 from snnq.models.registry import architecture, build
+from snnq.network.folding import fold_batchnorm
+from snnq.network.layers import layer_table
 from snnq.reconstructing.reconstruction import Reconstruction
 from snnq.reconstructing.settings import PtqSettings
 from snnq.training.loop import Place

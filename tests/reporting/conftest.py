@@ -6,14 +6,14 @@ import pytest
 import torch
 from report_editing import edit
 
+from snnq.assessing.measure import measure_folder
 from snnq.cost.table import read_table
-from snnq.finalizing.quantized import Coded
-from snnq.finalizing.results import weight_record
-from snnq.layers import frames_shape, layer_table
-from snnq.measuring.run import measure_folder
-from snnq.models.folding import fold_batchnorm
 from snnq.models.registry import architecture
+from snnq.network.folding import fold_batchnorm
+from snnq.network.layers import frames_shape, layer_table
+from snnq.packed.coding import Coded
 from snnq.packed.folder import write_packed
+from snnq.packing.results import weight_record
 from snnq.plan import DataInfo, ModelInfo, SearchInfo, make_plan
 from snnq.plan.records import Baseline
 from snnq.reporting.run import report

@@ -8,8 +8,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+from snnq.base.errors import PlanError, UsageError, VerificationError
 from snnq.cli.main import run
-from snnq.errors import PlanError, UsageError, VerificationError
 from snnq.plan import Plan
 from snnq.reporting.compare import compare
 from snnq.reporting.comparing import comparison_document, difference_document

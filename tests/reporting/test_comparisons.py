@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from report_editing import edit
 
+from snnq.base.paired import PerSample
 from snnq.cli.main import run
 from snnq.cost.activity import NeuronActivity, rate_distance
 from snnq.packed.sizes import folder_bits
-from snnq.paired import PerSample
 from snnq.plan import Plan
 from snnq.reporting.compare import compare
 from snnq.reporting.comparing import comparison_document, difference_document

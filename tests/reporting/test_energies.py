@@ -10,11 +10,11 @@ from report_editing import edit
 from rich.cells import cell_len
 from test_tables import grown, shown_width, table
 
+from snnq.base.errors import PackedError, UsageError
 from snnq.cli.main import run
 from snnq.cost import event_views
 from snnq.cost.events import event_energy
 from snnq.cost.table import read_table
-from snnq.errors import PackedError, UsageError
 from snnq.models.attentions import attention_table
 from snnq.plan import Plan
 from snnq.reporting.formats import csv_text, to_markdown

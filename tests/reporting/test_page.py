@@ -5,11 +5,11 @@ from html.parser import HTMLParser
 
 import pytest
 
-from snnq.errors import UsageError
-from snnq.evaluating import open_data_of
+from snnq.assessing.eval import open_data_of
+from snnq.base.errors import UsageError
+from snnq.base.progress import silent
 from snnq.packed.loading import load_packed
 from snnq.plan import Plan
-from snnq.progress import silent
 from snnq.reporting.figures.palette import contrast
 from snnq.reporting.page import html_page, tiles
 from snnq.reporting.records import Level, Levels, SearchEpoch

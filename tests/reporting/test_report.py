@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from report_editing import edit, without_hashes
 
-from snnq.errors import CostTableError, PackedError, VerificationError
+from snnq.base.errors import CostTableError, PackedError, VerificationError
 from snnq.packed.card import NUMPY_READER
 from snnq.plan import Plan
 from snnq.reporting.glossary import KEYS

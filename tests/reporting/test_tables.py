@@ -8,7 +8,7 @@ from rich.cells import cell_len
 
 from snnq import console
 from snnq.cost.table import read_table
-from snnq.layers import Layer
+from snnq.network.layers import Layer
 from snnq.plan import ModelInfo, make_plan
 from snnq.reporting import costs
 from snnq.reporting.formats import csv_text, to_markdown

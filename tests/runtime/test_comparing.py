@@ -10,8 +10,8 @@ import pytest
 from lively import write_lively
 
 import snnq
+from snnq.base.errors import VerificationError
 from snnq.cli.main import run
-from snnq.errors import VerificationError
 from snnq.runtime import comparing
 from snnq.runtime.engine import Engine
 

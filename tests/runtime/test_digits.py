@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from rounded_digits import write_digits
 
+from snnq.assessing.eval import run_integer
 from snnq.cli.main import run
 from snnq.data import open_data
-from snnq.evaluating import run_integer
 from snnq.packed.loading import load_packed
 from snnq.training.evaluation import predict
 

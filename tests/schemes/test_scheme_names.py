@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from snnq.errors import UsageError
+from snnq.base.errors import UsageError
 from snnq.schemes.names import BITS, NAMES, PAPER_SPACE, split_name
 from snnq.schemes.scheme import scheme
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from snnq.reconstructing.clipping import choose
 from snnq.schemes import uniform
+from snnq.schemes.fitting.clips import choose
 from snnq.schemes.names import NAMES, split_name
 from snnq.schemes.scheme import Params, scheme
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from snnq.checkpoints.opening import save_checkpoint
-from snnq.layers import Layer
 from snnq.models.registry import build
+from snnq.network.layers import Layer
 
 CONFIG = {
     "in_channels": 2,

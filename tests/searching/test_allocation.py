@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from snnq.base.errors import BudgetError, UsageError
 from snnq.cost.table import read_table
-from snnq.errors import BudgetError, UsageError
-from snnq.layers import Layer
+from snnq.network.layers import Layer
 from snnq.schemes.names import NAMES, PAPER_SPACE
 from snnq.searching.allocation import allocate, check_budget
 from snnq.searching.budget import parse_budget, quantity_costs, realised, shown

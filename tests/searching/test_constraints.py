@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from snnq.errors import UsageError
+from snnq.base.errors import UsageError
 from snnq.schemes.names import PAPER_SPACE
 from snnq.searching.constraints import Constraints, parse_locks, parse_space, resolve
 from snnq.searching.patterns import matching

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from snnq.layers import layer_table
 from snnq.models.registry import build
+from snnq.network.layers import layer_table
 from snnq.schemes.scheme import scheme
 from snnq.searching.constraints import Constraints, resolve
 from snnq.searching.measuring import Switchboard, measure, monotone, soft_cross_entropy

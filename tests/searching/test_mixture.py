@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from snnq.layers import layer_table
 from snnq.models.config import LAYOUTS as SPIKFORMERS
 from snnq.models.registry import build
+from snnq.network.layers import layer_table
 from snnq.schemes.names import NAMES, PAPER_SPACE
 from snnq.schemes.scheme import scheme
 from snnq.searching.architecture import sample

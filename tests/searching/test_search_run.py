@@ -14,23 +14,23 @@ import pytest
 import torch
 from two_processes import in_two
 
+from snnq.base.errors import BudgetError, InterruptedRun, OutputExistsError, UsageError
+from snnq.base.paired import PerSample
 from snnq.cli.main import run, spread_budgets
-from snnq.errors import BudgetError, InterruptedRun, OutputExistsError, UsageError
 from snnq.finalizing.run import finalize
 from snnq.finalizing.settings import FinalizeSettings
-from snnq.paired import PerSample
+from snnq.packing.record import read_results
 from snnq.plan import Plan
 from snnq.plan.verdict import rivals, verdict
-from snnq.reporting.results import read_results
 from snnq.reporting.run import report
 from snnq.schemes.names import split_name
 from snnq.searching.constraints import Constraints
 from snnq.searching.run import search
-from snnq.searching.runs import find_run, note_run
 from snnq.searching.scores import FRONT_COLUMNS, OWN, front, read_scores, solve
 from snnq.searching.settings import SearchSettings, parse_settings
 from snnq.training import processes
 from snnq.training.devices import Compute
+from snnq.training.search_runs import find_run, note_run
 
 DATA = "random,classes=2,samples=32"
 SIZES = {"steps": 2, "heads": 2, "image_size": (8, 8), "pooling": (False, False, True, True)}

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from two_processes import in_two
 
+from snnq.base.errors import UsageError
 from snnq.data import open_data
-from snnq.errors import UsageError
 from snnq.training.augmentation import (
     CHANGES,
     Flip,

@@ -9,10 +9,10 @@ import torch
 from spikingjelly.activation_based import neuron
 from torch import nn
 
-from snnq.errors import NotFiniteError
+from snnq.base.errors import NotFiniteError
+from snnq.base.validation import require_finite
 from snnq.training.evaluation import predict, reestimate_batchnorm
 from snnq.training.finite import FiniteWatch, require_finite_model
-from snnq.validation import require_finite
 
 INF, NAN = math.inf, math.nan
 

@@ -14,8 +14,8 @@ import sys
 import pytest
 import torch
 
-from snnq.errors import InterruptedRun, RunChangedError, SnnqError
-from snnq.placing import MARK
+from snnq.base.errors import InterruptedRun, RunChangedError, SnnqError
+from snnq.base.placing import MARK
 from snnq.training import loop
 from snnq.training.batches import ordered_batches, training_batches
 from snnq.training.loop import Best, run_epochs

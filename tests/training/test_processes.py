@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 from two_processes import in_two
 
-from snnq.errors import PlanError, UsageError
+from snnq.base.errors import PlanError, UsageError
 from snnq.training import processes
 from snnq.training.batches import ordered_batches
 from snnq.training.batchnorm import share_batchnorm

@@ -10,11 +10,11 @@ import pytest
 import torch
 from lively import write_lively
 
-from snnq import machine
-from snnq.errors import RunChangedError, UsageError
-from snnq.layers import forward_macs, frames_shape, layer_table
-from snnq.machine import available_processors, fitting_threads
+from snnq.base import machine
+from snnq.base.errors import RunChangedError, UsageError
+from snnq.base.machine import available_processors, fitting_threads
 from snnq.models.registry import architecture
+from snnq.network.layers import forward_macs, frames_shape, layer_table
 from snnq.runtime import Engine
 from snnq.training.devices import Compute
 from snnq.training.job import fingerprint, open_job

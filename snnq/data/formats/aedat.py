@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from snnq.base.errors import DataError
+from snnq.base.files import read_regular
 from snnq.data.formats import aedat4
 from snnq.data.formats.raw import Raw, check_whole, head, unwrapped, wrong_type
-from snnq.errors import DataError
-from snnq.files import read_regular
 
 DVS128 = (128, 128)
 _MAGIC = b"#!AER-DAT"

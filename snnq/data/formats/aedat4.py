@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from snnq.base.errors import DataError, MissingLibraryError
 from snnq.data.formats.raw import Raw, head, wrong_type
-from snnq.errors import DataError, MissingLibraryError
 
 _MAGIC = b"#!AER-DAT4"
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from snnq.base.errors import DataError, MissingLibraryError
 from snnq.data.formats.npz import Header, open_npz
 from snnq.data.formats.raw import Raw, check_unpacked, head, wrong_type
-from snnq.errors import DataError, MissingLibraryError
 
 _NAMES = {
     "t": ("t", "ts", "time", "timestamp", "timestamps"),

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from snnq.base.files import read_regular
 from snnq.data.formats.raw import Raw, check_whole
-from snnq.files import read_regular
 
 N_MNIST = (34, 34)
 N_CALTECH101 = (180, 240)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from snnq.errors import DataError
-from snnq.files import open_regular
+from snnq.base.errors import DataError
+from snnq.base.files import open_regular
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}

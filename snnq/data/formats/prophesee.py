@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from snnq.base.errors import DataError
+from snnq.base.files import read_regular
 from snnq.data.formats import evt
 from snnq.data.formats.raw import Raw, check_whole, unwrapped, wrong_type
-from snnq.errors import DataError
-from snnq.files import read_regular
 
 _DECODERS = {"EVT2": (evt.decode_evt2, "<u4"), "EVT21": (evt.decode_evt21, "<u8"), "EVT3": (evt.decode_evt3, "<u2")}
 _ORDERS = ("little", "legacy")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from snnq.errors import DataError
-from snnq.files import open_regular, regular_size
+from snnq.base.errors import DataError
+from snnq.base.files import open_regular, regular_size
 
 # Of a compressed file: more bytes than this, and more than so many for each that is stored, no recording unpacks to.
 _MOST_BYTES, _MOST_TIMES = 64 * 2**20, 128

@@ -1,4 +1,4 @@
-"""report.json of a packed folder: what finalize measured, read back and checked."""
+"""report.json of a packed folder: one record that finalize and ptq fill, written, read back and checked."""
 
 from __future__ import annotations
 
@@ -7,25 +7,30 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
+from snnq.base.errors import PackedError
+from snnq.base.files import read_regular
+from snnq.base.paired import PerSample
+from snnq.base.validation import Many
 from snnq.cost.activity import Activity
-from snnq.errors import PackedError
-from snnq.files import read_regular
 from snnq.packed.config import MAX_JSON_BYTES, REPORT_FILE, check_size
 from snnq.packed.safefile import REPACK
-from snnq.paired import PerSample
 from snnq.plan.records import Probability, SchemeName
-from snnq.validation import Many
 
+RESULTS_VERSION = 1
 _MAKE = "make one: snnq finalize --plan plan.json"
 
 
 class _Measured(BaseModel):
-    """A part of report.json: the named keys, strictly; what else finalize wrote down is its own business."""
+    """A part of report.json: the named keys, strictly. Others, as every setting of a run, are kept as they are."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
+
+    def named(self) -> dict[str, Any]:
+        """Return the named keys alone."""
+        return {key: getattr(self, key) for key in type(self).model_fields}
 
 
-class Scores(_Measured):
+class SplitScores(_Measured):
     """Accuracies (0 … 1) and losses of a model; a loss that was not finite is None."""
 
     validation: Probability
@@ -44,8 +49,15 @@ class Measured(_Measured):
     split: str = "not recorded"
     validation_samples: PositiveInt
     test_samples: PositiveInt
-    float_model: Scores = Field(alias="float")
-    plan: Scores
+    float_model: SplitScores = Field(alias="float")
+    plan: SplitScores
+
+    def summary(self) -> dict[str, Any]:
+        """Return plain data without what was kept of each sample, to be printed."""
+        plain = self.model_dump(mode="json", by_alias=True)
+        for model in ("float", "plan"):
+            plain[model] = {key: one for key, one in plain[model].items() if not key.endswith("_each")}
+        return plain
 
 
 class Epoch(_Measured):
@@ -71,7 +83,7 @@ class Finetuned(_Measured):
     history: Many[Epoch]
 
 
-class LearnedLayer(_Measured):
+class LayerOfBlock(_Measured):
     """A layer of a block: the share of its weights not rounded to the nearest level, and its factors' quantiles."""
 
     flipped: Probability
@@ -84,7 +96,7 @@ class QuantizedBlock(_Measured):
     block: str
     loss_nearest: float | None
     loss: float | None
-    layers: dict[str, LearnedLayer]
+    layers: dict[str, LayerOfBlock]
 
 
 class Reconstructed(_Measured):
@@ -105,7 +117,7 @@ class Reconstructed(_Measured):
     blocks: Many[QuantizedBlock]
 
 
-class Searched(_Measured):
+class SearchedEpoch(_Measured):
     """An epoch of the search: every layer's shares of the candidates in ``space``."""
 
     epoch: PositiveInt
@@ -115,15 +127,15 @@ class Searched(_Measured):
     probabilities: dict[str, Many[Probability]]
 
     @model_validator(mode="after")
-    def _one_share_a_candidate(self) -> Searched:
+    def _one_share_a_candidate(self) -> SearchedEpoch:
         for name, shares in self.probabilities.items():
             if len(shares) != len(self.space):
                 raise ValueError(f"layer '{name}' has {len(shares)} probabilities for {len(self.space)} candidates")
         return self
 
 
-class Point(_Measured):
-    """A plan on the search's front, as ``searching.scores`` makes them."""
+class FrontPlan(_Measured):
+    """A plan on the search's front, as the search wrote it into its run folder."""
 
     avg_bits: float
     storage_fraction: float
@@ -133,8 +145,8 @@ class Point(_Measured):
     validation_accuracy: Probability | None
 
 
-class Weights(_Measured):
-    """Histograms of a layer's weights, as ``finalizing.results`` makes them."""
+class WeightCounts(_Measured):
+    """Histograms of a layer's weights, as ``packing.results`` makes them."""
 
     low: float
     high: float
@@ -144,7 +156,7 @@ class Weights(_Measured):
     zeros_after: Probability
 
     @model_validator(mode="after")
-    def _same_bins(self) -> Weights:
+    def _same_bins(self) -> WeightCounts:
         if len(self.before) != len(self.after) or not self.low < self.high:
             raise ValueError("both histograms need the same bins, from low up to high")
         return self
@@ -158,17 +170,27 @@ class Measurements(_Measured):
 
 
 class Results(_Measured):
-    """What is read from a report.json."""
+    """A report.json: how a folder was made and what was measured of it."""
 
+    schema_version: PositiveInt = RESULTS_VERSION
     tool: str
     machine: dict[str, str] | None = None
+    fingerprint: str | None = None
     accuracy: Measured
     finalize: Finetuned | None = None
     ptq: Reconstructed | None = None
-    search: Many[Searched] | None
-    front: Many[Point] | None = None
-    weights: dict[str, Weights]
+    search: Many[SearchedEpoch] | None
+    front: Many[FrontPlan] | None = None
+    weights: dict[str, WeightCounts]
     activity: Measurements | None = None
+
+    @model_validator(mode="after")
+    def _known_version(self) -> Results:
+        if self.schema_version > RESULTS_VERSION:
+            raise ValueError(
+                f"schema_version {self.schema_version} is of a newer snnq; this one reads {RESULTS_VERSION}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _made_in_one_way(self) -> Results:
@@ -181,6 +203,16 @@ class Results(_Measured):
         if len({one.space for one in self.search or ()}) > 1:
             raise ValueError("the epochs of the search are over different candidates")
         return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, ready for JSON; of finalize and ptq the one that made the folder."""
+        plain = self.model_dump(mode="json", by_alias=True)
+        return {key: value for key, value in plain.items() if value is not None or key not in ("finalize", "ptq")}
+
+    def made(self) -> dict[str, Any]:
+        """Return how the folder was made: every setting, the history, what was chosen."""
+        how = self.finalize or self.ptq
+        return how.model_dump(mode="json") if how else {}
 
 
 def read_results(folder: Path) -> Results:

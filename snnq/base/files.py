@@ -8,7 +8,7 @@ import os
 import stat
 from pathlib import Path
 
-from snnq.placing import replacing
+from snnq.base.placing import replacing
 
 # A file of text that people write or programs write for people: far above any plan, table or report of ours.
 MAX_TEXT_BYTES = 64 * 2**20

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from pydantic import PositiveInt, model_validator
 
-from snnq.validation import Many, Record
+from snnq.base.validation import Many, Record
 
 LEVEL, Z = 0.05, 1.959963984540054  # 95 % intervals, two-sided
 RESAMPLES = 4000

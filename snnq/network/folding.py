@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snnq.errors import UsageError
+from snnq.base.errors import UsageError
 
 
 class ChannelAffine(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from snnq.files import open_regular
+from snnq.base.files import open_regular
 
 # Enough of a plan to see its first keys.
 _HEAD = 4096

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from snnq.reconstructing.clipping import choose
+from snnq.schemes.fitting.clips import choose
 from snnq.schemes.scheme import Scheme
 
 # The number of a column and where its weights (out, 1) should be → the levels they take.

@@ -8,8 +8,8 @@ import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
 
-from snnq import __version__
-from snnq.machine import available_processors
+from snnq.base.machine import available_processors
+from snnq.base.version import __version__
 
 LIBRARIES = ("torch", "spikingjelly", "lightning-fabric", "safetensors", "numpy", "tonic", "pydantic", "typer")
 # PyTorch's companions, which SpikingJelly brings. snnq needs neither, but training scripts do; of another build than

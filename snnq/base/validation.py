@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Strict, ValidationError, model_validator
 
-from snnq.errors import NotFiniteError, SnnqError, nearest
+from snnq.base.errors import NotFiniteError, SnnqError, nearest
 
 T = TypeVar("T")
 # A JSON or TOML list, kept as a tuple; its members are validated strictly.

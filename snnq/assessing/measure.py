@@ -10,6 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from snnq.assessing.eval import SPLITS, open_data_of
+from snnq.assessing.watching import uses_integers, watching
+from snnq.base.errors import DataError, PlanError, SnnqError, UsageError, nearest
+from snnq.base.progress import Progress, silent
 from snnq.checkpoints.sizes import sizes_again
 from snnq.cost.activity import Activity
 from snnq.cost.energy import layer_energy, products_record
@@ -17,17 +21,13 @@ from snnq.cost.event_records import Events
 from snnq.cost.events import DEFAULT_REUSE, event_energy
 from snnq.cost.table import CostTable, read_table
 from snnq.data.dataset import DataSet
-from snnq.errors import DataError, PlanError, SnnqError, UsageError, nearest
-from snnq.evaluating import SPLITS, open_data_of
-from snnq.layers import Layer, forward_macs
-from snnq.measuring.watching import uses_integers, watching
 from snnq.models.attentions import attention_table
 from snnq.models.registry import architecture
+from snnq.network.layers import Layer, forward_macs
+from snnq.network.products import Products
 from snnq.packed.config import PLAN_FILE
 from snnq.packed.loading import load_packed
 from snnq.plan import Plan
-from snnq.products import Products
-from snnq.progress import Progress, silent
 from snnq.schemes.names import FLOAT32
 from snnq.training.devices import Compute, as_compute, placed, start_fabric
 from snnq.training.finite import FiniteWatch

@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from snnq.base.errors import UsageError
+from snnq.base.files import read_text, write_atomic
+from snnq.base.strict_json import strict_json
 from snnq.data.cache import cache_root
-from snnq.errors import UsageError
-from snnq.files import read_text, write_atomic
 from snnq.plan import Plan
 from snnq.plan.records import PlanInput, RunInfo, SearchInfo
-from snnq.strict_json import strict_json
 from snnq.training.job import fingerprint
 from snnq.training.run_folder import CONFIG, run_path
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from snnq.base.errors import DataError, SnnqError, UsageError, nearest
 from snnq.data.event_files import read_events
 from snnq.data.frames import holds_frames, read_frames
 from snnq.data.integrator import By, integrate_resized
 from snnq.data.spec import parse_spec
-from snnq.errors import DataError, SnnqError, UsageError, nearest
-from snnq.layers import frames_shape
+from snnq.network.layers import frames_shape
 
 ENGINES = ("torch", "integer")
 

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from snnq.errors import PlanError, UsageError
-from snnq.neurons import drawn, is_neuron, stream, stream_of
+from snnq.base.errors import PlanError, UsageError
+from snnq.network.neurons import drawn, is_neuron, stream, stream_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -137,7 +137,7 @@ def layer_table(model: nn.Module, frames_shape: tuple[int, int, int, int]) -> tu
     The kind of input is found independently of the weights: while tracing, every neuron's output is replaced by
     random bits, so that {0, 1} means spikes, other whole numbers mean sums of spikes, and the rest are reals. Whole
     numbers that reach a layer before any neuron are event counts. Where a neuron puts out other numbers than 0 and 1
-    (``snnq.neurons``), a second pass with such numbers says which of them the layers are given as they are.
+    (``snnq.network.neurons``), a second pass with such numbers says which of them the layers are given as they are.
 
     Raises PlanError for a layer that no group pattern matches, UsageError for neurons whose output is not known.
     """

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from snnq.models.registry import architecture, unregistered
-from snnq.models.wiring import FloatWiring
+from snnq.network.wiring import FloatWiring
 from snnq.packed import verification
 from snnq.packed.config import read_config
 from snnq.packed.verification import Verification

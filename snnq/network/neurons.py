@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING
 
-from snnq.errors import UsageError
+from snnq.base.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn

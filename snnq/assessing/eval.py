@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from snnq.base.errors import DataError, UsageError, nearest
+from snnq.base.progress import Progress, silent
 from snnq.data import DataSet, open_data
 from snnq.data.dataset import Frames
-from snnq.errors import DataError, UsageError, nearest
-from snnq.layers import forward_macs, frames_shape
+from snnq.network.layers import forward_macs, frames_shape
 from snnq.packed.room import check_room
 from snnq.packed.sizes import folder_bits
 from snnq.plan.records import PlanInput
-from snnq.progress import Progress, silent
 from snnq.training.chance import warn_misfit
 from snnq.training.devices import Compute, as_compute, placed, start_fabric
 from snnq.training.evaluation import predict, score

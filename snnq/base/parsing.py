@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from snnq.errors import UsageError
+from snnq.base.errors import UsageError
 
 
 def parse_image_size(text: str) -> tuple[int, int]:

@@ -17,9 +17,9 @@ from spikingjelly.activation_based import functional
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from snnq.models.folding import ChannelAffine
-from snnq.neurons import is_neuron
-from snnq.reconstructing.blocks import WHOLE, Address, Block, Part, cut, parts_of, units_of, whole_model
+from snnq.network.blocks import WHOLE, Address, Block, Part, cut, parts_of, units_of, whole_model
+from snnq.network.folding import ChannelAffine
+from snnq.network.neurons import is_neuron
 
 
 @dataclass

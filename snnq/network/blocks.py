@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from snnq.layers import quantisable
-from snnq.neurons import is_neuron
+from snnq.network.layers import quantisable
+from snnq.network.neurons import is_neuron
 
 # An output of a pass: (part, -1) is that of a part, (part, i) that of the i-th call of a unit in it.
 Address = tuple[int, int]

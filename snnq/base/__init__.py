@@ -1,0 +1,1 @@
+"""What every room stands on: errors, files, strict JSON, validation, parsing, progress, the machine, the version."""

@@ -1,0 +1,1 @@
+"""A finished model becomes a verified packed folder with a report.json."""

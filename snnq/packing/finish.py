@@ -1,0 +1,150 @@
+"""Where a finetuned and a reconstructed model meet: measured, packed, verified."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from snnq.base.errors import OutputExistsError, PackedError, VerificationError
+from snnq.base.machine import machine
+from snnq.base.progress import Progress
+from snnq.base.version import __version__
+from snnq.models.registry import architecture
+from snnq.network.folding import fold_batchnorm
+from snnq.network.wiring import Wiring
+from snnq.packed.coding import Coded
+from snnq.packed.config import PLAN_FILE
+from snnq.packed.folder import write_packed
+from snnq.packed.integer_form import to_integers, whole_of
+from snnq.packed.integers import Whole
+from snnq.packed.loading import load_packed
+from snnq.packed.verification import verify
+from snnq.packing.record import Finetuned, Reconstructed, Results, read_results
+from snnq.packing.results import accuracies, activity_record, search_record, weight_records
+from snnq.plan import Plan
+from snnq.training import processes
+from snnq.training.job import Job
+from snnq.training.search_runs import with_run
+
+
+@dataclass(frozen=True)
+class Finalized:
+    """What finalize or ptq made: the packed folder and its report.json."""
+
+    folder: Path
+    results: Results
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where a packed folder goes: ``fingerprint`` of the run that makes it, ``search_run`` of its plan's search."""
+
+    folder: Path
+    fingerprint: str
+    search_run: Path | None
+    force: bool
+
+
+def finished(out: Path, mark: str) -> Finalized:
+    """Return the folder at ``out`` if this very run made it and it is whole; otherwise refuse to overwrite it."""
+    try:
+        results = read_results(out)
+    except PackedError:
+        results = None
+    if results is None or results.fingerprint != mark:
+        raise OutputExistsError(
+            f"{out} is already there and is not from this plan and settings",
+            "add --force to overwrite it, or name another --out",
+        )
+    verify(out)
+    return Finalized(out, results)
+
+
+def fold(model: nn.Module, job: Job) -> nn.Module:
+    """Return a copy of the job's model in evaluation mode with its norms folded."""
+    return fold_batchnorm(model, architecture(job.checkpoint.architecture).wiring(job.checkpoint.config).norms).eval()
+
+
+def pack(
+    folded: nn.Module,
+    coded: Mapping[str, Coded],
+    how: Finetuned | Reconstructed,
+    destination: Destination,
+    *,
+    plan: Plan,
+    job: Job,
+    fabric: Fabric,
+    batch_size: int,
+    measure: int,
+    progress: Progress,
+) -> Finalized:
+    """Measure, write and verify a folded model whose weights are exactly what ``coded`` decodes to.
+
+    What is evaluated is the arithmetic of what is packed. ``how`` it was made stands in report.json. Raises
+    OutputExistsError, VerificationError.
+    """
+    exact = _exact_form(folded, job, coded)
+    accuracy = accuracies(job, exact, fabric, batch_size, progress)
+    search, front = search_record(plan, destination.search_run, job.data.sha256)
+    results = Results(
+        tool=f"snnq {__version__}",
+        machine=machine() | {"threads": str(torch.get_num_threads())},
+        fingerprint=destination.fingerprint,
+        accuracy=accuracy,
+        finalize=how if isinstance(how, Finetuned) else None,
+        ptq=how if isinstance(how, Reconstructed) else None,
+        search=search,
+        front=front,
+        weights=weight_records(job.checkpoint.state_dict, folded, plan),
+        activity=processes.on_first(lambda: activity_record(job, exact, measure, progress)),
+    )
+    processes.on_first(lambda: _write_verified(folded, exact, coded, destination, plan, job, results))
+    return Finalized(destination.folder, results)
+
+
+def _exact_form(folded: nn.Module, job: Job, coded: Mapping[str, Coded]) -> nn.Module:
+    """Return a folded model in whole numbers, where its architecture runs in them."""
+    wiring = architecture(job.checkpoint.architecture).wiring(job.checkpoint.config)
+    return to_integers(deepcopy(folded), wiring, wholes(wiring, coded)) if isinstance(wiring, Wiring) else folded
+
+
+def wholes(wiring: Wiring, coded: Mapping[str, Coded]) -> dict[str, Whole]:
+    """Return the whole numbers of every coded layer before a neuron: what is evaluated, packed and run."""
+    bounds = {stage.layer: stage.bound for stage in wiring.stages}
+    return {
+        name: whole_of(one.scheme, one.codes, one.params, bounds[name]) for name, one in coded.items() if name in bounds
+    }
+
+
+@torch.no_grad()
+def _write_verified(
+    folded: nn.Module,
+    exact: nn.Module,
+    coded: Mapping[str, Coded],
+    destination: Destination,
+    plan: Plan,
+    job: Job,
+    results: Results,
+) -> None:
+    """Write the folder, verify it, and see that what is loaded from it computes exactly what was evaluated.
+
+    The plan is written with the checkpoint and data that were really used, and with the way to the run folder of the
+    search behind it. Raises VerificationError.
+    """
+    out, used = destination.folder, plan.made_with(job.model_info(), job.data_info())
+    if destination.search_run is not None:
+        used = with_run(used, destination.search_run, out / PLAN_FILE)
+    plain = results.to_dict()
+    write_packed(out, model=folded, plan=used, layers=coded, results=plain, force=destination.force)
+    verify(out)
+    frames, _ = job.data.validation.__getitems__(list(range(min(8, len(job.data.validation)))))
+    if not torch.equal(load_packed(out)(frames), exact(frames)):
+        raise VerificationError(
+            f"{out}: the loaded model's outputs differ from the evaluated ones", "please report this"
+        )

@@ -1,0 +1,80 @@
+"""Opening what a plan was made for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from snnq.base.errors import PlanError
+from snnq.base.progress import Progress
+from snnq.checkpoints.container import file_sha256
+from snnq.checkpoints.sizes import sizes_again
+from snnq.models.registry import architecture
+from snnq.plan import Plan
+from snnq.training.job import Job, check_order, checkpoint_of, open_job
+
+_MEND = "make the plan from this checkpoint, or correct it"
+
+
+def open_planned(
+    plan: Plan,
+    checkpoint: str | Path | None,
+    data: str | None,
+    progress: Progress,
+    weights: str | None = None,
+    file: str | Path | None = None,
+) -> Job:
+    """Open what the plan was made for; raises PlanError where checkpoint or data are not the ones it names.
+
+    ``weights`` chooses among several sets in the checkpoint, where the plan names no checkpoint. ``file`` is the
+    plan's, beside which its checkpoint is looked for, too.
+    """
+    where, spec = checkpoint or checkpoint_of(plan, file), data or (plan.data.spec if plan.data else None)
+    architecture(plan.model.architecture)  # a user's own model that a plan merely names is not imported
+    if Path(where).is_file():  # before sizes that are not its own are asked of it
+        _refuse_other(plan, where, file_sha256(Path(where)))
+    if weights is not None and plan.model.sha256 is not None and weights != plan.model.weights:
+        made_for = f"for --weights {plan.model.weights}" if plan.model.weights else "for a checkpoint with one set"
+        raise PlanError(f"--weights {weights}: the plan was made {made_for}", "leave --weights away, or search again")
+    again = sizes_again(plan.model.architecture, plan.model.config, weights or plan.model.weights)
+    job = open_job(where, spec, progress, **again)
+    _refuse_other(plan, where, job.checkpoint.sha256)
+    if plan.data is not None:
+        check_order(plan.data, job.data, named=data is not None)
+    if plan.data is not None and data is None and plan.data.sha256 != job.data.sha256:
+        raise PlanError(
+            f"the data behind {plan.data.spec} has changed since the plan was made: sha256 {job.data.sha256[:12]}…, "
+            f"the plan says {plan.data.sha256[:12]}…",
+            f"to finetune on it all the same, name it: --data {plan.data.spec}",
+        )
+    theirs = {layer.name: tuple(layer.shape) for layer in plan.layers}
+    ours = {layer.name: layer.shape for layer in job.layers}
+    for name in sorted(theirs.keys() | ours.keys()):
+        if theirs.get(name) != ours.get(name):
+            raise PlanError(
+                f"layer {name}: shape {theirs.get(name, 'missing')} in the plan, "
+                f"{ours.get(name, 'missing')} in {where}",
+                "make the plan from this checkpoint",
+            )
+    _check_counts(plan, job)
+    return job
+
+
+def _check_counts(plan: Plan, job: Job) -> None:
+    """Raise PlanError where a plan's costs are counted on other numbers than its model's."""
+    ours = {layer.name: layer for layer in job.layers}
+    for layer in plan.layers:
+        for key in ("macs", "multiplications"):
+            said, due = getattr(layer, key), getattr(ours[layer.name], key)
+            if said != due:
+                raise PlanError(
+                    f"layer {layer.name}: {key} is {said} in the plan, it is {due} of this checkpoint", _MEND
+                )
+
+
+def _refuse_other(plan: Plan, where: str | Path, sha256: str) -> None:
+    theirs = plan.model.sha256
+    if theirs not in (None, sha256):
+        raise PlanError(
+            f"{where} is not the checkpoint the plan was made for: sha256 {sha256[:12]}…, the plan says {theirs[:12]}…",
+            "put the checkpoint back, or search again",
+        )

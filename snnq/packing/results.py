@@ -1,0 +1,110 @@
+"""What is found out about a finished model, for report.json: accuracies, weights before and after, activity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from snnq.assessing.measure import measure_model
+from snnq.base.files import read_text
+from snnq.base.progress import Progress
+from snnq.base.strict_json import strict_json
+from snnq.models.attentions import attention_table
+from snnq.packing.record import FrontPlan, Measured, Measurements, SearchedEpoch, SplitScores, WeightCounts
+from snnq.plan import Plan
+from snnq.training.devices import placed
+from snnq.training.evaluation import evaluate, score
+from snnq.training.job import Job
+from snnq.training.run_folder import FRONT, METRICS
+from snnq.training.teacher import float_logits
+
+BINS = 61
+
+
+def weight_record(before: Tensor, after: Tensor) -> WeightCounts:
+    """Return histograms of a layer's float and final weights over the same bins, and the share of exact zeros.
+
+    ``low`` and ``high`` are the outer edges of ``BINS`` equal bins; ``before`` and ``after`` are counts.
+    """
+    values = torch.stack([before.detach().flatten().double(), after.detach().flatten().double()])
+    reach = max(float(values.abs().max()), 1e-12)
+    counts = [torch.histc(row, BINS, -reach, reach).to(torch.int64).tolist() for row in values]
+    zeros = (values == 0).double().mean(1).tolist()
+    return WeightCounts(
+        low=-reach,
+        high=reach,
+        before=counts[0],
+        after=counts[1],
+        zeros_before=zeros[0],
+        zeros_after=zeros[1],
+    )
+
+
+def weight_records(before: Mapping[str, Tensor], folded: nn.Module, plan: Plan) -> dict[str, WeightCounts]:
+    """Return the ``weight_record`` of every layer of the plan, by name."""
+    names = [layer.name for layer in plan.layers]
+    return {name: weight_record(before[f"{name}.weight"], folded.get_parameter(f"{name}.weight")) for name in names}
+
+
+def accuracies(job: Job, folded: nn.Module, fabric: Fabric, batch_size: int, progress: Progress) -> Measured:
+    """Return accuracies (0 … 1) and losses (nats) of the float model and of the folded one, on validation and test."""
+    found: dict[str, dict[str, object]] = {"float": {}, "plan": {}}
+    placed(folded, fabric.device)
+    for split, samples in (("validation", job.data.validation), ("test", job.data.test)):
+        logits = float_logits(job, split, fabric, batch_size, progress)
+        scores = {
+            "float": score(logits, torch.from_numpy(samples.labels)),
+            "plan": evaluate(folded, samples, batch_size, progress, f"plan model on {split}"),
+        }
+        for name, one in scores.items():
+            found[name] |= {split: one.accuracy, f"{split}_loss": one.loss, f"{split}_each": one.each}
+    folded.cpu()
+    return Measured(
+        data=job.data.spec,
+        simulated=job.data.simulated,
+        split=job.data.split,
+        validation_samples=len(job.data.validation),
+        test_samples=len(job.data.test),
+        float=SplitScores.model_validate(found["float"]),
+        plan=SplitScores.model_validate(found["plan"]),
+    )
+
+
+def activity_record(job: Job, exact: nn.Module, samples: int, progress: Progress) -> Measurements | None:
+    """Return what the packed and the float model do on validation samples, for the event model of energy.
+
+    None for no samples.
+    """
+    if samples == 0:
+        return None
+    products = attention_table(job.checkpoint.architecture, job.checkpoint.config)
+    plan, floats = (
+        measure_model(model, job.layers, products, job.data, "validation", samples, progress)
+        for model in (exact, job.model)
+    )
+    return Measurements(plan=plan, float=floats)
+
+
+def search_record(
+    plan: Plan, folder: Path | None, data_sha256: str
+) -> tuple[list[SearchedEpoch] | None, list[FrontPlan] | None]:
+    """Return the epochs of the search that made a plan, and its front, from its run folder; None for what is not there.
+
+    The front's plans were scored on the search's data: it is left out where the model was packed on others.
+    """
+    epochs = front = None
+    if folder is None:
+        return epochs, front
+    try:
+        if (folder / METRICS).exists():
+            lines = read_text(folder / METRICS).splitlines()
+            epochs = [SearchedEpoch.model_validate(strict_json(line)) for line in lines]
+        if plan.data is None or plan.data.sha256 == data_sha256:
+            front = [FrontPlan.model_validate(row) for row in strict_json(read_text(folder / FRONT))]
+    except (OSError, ValueError, TypeError):
+        pass
+    return epochs, front

@@ -1,0 +1,1 @@
+"""Grids and rounding chosen for a layer's outputs: Gram matrices, clip search, coordinate descent."""
