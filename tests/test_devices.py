@@ -83,7 +83,7 @@ def test_search_and_finalize_give_what_they_give_on_the_cpu_and_no_step_waits():
     assert waits_in(seen, "searching/measuring.py") == 0
     on_cpu, on_device = finalize("cpu", steps=8, augment=ALL), []
     seen = there(lambda: on_device.append(finalize("packed", steps=8, augment=ALL)))
-    losses = [one.results["finalize"]["history"][0]["loss"] for one in (on_cpu, *on_device)]
+    losses = [one.results.made()["history"][0]["loss"] for one in (on_cpu, *on_device)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     step = ("finalizing/finetuning.py", "finalizing/quantized.py", "training/augmentation.py", "training/snn_wide.py")
     assert waits_in(seen, *step) == 0

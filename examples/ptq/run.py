@@ -89,7 +89,7 @@ def _cell(
         made = snnq.finalize(**common, settings=FinalizeSettings(**FINETUNED[arm], seed=seed))
     else:
         made = snnq.ptq(**common, settings=settings_of(arm, seed, samples, steps))
-    accuracy = made.results["accuracy"]
+    accuracy = made.results.accuracy.summary()
     wall, cpu = (
         one - other for one, other in zip(ended or (time.monotonic(), time.process_time()), started, strict=True)
     )
@@ -101,7 +101,7 @@ def _cell(
         "avg_bits": Plan.read(folder / "plan.json").totals.avg_bits,
         **{split: accuracy["plan"][split] for split in ("validation", "test")},
         **{f"float_{split}": accuracy["float"][split] for split in ("validation", "test")},
-        **(_found(made.results["ptq"]) if arm not in FINETUNED else {}),
+        **(_found(made.results.made()) if arm not in FINETUNED else {}),
         "seconds": wall,
         "cpu_seconds": cpu,
         "simulated": accuracy["simulated"],

@@ -90,7 +90,7 @@ def _run_cell(name: str, row: str, seed: int, setting: Setting, folder: Path) ->
             compute=setting.compute,
             progress=progress,
         )
-    accuracy = done.results["accuracy"]
+    accuracy = done.results.accuracy.summary()
     totals = {table: Plan.read(plan, read_table(table)).totals for table in TABLES}
     cell = {
         "experiment": name,

@@ -115,8 +115,8 @@ def test_distilled_loss_against_numpy():
 def test_histograms_count_every_weight():
     before = torch.tensor([[-1.0, 0.0, 0.26, 1.0]])
     record = weight_record(before, torch.tensor([[-0.5, 0.0, 0.0, 0.5]]))
-    assert (record["low"], record["high"]) == (-1.0, 1.0)
-    assert len(record["before"]) == BINS
-    assert sum(record["before"]) == sum(record["after"]) == 4
-    assert record["before"][0] == record["before"][BINS // 2] == record["before"][-1] == 1
-    assert (record["zeros_before"], record["zeros_after"]) == (0.25, 0.5)
+    assert (record.low, record.high) == (-1.0, 1.0)
+    assert len(record.before) == BINS
+    assert sum(record.before) == sum(record.after) == 4
+    assert record.before[0] == record.before[BINS // 2] == record.before[-1] == 1
+    assert (record.zeros_before, record.zeros_after) == (0.25, 0.5)

@@ -82,7 +82,7 @@ def test_finalize_takes_it_and_refuses_another_plan(start):
         settings=settings,
     )
     other = finalize(start / "plan.json", data="random,classes=4,samples=32", out=start / "other", settings=settings)
-    assert one.results["fingerprint"] != other.results["fingerprint"]
+    assert one.results.fingerprint != other.results.fingerprint
     Plan.read(start / "plan.json").with_schemes({"head": "uniform-4"}).write(start / "changed.json")
     with pytest.raises(PlanError, match=r"layer head: float32 in .*ptq, uniform-4 in the plan"):
         finalize(start / "changed.json", data="random,classes=4,samples=32", start=start / "ptq", out=start / "third")

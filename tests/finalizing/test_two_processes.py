@@ -47,7 +47,7 @@ def finalized(folder, out, stop_at=None):
 
     compute = Compute("cpu", devices=processes.count())
     done = finalize(folder / "plan.json", out=folder / out, settings=SETTINGS, compute=compute, progress=progress)
-    return done.results
+    return done.results.to_dict()
 
 
 def on_two(folder):

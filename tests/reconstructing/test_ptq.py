@@ -38,10 +38,10 @@ def test_every_method_gives_a_verified_folder(checkpoint, tmp_path, method):
     settings = dataclasses.replace(QUICK, method=method)
     done = snnq.ptq(checkpoint, scheme="uniform-2", settings=settings, out=tmp_path / "packed")
     verify(done.folder)
-    assert done.results["ptq"]["method"] == method
+    assert done.results.made()["method"] == method
     assert snnq.load_packed(done.folder)(torch.zeros(1, 3, 2, 8, 8)).shape == (1, 4)
     found = report(done.folder)
-    assert [row.block for row in found.blocks] == [one["block"] for one in done.results["ptq"]["blocks"]]
+    assert [row.block for row in found.blocks] == [one["block"] for one in done.results.made()["blocks"]]
     assert found.finetuning == ()
     assert any(line.startswith(f"snnq ptq --method {method} --samples 16") for line in found.commands)
 

@@ -138,7 +138,7 @@ def make_folder(folder, *, spec="digits", checkpoint="digits", searched=True):
             coded[name] = Coded(chosen, one.encode(layer.weight, params), params)
             layer.weight.data = one.decode(coded[name].codes, params).view_as(layer.weight)
     folded = fold_batchnorm(model, architecture(NAME).wiring(model.config.to_dict()).norms)
-    weights = {name: weight_record(old, folded.get_submodule(name).weight) for name, old in before.items()}
+    weights = {name: weight_record(old, folded.get_submodule(name).weight).named() for name, old in before.items()}
     write_packed(folder, model=folded, plan=plan, layers=coded, results=results(weights, epochs if searched else None))
     return folder
 
