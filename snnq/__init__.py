@@ -7,46 +7,40 @@ Every command is one function of the same name here; each is imported when it is
 from __future__ import annotations
 
 from importlib import import_module
-from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from snnq.base.version import __version__
 
 if TYPE_CHECKING:
-    from snnq.assessing.classify import classify
-    from snnq.assessing.eval import eval
-    from snnq.assessing.measure import measure
-    from snnq.assessing.verify import verify
-    from snnq.checkpoints.grafting import graft
-    from snnq.checkpoints.inspecting import inspect
-    from snnq.exporting.run import export
-    from snnq.finalizing.run import finalize
+    from snnq.commands.compressing import compress, finalize, ptq, search
+    from snnq.commands.looking import (
+        classify,
+        compare,
+        doctor,
+        eval,
+        export,
+        graft,
+        inspect,
+        measure,
+        prepare,
+        report,
+        solve,
+        uniform_plan,
+        verify,
+    )
     from snnq.models.registry import register_model
     from snnq.packed.loading import load_packed
     from snnq.plan import Plan
-    from snnq.reconstructing.run import ptq
-    from snnq.reporting.compare import compare
-    from snnq.reporting.run import report
-    from snnq.searching.run import search
-    from snnq.searching.uniform import uniform_plan
 
-_EXPORTS = {
+_COMPRESSING = "snnq.commands.compressing"
+_PLACES = {
     "Plan": "snnq.plan",
-    "classify": "snnq.assessing.classify",
-    "compare": "snnq.reporting.compare",
-    "eval": "snnq.assessing.eval",
-    "export": "snnq.exporting.run",
-    "finalize": "snnq.finalizing.run",
-    "graft": "snnq.checkpoints.grafting",
-    "inspect": "snnq.checkpoints.inspecting",
     "load_packed": "snnq.packed.loading",
-    "ptq": "snnq.reconstructing.run",
     "register_model": "snnq.models.registry",
-    "measure": "snnq.assessing.measure",
-    "report": "snnq.reporting.run",
-    "search": "snnq.searching.run",
-    "uniform_plan": "snnq.searching.uniform",
-    "verify": "snnq.assessing.verify",
+    "compress": _COMPRESSING,
+    "finalize": _COMPRESSING,
+    "ptq": _COMPRESSING,
+    "search": _COMPRESSING,
 }
 
 __all__ = [
@@ -54,6 +48,8 @@ __all__ = [
     "__version__",
     "classify",
     "compare",
+    "compress",
+    "doctor",
     "eval",
     "export",
     "finalize",
@@ -61,22 +57,22 @@ __all__ = [
     "inspect",
     "load_packed",
     "measure",
+    "prepare",
     "ptq",
     "register_model",
     "report",
     "search",
+    "solve",
     "uniform_plan",
     "verify",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _EXPORTS:
-        found = getattr(import_module(_EXPORTS[name]), name)
-        # What sizes uniform_plan takes depends on its architecture, which refuses others itself.
-        if not isinstance(found, FunctionType) or name == "uniform_plan":
-            return found
-        from snnq.words import checked
+    if name not in __all__:
+        raise AttributeError(f"module 'snnq' has no attribute '{name}'")
+    return getattr(import_module(_PLACES.get(name, "snnq.commands.looking")), name)
 
-        return checked(found)
-    raise AttributeError(f"module 'snnq' has no attribute '{name}'")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

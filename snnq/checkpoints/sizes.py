@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
@@ -41,14 +41,14 @@ def given_sizes(
     *,
     architecture: str | None = None,
     steps: int | None = None,
-    heads: int | str | None = None,
-    image_size: str | None = None,
-    pooling: str | None = None,
+    heads: int | str | Sequence[int] | None = None,
+    image_size: int | str | Sequence[int] | None = None,
+    pooling: str | Sequence[bool] | None = None,
     chunk: int | None = None,
     weights: str | None = None,
-    model: str | None = None,
-    model_arg: Sequence[str] | None = None,
-    group: Sequence[str] | None = None,
+    model: str | Callable[..., Any] | None = None,
+    model_arg: Mapping[str, Any] | Sequence[str] | None = None,
+    group: Mapping[str, str] | Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Return the keyword arguments of ``open_checkpoint`` for options as typed.
 
@@ -62,15 +62,24 @@ def given_sizes(
     found = {
         "architecture": architecture,
         "steps": steps,
-        "heads": parse_heads(heads) if isinstance(heads, str) else heads,
-        "image_size": None if image_size is None else parse_image_size(image_size),
-        "pooling": None if pooling is None else parse_pooling(pooling),
+        "heads": parse_heads(heads) if isinstance(heads, str) else _members(heads),
+        "image_size": parse_image_size(str(image_size)) if isinstance(image_size, str | int) else _members(image_size),
+        "pooling": parse_pooling(pooling) if isinstance(pooling, str) else _members(pooling),
         "chunk": chunk,
     } | ({} if weights is None else {"weights": weights})
     if model is None:
         return found
-    arguments = {name: _value(text) for name, text in _pairs(model_arg or (), "--model-arg dim=64")}
-    return found | {"model": model, "arguments": arguments, "groups": _pairs(group or (), "--group '*.mix=attention'")}
+    if isinstance(model_arg, Mapping):
+        arguments = dict(model_arg)
+    else:
+        arguments = {name: _value(text) for name, text in _pairs(model_arg or (), "--model-arg dim=64")}
+    groups = group.items() if isinstance(group, Mapping) else _pairs(group or (), "--group '*.mix=attention'")
+    return found | {"model": model, "arguments": arguments, "groups": tuple(groups)}
+
+
+def _members(value: Any) -> Any:
+    """Return a list, such as a file of settings holds, as a tuple; anything else as it is."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def typed_again(given: Mapping[str, Any]) -> tuple[str, ...]:

@@ -9,11 +9,12 @@ import typer
 from snnq import console
 from snnq.base.version import __version__
 from snnq.cli import bench, cost, data, plan
+from snnq.cli.building import GroupedCommand
 from snnq.cli.demo import demo
 from snnq.cli.doctor import doctor
 from snnq.cli.eval import evaluate
 from snnq.cli.export import export
-from snnq.cli.finalize import finalize
+from snnq.cli.finalize import compress, finalize
 from snnq.cli.graft import graft
 from snnq.cli.inspect import inspect
 from snnq.cli.ptq import ptq
@@ -26,7 +27,7 @@ app = typer.Typer(
     help="Compress pretrained spiking transformers: a number format of its own for every layer.\n\n"
     "Start with: snnq search, then snnq finalize --plan plan.json, then snnq report.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -45,8 +46,8 @@ def options(
     """Take the options that come before a command."""
 
 
-for _command in (inspect, graft, search, finalize, ptq, report, verify, export, demo, doctor):
-    app.command()(_command)
-app.command("eval")(evaluate)
+for _command in (compress, inspect, graft, search, finalize, ptq, report, verify, export, demo, doctor):
+    app.command(cls=GroupedCommand)(_command)
+app.command("eval", cls=GroupedCommand)(evaluate)
 for _name, _group in (("plan", plan.app), ("data", data.app), ("cost", cost.app), ("bench", bench.app)):
     app.add_typer(_group, name=_name)

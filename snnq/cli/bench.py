@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated, Any
 
 import typer
 
-from snnq.cli.options import Data, Device, Json, Threads, takes_sizes
+from snnq.cli.building import GroupedCommand, typed
+from snnq.commands.looking import bench_search
+from snnq.commands.words import Data, Json, Threads
 
 app = typer.Typer(no_args_is_help=True, help="Measure snnq's own speed on this machine, as ratios.")
 
@@ -17,33 +18,9 @@ def bench() -> None:
     """Measure snnq's own speed on this machine, as ratios."""
 
 
-@app.command()
-@partial(takes_sizes, models=False)
-def search(
-    checkpoint: Annotated[str, typer.Argument(metavar="[CKPT]", help="A float checkpoint, or a built-in one.")] = (
-        "digits"
-    ),
-    batch_size: Annotated[int, typer.Option(min=2, help="Samples a step; small ones time overheads.")] = 64,
-    repeats: Annotated[int, typer.Option(min=3, help="Paired repeats.")] = 15,
-    device: Device = "auto",
-    threads: Threads = None,
-    json: Json = False,
-    **given: Any,
-) -> None:
-    """Time a search step against a float training step and against the K-branch form."""
+def _show_search(found: dict[str, Any], json: bool, words: dict[str, Any]) -> None:
     from snnq import console
-    from snnq.bench.search import bench_search
-    from snnq.training.devices import Compute
 
-    with console.progress_view() as progress:
-        found = bench_search(
-            checkpoint,
-            batch_size=batch_size,
-            repeats=repeats,
-            compute=Compute(device, threads=threads),
-            progress=progress,
-            **given,
-        )
     if json:
         console.emit_json(found)
         return
@@ -53,6 +30,9 @@ def search(
     console.table("Ratios (medians of paired repeats)", ("ratio", "times"), ratios)
     facts = found["machine"]
     console.note(f"{facts['processor']}, {facts['threads']} threads, torch {facts['torch']}")
+
+
+app.command("search", cls=GroupedCommand)(typed(bench_search, _show_search))
 
 
 @app.command()

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from snnq.cli.options import Data, Device, Json, Threads, WeightReuse, takes_sizes
+from snnq.cli.building import GroupedCommand, typed
+from snnq.commands.looking import measure as run_measure
+from snnq.commands.words import Json
 
 if TYPE_CHECKING:
     from snnq.assessing.measure import Measurement
@@ -80,45 +82,20 @@ def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="Your own co
     console.next_step(f"snnq cost show {shlex.quote(str(file))}")
 
 
-@app.command()
-@takes_sizes
-def measure(
-    path: Annotated[str, typer.Argument(metavar="PATH", help="A packed folder, a plan.json or a float checkpoint.")],
-    data: Data = None,
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
-    samples: Annotated[int, typer.Option(min=1, help="Samples to run, spread evenly over the split.")] = 64,
-    cost_table: Annotated[str | None, typer.Option(help="Cost table: a name or a path.")] = None,
-    weight_reuse: WeightReuse = "inference",
-    device: Device = "auto",
-    threads: Threads = None,
-    json: Json = False,
-    **given: Any,
-) -> None:
-    """Run a model on real inputs; show firing rates, synaptic operations and energy by the event model."""
+def _measured(found: Measurement, json: bool, words: dict[str, Any]) -> None:
     from snnq import console
-    from snnq.assessing.measure import measure as run_measure
-    from snnq.training.devices import Compute
 
-    with console.progress_view() as progress:
-        found = run_measure(
-            path,
-            data=data,
-            split=split,
-            samples=samples,
-            cost_table=cost_table,
-            weight_reuse=weight_reuse,
-            compute=Compute(device, threads=threads),
-            progress=progress,
-            **given,
-        )
     if json:
         console.emit_json(found.to_dict())
     else:
         _show_events(found)
     if found.kind == "packed":
-        console.next_step(f"snnq report {shlex.quote(path)} --measure {samples}")
+        console.next_step(f"snnq report {shlex.quote(words['path'])} --measure {words['samples']}")
     else:
         console.next_step("snnq cost list")
+
+
+app.command(cls=GroupedCommand)(typed(run_measure, _measured))
 
 
 def _show_events(found: Measurement) -> None:

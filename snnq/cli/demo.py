@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from snnq.cli.options import Force
+from snnq.commands.words import Force
 
 
 def demo(

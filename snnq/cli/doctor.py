@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from snnq.cli.options import Json
+from snnq.commands.words import Json
 
 
 def doctor(json: Json = False) -> None:

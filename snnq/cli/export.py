@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Any
 
-import typer
+from snnq.cli.building import typed
+from snnq.commands.looking import export as run_export
 
-from snnq.cli.options import Force, Json, Model
-from snnq.exporting.targets import TARGETS
-
-_TARGETS = "; ".join(f"{name} ({target.what})" for name, target in TARGETS.items())
+if TYPE_CHECKING:
+    from snnq.exporting.records import Exported
 
 
-def export(
-    to: Annotated[str, typer.Option("--to", metavar="TARGET", help=_TARGETS + ".")],
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A packed folder.")] = Path("packed"),
-    out: Annotated[Path | None, typer.Option(help="The new file or folder; beside FOLDER by default.")] = None,
-    model: Model = None,
-    force: Force = False,
-    json: Json = False,
-) -> None:
-    """Export a packed folder to another format.
-
-    The folder is verified first; what is written is read back by the format's own library before it is kept.
-    """
+def _shown(found: Exported, json: bool, words: dict[str, Any]) -> None:
     from snnq import console
     from snnq.exporting.records import LAYER_COLUMNS
-    from snnq.exporting.run import export as run_export
 
-    found = run_export(folder, to, out, force)
     if json:
         console.emit_json(found.to_dict())
     else:
@@ -40,4 +25,7 @@ def export(
     for line in found.unsaid:
         console.note(f"Not in it: {line}")
     console.note(f"Exported: {found.out} ({sum(found.files.values()):,} bytes)")
-    console.next_step(f"snnq report {shlex.quote(str(folder))}")
+    console.next_step(f"snnq report {shlex.quote(str(words['folder']))}")
+
+
+export = typed(run_export, _shown)

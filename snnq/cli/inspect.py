@@ -3,36 +3,45 @@
 from __future__ import annotations
 
 import shlex
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from snnq.cli.options import Json, takes_sizes
+from snnq.cli.building import typed
 from snnq.cli.showing import Format, FormatOption, Page, show_document
+from snnq.commands.looking import inspect as run_inspect
+from snnq.commands.words import SIZES
+
+if TYPE_CHECKING:
+    from snnq.checkpoints.inspecting import Inspection
 
 
-@takes_sizes
-def inspect(
-    checkpoint: Annotated[str, typer.Argument(metavar="CKPT", help="A float checkpoint, or 'digits'.")],
-    json: Json = False,
-    format: FormatOption = Format.table,
-    cost_table: Annotated[str | None, typer.Option(help="Cost table: a name or a path.")] = None,
-    out: Page = None,
-    **given: Any,
-) -> None:
-    """Recognise a checkpoint's architecture and upstream layout; show where its bits and picojoules are.
+def _run(format: Format, cost_table: str | None, out: Any, **words: Any) -> Inspection:
+    return run_inspect(**words)
 
-    Nothing is trained; it takes seconds.
-    """
+
+def _shown(found: Inspection, json: bool, words: dict[str, Any]) -> None:
     from snnq import console
-    from snnq.checkpoints import inspecting
-    from snnq.checkpoints.sizes import typed_again
+    from snnq.checkpoints.sizes import given_sizes, typed_again
     from snnq.cost.table import read_table
     from snnq.reporting.inspected import inspection_document
 
-    found = inspecting.inspect(checkpoint, **given)
-    shown = inspection_document(found, read_table(cost_table) if cost_table else None)
-    show_document(shown, Format.json if json else format, out)
+    table = words["cost_table"]
+    shown = inspection_document(found, read_table(table) if table else None)
+    show_document(shown, Format.json if json else words["format"], words["out"])
     data = "" if found.checkpoint.data else " --data SPEC"
-    words = "".join(f" {shlex.quote(word)}" for word in typed_again(given))
-    console.next_step(f"snnq search {shlex.quote(checkpoint)}{data}{words}")
+    given = typed_again(given_sizes(**{name: words[name] for name in SIZES}))
+    again = "".join(f" {shlex.quote(word)}" for word in given)
+    console.next_step(f"snnq search {shlex.quote(words['checkpoint'])}{data}{again}")
+
+
+inspect = typed(
+    run_inspect,
+    _shown,
+    run=_run,
+    more={
+        "format": (FormatOption, Format.table),
+        "cost_table": (Annotated[str | None, typer.Option(help="Cost table: a name or a path.")], None),
+        "out": (Page, None),
+    },
+)

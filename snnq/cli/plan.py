@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import shlex
+from inspect import Parameter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from snnq.cli.options import Force, Json, takes_sizes
+from snnq.cli.building import GroupedCommand, typed
 from snnq.cli.showing import Format, FormatOption, Page, show_document, show_strip
+from snnq.commands.looking import uniform_plan
+from snnq.commands.words import Force, Json
+
+if TYPE_CHECKING:
+    from snnq.plan import Plan
 
 app = typer.Typer(no_args_is_help=True, help="Look at plans, make simple ones, solve for other budgets.")
 
@@ -44,39 +50,35 @@ def show(
     console.next_step(views.next_command(found, plan))
 
 
-@app.command()
-@takes_sizes
-def uniform(
-    scheme: Annotated[str, typer.Option(help="float32, uniform-b or power-of-two-b, b from 2 to 8.")],
-    out: Annotated[Path, typer.Option(help="Where to write the plan.")],
-    checkpoint: Annotated[
-        str | None, typer.Argument(metavar="[CKPT]", help="A float checkpoint, or 'digits'.", show_default=False)
-    ] = None,
-    architecture: Annotated[
-        str | None,
-        typer.Option(help="An architecture at its published sizes; which one a checkpoint is, where it does not say."),
-    ] = None,
-    cost_table: Annotated[str | None, typer.Option(help="A cost table's name or path.")] = None,
-    force: Force = False,
-    **given: Any,
-) -> None:
-    """Make the plan that gives every layer the same scheme."""
-    from snnq import console
-    from snnq.cost.table import read_table
-    from snnq.plan import views
-    from snnq.searching.uniform import uniform_plan
-
-    plan = uniform_plan(
-        scheme,
-        architecture=architecture,
-        checkpoint=checkpoint,
-        table=read_table(cost_table) if cost_table else None,
-        **given,
-    )
+def _write_uniform(out: Path, force: bool, **words: Any) -> Plan:
+    plan = uniform_plan(**words)
     plan.write(out, force=force)
-    console.table("Totals", views.TOTAL_COLUMNS, views.total_rows(plan))
-    console.note(f'Wrote {out}. To give a layer another format, edit its "scheme" there.')
-    console.next_step(f"snnq plan show {shlex.quote(str(out))}")
+    return plan
+
+
+def _show_uniform(plan: Plan, json: bool, words: dict[str, Any]) -> None:
+    from snnq import console
+    from snnq.plan import views
+
+    if json:
+        console.emit_json(plan.to_dict())
+    else:
+        console.table("Totals", views.TOTAL_COLUMNS, views.total_rows(plan))
+    console.note(f'Wrote {words["out"]}. To give a layer another format, edit its "scheme" there.')
+    console.next_step(f"snnq plan show {shlex.quote(str(words['out']))}")
+
+
+app.command("uniform", cls=GroupedCommand)(
+    typed(
+        uniform_plan,
+        _show_uniform,
+        run=_write_uniform,
+        more={
+            "out": (Annotated[Path, typer.Option(help="Where to write the plan.")], Parameter.empty),
+            "force": (Force, False),
+        },
+    )
+)
 
 
 @app.command()

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from snnq.cli.options import Data, Device, Json, Model, Threads, WeightReuse
 from snnq.cli.showing import Format, FormatOption, show_document, show_in, show_strip
+from snnq.commands.words import Data, Device, Json, Model, Threads, WeightReuse
 
 if TYPE_CHECKING:
     from snnq.reporting.records import Report

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Any
 
-import typer
+from snnq.cli.building import typed
+from snnq.commands.looking import verify as run_verify
 
-from snnq.cli.options import Json, Model
+if TYPE_CHECKING:
+    from snnq.assessing.verify import Verified
 
 
-def verify(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A packed folder.")] = Path("packed"),
-    run: Annotated[bool, typer.Option("--run/--files-only", help="Run a batch through both engines, too.")] = True,
-    model: Model = None,
-    json: Json = False,
-) -> None:
-    """Check a packed folder: bits on disk are the plan's, every code decodes, hashes match, both engines agree."""
+def _shown(verified: Verified, json: bool, words: dict[str, Any]) -> None:
     from snnq import console
-    from snnq.assessing.verify import verify as verify_folder
     from snnq.packed import verification
     from snnq.packed.sizes import bits_words
     from snnq.packed.source import SENTENCES
 
-    verified = verify_folder(folder, run=run)
-    found = verified.files
+    found, folder = verified.files, str(words["folder"])
     if json:
         console.emit_json(verified.to_dict())
     else:
@@ -44,4 +37,7 @@ def verify(
             f"torch and the integer engine agree on every spike of {engines.samples} random samples of "
             f"{engines.steps} time steps: {engines.neurons} layers of neurons, {engines.spikes:,} spikes."
         )
-    console.next_step("snnq report" if str(folder) == "packed" else f"snnq report {shlex.quote(str(folder))}")
+    console.next_step("snnq report" if folder == "packed" else f"snnq report {shlex.quote(folder)}")
+
+
+verify = typed(run_verify, _shown)

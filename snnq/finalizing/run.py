@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ def finalize(
     measure: int = SAMPLES,
     force: bool = False,
     progress: Progress = silent,
+    words: Mapping[str, Any] | None = None,
 ) -> Finalized:
     """Finetune a float checkpoint under a plan, then encode, fold, pack and verify it.
 
@@ -83,7 +85,7 @@ def finalize(
     if done:
         return done
     processes.on_first(lambda: check_free(out, force))  # before the hours of training, not after them
-    folder = open_run(where, config, out=out, force=force)
+    folder = open_run(where, config, out=out, force=force, words=words)
     say_fit(float_logits(job, "validation", fabric, settings.batch_size, progress), job.data)
     moving, history = _finetune(folder, job, chosen, settings, start, fabric, progress)
     model = moving.model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ def ptq(
     measure: int = SAMPLES,
     force: bool = False,
     progress: Progress = silent,
+    words: Mapping[str, Any] | None = None,
     **given: Any,
 ) -> Finalized:
     """Quantise a float checkpoint under a plan, or with one ``scheme`` everywhere, from unlabelled training frames.
@@ -78,7 +80,7 @@ def ptq(
     if out.exists() and not force and (done := finished(out, mark)):
         return done
     check_free(out, force)
-    folder = open_run(where, config, out=out, force=force)
+    folder = open_run(where, config, out=out, force=force, words=words)
     say_fit(float_logits(job, "validation", fabric, EVALUATION_BATCH, progress), job.data)
     samples = calibration(job, settings)
     made, history = _reconstruct(folder, job, chosen, samples, settings, fabric.device, progress)

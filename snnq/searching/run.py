@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ def search(
     compute: Compute | str = "auto",
     force: bool = False,
     progress: Progress = silent,
+    words: Mapping[str, Any] | None = None,
     **given: Any,
 ) -> Plan:
     """Search a number format for every layer of a float checkpoint; write and return the plan.
@@ -86,7 +88,7 @@ def search(
     done = processes.on_first(lambda: _finished(out, mark) if out.exists() and not force else None)
     if done:
         return done
-    folder = open_run(where, config, out=out, force=force)
+    folder = open_run(where, config, out=out, force=force, words=words)
     teacher = float_logits(job, "validation", fabric, settings.batch_size, progress)
     say_fit(teacher, job.data)
     floats = load_model(job.checkpoint).to(fabric.device)
@@ -152,6 +154,13 @@ def _train(
 def winner_path(out: Path, name: str) -> Path:
     """Return where a search writes the simple plan that wins over its own: plan.json → plan.sensitivity.json."""
     return out.with_name(f"{out.stem}.{name}{out.suffix}")
+
+
+def better_plan(plan: Plan, out: Path) -> Path:
+    """Return where the plan to go on with lies: the search's own at ``out``, or the simple one that wins beside it."""
+    won = winning_plan(plan)
+    beside = winner_path(out, won[0]) if won else out
+    return beside if beside.exists() else out
 
 
 def write_winner(plan: Plan, out: Path, force: bool) -> None:

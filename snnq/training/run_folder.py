@@ -8,6 +8,7 @@ when anything it depends on has changed.
     metrics.jsonl   one line an epoch
     scores.json     a finished search's scores
     front.json      and the plans along its accuracy–cost front
+    settings.json   the words of the command, to run it again: --settings
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,13 +30,15 @@ from snnq.base.placing import is_temporary, replacing, sweep, try_place
 from snnq.base.strict_json import strict_json
 from snnq.training import processes
 
-STATE, CONFIG, METRICS, SCORES, FRONT = NAMES = (
+STATE, CONFIG, METRICS, SCORES, FRONT, SETTINGS = NAMES = (
     "state.pt",
     "config.json",
     "metrics.jsonl",
     "scores.json",
     "front.json",
+    "settings.json",
 )
+_MADE = (STATE, METRICS, SCORES, FRONT, SETTINGS)  # what a run puts beside its configuration
 ELSEWHERE = "choose another one with --run"
 _EARLIER = re.compile(r"\.(state\.pt|config\.json|metrics\.jsonl|scores\.json)\.\d+\.tmp")  # before 0.1
 
@@ -112,15 +115,22 @@ def run_path(out: Path, chosen: str | Path | None = None) -> Path:
     return Path(chosen) if chosen else out.with_name(f"{out.name}.run")
 
 
-def open_run(path: Path, config: dict[str, Any], *, out: Path | None = None, force: bool = False) -> RunFolder:
-    """Create the run folder, or open it to go on.
+def open_run(
+    path: Path,
+    config: dict[str, Any],
+    *,
+    out: Path | None = None,
+    force: bool = False,
+    words: Mapping[str, Any] | None = None,
+) -> RunFolder:
+    """Create the run folder, or open it to go on; ``words`` are those of the command that runs, kept for another run.
 
     Raises RunChangedError naming the first setting that differs from the one the run was started with; ``force``
     starts anew instead. A folder that holds anything but a run's own files, or in which another process works just now,
     is never touched. Raises UsageError where it, or what the run makes at ``out`` in the end, cannot be written. Of
     several processes the first one does it for all.
     """
-    return processes.on_first(lambda: _open(path, json.loads(json.dumps(config)), out, force))
+    return processes.on_first(lambda: _open(path, json.loads(json.dumps(config)), out, force, words))
 
 
 def begun_with(path: Path) -> dict[str, Any] | None:
@@ -134,7 +144,9 @@ def begun_with(path: Path) -> dict[str, Any] | None:
     return None if damage else found
 
 
-def _open(path: Path, config: dict[str, Any], out: Path | None, force: bool) -> RunFolder:
+def _open(
+    path: Path, config: dict[str, Any], out: Path | None, force: bool, words: Mapping[str, Any] | None
+) -> RunFolder:
     if out is not None:
         _check_place(out)
     try:
@@ -149,14 +161,21 @@ def _open(path: Path, config: dict[str, Any], out: Path | None, force: bool) -> 
                 if damage:
                     raise RunChangedError(f"{path / CONFIG} cannot be read: {damage}", "type --force to start anew")
                 _refuse_changes(path, before, config)
+                _write_words(path, words)
                 return RunFolder(path, (path / STATE).exists(), lock)
             # Its configuration is replaced last: until then what is left belongs to it.
-            for name in (STATE, METRICS, SCORES):
+            for name in _MADE:
                 (path / name).unlink(missing_ok=True)
         write_atomic(path / CONFIG, json.dumps(config, indent=2) + "\n")
+        _write_words(path, words)
         return RunFolder(path, False, lock)
     except OSError as problem:
         raise UsageError(f"{path}: cannot be written ({problem.strerror})", ELSEWHERE) from None
+
+
+def _write_words(path: Path, words: Mapping[str, Any] | None) -> None:
+    if words is not None:
+        write_atomic(path / SETTINGS, json.dumps(words, indent=2, ensure_ascii=False) + "\n")
 
 
 def _refuse_foreign(path: Path) -> None:
@@ -167,7 +186,7 @@ def _refuse_foreign(path: Path) -> None:
     for name in names:
         if name not in NAMES and not is_temporary(name) and not _EARLIER.fullmatch(name):
             raise RunChangedError(f"{path} is not a run folder: it holds '{name}'", ELSEWHERE)
-    for name in (STATE, METRICS, SCORES):
+    for name in _MADE:
         if name in names and CONFIG not in names:
             raise RunChangedError(f"{path} is not a run folder: it holds '{name}', but no {CONFIG}", ELSEWHERE)
 

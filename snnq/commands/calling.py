@@ -1,0 +1,159 @@
+"""Calling a command from Python: words are checked by name, settings are read from a file, progress is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from inspect import Parameter, Signature, signature
+from pathlib import Path
+from typing import Any, TypeVar
+
+from snnq.base.errors import UsageError, nearest
+from snnq.commands.words import DEVICES, FILE_SIZES, ONE_DEVICE, SIZES, Settings
+
+Result = TypeVar("Result")
+# Parameters that stand for several words: each is given as the record that the words make.
+_TOGETHER = {"sizes": SIZES, "file_sizes": FILE_SIZES, "compute": DEVICES, "one_device": ONE_DEVICE}
+_SHAPES = ("sizes", "file_sizes")
+# What is no setting of a run: how it is shown, and whether it may overwrite.
+_NO_SETTING = ("progress", "force", "settings")
+
+
+def command(function: Callable[..., Result]) -> Callable[..., Result]:
+    """Return the function as users call it.
+
+    Its parameters ``sizes``, ``file_sizes``, ``compute`` and ``one_device`` become the words they stand for. One called
+    ``words`` is given all words as they were resolved, ready for JSON; with it the function takes ``settings``, the
+    file that an earlier run wrote. ``progress`` is shown on stderr unless it is given.
+
+    Calling it raises TypeError for a word that it does not take, naming the nearest one.
+    """
+    own = signature(function)
+    spread = _spread(own)
+
+    @wraps(function)
+    def called(*arguments: Any, **given: Any) -> Result:
+        for word in given:
+            if word not in spread.parameters:
+                close, allowed = nearest(word, spread.parameters), ", ".join(spread.parameters)
+                raise TypeError(f"snnq.{function.__name__}() takes no '{word}'{close}; it takes {allowed}")
+        bound = spread.bind(*arguments, **given)
+        if bound.arguments.get("settings") is not None:
+            read = read_settings(bound.arguments["settings"], function.__name__)
+            bound = spread.bind(*arguments, **{**_unbound(read, arguments, spread), **given})
+        bound.apply_defaults()
+        values = dict(bound.arguments)
+        values.pop("settings", None)
+        return _run(function, own, values)
+
+    called.__signature__ = spread  # pyright: ignore[reportAttributeAccessIssue]
+    called.__annotations__ = {name: one.annotation for name, one in spread.parameters.items()}
+    return called
+
+
+def _unbound(read: Mapping[str, Any], arguments: Sequence[Any], spread: Signature) -> dict[str, Any]:
+    """Return the words of a file but for those that were given by their position."""
+    taken = list(spread.parameters)[: len(arguments)]
+    return {word: value for word, value in read.items() if word not in taken}
+
+
+def _spread(own: Signature) -> Signature:
+    """Return the signature with the words that single parameters stand for."""
+    found: list[Parameter] = []
+    for one in own.parameters.values():
+        if one.name in _TOGETHER:
+            taken = {other.name for other in (*found, *own.parameters.values())}
+            found += [
+                Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+                for name, (kind, default) in _TOGETHER[one.name].items()
+                if name not in taken
+            ]
+        elif one.name != "words":
+            found.append(one)
+    if "words" in own.parameters:
+        found.append(Parameter("settings", Parameter.KEYWORD_ONLY, default=None, annotation=Settings))
+    return own.replace(parameters=found)
+
+
+def _run(function: Callable[..., Result], own: Signature, values: dict[str, Any]) -> Result:
+    words = {name: plain(value) for name, value in values.items() if name not in _NO_SETTING}
+    for name in _TOGETHER.keys() & own.parameters.keys():
+        part = {word: values.pop(word) for word in _TOGETHER[name] if word in values and word not in own.parameters}
+        values[name] = _sizes(part) if name in _SHAPES else _compute(part)
+    if "words" in own.parameters:
+        values["words"] = {"command": function.__name__, "words": words}
+    if "progress" not in own.parameters or values["progress"] is not None:
+        return function(**values)
+    from snnq.console import progress_view
+
+    with progress_view() as progress:
+        return function(**{**values, "progress": progress})
+
+
+def _sizes(words: dict[str, Any]) -> dict[str, Any]:
+    from snnq.checkpoints.sizes import given_sizes
+
+    return given_sizes(**words)
+
+
+def _compute(words: dict[str, Any]) -> Any:
+    from snnq.training.devices import Compute
+
+    return Compute(**words)
+
+
+def plain(value: Any) -> Any:
+    """Return a word's value as it stands in JSON."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if isinstance(value, Path):
+        return str(value)
+    if callable(value):
+        return f"{value.__module__}:{value.__qualname__}"
+    return value
+
+
+def read_settings(path: str | Path, command: str) -> dict[str, Any]:
+    """Return the words of a settings.json that a run of ``command`` wrote; raises UsageError for anything else."""
+    from snnq.base.files import read_text
+    from snnq.base.strict_json import strict_json
+
+    hint = "it is in the folder of every run: plan.json.run/settings.json"
+    try:
+        said = strict_json(read_text(path))
+        name, words = said["command"], said["words"]
+        if not isinstance(words, dict):
+            raise ValueError("its 'words' are no object")
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        raise UsageError(f"{path}: not the settings of a run ({problem})", hint) from None
+    if name != command:
+        raise UsageError(
+            f"{path}: these are settings of '{name}', not of '{command}'", f"snnq {name} --settings {path}"
+        )
+    return words
+
+
+def texts(value: Any, *, dashes: bool = False) -> tuple[str, ...]:
+    """Return what a word means as it is typed: a mapping as PATTERN=VALUE, lists within lists with commas.
+
+    ``dashes``: names are typed with dashes, such as ``avg-bits`` of ``avg_bits``.
+    """
+    if value is None:
+        return ()
+    if isinstance(value, Mapping):
+        return tuple(f"{str(key).replace('_', '-') if dashes else key}={_joined(one)}" for key, one in value.items())
+    if isinstance(value, str | int | float):
+        return (str(value),)
+    return tuple(_joined(one) for one in value)
+
+
+def one_list(value: Any) -> tuple[str, ...]:
+    """Return ``texts``, a plain list of names being one list: ``["uniform-2", "uniform-4"]``."""
+    found = texts(value)
+    return (",".join(found),) if len(found) > 1 and not any("=" in text for text in found) else found
+
+
+def _joined(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

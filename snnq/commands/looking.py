@@ -1,0 +1,306 @@
+"""The commands that look at checkpoints, plans and packed folders, and those that write them in another form."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from snnq.base.progress import Progress
+from snnq.commands.calling import command, texts
+from snnq.commands.words import Budget, Data, Force, OwnModel, Typed, WeightReuse
+from snnq.exporting.targets import TARGETS
+
+if TYPE_CHECKING:
+    from snnq.assessing.classify import Classification
+    from snnq.assessing.eval import Evaluation
+    from snnq.assessing.measure import Measurement
+    from snnq.assessing.verify import Verified
+    from snnq.checkpoints.grafting import Grafted
+    from snnq.checkpoints.inspecting import Inspection
+    from snnq.data import Prepared
+    from snnq.exporting.records import Exported
+    from snnq.plan import Plan
+    from snnq.reporting.compare import Comparison
+    from snnq.reporting.records import Report
+    from snnq.training.devices import Compute
+
+Checkpoint = Annotated[str | Path, typer.Argument(metavar="CKPT", help="A float checkpoint, or 'digits'."), Typed(str)]
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="A packed folder.")]
+_TARGETS = "; ".join(f"{name} ({target.what})" for name, target in TARGETS.items())
+Engine = Annotated[str, typer.Option(help="What runs a packed folder: torch or integer.")]
+Split = Annotated[str, typer.Option(help="train, validation or test.")]
+
+
+def _register(model: Any) -> None:
+    from snnq.models.registry import register_model
+
+    if model is not None:
+        register_model(model)
+
+
+@command
+def inspect(checkpoint: Checkpoint, *, sizes: dict[str, Any]) -> "Inspection":
+    """Recognise a checkpoint's architecture and upstream layout; show where its bits and picojoules are.
+
+    Nothing is trained; it takes seconds.
+    """
+    from snnq.checkpoints.inspecting import inspect as run_inspect
+
+    return run_inspect(checkpoint, **sizes)
+
+
+@command
+def graft(
+    checkpoint: Annotated[
+        str | Path, typer.Argument(metavar="CKPT", help="A float Spikformer or SDT checkpoint."), Typed(str)
+    ],
+    *,
+    chunk: Annotated[int, typer.Option(min=1, help="Consecutive time steps that attention mixes at once.")],
+    out: Annotated[Path, typer.Option(help="The new checkpoint.")],
+    attention: Annotated[str, typer.Option(help="statten: chunked spatial-temporal attention.")] = "statten",
+    scale: Annotated[float | None, typer.Option(help="c of Q (KᵀV · c); a power of two by default.")] = None,
+    force: Force = False,
+    file_sizes: dict[str, Any],
+) -> "Grafted":
+    """Put another attention on the same weights; finetune it shortly afterwards."""
+    from snnq.checkpoints.grafting import graft as run_graft
+
+    return run_graft(checkpoint, attention=attention, chunk=chunk, scale=scale, out=out, force=force, **file_sizes)
+
+
+@command
+def eval(
+    path: Annotated[
+        str | Path, typer.Argument(help="A float checkpoint, a built-in one, or a packed folder."), Typed(str)
+    ],
+    *,
+    data: Data = None,
+    split: Split = "test",
+    engine: Engine = "torch",
+    batch_size: Annotated[int, typer.Option(min=1, help="Samples at a time.")] = 32,
+    one_device: "Compute",
+    sizes: dict[str, Any],
+    progress: Progress | None = None,
+) -> "Evaluation":
+    """Measure accuracy on a split of the data."""
+    from snnq.assessing.eval import eval as run_eval
+
+    return run_eval(
+        path,
+        data=data,
+        split=split,
+        batch_size=batch_size,
+        engine=engine,
+        compute=one_device,
+        progress=progress,
+        **sizes,
+    )
+
+
+@command
+def classify(
+    path: str | Path, input: str | Path, *, engine: Engine = "torch", sizes: dict[str, Any]
+) -> "Classification":
+    """Classify one recording: an event file, or an .npz of frames (``snnq eval PATH --input FILE``)."""
+    from snnq.assessing.classify import classify as run_classify
+
+    return run_classify(path, input, engine=engine, **sizes)
+
+
+@command
+def measure(
+    path: Annotated[
+        str | Path,
+        typer.Argument(metavar="PATH", help="A packed folder, a plan.json or a float checkpoint."),
+        Typed(str),
+    ],
+    *,
+    data: Data = None,
+    split: Split = "validation",
+    samples: Annotated[int, typer.Option(min=1, help="Samples to run, spread evenly over the split.")] = 64,
+    cost_table: Annotated[str | None, typer.Option(help="Cost table: a name or a path.")] = None,
+    weight_reuse: WeightReuse = "inference",
+    one_device: "Compute",
+    sizes: dict[str, Any],
+    progress: Progress | None = None,
+) -> "Measurement":
+    """Run a model on real inputs; show firing rates, synaptic operations and energy by the event model."""
+    from snnq.assessing.measure import measure as run_measure
+
+    return run_measure(
+        path,
+        data=data,
+        split=split,
+        samples=samples,
+        cost_table=cost_table,
+        weight_reuse=weight_reuse,
+        compute=one_device,
+        progress=progress,
+        **sizes,
+    )
+
+
+@command
+def report(
+    folder: str | Path = Path("packed"),
+    *,
+    cost_table: str | None = None,
+    weight_reuse: WeightReuse = "inference",
+    measure: int | None = None,
+    data: Data = None,
+    one_device: "Compute",
+    model: OwnModel = None,
+    progress: Progress | None = None,
+) -> "Report":
+    """Return everything that is known about a packed folder, which is verified first.
+
+    ``measure``: firing rates are measured anew, on so many validation samples.
+    """
+    from snnq.reporting.run import report as run_report
+
+    _register(model)
+    return run_report(
+        folder,
+        cost_table=cost_table,
+        weight_reuse=weight_reuse,
+        measure=measure,
+        data=data,
+        compute=one_device,
+        progress=progress,
+    )
+
+
+@command
+def compare(paths: list[str | Path], *, cost_table: str | None = None, model: OwnModel = None) -> "Comparison":
+    """Put plans and packed folders side by side (``snnq report A B …``, ``snnq plan diff A B``)."""
+    from snnq.reporting.compare import compare as run_compare
+
+    _register(model)
+    return run_compare([Path(path) for path in paths], cost_table=cost_table)
+
+
+@command
+def verify(
+    folder: Folder = Path("packed"),
+    *,
+    run: Annotated[bool, typer.Option("--run/--files-only", help="Run a batch through both engines, too.")] = True,
+    model: OwnModel = None,
+) -> "Verified":
+    """Check a packed folder: bits on disk are the plan's, every code decodes, hashes match, both engines agree."""
+    from snnq.assessing.verify import verify as run_verify
+
+    _register(model)
+    return run_verify(folder, run=run)
+
+
+@command
+def export(
+    folder: Folder = Path("packed"),
+    to: Annotated[str, typer.Option("--to", metavar="TARGET", help=_TARGETS + ".")] = "",
+    *,
+    out: Annotated[Path | None, typer.Option(help="The new file or folder; beside FOLDER by default.")] = None,
+    model: OwnModel = None,
+    force: Force = False,
+) -> "Exported":
+    """Export a packed folder to another format.
+
+    The folder is verified first; what is written is read back by the format's own library before it is kept.
+    """
+    from snnq.exporting.run import export as run_export
+
+    _register(model)
+    return run_export(folder, to, out, force)
+
+
+@command
+def uniform_plan(
+    scheme: Annotated[str, typer.Option(help="float32, uniform-b or power-of-two-b, b from 2 to 8.")],
+    *,
+    checkpoint: Annotated[
+        str | Path | None,
+        typer.Argument(metavar="[CKPT]", help="A float checkpoint, or 'digits'.", show_default=False),
+        Typed(str | None),
+    ] = None,
+    architecture: Annotated[
+        str | None,
+        typer.Option(help="An architecture at its published sizes; which one a checkpoint is, where it does not say."),
+    ] = None,
+    cost_table: Annotated[str | None, typer.Option(help="A cost table's name or path.")] = None,
+    sizes: dict[str, Any],
+) -> "Plan":
+    """Make the plan that gives every layer the same scheme.
+
+    The model is that of a float checkpoint, or an architecture at its published sizes.
+    """
+    from snnq.cost.table import read_table
+    from snnq.searching.uniform import uniform_plan as make
+
+    table = read_table(cost_table) if cost_table else None
+    return make(scheme, checkpoint=checkpoint, table=table, **sizes | {"architecture": architecture})
+
+
+@command
+def solve(
+    run: str | Path,
+    budget: Budget,
+    *,
+    out: str | Path | None = None,
+    cost_table: str | Path | None = None,
+) -> "Plan":
+    """Find the best plan for another budget from a finished search, without training (``snnq plan solve``).
+
+    A plan that is written by ``plan.write(out)`` is told the way to its run by ``out``.
+    """
+    from snnq.searching.budget import parse_budget
+    from snnq.searching.scores import solve as run_solve
+
+    return run_solve(run, parse_budget(texts(budget, dashes=True)), cost_table=cost_table, out=out)
+
+
+@command
+def prepare(
+    spec: str,
+    *,
+    steps: int | None = None,
+    image_size: Any = None,
+    workers: int = 1,
+    skip_corrupt: bool = False,
+    progress: Progress | None = None,
+) -> "Prepared":
+    """Make a data set's frames now, so that the run that needs them starts at once (``snnq data prepare``)."""
+    from snnq.checkpoints.sizes import given_sizes
+    from snnq.data import prepare as run_prepare
+
+    size = given_sizes(image_size=image_size)["image_size"]
+    return run_prepare(
+        spec, steps=steps, image_size=size, workers=workers, skip_corrupt=skip_corrupt, progress=progress
+    )
+
+
+@command
+def doctor() -> Mapping[str, str]:
+    """Show versions, devices and folders, and run one small model forwards and backwards."""
+    from snnq.assessing.doctor import diagnose
+
+    return diagnose()
+
+
+@command
+def bench_search(
+    checkpoint: Annotated[
+        str | Path, typer.Argument(metavar="[CKPT]", help="A float checkpoint, or a built-in one."), Typed(str)
+    ] = "digits",
+    *,
+    batch_size: Annotated[int, typer.Option(min=2, help="Samples a step; small ones time overheads.")] = 64,
+    repeats: Annotated[int, typer.Option(min=3, help="Paired repeats.")] = 15,
+    one_device: "Compute",
+    file_sizes: dict[str, Any],
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Time a search step against a float training step and against the K-branch form."""
+    from snnq.bench.search import bench_search as run_bench
+
+    return run_bench(
+        checkpoint, batch_size=batch_size, repeats=repeats, compute=one_device, progress=progress, **file_sizes
+    )

@@ -1,0 +1,162 @@
+"""The words that several commands take: their types, and what is said of them.
+
+A word is a parameter of a command's function and, with dashes, an option on a command line. ``Typed`` says how one is
+typed there, where Python takes something richer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+
+class Typed(NamedTuple):
+    """The type that a word has on a command line."""
+
+    kind: Any
+
+
+# A test sees to it that every option stands here: the table of sources would take numpy to import.
+_DATA_HELP = (
+    "Data: SOURCE[:DIR][,OPTION=VALUE…], such as digits,limit=500 or frames:DIR,classes=numeric; by default what model "
+    "or plan name. Options: steps, image_size, limit, by, classes, numbering, samples; 'snnq data list' explains them."
+)
+Data = Annotated[str | None, typer.Option(metavar="SPEC", help=_DATA_HELP)]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there; start the run anew.")]
+Run = Annotated[Path | None, typer.Option("--run", help="Run folder: state and metrics. Beside --out by default.")]
+Settings = Annotated[
+    Path | None,
+    typer.Option("--settings", help="Words of an earlier run: its settings.json. What is typed beside it counts."),
+]
+CostTable = Annotated[str, typer.Option(help="Cost table: a name or a path.")]
+WeightReuse = Annotated[
+    str, typer.Option(help="How often the event model fetches a weight: once an inference, every step, every event.")
+]
+Measure = Annotated[
+    int, typer.Option(min=0, help="Validation samples to measure firing rates on, in the end; 0: none.")
+]
+# What Python takes for a list of PATTERN=VALUE: a mapping; for a list of lists: lists.
+Patterns = Mapping[str, Any] | Sequence[Any] | str | float | None
+_Several = Typed(list[str] | None)
+Budget = Annotated[
+    Patterns,
+    typer.Option(help="Limits: avg-bits=2.2, storage=6.6%, storage-kib=40, energy=10%, …; replaces the trade-off."),
+    _Several,
+]
+TradeOff = Annotated[
+    Patterns,
+    typer.Option(help="λ: how much energy weighs against accuracy (default 0.5), or PATTERN=λ for some layers."),
+    _Several,
+]
+Space = Annotated[Patterns, typer.Option(help="Candidate schemes, separated by commas, or PATTERN=schemes."), _Several]
+Lock = Annotated[Patterns, typer.Option(help="PATTERN=SCHEME, such as head=uniform-4."), _Several]
+Exclude = Annotated[Patterns, typer.Option(help="Patterns of layers that stay in float32."), _Several]
+Tie = Annotated[Patterns, typer.Option(help="Layers that take one scheme, such as q,k,v."), _Several]
+
+
+def _register(name: str | None) -> str | None:
+    """Import the user's own model as soon as it is named: commands that open plans and folders need no more of it."""
+    if name is not None:
+        from snnq.models.registry import register_model
+
+        register_model(name)
+    return name
+
+
+Builder = str | Callable[..., Any] | None
+_MODEL = typer.Option(
+    metavar="MODULE:BUILDER", help="A model of your own: the function that builds it.", callback=_register
+)
+Model = Annotated[str | None, _MODEL]
+OwnModel = Annotated[Builder, _MODEL, Typed(str | None)]
+Weights = Annotated[
+    str | None,
+    typer.Option(metavar="ema|last|KEY", help="Which weights, where a checkpoint holds averaged ones, too."),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, help="Threads on the CPU; by default by the size of a batch, the same on every machine."),
+]
+
+# What a checkpoint cannot tell: parameters that are given to a command together, under the name ``sizes``.
+FILE_SIZES: dict[str, tuple[Any, Any]] = {
+    "architecture": (
+        Annotated[
+            str | None,
+            typer.Option(metavar="NAME", help="Which architecture it is, where the checkpoint does not say."),
+        ],
+        None,
+    ),
+    "steps": (Annotated[int | None, typer.Option(help="Time steps T, where the checkpoint does not say.")], None),
+    "heads": (
+        Annotated[
+            str | int | Sequence[int] | None,
+            typer.Option(help="Attention heads (or of every stage: 3,6,6), where the checkpoint does not say."),
+            Typed(str | None),
+        ],
+        None,
+    ),
+    "image_size": (
+        Annotated[
+            str | int | Sequence[int] | None,
+            typer.Option(help="Pixels (one number, or HEIGHTxWIDTH), likewise."),
+            Typed(str | None),
+        ],
+        None,
+    ),
+    "pooling": (
+        Annotated[
+            str | Sequence[bool] | None,
+            typer.Option(help="Which of the four convolutions is pooled, such as 0011, likewise."),
+            Typed(str | None),
+        ],
+        None,
+    ),
+    "chunk": (
+        Annotated[int | None, typer.Option(help="Steps that STAtten's attention mixes at once, likewise.")],
+        None,
+    ),
+    "weights": (Weights, None),
+}
+SIZES = FILE_SIZES | {
+    "model": (OwnModel, None),
+    "model_arg": (
+        Annotated[
+            Mapping[str, Any] | Sequence[str] | None,
+            typer.Option(metavar="NAME=VALUE", help="An argument of --model's function."),
+            _Several,
+        ],
+        None,
+    ),
+    "group": (
+        Annotated[
+            Mapping[str, str] | Sequence[str] | None,
+            typer.Option(
+                metavar="PATTERN=GROUP", help="Put layers of your own model in tokenizer, attention, mlp or head."
+            ),
+            _Several,
+        ],
+        None,
+    ),
+}
+ONE_DEVICE: dict[str, tuple[Any, Any]] = {"device": (Device, "auto"), "threads": (Threads, None)}
+DEVICES = {
+    "device": (Device, "auto"),
+    "devices": (Annotated[int, typer.Option(help="How many devices on each node: one process a device.")], 1),
+    "nodes": (Annotated[int, typer.Option(help="How many machines, started by torchrun or SLURM.")], 1),
+    "strategy": (Annotated[str, typer.Option(help="auto or ddp.")], "auto"),
+    "precision": (
+        Annotated[str, typer.Option(help="Of the training steps: 32-true, bf16-mixed or 16-mixed.")],
+        "32-true",
+    ),
+    "threads": (Threads, None),
+}
+
+Checkpoint = Annotated[
+    str | Path, typer.Argument(metavar="[CKPT]", help="A float checkpoint, or a built-in one."), Typed(str)
+]
