@@ -30,7 +30,8 @@ FLOORS = (
     {"reporting"},
     {"bench"},
     {"console"},
-    {"cli", "words", "__main__"},
+    {"commands"},
+    {"cli", "__main__"},
 )
 JOBS = {"searching", "finalizing", "reconstructing", "exporting", "reporting"}
 FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}

@@ -76,7 +76,7 @@ def typed(
     def called(context: typer.Context, **values: Any) -> None:
         json, file = values.pop("json"), values.pop("settings", None)
         if file is not None:
-            values |= _untyped(read_settings(file, function.__name__), context)
+            values |= _untyped(read_settings(file, function.__name__, taken), context)
         out = values.get("out")
         facts = {"known": out is not None and Path(out).exists(), "began": time.monotonic()}
         show((run or function)(**values), json, values | facts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -39,7 +39,7 @@ def command(function: Callable[..., Result]) -> Callable[..., Result]:
                 raise TypeError(f"snnq.{function.__name__}() takes no '{word}'{close}; it takes {allowed}")
         bound = spread.bind(*arguments, **given)
         if bound.arguments.get("settings") is not None:
-            read = read_settings(bound.arguments["settings"], function.__name__)
+            read = read_settings(bound.arguments["settings"], function.__name__, spread.parameters)
             bound = spread.bind(*arguments, **{**_unbound(read, arguments, spread), **given})
         bound.apply_defaults()
         values = dict(bound.arguments)
@@ -115,8 +115,11 @@ def plain(value: Any) -> Any:
     return value
 
 
-def read_settings(path: str | Path, command: str) -> dict[str, Any]:
-    """Return the words of a settings.json that a run of ``command`` wrote; raises UsageError for anything else."""
+def read_settings(path: str | Path, command: str, known: Collection[str]) -> dict[str, Any]:
+    """Return the words of a settings.json that a run of ``command`` wrote.
+
+    Raises UsageError for anything else, and for a word that is not ``known``.
+    """
     from snnq.base.files import read_text
     from snnq.base.strict_json import strict_json
 
@@ -132,6 +135,9 @@ def read_settings(path: str | Path, command: str) -> dict[str, Any]:
         raise UsageError(
             f"{path}: these are settings of '{name}', not of '{command}'", f"snnq {name} --settings {path}"
         )
+    for word in words:
+        if word not in known:
+            raise UsageError(f"{path}: snnq {command} takes no '{word}'{nearest(word, known)}", hint)
     return words
 
 
