@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from snnq.base.version import __version__
 
 if TYPE_CHECKING:
+    from snnq.base.progress import silent
     from snnq.commands.compressing import compress, finalize, ptq, search
     from snnq.commands.looking import (
         classify,
@@ -41,6 +42,7 @@ _PLACES = {
     "finalize": _COMPRESSING,
     "ptq": _COMPRESSING,
     "search": _COMPRESSING,
+    "silent": "snnq.base.progress",
 }
 
 __all__ = [
@@ -62,6 +64,7 @@ __all__ = [
     "register_model",
     "report",
     "search",
+    "silent",
     "solve",
     "uniform_plan",
     "verify",

@@ -17,4 +17,8 @@ class Progress(Protocol):
 
 
 def silent(stage: str, done: int, total: int, /, **facts: float | int | str) -> None:
-    """Say nothing: the default when a function is called from Python."""
+    """Say nothing."""
+
+
+def shown(stage: str, done: int, total: int, /, **facts: float | int | str) -> None:
+    """Stand for the view that a command opens on stderr: the default of the functions that users call."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
@@ -97,7 +97,7 @@ def _kinds(function: Callable[..., Any]) -> dict[str, Any]:
     """Return the types that a function's words have on a command line."""
     found = {}
     for name, kind in function.__annotations__.items():
-        about = get_args(kind)[1:] if hasattr(kind, "__metadata__") else ()
+        about: tuple[Any, ...] = getattr(kind, "__metadata__", ())
         as_typed = next((one.kind for one in about if isinstance(one, Typed)), None)
         found[name] = kind if as_typed is None else Annotated[as_typed, about[0]]
     return found

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from snnq.base.errors import UsageError, nearest
+from snnq.base.progress import shown
 from snnq.commands.words import DEVICES, FILE_SIZES, ONE_DEVICE, SIZES, Settings
 
 Result = TypeVar("Result")
@@ -82,7 +83,7 @@ def _run(function: Callable[..., Result], own: Signature, values: dict[str, Any]
         values[name] = _sizes(part) if name in _SHAPES else _compute(part)
     if "words" in own.parameters:
         values["words"] = {"command": function.__name__, "words": words}
-    if "progress" not in own.parameters or values["progress"] is not None:
+    if "progress" not in own.parameters or values["progress"] is not shown:
         return function(**values)
     from snnq.console import progress_view
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from snnq.base.progress import Progress
+from snnq.base.progress import Progress, shown
 from snnq.commands.calling import command, one_list, plain, texts
 from snnq.commands.words import (
     Budget,
@@ -62,7 +62,7 @@ def search(
     compute: "Compute",
     sizes: dict[str, Any],
     force: Force = False,
-    progress: Progress | None = None,
+    progress: Progress = shown,
     words: dict[str, Any],
 ) -> "Plan":
     """Search a number format for every layer of a float checkpoint; write plan.json.
@@ -126,7 +126,7 @@ def finalize(
     run: Run = None,
     compute: "Compute",
     force: Force = False,
-    progress: Progress | None = None,
+    progress: Progress = shown,
     words: dict[str, Any],
 ) -> "Finalized":
     """Finetune with the plan fixed, then write and verify a packed folder.
@@ -199,7 +199,7 @@ def ptq(
     one_device: "Compute",
     sizes: dict[str, Any],
     force: Force = False,
-    progress: Progress | None = None,
+    progress: Progress = shown,
     words: dict[str, Any],
 ) -> "Finalized":
     """Quantise a float checkpoint from a few hundred unlabelled samples; write and verify a packed folder."""
@@ -259,7 +259,7 @@ def compress(
     compute: "Compute",
     sizes: dict[str, Any],
     force: Force = False,
-    progress: Progress | None = None,
+    progress: Progress = shown,
 ) -> "Finalized":
     """Compress a float checkpoint: search a plan of so many bits a weight, finetune under it, pack and verify.
 
@@ -286,7 +286,6 @@ def _given(words: dict[str, Any]) -> dict[str, Any]:
 
 def _resolved(words: dict[str, Any], settings: Any, unless: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return a run's words with the defaults that ``settings`` filled in, but for those that may not be typed."""
-    fields = {"steps_per_round": "steps"} if words["command"] == "ptq" else {}
-    missing = {word for word, value in words["words"].items() if value is None} - {"steps", *unless}
-    found = {word: getattr(settings, fields.get(word, word), None) for word in missing}
+    missing: set[str] = {word for word, value in words["words"].items() if value is None} - {"steps", *unless}
+    found = {word: getattr(settings, "steps" if word == "steps_per_round" else word, None) for word in missing}
     return words | {"words": words["words"] | {word: plain(one) for word, one in found.items()}}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from snnq.base.progress import Progress
+from snnq.base.progress import Progress, shown
 from snnq.commands.calling import command, texts
 from snnq.commands.words import Budget, Data, Force, OwnModel, Typed, WeightReuse
 from snnq.exporting.targets import TARGETS
@@ -81,7 +81,7 @@ def eval(
     batch_size: Annotated[int, typer.Option(min=1, help="Samples at a time.")] = 32,
     one_device: "Compute",
     sizes: dict[str, Any],
-    progress: Progress | None = None,
+    progress: Progress = shown,
 ) -> "Evaluation":
     """Measure accuracy on a split of the data."""
     from snnq.assessing.eval import eval as run_eval
@@ -123,7 +123,7 @@ def measure(
     weight_reuse: WeightReuse = "inference",
     one_device: "Compute",
     sizes: dict[str, Any],
-    progress: Progress | None = None,
+    progress: Progress = shown,
 ) -> "Measurement":
     """Run a model on real inputs; show firing rates, synaptic operations and energy by the event model."""
     from snnq.assessing.measure import measure as run_measure
@@ -151,7 +151,7 @@ def report(
     data: Data = None,
     one_device: "Compute",
     model: OwnModel = None,
-    progress: Progress | None = None,
+    progress: Progress = shown,
 ) -> "Report":
     """Return everything that is known about a packed folder, which is verified first.
 
@@ -266,7 +266,7 @@ def prepare(
     image_size: Any = None,
     workers: int = 1,
     skip_corrupt: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = shown,
 ) -> "Prepared":
     """Make a data set's frames now, so that the run that needs them starts at once (``snnq data prepare``)."""
     from snnq.checkpoints.sizes import given_sizes
@@ -296,7 +296,7 @@ def bench_search(
     repeats: Annotated[int, typer.Option(min=3, help="Paired repeats.")] = 15,
     one_device: "Compute",
     file_sizes: dict[str, Any],
-    progress: Progress | None = None,
+    progress: Progress = shown,
 ) -> dict[str, Any]:
     """Time a search step against a float training step and against the K-branch form."""
     from snnq.bench.search import bench_search as run_bench

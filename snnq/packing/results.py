@@ -37,8 +37,8 @@ def weight_record(before: Tensor, after: Tensor) -> WeightCounts:
     return WeightCounts(
         low=-reach,
         high=reach,
-        before=counts[0],
-        after=counts[1],
+        before=tuple(counts[0]),
+        after=tuple(counts[1]),
         zeros_before=zeros[0],
         zeros_after=zeros[1],
     )
@@ -91,7 +91,7 @@ def activity_record(job: Job, exact: nn.Module, samples: int, progress: Progress
 
 def search_record(
     plan: Plan, folder: Path | None, data_sha256: str
-) -> tuple[list[SearchedEpoch] | None, list[FrontPlan] | None]:
+) -> tuple[tuple[SearchedEpoch, ...] | None, tuple[FrontPlan, ...] | None]:
     """Return the epochs of the search that made a plan, and its front, from its run folder; None for what is not there.
 
     The front's plans were scored on the search's data: it is left out where the model was packed on others.
@@ -102,9 +102,9 @@ def search_record(
     try:
         if (folder / METRICS).exists():
             lines = read_text(folder / METRICS).splitlines()
-            epochs = [SearchedEpoch.model_validate(strict_json(line)) for line in lines]
+            epochs = tuple(SearchedEpoch.model_validate(strict_json(line)) for line in lines)
         if plan.data is None or plan.data.sha256 == data_sha256:
-            front = [FrontPlan.model_validate(row) for row in strict_json(read_text(folder / FRONT))]
+            front = tuple(FrontPlan.model_validate(row) for row in strict_json(read_text(folder / FRONT)))
     except (OSError, ValueError, TypeError):
         pass
     return epochs, front
