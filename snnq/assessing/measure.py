@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from snnq.assessing.eval import SPLITS, open_data_of
+from snnq.assessing.subject import check_split, open_planned_checkpoint, open_subject
 from snnq.assessing.watching import uses_integers, watching
-from snnq.base.errors import DataError, PlanError, SnnqError, UsageError, nearest
+from snnq.base.errors import DataError, SnnqError, UsageError
 from snnq.base.progress import Progress, silent
-from snnq.checkpoints.sizes import sizes_again
+from snnq.checkpoints.opening import load_model
 from snnq.cost.activity import Activity
 from snnq.cost.energy import layer_energy, products_record
 from snnq.cost.event_records import Events
@@ -22,16 +22,13 @@ from snnq.cost.events import DEFAULT_REUSE, event_energy
 from snnq.cost.table import CostTable, read_table
 from snnq.data.dataset import DataSet
 from snnq.models.attentions import attention_table
-from snnq.models.registry import architecture
 from snnq.network.layers import Layer, forward_macs
 from snnq.network.products import Products
 from snnq.packed.config import PLAN_FILE
-from snnq.packed.loading import load_packed
 from snnq.plan import Plan
 from snnq.schemes.names import FLOAT32
 from snnq.training.devices import Compute, as_compute, placed, start_fabric
 from snnq.training.finite import FiniteWatch
-from snnq.training.job import Job, checkpoint_of, open_job
 from snnq.training.threads import keeps_threads, use_threads
 
 SAMPLES = 64
@@ -90,29 +87,21 @@ def measure(
     Raises UsageError for an unknown split or reuse and for no samples, DataError where no data is named, PlanError for
     a plan without a checkpoint, and what opening raises.
     """
-    if split not in SPLITS:
-        raise UsageError(f"--split {split}: there is train, validation and test{nearest(split, SPLITS)}")
-    place = Path(path)
-    if place.is_dir():
-        kind, plan, model = "packed", _read(place / PLAN_FILE, cost_table), load_packed(place)
-        found = open_data_of(place, data, progress)
+    check_split(split)
+    subject = open_subject(path, **given)
+    found, model = subject.data(data, progress), subject.model()
+    layers, products = subject.layers(model), attention_table(subject.architecture, subject.config)
+    if subject.plan is None:
+        schemes, table = {layer.name: FLOAT32 for layer in layers}, cost_table
     else:
-        plan = _read(place, cost_table) if place.suffix == ".json" else None
-        kind, job = ("plan" if plan else "float"), _open(path, plan, data, progress, given)
-        model, found = job.model, job.data
-    if plan:
-        layers, schemes, products = plan.layer_table(), plan.schemes(), _products(plan)
-        table = plan.cost_table.source or plan.cost_table.name
-    else:
-        layers, schemes = job.layers, {layer.name: FLOAT32 for layer in job.layers}  # pyright: ignore
-        products = attention_table(job.checkpoint.architecture, job.checkpoint.config)  # pyright: ignore
-        table = cost_table
+        plan = _read(subject.path / PLAN_FILE if subject.kind == "packed" else subject.path, cost_table)
+        schemes, table = plan.schemes(), plan.cost_table.source or plan.cost_table.name
     priced = read_table(table) if table else read_table()
     device = _prepare(compute, layers, found)
     activity = measure_model(placed(model, device), layers, products, found, split, samples, progress)
     return Measurement(
         path=str(path),
-        kind=kind,
+        kind=subject.kind,
         simulated=found.simulated,
         paper_energy_pj=sum(layer_energy(layer, schemes[layer.name], priced).total_pj for layer in layers),
         events=event_energy(layers, schemes, activity, products, priced, weight_reuse),
@@ -134,15 +123,16 @@ def measure_folder(
 
     Raises UsageError for no samples, DataError where the data cannot be opened, and what opening the folder raises.
     """
-    plan, found = Plan.read(folder / PLAN_FILE), open_data_of(folder, data, progress)
-    layers, products = plan.layer_table(), _products(plan)
+    subject = open_subject(folder)
+    found, model = subject.data(data, progress), subject.model()
+    layers, products = subject.layers(model), attention_table(subject.architecture, subject.config)
     device = _prepare(compute, layers, found)
-    own = measure_model(placed(load_packed(folder), device), layers, products, found, "validation", samples, progress)
+    own = measure_model(placed(model, device), layers, products, found, "validation", samples, progress)
     try:
-        job = _open(folder / PLAN_FILE, plan, found.spec, progress, {})
+        floating = load_model(open_planned_checkpoint(subject.plan, folder / PLAN_FILE))  # pyright: ignore
     except SnnqError:
         return own, None
-    return own, measure_model(placed(job.model, device), layers, products, found, "validation", samples, progress)
+    return own, measure_model(placed(floating, device), layers, products, found, "validation", samples, progress)
 
 
 def _prepare(compute: Compute | str, layers: Sequence[Layer], data: DataSet) -> torch.device:
@@ -150,10 +140,6 @@ def _prepare(compute: Compute | str, layers: Sequence[Layer], data: DataSet) -> 
     compute = as_compute(compute)
     use_threads(compute, forward_macs(layers, data.frames_shape[0], 1))
     return start_fabric(compute).device
-
-
-def _products(plan: Plan) -> tuple[Products, ...]:
-    return attention_table(plan.model.architecture, plan.model.config)
 
 
 @torch.no_grad()
@@ -207,21 +193,3 @@ def measure_model(
 
 def _read(path: Path, cost_table: str | None) -> Plan:
     return Plan.read(path, read_table(cost_table) if cost_table else None)
-
-
-def _open(path: str | Path, plan: Plan | None, data: str | None, progress: Progress, given: dict[str, Any]) -> Job:
-    """Open a float checkpoint and its data: the one at ``path``, or the one a plan names."""
-    if plan is None:
-        return open_job(path, data, progress, **given)
-    where = checkpoint_of(plan, path)
-    architecture(plan.model.architecture)  # a user's own model that a plan merely names is not imported
-    sizes = sizes_again(plan.model.architecture, plan.model.config, plan.model.weights)
-    sizes |= {name: value for name, value in given.items() if value is not None}
-    job = open_job(where, data or (plan.data.spec if plan.data else None), progress, **sizes)
-    if plan.model.sha256 not in (None, job.checkpoint.sha256):
-        raise PlanError(
-            f"{where} is not the checkpoint that {path} was made for: sha256 "
-            f"{job.checkpoint.sha256[:12]}…, the plan says {plan.model.sha256[:12]}…",  # pyright: ignore
-            "put the checkpoint back",
-        )
-    return job

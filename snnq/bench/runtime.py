@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from snnq.assessing.eval import macs_of
+from snnq.assessing.subject import macs_of, open_subject
 from snnq.base.errors import DataError
 from snnq.base.machine import fitting_threads
 from snnq.base.progress import Progress, silent
@@ -68,7 +68,7 @@ def bench_runtime(
             if data is None and known.data is None:
                 raise DataError(f"{folder} does not say what it was trained on", "name the data: --data SPEC")
             samples = _open(data or known.data.spec, known.config, progress)  # pyright: ignore[reportOptionalMemberAccess]
-        threads = threads or fitting_threads(macs_of(Path(folder), max(BATCHES)))
+        threads = threads or fitting_threads(macs_of(open_subject(folder), max(BATCHES)))
         torch.set_num_threads(threads)
         chosen = np.resize(np.arange(len(samples.test)), max(BATCHES))
         frames = np.asarray(samples.test.frames)[chosen]

@@ -23,6 +23,7 @@ from snnq.models.custom import source_sha256
 from snnq.models.registry import architecture
 from snnq.network.layers import Layer, forward_macs, frames_shape, layer_table
 from snnq.plan import DataInfo, ModelInfo, Plan
+from snnq.plan.records import PlanInput
 
 _BACKGROUND = "BACKGROUND_Google"  # N-Caltech101's class of no object
 _SHOWN = 12
@@ -130,7 +131,7 @@ def _listed(classes: Sequence[str]) -> str:
     return ", ".join(classes) if len(classes) <= _SHOWN else ", ".join((*classes[:_SHOWN], "…"))
 
 
-def checkpoint_of(plan: Plan, file: str | Path | None) -> str:
+def checkpoint_of(plan: Plan | PlanInput, file: str | Path | None) -> str:
     """Return where the float checkpoint lies that a plan names: as it is named, or else beside the plan's ``file``.
 
     Raises PlanError where the plan names none, or it is in neither place.

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from snnq.assessing.eval import open_data_of
+from snnq.assessing.subject import open_subject
 from snnq.base.errors import UsageError
 from snnq.base.progress import silent
 from snnq.packed.loading import load_packed
@@ -140,7 +140,7 @@ def test_numbers_recomputed_from_the_weights_and_the_frames(measured, recorded):
     weight = layers.get_submodule("block.0.attn.q").weight
     assert f"→ {100 * (weight == 0).sum().item() / weight.numel():.2f} %" in shown
     # The first layer's firing rate: entries of the measured frames that are not zero.
-    found = open_data_of(recorded, None, silent)
+    found = open_subject(recorded).data(None, silent)
     frames, _ = found.validation.__getitems__([0, len(found.validation) // 2])
     assert f"proj_conv (counts): mean {100 * (frames != 0).sum().item() / frames.numel():.2f} %" in shown
 
