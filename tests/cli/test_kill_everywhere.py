@@ -23,7 +23,7 @@ class Job:
     before: tuple[tuple[str, ...], ...] = ()
 
 
-SEARCH = ("search", TINY, "--epochs", "2", *BATCH)
+SEARCH = ("search", TINY, "--epochs", "2", "--space", "uniform-2,uniform-4", *BATCH)
 FINALIZE = ("finalize", "--epochs", "2", "--measure", "4", *BATCH)
 PTQ = ("ptq", TINY, "--scheme", "uniform-4", "--method", "tesseraq", "--steps-per-round", "1", "--samples", "8")
 PTQ = (*PTQ, "--measure", "4", *BATCH)
@@ -50,11 +50,13 @@ def contents(folder: Path) -> dict[str, bytes | None]:
     """Return every file's bytes and every folder below ``folder``; None for what is not the same in two equal runs.
 
     A state's bytes are torch's own business, and a cache entry's stamps are the times at which its files were written.
+    The cache notes where a run lies: the folder's own place is left out.
     """
-    found = {}
+    found: dict[str, bytes | None] = {}
     for path in sorted(folder.rglob("*")):
         same = path.is_file() and path.suffix != ".pt" and path.name != "stamps.json"
-        found[str(path.relative_to(folder))] = path.read_bytes() if same else None
+        content = path.read_bytes().replace(str(folder).encode(), b"") if same else None
+        found[str(path.relative_to(folder))] = content
     return found
 
 
