@@ -42,9 +42,9 @@ class Subject:
     @property
     def data_spec(self) -> str | None:
         """The data it was trained on, where it says so."""
-        if self.plan is None:
-            return self.checkpoint.data if self.checkpoint else None
-        return self.plan.data.spec if self.plan.data else None
+        if self.plan is not None and self.plan.data:
+            return self.plan.data.spec
+        return self.checkpoint.data if self.checkpoint else None
 
     def model(self) -> nn.Module:
         """Return the model: the packed one in the arithmetic it is packed for, or the float one."""
