@@ -80,7 +80,7 @@ def _run(function: Callable[..., Result], own: Signature, values: dict[str, Any]
     words = {name: plain(value) for name, value in values.items() if name not in _NO_SETTING}
     for name in _TOGETHER.keys() & own.parameters.keys():
         part = {word: values.pop(word) for word in _TOGETHER[name] if word in values and word not in own.parameters}
-        values[name] = _sizes(part) if name in _SHAPES else _compute(part)
+        values[name] = _sizes(part, own) if name in _SHAPES else _compute(part)
     if "words" in own.parameters:
         values["words"] = {"command": function.__name__, "words": words}
     if "progress" not in own.parameters or values["progress"] is not shown:
@@ -91,10 +91,11 @@ def _run(function: Callable[..., Result], own: Signature, values: dict[str, Any]
         return function(**{**values, "progress": progress})
 
 
-def _sizes(words: dict[str, Any]) -> dict[str, Any]:
+def _sizes(words: dict[str, Any], own: Signature) -> dict[str, Any]:
+    """Return what the words say of a checkpoint's sizes, without those that the command has itself."""
     from snnq.checkpoints.sizes import given_sizes
 
-    return given_sizes(**words)
+    return {name: value for name, value in given_sizes(**words).items() if name not in own.parameters}
 
 
 def _compute(words: dict[str, Any]) -> Any:

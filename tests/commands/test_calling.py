@@ -130,6 +130,12 @@ def test_words_of_a_file_that_no_function_takes_are_refused(tiny):
     assert run(["search", "--settings", "settings.json"]) == 2
 
 
+def test_a_word_of_a_command_s_own_is_none_of_the_sizes(tiny):
+    assert run(["graft", TINY, "--chunk", "2", "--out", "typed.safetensors"]) == 0
+    assert snnq.graft(TINY, chunk=2, out="called.safetensors").chunk == 2
+    assert Path("typed.safetensors").read_bytes() == Path("called.safetensors").read_bytes()
+
+
 def test_compress_is_the_one_line(tiny):
     assert run(["compress", TINY, "--data", DATA, "--bits", "5", "--epochs", "1"]) == 0
     assert {"packed", "packed.plan.json"} <= {one.name for one in tiny.iterdir()}
