@@ -14,8 +14,7 @@ from snnq.packed.coding import read_weight, tensor_names, unpack_layer, weight_s
 from snnq.packed.config import MODEL_FILE, PackedConfig, check_hash, read_config
 from snnq.packed.loading import assemble
 from snnq.packed.safefile import read_tensors
-from snnq.schemes.names import FLOAT32
-from snnq.schemes.scheme import Params
+from snnq.schemes.scheme import Params, scheme
 
 _REPORT = "please report this"
 
@@ -30,7 +29,7 @@ class SourceLayer:
     name: str
     scheme: str
     family: str
-    bits: int
+    bits: float
     weight: Tensor
     codes: Tensor | None
     params: Params
@@ -73,9 +72,9 @@ def read_source(folder: Path) -> Source:
     check_hash(folder, MODEL_FILE, config)
     layers, owned = [], set()
     for name, one in config.layers.items():
-        owned.update(tensor_names(name, one.family))
+        owned.update(tensor_names(name, one.scheme))
         weight, codes, params = read_weight(name, one, file), None, {}
-        if one.family != FLOAT32:
+        if not scheme(one.scheme).is_float:
             unpacked = unpack_layer(name, one, file)
             codes, params = unpacked.codes, unpacked.params
         layers.append(SourceLayer(name, one.scheme, one.family, one.bits, weight, codes, params, one.weight_sha256))

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from snnq.arithmetic.integer_form import IntegerHead, to_integers, whole_of
 from snnq.base.errors import PackedError, UsageError, nearest
 from snnq.models.registry import architecture
 from snnq.network.folding import affine_skeleton
@@ -14,10 +15,9 @@ from snnq.network.layers import NO_COUNTS, check_frames_shape, frames_shape
 from snnq.network.wiring import FloatWiring, Wiring
 from snnq.packed.coding import read_weight, tensor_names, unpack_layer
 from snnq.packed.config import MODEL_FILE, REPACK, UNBUILDABLE, PackedConfig, check_hash, no_model, read_config
-from snnq.packed.integer_form import IntegerHead, to_integers, whole_of
-from snnq.packed.integers import Whole
 from snnq.packed.safefile import TensorFile, read_tensors
-from snnq.schemes.names import FLOAT32
+from snnq.schemes.scheme import scheme
+from snnq.schemes.whole import Whole
 
 ARITHMETICS = ("integer", "float")
 
@@ -26,8 +26,8 @@ def load_packed(path: str | Path, arithmetic: str | None = None) -> nn.Module:
     """Return the model of a packed folder in eval mode, with ``.config``; frames (B, T, C, H, W) → logits (B, classes).
 
     ``integer`` is the arithmetic that finalize evaluated and every engine reproduces bit for bit
-    (``snnq.packed.integers``): whole weights, integer neurons. ``float`` gives plain layers whose weights are bit for
-    bit what the codes decode to, ``ChannelAffine`` norms and spikingjelly neurons; its sums are rounded in an order
+    (``snnq.arithmetic.integers``): whole weights, integer neurons. ``float`` gives plain layers whose weights are bit
+    for bit what the codes decode to, ``ChannelAffine`` norms and spikingjelly neurons; its sums are rounded in an order
     that depends on the machine, so a spike may differ now and then. Architectures whose residuals are real numbers have
     only that one. None takes the first where there is one; which it is stands in the model's ``.arithmetic``.
 
@@ -87,7 +87,7 @@ def _wholes(wiring: Wiring, config: PackedConfig, file: TensorFile) -> dict[str,
     wholes = {}
     for stage in wiring.stages:
         layer = config.layers.get(stage.layer)
-        if layer is not None and layer.family != FLOAT32:
+        if layer is not None and not scheme(layer.scheme).is_float:
             unpacked = unpack_layer(stage.layer, layer, file)
             wholes[stage.layer] = whole_of(layer.scheme, unpacked.codes, unpacked.params, stage.bound)
     return wholes
@@ -103,7 +103,7 @@ def assemble(folder: Path, config: PackedConfig, file: TensorFile, weights: dict
             model = affine_skeleton(built, one.wiring(config.config).norms)
     except UNBUILDABLE as problem:
         raise no_model(folder, problem) from None
-    owned = {key for name, layer in config.layers.items() for key in tensor_names(name, layer.family)}
+    owned = {key for name, layer in config.layers.items() for key in tensor_names(name, layer.scheme)}
     state = {name: tensor for name, tensor in file.tensors.items() if name not in owned}
     state |= {f"{name}.weight": weight for name, weight in weights.items()}
     _check_state(file.path, state, model)

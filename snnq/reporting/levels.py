@@ -35,9 +35,10 @@ def levels_of(name: str, layer: UnpackedLayer) -> tuple[Level, ...]:
     grid = one.grid(layer.params).double()  # (out, levels)
     low, middle, high = torch.quantile(grid, torch.tensor(PERCENTILES, dtype=grid.dtype), dim=0).tolist()
     # Which level each code stands for is the same at every scale; at scale 1 none of them vanishes in float32.
-    unit = {key: torch.ones(1, 1) if key == "scale" else torch.zeros(1, 1) for key in one.parameters}
-    values, order = one.decode(torch.arange(2**one.bits).view(1, -1), unit)[0], one.grid(unit)[0]
+    unit = {key: torch.full((1, 1), value) for key, value in one.format.parameters.items()}
+    valid = torch.from_numpy(one.valid_codes)
+    values, order = one.decode(valid.view(1, -1), unit)[0], one.grid(unit)[0]
     place = (values[:, None] == order).int().argmax(1)
-    counts = torch.bincount(layer.codes.flatten().long(), minlength=2**one.bits)
+    counts = torch.bincount(layer.codes.flatten().long(), minlength=int(valid[-1]) + 1)[valid]
     shares = torch.zeros(grid.shape[1], dtype=torch.int64).index_add_(0, place, counts).double() / layer.codes.numel()
     return tuple(Level(*facts) for facts in zip(middle, low, high, shares.tolist(), strict=True))

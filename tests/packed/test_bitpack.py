@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snnq.packed.bitpack import codes_per_word, pack_rows, unpack_rows, words_per_row
+from snnq.schemes.words import codes_per_word, pack_rows, unpack_rows, words_per_row
 
 
 def packed(codes: list[list[int]], bits: int) -> list[list[int]]:

@@ -1,0 +1,22 @@
+"""torch, imported when it is first used: plans, costs and the integer engine do without it.
+
+A module that needs torch in some of its functions only imports it like this:
+
+    if TYPE_CHECKING:
+        import torch
+    else:
+        from snnq.base.lazy import torch
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+
+class _Torch:
+    def __getattr__(self, name: str) -> Any:
+        return getattr(import_module("torch"), name)
+
+
+torch = _Torch()
