@@ -135,7 +135,7 @@ def refine(weight: Tensor, params: dict[str, Tensor], bits: int, rounds: int = 1
             zero_point = best["zero_point"] + shift
             scale = _closed_scale(weight, best["scale"], zero_point, bits)
             best = _better(best, _tried(weight, scale, zero_point, bits))
-    return {name: best[name] for name in params}
+    return {name: best[name] for name in ("scale", "zero_point")}
 
 
 def _tried(weight: Tensor, scale: Tensor, zero_point: Tensor, bits: int) -> dict[str, Tensor]:

@@ -15,13 +15,14 @@ from snnq.base.errors import PackedError, VerificationError
 from snnq.packed.coding import pack_layer, read_weight, tensor_names, unpack_layer, weight_sha256
 from snnq.packed.config import PackedLayer
 from snnq.packed.safefile import TensorFile
-from snnq.schemes.names import NAMES, split_name
-from snnq.schemes.scheme import scheme
+from snnq.schemes.scheme import scheme, scheme_names
+
+NAMES = scheme_names()
 
 
 def entry(name: str, shape: tuple[int, ...]) -> PackedLayer:
-    family, bits = split_name(name)
-    return PackedLayer(scheme=name, family=family, bits=bits, shape=shape, weight_sha256="")
+    one = scheme(name)
+    return PackedLayer(scheme=name, family=one.family, bits=one.bits, shape=shape, weight_sha256="")
 
 
 def file_of(tensors: dict[str, torch.Tensor]) -> TensorFile:
@@ -66,9 +67,7 @@ def test_names_of_tensors() -> None:
         one = scheme(name)
         weight = torch.randn(2, 5)
         params = one.stored(one.fit(weight))
-        assert set(pack_layer("a.b", Coded(name, one.encode(weight, params), params))) == set(
-            tensor_names("a.b", one.family)
-        )
+        assert set(pack_layer("a.b", Coded(name, one.encode(weight, params), params))) == set(tensor_names("a.b", name))
 
 
 @settings(max_examples=80, deadline=None)

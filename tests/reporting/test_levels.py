@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from snnq.packed.coding import UnpackedLayer
 from snnq.reporting.levels import levels_of
-from snnq.schemes.names import FLOAT32, NAMES
-from snnq.schemes.scheme import scheme
+from snnq.schemes.names import FLOAT32
+from snnq.schemes.scheme import scheme, scheme_names
+
+NAMES = scheme_names()
 
 
 def test_golden_uniform():
