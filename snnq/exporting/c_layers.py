@@ -101,8 +101,8 @@ def c_head(arrays: PackedArrays, classes: int, inputs: int) -> CHead:
 
 
 def _check_shape(arrays: PackedArrays, name: str, outputs: int, inputs: int) -> None:
-    if arrays.rows(name) != (outputs, inputs):
-        due, found = [outputs, inputs], list(arrays.rows(name))
+    if arrays.layer(name).matrix != (outputs, inputs):
+        due, found = [outputs, inputs], list(arrays.layer(name).matrix)
         raise PackedError(f"{arrays.folder / CONFIG_FILE}: layer '{name}' is {found}, its model needs {due}", REPACK)
 
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from snnq.base.errors import PackedError, VerificationError
 from snnq.packed.config import PackedLayer
 from snnq.packed.safefile import REPACK, TensorFile
-from snnq.schemes.format import SHAPE, Stored
-from snnq.schemes.scheme import Params, scheme
+from snnq.schemes.format import SHAPE, Arrays, Params, Stored
+from snnq.schemes.scheme import scheme
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Coded(NamedTuple):
@@ -24,14 +24,10 @@ class Coded(NamedTuple):
     codes: Tensor
     params: Params
 
-
-@dataclass(frozen=True)
-class UnpackedLayer:
-    """What a layer's tensors say: codes (out, n), parameters, and whether packing them again gives the same words."""
-
-    codes: Tensor
-    params: Params
-    canonical: bool
+    def stored(self) -> Stored:
+        """Return codes and parameters in numpy."""
+        params = {key: value.detach().cpu().numpy() for key, value in self.params.items()}
+        return Stored(self.codes.cpu().numpy(), params)
 
 
 def tensor_names(name: str, scheme_name: str) -> tuple[str, ...]:
@@ -39,49 +35,45 @@ def tensor_names(name: str, scheme_name: str) -> tuple[str, ...]:
     return tuple(f"{name}.{key}" for key in scheme(scheme_name).format.tensors)
 
 
-def pack_layer(name: str, coded: Coded) -> dict[str, Tensor]:
+def pack_layer(name: str, coded: Coded) -> Arrays:
     """Return the tensors of a quantised layer; raises VerificationError where a parameter cannot be stored exactly."""
-    params = {key: value.detach().cpu().numpy() for key, value in coded.params.items()}
     try:
-        tensors = scheme(coded.scheme).write(coded.codes.cpu().numpy(), params)
+        tensors = scheme(coded.scheme).write(coded.stored())
     except VerificationError as problem:
         raise VerificationError(f"layer {name}: {problem.message}", problem.hint) from None
-    return {f"{name}.{key}": torch.from_numpy(value) for key, value in tensors.items()}
+    return {f"{name}.{key}": value for key, value in tensors.items()}
 
 
-def unpack_layer(name: str, layer: PackedLayer, file: TensorFile) -> UnpackedLayer:
-    """Return the codes and parameters of a quantised layer.
+def read_layer(name: str, layer: PackedLayer, file: TensorFile) -> Stored:
+    """Return what a layer's tensors say.
 
-    Raises PackedError for a tensor that is missing or has another shape or type, and for parameters that are not
-    finite.
+    Raises PackedError for a tensor that is missing or has another shape or type, and for numbers that are not finite.
     """
-    stored, one = _stored(name, layer, file), scheme(layer.scheme)
-    again = one.write(*stored)
-    words = [key for key, kind in one.format.tensors.items() if kind == "words"]
-    canonical = all(np.array_equal(again[key], file.tensors[f"{name}.{key}"].numpy()) for key in words)
-    params = {key: torch.from_numpy(value) for key, value in stored.params.items()}
-    return UnpackedLayer(torch.from_numpy(stored.codes), params, canonical)
-
-
-def _stored(name: str, layer: PackedLayer, file: TensorFile) -> Stored:
-    """Return what a layer's tensors say; raises PackedError as ``unpack_layer`` does."""
+    one = scheme(layer.scheme)
 
     def take(key: str, shape: tuple[int, ...], *dtypes: str) -> np.ndarray:
-        return file.take(f"{name}.{key}", shape, *(getattr(torch, dtype) for dtype in dtypes)).numpy()
+        return file.take(f"{name}.{key}", shape, *dtypes)
 
-    one = scheme(layer.scheme)
     if SHAPE in one.format.tensors:
-        found, due = take(SHAPE, (2,), "int64").tolist(), [layer.shape[0], layer.columns]
+        found, due = take(SHAPE, (2,), "int64").tolist(), list(layer.matrix)
         if found != due:
             raise PackedError(f"{file.path}: '{name}.{SHAPE}' is {found}, the config says {due}", REPACK)
     return one.read(take, layer.shape)
 
 
-def read_weight(name: str, layer: PackedLayer, file: TensorFile) -> Tensor:
+def is_canonical(name: str, layer: PackedLayer, stored: Stored, file: TensorFile) -> bool:
+    """Return whether packing again what was read of a layer gives the same words."""
+    one = scheme(layer.scheme)
+    again = one.write(stored)
+    words = [key for key, kind in one.format.tensors.items() if kind == "words"]
+    return all(np.array_equal(again[key], file.tensors[f"{name}.{key}"]) for key in words)
+
+
+def read_weight(name: str, layer: PackedLayer, file: TensorFile) -> np.ndarray:
     """Return a layer's weight in its own shape, float32: exactly what ``Scheme.decode`` gives for its codes."""
-    return torch.from_numpy(scheme(layer.scheme).weight(_stored(name, layer, file))).view(layer.shape)
+    return scheme(layer.scheme).weight(read_layer(name, layer, file)).reshape(layer.shape)
 
 
-def weight_sha256(weight: Tensor) -> str:
+def weight_sha256(weight: np.ndarray) -> str:
     """Return the sha256 of a weight's float32 little-endian bytes, row-major."""
-    return hashlib.sha256(weight.detach().cpu().contiguous().numpy().astype("<f4").tobytes()).hexdigest()
+    return hashlib.sha256(weight.astype("<f4").tobytes()).hexdigest()

@@ -52,9 +52,9 @@ class PackedLayer(Record):
         return self
 
     @property
-    def columns(self) -> int:
-        """in·k·k, the columns of the weight as a matrix."""
-        return math.prod(self.shape[1:])
+    def matrix(self) -> tuple[int, int]:
+        """(out, in·k·k), the shape of the weight as a matrix."""
+        return self.shape[0], math.prod(self.shape[1:])
 
 
 class Quantization(Record):

@@ -131,16 +131,17 @@ def _pack_model(
         if not one.is_float:
             weight = _decoded(entry.name, entry.scheme, layers.get(entry.name), weight)
             del tensors[f"{entry.name}.weight"]
-            tensors |= pack_layer(entry.name, layers[entry.name])
+            arrays = pack_layer(entry.name, layers[entry.name])
+            tensors |= {name: torch.from_numpy(array) for name, array in arrays.items()}
         packed[entry.name] = PackedLayer(
             scheme=entry.scheme,
             family=one.family,
             bits=one.bits,
             shape=entry.shape,
-            weight_sha256=weight_sha256(weight),
+            weight_sha256=weight_sha256(weight.numpy()),
         )
     for name, tensor in tensors.items():
-        if tensor.dtype not in DTYPES:
+        if str(tensor.dtype).removeprefix("torch.") not in DTYPES:
             raise VerificationError(f"tensor {name} is {tensor.dtype}, it must be float32", "please report this")
         if not bool(tensor.isfinite().all()):
             raise VerificationError(f"tensor {name} holds numbers that are not finite", "see: snnq eval")
@@ -175,7 +176,9 @@ def _contents(
     require_finite(results, REPORT_FILE)
     model_bytes = safetensors_bytes(tensors, {"format": "pt", "snnq": __version__})
     header_bytes = 8 + int.from_bytes(model_bytes[:8], "little")
-    sizes = measure_sizes(TensorFile(Path(MODEL_FILE), tensors, header_bytes), packed)
+    sizes = measure_sizes(
+        TensorFile(Path(MODEL_FILE), {name: one.numpy() for name, one in tensors.items()}, header_bytes), packed
+    )
     files = {
         MODEL_FILE: model_bytes,
         PLAN_FILE: plan_text(plan.to_dict()).encode(),

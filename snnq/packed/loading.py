@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snnq.arithmetic.integer_form import IntegerHead, to_integers, whole_of
+from snnq.arithmetic.integer_form import IntegerHead, to_integers
 from snnq.base.errors import PackedError, UsageError, nearest
 from snnq.models.registry import architecture
 from snnq.network.folding import affine_skeleton
 from snnq.network.layers import NO_COUNTS, check_frames_shape, frames_shape
 from snnq.network.wiring import FloatWiring, Wiring
-from snnq.packed.coding import read_weight, tensor_names, unpack_layer
+from snnq.packed.coding import read_layer, read_weight, tensor_names
 from snnq.packed.config import MODEL_FILE, REPACK, UNBUILDABLE, PackedConfig, check_hash, no_model, read_config
 from snnq.packed.safefile import TensorFile, read_tensors
 from snnq.schemes.scheme import scheme
@@ -88,12 +90,11 @@ def _wholes(wiring: Wiring, config: PackedConfig, file: TensorFile) -> dict[str,
     for stage in wiring.stages:
         layer = config.layers.get(stage.layer)
         if layer is not None and not scheme(layer.scheme).is_float:
-            unpacked = unpack_layer(stage.layer, layer, file)
-            wholes[stage.layer] = whole_of(layer.scheme, unpacked.codes, unpacked.params, stage.bound)
+            wholes[stage.layer] = scheme(layer.scheme).whole(read_layer(stage.layer, layer, file), stage.bound)
     return wholes
 
 
-def assemble(folder: Path, config: PackedConfig, file: TensorFile, weights: dict[str, Tensor]) -> nn.Module:
+def assemble(folder: Path, config: PackedConfig, file: TensorFile, weights: dict[str, np.ndarray]) -> nn.Module:
     """Return the model of decoded weights and the file's other tensors; raises PackedError where they do not fit."""
     try:
         one = architecture(config.architecture)
@@ -104,14 +105,19 @@ def assemble(folder: Path, config: PackedConfig, file: TensorFile, weights: dict
     except UNBUILDABLE as problem:
         raise no_model(folder, problem) from None
     owned = {key for name, layer in config.layers.items() for key in tensor_names(name, layer.scheme)}
-    state = {name: tensor for name, tensor in file.tensors.items() if name not in owned}
+    state = {name: array for name, array in file.tensors.items() if name not in owned}
     state |= {f"{name}.weight": weight for name, weight in weights.items()}
     _check_state(file.path, state, model)
-    model.load_state_dict(state, strict=True, assign=True)
+    model.load_state_dict(as_tensors(state), strict=True, assign=True)
     return model.eval().requires_grad_(False)
 
 
-def _check_state(path: Path, state: dict[str, Tensor], model: nn.Module) -> None:
+def as_tensors(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+    """Return tensors of their own, copies: those of a mapped file cannot be written."""
+    return {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+
+
+def _check_state(path: Path, state: dict[str, np.ndarray], model: nn.Module) -> None:
     """Raise PackedError naming the first tensor that is missing, left over, or of another shape or type."""
     due = model.state_dict()
     for name in [*due, *state]:
@@ -119,4 +125,4 @@ def _check_state(path: Path, state: dict[str, Tensor], model: nn.Module) -> None
             raise PackedError(f"{path}: tensor '{name}' of the model is missing", REPACK)
         if name not in due:
             raise PackedError(f"{path}: tensor '{name}' belongs to no part of the model", REPACK)
-        TensorFile(path, state, 0).take(name, tuple(due[name].shape), due[name].dtype)
+        TensorFile(path, state, 0).take(name, tuple(due[name].shape), str(due[name].dtype).removeprefix("torch."))

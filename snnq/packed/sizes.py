@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from torch import Tensor
-
 from snnq.packed.config import MODEL_FILE, PackedLayer, read_config
 from snnq.packed.safefile import TensorFile
 from snnq.schemes.scheme import scheme
@@ -86,15 +84,11 @@ def measure_sizes(file: TensorFile, layers: Mapping[str, PackedLayer]) -> Sizes:
         bits["weights"] += price
         bits["padding"] -= price
         for key, kind in one.format.tensors.items():
-            bits["padding" if kind == "words" else kind] += _bits(file.tensors[f"{name}.{key}"])
+            bits["padding" if kind == "words" else kind] += 8 * file.tensors[f"{name}.{key}"].nbytes
             owned.add(f"{name}.{key}")
     for name in file.tensors.keys() - owned:
-        bits[_kind(name)] += _bits(file.tensors[name])
+        bits[_kind(name)] += 8 * file.tensors[name].nbytes
     return Sizes(**bits)
-
-
-def _bits(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size() * 8
 
 
 def _kind(name: str) -> str:

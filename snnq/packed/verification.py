@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
-from torch import Tensor
 
 from snnq.base.errors import VerificationError
 from snnq.models.registry import unregistered
-from snnq.packed.coding import read_weight, unpack_layer, weight_sha256
+from snnq.packed.coding import is_canonical, read_layer, read_weight, weight_sha256
 from snnq.packed.config import (
     CONFIG_FILE,
     MODEL_FILE,
@@ -127,7 +126,7 @@ def verify(path: str | Path) -> Verification:
     plan = parse_plan(read_json(folder / PLAN_FILE), str(folder / PLAN_FILE))
     file = read_tensors(folder / MODEL_FILE)
     _check_names(plan.layers, config)
-    weights: dict[str, Tensor] = {}
+    weights: dict[str, np.ndarray] = {}
     checks = []
     for entry in plan.layers:
         layer = config.layers[entry.name]
@@ -178,7 +177,7 @@ def _keyed(config: dict[str, Any]) -> dict[str, Any]:
     return {f"config.{key}": value for key, value in config.items()}
 
 
-def _check_layer(entry: LayerInput, layer: PackedLayer, file: TensorFile, weight: Tensor) -> LayerCheck:
+def _check_layer(entry: LayerInput, layer: PackedLayer, file: TensorFile, weight: np.ndarray) -> LayerCheck:
     one = scheme(entry.scheme)
     words = [f"{entry.name}.{key}" for key, kind in one.format.tensors.items() if kind == "words"]
     found = 8 * sum(file.tensors[key].nbytes for key in words)
@@ -193,10 +192,10 @@ def _check_layer(entry: LayerInput, layer: PackedLayer, file: TensorFile, weight
 
 def _codes_used(name: str, layer: PackedLayer, file: TensorFile) -> int:
     """Return how many of the possible codes occur; refuses others, and padding that is not zero."""
-    unpacked = unpack_layer(name, layer, file)
-    if not unpacked.canonical:
+    stored = read_layer(name, layer, file)
+    if not is_canonical(name, layer, stored, file):
         _refuse(name, "bits that hold no code are not zero")
-    codes = np.unique(unpacked.codes.numpy())
+    codes = np.unique(stored.codes)
     others = np.setdiff1d(codes, scheme(layer.scheme).valid_codes)
     if others.size:
         _refuse(name, f"code {others[0]} is not one of {layer.scheme}'s")

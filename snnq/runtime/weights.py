@@ -95,8 +95,8 @@ def read_layer(arrays: PackedArrays, stage: Stage) -> LayerWeights:
     """Return a stage's layer; raises PackedError for tensors that do not fit."""
     whole = arrays.whole(stage)
     neurons = arrays.neurons(stage, whole)
-    outputs, n = arrays.rows(stage.layer)
-    shape = arrays.config.layers[stage.layer].shape
+    outputs, n = arrays.layer(stage.layer).matrix
+    shape = arrays.layer(stage.layer).shape
     taps = int(np.prod(shape[2:]))
     if n // taps > MAX_INPUTS:
         raise PackedError(

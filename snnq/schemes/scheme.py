@@ -145,12 +145,9 @@ class Scheme:
         """Return every level of every channel, (out, levels), ascending."""
         return self.format.grid(params, self.width)
 
-    def write(self, codes: np.ndarray, params: Arrays) -> Arrays:
-        """Return the tensors of codes uint8 (out, n) and parameters (out, 1), by the format's keys.
-
-        Raises VerificationError where a parameter cannot be stored exactly.
-        """
-        return self.format.write(codes, params, self.width)
+    def write(self, stored: Stored) -> Arrays:
+        """Return the tensors of codes and parameters; raises VerificationError where one cannot be stored exactly."""
+        return self.format.write(*stored, self.width)
 
     def read(self, take: Take, shape: tuple[int, ...]) -> Stored:
         """Return codes and parameters of a weight of that shape from its tensors, which ``take`` checks and gives."""

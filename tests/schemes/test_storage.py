@@ -25,8 +25,10 @@ def made(one: Scheme, seed: int, rows: int, n: int) -> Stored:
     draw = np.random.default_rng(seed)
     codes = draw.choice(one.valid_codes, (rows, n)).astype(np.uint8)
     if one.family == "uniform":
-        halves = draw.integers(-300, 600, (rows, 1))
-        return Stored(codes, {"scale": draw.random((rows, 1), np.float32) + 1e-6, "zero_point": halves.astype(np.float32) / 2})
+        halves = draw.integers(-300, 600, (rows, 1)).astype(np.float32)
+        return Stored(
+            codes, {"scale": draw.random((rows, 1), np.float32) + 1e-6, "zero_point": halves.astype(np.float32) / 2}
+        )
     return Stored(codes, {"log2_scale": draw.integers(-128, 128, (rows, 1)).astype(np.float32)})
 
 
@@ -48,7 +50,7 @@ def test_numpy_and_torch_decode_the_same_bits_and_words_come_back(name: str, see
     found = one.weight(stored)
     assert found.dtype == np.float32
     assert found.tobytes() == one.decode(torch.from_numpy(stored.codes), params).numpy().tobytes()
-    tensors = one.write(*stored)
+    tensors = one.write(stored)
     assert tensors.keys() == one.format.tensors.keys()
     again = one.read(taking(tensors), (rows, n))
     assert np.array_equal(again.codes, stored.codes)

@@ -140,7 +140,7 @@ def test_by_hand(ternary: None) -> None:
     one, params = scheme("ternary"), {"scale": torch.tensor([[0.5]])}
     assert one.encode(torch.tensor([[-0.7, 0.2, 0.3, 9.0, 0.0, -0.3]]), params).tolist() == [[0, 1, 2, 2, 1, 0]]
     # 0 + 1·3 + 2·9 + 2·27 + 1·81 = 156; the sixth trit begins a byte.
-    tensors = one.write(np.array([[0, 1, 2, 2, 1, 0]], np.uint8), {"scale": np.float32([[0.5]])})
+    tensors = one.write(Stored(np.array([[0, 1, 2, 2, 1, 0]], np.uint8), {"scale": np.float32([[0.5]])}))
     assert tensors["weight_trits"].view(np.uint8).tolist() == [[156, 0]]
     assert (one.bits, one.storage_bits((4, 5)), one.word_bits((4, 6)), one.code_bits) == (1.6, 32.0, 64, 2)
 
@@ -265,18 +265,17 @@ def test_damage_is_named(tmp_path: Path, ternary: None) -> None:
     from lively import write_lively
 
     from snnq.base.errors import PackedError, VerificationError
-    from snnq.packed.coding import unpack_layer
+    from snnq.packed.coding import is_canonical, read_layer
     from snnq.packed.config import read_config
     from snnq.packed.safefile import TensorFile
 
     write_lively(tmp_path / "packed", ["ternary"], depth=1)
     verify(tmp_path / "packed")
     file, layer = read_tensors(tmp_path / "packed/model.safetensors"), read_config(tmp_path / "packed").layers["head"]
-    trits = file.tensors["head.weight_trits"].clone()
+    trits = file.tensors["head.weight_trits"].copy()
     trits[0, 0] = -1  # 255 is more than five trits say
-    assert not unpack_layer(
-        "head", layer, TensorFile(file.path, {**file.tensors, "head.weight_trits": trits}, 0)
-    ).canonical
+    damaged = TensorFile(file.path, {**file.tensors, "head.weight_trits": trits}, 0)
+    assert not is_canonical("head", layer, read_layer("head", layer, damaged), damaged)
     unregister(TERNARY)
     try:  # the folder of a format that is not there is refused by its name
         with pytest.raises((PackedError, VerificationError), match="unknown scheme 'ternary'"):
