@@ -15,8 +15,6 @@ from torch import Tensor, nn
 from snnq.arithmetic import integers
 from snnq.arithmetic.integers import Neurons
 from snnq.network.wiring import COUNT_LIMIT, Wiring
-from snnq.schemes.format import Stored
-from snnq.schemes.scheme import scheme
 from snnq.schemes.whole import Whole, fixed_point
 
 # Whole numbers up to here are exact in float32.
@@ -118,12 +116,6 @@ class IntegerHead(nn.Module):
         """Return logits (B, classes), float32, of means (B, C)."""
         sums = (mean.double() * self.summands).round()
         return ((sums @ self.weight.T + self.bias) * self.scale).float()
-
-
-def whole_of(name: str, codes: Tensor, params: Mapping[str, Tensor], bound: int) -> Whole:
-    """Return codes (out, n) and parameters (out, 1) of a scheme as whole numbers, for inputs up to ``bound``."""
-    arrays = {key: value.detach().cpu().numpy() for key, value in params.items()}
-    return scheme(name).whole(Stored(codes.cpu().numpy(), arrays), bound)
 
 
 @torch.no_grad()

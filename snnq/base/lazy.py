@@ -1,12 +1,4 @@
-"""torch, imported when it is first used: plans, costs and the integer engine do without it.
-
-A module that needs torch in some of its functions only imports it like this:
-
-    if TYPE_CHECKING:
-        import torch
-    else:
-        from snnq.base.lazy import torch
-"""
+"""torch, imported when it is first used: plans, costs and the integer engine do without it."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from snnq.base.errors import VerificationError
 from snnq.models.registry import architecture
-from snnq.packed.coding import read_layer, read_weight, tensor_names, weight_sha256
+from snnq.packed.coding import other_tensors, read_layer, read_weight, weight_sha256
 from snnq.packed.config import MODEL_FILE, PackedConfig, check_hash, read_config
 from snnq.packed.loading import as_tensors, assemble
 from snnq.packed.safefile import read_tensors
@@ -72,14 +72,13 @@ def read_source(folder: Path) -> Source:
     config = read_config(folder)
     file = read_tensors(folder / MODEL_FILE)
     check_hash(folder, MODEL_FILE, config)
-    layers, owned = [], set()
+    layers = []
     for name, one in config.layers.items():
-        owned.update(tensor_names(name, one.scheme))
         weight, codes, params = torch.from_numpy(np.array(read_weight(name, one, file))), None, {}
         if not scheme(one.scheme).is_float:
             stored = read_layer(name, one, file)
             codes, params = torch.from_numpy(stored.codes), as_tensors(stored.params)
         layers.append(SourceLayer(name, one.scheme, one.family, one.bits, weight, codes, params, one.weight_sha256))
     model = assemble(folder, config, file, {layer.name: layer.weight.numpy() for layer in layers})
-    others = as_tensors({name: array for name, array in file.tensors.items() if name not in owned})
+    others = as_tensors(other_tensors(file, config.layers))
     return Source(config, tuple(layers), others, model, file.path.stat().st_size)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,11 +31,14 @@ from snnq.exporting.records import ExportedLayer, Facts
 from snnq.exporting.source import Source, SourceLayer, read_source
 from snnq.network.tracing import Traced, trace
 from snnq.schemes import power_of_two
+from snnq.schemes.format import Params
 from snnq.schemes.names import FLOAT32
 from snnq.schemes.scheme import scheme
 from snnq.schemes.uniform import UNIFORM
 
 DOMAIN = "qonnx.custom_op.general"
+# A node behind a weight: its kind and title, its further inputs (tensors hold a value a channel), and its attributes.
+_Node = tuple[str, str, dict[str, Tensor | int], dict[str, int]]
 
 
 def export(folder: Path, out: Path) -> Facts:
@@ -135,36 +138,24 @@ def _add_weight(pieces: _Pieces, layer: SourceLayer) -> str:
     name, shape = f"{layer.name}.weight", tuple(layer.weight.shape)
     if layer.family == FLOAT32:
         return pieces.constant(name, layer.weight)
-    node = _OPERATORS[layer.family](layer, scheme(layer.scheme).width)
+    kind, _, inputs, attributes = _OPERATORS[layer.family](layer.params, scheme(layer.scheme).width)
     rows = (-1, *[1] * (len(shape) - 1))
-    values = {key: value.reshape(rows) for key, value in node.values.items()}
-    values |= {key: torch.tensor(float(number)) for key, number in node.numbers.items()}
     given = [pieces.constant(f"{name}_values", layer.weight)]
-    given += [pieces.constant(f"{name}_{key}", value) for key, value in values.items()]
-    return pieces.node(node.kind, given, name, shape, DOMAIN, **{"rounding_mode": "ROUND", **node.attributes})
+    for key, value in inputs.items():
+        given.append(pieces.constant(f"{name}_{key}", value if isinstance(value, int) else value.reshape(rows)))
+    return pieces.node(kind, given, name, shape, DOMAIN, rounding_mode="ROUND", **attributes)
 
 
-class _Operator(NamedTuple):
-    """A node behind a weight: its title, inputs of one value a channel, inputs of one number, and attributes."""
-
-    kind: str
-    title: str
-    values: dict[str, Tensor]
-    numbers: dict[str, int]
-    attributes: dict[str, int]
+def _int_quant(params: Params, bits: int) -> _Node:
+    inputs = {"scale": params["scale"], "zero_point": params["zero_point"], "bits": bits}
+    return "IntQuant", f"IntQuant, unsigned {bits}", inputs, {"signed": 0, "narrow": 0}
 
 
-def _int_quant(layer: SourceLayer, bits: int) -> _Operator:
-    values = {key: layer.params[key] for key in ("scale", "zero_point")}
-    return _Operator("IntQuant", f"IntQuant, unsigned {bits}", values, {"bits": bits}, {"signed": 0, "narrow": 0})
-
-
-def _float_quant(layer: SourceLayer, bits: int) -> _Operator:
-    exponent = bits - 1
-    numbers = {"exponent_bits": exponent, "mantissa_bits": 0, "bias": power_of_two.exponents(bits), "max": 1}
+def _float_quant(params: Params, bits: int) -> _Node:
+    inputs = {"scale": power_of_two.scale(params), "exponent_bits": bits - 1, "mantissa_bits": 0}
+    inputs |= {"bias": power_of_two.exponents(bits), "max": 1}
     attributes = {"has_inf": 0, "has_nan": 0, "has_subnormal": 1, "saturation": 1}
-    values = {"scale": power_of_two.scale(layer.params)}
-    return _Operator("FloatQuant", f"FloatQuant e{exponent}m0", values, numbers, attributes)
+    return "FloatQuant", f"FloatQuant e{bits - 1}m0", inputs, attributes
 
 
 _OPERATORS = {UNIFORM.name: _int_quant, power_of_two.POWER_OF_TWO.name: _float_quant}
@@ -208,7 +199,7 @@ def run_weights(path: Path) -> dict[str, np.ndarray]:
 def _title(layer: SourceLayer) -> str:
     if layer.family == FLOAT32:
         return FLOAT32
-    return _OPERATORS[layer.family](layer, scheme(layer.scheme).width).title
+    return _OPERATORS[layer.family](layer.params, scheme(layer.scheme).width)[1]
 
 
 def _facts(source: Source, out: Path) -> Facts:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from snnq.arithmetic.integer_form import whole_of
+from snnq.packed.coding import Coded
 from snnq.schemes.scheme import Params, scheme
 
 MAX_BITS = 8
@@ -39,7 +39,7 @@ def whole_integers(name: str, codes: Tensor, params: Params) -> Integers | None:
 
     Without zero-points where that takes no more bits: those of the codes that occur, and 0, then fit as they are.
     """
-    whole, bits = whole_of(name, codes, params, bound=1), scheme(name).width
+    whole, bits = scheme(name).whole(Coded(name, codes, params).stored(), bound=1), scheme(name).width
     values, scale = torch.from_numpy(whole.values), torch.from_numpy(whole.unit).float()[:, None]
     low, high = values.amin(1, keepdim=True).clamp_max(0), values.amax(1, keepdim=True).clamp_min(0)
     plain = max(bits, _signed_bits(low, high))

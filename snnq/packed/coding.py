@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -30,9 +31,10 @@ class Coded(NamedTuple):
         return Stored(self.codes.cpu().numpy(), params)
 
 
-def tensor_names(name: str, scheme_name: str) -> tuple[str, ...]:
-    """Return the names of a layer's tensors."""
-    return tuple(f"{name}.{key}" for key in scheme(scheme_name).format.tensors)
+def other_tensors(file: TensorFile, layers: Mapping[str, PackedLayer]) -> Arrays:
+    """Return the tensors of a file that belong to no layer."""
+    owned = {f"{name}.{key}" for name, layer in layers.items() for key in scheme(layer.scheme).format.tensors}
+    return {name: array for name, array in file.tensors.items() if name not in owned}
 
 
 def pack_layer(name: str, coded: Coded) -> Arrays:

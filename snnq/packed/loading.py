@@ -15,7 +15,7 @@ from snnq.models.registry import architecture
 from snnq.network.folding import affine_skeleton
 from snnq.network.layers import NO_COUNTS, check_frames_shape, frames_shape
 from snnq.network.wiring import FloatWiring, Wiring
-from snnq.packed.coding import read_layer, read_weight, tensor_names
+from snnq.packed.coding import other_tensors, read_layer, read_weight
 from snnq.packed.config import MODEL_FILE, REPACK, UNBUILDABLE, PackedConfig, check_hash, no_model, read_config
 from snnq.packed.safefile import TensorFile, read_tensors
 from snnq.schemes.scheme import scheme
@@ -104,9 +104,7 @@ def assemble(folder: Path, config: PackedConfig, file: TensorFile, weights: dict
             model = affine_skeleton(built, one.wiring(config.config).norms)
     except UNBUILDABLE as problem:
         raise no_model(folder, problem) from None
-    owned = {key for name, layer in config.layers.items() for key in tensor_names(name, layer.scheme)}
-    state = {name: array for name, array in file.tensors.items() if name not in owned}
-    state |= {f"{name}.weight": weight for name, weight in weights.items()}
+    state = other_tensors(file, config.layers) | {f"{name}.weight": weight for name, weight in weights.items()}
     _check_state(file.path, state, model)
     model.load_state_dict(as_tensors(state), strict=True, assign=True)
     return model.eval().requires_grad_(False)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from snnq.packed.coding import other_tensors
 from snnq.packed.config import MODEL_FILE, PackedLayer, read_config
 from snnq.packed.safefile import TensorFile
 from snnq.schemes.scheme import scheme
@@ -44,13 +45,13 @@ class Sizes:
 
     weights: float
     padding: float
-    scales: int
-    zero_points: int
-    shapes: int
-    batchnorm: int
-    biases: int
-    other: int
-    header: int
+    scales: float
+    zero_points: float
+    shapes: float
+    batchnorm: float
+    biases: float
+    other: float
+    header: float
 
     @property
     def overhead(self) -> dict[str, float]:
@@ -77,7 +78,6 @@ def measure_sizes(file: TensorFile, layers: Mapping[str, PackedLayer]) -> Sizes:
     """Return where the bits of a file go, measured on its tensors."""
     bits: dict[str, float] = dict.fromkeys(Sizes.__dataclass_fields__, 0)
     bits["header"] = file.header_bytes * 8
-    owned: set[str] = set()
     for name, layer in layers.items():
         one = scheme(layer.scheme)
         price = one.storage_bits(layer.shape)
@@ -85,9 +85,8 @@ def measure_sizes(file: TensorFile, layers: Mapping[str, PackedLayer]) -> Sizes:
         bits["padding"] -= price
         for key, kind in one.format.tensors.items():
             bits["padding" if kind == "words" else kind] += 8 * file.tensors[f"{name}.{key}"].nbytes
-            owned.add(f"{name}.{key}")
-    for name in file.tensors.keys() - owned:
-        bits[_kind(name)] += 8 * file.tensors[name].nbytes
+    for name, array in other_tensors(file, layers).items():
+        bits[_kind(name)] += 8 * array.nbytes
     return Sizes(**bits)
 
 

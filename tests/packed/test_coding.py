@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snnq.base.errors import PackedError, VerificationError
-from snnq.packed.coding import Coded, is_canonical, pack_layer, read_layer, read_weight, tensor_names, weight_sha256
+from snnq.packed.coding import Coded, is_canonical, other_tensors, pack_layer, read_layer, read_weight, weight_sha256
 from snnq.packed.config import PackedLayer
 from snnq.packed.safefile import TensorFile
 from snnq.schemes.scheme import scheme, scheme_names
@@ -60,13 +60,15 @@ def test_power_of_two_by_hand() -> None:
     assert weight.tolist() == [[0.0, 2.0**-3, -(2.0**-3), 2.0**-4, -(2.0**-9), 2.0**-9]]
 
 
-def test_names_of_tensors() -> None:
-    assert tensor_names("a.b", "float32") == ("a.b.weight",)
+def test_tensors_of_no_layer() -> None:
+    layers, tensors = {"f": entry("float32", (2, 5))}, {"f.weight": np.zeros((2, 5)), "f.bias": np.zeros(2)}
     for name in NAMES[1:]:
         one = scheme(name)
         weight = torch.randn(2, 5)
         params = one.stored(one.fit(weight))
-        assert set(pack_layer("a.b", Coded(name, one.encode(weight, params), params))) == set(tensor_names("a.b", name))
+        tensors |= pack_layer(name, Coded(name, one.encode(weight, params), params))
+        layers[name] = entry(name, (2, 5))
+    assert set(other_tensors(file_of(tensors), layers)) == {"f.bias"}
 
 
 @settings(max_examples=80, deadline=None)
