@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from snnq.packed.arrays import PackedArrays
 from snnq.runtime import tables
 from snnq.runtime.vectors import CHUNK, LANES
 from snnq.schemes import power_of_two
+from snnq.schemes.format import Stored
 from snnq.schemes.names import FLOAT32
 from snnq.schemes.uniform import UNIFORM, factor_and_origin
 from snnq.schemes.whole import Whole
@@ -24,8 +24,9 @@ from snnq.schemes.words import pack_rows
 MAX_INPUTS = 2**16 // tables.PATTERNS * 4
 
 
-# A compiled loop that fills a table; what fills a block's table from its first channel and number of lanes.
-Loop = Callable[..., None]
+# A compiled loop that fills a table, and its arguments behind the table.
+Filling = tuple[Callable[..., None], tuple]
+# Fills a block's table, from its first channel and number of lanes.
 Build = Callable[[np.ndarray, int, int], None]
 Kept = tuple[np.ndarray, ...]
 
@@ -140,39 +141,39 @@ def _packed(
     arrays: PackedArrays, stage: Stage, whole: Whole, neurons: Neurons, taps: int, inputs: int
 ) -> tuple[Build, Kept]:
     """Return what fills a layer's tables, and the arrays it reads, all (k, out): k = tap · inputs + input."""
-    packed = _PACKED.get(arrays.scheme(stage.layer).family)
-    if packed is None:  # of any other format: its whole numbers
-        rows = _tap_major(_small(whole.values * neurons.sign[:, None]), taps)
-        found = tables.build_whole, (np.ascontiguousarray(rows),)
-    else:
-        found = packed(arrays, stage, whole, neurons, taps)
-    loop, kept = found
-    return partial(_fill, loop, kept, taps, inputs), tuple(one for one in kept if isinstance(one, np.ndarray))
+    one, stored = arrays.scheme(stage.layer), arrays.stored(stage.layer)
+    loop, kept = _PACKED.get(one.family, _whole)(stored, one.width, whole, neurons, taps, stage.bound)
+
+    def build(table: np.ndarray, first: int, lanes: int) -> None:
+        loop(table, *kept, first, lanes, taps, inputs)
+
+    return build, tuple(one for one in kept if isinstance(one, np.ndarray))
 
 
-def _fill(loop: Loop, kept: tuple, taps: int, inputs: int, table: np.ndarray, first: int, lanes: int) -> None:
-    loop(table, *kept, first, lanes, taps, inputs)
-
-
-def _float(arrays: PackedArrays, stage: Stage, whole: Whole, neurons: Neurons, taps: int) -> tuple[Loop, tuple]:
-    weights = np.ascontiguousarray(_tap_major(arrays.stored(stage.layer).codes, taps))
+def _float(stored: Stored, bits: int, whole: Whole, neurons: Neurons, taps: int, bound: int) -> Filling:
+    weights = np.ascontiguousarray(_tap_major(stored.codes, taps))
     return tables.build_fixed, (weights, neurons.sign / whole.unit)
 
 
-def _uniform(arrays: PackedArrays, stage: Stage, whole: Whole, neurons: Neurons, taps: int) -> tuple[Loop, tuple]:
-    bits, (codes, params) = arrays.scheme(stage.layer).width, arrays.stored(stage.layer)
-    factor, shift = (part[:, 0] * neurons.sign for part in factor_and_origin(params["zero_point"]))
-    return tables.build_uniform, (_words(_tap_major(codes, taps), bits), bits, factor.astype(np.int8), _small(shift))
+def _uniform(stored: Stored, bits: int, whole: Whole, neurons: Neurons, taps: int, bound: int) -> Filling:
+    words = _words(_tap_major(stored.codes, taps), bits)
+    factor, shift = (part[:, 0] * neurons.sign for part in factor_and_origin(stored.params["zero_point"]))
+    return tables.build_uniform, (words, bits, factor.astype(np.int8), _small(shift))
 
 
-def _power(arrays: PackedArrays, stage: Stage, whole: Whole, neurons: Neurons, taps: int) -> tuple[Loop, tuple]:
-    bits, (codes, params) = arrays.scheme(stage.layer).width, arrays.stored(stage.layer)
-    k = power_of_two.sign_and_exponent(codes, bits)[1]
-    lead = _small(power_of_two.lead_and_unit(k, params["log2_scale"][:, 0], bits, stage.bound)[0])
-    return tables.build_power, (_words(_tap_major(codes, taps), bits), bits, neurons.sign.astype(np.int8), lead)
+def _power(stored: Stored, bits: int, whole: Whole, neurons: Neurons, taps: int, bound: int) -> Filling:
+    words, k = _words(_tap_major(stored.codes, taps), bits), power_of_two.sign_and_exponent(stored.codes, bits)[1]
+    lead = power_of_two.lead_and_unit(k, stored.params["log2_scale"][:, 0], bits, bound)[0]
+    return tables.build_power, (words, bits, neurons.sign.astype(np.int8), _small(lead))
 
 
-# Formats whose tables are made of their packed words.
+def _whole(stored: Stored, bits: int, whole: Whole, neurons: Neurons, taps: int, bound: int) -> Filling:
+    """Return whole numbers as they are: of any format without a loop of its own."""
+    rows = _tap_major(_small(whole.values * neurons.sign[:, None]), taps)
+    return tables.build_whole, (np.ascontiguousarray(rows),)
+
+
+# Formats whose tables are made of what is packed.
 _PACKED = {FLOAT32: _float, UNIFORM.name: _uniform, power_of_two.POWER_OF_TWO.name: _power}
 
 

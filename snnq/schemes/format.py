@@ -22,7 +22,7 @@ Params = dict[str, "Tensor"]
 Arrays = dict[str, np.ndarray]
 # What hardware is asked to do with a weight: the keys under which a cost table prices it.
 FLOAT_OPERATION, INTEGER_OPERATION, SHIFT_OPERATION = OPERATIONS = ("float32", "uniform", "power-of-two")
-# The tensor that holds (out, n), the shape of a weight before it was packed.
+# The tensor that holds (out, n), int64, the shape of a weight before it was packed.
 SHAPE = "weight_shape"
 
 
@@ -61,7 +61,7 @@ def flat_bits(shape: Sequence[int], width: int) -> float:
     return math.prod(shape) * width
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Format:
     """One family of number formats.
 
@@ -104,8 +104,3 @@ class Format:
     # Whole numbers for inputs up to a bound.
     whole: Callable[[np.ndarray, Arrays, int, int], Whole]
     bits: Callable[[Sequence[int], int], float] = flat_bits
-
-
-def shape_of(codes: np.ndarray) -> np.ndarray:
-    """Return what ``SHAPE`` holds of codes (out, n), int64 (2,)."""
-    return np.array(codes.shape, np.int64)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snnq.schemes.format import SHAPE, SHIFT_OPERATION, Arrays, Format, Label, Stored, Take, shape_of
+from snnq.schemes.format import SHAPE, SHIFT_OPERATION, Arrays, Format, Label, Stored, Take
 from snnq.schemes.names import BITS
 from snnq.schemes.rounding import round_ste
 from snnq.schemes.whole import Whole, fixed_bits
@@ -158,7 +158,7 @@ def write(codes: np.ndarray, params: Arrays, bits: int) -> Arrays:
     return {
         "weight_pot_packed": pack_rows(codes, bits),
         "weight_scale_exp": as_integers(params["log2_scale"], "the scale's exponent", "int8"),
-        SHAPE: shape_of(codes),
+        SHAPE: np.array(codes.shape, np.int64),
     }
 
 

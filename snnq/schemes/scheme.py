@@ -42,13 +42,16 @@ def _no_grad(method: Callable[Concatenate[Scheme, P], T]) -> Callable[Concatenat
     return run
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scheme:
-    """A number format at one width; ``name`` is such as ``uniform-2``."""
+    """A number format at one width; ``name`` is such as ``uniform-2``. There is one of each name."""
 
     name: str
     format: Format
     width: int
+
+    def __reduce__(self) -> tuple[Callable[[str], Scheme], tuple[str]]:
+        return scheme, (self.name,)
 
     @property
     def family(self) -> str:

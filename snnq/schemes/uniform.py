@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snnq.schemes.format import INTEGER_OPERATION, SHAPE, Arrays, Format, Label, Stored, Take, shape_of
+from snnq.schemes.format import INTEGER_OPERATION, SHAPE, Arrays, Format, Label, Stored, Take
 from snnq.schemes.names import BITS
 from snnq.schemes.rounding import round_ste
 from snnq.schemes.whole import Whole
@@ -185,7 +185,7 @@ def write(codes: np.ndarray, params: Arrays, bits: int) -> Arrays:
         "weight_packed": pack_rows(codes, bits),
         "weight_scale": params["scale"],
         "weight_zero_point_halves": as_integers(halves, "twice the zero-point", "int8", "int16", "int32"),
-        SHAPE: shape_of(codes),
+        SHAPE: np.array(codes.shape, np.int64),
     }
 
 

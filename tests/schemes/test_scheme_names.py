@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import subprocess
 import sys
 
@@ -32,6 +34,9 @@ def test_schemes_are_what_their_name_says(name: str) -> None:
     assert name in (one.family, f"{one.family}-{one.bits}")
     assert one.is_float == (name == "float32")
     assert one is scheme(name)
+    assert one is copy.deepcopy(one)
+    assert one is pickle.loads(pickle.dumps(one))
+    assert one in {one}
 
 
 @pytest.mark.parametrize("name", ["uniform-1", "uniform-9", "unifrom-2", "power-of-two", "float16", ""])
