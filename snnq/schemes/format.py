@@ -56,6 +56,11 @@ class Label:
     lightness: int | None = None
 
 
+def round_ste(x: Tensor) -> Tensor:
+    """Round to the nearest integer (ties to even); the gradient is that of the identity (straight through)."""
+    return x + (x.round() - x).detach()
+
+
 def flat_bits(shape: Sequence[int], width: int) -> float:
     """Return weights · width, in bits."""
     return math.prod(shape) * width

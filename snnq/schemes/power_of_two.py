@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snnq.schemes.format import SHAPE, SHIFT_OPERATION, Arrays, Format, Label, Stored, Take
+from snnq.schemes.format import SHAPE, SHIFT_OPERATION, Arrays, Format, Label, Stored, Take, round_ste
 from snnq.schemes.names import BITS
-from snnq.schemes.rounding import round_ste
 from snnq.schemes.whole import Whole, fixed_bits
 from snnq.schemes.words import as_integers, pack_rows, unpack_rows, word_bits, words_per_row
 

@@ -21,9 +21,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snnq.schemes.format import INTEGER_OPERATION, SHAPE, Arrays, Format, Label, Stored, Take
+from snnq.schemes.format import INTEGER_OPERATION, SHAPE, Arrays, Format, Label, Stored, Take, round_ste
 from snnq.schemes.names import BITS
-from snnq.schemes.rounding import round_ste
 from snnq.schemes.whole import Whole
 from snnq.schemes.words import as_integers, pack_rows, unpack_rows, word_bits, words_per_row
 

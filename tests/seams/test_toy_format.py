@@ -35,8 +35,7 @@ from snnq.packed.verification import verify
 from snnq.plan import Plan
 from snnq.runtime import Engine
 from snnq.runtime.reference import Reference
-from snnq.schemes.format import INTEGER_OPERATION, Arrays, Format, Label, Params, Stored, Take
-from snnq.schemes.rounding import round_ste
+from snnq.schemes.format import INTEGER_OPERATION, Arrays, Format, Label, Params, Stored, Take, round_ste
 from snnq.schemes.scheme import register, scheme, scheme_names, unregister
 from snnq.schemes.whole import Whole
 
