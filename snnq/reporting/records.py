@@ -66,7 +66,7 @@ class Totals:
     avg_bits: float
     file_avg_bits: float
     storage_bits: float
-    storage_bits_float: int
+    storage_bits_float: float
     storage_fraction: float
     compression: float
     energy_pj: float
@@ -113,7 +113,7 @@ class Part:
     weights: int
     avg_bits: float
     storage_bits: float
-    storage_bits_float: int
+    storage_bits_float: float
     storage_share: float
     storage_share_float: float
     energy_pj: float

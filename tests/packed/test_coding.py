@@ -126,7 +126,7 @@ def test_tensors_that_do_not_fit_the_config() -> None:
         ("weight_packed", good["fc.weight_packed"][:, :1], r"shape \[2, 1\], it must be \[2, 2\]"),
         ("weight_packed", good["fc.weight_packed"].astype(np.float32), "is float32, it must be int32"),
         ("weight_scale", np.ones(2, np.float32), r"shape \[2\], it must be \[2, 1\]"),
-        ("weight_scale", np.float32([[1.0], [float("inf")]]), "not finite"),
+        ("weight_scale", np.array([[1.0], [float("inf")]], np.float32), "not finite"),
         ("weight_zero_point_halves", np.ones((2, 1), np.float32), "is float32, it must be int8 or int16 or int32"),
         ("weight_shape", np.array([2, 21]), r"is \[2, 21\], the config says \[2, 20\]"),
         ("weight_shape", None, "is missing"),
@@ -150,5 +150,5 @@ def test_weight_hash_by_hand() -> None:
     import hashlib
 
     due = hashlib.sha256(bytes.fromhex("0000803f000000c0")).hexdigest()
-    assert weight_sha256(np.float32([[1.0], [-2.0]])) == due
-    assert weight_sha256(np.float32([[1.0], [-2.5]])) != due
+    assert weight_sha256(np.array([[1.0], [-2.0]], np.float32)) == due
+    assert weight_sha256(np.array([[1.0], [-2.5]], np.float32)) != due

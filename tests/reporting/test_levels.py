@@ -20,7 +20,7 @@ NAMES = scheme_names()
 def test_golden_uniform():
     # s = 1 and 3, z = 1.5: levels -1.5, -0.5, 0.5, 1.5 and three times that; their medians lie half-way.
     codes = np.array([[0, 1, 1, 3], [3, 3, 3, 3]], np.uint8)
-    params = {"scale": np.float32([[1.0], [3.0]]), "zero_point": np.float32([[1.5], [1.5]])}
+    params = {"scale": np.array([[1.0], [3.0]], np.float32), "zero_point": np.array([[1.5], [1.5]], np.float32)}
     levels = levels_of("uniform-2", Stored(codes, params))
     assert [one.value for one in levels] == [-3, -1, 1, 3]
     assert [one.share for one in levels] == [1 / 8, 2 / 8, 0, 5 / 8]
@@ -31,7 +31,7 @@ def test_golden_uniform():
 def test_golden_power_of_two():
     # Code = sign << 1 | k: 0 is zero, 1 is +α, 3 is -α; α = 2^-1.
     codes = np.array([[0, 0, 1, 3, 3]], np.uint8)
-    levels = levels_of("power-of-two-2", Stored(codes, {"log2_scale": np.float32([[-1.0]])}))
+    levels = levels_of("power-of-two-2", Stored(codes, {"log2_scale": np.array([[-1.0]], np.float32)}))
     assert [(one.value, one.share) for one in levels] == [(-0.5, 0.4), (0, 0.4), (0.5, 0.2)]
 
 

@@ -85,16 +85,19 @@ def test_whole_numbers_times_their_unit_are_the_weight(name: str, seed: int, n: 
 
 def test_whole_numbers_by_hand() -> None:
     # z = 1½: W = 2q - 3 in halves of the scale; z = 1: W = q - 1.
-    uniform = Stored(np.array([[0, 1, 3]] * 2, np.uint8), {"scale": np.float32([[0.5]] * 2)})
-    uniform.params["zero_point"] = np.float32([[1.5], [1.0]])
+    uniform = Stored(np.array([[0, 1, 3]] * 2, np.uint8), {"scale": np.full((2, 1), 0.5, np.float32)})
+    uniform.params["zero_point"] = np.array([[1.5], [1.0]], np.float32)
     whole = scheme("uniform-2").whole(uniform, 1)
     assert whole.values.tolist() == [[-3, -1, 3], [-1, 0, 2]]
     assert whole.unit.tolist() == [0.25, 0.5]
     # K = 3, α = 2^1: code 3 is α, 1 is α/4, 6 is minus α/2.
-    power = Stored(np.array([[0, 3, 1, 6]], np.uint8), {"log2_scale": np.float32([[1]])})
+    power = Stored(np.array([[0, 3, 1, 6]], np.uint8), {"log2_scale": np.array([[1]], np.float32)})
     whole = scheme("power-of-two-3").whole(power, 1)
     assert (whole.values.tolist(), whole.unit.tolist()) == ([[0, 4, 1, -2]], [0.5])
-    assert [part.tolist() for part in factor_and_origin(np.float32([[1.5], [-2]]))] == [[[2], [1]], [[3], [-2]]]
+    assert [part.tolist() for part in factor_and_origin(np.array([[1.5], [-2]], np.float32))] == [
+        [[2], [1]],
+        [[3], [-2]],
+    ]
 
 
 def test_valid_codes_by_hand() -> None:

@@ -139,7 +139,7 @@ def test_by_hand(ternary: None) -> None:
     one, params = scheme("ternary"), {"scale": torch.tensor([[0.5]])}
     assert one.encode(torch.tensor([[-0.7, 0.2, 0.3, 9.0, 0.0, -0.3]]), params).tolist() == [[0, 1, 2, 2, 1, 0]]
     # 0 + 1·3 + 2·9 + 2·27 + 1·81 = 156; the sixth trit begins a byte.
-    tensors = one.write(Stored(np.array([[0, 1, 2, 2, 1, 0]], np.uint8), {"scale": np.float32([[0.5]])}))
+    tensors = one.write(Stored(np.array([[0, 1, 2, 2, 1, 0]], np.uint8), {"scale": np.array([[0.5]], np.float32)}))
     assert tensors["weight_trits"].view(np.uint8).tolist() == [[156, 0]]
     assert (one.bits, one.storage_bits((4, 5)), one.word_bits((4, 6)), one.code_bits) == (1.6, 32.0, 64, 2)
 
@@ -235,7 +235,7 @@ def _exports(folder: Path) -> None:
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc on this machine")
 def test_the_c_program_computes_the_same(tmp_path: Path, ternary: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "exporting")
-    from c_programs import build as compiled
+    from c_programs import build as compiled  # pyright: ignore[reportMissingImports]
     from lively import write_lively
 
     from snnq.exporting.c_source import c_source, write_c
