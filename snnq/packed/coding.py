@@ -39,8 +39,12 @@ def other_tensors(file: TensorFile, layers: Mapping[str, PackedLayer]) -> Arrays
 
 def pack_layer(name: str, coded: Coded) -> Arrays:
     """Return the tensors of a quantised layer; raises VerificationError where a parameter cannot be stored exactly."""
+    return _pack(name, coded.scheme, coded.stored())
+
+
+def _pack(name: str, scheme_name: str, stored: Stored) -> Arrays:
     try:
-        tensors = scheme(coded.scheme).write(coded.stored())
+        tensors = scheme(scheme_name).write(stored)
     except VerificationError as problem:
         raise VerificationError(f"layer {name}: {problem.message}", problem.hint) from None
     return {f"{name}.{key}": value for key, value in tensors.items()}
@@ -65,10 +69,9 @@ def read_layer(name: str, layer: PackedLayer, file: TensorFile) -> Stored:
 
 def is_canonical(name: str, layer: PackedLayer, stored: Stored, file: TensorFile) -> bool:
     """Return whether packing again what was read of a layer gives the same words."""
-    one = scheme(layer.scheme)
-    again = one.write(stored)
-    words = [key for key, kind in one.format.tensors.items() if kind == "words"]
-    return all(np.array_equal(again[key], file.tensors[f"{name}.{key}"]) for key in words)
+    again, kinds = _pack(name, layer.scheme, stored), scheme(layer.scheme).format.tensors
+    words = [f"{name}.{key}" for key, kind in kinds.items() if kind == "words"]
+    return all(np.array_equal(again[key], file.tensors[key]) for key in words)
 
 
 def read_weight(name: str, layer: PackedLayer, file: TensorFile) -> np.ndarray:

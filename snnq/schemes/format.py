@@ -1,7 +1,7 @@
 """A number format as one record of slots: all that any other room asks of it.
 
 Weights come as matrices (out, n), or as vectors (N,) with one set of parameters a weight; parameters are (out, 1) or
-(N,). Every function takes the format's ``width`` last, the number behind the dash of a scheme's name.
+(N,). ``width``, which functions take last but for a ``bound``, is the number behind the dash of a scheme's name.
 """
 
 from __future__ import annotations
@@ -106,6 +106,6 @@ class Format:
     # Bits that the tensors of words take for a shape, padding included; every code that stands for a level.
     word_bits: Callable[[Sequence[int], int], int]
     valid_codes: Callable[[int], np.ndarray]
-    # Whole numbers for inputs up to a bound.
+    # Whole numbers, fine enough that the sums of inputs up to a bound are exact.
     whole: Callable[[np.ndarray, Arrays, int, int], Whole]
     bits: Callable[[Sequence[int], int], float] = flat_bits
