@@ -16,6 +16,7 @@ FLOORS = (
     {"cost"},
     {"plan"},
     {"models"},
+    {"arithmetic"},
     {"checkpoints", "data"},
     {"training"},
     {"packed"},

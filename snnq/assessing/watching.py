@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from snnq.arithmetic.integer_form import ClippedCounts, IntegerHead, IntegerLIF, Widened
 from snnq.assessing import counting
 from snnq.cost.activity import AttentionActivity, LayerActivity, NeuronActivity
 from snnq.network.layers import Layer
 from snnq.network.neurons import is_neuron
 from snnq.network.products import Products
-from snnq.packed.integer_form import ClippedCounts, IntegerHead, IntegerLIF, Widened
 from snnq.training.transfers import has_float64
 
 # Of INPUTS, what neurons put out as it is.

@@ -84,7 +84,7 @@ def show_in(
 def show_strip(layers: Iterable[tuple[str, str]]) -> None:
     """Print every layer (its name, its scheme) as a block, those of one module in a row."""
     from snnq import console
-    from snnq.reporting.figures.palette import hex_colour, scheme_colour, short_name
+    from snnq.reporting.figures.palette import hex_colour, letters, scheme_colour, short_name
     from snnq.reporting.figures.strip import module_of
 
     rows = []
@@ -94,4 +94,4 @@ def show_strip(layers: Iterable[tuple[str, str]]) -> None:
             for name, scheme in members
         ]
         rows.append((module or "(top)", blocks))
-    console.blocks("Layers: u uniform, p power-of-two, f float32, and bits per weight", rows)
+    console.blocks(f"Layers: {letters()}, and bits per weight", rows)

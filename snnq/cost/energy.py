@@ -14,7 +14,8 @@ from typing import Any
 from snnq.cost.table import CostTable
 from snnq.network.layers import Layer
 from snnq.network.products import Products
-from snnq.schemes.names import split_name
+from snnq.schemes.format import INTEGER_OPERATION
+from snnq.schemes.scheme import scheme
 
 
 @dataclass(frozen=True)
@@ -30,16 +31,15 @@ class LayerEnergy:
         return self.compute_pj + self.memory_pj
 
 
-def storage_bits(layer: Layer, scheme_name: str) -> int:
-    """Return weights · bits, the storage of a layer's weights in bits."""
-    return layer.weights * split_name(scheme_name)[1]
+def storage_bits(layer: Layer, scheme_name: str) -> float:
+    """Return the storage of a layer's weights in bits, weights · bits for most formats."""
+    return scheme(scheme_name).storage_bits(layer.shape)
 
 
 def layer_energy(layer: Layer, scheme_name: str, table: CostTable) -> LayerEnergy:
     """Return the energy of a layer in pJ: N_mul · e_op and weights · bits · e_dram_per_bit (METHOD §3)."""
-    family, _ = split_name(scheme_name)
     return LayerEnergy(
-        compute_pj=layer.multiplications * table.operation_pj(family),
+        compute_pj=layer.multiplications * table.operation_pj(scheme(scheme_name).format.operation),
         memory_pj=storage_bits(layer, scheme_name) * table.weight_bit_pj,
     )
 
@@ -51,7 +51,7 @@ def products_energy(products: Products, table: CostTable) -> LayerEnergy:
     read from it, ``local_bits`` each. The paper counts layers with weights only: this is no part of its totals.
     """
     return LayerEnergy(
-        compute_pj=products.multiplications * table.operation_pj("uniform"),
+        compute_pj=products.multiplications * table.operation_pj(INTEGER_OPERATION),
         memory_pj=2 * products.local_bits / products.steps * table.local_bit_pj,
     )
 

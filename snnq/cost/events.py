@@ -38,7 +38,7 @@ from snnq.cost.table import CostTable
 from snnq.network.layers import GROUPS, Layer
 from snnq.network.neurons import PRICED
 from snnq.network.products import Products
-from snnq.schemes.names import FLOAT32, split_name
+from snnq.schemes.scheme import scheme as scheme_of
 
 REUSES: dict[str, str] = {
     "inference": "weights · bits: every weight fetched once per inference, then kept",
@@ -96,29 +96,30 @@ def _check_measured(names: Sequence[str], measured: Mapping[str, object]) -> Non
 
 
 def _layer(layer: Layer, scheme: str, seen: LayerActivity, table: CostTable, reuse: str) -> LayerEvents:
-    family, bits = split_name(scheme)
+    one = scheme_of(scheme)
+    operation = one.format.operation
     operations, additions = math.fsum(seen.synaptic_operations), math.fsum(seen.additions)
     accumulates, multiplications, shifts = 0.0, 0.0, 0.0
     if layer.input == "reals" or seen.reals:
         multiplications = operations
     elif layer.input in ("spikes", "ternary", "multispikes"):
         accumulates = additions
-    elif scheme == FLOAT32:
+    elif one.is_float:
         multiplications = operations
     else:
         accumulates = additions
         planes = int(seen.largest).bit_length()
         shifts = float(max(0, planes - 1) * seen.outputs * len(seen.nonzero))
     compute = (
-        accumulates * table.accumulate_pj(family)
-        + multiplications * table.operation_pj(family)
+        accumulates * table.accumulate_pj(operation)
+        + multiplications * table.operation_pj(operation)
         + shifts * table.whole_pj("shift")
     )
     fetched, bit_pj = float(storage_bits(layer, scheme)), table.weight_bit_pj
     if reuse == "step":
         fetched *= len(seen.nonzero)
     elif reuse == "event":
-        fetched, bit_pj = operations * bits, table.local_bit_pj
+        fetched, bit_pj = operations * one.bits, table.local_bit_pj
     return LayerEvents(
         name=layer.name,
         group=layer.group,

@@ -17,12 +17,11 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from snnq.base.errors import CostTableError, nearest
 from snnq.base.files import read_regular
 from snnq.base.validation import Many, Record, dotted, validate
-from snnq.schemes.names import NAMES, split_name
+from snnq.schemes.format import OPERATIONS
 
 TABLES = Path(__file__).parent / "tables"
 DEFAULT_TABLE = "horowitz-45nm"
 MAX_BYTES = 2**20
-FAMILIES = tuple(dict.fromkeys(split_name(name)[0] for name in NAMES))
 ARITHMETICS = ("integer", "float")
 WHOLE = ("accumulate", "multiply", "shift")
 OPERATION, WORD = "operation", "32-bit word"
@@ -66,7 +65,7 @@ class Events(Record):
 
     @model_validator(mode="after")
     def _all_named(self) -> Events:
-        for part, due in (("accumulate", FAMILIES), ("neuron", ARITHMETICS), ("whole", WHOLE)):
+        for part, due in (("accumulate", OPERATIONS), ("neuron", ARITHMETICS), ("whole", WHOLE)):
             _check_sums(getattr(self, part), due, f"{part}: ")
         return self
 
@@ -99,7 +98,7 @@ class CostTable(Record):
     @field_validator("operations")
     @classmethod
     def _one_sum_per_family(cls, operations: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-        _check_sums(operations, FAMILIES)
+        _check_sums(operations, OPERATIONS)
         return operations
 
     @field_validator("memory")
@@ -127,13 +126,13 @@ class CostTable(Record):
                 )
         return self
 
-    def operation_pj(self, family: str) -> float:
-        """Return e_op of METHOD §3, the energy in pJ of one multiplication under a family of number formats."""
-        return self._sum(self.operations[family])
+    def operation_pj(self, operation: str) -> float:
+        """Return e_op of METHOD §3, the energy in pJ of one multiplication by a weight of a format's ``operation``."""
+        return self._sum(self.operations[operation])
 
-    def accumulate_pj(self, family: str) -> float:
-        """Return the energy in pJ of adding one weight of a family of number formats, for one spike or one bit."""
-        return self._sum(self.events.accumulate[family])
+    def accumulate_pj(self, operation: str) -> float:
+        """Return the energy in pJ of adding one weight of a format's ``operation``, for one spike or one bit."""
+        return self._sum(self.events.accumulate[operation])
 
     def neuron_pj(self, arithmetic: str) -> float:
         """Return the energy in pJ of one update of a membrane potential, in ``integer`` or ``float`` arithmetic."""

@@ -10,15 +10,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from snnq.arithmetic.integers import Neurons
 from snnq.base.errors import PackedError
 from snnq.network.wiring import Stage
-from snnq.packed import integers
 from snnq.packed.arrays import PackedArrays
 from snnq.packed.config import CONFIG_FILE, REPACK
-from snnq.packed.integers import Neurons, Whole
-from snnq.schemes.names import FLOAT32, split_name
+from snnq.schemes import power_of_two
+from snnq.schemes.format import Stored
+from snnq.schemes.uniform import UNIFORM, factor_and_origin
+from snnq.schemes.whole import WIDE_SUM_LIMIT, Whole
 
 _EIGHT = 8
+# How a row is decoded, the bits of a code (0: no codes), and the arrays that it is decoded from.
+Row = tuple[str, int, list["CArray"]]
 
 
 @dataclass(frozen=True)
@@ -70,21 +74,14 @@ def c_layer(arrays: PackedArrays, stage: Stage, outputs: int, inputs: int, taps:
     _check_shape(arrays, stage.layer, outputs, inputs * taps)
     whole = arrays.whole(stage)
     # Sums beyond are exact in no engine; only a made-up zero-point reaches them.
-    if float(np.abs(whole.values).sum(1, dtype=np.float64).max()) * stage.bound > integers.WIDE_SUM_LIMIT:
+    if float(np.abs(whole.values).sum(1, dtype=np.float64).max()) * stage.bound > WIDE_SUM_LIMIT:
         raise PackedError(f"{arrays.folder}: the sums of layer '{stage.layer}' pass 2^52", REPACK)
     neurons = arrays.neurons(stage, whole)
-    family, bits = split_name(scheme)
-    if scheme == FLOAT32:
-        row, bits, found = "fixed", 0, [_fixed(whole, neurons, taps)]
-    elif family == "uniform":
-        row, found = "uniform", _uniform(arrays, stage.layer, neurons, bits, taps)
-    else:
-        row = "scaled_power" if integers.is_wide(scheme) else "power"
-        found = _power(arrays.codes(stage.layer), whole, neurons, bits, taps)
+    row, bits, found = _ROWS.get(scheme.family, _fixed)(arrays.stored(stage.layer), scheme.width, whole, neurons, taps)
     number = "int64_t" if neurons.wide else "int32_t"
     found += [CArray("gain", "uint8_t", neurons.shift)]
     found += [CArray(f"{name}_{number[3:5]}", number, getattr(neurons, name)) for name in ("offset", "threshold")]
-    return CLayer(stage.layer, scheme, inputs, outputs, taps, row, bits, 64 if neurons.wide else 32, tuple(found))
+    return CLayer(stage.layer, scheme.name, inputs, outputs, taps, row, bits, 64 if neurons.wide else 32, tuple(found))
 
 
 def c_head(arrays: PackedArrays, classes: int, inputs: int) -> CHead:
@@ -92,55 +89,59 @@ def c_head(arrays: PackedArrays, classes: int, inputs: int) -> CHead:
     name = arrays.wiring.head
     scheme = arrays.scheme(name)
     _check_shape(arrays, name, classes, inputs)
-    head, bits = arrays.head(), split_name(scheme)[1]
+    head, bits = arrays.head(), scheme.code_bits
     bias = CArray("bias", "int64_t", head.bias)
-    if scheme == FLOAT32 or 2**bits >= inputs:  # a table of levels would be larger than the weights
-        return CHead(name, scheme, 0, (CArray("weight", "int32_t", head.weight.ravel()), bias))
-    codes = arrays.codes(name)
+    if scheme.is_float or 2**bits >= inputs:  # a table of levels would be larger than the weights
+        return CHead(name, scheme.name, 0, (CArray("weight", "int32_t", head.weight.ravel()), bias))
+    codes = arrays.stored(name).codes
     levels = np.zeros((classes, 2**bits), np.int64)
     np.put_along_axis(levels, codes.astype(np.int64), head.weight, 1)
     packed = CArray("codes", "uint8_t", _packed(codes, bits))
-    return CHead(name, scheme, bits, (packed, CArray("levels", "int32_t", levels.ravel()), bias))
+    return CHead(name, scheme.name, bits, (packed, CArray("levels", "int32_t", levels.ravel()), bias))
 
 
 def _check_shape(arrays: PackedArrays, name: str, outputs: int, inputs: int) -> None:
-    if arrays.rows(name) != (outputs, inputs):
-        due, found = [outputs, inputs], list(arrays.rows(name))
+    if arrays.layer(name).matrix != (outputs, inputs):
+        due, found = [outputs, inputs], list(arrays.layer(name).matrix)
         raise PackedError(f"{arrays.folder / CONFIG_FILE}: layer '{name}' is {found}, its model needs {due}", REPACK)
 
 
-def _uniform(arrays: PackedArrays, name: str, neurons: Neurons, bits: int, taps: int) -> list[CArray]:
+def _uniform(stored: Stored, bits: int, whole: Whole, neurons: Neurons, taps: int) -> Row:
     """Return codes, factor and origin of W = factor · q - origin, the norm's sign included."""
-    halves = np.rint(arrays.params(name)["zero_point"] * 2)
-    factor, origin = (part[:, 0] * neurons.sign for part in integers.uniform_form(halves))
-    codes = _packed(_by_input(arrays.codes(name), taps), bits)
-    return [
-        CArray("codes", "uint8_t", codes),
+    factor, origin = (part[:, 0] * neurons.sign for part in factor_and_origin(stored.params["zero_point"]))
+    found = [
+        CArray("codes", "uint8_t", _packed(_by_input(stored.codes, taps), bits)),
         CArray("factor", "int8_t", _padded(factor)),
         CArray("origin", "int32_t", _padded(origin)),
     ]
+    return "uniform", bits, found
 
 
-def _power(codes: np.ndarray, whole: Whole, neurons: Neurons, bits: int, taps: int) -> list[CArray]:
+def _power(stored: Stored, bits: int, whole: Whole, neurons: Neurons, taps: int) -> Row:
     """Return codes sign | k whose signs include the norm's, and, in fixed point, ``base``: W = ±2^(k - base).
 
     In units W = ±2^(k-1). Levels that are rounded to zero take the code of zero.
     """
-    negative, magnitude = codes >> (bits - 1), codes & (2 ** (bits - 1) - 1)
+    negative, k = power_of_two.sign_and_exponent(stored.codes, bits)
     negative = negative ^ (neurons.sign < 0)[:, None]
     live = (whole.values != 0) & (neurons.sign != 0)[:, None]
-    codes = np.where(live, (negative << (bits - 1)) | magnitude, 0).astype(np.uint8)
+    codes = np.where(live, (negative << (bits - 1)) | k, 0).astype(np.uint8)
     found = [CArray("codes", "uint8_t", _packed(_by_input(codes, taps), bits))]
-    if whole.wide:
-        exponent = np.frexp(np.abs(whole.values).astype(np.float64))[1] - 1
-        base = np.where(live, magnitude.astype(np.int64) - exponent, -128).max(1)
-        found.append(CArray("base", "int8_t", _padded(base)))
-    return found
+    if not whole.wide:
+        return "power", bits, found
+    exponent = np.frexp(np.abs(whole.values).astype(np.float64))[1] - 1
+    base = np.where(live, k - exponent, -128).max(1)
+    return "scaled_power", bits, [*found, CArray("base", "int8_t", _padded(base))]
 
 
-def _fixed(whole: Whole, neurons: Neurons, taps: int) -> CArray:
+def _fixed(stored: Stored, bits: int, whole: Whole, neurons: Neurons, taps: int) -> Row:
+    """Return the whole numbers themselves: of float32, and of any format without a decoder in C."""
     values = _by_input(whole.values * neurons.sign[:, None], taps)
-    return CArray("fixed", "int64_t", _padded(values).ravel())
+    return "fixed", 0, [CArray("fixed", "int64_t", _padded(values).ravel())]
+
+
+# Formats that C decodes from their codes.
+_ROWS = {UNIFORM.name: _uniform, power_of_two.POWER_OF_TWO.name: _power}
 
 
 def _by_input(matrix: np.ndarray, taps: int) -> np.ndarray:

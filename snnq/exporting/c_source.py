@@ -1,7 +1,8 @@
 """A packed folder as one C99 header and one C99 source, in whole numbers, needing only <stdint.h> and <string.h>.
 
-The source computes exactly what ``snnq.packed.integers`` says: the same spikes at every neuron, the same whole logits.
-Weights stay packed in constant arrays; a spike train is a bit a step, so that a weight is decoded once for all steps.
+The source computes exactly what ``snnq.arithmetic.integers`` says: the same spikes at every neuron, the same whole
+logits. Weights stay packed in constant arrays; a spike train is a bit a step, so that a weight is decoded once for all
+steps.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from snnq.arithmetic import integers
 from snnq.base.errors import UsageError
 from snnq.base.files import write_atomic
 from snnq.base.version import __version__
@@ -23,7 +25,6 @@ from snnq.exporting.c_memory import TILE, Memory, plan_memory
 from snnq.exporting.c_names import c_note
 from snnq.models.config import SpikformerConfig
 from snnq.network.wiring import COUNT_LIMIT
-from snnq.packed import integers
 from snnq.packed.arrays import PackedArrays
 
 _PREFIX = "spikformer-"

@@ -15,7 +15,7 @@ class ExportedLayer:
     name: str
     scheme: str
     written_as: str
-    bits: int
+    bits: float
 
 
 @dataclass(frozen=True)

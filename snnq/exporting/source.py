@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from snnq.base.errors import VerificationError
 from snnq.models.registry import architecture
-from snnq.packed.coding import read_weight, tensor_names, unpack_layer, weight_sha256
+from snnq.packed.coding import other_tensors, read_layer, read_weight, weight_sha256
 from snnq.packed.config import MODEL_FILE, PackedConfig, check_hash, read_config
-from snnq.packed.loading import assemble
+from snnq.packed.loading import as_tensors, assemble
 from snnq.packed.safefile import read_tensors
-from snnq.schemes.names import FLOAT32
-from snnq.schemes.scheme import Params
+from snnq.schemes.scheme import Params, scheme
 
 _REPORT = "please report this"
 
@@ -30,7 +31,7 @@ class SourceLayer:
     name: str
     scheme: str
     family: str
-    bits: int
+    bits: float
     weight: Tensor
     codes: Tensor | None
     params: Params
@@ -38,7 +39,7 @@ class SourceLayer:
 
     def check(self, found: Tensor, reader: str) -> None:
         """Raise VerificationError unless another reader found exactly this weight, bit for bit, in any shape."""
-        if weight_sha256(found.reshape(self.weight.shape)) != self.sha256:
+        if weight_sha256(found.detach().cpu().numpy()) != self.sha256:
             raise VerificationError(f"layer {self.name}: {reader} decodes another weight from the export", _REPORT)
 
 
@@ -71,14 +72,13 @@ def read_source(folder: Path) -> Source:
     config = read_config(folder)
     file = read_tensors(folder / MODEL_FILE)
     check_hash(folder, MODEL_FILE, config)
-    layers, owned = [], set()
+    layers = []
     for name, one in config.layers.items():
-        owned.update(tensor_names(name, one.family))
-        weight, codes, params = read_weight(name, one, file), None, {}
-        if one.family != FLOAT32:
-            unpacked = unpack_layer(name, one, file)
-            codes, params = unpacked.codes, unpacked.params
+        weight, codes, params = torch.from_numpy(np.array(read_weight(name, one, file))), None, {}
+        if not scheme(one.scheme).is_float:
+            stored = read_layer(name, one, file)
+            codes, params = torch.from_numpy(stored.codes), as_tensors(stored.params)
         layers.append(SourceLayer(name, one.scheme, one.family, one.bits, weight, codes, params, one.weight_sha256))
-    model = assemble(folder, config, file, {layer.name: layer.weight for layer in layers})
-    others = {name: tensor for name, tensor in file.tensors.items() if name not in owned}
+    model = assemble(folder, config, file, {layer.name: layer.weight.numpy() for layer in layers})
+    others = as_tensors(other_tensors(file, config.layers))
     return Source(config, tuple(layers), others, model, file.path.stat().st_size)

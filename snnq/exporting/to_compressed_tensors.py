@@ -31,6 +31,8 @@ from snnq.packed.config import CONFIG_FILE, MODEL_FILE
 from snnq.packed.safefile import safetensors_bytes
 from snnq.plan.files import plan_text
 from snnq.schemes.names import FLOAT32
+from snnq.schemes.scheme import scheme
+from snnq.schemes.uniform import UNIFORM
 
 PACKED, BYTES, MIXED = "pack-quantized", "naive-quantized", "mixed-precision"
 TO = "compressed-tensors"
@@ -80,8 +82,8 @@ def export(folder: Path, out: Path) -> Facts:
 def check_plan(layers: tuple[SourceLayer, ...], folder: Path) -> None:
     """Raise UsageError unless every layer is uniform or float32, and at least one uniform."""
     for layer in layers:
-        if layer.family not in ("uniform", FLOAT32):
-            message = f"layer {layer.name} is {layer.scheme}; compressed-tensors packs integers, not exponents"
+        if layer.family not in (UNIFORM.name, FLOAT32):
+            message = f"layer {layer.name} is {layer.scheme}; compressed-tensors packs uniform integers only"
             hint = "use --to qonnx, which says both, or finalize an all-uniform plan: snnq plan uniform"
             raise UsageError(message, hint)
     if all(layer.family == FLOAT32 for layer in layers):
@@ -129,7 +131,7 @@ def _written(layer: SourceLayer) -> tuple[Form, dict[str, Tensor]]:
     whole = whole_integers(layer.scheme, layer.codes, layer.params)
     if whole is None:
         # q and z moved by the same amount, so that q fits a signed byte; their difference is as before.
-        middle = 2 ** (layer.bits - 1)
+        middle = 2 ** (scheme(layer.scheme).width - 1)
         tensors = {
             "weight": (layer.codes.to(torch.int16) - middle).to(torch.int8),
             "weight_scale": layer.params["scale"],

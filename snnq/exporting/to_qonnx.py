@@ -24,23 +24,31 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from snnq.base.errors import UsageError
 from snnq.base.version import __version__
 from snnq.exporting.libraries import require
 from snnq.exporting.records import ExportedLayer, Facts
 from snnq.exporting.source import Source, SourceLayer, read_source
 from snnq.network.tracing import Traced, trace
 from snnq.schemes import power_of_two
+from snnq.schemes.format import Params
 from snnq.schemes.names import FLOAT32
+from snnq.schemes.scheme import scheme
+from snnq.schemes.uniform import UNIFORM
 
 DOMAIN = "qonnx.custom_op.general"
+# A node behind a weight: its kind and title, its further inputs (tensors hold a value a channel), and its attributes.
+_Node = tuple[str, str, dict[str, Tensor | int], dict[str, int]]
 
 
 def export(folder: Path, out: Path) -> Facts:
     """Write the file ``out``, run it in the reference executor, and return what was written.
 
-    Raises MissingLibraryError, and VerificationError where the executor's weights are not those of the packed folder.
+    Raises UsageError for a format without an operator, MissingLibraryError, and VerificationError where the executor's
+    weights are not those of the packed folder.
     """
     source = read_source(folder)
+    _check_formats(source.layers)
     require("qonnx", "onnx", "qonnx.core.modelwrapper", "qonnx.core.onnx_exec")
     pieces = _Pieces()
     by_name = {layer.name: layer for layer in source.layers}
@@ -130,25 +138,34 @@ def _add_weight(pieces: _Pieces, layer: SourceLayer) -> str:
     name, shape = f"{layer.name}.weight", tuple(layer.weight.shape)
     if layer.family == FLOAT32:
         return pieces.constant(name, layer.weight)
+    kind, _, inputs, attributes = _OPERATORS[layer.family](layer.params, scheme(layer.scheme).width)
     rows = (-1, *[1] * (len(shape) - 1))
     given = [pieces.constant(f"{name}_values", layer.weight)]
-    if layer.family == "uniform":
-        values = {"scale": layer.params["scale"].reshape(rows), "zero_point": layer.params["zero_point"].reshape(rows)}
-        values["bits"] = torch.tensor(float(layer.bits))
-        given += [pieces.constant(f"{name}_{key}", value) for key, value in values.items()]
-        attributes: dict[str, Any] = {"signed": 0, "narrow": 0, "rounding_mode": "ROUND"}
-        return pieces.node("IntQuant", given, name, shape, DOMAIN, **attributes)
-    numbers = {
-        "exponent_bits": layer.bits - 1,
-        "mantissa_bits": 0,
-        "bias": power_of_two.exponents(layer.bits),
-        "max": 1,
-    }
-    values = {"scale": power_of_two.scale(layer.params).reshape(rows)}
-    values |= {key: torch.tensor(float(number)) for key, number in numbers.items()}
-    given += [pieces.constant(f"{name}_{key}", value) for key, value in values.items()]
-    attributes = {"rounding_mode": "ROUND", "has_inf": 0, "has_nan": 0, "has_subnormal": 1, "saturation": 1}
-    return pieces.node("FloatQuant", given, name, shape, DOMAIN, **attributes)
+    for key, value in inputs.items():
+        given.append(pieces.constant(f"{name}_{key}", value if isinstance(value, int) else value.reshape(rows)))
+    return pieces.node(kind, given, name, shape, DOMAIN, rounding_mode="ROUND", **attributes)
+
+
+def _int_quant(params: Params, bits: int) -> _Node:
+    inputs = {"scale": params["scale"], "zero_point": params["zero_point"], "bits": bits}
+    return "IntQuant", f"IntQuant, unsigned {bits}", inputs, {"signed": 0, "narrow": 0}
+
+
+def _float_quant(params: Params, bits: int) -> _Node:
+    inputs = {"scale": power_of_two.scale(params), "exponent_bits": bits - 1, "mantissa_bits": 0}
+    inputs |= {"bias": power_of_two.exponents(bits), "max": 1}
+    attributes = {"has_inf": 0, "has_nan": 0, "has_subnormal": 1, "saturation": 1}
+    return "FloatQuant", f"FloatQuant e{bits - 1}m0", inputs, attributes
+
+
+_OPERATORS = {UNIFORM.name: _int_quant, power_of_two.POWER_OF_TWO.name: _float_quant}
+
+
+def _check_formats(layers: Sequence[SourceLayer]) -> None:
+    for layer in layers:
+        if layer.family not in (FLOAT32, *_OPERATORS):
+            message = f"layer {layer.name} is {layer.scheme}, which qonnx has no operator for"
+            raise UsageError(message, "use --to c, or finalize a plan without that format")
 
 
 def _conv_attributes(module: Any) -> dict[str, Any]:
@@ -179,20 +196,22 @@ def run_weights(path: Path) -> dict[str, np.ndarray]:
     return {name.removesuffix(".weight"): context[name] for name in made}
 
 
+def _title(layer: SourceLayer) -> str:
+    if layer.family == FLOAT32:
+        return FLOAT32
+    return _OPERATORS[layer.family](layer.params, scheme(layer.scheme).width)[1]
+
+
 def _facts(source: Source, out: Path) -> Facts:
-    written = {"uniform": "IntQuant, unsigned {bits}", "power-of-two": "FloatQuant e{exponent}m0", FLOAT32: "float32"}
-    layers = tuple(
-        ExportedLayer(
-            layer.name, layer.scheme, written[layer.family].format(bits=layer.bits, exponent=layer.bits - 1), layer.bits
-        )
-        for layer in source.layers
-    )
+    layers = tuple(ExportedLayer(one.name, one.scheme, _title(one), one.bits) for one in source.layers)
     notes = (
         "qonnx's reference executor computes the packed weights from it, bit for bit.",
         f"The file has {out.stat().st_size:,} bytes: QONNX stores float32, and says beside it how few bits are needed.",
         "Each layer is a piece: <layer>.input → <layer>.output, one time step, batch 1, folded norm included.",
     )
     unsaid = ("Neurons, attention products, residual sums, pooling and the mean before the head.",)
-    if any(layer.family == "uniform" and bool((layer.params["zero_point"] % 1 != 0).any()) for layer in source.layers):
+    if any(
+        layer.family == UNIFORM.name and bool((layer.params["zero_point"] % 1 != 0).any()) for layer in source.layers
+    ):
         unsaid += ("An integer type for weights whose zero-point is a multiple of ½: qonnx calls them FLOAT32.",)
     return Facts(layers, notes, unsaid)

@@ -2,7 +2,7 @@
 
 A weight is s · (q − z) with z a multiple of ½. With m = 2 for the channels whose z is not whole, and 1 for the others,
 
-    s · (q − z) = (s/m) · v,   v = m·q − m·z, an integer (``snnq.packed.integers``),
+    s · (q − z) = (s/m) · v,   v = m·q − m·z, an integer (``snnq.arithmetic.integers``),
 
 and both sides are the same float32 number: q − z and v are exact, and halving s is exact (but for a subnormal s). A
 layer of b bits with a half zero-point in one of its channels needs b + 1 bits.
@@ -15,9 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from snnq.packed.integer_form import whole_of
-from snnq.schemes.names import split_name
-from snnq.schemes.scheme import Params
+from snnq.packed.coding import Coded
+from snnq.schemes.scheme import Params, scheme
 
 MAX_BITS = 8
 
@@ -35,12 +34,12 @@ class Integers:
     bits: int
 
 
-def whole_integers(scheme: str, codes: Tensor, params: Params) -> Integers | None:
+def whole_integers(name: str, codes: Tensor, params: Params) -> Integers | None:
     """Return a uniform layer with whole zero-points in the fewest bits, at least its own; None where 8 are not enough.
 
     Without zero-points where that takes no more bits: those of the codes that occur, and 0, then fit as they are.
     """
-    whole, bits = whole_of(scheme, codes, params, bound=1), split_name(scheme)[1]
+    whole, bits = scheme(name).whole(Coded(name, codes, params).stored(), bound=1), scheme(name).width
     values, scale = torch.from_numpy(whole.values), torch.from_numpy(whole.unit).float()[:, None]
     low, high = values.amin(1, keepdim=True).clamp_max(0), values.amax(1, keepdim=True).clamp_min(0)
     plain = max(bits, _signed_bits(low, high))

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from snnq.base.errors import PlanError
 from snnq.models.registry import architecture
-from snnq.packed.coding import unpack_layer
+from snnq.packed.coding import read_layer
 from snnq.packed.config import MODEL_FILE, PackedConfig, check_hash, read_config
+from snnq.packed.loading import as_tensors
 from snnq.packed.safefile import TensorFile, read_tensors
 from snnq.plan import Plan
 from snnq.schemes.names import FLOAT32
@@ -33,8 +34,8 @@ def begin_from(model: nn.Module, folder: str | Path, plan: Plan) -> nn.Module:
     _check_schemes(folder, config, plan)
     for name, packed in config.layers.items():
         if packed.family != FLOAT32:
-            unpacked = unpack_layer(name, packed, file)
-            _begin_layer(model.get_submodule(name), unpacked.codes, dict(unpacked.params))
+            stored = read_layer(name, packed, file)
+            _begin_layer(model.get_submodule(name), torch.from_numpy(stored.codes), as_tensors(stored.params))
     layer_of = {norm: layer for layer, norm in architecture(config.architecture).wiring(config.config).norms.items()}
     for path, norm in model.named_modules():
         if isinstance(norm, NORMS):
@@ -66,7 +67,8 @@ def _begin_layer(layer: Any, codes: Tensor, params: dict[str, Tensor]) -> None:
 
 def _begin_norm(path: str, norm: Any, bias: Tensor | None, file: TensorFile) -> None:
     """Set μ and σ² so that γ/√(σ² + ε) is the packed multiplier and β + (bias − μ) · multiplier its offset."""
-    multiplier, offset = (file.tensors[f"{path}.{part}"].double() for part in ("multiplier", "offset"))
+    parts = ("multiplier", "offset")
+    multiplier, offset = as_tensors({part: file.tensors[f"{path}.{part}"].astype(float) for part in parts}).values()
     gamma = torch.ones_like(multiplier) if norm.weight is None else norm.weight.double()
     beta = torch.zeros_like(offset) if norm.bias is None else norm.bias.double()
     ratio = gamma / torch.where(multiplier == 0, torch.ones_like(multiplier), multiplier)

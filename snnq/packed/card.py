@@ -19,6 +19,8 @@ folder, weights = Path("packed"), {}
 tensors = load_file(folder / "model.safetensors")
 for name, layer in json.loads((folder / "config.json").read_text())["quantization_config"]["layers"].items():
     family, bits, part = layer["family"], layer["bits"], lambda key: tensors[f"{name}.weight{key}"]
+    if family not in ("float32", "uniform", "power-of-two"):
+        raise ValueError(f"{name}: this does not read {family}")
     if family == "float32":
         weight = part("")
     else:  # 32 // bits codes in each word, the first in the lowest bits

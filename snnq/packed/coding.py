@@ -1,39 +1,21 @@
-"""One layer ↔ its tensors on disk, by family.
-
-============  ===========================================================================================
-family        tensors of ``<layer>``
-============  ===========================================================================================
-uniform       ``weight_packed`` int32 (out, words), ``weight_scale`` float32 (out, 1),
-              ``weight_zero_point_halves`` int8 (out, 1): 2·z; int16 or int32 where a zero-point needs it
-power-of-two  ``weight_pot_packed`` int32 (out, words), ``weight_scale_exp`` int8 (out, 1): e
-both          ``weight_shape`` int64 (2,): out and in·k·k, the shape before packing
-float32       ``weight`` float32, in the weight's own shape
-============  ===========================================================================================
-"""
+"""One layer ↔ its tensors on disk, as its number format writes and reads them (``snnq.schemes.format``)."""
 
 from __future__ import annotations
 
 import hashlib
-import math
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from snnq.base.errors import PackedError, VerificationError
-from snnq.packed.bitpack import pack_rows, unpack_rows, words_per_row
 from snnq.packed.config import PackedLayer
 from snnq.packed.safefile import REPACK, TensorFile
-from snnq.schemes.names import FLOAT32, split_name
-from snnq.schemes.scheme import Params, scheme
+from snnq.schemes.format import SHAPE, Arrays, Params, Stored
+from snnq.schemes.scheme import scheme
 
-SHAPE = "weight_shape"
-# Family → the tensor of the words, and the tensors of the parameters.
-WORDS = {"uniform": "weight_packed", "power-of-two": "weight_pot_packed"}
-SCALES = {"uniform": "weight_scale", "power-of-two": "weight_scale_exp"}
-ZERO_POINTS = {"uniform": "weight_zero_point_halves"}
-_INTEGERS = (torch.int8, torch.int16, torch.int32)
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Coded(NamedTuple):
@@ -43,79 +25,60 @@ class Coded(NamedTuple):
     codes: Tensor
     params: Params
 
-
-@dataclass(frozen=True)
-class UnpackedLayer:
-    """What a layer's tensors say: codes (out, n), parameters, and whether packing them again gives the same words."""
-
-    codes: Tensor
-    params: Params
-    canonical: bool
+    def stored(self) -> Stored:
+        """Return codes and parameters in numpy."""
+        params = {key: value.detach().cpu().numpy() for key, value in self.params.items()}
+        return Stored(self.codes.cpu().numpy(), params)
 
 
-def tensor_names(name: str, family: str) -> tuple[str, ...]:
-    """Return the names of a layer's tensors."""
-    if family == FLOAT32:
-        return (f"{name}.weight",)
-    kinds = (WORDS, SCALES, ZERO_POINTS)
-    return tuple(f"{name}.{key}" for key in (*(kind[family] for kind in kinds if family in kind), SHAPE))
+def other_tensors(file: TensorFile, layers: Mapping[str, PackedLayer]) -> Arrays:
+    """Return the tensors of a file that belong to no layer."""
+    owned = {f"{name}.{key}" for name, layer in layers.items() for key in scheme(layer.scheme).format.tensors}
+    return {name: array for name, array in file.tensors.items() if name not in owned}
 
 
-def pack_layer(name: str, coded: Coded) -> dict[str, Tensor]:
+def pack_layer(name: str, coded: Coded) -> Arrays:
     """Return the tensors of a quantised layer; raises VerificationError where a parameter cannot be stored exactly."""
-    family, bits = split_name(coded.scheme)
-    tensors = {WORDS[family]: pack_rows(coded.codes, bits), SHAPE: torch.tensor(coded.codes.shape)}
-    if family == "uniform":
-        halves = coded.params["zero_point"].double() * 2
-        tensors[SCALES[family]] = coded.params["scale"]
-        tensors[ZERO_POINTS[family]] = _whole(halves, f"layer {name}: twice the zero-point", _INTEGERS)
-    else:
-        exponent = coded.params["log2_scale"].double()
-        tensors[SCALES[family]] = _whole(exponent, f"layer {name}: the scale's exponent", (torch.int8,))
-    return {f"{name}.{key}": value.cpu() for key, value in tensors.items()}
+    return _pack(name, coded.scheme, coded.stored())
 
 
-def _whole(values: Tensor, what: str, dtypes: tuple[torch.dtype, ...]) -> Tensor:
-    """Return whole numbers in the first integer type that holds all of them."""
-    if not bool((values == values.round()).all()):
-        raise VerificationError(f"{what} is not a whole number", "store rounded parameters: Scheme.stored(params)")
-    for dtype in dtypes:
-        if not values.numel() or float(values.abs().max()) <= torch.iinfo(dtype).max:
-            return values.to(dtype)
-    found, most = float(values.abs().max()), torch.iinfo(dtypes[-1]).max
-    raise VerificationError(f"{what} is {found:g}, at most {most} can be stored", "finetune it with another scheme")
+def _pack(name: str, scheme_name: str, stored: Stored) -> Arrays:
+    try:
+        tensors = scheme(scheme_name).write(stored)
+    except VerificationError as problem:
+        raise VerificationError(f"layer {name}: {problem.message}", problem.hint) from None
+    return {f"{name}.{key}": value for key, value in tensors.items()}
 
 
-def unpack_layer(name: str, layer: PackedLayer, file: TensorFile) -> UnpackedLayer:
-    """Return the codes and parameters of a quantised layer.
+def read_layer(name: str, layer: PackedLayer, file: TensorFile) -> Stored:
+    """Return what a layer's tensors say.
 
-    Raises PackedError for a tensor that is missing or has another shape or type, and for parameters that are not
-    finite.
+    Raises PackedError for a tensor that is missing or has another shape or type, and for numbers that are not finite.
     """
-    rows, n = layer.shape[0], math.prod(layer.shape[1:])
-    words = file.take(f"{name}.{WORDS[layer.family]}", (rows, words_per_row(n, layer.bits)), torch.int32)
-    found = file.take(f"{name}.{SHAPE}", (2,), torch.int64).tolist()
-    if found != [rows, n]:
-        raise PackedError(f"{file.path}: '{name}.{SHAPE}' is {found}, the config says {[rows, n]}", REPACK)
-    scale_dtype = torch.float32 if layer.family == "uniform" else torch.int8
-    scales = file.take(f"{name}.{SCALES[layer.family]}", (rows, 1), scale_dtype).float()
-    if layer.family == "uniform":
-        halves = file.take(f"{name}.{ZERO_POINTS[layer.family]}", (rows, 1), *_INTEGERS)
-        params = {"scale": scales, "zero_point": halves.float() / 2}
-    else:
-        params = {"log2_scale": scales}
-    codes = unpack_rows(words, layer.bits, n)
-    return UnpackedLayer(codes, params, torch.equal(pack_rows(codes, layer.bits), words))
+    one = scheme(layer.scheme)
+
+    def take(key: str, shape: tuple[int, ...], *dtypes: str) -> np.ndarray:
+        return file.take(f"{name}.{key}", shape, *dtypes)
+
+    if SHAPE in one.format.tensors:
+        found, due = take(SHAPE, (2,), "int64").tolist(), list(layer.matrix)
+        if found != due:
+            raise PackedError(f"{file.path}: '{name}.{SHAPE}' is {found}, the config says {due}", REPACK)
+    return one.read(take, layer.shape)
 
 
-def read_weight(name: str, layer: PackedLayer, file: TensorFile) -> Tensor:
+def is_canonical(name: str, layer: PackedLayer, stored: Stored, file: TensorFile) -> bool:
+    """Return whether packing again what was read of a layer gives the same words."""
+    again, kinds = _pack(name, layer.scheme, stored), scheme(layer.scheme).format.tensors
+    words = [f"{name}.{key}" for key, kind in kinds.items() if kind == "words"]
+    return all(np.array_equal(again[key], file.tensors[key]) for key in words)
+
+
+def read_weight(name: str, layer: PackedLayer, file: TensorFile) -> np.ndarray:
     """Return a layer's weight in its own shape, float32: exactly what ``Scheme.decode`` gives for its codes."""
-    if layer.family == FLOAT32:
-        return file.take(f"{name}.weight", layer.shape, torch.float32)
-    unpacked = unpack_layer(name, layer, file)
-    return scheme(layer.scheme).decode(unpacked.codes, unpacked.params).view(layer.shape)
+    return scheme(layer.scheme).weight(read_layer(name, layer, file)).reshape(layer.shape)
 
 
-def weight_sha256(weight: Tensor) -> str:
+def weight_sha256(weight: np.ndarray) -> str:
     """Return the sha256 of a weight's float32 little-endian bytes, row-major."""
-    return hashlib.sha256(weight.detach().cpu().contiguous().numpy().astype("<f4").tobytes()).hexdigest()
+    return hashlib.sha256(weight.astype("<f4").tobytes()).hexdigest()

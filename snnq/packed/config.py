@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ from snnq.base.kinds import takers
 from snnq.base.strict_json import strict_json
 from snnq.base.validation import Many, Record, dotted, validate
 from snnq.plan.records import DataInfo, SchemeName
-from snnq.schemes.names import split_name
+from snnq.schemes.scheme import scheme
 
 CONFIG_FILE, MODEL_FILE, PLAN_FILE = "config.json", "model.safetensors", "plan.json"
 REPORT_FILE, CARD_FILE, PAGE_FILE = "report.json", "README.md", "report.html"
@@ -37,17 +38,23 @@ class PackedLayer(Record):
 
     scheme: SchemeName
     family: str
-    bits: int
+    bits: int | float
     shape: Many[PositiveInt]
     weight_sha256: str
 
     @model_validator(mode="after")
     def _as_the_scheme_says(self) -> PackedLayer:
-        if (self.family, self.bits) != split_name(self.scheme):
+        one = scheme(self.scheme)
+        if (self.family, self.bits) != (one.family, one.bits):
             raise ValueError(f"{self.scheme} is not {self.family} of {self.bits} bits")
         if len(self.shape) < 2:
             raise ValueError(f"shape {list(self.shape)} is not that of a weight (out, in, …)")
         return self
+
+    @property
+    def matrix(self) -> tuple[int, int]:
+        """(out, in·k·k), the shape of the weight as a matrix."""
+        return self.shape[0], math.prod(self.shape[1:])
 
 
 class Quantization(Record):

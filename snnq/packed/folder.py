@@ -35,7 +35,6 @@ from snnq.packed.safefile import DTYPES, TensorFile, safetensors_bytes
 from snnq.packed.sizes import measure_sizes
 from snnq.plan import Plan
 from snnq.plan.files import plan_text
-from snnq.schemes.names import FLOAT32, split_name
 from snnq.schemes.scheme import scheme
 
 FILES = (CONFIG_FILE, MODEL_FILE, PLAN_FILE, REPORT_FILE, CARD_FILE, PAGE_FILE)
@@ -128,21 +127,26 @@ def _pack_model(
         if weight is None or tuple(weight.shape) != tuple(entry.shape):
             found = "missing" if weight is None else list(weight.shape)
             _refuse(entry.name, f"the plan says shape {list(entry.shape)}, the model's weight is {found}")
-        family, bits = split_name(entry.scheme)
-        if family != FLOAT32:
+        one = scheme(entry.scheme)
+        if not one.is_float:
             weight = _decoded(entry.name, entry.scheme, layers.get(entry.name), weight)
             del tensors[f"{entry.name}.weight"]
-            tensors |= pack_layer(entry.name, layers[entry.name])
+            arrays = pack_layer(entry.name, layers[entry.name])
+            tensors |= {name: torch.from_numpy(array) for name, array in arrays.items()}
         packed[entry.name] = PackedLayer(
-            scheme=entry.scheme, family=family, bits=bits, shape=entry.shape, weight_sha256=weight_sha256(weight)
+            scheme=entry.scheme,
+            family=one.family,
+            bits=one.bits,
+            shape=entry.shape,
+            weight_sha256=weight_sha256(weight.numpy()),
         )
     for name, tensor in tensors.items():
-        if tensor.dtype not in DTYPES:
+        if str(tensor.dtype).removeprefix("torch.") not in DTYPES:
             raise VerificationError(f"tensor {name} is {tensor.dtype}, it must be float32", "please report this")
         if not bool(tensor.isfinite().all()):
             raise VerificationError(f"tensor {name} holds numbers that are not finite", "see: snnq eval")
     for name in layers:
-        if name not in packed or packed[name].family == FLOAT32:
+        if name not in packed or scheme(packed[name].scheme).is_float:
             _refuse(name, "it has codes, but the plan quantises no such layer")
     return tensors, packed
 
@@ -172,7 +176,9 @@ def _contents(
     require_finite(results, REPORT_FILE)
     model_bytes = safetensors_bytes(tensors, {"format": "pt", "snnq": __version__})
     header_bytes = 8 + int.from_bytes(model_bytes[:8], "little")
-    sizes = measure_sizes(TensorFile(Path(MODEL_FILE), tensors, header_bytes), packed)
+    sizes = measure_sizes(
+        TensorFile(Path(MODEL_FILE), {name: one.numpy() for name, one in tensors.items()}, header_bytes), packed
+    )
     files = {
         MODEL_FILE: model_bytes,
         PLAN_FILE: plan_text(plan.to_dict()).encode(),

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from snnq.arithmetic.integer_form import IntegerHead, to_integers
 from snnq.base.errors import PackedError, UsageError, nearest
 from snnq.models.registry import architecture
 from snnq.network.folding import affine_skeleton
 from snnq.network.layers import NO_COUNTS, check_frames_shape, frames_shape
 from snnq.network.wiring import FloatWiring, Wiring
-from snnq.packed.coding import read_weight, tensor_names, unpack_layer
+from snnq.packed.coding import other_tensors, read_layer, read_weight
 from snnq.packed.config import MODEL_FILE, REPACK, UNBUILDABLE, PackedConfig, check_hash, no_model, read_config
-from snnq.packed.integer_form import IntegerHead, to_integers, whole_of
-from snnq.packed.integers import Whole
 from snnq.packed.safefile import TensorFile, read_tensors
-from snnq.schemes.names import FLOAT32
+from snnq.schemes.scheme import scheme
+from snnq.schemes.whole import Whole
 
 ARITHMETICS = ("integer", "float")
 
@@ -26,8 +28,8 @@ def load_packed(path: str | Path, arithmetic: str | None = None) -> nn.Module:
     """Return the model of a packed folder in eval mode, with ``.config``; frames (B, T, C, H, W) → logits (B, classes).
 
     ``integer`` is the arithmetic that finalize evaluated and every engine reproduces bit for bit
-    (``snnq.packed.integers``): whole weights, integer neurons. ``float`` gives plain layers whose weights are bit for
-    bit what the codes decode to, ``ChannelAffine`` norms and spikingjelly neurons; its sums are rounded in an order
+    (``snnq.arithmetic.integers``): whole weights, integer neurons. ``float`` gives plain layers whose weights are bit
+    for bit what the codes decode to, ``ChannelAffine`` norms and spikingjelly neurons; its sums are rounded in an order
     that depends on the machine, so a spike may differ now and then. Architectures whose residuals are real numbers have
     only that one. None takes the first where there is one; which it is stands in the model's ``.arithmetic``.
 
@@ -87,13 +89,12 @@ def _wholes(wiring: Wiring, config: PackedConfig, file: TensorFile) -> dict[str,
     wholes = {}
     for stage in wiring.stages:
         layer = config.layers.get(stage.layer)
-        if layer is not None and layer.family != FLOAT32:
-            unpacked = unpack_layer(stage.layer, layer, file)
-            wholes[stage.layer] = whole_of(layer.scheme, unpacked.codes, unpacked.params, stage.bound)
+        if layer is not None and not scheme(layer.scheme).is_float:
+            wholes[stage.layer] = scheme(layer.scheme).whole(read_layer(stage.layer, layer, file), stage.bound)
     return wholes
 
 
-def assemble(folder: Path, config: PackedConfig, file: TensorFile, weights: dict[str, Tensor]) -> nn.Module:
+def assemble(folder: Path, config: PackedConfig, file: TensorFile, weights: dict[str, np.ndarray]) -> nn.Module:
     """Return the model of decoded weights and the file's other tensors; raises PackedError where they do not fit."""
     try:
         one = architecture(config.architecture)
@@ -103,15 +104,18 @@ def assemble(folder: Path, config: PackedConfig, file: TensorFile, weights: dict
             model = affine_skeleton(built, one.wiring(config.config).norms)
     except UNBUILDABLE as problem:
         raise no_model(folder, problem) from None
-    owned = {key for name, layer in config.layers.items() for key in tensor_names(name, layer.family)}
-    state = {name: tensor for name, tensor in file.tensors.items() if name not in owned}
-    state |= {f"{name}.weight": weight for name, weight in weights.items()}
+    state = other_tensors(file, config.layers) | {f"{name}.weight": weight for name, weight in weights.items()}
     _check_state(file.path, state, model)
-    model.load_state_dict(state, strict=True, assign=True)
+    model.load_state_dict(as_tensors(state), strict=True, assign=True)
     return model.eval().requires_grad_(False)
 
 
-def _check_state(path: Path, state: dict[str, Tensor], model: nn.Module) -> None:
+def as_tensors(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+    """Return tensors of their own, copies: those of a mapped file cannot be written."""
+    return {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+
+
+def _check_state(path: Path, state: dict[str, np.ndarray], model: nn.Module) -> None:
     """Raise PackedError naming the first tensor that is missing, left over, or of another shape or type."""
     due = model.state_dict()
     for name in [*due, *state]:
@@ -119,4 +123,4 @@ def _check_state(path: Path, state: dict[str, Tensor], model: nn.Module) -> None
             raise PackedError(f"{path}: tensor '{name}' of the model is missing", REPACK)
         if name not in due:
             raise PackedError(f"{path}: tensor '{name}' belongs to no part of the model", REPACK)
-        TensorFile(path, state, 0).take(name, tuple(due[name].shape), due[name].dtype)
+        TensorFile(path, state, 0).take(name, tuple(due[name].shape), str(due[name].dtype).removeprefix("torch."))

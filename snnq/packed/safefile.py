@@ -1,4 +1,4 @@
-"""safetensors files whose bytes depend on nothing but their content, and reading them with clear errors.
+"""safetensors files whose bytes depend on nothing but their content, and reading them with clear errors, in numpy.
 
 The safetensors library writes its metadata in an order that changes from process to process, so the header is written
 here: compact JSON padded with spaces to 8 bytes, tensors by element size (largest first, so that all are aligned) and
@@ -11,17 +11,21 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
+import numpy as np
+from safetensors import SafetensorError, safe_open
 
 from snnq.base.errors import PackedError
 from snnq.base.files import open_regular
 from snnq.packed.config import REPACK
 
-DTYPES = {torch.float32: "F32", torch.int8: "I8", torch.int16: "I16", torch.int32: "I32", torch.int64: "I64"}
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# numpy's (and torch's) name of a type, and the file's.
+DTYPES = {"float32": "F32", "int8": "I8", "int16": "I16", "int32": "I32", "int64": "I64"}
+_NUMPY = {"F32": "<f4", "I8": "i1", "I16": "<i2", "I32": "<i4", "I64": "<i8"}
 
 
 @dataclass(frozen=True)
@@ -29,22 +33,21 @@ class TensorFile:
     """The tensors of a safetensors file by name, and the bytes before them (8 of length, then the header)."""
 
     path: Path
-    tensors: Mapping[str, Tensor]
+    tensors: Mapping[str, np.ndarray]
     header_bytes: int
 
-    def take(self, name: str, shape: tuple[int, ...], *dtypes: torch.dtype) -> Tensor:
+    def take(self, name: str, shape: tuple[int, ...], *dtypes: str) -> np.ndarray:
         """Return a tensor; raises PackedError if it is missing, of another shape or dtype, or not finite."""
         if name not in self.tensors:
             raise PackedError(f"{self.path}: tensor '{name}' is missing", REPACK)
         found = self.tensors[name]
-        if tuple(found.shape) != tuple(shape):
+        if found.shape != tuple(shape):
             message = f"{self.path}: tensor '{name}' has shape {list(found.shape)}, it must be {list(shape)}"
             raise PackedError(message, REPACK)
-        if found.dtype not in dtypes:
-            allowed = " or ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
-            kind = str(found.dtype).removeprefix("torch.")
-            raise PackedError(f"{self.path}: tensor '{name}' is {kind}, it must be {allowed}", REPACK)
-        if found.is_floating_point() and not bool(found.isfinite().all()):
+        if found.dtype.name not in dtypes:
+            message = f"{self.path}: tensor '{name}' is {found.dtype.name}, it must be {' or '.join(dtypes)}"
+            raise PackedError(message, REPACK)
+        if found.dtype.kind == "f" and not bool(np.isfinite(found).all()):
             raise PackedError(f"{self.path}: '{name}' holds a number that is not finite", REPACK)
         return found
 
@@ -58,7 +61,7 @@ def safetensors_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
         array = tensors[name].detach().cpu().contiguous().numpy()
         part = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
         offsets = [end, end := end + len(part)]
-        header[name] = {"dtype": DTYPES[tensors[name].dtype], "shape": list(array.shape), "data_offsets": offsets}
+        header[name] = {"dtype": DTYPES[array.dtype.name], "shape": list(array.shape), "data_offsets": offsets}
         parts.append(part)
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
@@ -66,14 +69,26 @@ def safetensors_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
 
 
 def read_tensors(path: Path) -> TensorFile:
-    """Return the tensors of a file; raises PackedError if it is missing, cut off or damaged."""
+    """Return the tensors of a file as read-only views of the mapped file.
+
+    Raises PackedError if it is missing, cut off, damaged, or holds a type that no packed folder has.
+    """
     try:
-        with open_regular(path) as file:
-            header_bytes = 8 + int.from_bytes(file.read(8), "little")
-        return TensorFile(path, load_file(path), header_bytes)
+        with open_regular(path), safe_open(path, framework="numpy"):  # checks that the tensors fill the file
+            data = np.memmap(path, dtype=np.uint8, mode="r")
     except FileNotFoundError:
         raise PackedError(f"{path} is missing: {path.parent} is not a complete packed folder", REPACK) from None
+    except (SafetensorError, ValueError) as problem:
+        raise PackedError(f"{path}: not a whole safetensors file ({problem})", REPACK) from None
     except OSError as problem:
         raise PackedError(f"{path}: cannot be read ({problem.strerror})", REPACK) from None
-    except (SafetensorError, ValueError, KeyError) as problem:
-        raise PackedError(f"{path}: not a whole safetensors file ({problem})", REPACK) from None
+    start = 8 + int.from_bytes(data[:8].tobytes(), "little")
+    header = json.loads(data[8:start].tobytes())
+    header.pop("__metadata__", None)
+    found = {}
+    for name, entry in header.items():
+        if entry["dtype"] not in _NUMPY:
+            raise PackedError(f"{path}: tensor '{name}' is {entry['dtype']}, which no packed folder holds", REPACK)
+        begin, end = entry["data_offsets"]
+        found[name] = data[start + begin : start + end].view(_NUMPY[entry["dtype"]]).reshape(entry["shape"])
+    return TensorFile(path, found, start)

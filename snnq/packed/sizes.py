@@ -7,12 +7,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from torch import Tensor
-
-from snnq.packed.coding import SCALES, SHAPE, WORDS, ZERO_POINTS, tensor_names
+from snnq.packed.coding import other_tensors
 from snnq.packed.config import MODEL_FILE, PackedLayer, read_config
 from snnq.packed.safefile import TensorFile
-from snnq.schemes.names import FLOAT32
+from snnq.schemes.scheme import scheme
 
 
 def file_bits(file_bytes: int, weights: int) -> float:
@@ -32,7 +30,7 @@ def folder_bits(folder: Path) -> tuple[float, float]:
     """Return bits per weight of a packed folder: the plan's, and the file's. Raises PackedError."""
     layers = read_config(folder).layers.values()
     weights = sum(math.prod(layer.shape) for layer in layers)
-    plan_bits = sum(math.prod(layer.shape) * layer.bits for layer in layers)
+    plan_bits = sum(scheme(layer.scheme).storage_bits(layer.shape) for layer in layers)
     return plan_bits / weights, file_bits((folder / MODEL_FILE).stat().st_size, weights)
 
 
@@ -40,30 +38,30 @@ def folder_bits(folder: Path) -> tuple[float, float]:
 class Sizes:
     """Bits of a model.safetensors by kind; together they are the whole file.
 
-    ``weights`` is Σ weights · bits, what the plan counts. The rest is overhead: ``padding`` of rows to whole words,
+    ``weights`` is what the plan counts, Σ weights · bits. The rest is overhead: ``padding`` of rows to whole words,
     ``scales``, ``zero_points`` and ``shapes`` of the layers, ``batchnorm`` (folded multipliers and offsets),
     ``biases``, ``other`` tensors, and the file's ``header`` (names, types, offsets).
     """
 
-    weights: int
-    padding: int
-    scales: int
-    zero_points: int
-    shapes: int
-    batchnorm: int
-    biases: int
-    other: int
-    header: int
+    weights: float
+    padding: float
+    scales: float
+    zero_points: float
+    shapes: float
+    batchnorm: float
+    biases: float
+    other: float
+    header: float
 
     @property
-    def overhead(self) -> dict[str, int]:
+    def overhead(self) -> dict[str, float]:
         """Everything but the weights, in bits, by kind."""
         return {kind: bits for kind, bits in asdict(self).items() if kind != "weights"}
 
     @property
     def total(self) -> int:
         """All bits of the file."""
-        return self.weights + sum(self.overhead.values())
+        return round(self.weights + sum(self.overhead.values()))
 
     @property
     def total_bytes(self) -> int:
@@ -78,25 +76,18 @@ class Sizes:
 
 def measure_sizes(file: TensorFile, layers: Mapping[str, PackedLayer]) -> Sizes:
     """Return where the bits of a file go, measured on its tensors."""
-    bits = dict.fromkeys(Sizes.__dataclass_fields__, 0)
+    bits: dict[str, float] = dict.fromkeys(Sizes.__dataclass_fields__, 0)
     bits["header"] = file.header_bytes * 8
-    owned: set[str] = set()
     for name, layer in layers.items():
-        owned.update(tensor_names(name, layer.family))
-        weights = math.prod(layer.shape) * layer.bits
-        words = "weight" if layer.family == FLOAT32 else WORDS[layer.family]
-        bits["weights"] += weights
-        bits["padding"] += _bits(file.tensors[f"{name}.{words}"]) - weights
-        for kind, keys in (("scales", SCALES), ("zero_points", ZERO_POINTS), ("shapes", {layer.family: SHAPE})):
-            if layer.family in keys and layer.family != FLOAT32:
-                bits[kind] += _bits(file.tensors[f"{name}.{keys[layer.family]}"])
-    for name in file.tensors.keys() - owned:
-        bits[_kind(name)] += _bits(file.tensors[name])
+        one = scheme(layer.scheme)
+        price = one.storage_bits(layer.shape)
+        bits["weights"] += price
+        bits["padding"] -= price
+        for key, kind in one.format.tensors.items():
+            bits["padding" if kind == "words" else kind] += 8 * file.tensors[f"{name}.{key}"].nbytes
+    for name, array in other_tensors(file, layers).items():
+        bits[_kind(name)] += 8 * array.nbytes
     return Sizes(**bits)
-
-
-def _bits(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size() * 8
 
 
 def _kind(name: str) -> str:

@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from torch import Tensor
+import numpy as np
 
 from snnq.base.errors import VerificationError
 from snnq.models.registry import unregistered
-from snnq.packed.coding import WORDS, read_weight, unpack_layer, weight_sha256
+from snnq.packed.coding import is_canonical, read_layer, read_weight, weight_sha256
 from snnq.packed.config import (
     CONFIG_FILE,
     MODEL_FILE,
@@ -30,7 +30,7 @@ from snnq.packed.source import source_state
 from snnq.plan.files import read_json
 from snnq.plan.plan import parse_plan
 from snnq.plan.records import LayerInput, PlanInput
-from snnq.schemes.names import FLOAT32, split_name
+from snnq.schemes.scheme import scheme
 
 LAYER_COLUMNS = ("layer", "scheme", "bits in plan", "bits on disk", "padding bits", "levels used")
 SIZE_COLUMNS = ("what", "bytes", "share")
@@ -38,16 +38,16 @@ SIZE_COLUMNS = ("what", "bytes", "share")
 
 @dataclass(frozen=True)
 class LayerCheck:
-    """One layer that was found right. ``bits_on_disk`` is measured on its words, without ``padding_bits``.
+    """One layer that was found right. ``bits_on_disk`` is what its words take, without ``padding_bits``.
 
     ``codes_used`` of ``codes`` possible ones occur; both are 0 for float32.
     """
 
     name: str
     scheme: str
-    bits_in_plan: int
-    bits_on_disk: int
-    padding_bits: int
+    bits_in_plan: float
+    bits_on_disk: float
+    padding_bits: float
     codes_used: int
     codes: int
 
@@ -126,7 +126,7 @@ def verify(path: str | Path) -> Verification:
     plan = parse_plan(read_json(folder / PLAN_FILE), str(folder / PLAN_FILE))
     file = read_tensors(folder / MODEL_FILE)
     _check_names(plan.layers, config)
-    weights: dict[str, Tensor] = {}
+    weights: dict[str, np.ndarray] = {}
     checks = []
     for entry in plan.layers:
         layer = config.layers[entry.name]
@@ -177,34 +177,29 @@ def _keyed(config: dict[str, Any]) -> dict[str, Any]:
     return {f"config.{key}": value for key, value in config.items()}
 
 
-def _check_layer(entry: LayerInput, layer: PackedLayer, file: TensorFile, weight: Tensor) -> LayerCheck:
-    due = math.prod(entry.shape) * split_name(entry.scheme)[1]
-    if layer.family == FLOAT32:
-        found, padding, used, codes = weight.numel() * weight.element_size() * 8, 0, 0, 0
-    else:
-        found, padding, used, codes = _check_codes(entry.name, layer, file)
+def _check_layer(entry: LayerInput, layer: PackedLayer, file: TensorFile, weight: np.ndarray) -> LayerCheck:
+    one = scheme(entry.scheme)
+    words = [f"{entry.name}.{key}" for key, kind in one.format.tensors.items() if kind == "words"]
+    found = 8 * sum(file.tensors[key].nbytes for key in words)
+    price, due = one.storage_bits(entry.shape), one.word_bits(entry.shape)
     if found != due:
-        _refuse(entry.name, f"{found} bits are on disk, the plan says {due}")
+        _refuse(entry.name, f"{found} bits are on disk, {entry.scheme} of {list(entry.shape)} takes {due}")
+    used = 0 if one.is_float else _codes_used(entry.name, layer, file)
     if weight_sha256(weight) != layer.weight_sha256:
         _refuse(entry.name, "its codes do not decode to the weight that was evaluated (sha256 differs)")
-    return LayerCheck(entry.name, entry.scheme, due, found, padding, used, codes)
+    return LayerCheck(entry.name, entry.scheme, price, price, found - price, used, len(one.valid_codes))
 
 
-def _check_codes(name: str, layer: PackedLayer, file: TensorFile) -> tuple[int, int, int, int]:
-    """Return the bits of the codes, the bits of padding, and how many of the possible codes occur."""
-    unpacked = unpack_layer(name, layer, file)
-    if not unpacked.canonical:
+def _codes_used(name: str, layer: PackedLayer, file: TensorFile) -> int:
+    """Return how many of the possible codes occur; refuses others, and padding that is not zero."""
+    stored = read_layer(name, layer, file)
+    if not is_canonical(name, layer, stored, file):
         _refuse(name, "bits that hold no code are not zero")
-    codes = unpacked.codes
-    levels = 2**layer.bits
-    # Of power-of-two's codes "minus zero" is none: zero has one code.
-    if layer.family == "power-of-two":
-        levels -= 1
-        if bool((codes == 2 ** (layer.bits - 1)).any()):
-            _refuse(name, f"code {2 ** (layer.bits - 1)} is not one of {layer.scheme}'s")
-    words = file.tensors[f"{name}.{WORDS[layer.family]}"]
-    found = codes.numel() * layer.bits
-    return found, words.numel() * words.element_size() * 8 - found, len(codes.unique()), levels
+    codes = np.unique(stored.codes)
+    others = np.setdiff1d(codes, scheme(layer.scheme).valid_codes)
+    if others.size:
+        _refuse(name, f"code {others[0]} is not one of {layer.scheme}'s")
+    return len(codes)
 
 
 def _check_total(path: Path, sizes: Sizes) -> None:

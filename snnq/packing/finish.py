@@ -11,6 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from snnq.arithmetic.integer_form import to_integers
 from snnq.base.errors import OutputExistsError, PackedError, VerificationError
 from snnq.base.machine import machine
 from snnq.base.progress import Progress
@@ -21,13 +22,13 @@ from snnq.network.wiring import Wiring
 from snnq.packed.coding import Coded
 from snnq.packed.config import PLAN_FILE
 from snnq.packed.folder import write_packed
-from snnq.packed.integer_form import to_integers, whole_of
-from snnq.packed.integers import Whole
 from snnq.packed.loading import load_packed
 from snnq.packed.verification import verify
 from snnq.packing.record import Finetuned, Reconstructed, Results, read_results
 from snnq.packing.results import accuracies, activity_record, search_record, weight_records
 from snnq.plan import Plan
+from snnq.schemes.scheme import scheme
+from snnq.schemes.whole import Whole
 from snnq.training import processes
 from snnq.training.job import Job
 from snnq.training.search_runs import with_run
@@ -117,9 +118,7 @@ def _exact_form(folded: nn.Module, job: Job, coded: Mapping[str, Coded]) -> nn.M
 def wholes(wiring: Wiring, coded: Mapping[str, Coded]) -> dict[str, Whole]:
     """Return the whole numbers of every coded layer before a neuron: what is evaluated, packed and run."""
     bounds = {stage.layer: stage.bound for stage in wiring.stages}
-    return {
-        name: whole_of(one.scheme, one.codes, one.params, bounds[name]) for name, one in coded.items() if name in bounds
-    }
+    return {name: scheme(one.scheme).whole(one.stored(), bounds[name]) for name, one in coded.items() if name in bounds}
 
 
 @torch.no_grad()

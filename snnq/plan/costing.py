@@ -33,7 +33,7 @@ def weights_of(layers: Sequence[PlanLayer]) -> int:
     return sum(math.prod(layer.shape) for layer in layers)
 
 
-def bits_of(layers: Sequence[PlanLayer]) -> int:
+def bits_of(layers: Sequence[PlanLayer]) -> float:
     """Return the storage of some layers, in bits."""
     return sum(layer.bits for layer in layers)
 

@@ -20,21 +20,28 @@ from pydantic import (
 from snnq.base.paired import Difference
 from snnq.base.validation import Many, Record
 from snnq.network.layers import KINDS, Layer
-from snnq.schemes.names import NAMES, unknown
+from snnq.schemes.scheme import scheme_names, unknown
 
 SCHEMA_VERSION = 1
 
 
 def check_scheme(name: str) -> str:
     """Return a scheme's name; raises ValueError naming the nearest one."""
-    if name not in NAMES:
+    if name not in scheme_names():
         raise ValueError(unknown(name))
     return name
 
 
-SchemeName = Annotated[
-    str, AfterValidator(check_scheme), WithJsonSchema({"type": "string", "enum": list(NAMES), "title": "Scheme"})
-]
+class _SchemeSchema:
+    """The names that there are when a schema is asked for."""
+
+    def __get_pydantic_json_schema__(self, core_schema: Any, handler: Any) -> dict[str, Any]:
+        return {"type": "string", "enum": list(scheme_names()), "title": "Scheme"}
+
+
+SchemeName = Annotated[str, AfterValidator(check_scheme), _SchemeSchema()]
+# Whole numbers stay whole; a format of parts of a bit has fractions.
+Bits = Annotated[int | float, WithJsonSchema({"type": "number"})]
 Probability = Annotated[float, Field(ge=0, le=1)]
 # Beyond this float64 does not count any more, and no model comes near it.
 MOST = 2**53
@@ -148,7 +155,7 @@ class LayerInput(Record):
 class PlanLayer(LayerInput):
     """A layer with its costs: storage in bits and energy in pJ per time step and sample."""
 
-    bits: int = Field(json_schema_extra={"readOnly": True})
+    bits: Bits = Field(json_schema_extra={"readOnly": True})
     energy_pj: float = Field(json_schema_extra={"readOnly": True})
 
 
@@ -164,9 +171,9 @@ class Totals(Record):
     """Costs of the whole plan. Fractions are of the same model in float32; energies per time step and sample."""
 
     weights: int
-    bits: int
+    bits: Bits
     avg_bits: float
-    storage_bits: int
+    storage_bits: Bits
     storage_fraction: float
     compression: float
     energy_pj: float
@@ -178,7 +185,7 @@ class GroupCost(Record):
     """Costs of one group. Shares are of the plan's total, 0 … 1; ``*_float`` are those of the float32 plan."""
 
     weights: int
-    storage_bits: int
+    storage_bits: Bits
     storage_share: float
     energy_pj: float
     energy_share: float

@@ -18,7 +18,7 @@ TOTAL_COLUMNS = ("total", "value")
 BASELINE_COLUMNS = ("plan", "bits avg", "storage %", "energy %", "val. %", "val. loss")
 
 
-def kib(bits: int) -> str:
+def kib(bits: float) -> str:
     """Return bits as kibibytes."""
     return f"{bits / 8 / 1024:,.2f}"
 

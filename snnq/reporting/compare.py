@@ -45,7 +45,7 @@ class Candidate:
     weights: int
     avg_bits: float
     file_avg_bits: float | None
-    storage_bits: int
+    storage_bits: float
     storage_fraction: float
     energy_pj: float
     energy_fraction: float
@@ -61,7 +61,7 @@ class GroupCosts:
 
     name: str
     avg_bits: dict[str, float | None]
-    storage_bits: dict[str, int | None]
+    storage_bits: dict[str, float | None]
     energy_pj: dict[str, float | None]
 
 
@@ -74,7 +74,7 @@ class LayerChoice:
 
     name: str
     scheme: dict[str, str | None]
-    storage_bits: dict[str, int | None]
+    storage_bits: dict[str, float | None]
     energy_pj: dict[str, float | None]
     firing_rate: dict[str, float | None]
     differs: bool

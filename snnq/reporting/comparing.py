@@ -12,7 +12,7 @@ from snnq.plan.views import kib, per_cent
 from snnq.reporting.compare import Candidate, Comparison
 from snnq.reporting.documents import Document, Figure
 from snnq.reporting.figures.matrix import amounts, scheme_matrix
-from snnq.reporting.figures.palette import short_name
+from snnq.reporting.figures.palette import letters, short_name
 from snnq.reporting.figures.strip import legend
 from snnq.reporting.tables import DIFFERS, YES, Table
 from snnq.reporting.text import energy, nanojoules, size
@@ -162,7 +162,7 @@ def _groups(found: Comparison) -> Table:
 
 def _layers(found: Comparison) -> Table:
     rows = [(layer.name, *_cells(layer.scheme, short_name), YES if layer.differs else "") for layer in found.layers]
-    title = "Layers: u uniform, p power-of-two, f float32, and bits per weight"
+    title = f"Layers: {letters()}, and bits per weight"
     return Table(title, ("layer", *found.candidates, DIFFERS), tuple(rows))
 
 

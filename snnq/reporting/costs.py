@@ -14,7 +14,8 @@ from snnq.plan.costing import bits_of, energy_of, share_of
 from snnq.plan.measured import edited_layers
 from snnq.plan.records import Baseline, SearchInfo
 from snnq.reporting.records import LayerRow, Part, PlanRow, Totals
-from snnq.schemes.names import FLOAT32, split_name
+from snnq.schemes.names import FLOAT32
+from snnq.schemes.scheme import scheme
 
 THIS_PLAN = "this plan"
 
@@ -120,7 +121,7 @@ def layer_rows(plan: Plan, floats: Plan) -> tuple[LayerRow, ...]:
             input=layer.input,
             weights=math.prod(layer.shape),
             scheme=layer.scheme,
-            bits=split_name(layer.scheme)[1],
+            bits=scheme(layer.scheme).bits,
             storage_bits=layer.bits,
             storage_share=layer.bits / plan.totals.storage_bits,
             energy_pj=layer.energy_pj,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from snnq.cost.table import ARITHMETICS, CostTable
 from snnq.reporting.tables import Table
+from snnq.schemes.scheme import formats
 
 # Key → its unit and what it is. A key means the same wherever it stands.
 KEYS: dict[str, tuple[str, str]] = {
@@ -198,6 +199,6 @@ def formulas(table: CostTable) -> tuple[str, ...]:
         "constants · e_scale + 2 · local bits · e_local_bit).",
         f"{events}; e_shift = {table.whole_pj('shift'):g} pJ; e_local_bit = {table.memory.local} / 32 = "
         f"{table.local_bit_pj:g} pJ.",
-        "uniform-b: ŵ = s · (q − z), q = 0 … 2^b − 1. power-of-two-b: ŵ = ±2^(e + k − K), k = 1 … K = 2^(b−1) − 1, or "
-        "0. s, z and e are those of the output channel.",
+        "".join(f"{one.label.formula}. " for one in formats() if one.label.formula)
+        + "s, z and e are those of the output channel.",
     )

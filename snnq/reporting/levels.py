@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from snnq.packed.coding import UnpackedLayer, unpack_layer
+from snnq.packed.coding import read_layer
 from snnq.packed.config import MODEL_FILE, read_config
+from snnq.packed.loading import as_tensors
 from snnq.packed.safefile import read_tensors
 from snnq.reporting.records import Level, Levels
+from snnq.schemes.format import Stored
 from snnq.schemes.names import FLOAT32
 from snnq.schemes.scheme import scheme
 
@@ -24,20 +27,21 @@ def measure_levels(folder: Path, names: Sequence[str]) -> tuple[Levels, ...]:
     for name in names:
         layer = config.layers[name]
         if layer.family != FLOAT32:
-            levels = levels_of(layer.scheme, unpack_layer(name, layer, file))
+            levels = levels_of(layer.scheme, read_layer(name, layer, file))
             found.append(Levels(name, layer.scheme, layer.shape[0], levels))
     return tuple(found)
 
 
-def levels_of(name: str, layer: UnpackedLayer) -> tuple[Level, ...]:
+def levels_of(name: str, stored: Stored) -> tuple[Level, ...]:
     """Return a layer's levels from its codes (out, n) and parameters (out, 1), ascending."""
     one = scheme(name)
-    grid = one.grid(layer.params).double()  # (out, levels)
+    grid = one.grid(as_tensors(stored.params)).double()  # (out, levels)
     low, middle, high = torch.quantile(grid, torch.tensor(PERCENTILES, dtype=grid.dtype), dim=0).tolist()
     # Which level each code stands for is the same at every scale; at scale 1 none of them vanishes in float32.
-    unit = {key: torch.ones(1, 1) if key == "scale" else torch.zeros(1, 1) for key in one.parameters}
-    values, order = one.decode(torch.arange(2**one.bits).view(1, -1), unit)[0], one.grid(unit)[0]
+    unit = {key: torch.full((1, 1), value) for key, value in one.format.parameters.items()}
+    valid = torch.from_numpy(one.valid_codes)
+    values, order = one.decode(valid.view(1, -1), unit)[0], one.grid(unit)[0]
     place = (values[:, None] == order).int().argmax(1)
-    counts = torch.bincount(layer.codes.flatten().long(), minlength=2**one.bits)
-    shares = torch.zeros(grid.shape[1], dtype=torch.int64).index_add_(0, place, counts).double() / layer.codes.numel()
+    counts = torch.from_numpy(np.bincount(stored.codes.ravel(), minlength=256))[valid]
+    shares = torch.zeros(grid.shape[1], dtype=torch.int64).index_add_(0, place, counts).double() / stored.codes.size
     return tuple(Level(*facts) for facts in zip(middle, low, high, shares.tolist(), strict=True))

@@ -65,8 +65,8 @@ class Totals:
     weights: int
     avg_bits: float
     file_avg_bits: float
-    storage_bits: int
-    storage_bits_float: int
+    storage_bits: float
+    storage_bits_float: float
     storage_fraction: float
     compression: float
     energy_pj: float
@@ -80,7 +80,7 @@ class PlanRow:
 
     plan: str
     avg_bits: float
-    storage_bits: int
+    storage_bits: float
     storage_fraction: float
     energy_pj: float
     energy_fraction: float
@@ -112,8 +112,8 @@ class Part:
     layers: int
     weights: int
     avg_bits: float
-    storage_bits: int
-    storage_bits_float: int
+    storage_bits: float
+    storage_bits_float: float
     storage_share: float
     storage_share_float: float
     energy_pj: float
@@ -133,8 +133,8 @@ class LayerRow:
     input: str
     weights: int
     scheme: str
-    bits: int
-    storage_bits: int
+    bits: float
+    storage_bits: float
     storage_share: float
     energy_pj: float
     energy_pj_float: float
@@ -187,7 +187,7 @@ class DiskPart:
     """Bits of one kind of content in model.safetensors."""
 
     kind: str
-    bits: int
+    bits: float
 
 
 @dataclass(frozen=True)
@@ -198,9 +198,9 @@ class Disk:
     """
 
     file: str
-    plan_bits: int
+    plan_bits: float
     overhead: tuple[DiskPart, ...]
-    overhead_bits: int
+    overhead_bits: float
     file_bytes: int
     ratio: float
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from snnq.arithmetic.integer_form import IntegerLIF
 from snnq.base.errors import VerificationError
 from snnq.models.config import SpikformerConfig
 from snnq.packed.config import read_config
-from snnq.packed.integer_form import IntegerLIF
 from snnq.packed.loading import load_packed, take_steps
 from snnq.packed.room import check_room, within_memory
 from snnq.packed.safefile import REPACK

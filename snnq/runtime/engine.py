@@ -1,6 +1,6 @@
 """``snnq.runtime``: running a packed folder in integers, without torch.
 
-The arithmetic is that of ``snnq.packed.integers``, spike for spike. Time is walked through innermost: a block of 64
+The arithmetic is that of ``snnq.arithmetic.integers``, spike for spike. Time is walked through innermost: a block of 64
 output channels is run at a pixel for all T steps, its voltages in registers, and each step's 64 spikes are one word.
 """
 
@@ -13,12 +13,12 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
+from snnq.arithmetic import integers
 from snnq.base.errors import UsageError
 from snnq.base.machine import fitting_threads
 from snnq.models.config import SpikformerConfig
 from snnq.network.layers import NO_COUNTS, check_frames_shape
 from snnq.network.wiring import COUNT_LIMIT, Mixing
-from snnq.packed import integers
 from snnq.packed.arrays import open_arrays
 from snnq.runtime import kernels
 from snnq.runtime.vectors import LANES, SPREAD

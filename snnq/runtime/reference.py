@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from snnq.arithmetic import integers
 from snnq.models.config import SpikformerConfig
 from snnq.network.wiring import COUNT_LIMIT, Stage
-from snnq.packed import integers
 from snnq.packed.arrays import PackedArrays, open_arrays
 
 # Called with a neuron's module path and its spikes, bool (samples, pixels, steps, channels).

@@ -85,6 +85,20 @@ def build_power(table, words, bits, sign, lead, first, lanes, taps, channels):  
 
 
 @compiled
+def build_whole(table, weights, first, lanes, taps, channels):  # pragma: no cover
+    """Fill a block's table from whole numbers (k, out)."""
+    groups = (channels + 3) // 4
+    clear(table, taps * groups)
+    for tap in range(taps):
+        for channel in range(channels):
+            weight = weights[tap * channels + channel, first : first + lanes]
+            at = ((tap * groups + channel // 4) * PATTERNS + (1 << (channel % 4))) * LANES
+            table[at : at + lanes] = weight
+        for group in range(groups):
+            complete(table, tap * groups + group)
+
+
+@compiled
 def build_fixed(table, weights, scale, first, lanes, taps, channels):  # pragma: no cover
     """Fill a block's table from float32 weights (k, out) in fixed point: W = round(w · scale), scale = ±2^n or 0."""
     groups = (channels + 3) // 4

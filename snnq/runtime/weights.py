@@ -4,21 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
+from snnq.arithmetic.integers import Neurons
 from snnq.base.errors import PackedError
 from snnq.network.wiring import Stage
-from snnq.packed import integers
 from snnq.packed.arrays import PackedArrays
-from snnq.packed.integers import Neurons, Whole
 from snnq.runtime import tables
 from snnq.runtime.vectors import CHUNK, LANES
-from snnq.schemes.names import FLOAT32, split_name
+from snnq.schemes import power_of_two
+from snnq.schemes.format import Stored
+from snnq.schemes.names import FLOAT32
+from snnq.schemes.uniform import UNIFORM, factor_and_origin
+from snnq.schemes.whole import Whole
+from snnq.schemes.words import pack_rows
 
 # Groups of four are counted in 16 bits, with their pattern.
 MAX_INPUTS = 2**16 // tables.PATTERNS * 4
+
+
+# A compiled loop that fills a table, and its arguments behind the table.
+Filling = tuple[Callable[..., None], tuple]
+# Fills a block's table, from its first channel and number of lanes.
+Build = Callable[[np.ndarray, int, int], None]
+Kept = tuple[np.ndarray, ...]
 
 
 @dataclass(frozen=True)
@@ -36,14 +46,14 @@ class LayerWeights:
     inputs: int
     taps: int
     bound: int
-    build: Callable[[np.ndarray, int, int], None]
+    build: Build
     shift: np.ndarray
     offset: np.ndarray
     threshold: np.ndarray
     table_type: type
     sum_type: type
     neuron_type: type
-    kept: tuple[np.ndarray, ...]
+    kept: Kept
 
     @property
     def groups(self) -> int:
@@ -86,15 +96,15 @@ def read_layer(arrays: PackedArrays, stage: Stage) -> LayerWeights:
     """Return a stage's layer; raises PackedError for tensors that do not fit."""
     whole = arrays.whole(stage)
     neurons = arrays.neurons(stage, whole)
-    outputs, n = arrays.rows(stage.layer)
-    shape = arrays.config.layers[stage.layer].shape
+    outputs, n = arrays.layer(stage.layer).matrix
+    shape = arrays.layer(stage.layer).shape
     taps = int(np.prod(shape[2:]))
     if n // taps > MAX_INPUTS:
         raise PackedError(
             f"layer {stage.layer}: {n // taps} input channels, the integer engine runs up to {MAX_INPUTS}"
         )
     table_type, sum_type = _types(whole, neurons, stage.bound)
-    build, kept = _packed(arrays, stage.layer, neurons, taps, n // taps)
+    build, kept = _packed(arrays, stage, whole, neurons, taps, n // taps)
     neuron_type = np.int64 if neurons.wide else np.int32
     return LayerWeights(
         name=stage.layer,
@@ -128,34 +138,47 @@ def _types(whole: Whole, neurons: Neurons, bound: int) -> tuple[type, type]:
 
 
 def _packed(
-    arrays: PackedArrays, name: str, neurons: Neurons, taps: int, inputs: int
-) -> tuple[Callable[[np.ndarray, int, int], None], tuple[np.ndarray, ...]]:
-    """Return what fills a layer's tables, and the arrays it reads: words (k, out), k = tap · inputs + input."""
-    family, bits = split_name(arrays.scheme(name))
-    sign = neurons.sign.astype(np.int8)
-    if family == FLOAT32:
-        weight = arrays.weight(name)
-        weights = np.ascontiguousarray(_tap_major(weight, taps))
-        scale = sign / integers.fixed_point(weight, _bound_of(arrays, name)).unit
-        return partial(_fixed, weights, scale, taps, inputs), (weights, scale)
-    words = _words(_tap_major(arrays.codes(name), taps), bits)
-    params = arrays.params(name)
-    if family == "uniform":
-        factor, shift = integers.uniform_form(np.rint(params["zero_point"][:, 0] * 2))
-        factor, shift = (factor * sign).astype(np.int8), _small(shift * sign)
-        return partial(_uniform, words, bits, factor, shift, taps, inputs), (words, factor, shift)
-    exponents = arrays.codes(name) & (2 ** (bits - 1) - 1)
-    lead = integers.power_form(arrays.scheme(name), params["log2_scale"][:, 0], exponents, _bound_of(arrays, name))[0]
-    lead = _small(lead)
-    return partial(_power, words, bits, sign, lead, taps, inputs), (words, sign, lead)
+    arrays: PackedArrays, stage: Stage, whole: Whole, neurons: Neurons, taps: int, inputs: int
+) -> tuple[Build, Kept]:
+    """Return what fills a layer's tables, and the arrays it reads, all (k, out): k = tap · inputs + input."""
+    one, stored = arrays.scheme(stage.layer), arrays.stored(stage.layer)
+    loop, kept = _PACKED.get(one.family, _whole)(stored, one.width, whole, neurons, taps, stage.bound)
+
+    def build(table: np.ndarray, first: int, lanes: int) -> None:
+        loop(table, *kept, first, lanes, taps, inputs)
+
+    return build, tuple(one for one in kept if isinstance(one, np.ndarray))
 
 
-def _bound_of(arrays: PackedArrays, name: str) -> int:
-    return next(stage.bound for stage in arrays.wiring.stages if stage.layer == name)
+def _float(stored: Stored, bits: int, whole: Whole, neurons: Neurons, taps: int, bound: int) -> Filling:
+    weights = np.ascontiguousarray(_tap_major(stored.codes, taps))
+    return tables.build_fixed, (weights, neurons.sign / whole.unit)
+
+
+def _uniform(stored: Stored, bits: int, whole: Whole, neurons: Neurons, taps: int, bound: int) -> Filling:
+    words = _words(_tap_major(stored.codes, taps), bits)
+    factor, shift = (part[:, 0] * neurons.sign for part in factor_and_origin(stored.params["zero_point"]))
+    return tables.build_uniform, (words, bits, factor.astype(np.int8), _small(shift))
+
+
+def _power(stored: Stored, bits: int, whole: Whole, neurons: Neurons, taps: int, bound: int) -> Filling:
+    words, k = _words(_tap_major(stored.codes, taps), bits), power_of_two.sign_and_exponent(stored.codes, bits)[1]
+    lead = power_of_two.lead_and_unit(k, stored.params["log2_scale"][:, 0], bits, bound)[0]
+    return tables.build_power, (words, bits, neurons.sign.astype(np.int8), _small(lead))
+
+
+def _whole(stored: Stored, bits: int, whole: Whole, neurons: Neurons, taps: int, bound: int) -> Filling:
+    """Return whole numbers as they are: of any format without a loop of its own."""
+    rows = _tap_major(_small(whole.values * neurons.sign[:, None]), taps)
+    return tables.build_whole, (np.ascontiguousarray(rows),)
+
+
+# Formats whose tables are made of what is packed.
+_PACKED = {FLOAT32: _float, UNIFORM.name: _uniform, power_of_two.POWER_OF_TWO.name: _power}
 
 
 def _small(values: np.ndarray) -> np.ndarray:
-    """Return whole numbers in the smallest of int8, int16 and int32 that holds them."""
+    """Return whole numbers in the smallest integer type that holds them."""
     return values.astype(np.min_scalar_type(-int(np.abs(values).max(initial=0)) - 1))
 
 
@@ -167,21 +190,4 @@ def _tap_major(rows: np.ndarray, taps: int) -> np.ndarray:
 
 def _words(codes: np.ndarray, bits: int) -> np.ndarray:
     """Return codes (k, out) as words (words, out), uint32: 32 // bits codes of a channel in each, the first lowest."""
-    each = 32 // bits
-    k, out = codes.shape
-    padded = np.zeros((-(-k // each) * each, out), np.uint32)
-    padded[:k] = codes
-    fields = padded.reshape(-1, each, out) << (np.arange(each, dtype=np.uint32) * np.uint32(bits))[None, :, None]
-    return np.bitwise_or.reduce(fields, axis=1)
-
-
-def _uniform(words, bits, factor, shift, taps, inputs, table, first, lanes) -> None:  # type: ignore[no-untyped-def]
-    tables.build_uniform(table, words, bits, factor, shift, first, lanes, taps, inputs)
-
-
-def _power(words, bits, sign, lead, taps, inputs, table, first, lanes) -> None:  # type: ignore[no-untyped-def]
-    tables.build_power(table, words, bits, sign, lead, first, lanes, taps, inputs)
-
-
-def _fixed(weights, scale, taps, inputs, table, first, lanes) -> None:  # type: ignore[no-untyped-def]
-    tables.build_fixed(table, weights, scale, first, lanes, taps, inputs)
+    return np.ascontiguousarray(pack_rows(codes.T, bits).T).view(np.uint32)

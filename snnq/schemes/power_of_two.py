@@ -8,23 +8,34 @@ b = 2 gives {0, ±1}·α, b = 4 gives {0, ±2^-6 … ±2^0}·α. Rounding is to 
 ``sign << (b-1) | k``; zero is always code 0. Weights come as (out, n) matrices. Source: METHOD §2.
 
 ``log2_scale`` is a real number while it is learned and is rounded to e with a straight-through gradient.
+
+On disk: ``weight_pot_packed`` int32 (out, words), ``weight_scale_exp`` int8 (out, 1): e; ``weight_shape`` int64 (2,).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from snnq.schemes.rounding import round_ste
+from snnq.schemes.format import SHAPE, SHIFT_OPERATION, Arrays, Format, Label, Stored, Take, round_ste
+from snnq.schemes.names import BITS
+from snnq.schemes.whole import Whole, fixed_bits
+from snnq.schemes.words import as_integers, pack_rows, unpack_rows, word_bits, words_per_row
 
-PARAMETERS = ("log2_scale",)
-OPERATION = "power-of-two"
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    from snnq.base.lazy import torch
+
 # Magnitudes up to the midpoint between the top level and the next one (2·α) round to the top; beyond is clipped.
 CLIP = 1.5
 # The largest exponent of a scale that float32, and its int8 in a packed folder, can hold.
 LARGEST = 127
+# From here on the smallest and the largest level are too far apart for one int32 unit.
+MAX_NARROW_BITS = 5
 
 
 def exponents(bits: int) -> int:
@@ -37,19 +48,14 @@ def scale(params: dict[str, Tensor]) -> Tensor:
     return torch.exp2(round_ste(params["log2_scale"]))
 
 
-# Half a mantissa and the sign-and-exponent mask of each float format.
-_BITS = {
-    torch.float32: (torch.int32, 1 << 22, -1 << 23),
-    torch.float64: (torch.int64, 1 << 51, -1 << 52),
-}
-
-
 def nearest_power(magnitude: Tensor) -> Tensor:
     """Return the power of two nearest to each magnitude ≥ 0 (1.5·2^j goes to 2^(j+1)); exact, no logarithm.
 
     Adding half a mantissa carries into the exponent from 1.5·2^j on; then the mantissa is cut off.
     """
-    whole, half, mask = _BITS[magnitude.dtype]
+    # Half a mantissa and the sign-and-exponent mask of each float format.
+    parts = {torch.float32: (torch.int32, 1 << 22, -1 << 23), torch.float64: (torch.int64, 1 << 51, -1 << 52)}
+    whole, half, mask = parts[magnitude.dtype]
     return ((magnitude.view(whole) + half) & mask).view(magnitude.dtype)
 
 
@@ -144,3 +150,86 @@ def grid(params: dict[str, Tensor], bits: int) -> Tensor:
     count = exponents(bits)
     up = torch.exp2(torch.arange(1 - count, 1, dtype=params["log2_scale"].dtype, device=params["log2_scale"].device))
     return scale(params) * torch.cat([-up.flip(0), up.new_zeros(1), up])
+
+
+def write(codes: np.ndarray, params: Arrays, bits: int) -> Arrays:
+    """Return a layer's tensors."""
+    return {
+        "weight_pot_packed": pack_rows(codes, bits),
+        "weight_scale_exp": as_integers(params["log2_scale"], "the scale's exponent", "int8"),
+        SHAPE: np.array(codes.shape, np.int64),
+    }
+
+
+def read(take: Take, shape: tuple[int, ...], bits: int) -> Stored:
+    """Return what ``write`` was given."""
+    rows, n = shape[0], int(np.prod(shape[1:]))
+    words = take("weight_pot_packed", (rows, words_per_row(n, bits)), "int32")
+    exponent = take("weight_scale_exp", (rows, 1), "int8").astype(np.float32)
+    return Stored(unpack_rows(words, bits, n), {"log2_scale": exponent})
+
+
+def sign_and_exponent(codes: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sign bit (0, 1) and the exponent code k of codes uint8 (out, n), both int64."""
+    codes = codes.astype(np.int64)
+    return codes >> (bits - 1), codes & exponents(bits)
+
+
+def decode(codes: np.ndarray, params: Arrays, bits: int) -> np.ndarray:
+    """Return ŵ = ±2^(e + k - K), and 0 for k = 0, float32 (out, n)."""
+    negative, k = sign_and_exponent(codes, bits)
+    with np.errstate(over="ignore"):
+        power = np.ldexp(np.float32(1), params["log2_scale"].astype(int) + k - exponents(bits))
+    return np.where(k > 0, np.where(negative == 1, -power, power), np.float32(0))
+
+
+def whole(codes: np.ndarray, params: Arrays, bits: int, bound: int) -> Whole:
+    """Return W = ±2^(k + lead) and its unit. Few exponents reach down to 1; of many, levels below 1 are cut to 0."""
+    negative, k = sign_and_exponent(codes, bits)
+    lead, unit = lead_and_unit(k, params["log2_scale"][:, 0], bits, bound)
+    power = k + lead[:, None]
+    size = np.where((k > 0) & (power >= 0), np.left_shift(1, np.maximum(power, 0)), 0)
+    return Whole(np.where(negative == 1, -size, size), unit, wide=bits > MAX_NARROW_BITS)
+
+
+def lead_and_unit(k: np.ndarray, log2_scale: np.ndarray, bits: int, bound: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return (lead int64, unit float64), (out,) each: a weight of exponent code k is ±2^(k + lead) units."""
+    exponent = log2_scale.astype(np.int64) - exponents(bits)  # of the weight whose code is 0, if there were one
+    if bits <= MAX_NARROW_BITS:
+        return np.full(len(exponent), -1), np.ldexp(1.0, exponent + 1)
+    lead = fixed_bits(k.shape[1], bound) - 1 - k.max(1)
+    return lead, np.ldexp(1.0, exponent - lead)
+
+
+POWER_OF_TWO = Format(
+    name="power-of-two",
+    variants={f"power-of-two-{bits}": bits for bits in BITS},
+    parameters={"log2_scale": 0.0},
+    operation=SHIFT_OPERATION,
+    label=Label(
+        "p",
+        hue=28,
+        saturation=78,
+        formula="power-of-two-b: ŵ = ±2^(e + k − K), k = 1 … K = 2^(b−1) − 1, or 0",
+        hatched=True,
+    ),
+    fit=fit,
+    cover=cover,
+    candidates=candidates,
+    refine=refine,
+    moved=moved,
+    stored=stored,
+    quantize=quantize,
+    project=project,
+    codes=codes,
+    values=values,
+    grid=grid,
+    tensors={"weight_pot_packed": "words", "weight_scale_exp": "scales", SHAPE: "shapes"},
+    write=write,
+    read=read,
+    decode=decode,
+    word_bits=word_bits,
+    # "Minus zero" is none: zero has one code.
+    valid_codes=lambda bits: np.delete(np.arange(2**bits), 2 ** (bits - 1)),
+    whole=whole,
+)

@@ -1,34 +1,67 @@
-"""One number format and the table of families.
+"""Schemes: a number format at one width, by name, and which formats there are.
 
 A scheme works on a layer's weight of any shape (out, …), flattened to (out, n); its parameters are float tensors of
-shape (out, 1). All functions are pure. A new format is one module here and one line in ``FAMILIES``.
+shape (out, 1). All functions are pure.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from types import ModuleType
+from functools import wraps
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from snnq.base.errors import UsageError
-from snnq.schemes import power_of_two, uniform
-from snnq.schemes.names import FLOAT32, NAMES, split_name, unknown
+from snnq.base.errors import UsageError, nearest
+from snnq.schemes.float32 import FLOAT
+from snnq.schemes.format import OPERATIONS, Arrays, Format, Params, Stored, Take
+from snnq.schemes.names import FLOAT32
+from snnq.schemes.power_of_two import POWER_OF_TWO
+from snnq.schemes.uniform import UNIFORM
+from snnq.schemes.whole import Whole
 
-FAMILIES: dict[str, ModuleType] = {"uniform": uniform, "power-of-two": power_of_two}
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    from snnq.base.lazy import torch
 
-Params = dict[str, Tensor]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+def _no_grad(method: Callable[Concatenate[Scheme, P], T]) -> Callable[Concatenate[Scheme, P], T]:
+    """Return a method that runs without gradients; torch's own decorator would import torch here."""
+
+    @wraps(method)
+    def run(self: Scheme, *given: P.args, **named: P.kwargs) -> T:
+        with torch.no_grad():
+            return method(self, *given, **named)
+
+    return run
+
+
+@dataclass(frozen=True, eq=False)
 class Scheme:
-    """One number format: ``name`` such as ``uniform-2``, its ``family`` and its ``bits`` per weight."""
+    """A number format at one width; ``name`` is such as ``uniform-2``. There is one of each name."""
 
     name: str
-    family: str
-    bits: int
+    format: Format
+    width: int
+
+    def __reduce__(self) -> tuple[Callable[[str], Scheme], tuple[str]]:
+        return scheme, (self.name,)
+
+    @property
+    def family(self) -> str:
+        """The format's name: ``uniform``."""
+        return self.format.name
+
+    @property
+    def bits(self) -> float:
+        """Bits per weight; whole numbers are int."""
+        return self.format.bits((1, 1), self.width)
 
     @property
     def is_float(self) -> bool:
@@ -38,80 +71,147 @@ class Scheme:
     @property
     def parameters(self) -> tuple[str, ...]:
         """Names of the per-channel parameters that finalize learns."""
-        return () if self.is_float else FAMILIES[self.family].PARAMETERS
+        return tuple(self.format.parameters)
 
-    @torch.no_grad()
+    @property
+    def valid_codes(self) -> np.ndarray:
+        """Every code that stands for a level, ascending."""
+        return self.format.valid_codes(self.width)
+
+    @property
+    def code_bits(self) -> int:
+        """The bits of its largest code."""
+        return int(self.valid_codes.max(initial=0)).bit_length()
+
+    def storage_bits(self, shape: Sequence[int]) -> float:
+        """Return the price of a weight of that shape, in bits."""
+        return self.format.bits(shape, self.width)
+
+    def word_bits(self, shape: Sequence[int]) -> int:
+        """Return the bits that a weight of that shape takes on disk, padding included, parameters not."""
+        return self.format.word_bits(shape, self.width)
+
+    @_no_grad
     def fit(self, weight: Tensor) -> Params:
         """Return the parameters of least squared error for a weight (out, …)."""
-        return {} if self.is_float else FAMILIES[self.family].fit(weight.detach().flatten(1), self.bits)
+        return self.format.fit(weight.detach().flatten(1), self.width)
 
-    @torch.no_grad()
+    @_no_grad
     def cover(self, weight: Tensor) -> Params:
         """Return the parameters whose levels reach the extremes of a weight (out, …): nothing is clipped."""
-        return {} if self.is_float else FAMILIES[self.family].cover(weight.detach().flatten(1), self.bits)
+        return self.format.cover(weight.detach().flatten(1), self.width)
 
-    @torch.no_grad()
+    @_no_grad
     def candidates(self, weight: Tensor) -> list[Params]:
         """Return the parameters that ``fit`` chooses from, for a choice by another measure than squared error."""
-        return [] if self.is_float else list(FAMILIES[self.family].candidates(weight.detach().flatten(1), self.bits))
+        return list(self.format.candidates(weight.detach().flatten(1), self.width))
 
-    @torch.no_grad()
+    @_no_grad
     def refine(self, weight: Tensor, params: Params) -> Params:
         """Return parameters near ``params`` that fit the weight no worse: much cheaper than ``fit``."""
-        return {} if self.is_float else FAMILIES[self.family].refine(weight.detach().flatten(1), params, self.bits)
+        return self.format.refine(weight.detach().flatten(1), params, self.width)
 
     def moved(self, params: Params, shifts: Params) -> Params:
         """Return the parameters after learned shifts of the same shapes; zero shifts change nothing."""
-        return {} if self.is_float else FAMILIES[self.family].moved(params, shifts)
+        return self.format.moved(params, shifts)
 
     def stored(self, params: Params) -> Params:
         """Return the parameters as they are stored: zero-points and exponents rounded to what they stand for."""
-        return {} if self.is_float else FAMILIES[self.family].stored(params)
+        return self.format.stored(params)
 
     def quantize(self, weight: Tensor, params: Params) -> Tensor:
         """Return the quantised weight, same shape, differentiable (straight-through) in weight and params."""
-        if self.is_float:
-            return weight
-        return FAMILIES[self.family].quantize(weight.flatten(1), params, self.bits).view_as(weight)
+        return self.format.quantize(weight.flatten(1), params, self.width).view_as(weight)
 
-    @torch.no_grad()
+    @_no_grad
     def project(self, weight: Tensor, params: Params) -> tuple[Tensor, Tensor]:
         """Return the quantised weight and the mask of weights that are not clipped, without gradients.
 
         Also takes a vector (N,) of weights of any layers, with parameters (N,): one of each for every weight.
         """
-        if self.is_float:
-            return weight.detach(), torch.ones_like(weight, dtype=torch.bool)
         rows = weight if weight.ndim == 1 else weight.flatten(1)
-        value, inside = FAMILIES[self.family].project(rows, params, self.bits)
+        value, inside = self.format.project(rows, params, self.width)
         return value.view_as(weight), inside.view_as(weight)
 
-    @torch.no_grad()
+    @_no_grad
     def encode(self, weight: Tensor, params: Params) -> Tensor:
-        """Return the codes of a weight (out, …) as uint8 (out, n), each below 2^bits."""
-        if self.is_float:
-            raise ValueError("float32 has no codes")
-        return FAMILIES[self.family].codes(weight.flatten(1), params, self.bits).to(torch.uint8)
+        """Return the codes of a weight (out, …) as uint8 (out, n), each one of ``valid_codes``."""
+        return self.format.codes(weight.flatten(1), params, self.width).to(torch.uint8)
 
-    @torch.no_grad()
+    @_no_grad
     def decode(self, codes: Tensor, params: Params) -> Tensor:
         """Return the weight (out, n) that codes (out, n) and params stand for; the inverse of ``encode``."""
-        if self.is_float:
-            raise ValueError("float32 has no codes")
-        return FAMILIES[self.family].values(codes, params, self.bits)
+        return self.format.values(codes, params, self.width)
 
-    @torch.no_grad()
+    @_no_grad
     def grid(self, params: Params) -> Tensor:
         """Return every level of every channel, (out, levels), ascending."""
-        if self.is_float:
-            raise ValueError("float32 has no levels")
-        return FAMILIES[self.family].grid(params, self.bits)
+        return self.format.grid(params, self.width)
+
+    def write(self, stored: Stored) -> Arrays:
+        """Return the tensors of codes and parameters; raises VerificationError where one cannot be stored exactly."""
+        return self.format.write(*stored, self.width)
+
+    def read(self, take: Take, shape: tuple[int, ...]) -> Stored:
+        """Return codes and parameters of a weight of that shape from its tensors, which ``take`` checks and gives."""
+        return self.format.read(take, shape, self.width)
+
+    def weight(self, stored: Stored) -> np.ndarray:
+        """Return the weight float32 (out, n) of what was read, bit for bit as ``decode`` gives it."""
+        return self.format.decode(*stored, self.width)
+
+    def whole(self, stored: Stored, bound: int) -> Whole:
+        """Return the weight of what was read as whole numbers, for inputs up to ``bound``."""
+        return self.format.whole(*stored, self.width, bound)
 
 
-@cache
+_SCHEMES: dict[str, Scheme] = {}
+
+
+def register(format: Format) -> None:
+    """Make a format's schemes known everywhere; raises ValueError for a name that is taken or an unknown operation."""
+    if format.operation not in OPERATIONS:
+        raise ValueError(f"{format.name}: unknown operation '{format.operation}'; allowed: {', '.join(OPERATIONS)}")
+    for name in format.variants:
+        if name in _SCHEMES:
+            raise ValueError(f"{format.name}: there is a scheme '{name}' already")
+    _SCHEMES.update({name: Scheme(name, format, width) for name, width in format.variants.items()})
+
+
+def unregister(format: Format) -> None:
+    """Take away what ``register`` made known."""
+    for name in format.variants:
+        del _SCHEMES[name]
+
+
+def scheme_names() -> tuple[str, ...]:
+    """Return the names of all schemes, float32 first."""
+    return tuple(_SCHEMES)
+
+
+def formats() -> tuple[Format, ...]:
+    """Return all formats, float32 first."""
+    return tuple({one.format.name: one.format for one in _SCHEMES.values()}.values())
+
+
 def scheme(name: str) -> Scheme:
     """Return the scheme of that name; raises UsageError naming the nearest one."""
-    if name not in NAMES:
+    if name not in _SCHEMES:
         raise UsageError(unknown(name))
-    family, bits = split_name(name)
-    return Scheme(name, family, bits)
+    return _SCHEMES[name]
+
+
+def unknown(name: str) -> str:
+    """Return what to say of a name that is no scheme: the nearest one, and what is allowed."""
+    # Of a family that there is, the bits are wrong, and no other number of them is nearer to what was meant.
+    family = name.rpartition("-")[0]
+    close = "" if any(one.startswith(f"{family}-") for one in scheme_names()) else nearest(name, scheme_names())
+    single = [one.name for one in formats() if len(one.variants) == 1]
+    ranges = [one for one in formats() if len(one.variants) > 1]
+    widths = [width for one in ranges for width in one.variants.values()]
+    allowed = ", ".join([*single, *(f"{one.name}-b" for one in ranges)])
+    return f"unknown scheme '{name}'{close}; allowed: {allowed} with b from {min(widths)} to {max(widths)}"
+
+
+for _format in (FLOAT, UNIFORM, POWER_OF_TWO):
+    register(_format)

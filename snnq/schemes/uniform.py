@@ -8,20 +8,30 @@ layer's sum is an integer times one scale. At b = 2 the symmetric grid is z = 1�
 Weights come as (out, n) matrices. Source: METHOD §2 (the paper's uniform scheme, with a per-channel scale);
 gradients as in LSQ (Esser et al. 2020) and LSQ+ (Bhalgat et al. 2020): straight-through rounding, none through
 a clipped weight.
+
+On disk: ``weight_packed`` int32 (out, words), ``weight_scale`` float32 (out, 1), ``weight_zero_point_halves`` int8
+(out, 1): 2·z, int16 or int32 where a zero-point needs it; ``weight_shape`` int64 (2,): out and in·k·k.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import reduce
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from snnq.schemes.rounding import round_ste
+from snnq.schemes.format import INTEGER_OPERATION, SHAPE, Arrays, Format, Label, Stored, Take, round_ste
+from snnq.schemes.names import BITS
+from snnq.schemes.whole import Whole
+from snnq.schemes.words import as_integers, pack_rows, unpack_rows, word_bits, words_per_row
 
-PARAMETERS = ("scale", "zero_point")
-OPERATION = "uniform"
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    from snnq.base.lazy import torch
+
 # How far from 0 a grid is fitted, in steps: halves fit in int16, and float32 tells a thousandth of a step.
 FARTHEST = 2**14 - 1
 
@@ -124,7 +134,7 @@ def refine(weight: Tensor, params: dict[str, Tensor], bits: int, rounds: int = 1
             zero_point = best["zero_point"] + shift
             scale = _closed_scale(weight, best["scale"], zero_point, bits)
             best = _better(best, _tried(weight, scale, zero_point, bits))
-    return {name: best[name] for name in PARAMETERS}
+    return {name: best[name] for name in ("scale", "zero_point")}
 
 
 def _tried(weight: Tensor, scale: Tensor, zero_point: Tensor, bits: int) -> dict[str, Tensor]:
@@ -165,3 +175,77 @@ def grid(params: dict[str, Tensor], bits: int) -> Tensor:
     code = torch.arange(levels(bits) + 1, dtype=params["scale"].dtype, device=params["scale"].device)
     most = torch.finfo(params["scale"].dtype).max  # a level that no weight takes may lie beyond
     return values(code.expand(params["scale"].shape[0], -1), params, bits).clamp(-most, most)
+
+
+def write(codes: np.ndarray, params: Arrays, bits: int) -> Arrays:
+    """Return a layer's tensors; the zero-points, doubled, take the integer type that they need."""
+    halves = params["zero_point"].astype(np.float64) * 2
+    return {
+        "weight_packed": pack_rows(codes, bits),
+        "weight_scale": params["scale"],
+        "weight_zero_point_halves": as_integers(halves, "twice the zero-point", "int8", "int16", "int32"),
+        SHAPE: np.array(codes.shape, np.int64),
+    }
+
+
+def read(take: Take, shape: tuple[int, ...], bits: int) -> Stored:
+    """Return what ``write`` was given."""
+    rows, n = shape[0], int(np.prod(shape[1:]))
+    words = take("weight_packed", (rows, words_per_row(n, bits)), "int32")
+    halves = take("weight_zero_point_halves", (rows, 1), "int8", "int16", "int32")
+    params = {"scale": take("weight_scale", (rows, 1), "float32"), "zero_point": halves.astype(np.float32) / 2}
+    return Stored(unpack_rows(words, bits, n), params)
+
+
+def decode(codes: np.ndarray, params: Arrays, bits: int) -> np.ndarray:
+    """Return ŵ = s · (q - z), float32 (out, n)."""
+    with np.errstate(over="ignore"):
+        return params["scale"] * (codes.astype(np.float32) - params["zero_point"])
+
+
+def factor_and_origin(zero_point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (factor, origin), int64 (out, 1): W = factor · q - origin, from zero-points, multiples of ½.
+
+    A whole zero-point gives W = q - z in units of the scale; a half one gives W = 2q - 2z in units of half of it.
+    """
+    halves = np.rint(zero_point.astype(np.float64) * 2).astype(np.int64)
+    odd = halves & 1
+    return 1 + odd, np.where(odd == 1, halves, halves >> 1)
+
+
+def whole(codes: np.ndarray, params: Arrays, bits: int, bound: int) -> Whole:
+    """Return W and its unit, exactly: W · unit = s · (q - z)."""
+    factor, origin = factor_and_origin(params["zero_point"])
+    return Whole(codes.astype(np.int64) * factor - origin, params["scale"].astype(np.float64)[:, 0] / factor[:, 0])
+
+
+UNIFORM = Format(
+    name="uniform",
+    variants={f"uniform-{bits}": bits for bits in BITS},
+    parameters={"scale": 1.0, "zero_point": 0.0},
+    operation=INTEGER_OPERATION,
+    label=Label("u", hue=208, saturation=62, formula="uniform-b: ŵ = s · (q − z), q = 0 … 2^b − 1"),
+    fit=fit,
+    cover=cover,
+    candidates=candidates,
+    refine=refine,
+    moved=moved,
+    stored=stored,
+    quantize=quantize,
+    project=project,
+    codes=codes,
+    values=values,
+    grid=grid,
+    tensors={
+        "weight_packed": "words",
+        "weight_scale": "scales",
+        "weight_zero_point_halves": "zero_points",
+        SHAPE: "shapes",
+    },
+    write=write,
+    read=read,
+    decode=decode,
+    word_bits=word_bits,
+    valid_codes=lambda bits: np.arange(2**bits),
+    whole=whole,
+)

@@ -10,7 +10,8 @@ import numpy as np
 from snnq.base.errors import UsageError
 from snnq.base.parsing import check_once
 from snnq.network.layers import Layer
-from snnq.schemes.names import FLOAT32, NAMES, unknown
+from snnq.schemes.names import FLOAT32
+from snnq.schemes.scheme import scheme_names, unknown
 from snnq.searching.patterns import matching
 
 
@@ -153,6 +154,6 @@ def parse_lists(texts: Sequence[str]) -> tuple[tuple[str, ...], ...]:
 
 def check_scheme_name(name: str, option: str) -> str:
     """Return a scheme's name; raises UsageError naming the option and the nearest scheme."""
-    if name not in NAMES:
+    if name not in scheme_names():
         raise UsageError(f"{option}: {unknown(name)}")
     return name

@@ -9,7 +9,8 @@ from typing import Any
 
 from snnq.base.errors import UsageError, nearest
 from snnq.base.parsing import check_once, check_seed
-from snnq.schemes.names import NAMES, PAPER_SPACE
+from snnq.schemes.names import PAPER_SPACE
+from snnq.schemes.scheme import scheme_names
 from snnq.searching.budget import exact, parse_budget
 from snnq.searching.constraints import Constraints, parse_lists, parse_locks, parse_space
 
@@ -76,9 +77,9 @@ class SearchSettings:
                 f"--epochs {self.epochs}, --batch-size {self.batch_size}, --calibration {self.calibration}: "
                 "at least 1, 2 and 2 are needed"
             )
-        if len(set(self.space)) != len(self.space) or len(self.space) < 2 or set(self.space) - set(NAMES):
+        if len(set(self.space)) != len(self.space) or len(self.space) < 2 or set(self.space) - set(scheme_names()):
             raise UsageError(
-                f"--space {','.join(self.space)}: give two or more different schemes out of {', '.join(NAMES)}"
+                f"--space {','.join(self.space)}: give two or more different schemes out of {', '.join(scheme_names())}"
             )
 
     def words(self) -> tuple[str, ...]:

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from snnq.cost.energy import layer_energy, storage_bits
 from snnq.cost.table import TABLES, list_tables, read_table
 from snnq.network.layers import KINDS, Layer
-from snnq.schemes.names import NAMES
+from snnq.schemes.scheme import scheme_names
+
+NAMES = scheme_names()
 
 CONV = Layer("c", "tokenizer", "conv2d", (32, 2, 3, 3), 9_437_184, 9_437_184, "counts")
 LINEAR = Layer("f", "mlp", "linear", (1024, 256), 16_777_216, 16_777_216, "integers")

@@ -12,7 +12,9 @@ from snnq.cost.events import REUSES, event_energy
 from snnq.cost.table import TABLES, list_tables, read_table
 from snnq.network.layers import Layer
 from snnq.network.products import Products
-from snnq.schemes.names import NAMES, split_name
+from snnq.schemes.scheme import scheme_names
+
+NAMES = scheme_names()
 
 LAYER = Layer("block.0.mlp.fc1", "mlp", "linear", (8, 4), 64, 64, "integers")
 PRODUCTS = Products("block.0.attn", "keys", heads=2, tokens=3, width=4, steps=4, chunk=2, scale=0.3, scaled="operand")
@@ -108,7 +110,7 @@ def oracle_pj(scheme, found, input, name, reuse):
     """The equation of ``snnq.cost.events`` again, from the raw TOML of one table alone."""
     raw = tomllib.loads((TABLES / f"{name}.toml").read_text("utf-8"))
     cost = {key: value["energy_pj"] for key, value in raw["constants"].items()}
-    family, bits = split_name(scheme)
+    family, bits = ("float32", 32) if scheme == "float32" else (scheme[:-2], int(scheme[-1]))
     add = sum(cost[key] for key in raw["events"]["accumulate"][family])
     multiply = sum(cost[key] for key in raw["operations"][family])
     layer = found.layers[0]

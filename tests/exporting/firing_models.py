@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from snnq.arithmetic.integer_form import IntegerHead
 from snnq.cost.table import read_table
 from snnq.data import DataSet
 from snnq.models.config import SpikformerConfig
@@ -22,7 +23,6 @@ from snnq.network.layers import frames_shape, layer_table
 from snnq.network.wiring import Wiring
 from snnq.packed.coding import Coded
 from snnq.packed.folder import write_packed
-from snnq.packed.integer_form import IntegerHead
 from snnq.packed.loading import load_packed
 from snnq.plan import DataInfo, ModelInfo, make_plan
 from snnq.schemes.scheme import scheme

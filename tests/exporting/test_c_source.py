@@ -21,7 +21,9 @@ from snnq.exporting.c_names import c_name
 from snnq.exporting.c_source import c_source, write_c
 from snnq.network.folding import ChannelAffine
 from snnq.packed.arrays import open_arrays
-from snnq.schemes.names import NAMES
+from snnq.schemes.scheme import scheme_names
+
+NAMES = scheme_names()
 
 pytestmark = pytest.mark.skipif(not have_gcc(), reason="there is no gcc to compile the exported C source with")
 

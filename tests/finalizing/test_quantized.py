@@ -13,8 +13,9 @@ from torch import nn
 from snnq.finalizing.finetuning import distilled_loss
 from snnq.finalizing.quantized import FakeQuantize, encode_model, parameter_groups, quantize_model
 from snnq.packing.results import BINS, weight_record
-from snnq.schemes.names import NAMES
-from snnq.schemes.scheme import scheme
+from snnq.schemes.scheme import scheme, scheme_names
+
+NAMES = scheme_names()
 
 CODED = [name for name in NAMES if name != "float32"]
 

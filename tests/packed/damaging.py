@@ -69,7 +69,7 @@ def bits_of(model: Any) -> dict[str, Any]:
 def arrays_of(folder: Path) -> dict[str, Any]:
     """Return what the torch-free reader gives."""
     opened = open_arrays(folder)
-    return {name: (str(one.dtype), one.shape, one.tobytes()) for name, one in opened.tensors.items()} | {
+    return {name: (str(one.dtype), one.shape, one.tobytes()) for name, one in opened.file.tensors.items()} | {
         "config": opened.config.config,
         "layers": opened.config.layers,
     }

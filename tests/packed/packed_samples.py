@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from snnq.models.registry import architecture
 from snnq.models.staged_config import LAYOUTS as STAGED
 from snnq.network.folding import fold_batchnorm
 from snnq.network.layers import frames_shape, layer_table
+from snnq.packed.coding import Coded
 from snnq.packed.folder import write_packed
 from snnq.plan import DataInfo, ModelInfo, Plan, make_plan
 from snnq.schemes.scheme import scheme
@@ -45,13 +45,6 @@ RESULTS: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Coded:
-    scheme: str
-    codes: Tensor
-    params: Mapping[str, Tensor]
-
-
-@dataclass(frozen=True)
 class Sample:
     model: nn.Module
     plan: Plan
@@ -64,7 +57,7 @@ class Sample:
         return folder
 
     def with_layer(self, name: str, **changes: Any) -> dict[str, Coded]:
-        return self.layers | {name: replace(self.layers[name], **changes)}
+        return self.layers | {name: self.layers[name]._replace(**changes)}
 
 
 def make_sample(layout: str = "cifar10dvs", schemes: tuple[str, ...] = MIXED, seed: int = 0) -> Sample:

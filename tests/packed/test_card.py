@@ -16,7 +16,9 @@ from packed_samples import RESULTS, Sample, make_sample
 from snnq.packed.card import NUMPY_READER, model_card
 from snnq.packed.loading import load_packed
 from snnq.packed.verification import verify
-from snnq.schemes.names import NAMES
+from snnq.schemes.scheme import scheme_names
+
+NAMES = scheme_names()
 
 
 def python_block(card: str) -> str:

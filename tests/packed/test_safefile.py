@@ -23,7 +23,7 @@ def test_bytes_are_the_library_s(seed: int, count: int) -> None:
     tensors = {}
     for i in range(count):
         shape = tuple(rng.integers(0, 4, size=rng.integers(0, 4)))
-        dtype = list(DTYPES)[rng.integers(len(DTYPES))]
+        dtype = getattr(torch, list(DTYPES)[rng.integers(len(DTYPES))])
         tensors[f"layer.{rng.integers(100)}.ü{i}"] = torch.from_numpy(rng.integers(-9, 9, size=shape)).to(dtype)
     # With one entry of metadata the library has no order to choose. It orders types by width, then kind.
     found, due = safetensors_bytes(tensors, {"format": "pt"}), save(tensors, {"format": "pt"})
@@ -59,15 +59,15 @@ def test_reading_gives_back_everything(tmp_path: Path) -> None:
     path.write_bytes(safetensors_bytes(tensors, {"format": "pt"}))
     found = read_tensors(path)
     assert found.tensors.keys() == tensors.keys()
-    assert all(torch.equal(found.tensors[name], tensors[name]) for name in tensors)
+    assert all(np.array_equal(found.tensors[name], tensors[name].numpy()) for name in tensors)
     assert found.header_bytes + 24 + 4 == path.stat().st_size
-    assert torch.equal(found.take("a", (2, 3), torch.float32), tensors["a"])
+    assert np.array_equal(found.take("a", (2, 3), "float32"), tensors["a"].numpy())
     with pytest.raises(PackedError, match="tensor 'c' is missing"):
-        found.take("c", (1,), torch.float32)
+        found.take("c", (1,), "float32")
     with pytest.raises(PackedError, match=r"'a' has shape \[2, 3\], it must be \[6\]"):
-        found.take("a", (6,), torch.float32)
+        found.take("a", (6,), "float32")
     with pytest.raises(PackedError, match="'a' is float32, it must be int8 or int16"):
-        found.take("a", (2, 3), torch.int8, torch.int16)
+        found.take("a", (2, 3), "int8", "int16")
 
 
 def test_files_that_are_not_whole(tmp_path: Path) -> None:

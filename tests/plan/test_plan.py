@@ -12,7 +12,10 @@ from snnq.network.layers import KINDS, Layer
 from snnq.plan import DataInfo, ModelInfo, Plan, SearchInfo, make_plan
 from snnq.plan.plan import plan_schema
 from snnq.plan.records import Baseline
-from snnq.schemes.names import NAMES, PAPER_SPACE
+from snnq.schemes.names import PAPER_SPACE
+from snnq.schemes.scheme import scheme_names
+
+NAMES = scheme_names()
 
 # The paper's best point: 2 bits but for the first conv, the head and two of the eight attention linears.
 BEST = dict.fromkeys(("patch_embed.proj_conv", "head", "block.0.attn.v", "block.1.attn.proj"), "uniform-4")

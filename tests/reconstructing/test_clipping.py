@@ -10,8 +10,9 @@ from spikingjelly.activation_based import layer
 from torch import nn
 
 from snnq.schemes.fitting.clips import Gram, choose, columns, has_columns, row_errors
-from snnq.schemes.names import NAMES
-from snnq.schemes.scheme import scheme
+from snnq.schemes.scheme import scheme, scheme_names
+
+NAMES = scheme_names()
 
 CODED = [name for name in NAMES if name != "float32"]
 LAYERS = [

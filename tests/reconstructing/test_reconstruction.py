@@ -14,9 +14,10 @@ from snnq.reconstructing.losses import BETA, WARM_UP, block_loss, normalised, pu
 from snnq.reconstructing.norms import Moments, matched, moments, output_moments
 from snnq.reconstructing.sides import Target
 from snnq.reconstructing.storing import store
-from snnq.schemes.names import NAMES
-from snnq.schemes.scheme import scheme
+from snnq.schemes.scheme import scheme, scheme_names
 from snnq.training.loop import Place
+
+NAMES = scheme_names()
 
 MIXED = ("uniform-4", "power-of-two-2", "uniform-2", "float32", "power-of-two-4", "uniform-3", "power-of-two-8")
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from snnq.reconstructing.layers import LearnedLayer
 from snnq.reconstructing.rounding import cells, decided, factor, inverse_sigmoid, most_decided, rectified_sigmoid
 from snnq.reconstructing.settings import SCHEDULES
-from snnq.schemes.names import NAMES
-from snnq.schemes.scheme import scheme
+from snnq.schemes.scheme import scheme, scheme_names
+
+NAMES = scheme_names()
 
 CODED = [name for name in NAMES if name != "float32"]
 schemes = st.sampled_from(CODED)

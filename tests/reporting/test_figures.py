@@ -17,7 +17,9 @@ from snnq.reporting.figures.shares import Slice, before_after
 from snnq.reporting.figures.strip import Costs, layer_strip, legend
 from snnq.reporting.figures.weights import float_panel, weight_panel
 from snnq.reporting.records import FrontPoint, Histogram, Level, PlanRow, SearchEpoch
-from snnq.schemes.names import NAMES
+from snnq.schemes.scheme import scheme_names
+
+NAMES = scheme_names()
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = '<script>alert("x")</script>&\x00\x1b[31m\ud800\u202e'

@@ -10,8 +10,8 @@ import pytest
 import torch
 from lively import write_lively
 
+from snnq.arithmetic.integer_form import IntegerLIF
 from snnq.base.errors import PackedError, UsageError, VerificationError
-from snnq.packed.integer_form import IntegerLIF
 from snnq.packed.loading import load_packed
 from snnq.packed.safefile import read_tensors
 from snnq.runtime import Engine, unpack

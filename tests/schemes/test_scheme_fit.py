@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from snnq.schemes.names import FLOAT32, NAMES
-from snnq.schemes.scheme import scheme
+from snnq.schemes.names import FLOAT32
+from snnq.schemes.scheme import scheme, scheme_names
+
+NAMES = scheme_names()
 
 
 def squared_errors(name: str, weight: Tensor) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import subprocess
 import sys
 
@@ -9,26 +11,32 @@ import pytest
 import torch
 
 from snnq.base.errors import UsageError
-from snnq.schemes.names import BITS, NAMES, PAPER_SPACE, split_name
-from snnq.schemes.scheme import scheme
+from snnq.schemes.names import BITS, PAPER_SPACE
+from snnq.schemes.scheme import scheme, scheme_names
+
+NAMES = scheme_names()
 
 
 def test_every_name_by_hand() -> None:
     assert BITS == (2, 3, 4, 5, 6, 7, 8)
     assert len(NAMES) == 15
     assert set(PAPER_SPACE) <= set(NAMES)
-    assert split_name("float32") == ("float32", 32)
-    assert split_name("uniform-2") == ("uniform", 2)
-    assert split_name("power-of-two-8") == ("power-of-two", 8)
+    assert (scheme("float32").family, scheme("float32").bits) == ("float32", 32)
+    assert (scheme("uniform-2").family, scheme("uniform-2").bits) == ("uniform", 2)
+    assert (scheme("power-of-two-8").family, scheme("power-of-two-8").bits) == ("power-of-two", 8)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_schemes_are_what_their_name_says(name: str) -> None:
     one = scheme(name)
     assert one.name == name
-    assert (one.family, one.bits) == split_name(name)
+    assert isinstance(one.bits, int)
+    assert name in (one.family, f"{one.family}-{one.bits}")
     assert one.is_float == (name == "float32")
     assert one is scheme(name)
+    assert one is copy.deepcopy(one)
+    assert one is pickle.loads(pickle.dumps(one))
+    assert one in {one}
 
 
 @pytest.mark.parametrize("name", ["uniform-1", "uniform-9", "unifrom-2", "power-of-two", "float16", ""])
@@ -61,5 +69,5 @@ def test_float32_leaves_weights_alone() -> None:
 
 
 def test_names_are_read_without_torch() -> None:
-    code = "import sys, snnq.schemes.names; sys.exit('torch' in sys.modules)"
+    code = "import sys, snnq.schemes.scheme; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

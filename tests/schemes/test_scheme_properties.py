@@ -11,8 +11,9 @@ from torch import Tensor
 
 from snnq.schemes import uniform
 from snnq.schemes.fitting.clips import choose
-from snnq.schemes.names import NAMES, split_name
-from snnq.schemes.scheme import Params, scheme
+from snnq.schemes.scheme import Params, scheme, scheme_names
+
+NAMES = scheme_names()
 
 QUANTISED = [name for name in NAMES if name != "float32"]
 names = st.sampled_from(QUANTISED)
@@ -46,7 +47,7 @@ def arbitrary_params(name: str, weight: Tensor, seed: int) -> Params:
     rng = np.random.default_rng(seed)
     size = weight.abs().amax(1, keepdim=True).clamp_min(1e-15)
     rows, bits = len(weight), scheme(name).bits
-    if split_name(name)[0] == "uniform":
+    if scheme(name).family == "uniform":
         zero_point = torch.from_numpy(rng.uniform(-1, 2**bits, size=(rows, 1)).astype(np.float32))
         factor = torch.from_numpy(np.exp(rng.normal(-1, 1, size=(rows, 1))).astype(np.float32))
         return {"scale": size * factor, "zero_point": zero_point}
@@ -56,7 +57,7 @@ def arbitrary_params(name: str, weight: Tensor, seed: int) -> Params:
 
 def numpy_grid(name: str, params: Params) -> np.ndarray:
     """Every level of every row (rows, levels) in float64, from METHOD §2 and nothing else."""
-    family, bits = split_name(name)
+    family, bits = scheme(name).family, scheme(name).width
     if family == "uniform":
         zero_point = np.round(params["zero_point"].double().numpy() * 2) / 2
         return params["scale"].double().numpy() * (np.arange(2**bits) - zero_point)
@@ -166,7 +167,7 @@ def half_gaps(name: str, weight: np.ndarray, params: Params) -> np.ndarray:
     """Half of the gap between the two levels on either side of every weight; beyond the ends that of the end."""
     grid = numpy_grid(name, params)
     # Power-of-two's levels go on by doubling; 1.5 times the last one is half way to the next.
-    ends = 2 * grid[:, [0, -1]] if split_name(name)[0] == "power-of-two" else 2 * grid[:, [0, -1]] - grid[:, [1, -2]]
+    ends = 2 * grid[:, [0, -1]] if scheme(name).family == "power-of-two" else 2 * grid[:, [0, -1]] - grid[:, [1, -2]]
     wider = np.concatenate([ends[:, :1], grid, ends[:, 1:]], 1)
     rows = [np.searchsorted(levels, row).clip(1, len(levels) - 1) for levels, row in zip(wider, weight, strict=True)]
     at = np.array(rows)

@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 from snnq.base.errors import BudgetError, UsageError
 from snnq.cost.table import read_table
 from snnq.network.layers import Layer
-from snnq.schemes.names import NAMES, PAPER_SPACE
+from snnq.schemes.names import PAPER_SPACE
+from snnq.schemes.scheme import scheme_names
 from snnq.searching.allocation import allocate, check_budget
 from snnq.searching.budget import parse_budget, quantity_costs, realised, shown
 from snnq.searching.constraints import Constraints, resolve
+
+NAMES = scheme_names()
 
 TABLE = read_table()
 

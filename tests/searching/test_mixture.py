@@ -14,12 +14,14 @@ from torch import nn
 from snnq.models.config import LAYOUTS as SPIKFORMERS
 from snnq.models.registry import build
 from snnq.network.layers import layer_table
-from snnq.schemes.names import NAMES, PAPER_SPACE
-from snnq.schemes.scheme import scheme
+from snnq.schemes.names import PAPER_SPACE
+from snnq.schemes.scheme import scheme, scheme_names
 from snnq.searching.architecture import sample
 from snnq.searching.branches import BranchNet
 from snnq.searching.mixture import Supernet
 from snnq.training.seeding import generator
+
+NAMES = scheme_names()
 
 CONFIG = {"in_channels": 2, "image_size": [8, 8], "dim": 16, "depth": 1, "heads": 2, "steps": 2, "classes": 3}
 SHAPE = (2, 2, 8, 8)

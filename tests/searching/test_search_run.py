@@ -23,7 +23,7 @@ from snnq.packing.record import read_results
 from snnq.plan import Plan
 from snnq.plan.verdict import rivals, verdict
 from snnq.reporting.run import report
-from snnq.schemes.names import split_name
+from snnq.schemes.scheme import scheme
 from snnq.searching.constraints import Constraints
 from snnq.searching.run import search
 from snnq.searching.scores import FRONT_COLUMNS, OWN, front, read_scores, solve
@@ -336,7 +336,7 @@ def test_progress_tells_the_bits_of_every_group_and_what_is_decided(checkpoint, 
         size = math.prod(layer.shape)
         shares = dict(zip(last["space"], last["probabilities"][layer.name], strict=True))
         bits, weights = sums.get(layer.group, (0.0, 0))
-        expected = sum(share * split_name(name)[1] for name, share in shares.items())
+        expected = sum(share * scheme(name).bits for name, share in shares.items())
         sums[layer.group] = bits + size * expected, weights + size
         top = max(shares, key=shares.get)
         assert (f"{layer.name} {top}" in facts["decided.decided"]) == (shares[top] >= 0.2)

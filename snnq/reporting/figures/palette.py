@@ -5,12 +5,10 @@ from __future__ import annotations
 import colorsys
 import re
 
-from snnq.schemes.names import FLOAT32, split_name
+from snnq.schemes.scheme import formats, scheme
 
-# Hues of the two families that colour-blind readers tell apart; more bits are lighter.
-_HUES = {"uniform": (208, 62), "power-of-two": (28, 78)}
+# More bits are lighter.
 _LIGHTNESS = {2: 38, 3: 44, 4: 56, 5: 62, 6: 68, 7: 74, 8: 80}
-_GREY = "hsl(216,4%,64%)"
 _PARTS = (
     "hsl(165,50%,30%)",
     "hsl(275,32%,68%)",
@@ -24,17 +22,16 @@ _PARTS = (
 
 
 def scheme_colour(name: str) -> str:
-    """Return the colour of a scheme: grey for float32, a hue for each family, lighter with more bits."""
-    family, bits = split_name(name)
-    if name == FLOAT32:
-        return _GREY
-    hue, saturation = _HUES[family]
-    return f"hsl({hue},{saturation}%,{_LIGHTNESS[bits]}%)"
+    """Return the colour of a scheme: grey for float32, a hue for each format, lighter with more bits."""
+    one = scheme(name)
+    label = one.format.label
+    lightness = label.lightness or _LIGHTNESS[min(max(round(one.bits), min(_LIGHTNESS)), max(_LIGHTNESS))]
+    return f"hsl({label.hue},{label.saturation}%,{lightness}%)"
 
 
 def is_hatched(name: str) -> bool:
-    """True for the power-of-two formats, which are told apart without colours too."""
-    return split_name(name)[0] == "power-of-two"
+    """True for the formats that are hatched, to be told apart without colours too."""
+    return scheme(name).format.label.hatched
 
 
 def part_colour(index: int) -> str:
@@ -42,10 +39,15 @@ def part_colour(index: int) -> str:
     return _PARTS[index % len(_PARTS)]
 
 
-def short_name(scheme: str) -> str:
+def short_name(name: str) -> str:
     """Return a scheme's name as it fits into a cell: ``u2`` for uniform-2, ``p4`` for power-of-two-4, ``f32``."""
-    family, bits = split_name(scheme)
-    return f"{family[0]}{bits}"
+    return f"{scheme(name).format.label.letter}{scheme(name).bits:g}"
+
+
+def letters() -> str:
+    """Return what the letters of the short names stand for."""
+    first, *others = formats()  # float32 comes last
+    return ", ".join(f"{one.label.letter} {one.name}" for one in (*others, first))
 
 
 def rgb(colour: str) -> tuple[float, float, float]:

@@ -8,7 +8,7 @@ from html import escape
 from snnq.reporting.figures import svg
 from snnq.reporting.figures.palette import is_hatched, scheme_colour, short_name
 from snnq.reporting.records import SearchEpoch
-from snnq.schemes.names import split_name
+from snnq.schemes.scheme import scheme
 
 LEFT, TOP, WIDTH, HEIGHT = 22.0, 26.0, 136.0, 76.0
 DRAWN = 80  # more epochs than this could not be told apart
@@ -26,7 +26,7 @@ def probability_panel(layer: str, space: Sequence[str], epochs: Sequence[SearchE
 
     It begins with equal shares at epoch 0, before the first step (METHOD §4).
     """
-    order = sorted(range(len(space)), key=lambda k: (split_name(space[k])[1], space[k]))
+    order = sorted(range(len(space)), key=lambda k: (scheme(space[k]).bits, space[k]))
     rows = [tuple(1 / len(space) for _ in space), *(epoch.probabilities[layer] for epoch in epochs)]
     drawn = _places(len(rows))
     xs, rows = [LEFT + WIDTH * i / (len(rows) - 1) for i in drawn], [rows[i] for i in drawn]

@@ -16,43 +16,26 @@ by at most half a 2^-shift of a unit, where float32 sums are off by their roundi
 signs. Sums are exact in any order, in integers as in floating point of enough bits: every engine gives the same spikes.
 Source: ours (METHOD §5).
 
-Layers whose weights are no small whole multiples of a unit (float32, power-of-two of 6 bits and more) are rounded to
-fixed point far below their own precision's effect: sums of up to 2^52, exact in float64 and int64.
+A number format says what its W and unit are (``snnq.schemes.whole``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from snnq.schemes.names import FLOAT32, split_name
+from snnq.schemes.whole import Whole
 
 # Two sets of limits: for sums in int32, and for wide layers in int64.
-SUM_LIMIT, WIDE_SUM_LIMIT = 2**26, 2**52
+SUM_LIMIT = 2**26
 NEURON_LIMIT, WIDE_NEURON_LIMIT = 2**28, 2**60
 MAX_SHIFT, MAX_WIDE_SHIFT = 16, 8
-WIDE_WEIGHT_BITS = 40
 HEAD_WEIGHT_BITS = 30
-# From here on power-of-two's smallest and largest levels are too far apart for one int32 unit.
-MAX_NARROW_POWER_BITS = 5
 # Θ of a channel that no weight reaches: its offset alone is compared with its threshold.
 IDLE_THRESHOLD = 2**20
 # Sums of an attention stay below 2^20: so do the largest head times the most tokens that fit this engine.
 MIXING_SHIFT = 8
-
-
-@dataclass(frozen=True)
-class Whole:
-    """A weight as whole numbers: ``values`` int64 (out, n) times ``unit`` float64 (out,).
-
-    ``wide``: they are in fixed point, and their sums need int64.
-    """
-
-    values: np.ndarray
-    unit: np.ndarray
-    wide: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,68 +59,6 @@ class Head:
     weight: np.ndarray
     bias: np.ndarray
     scale: float
-
-
-def is_wide(scheme: str) -> bool:
-    """Return whether a scheme's weights are rounded to fixed point instead of counted in units."""
-    family, bits = split_name(scheme)
-    return family == FLOAT32 or (family == "power-of-two" and bits > MAX_NARROW_POWER_BITS)
-
-
-def uniform_form(halves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return (factor, shift), int64: W = factor · q - shift, from twice the zero-points, whole numbers of any shape.
-
-    A whole zero-point gives W = q - z in units of the scale; a half one gives W = 2q - 2z in units of half of it.
-    """
-    halves = halves.astype(np.int64)
-    odd = halves & 1
-    return 1 + odd, np.where(odd == 1, halves, halves >> 1)
-
-
-def whole_weight(scheme: str, codes: np.ndarray, params: Mapping[str, np.ndarray], bound: int) -> Whole:
-    """Return a quantised weight's codes (out, n) uint8 as whole numbers and their unit.
-
-    ``params``: ``scale`` and ``zero_point``, or ``log2_scale``, each (out, 1). ``bound``: the largest input.
-    """
-    family, bits = split_name(scheme)
-    q = codes.astype(np.int64)
-    if family == "uniform":
-        factor, shift = uniform_form(np.rint(params["zero_point"].astype(np.float64) * 2))
-        return Whole(q * factor - shift, params["scale"].astype(np.float64)[:, 0] / factor[:, 0])
-    sign, k = 1 - 2 * (q >> (bits - 1)), q & (2 ** (bits - 1) - 1)
-    lead, unit = power_form(scheme, params["log2_scale"][:, 0], k, bound)
-    power = k + lead[:, None]
-    values = np.where((k > 0) & (power >= 0), sign * np.left_shift(1, np.maximum(power, 0)), 0)
-    return Whole(values, unit, wide=is_wide(scheme))
-
-
-def power_form(scheme: str, log2_scale: np.ndarray, k: np.ndarray, bound: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return (lead int64, unit float64), (out,) each: a power-of-two weight of exponent code k is ±2^(k + lead) units.
-
-    Few exponents reach down to one unit. Many (6 bits and more) are cut off at one, as in ``fixed_point``.
-    """
-    top = 2 ** (split_name(scheme)[1] - 1) - 1
-    k, exponent = (
-        k.astype(np.int64),
-        log2_scale.astype(np.int64) - top,
-    )  # of the weight whose code is 0, if there were one
-    if not is_wide(scheme):
-        return np.full(len(exponent), -1), np.ldexp(1.0, exponent + 1)
-    lead = _fixed_bits(k.shape[1], bound) - 1 - k.max(1)
-    return lead, np.ldexp(1.0, exponent - lead)
-
-
-def fixed_point(weight: np.ndarray, bound: int) -> Whole:
-    """Return a real weight (out, n) as whole numbers, so fine that all sums for inputs up to ``bound`` are exact."""
-    weight = weight.astype(np.float64)
-    reach, bits = np.abs(weight).max(1), _fixed_bits(weight.shape[1], bound)
-    exponent = np.where(reach > 0, np.frexp(reach)[1] - bits, 0)
-    return Whole(np.rint(np.ldexp(weight, -exponent[:, None])).astype(np.int64), np.ldexp(1.0, exponent), wide=True)
-
-
-def _fixed_bits(terms: int, bound: int) -> int:
-    """Return how many bits the largest weight may have, so that ``terms`` products with up to ``bound`` stay exact."""
-    return min(WIDE_WEIGHT_BITS, WIDE_SUM_LIMIT.bit_length() - 2 - (terms * bound).bit_length())
 
 
 def neurons(whole: Whole, multiplier: np.ndarray, offset: np.ndarray, threshold: float, bound: int) -> Neurons:

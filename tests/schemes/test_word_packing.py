@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snnq.packed.bitpack import codes_per_word, pack_rows, unpack_rows, words_per_row
+from snnq.schemes.words import codes_per_word, pack_rows, unpack_rows, words_per_row
 
 
 def packed(codes: list[list[int]], bits: int) -> list[list[int]]:
-    return pack_rows(torch.tensor(codes, dtype=torch.uint8), bits).tolist()
+    return pack_rows(np.array(codes, np.uint8), bits).tolist()
 
 
 def test_words_by_hand() -> None:
@@ -30,7 +29,7 @@ def test_the_top_bit_makes_a_word_negative() -> None:
     assert packed([[0] * 15 + [3]], 2) == [[-(2**30)]]
     assert packed([[3] * 16], 2) == [[-1]]
     assert packed([[0, 0, 0, 0x80]], 8) == [[-(2**31)]]
-    assert unpack_rows(torch.tensor([[-1]], dtype=torch.int32), 2, 16).tolist() == [[3] * 16]
+    assert unpack_rows(np.array([[-1]], np.int32), 2, 16).tolist() == [[3] * 16]
 
 
 def test_rows_start_their_own_words() -> None:
@@ -60,13 +59,13 @@ def oracle(codes: np.ndarray, bits: int) -> np.ndarray:
 @given(st.integers(1, 8), st.integers(1, 5), st.integers(1, 70), st.integers(0, 2**32 - 1))
 def test_round_trip_and_oracle(bits: int, rows: int, n: int, seed: int) -> None:
     codes = np.random.default_rng(seed).integers(0, 2**bits, size=(rows, n), dtype=np.uint8)
-    words = pack_rows(torch.from_numpy(codes), bits)
-    assert words.dtype == torch.int32
+    words = pack_rows(codes, bits)
+    assert words.dtype == np.int32
     assert words.shape == (rows, words_per_row(n, bits))
-    np.testing.assert_array_equal(words.numpy(), oracle(codes, bits))
+    np.testing.assert_array_equal(words, oracle(codes, bits))
     found = unpack_rows(words, bits, n)
-    assert found.dtype == torch.uint8
-    np.testing.assert_array_equal(found.numpy(), codes)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, codes)
 
 
 @settings(max_examples=50, deadline=None)
@@ -74,16 +73,16 @@ def test_round_trip_and_oracle(bits: int, rows: int, n: int, seed: int) -> None:
 def test_every_word_is_some_codes(bits: int, seed: int) -> None:
     # For bits that divide 32 nothing is unused, so unpacking is one-to-one.
     words = np.random.default_rng(seed).integers(-(2**31), 2**31, size=(2, 3)).astype(np.int32)
-    codes = unpack_rows(torch.from_numpy(words), bits, 3 * 32 // bits)
-    np.testing.assert_array_equal(pack_rows(codes, bits).numpy(), words)
+    codes = unpack_rows(words, bits, 3 * 32 // bits)
+    np.testing.assert_array_equal(pack_rows(codes, bits), words)
 
 
 def test_inputs_are_checked_and_untouched() -> None:
-    codes = torch.tensor([[0, 3, 4]], dtype=torch.uint8)
+    codes = np.array([[0, 3, 4]], np.uint8)
     with pytest.raises(ValueError, match="code 4 does not fit in 2 bits"):
         pack_rows(codes, 2)
     with pytest.raises(ValueError, match="uint8"):
-        pack_rows(codes.to(torch.int32), 4)
+        pack_rows(codes.astype(np.int32), 4)
     with pytest.raises(ValueError, match="rows, n"):
         pack_rows(codes[0], 4)
     for bits in (0, 9, -2):
@@ -93,5 +92,5 @@ def test_inputs_are_checked_and_untouched() -> None:
     with pytest.raises(ValueError, match="9 codes of 4 bits take 2 words, found 1"):
         unpack_rows(words, 4, 9)
     with pytest.raises(ValueError, match="int32"):
-        unpack_rows(words.to(torch.int64), 4, 3)
+        unpack_rows(words.astype(np.int64), 4, 3)
     assert codes.tolist() == [[0, 3, 4]]

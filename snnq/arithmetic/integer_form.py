@@ -1,4 +1,4 @@
-"""A folded model whose torch modules compute in whole numbers, exactly as ``snnq.packed.integers`` says.
+"""A folded model whose torch modules compute in whole numbers, exactly as ``snnq.arithmetic.integers`` says.
 
 Weights are whole numbers in float32 (float64 where sums pass 2^24), so that products and sums are exact in any order;
 neurons compare integers. Every engine that follows the same rules gives the same spikes and logits.
@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from snnq.arithmetic import integers
+from snnq.arithmetic.integers import Neurons
 from snnq.network.wiring import COUNT_LIMIT, Wiring
-from snnq.packed import integers
-from snnq.packed.integers import Neurons, Whole
+from snnq.schemes.whole import Whole, fixed_point
 
 # Whole numbers up to here are exact in float32.
 FLOAT32_EXACT = 2**24
@@ -117,19 +118,13 @@ class IntegerHead(nn.Module):
         return ((sums @ self.weight.T + self.bias) * self.scale).float()
 
 
-def whole_of(scheme: str, codes: Tensor, params: Mapping[str, Tensor], bound: int) -> Whole:
-    """Return codes (out, n) and parameters (out, 1) of a scheme as whole numbers, for inputs up to ``bound``."""
-    arrays = {name: value.detach().cpu().numpy() for name, value in params.items()}
-    return integers.whole_weight(scheme, codes.cpu().numpy(), arrays, bound)
-
-
 @torch.no_grad()
 def to_integers(model: nn.Module, wiring: Wiring, wholes: Mapping[str, Whole]) -> nn.Module:
     """Turn a folded model into its integer form, in place, and return it; ``wholes`` are of the quantised layers."""
     for stage in wiring.stages:
         layer, norm = model.get_submodule(stage.layer), model.get_submodule(stage.norm)
         weight = layer.get_parameter("weight").cpu().flatten(1).numpy()
-        whole = wholes.get(stage.layer) or integers.fixed_point(weight, stage.bound)
+        whole = wholes.get(stage.layer) or fixed_point(weight, stage.bound)
         multiplier, offset = (norm.get_buffer(name).cpu().numpy() for name in ("multiplier", "offset"))
         found = integers.neurons(whole, multiplier, offset, stage.threshold, stage.bound)
         _put(model, stage.norm, CurrentSteps(found))
