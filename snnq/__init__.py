@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from snnq.checkpoints.inspecting import inspect
     from snnq.exporting.run import export
     from snnq.finalizing.run import finalize
-    from snnq.models.registry import register_model
+    from snnq.models.registry import register_architecture, register_model
     from snnq.packed.loading import load_packed
     from snnq.plan import Plan
     from snnq.reconstructing.run import ptq
@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     from snnq.reporting.run import report
     from snnq.searching.run import search
     from snnq.searching.uniform import uniform_plan
+    from snnq.structure.edits import apply_edits, register_edit
 
 _EXPORTS = {
     "Plan": "snnq.plan",
+    "apply_edits": "snnq.structure.edits",
     "classify": "snnq.assessing.classify",
     "compare": "snnq.reporting.compare",
     "eval": "snnq.assessing.eval",
@@ -41,6 +43,8 @@ _EXPORTS = {
     "inspect": "snnq.checkpoints.inspecting",
     "load_packed": "snnq.packed.loading",
     "ptq": "snnq.reconstructing.run",
+    "register_architecture": "snnq.models.registry",
+    "register_edit": "snnq.structure.edits",
     "register_model": "snnq.models.registry",
     "measure": "snnq.assessing.measure",
     "report": "snnq.reporting.run",
@@ -52,6 +56,7 @@ _EXPORTS = {
 __all__ = [
     "Plan",
     "__version__",
+    "apply_edits",
     "classify",
     "compare",
     "eval",
@@ -62,6 +67,8 @@ __all__ = [
     "load_packed",
     "measure",
     "ptq",
+    "register_architecture",
+    "register_edit",
     "register_model",
     "report",
     "search",

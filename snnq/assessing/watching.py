@@ -111,7 +111,7 @@ class Watch:
             tally.fired += fired
             tally.updates += len(steps)
 
-    def saw_attention(self, one: Products, module: nn.Module, spikes: Sequence[Tensor]) -> None:
+    def saw_attention(self, one: Products, module: Any, spikes: Sequence[Tensor]) -> None:
         """Note the spikes that an attention mixes: q, k and, where there is one, v, (T, B, heads, N, d) each."""
         tally = self.attentions.setdefault(one.name, Tally())
         if one.order == "scores":
@@ -122,8 +122,7 @@ class Watch:
             first, second, largest = counting.gates_additions(spikes[0], -1 if one.order == "gates" else -2)
         else:
             _, k, v = spikes
-            pooled = module.pool(k * v) if getattr(module, "dvs", False) else k * v  # pyright: ignore
-            first, second, largest = counting.sums_additions(pooled)
+            first, second, largest = counting.sums_additions(module.shared(k, v))
         tally.add(first=first.tolist(), second=second.tolist())
         tally.largest = max(tally.largest, largest)
 

@@ -14,9 +14,9 @@ from snnq.checkpoints.container import Container
 from snnq.checkpoints.fitting import fit
 from snnq.checkpoints.sizes import OPTIONS, agreed_sizes, recorded_sizes
 from snnq.checkpoints.unwrapping import under_names
+from snnq.models.architecture import Architecture
 from snnq.models.custom import adopt, build_custom, calling
 from snnq.models.plain import check_plain, make_plain, say_plain
-from snnq.models.registry import Architecture
 from snnq.network.layers import quantisable
 from snnq.network.neurons import PRICED, unpriced
 

@@ -83,6 +83,11 @@ def require_positive_int(name: str, value: object) -> None:
         raise UsageError(f"{name}: found {value!r}, it must be a whole number of at least 1")
 
 
+def power_of_two(value: float) -> float:
+    """Return the power of two that is nearest to ``value`` in its logarithm, so that a scale is a shift."""
+    return 2.0 ** round(math.log2(value))
+
+
 def hidden(dim: int, mlp_ratio: float) -> int:
     """Return the features inside an MLP: dim × mlp_ratio."""
     return round(dim * mlp_ratio)

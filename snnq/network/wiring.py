@@ -1,7 +1,7 @@
-"""Which norm and which neuron follow each layer, and how large the whole numbers are that it is given.
+"""Which norm and which neuron follow each layer, how streams run between them, and how large their whole numbers are.
 
-Plain facts of an architecture, without torch: the integer arithmetic of packed weights and the integer runtime start
-from them. Where that arithmetic does not apply, ``FloatWiring`` says why.
+Plain facts of an architecture, without torch: the integer arithmetic of packed weights and the integer runtime are
+built from them. Where that arithmetic does not apply, ``FloatWiring`` says why.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 # Larger event counts in one pixel and step count as this many: it bounds the first layer's sums.
 COUNT_LIMIT = 4095
+FRAMES = "frames"  # the stream that the first operation takes
 THRESHOLD, ATTENTION_THRESHOLD = 1.0, 0.5
 
 
@@ -34,33 +35,86 @@ class Stage:
 
 @dataclass(frozen=True)
 class Mixing:
-    """A spiking self-attention: its module, and the neuron that (Q Kᵀ) V · scale goes to."""
+    """A spiking self-attention of ``heads``: its module, and the neuron that (Q Kᵀ) V · scale goes to."""
 
     module: str
     neuron: str
     scale: float
+    heads: int
     threshold: float = ATTENTION_THRESHOLD
 
 
 @dataclass(frozen=True)
-class Wiring:
-    """All stages in the order they run, the attentions, and the head on the mean of ``summands`` whole numbers.
+class Fire:
+    """Stages that see the same stream: the spikes of each become a stream of their own, of the names ``gives``.
 
-    ``bound`` is the largest of those numbers. ``engines`` are those of ``snnq eval`` that packed weights run on.
+    Their layers are linear, or convolutions that keep the size: 1×1, or 3×3 padded by 1.
     """
 
     stages: tuple[Stage, ...]
-    mixings: tuple[Mixing, ...]
+    takes: str
+    gives: tuple[str, ...] = ("spikes",)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A max-pool of a stream of spikes: 3×3, stride 2, padding 1."""
+
+    stream: str
+
+
+@dataclass(frozen=True)
+class Mix:
+    """An attention of the spikes q, k and v; those of the neurons behind it become the stream ``gives``."""
+
+    mixing: Mixing
+    takes: tuple[str, str, str]
+    gives: str = "spikes"
+
+
+@dataclass(frozen=True)
+class Add:
+    """A residual: spikes are added to a stream, which is one larger then."""
+
+    stream: str
+    spikes: str
+
+
+Operation = Fire | Pool | Mix | Add
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """All operations in the order they run, and the head on the mean of ``summands`` whole numbers of ``stream``.
+
+    Operations work on named streams; the first takes ``FRAMES``, event counts. ``bound`` is the largest of the numbers
+    that the head sees, and no stream's numbers are larger. ``engines`` are those of ``snnq eval`` that packed weights
+    run on; ``in_c``: the C source has this flow, too.
+    """
+
+    flow: tuple[Operation, ...]
+    stream: str
     head: str
     summands: int
     bound: int
+    in_c: bool = False
     arithmetic: ClassVar[str] = "integer"
     engines: ClassVar[tuple[str, ...]] = ("torch", "integer")
 
     @property
+    def stages(self) -> tuple[Stage, ...]:
+        """All stages in the order they run."""
+        return tuple(stage for one in self.flow if isinstance(one, Fire) for stage in one.stages)
+
+    @property
+    def mixings(self) -> tuple[Mixing, ...]:
+        """All attentions in the order they run."""
+        return tuple(one.mixing for one in self.flow if isinstance(one, Mix))
+
+    @property
     def where(self) -> str:
         """Half a sentence: where packed weights run."""
-        return "in whole numbers, on torch and the integer engine and in C"
+        return f"in whole numbers, on torch and the integer engine{' and in C' if self.in_c else ''}"
 
     @property
     def norms(self) -> dict[str, str]:

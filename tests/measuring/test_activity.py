@@ -17,7 +17,7 @@ from snnq.base.errors import PlanError, UsageError
 from snnq.cli.main import run
 from snnq.cost.events import event_energy
 from snnq.cost.table import read_table
-from snnq.models.attentions import attention_table
+from snnq.models.registry import attention_table
 from snnq.network.layers import layer_table
 from snnq.packed.loading import load_packed
 from snnq.plan import Plan

@@ -78,6 +78,11 @@ class StagedConfig:
         return {"dvs": "event", "spikingjelly": "imagenet"}.get(data, data)
 
     @property
+    def qkformer(self) -> bool:
+        """True for a QKFormer, False for a Max-Former."""
+        return self.layout in QKFORMERS
+
+    @property
     def spikingjelly(self) -> bool:
         """True for SpikingJelly's own models: their embeddings have biases, their attention's projections none."""
         return self.layout.split("-")[1] == "spikingjelly"
@@ -102,7 +107,7 @@ class StagedConfig:
     @property
     def attention_widths(self) -> tuple[int, ...]:
         """Features of the stages that have attention: all of a QKFormer, the last of a Max-Former."""
-        return self.widths if self.layout in QKFORMERS else self.widths[-1:]
+        return self.widths if self.qkformer else self.widths[-1:]
 
     @property
     def grid(self) -> tuple[int, int]:

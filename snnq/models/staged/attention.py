@@ -32,7 +32,6 @@ class SelfAttention(nn.Module):
     def __init__(self, dim: int, heads: int, *, membrane: bool, bias: bool = True) -> None:
         super().__init__()
         self.heads, self.membrane = heads, membrane
-        self.mix = mix_keys_first
         for name in ("q", "k", "v"):
             add_projection(self, name, dim)
         self.attn_lif = lif(threshold=0.5)
@@ -43,7 +42,11 @@ class SelfAttention(nn.Module):
         """Return the projected attention."""
         tokens = (self.get_submodule("x_lif")(x) if self.membrane else x).flatten(3)
         q, k, v = (split_heads(project(self, name, tokens), self.heads) for name in ("q", "k", "v"))
-        spikes = self.attn_lif(join_heads(self.mix(q, k, v, SCALE)))
+        spikes = self.attn_lif(join_heads(self.mix(q, k, v)))
         found = current(spikes, self.proj_conv, self.proj_bn)
         # QKFormer's code puts (…, W, H) here, which cannot be added to (…, H, W) unless the image is square.
         return (found if self.membrane else self.get_submodule("proj_lif")(found)).view(x.shape)
+
+    def mix(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Return (Q (Kᵀ V)) · 0.125, (T, B, heads, N, C/heads) as q, k and v are."""
+        return mix_keys_first(q, k, v, SCALE)

@@ -30,8 +30,8 @@ from torch import Tensor, nn
 
 from snnq.models.attention import join_heads, split_heads
 from snnq.models.neurons import current, fire, halve, initialise_linear, lif, rest
-from snnq.models.staged_attention import SelfAttention, add_projection, project
-from snnq.models.staged_config import StagedConfig
+from snnq.models.staged.attention import SelfAttention, add_projection, project
+from snnq.models.staged.sizes import StagedConfig
 
 __all__ = ["QKFormer"]
 

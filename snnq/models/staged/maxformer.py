@@ -24,8 +24,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from snnq.models.neurons import current, halve, initialise_linear, lif, rest
-from snnq.models.staged_attention import SelfAttention
-from snnq.models.staged_config import StagedConfig
+from snnq.models.staged.attention import SelfAttention
+from snnq.models.staged.sizes import StagedConfig
 
 __all__ = ["MaxFormer"]
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from snnq.models.attention import join_heads, mix_keys_first, mix_scores_then_scale, split_heads
 from snnq.models.neurons import current, halve, initialise_linear, lif, rest
-from snnq.models.spikingformer_config import SpikingformerConfig
+from snnq.models.spikingformer.sizes import SpikingformerConfig
 
 _SCALE = 0.125  # whatever the width of a head
 
@@ -65,7 +65,7 @@ class Attention(nn.Module):
         super().__init__()
         dim, tau = config.dim, config.tau
         self.heads = config.heads
-        self.mix = mix_keys_first if config.layout == "spikingformer-imagenet" else mix_scores_then_scale
+        self.product = mix_keys_first if config.layout == "spikingformer-imagenet" else mix_scores_then_scale
         self.proj_lif = lif(tau=tau)
         for name in ("q", "k", "v"):
             self.add_module(f"{name}_conv", nn.Conv1d(dim, dim, kernel_size=1, bias=False))
@@ -79,8 +79,12 @@ class Attention(nn.Module):
         """Return the projected attention, real numbers."""
         x = self.proj_lif(potential).flatten(3)
         q, k, v = (split_heads(self._spikes_of(name, x), self.heads) for name in ("q", "k", "v"))
-        spikes = self.attn_lif(join_heads(self.mix(q, k, v, _SCALE)))
+        spikes = self.attn_lif(join_heads(self.mix(q, k, v)))
         return current(spikes, self.proj_conv, self.proj_bn).view(potential.shape)
+
+    def mix(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Return (Q Kᵀ V) · 0.125 in the layout's order, (T, B, heads, N, C/heads) as q, k and v are."""
+        return self.product(q, k, v, _SCALE)
 
     def _spikes_of(self, name: str, x: Tensor) -> Tensor:
         """Return the spikes of q, k or v, (T, B, C, N)."""

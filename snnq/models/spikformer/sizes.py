@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from snnq.models import sizes
-from snnq.network.wiring import COUNT_LIMIT, Mixing, Stage, Wiring
 
 LAYOUTS = ("cifar10dvs", "cifar10", "imagenet", "spikingjelly")
 
@@ -95,24 +94,3 @@ def published(layout: str, **changes: Any) -> SpikformerConfig:
     """
     sizes.check_layout(layout, LAYOUTS)
     return replace(_PUBLISHED[layout], **changes)
-
-
-def spikformer_wiring(config: SpikformerConfig) -> Wiring:
-    """Return the wiring of a Spikformer. Every residual addition raises the bound of what follows by one spike."""
-    stages = [
-        Stage(f"patch_embed.proj_conv{i}", f"patch_embed.proj_bn{i}", f"patch_embed.proj_lif{i}", bound)
-        for i, bound in (("", COUNT_LIMIT), ("1", 1), ("2", 1), ("3", 1))
-    ]
-    stages.append(Stage("patch_embed.rpe_conv", "patch_embed.rpe_bn", "patch_embed.rpe_lif", 1))
-    mixings = []
-    for index in range(config.depth):
-        attention, mlp, bound = f"block.{index}.attn", f"block.{index}.mlp", 2 + 2 * index
-        stages += [_stage(f"{attention}.{name}", bound) for name in ("q", "k", "v")]
-        mixings.append(Mixing(attention, f"{attention}.attn_lif", config.attention_scale))
-        stages += [_stage(f"{attention}.proj", 1), _stage(f"{mlp}.fc1", bound + 1), _stage(f"{mlp}.fc2", 1)]
-    summands = config.steps * config.tokens
-    return Wiring(tuple(stages), tuple(mixings), "head", summands, 2 + 2 * config.depth)
-
-
-def _stage(layer: str, bound: int) -> Stage:
-    return Stage(layer, f"{layer}_bn", f"{layer}_lif", bound)
