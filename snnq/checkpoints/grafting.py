@@ -11,6 +11,7 @@ from snnq.base.errors import OutputExistsError, UsageError, nearest
 from snnq.checkpoints.opening import open_checkpoint
 from snnq.checkpoints.saving import save_checkpoint
 from snnq.models.registry import architecture
+from snnq.structure.edits import STRUCTURE, apply_edits, edits_of
 
 ATTENTIONS = ("statten",)
 
@@ -52,8 +53,10 @@ def graft(
     grafted = architecture(opened.architecture).graft
     if grafted is None:
         raise UsageError(f"{opened.path} is a {opened.architecture}: grafting takes a Spikformer or an SDT")
-    found, state = grafted(opened.config, chunk, scale), opened.state_dict
-    model = architecture(found.architecture).build(found.config)
+    sizes, edits, state = dict(opened.config), edits_of(opened.config), opened.state_dict
+    sizes.pop(STRUCTURE, None)
+    found = grafted(sizes, chunk, scale)
+    model = apply_edits(architecture(found.architecture).build(found.config), edits)
     if found.renamed is not None:
         state = {key.replace(*found.renamed): tensor for key, tensor in state.items()}
     model.load_state_dict(state, strict=True)

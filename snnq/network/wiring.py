@@ -146,7 +146,7 @@ def float_wiring(
     """Return the norms of an architecture whose layers name them.
 
     ``proj1_conv`` has ``proj1_bn`` and ``proj_conv1`` has ``proj_bn1``; where there is none of that name, ``q`` has
-    ``q_bn`` and ``conv5`` has ``conv5_bn``. The head has none. Raises ``UsageError`` for sizes that no model can have.
+    ``q_bn`` and ``conv5`` has ``conv5_bn``; the head has none. Raises ``UsageError`` for sizes that no model can have.
     """
     import torch
     from torch import nn
@@ -155,7 +155,8 @@ def float_wiring(
         model = build(config)
     modules = dict(model.named_modules())
     layers = [name for name, module in modules.items() if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d)]
-    return FloatWiring({name: _norm_of(name, modules) for name in layers if name != "head"}, reason)
+    norms = {name: _norm_of(name, modules) for name in layers}
+    return FloatWiring({layer: norm for layer, norm in norms.items() if norm in modules}, reason)
 
 
 def _norm_of(layer: str, modules: Mapping[str, object]) -> str:
