@@ -82,7 +82,8 @@ class Reference:
 
     def _mix(self, mixing: Mixing, spikes: list[np.ndarray]) -> np.ndarray:
         shift, threshold = integers.mixing_threshold(mixing.scale, mixing.threshold)
-        mixed = lif(attend(*spikes, mixing.heads) << shift, np.array([threshold]))
+        q, k, v = spikes
+        mixed = lif(attend(q, k, v, mixing.heads) << shift, np.array([threshold]))
         self._show(mixing.neuron, mixed)
         return mixed
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import toy_network
 import torch
+import toy_network
 from spikformer_weights import fill_model
 from toy_network import OWN, OWN_REASON, PLAIN
 

@@ -31,6 +31,7 @@ SIZES: dict[str, Any] = {
 }
 MLP = ("block.0.mlp.fc1", "block.0.mlp.fc2")
 EDITED = [{"edit": "halved", "first": MLP[0], "second": MLP[1]}]
+KINDS = ("edited", "narrow")
 INTEGER, FLOAT = "spikformer-cifar10dvs", "sdt-static"
 
 
@@ -70,6 +71,7 @@ def test_every_command(
     monkeypatch.chdir(tmp_path)
     save_edited(tmp_path / "edited.safetensors", name)
     whole, short = name == INTEGER, ["--epochs", "1", "--batch-size", "8"]
+    method = ["--method", "sensitivity", "--space", "uniform-2,uniform-4"]
     assert run(["inspect", "edited.safetensors", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["config"]["structure"] == EDITED
@@ -81,9 +83,7 @@ def test_every_command(
     assert run(["inspect", "edited.safetensors"]) == 0
     assert f"half of what {MLP[1]} takes of {MLP[0]}" in " ".join(capsys.readouterr().out.split())
 
-    assert (
-        run(["search", "edited.safetensors", "--method", "sensitivity", "--space", "uniform-2,uniform-4", *short]) == 0
-    )
+    assert run(["search", "edited.safetensors", *method, *short]) == 0
     assert json.loads((tmp_path / "plan.json").read_text())["model"]["config"]["structure"] == EDITED
     assert run(["finalize", "--plan", "plan.json", *short]) == 0
     assert json.loads((tmp_path / "packed/config.json").read_text())["config"]["structure"] == EDITED
@@ -117,11 +117,8 @@ def test_costs_are_those_of_the_model_that_is_left(name: str, tmp_path: Path) ->
         assert torch.equal(edited(frames), due)
         assert torch.equal(load_model(opened)(frames), due)
     save_checkpoint(tmp_path / "narrow.safetensors", narrow, architecture=name, facts={})
-    plans = [
-        snnq.uniform_plan("uniform-4", checkpoint=tmp_path / f"{kind}.safetensors") for kind in ("edited", "narrow")
-    ]
-    assert plans[0].layers == plans[1].layers
-    assert plans[0].totals == plans[1].totals
+    one, other = (snnq.uniform_plan("uniform-4", checkpoint=tmp_path / f"{kind}.safetensors") for kind in KINDS)
+    assert (one.layers, one.totals) == (other.layers, other.totals)
 
 
 @pytest.mark.parametrize("name", [INTEGER, FLOAT])

@@ -1,4 +1,4 @@
-"""A small spiking network that snnq does not know, and the record that hands it over: all that an architecture needs."""
+"""A small spiking network that snnq does not know, and the record that hands it over."""
 
 from __future__ import annotations
 

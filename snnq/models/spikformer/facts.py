@@ -26,8 +26,8 @@ def spikformer_wiring(config: SpikformerConfig) -> Wiring:
     flow: list[Operation] = []
     for index, pooled in enumerate(config.pooling):
         suffix, bound = (index, 1) if index else ("", COUNT_LIMIT)
-        names = (f"patch_embed.proj_{part}{suffix}" for part in ("conv", "bn", "lif"))
-        flow.append(Fire((Stage(*names, bound),), "x" if index else FRAMES, ("x",)))
+        layer, norm, neuron = (f"patch_embed.proj_{part}{suffix}" for part in ("conv", "bn", "lif"))
+        flow.append(Fire((Stage(layer, norm, neuron, bound),), "x" if index else FRAMES, ("x",)))
         flow += [Pool("x")] if pooled else []
     flow += _residual(Fire((Stage("patch_embed.rpe_conv", "patch_embed.rpe_bn", "patch_embed.rpe_lif", 1),), "x"))
     for index in range(config.depth):
