@@ -12,7 +12,7 @@ LAYOUTS = ("cifar10dvs", "cifar10", "imagenet", "spikingjelly")
 
 
 @dataclass(frozen=True)
-class SpikformerConfig:
+class SpikformerConfig(sizes.TokenSizes):
     """Everything that fixes the structure of a ``Spikformer``.
 
     ``layout`` says which upstream code is reproduced, ``image_size`` is (height, width) in pixels, ``steps`` the
@@ -46,25 +46,6 @@ class SpikformerConfig:
     def hidden(self) -> int:
         """Features inside the MLP: dim × mlp_ratio."""
         return sizes.hidden(self.dim, self.mlp_ratio)
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of tokens: each pooling (kernel 3, stride 2, padding 1) halves a side, rounding up."""
-        return sizes.halved(self.image_size, sum(self.pooling))
-
-    @property
-    def tokens(self) -> int:
-        """Tokens the encoder blocks see: rows × columns of ``grid``."""
-        return self.grid[0] * self.grid[1]
-
-    @property
-    def frames_shape(self) -> tuple[int, int, int, int]:
-        """(T, C, H, W) of one sample."""
-        return (self.steps, self.in_channels, *self.image_size)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON-ready values (tuples become lists); an absent chunk is left out."""
-        return sizes.to_json(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SpikformerConfig:
