@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from snnq.checkpoints.inspecting import inspect
     from snnq.exporting.run import export
     from snnq.finalizing.run import finalize
+    from snnq.models.architecture import Architecture
     from snnq.models.registry import register_architecture, register_model
     from snnq.packed.loading import load_packed
     from snnq.plan import Plan
@@ -29,9 +30,11 @@ if TYPE_CHECKING:
     from snnq.reporting.run import report
     from snnq.searching.run import search
     from snnq.searching.uniform import uniform_plan
-    from snnq.structure.edits import apply_edits, register_edit
+    from snnq.structure.edits import Edit, apply_edits, register_edit
 
 _EXPORTS = {
+    "Architecture": "snnq.models.architecture",
+    "Edit": "snnq.structure.edits",
     "Plan": "snnq.plan",
     "apply_edits": "snnq.structure.edits",
     "classify": "snnq.assessing.classify",
@@ -54,6 +57,8 @@ _EXPORTS = {
 }
 
 __all__ = [
+    "Architecture",
+    "Edit",
     "Plan",
     "__version__",
     "apply_edits",

@@ -62,7 +62,8 @@ class Architecture:
 
     ``layout`` is what its configs call themselves, ``config_of`` reads such a config (frozen sizes; what is left out
     is the published size) and ``make`` builds the model from them: an ``nn.Module`` with ``.config``, frames
-    (B, T, C, H, W) → logits (B, classes). Both raise ``UsageError`` for sizes that no model can have.
+    (B, T, C, H, W) → logits (B, classes), neurons at rest before and after; an attribute ``groups`` says which group a
+    layer is in (``network.layers``). Both raise ``UsageError`` for sizes that no model can have.
 
     ``wiring_of`` returns what follows each layer, where packed weights run in whole numbers; else half a sentence after
     "because", where norms are named as ``float_wiring`` says, or a ``FloatWiring``. ``products_of`` returns the

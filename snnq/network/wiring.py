@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from snnq.base.errors import UsageError
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -89,7 +91,7 @@ class Wiring:
 
     Operations work on named streams; the first takes ``FRAMES``, event counts. ``bound`` is the largest of the numbers
     that the head sees, and no stream's numbers are larger. ``engines`` are those of ``snnq eval`` that packed weights
-    run on; ``in_c``: the C source has this flow, too.
+    run on; ``in_c``: the C source has this flow, too. Raises ``UsageError`` for a flow whose streams do not fit.
     """
 
     flow: tuple[Operation, ...]
@@ -100,6 +102,25 @@ class Wiring:
     in_c: bool = False
     arithmetic: ClassVar[str] = "integer"
     engines: ClassVar[tuple[str, ...]] = ("torch", "integer")
+
+    def __post_init__(self) -> None:
+        bounds = {FRAMES: COUNT_LIMIT}
+        for one in self.flow:
+            if isinstance(one, Fire):
+                for stage in one.stages:
+                    _check_stream(bounds, one.takes, stage.bound, f"layer {stage.layer}")
+                bounds |= dict.fromkeys(one.gives, 1)
+            elif isinstance(one, Pool):
+                _check_stream(bounds, one.stream, 1, "a max-pool")
+            elif isinstance(one, Mix):
+                for name in one.takes:
+                    _check_stream(bounds, name, 1, f"attention {one.mixing.module}")
+                bounds[one.gives] = 1
+            else:
+                _check_stream(bounds, one.spikes, 1, "a residual")
+                _check_stream(bounds, one.stream, self.bound - 1, "a residual")
+                bounds[one.stream] += 1
+        _check_stream(bounds, self.stream, self.bound, f"head {self.head}")
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -120,6 +141,13 @@ class Wiring:
     def norms(self) -> dict[str, str]:
         """The batch normalisation behind each layer; the head has none."""
         return {stage.layer: stage.norm for stage in self.stages}
+
+
+def _check_stream(bounds: Mapping[str, int], name: str, bound: int, reader: str) -> None:
+    """Raise UsageError unless a stream is there whose numbers are at most ``bound``, as its reader takes them."""
+    if bounds.get(name, bound + 1) > bound:
+        found = f"its numbers reach {bounds[name]}" if name in bounds else "nothing gives it"
+        raise UsageError(f"wiring: {reader} takes stream '{name}' of numbers up to {bound}, but {found}")
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,14 @@ from snnq.base.errors import UsageError
 from snnq.checkpoints.opening import load_model, open_checkpoint, save_checkpoint
 from snnq.cli.main import run
 from snnq.models.registry import ARCHITECTURES, build
+from snnq.network.wiring import COUNT_LIMIT, FRAMES, Add, Fire, Operation, Pool, Wiring
 from snnq.plan import Plan
 from snnq.runtime.comparing import compare_engines
 from snnq.runtime.engine import Engine
 from snnq.runtime.reference import Reference
 
 DATA = "random,classes=3,samples=24"
+FIRST = Fire((toy_network.stage("a", COUNT_LIMIT),), FRAMES, ("x",))
 LAYERS = ["stem", "mixer.q", "mixer.k", "mixer.v", "mixer.out", "tail", "tail2", "readout"]
 
 
@@ -105,3 +107,27 @@ def test_a_checkpoint_opens_as_what_it_was(tmp_path: Path) -> None:
 def test_a_name_is_taken_once() -> None:
     with pytest.raises(UsageError, match="'toy-plain': the name is taken"):
         snnq.register_architecture(toy_network.Architecture(PLAIN, PLAIN, int, int, int))  # pyright: ignore
+
+
+@pytest.mark.parametrize(
+    ("flow", "bound", "said"),
+    [
+        ((Pool("x"),), 1, "a max-pool takes stream 'x' of numbers up to 1, but nothing gives it"),
+        ((Fire((toy_network.stage("a", 1),), FRAMES),), 1, "layer a takes stream 'frames' of numbers up to 1, but its"),
+        (
+            (FIRST, Fire((toy_network.stage("b", 1),), "x"), Add("x", "spikes")),
+            1,
+            "a residual takes stream 'x'",
+        ),
+        (
+            (FIRST, Fire((toy_network.stage("b", 1),), "x", ("y",)), Add("x", "y"), Pool("x")),
+            2,
+            "a max-pool takes",
+        ),
+        ((FIRST,), 0, "head readout takes stream 'x' of numbers up to 0, but its numbers reach 1"),
+    ],
+)
+def test_streams_that_do_not_fit_are_named(flow: tuple[Operation, ...], bound: int, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Wiring(flow, "x", "readout", 32, bound)
+    assert said in caught.value.message
