@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from snnq.base.errors import UsageError, nearest
@@ -68,10 +67,12 @@ def apply_edits(model: nn.Module, edits: Iterable[Mapping[str, Any]]) -> nn.Modu
     for one in edits:
         edit, before = _known(one), getattr(model, STRUCTURE, ())
         try:
-            call = signature(edit.apply).bind(model, **_parameters(one))
-        except TypeError as problem:
-            raise UsageError(f"{STRUCTURE}: the edit '{edit.name}': {problem}") from None
-        model = edit.apply(*call.args, **call.kwargs)
+            model = edit.apply(model, **_parameters(one))
+        except UsageError:
+            raise
+        except Exception as problem:  # whatever it raises for parameters that a file made up
+            said = f"{type(problem).__name__}: {problem}"
+            raise UsageError(f"{STRUCTURE}: the edit '{edit.name}' cannot be made of this model ({said})") from problem
         model.structure = (*before, dict(one))  # pyright: ignore[reportArgumentType]
     return model
 

@@ -150,7 +150,8 @@ def test_an_edit_may_end_whole_numbers() -> None:
     ("structure", "said"),
     [
         ([{"edit": "halve", "first": "a"}], "the edit 'halve' is not known here (did you mean 'halved'?)"),
-        ([{"edit": "halved", "third": "a"}], "structure: the edit 'halved': "),
+        ([{"edit": "halved", "third": "a"}], "the edit 'halved' cannot be made of this model (TypeError: "),
+        ([{"edit": "halved", "first": "a", "second": "b"}], "the edit 'halved' cannot be made of this model (Attrib"),
         ({"edit": "halved"}, "it must be a list of"),
         ([{"first": "a"}], "it must be a list of"),
     ],
