@@ -29,13 +29,21 @@ if TYPE_CHECKING:
         uniform_plan,
         verify,
     )
-    from snnq.models.registry import register_model
+    from snnq.models.architecture import Architecture
+    from snnq.models.registry import register_architecture, register_model
     from snnq.packed.loading import load_packed
     from snnq.plan import Plan
+    from snnq.structure.edits import Edit, apply_edits, register_edit
 
 _COMPRESSING = "snnq.commands.compressing"
+_STRUCTURE = "snnq.structure.edits"
 _PLACES = {
+    "Architecture": "snnq.models.architecture",
+    "Edit": _STRUCTURE,
     "Plan": "snnq.plan",
+    "apply_edits": _STRUCTURE,
+    "register_architecture": "snnq.models.registry",
+    "register_edit": _STRUCTURE,
     "load_packed": "snnq.packed.loading",
     "register_model": "snnq.models.registry",
     "compress": _COMPRESSING,
@@ -46,8 +54,11 @@ _PLACES = {
 }
 
 __all__ = [
+    "Architecture",
+    "Edit",
     "Plan",
     "__version__",
+    "apply_edits",
     "classify",
     "compare",
     "compress",
@@ -61,6 +72,8 @@ __all__ = [
     "measure",
     "prepare",
     "ptq",
+    "register_architecture",
+    "register_edit",
     "register_model",
     "report",
     "search",

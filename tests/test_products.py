@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snnq.checkpoints.inspecting import inspect
-from snnq.models.attentions import attention_table
-from snnq.models.registry import ARCHITECTURES
+from snnq.models.registry import ARCHITECTURES, attention_table
 from snnq.network.products import COLUMNS, TITLE, Products, rows
 
 

@@ -15,6 +15,7 @@ FLOORS = (
     {"network"},
     {"cost"},
     {"plan"},
+    {"structure"},
     {"models"},
     {"arithmetic"},
     {"checkpoints", "data"},

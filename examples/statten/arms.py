@@ -12,8 +12,8 @@ from typing import Any
 from tasks import Order, Split, image_splits, order_splits, row_frames, static_frames
 from training import ARCHITECTURE, Recipe
 
-from snnq.models.attention import power_of_two
 from snnq.models.registry import architecture
+from snnq.models.sizes import power_of_two
 
 DRIVE = 32.0  # chunk · tokens · c: the neuron behind attention then fires at 5 to 40 % in every arm
 MODEL = {"dim": 32, "depth": 1, "heads": 4, "mlp_ratio": 2.0}

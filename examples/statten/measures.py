@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from snnq.data import Frames
 from snnq.models.attention import split_heads
-from snnq.models.sdt_config import SDTConfig
+from snnq.models.sdt.sizes import SDTConfig
 from snnq.network.layers import layer_table
 
 

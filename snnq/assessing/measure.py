@@ -21,7 +21,7 @@ from snnq.cost.event_records import Events
 from snnq.cost.events import DEFAULT_REUSE, event_energy
 from snnq.cost.table import CostTable, read_table
 from snnq.data.dataset import DataSet
-from snnq.models.attentions import attention_table
+from snnq.models.registry import attention_table
 from snnq.network.layers import Layer, forward_macs
 from snnq.network.products import Products
 from snnq.packed.config import PLAN_FILE

@@ -16,6 +16,7 @@ from snnq.cost.activity import AttentionActivity, LayerActivity, NeuronActivity
 from snnq.network.layers import Layer
 from snnq.network.neurons import is_neuron
 from snnq.network.products import Products
+from snnq.network.seeing import seeing
 from snnq.training.transfers import has_float64
 
 # Of INPUTS, what neurons put out as it is.
@@ -111,7 +112,7 @@ class Watch:
             tally.fired += fired
             tally.updates += len(steps)
 
-    def saw_attention(self, one: Products, module: nn.Module, spikes: Sequence[Tensor]) -> None:
+    def saw_attention(self, one: Products, module: Any, spikes: Sequence[Tensor]) -> None:
         """Note the spikes that an attention mixes: q, k and, where there is one, v, (T, B, heads, N, d) each."""
         tally = self.attentions.setdefault(one.name, Tally())
         if one.order == "scores":
@@ -122,8 +123,7 @@ class Watch:
             first, second, largest = counting.gates_additions(spikes[0], -1 if one.order == "gates" else -2)
         else:
             _, k, v = spikes
-            pooled = module.pool(k * v) if getattr(module, "dvs", False) else k * v  # pyright: ignore
-            first, second, largest = counting.sums_additions(pooled)
+            first, second, largest = counting.sums_additions(module.shared(k, v))
         tally.add(first=first.tolist(), second=second.tolist())
         tally.largest = max(tally.largest, largest)
 
@@ -170,19 +170,23 @@ class Watch:
 @contextmanager
 def watching(model: nn.Module, layers: Sequence[Layer], products: Sequence[Products], steps: int) -> Iterator[Watch]:
     """Give a ``Watch`` of the model's layers, attentions and all its neurons; batches of one sample."""
-    watch, hooks = Watch(steps), []
-    for one in layers:
-        core = _core(model.get_submodule(one.name))
-        hooks.append(core.register_forward_hook(_layer_hook(watch, one)))
-    for name, module in model.named_modules():
-        if is_neuron(module) or isinstance(module, IntegerLIF):
-            hooks.append(module.register_forward_hook(_neuron_hook(watch, name)))
+    watch, kinds = Watch(steps), {one.name: one.input for one in layers}
+
+    def see_layer(name: str, layer: nn.Module, given: Any, output: Any) -> None:
+        watch.saw_layer(name, kinds[name], layer, _exact(given[0]), output)
+
+    def see_neuron(name: str, node: nn.Module, given: Any, output: Any) -> None:
+        if isinstance(output, Tensor):  # else voltages of all steps, of neurons that never fire
+            all_steps = getattr(node, "step_mode", "m") == "m"
+            watch.saw_spikes(name, type(node).__name__, _exact(output), all_steps)
+
+    cores = {name: _core(model.get_submodule(name)) for name in kinds}
+    nodes = {name: one for name, one in model.named_modules() if is_neuron(one) or isinstance(one, IntegerLIF)}
     undo = [_watch_mixing(watch, one, model.get_submodule(one.name)) for one in products]
     try:
-        yield watch
+        with seeing(cores, see_layer), seeing(nodes, see_neuron):
+            yield watch
     finally:
-        for hook in hooks:
-            hook.remove()
         for put_back in undo:
             put_back()
 
@@ -213,19 +217,6 @@ def _core(module: nn.Module) -> nn.Module:
 def _exact(values: Tensor) -> Tensor:
     """Return values where they can be summed in float64: on their device, or on the CPU."""
     return values if has_float64(values.device) else values.cpu()
-
-
-def _layer_hook(watch: Watch, one: Layer) -> Callable[..., None]:
-    return lambda layer, given, output: watch.saw_layer(one.name, one.input, layer, _exact(given[0]), output)
-
-
-def _neuron_hook(watch: Watch, name: str) -> Callable[..., None]:
-    def see(node: nn.Module, given: Any, output: Any) -> None:
-        if isinstance(output, Tensor):  # else voltages of all steps, of neurons that never fire
-            all_steps = getattr(node, "step_mode", "m") == "m"
-            watch.saw_spikes(name, type(node).__name__, _exact(output), all_steps)
-
-    return see
 
 
 def _watch_mixing(watch: Watch, one: Products, module: Any) -> Callable[[], None]:

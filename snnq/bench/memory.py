@@ -48,7 +48,7 @@ def _run_integer(folder: Path, frames: np.ndarray, threads: int) -> float:
 def _run_torch(kind: str, folder: Path, frames: np.ndarray, threads: int) -> float:
     import torch
 
-    import snnq.models.spikformer  # noqa: F401
+    import snnq.models.spikformer.module  # noqa: F401
     from snnq.bench.peers import open_peer
 
     torch.set_num_threads(threads)

@@ -14,11 +14,12 @@ from snnq.checkpoints.container import Container
 from snnq.checkpoints.fitting import fit
 from snnq.checkpoints.sizes import OPTIONS, agreed_sizes, recorded_sizes
 from snnq.checkpoints.unwrapping import under_names
+from snnq.models.architecture import Architecture
 from snnq.models.custom import adopt, build_custom, calling
 from snnq.models.plain import check_plain, make_plain, say_plain
-from snnq.models.registry import Architecture
 from snnq.network.layers import quantisable
 from snnq.network.neurons import PRICED, unpriced
+from snnq.network.seeing import seeing
 
 log = logging.getLogger(__name__)
 
@@ -60,10 +61,8 @@ def open_custom(
     if computed:
         state = {name: tensor.detach() for name, tensor in model.state_dict().items()}
     called: set[str] = set()
-    hooks = [
-        module.register_forward_hook(lambda *_, path=path: called.add(path))
-        for path, (module, _) in quantisable(model).items()
-    ]
+    with seeing({path: module for path, (module, _) in quantisable(model).items()}, lambda path, *_: called.add(path)):
+        found = calling(one.name, model, (sizes["steps"], channels, *sizes["image_size"]))
     values = {
         "layout": one.name,
         "in_channels": channels,
@@ -71,10 +70,8 @@ def open_custom(
         "steps": sizes["steps"],
         "arguments": dict(arguments),
         "groups": groups,
-        **calling(one.name, model, (sizes["steps"], channels, *sizes["image_size"])),
+        **found,
     }
-    for hook in hooks:
-        hook.remove()
     say_plain(model, called, computed)
     _say_unpriced(model)
     config: Any = one.config(values)

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from snnq.base.errors import OutputExistsError, UsageError, nearest
-from snnq.checkpoints.opening import Checkpoint, open_checkpoint
+from snnq.checkpoints.opening import open_checkpoint
 from snnq.checkpoints.saving import save_checkpoint
-from snnq.models.attention import power_of_two
 from snnq.models.registry import architecture
+from snnq.structure.edits import STRUCTURE, apply_edits, edits_of
 
 ATTENTIONS = ("statten",)
 
@@ -50,29 +50,17 @@ def graft(
     if os.path.lexists(out) and not force:
         raise OutputExistsError(f"{out} is already there", "add --force to overwrite it, or name another --out")
     opened = open_checkpoint(path, **given)
-    name, changes = _changes(opened, chunk, scale)
-    model = architecture(name).build(changes)
-    state = opened.state_dict
-    if name != opened.architecture:  # the neuron behind the product has another name, and perhaps a leak of its own
-        state = {key.replace("talking_heads_lif", "attn_lif"): tensor for key, tensor in state.items()}
+    grafted = architecture(opened.architecture).graft
+    if grafted is None:
+        raise UsageError(f"{opened.path} is a {opened.architecture}: grafting takes a Spikformer or an SDT")
+    sizes, edits, state = dict(opened.config), edits_of(opened.config), opened.state_dict
+    sizes.pop(STRUCTURE, None)
+    found = grafted(sizes, chunk, scale)
+    model = apply_edits(architecture(found.architecture).build(found.config), edits)
+    if found.renamed is not None:
+        state = {key.replace(*found.renamed): tensor for key, tensor in state.items()}
     model.load_state_dict(state, strict=True)
     facts = {"data": opened.data} if opened.data else {}
-    save_checkpoint(out, model, architecture=name, facts=facts, overwrite=force)
+    save_checkpoint(out, model, architecture=found.architecture, facts=facts, overwrite=force)
     config: Any = model.config
-    return Grafted(str(out), name, config.chunk, config.attention_scale)
-
-
-def _changes(opened: Checkpoint, chunk: int, scale: float | None) -> tuple[str, dict[str, Any]]:
-    """Return the grafted model's architecture and config."""
-    kind, _, data = opened.architecture.partition("-")
-    asked = {"chunk": chunk} | ({} if scale is None else {"attention_scale": scale})
-    if kind == "spikformer":
-        usual = power_of_two(opened.config["attention_scale"] / max(chunk, 1))
-        return opened.architecture, opened.config | {"attention_scale": usual} | asked
-    if kind not in ("sdt", "statten"):
-        raise UsageError(f"{opened.path} is a {opened.architecture}: grafting takes a Spikformer or an SDT")
-    plain = {key: value for key, value in opened.config.items() if key not in ("layout", "chunk", "attention_scale")}
-    found: Any = architecture(f"statten-{data}").config(plain | asked)
-    if scale is None:
-        asked["attention_scale"] = power_of_two(found.attention_scale)
-    return f"statten-{data}", plain | asked
+    return Grafted(str(out), found.architecture, config.chunk, config.attention_scale)

@@ -9,11 +9,11 @@ from typing import Any
 
 from snnq.checkpoints.opening import Checkpoint, load_model, open_checkpoint
 from snnq.checkpoints.sizes import shown
-from snnq.models.attentions import attention_table
-from snnq.models.registry import architecture
+from snnq.models.registry import architecture, attention_table
 from snnq.network.layers import GROUPS, Layer, frames_shape, layer_table
 from snnq.network.products import Products
 from snnq.network.wiring import FloatWiring, Wiring
+from snnq.structure.edits import STRUCTURE, described, edits_of
 
 FACT_COLUMNS = ("fact", "value")
 
@@ -72,14 +72,17 @@ class Inspection:
     def fact_rows(self) -> list[tuple[str, str]]:
         """Return the checkpoint's facts, for ``FACT_COLUMNS``."""
         found = self.checkpoint
+        sizes = {name: value for name, value in found.config.items() if name not in ("layout", STRUCTURE)}
         rows = [
             ("file", found.path),
             ("sha256", found.sha256),
             ("container", found.container),
             ("architecture", found.architecture),
             ("upstream layout", found.layout),
-            *((name.replace("_", " "), shown(name, value)) for name, value in found.config.items() if name != "layout"),
+            *((name.replace("_", " "), shown(name, value)) for name, value in sizes.items()),
         ]
+        if edits := edits_of(found.config):
+            rows.append((STRUCTURE, described(edits)))
         rows.append(("packed, it will run", self.wiring.where))
         if self.others:
             rows.append(("weights that stay in float32", ", ".join(self.others)))

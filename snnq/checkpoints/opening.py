@@ -136,7 +136,8 @@ def _open_own(path: str, container: Container, given: Mapping[str, Any]) -> Chec
         check_claims(path, config, container.tensors)
         expected = expected_shapes(config, name)
     except (UsageError, TypeError, RuntimeError) as problem:  # torch's, of sizes that no tensor has
-        raise CheckpointError(f"{path}: {problem}", "save it again with save_checkpoint") from None
+        hint = getattr(problem, "hint", "") or "save it again with save_checkpoint"
+        raise CheckpointError(f"{path}: {problem}", hint) from None
     recorded = {key: Recorded(_tupled(config[key]), f"config.{key}") for key in OPTIONS if key in config}
     agreed_sizes(path, recorded | {"architecture": Recorded(name, "its metadata")}, given)
     state = fit(path, container.tensors, expected, {key: key for key in expected}, name)

@@ -14,10 +14,10 @@ from torch import Tensor
 from snnq.base.errors import CheckpointError, UsageError
 from snnq.checkpoints.fitting import check_names, listed
 from snnq.checkpoints.foreign import looks_like, own_model_line
-from snnq.checkpoints.keymaps import KEYS, Match, Shapes, match, recognise
+from snnq.checkpoints.keymaps import Match, every_keys, match, recognise
 from snnq.checkpoints.sizes import OPTIONS, Recorded, agreed_sizes, recorded_sizes, shown
-from snnq.checkpoints.variants import ASKED, Settings, choices, neuron_of, trained, written_out
 from snnq.models.registry import ARCHITECTURES, architecture
+from snnq.models.upstream import ASKED, Settings, Shapes
 
 
 def matched(path: str, shapes: Shapes, settings: Settings, wanted: str | None) -> tuple[Match, tuple[str, ...]]:
@@ -47,12 +47,12 @@ def _as_wanted(path: str, shapes: Shapes, wanted: str) -> Match:
     best = recognise(shapes)
     if wanted in best.keys.architectures:
         return best
-    if best.exact or wanted not in {one for keys in KEYS for one in keys.architectures}:
+    fits = [match(keys, wanted, shapes) for keys in every_keys() if wanted in keys.architectures]
+    if best.exact or not fits:
         raise CheckpointError(
             f"{path}: --architecture {wanted}: its keys are those of {_either(best.keys.architectures)}",
             f"leave --architecture away, or name {_either(best.keys.architectures)}",
         )
-    fits = [match(keys, wanted, shapes) for keys in KEYS if wanted in keys.architectures]
     return max(fits, key=lambda one: one.fitting)
 
 
@@ -85,15 +85,15 @@ def infer_config(
     writes out, the training script's ``settings`` or (image size) the number of position embeddings. Raises
     ``CheckpointError`` where two of these contradict each other, and one naming everything still missing.
     """
-    name = match.architecture
-    published: Any = architecture(name).config({})
+    one = architecture(match.architecture)
+    published: Any = one.config({})
     seen = match.sizes({key: tuple(tensor.shape) for key, tensor in tensors.items()})
-    out = written_out(name)
+    out = one.upstream
     known = dict(out.beside.get((seen["dim"], seen["depth"]), {}))
     recorded = {
         size: record
         for size, record in recorded_sizes(settings).items()
-        if any(size in choices(one) for one in usual) and (size not in known or size == "image_size")
+        if any(size in architecture(name).asked() for name in usual) and (size not in known or size == "image_size")
     }
     sizes = {"pooling": published.pooling} if "pooling" in out.always else {}
     sizes |= known | agreed_sizes(path, recorded, given)
@@ -103,7 +103,7 @@ def infer_config(
     _check_choices(path, usual, given)
     _check_missing(path, usual, sizes, seen["in_channels"])
     try:
-        config = architecture(name).config(seen | neuron_of(name, tensors) | sizes)
+        config = one.config(seen | out.told(tensors) | sizes)
     except UsageError as problem:
         raise CheckpointError(f"{path}: {problem.message}", _source_hint(problem.message, recorded)) from None
     _check_tokens(path, config, tokens)
@@ -119,7 +119,7 @@ def _check_choices(path: str, usual: tuple[str, ...], given: Mapping[str, Any]) 
 
 def _check_missing(path: str, usual: tuple[str, ...], sizes: Mapping[str, Any], channels: int) -> None:
     """Raise ``CheckpointError`` that names, with the words to type, all that only the file's user can tell."""
-    lacks = {name: [size for size in choices(name) if size not in sizes] for name in usual}
+    lacks = {name: [size for size in architecture(name).asked() if size not in sizes] for name in usual}
     missing = [size for size in ASKED if any(size in lack for lack in lacks.values())]
     if len(usual) == 1 and not missing:
         return
@@ -133,7 +133,7 @@ def _check_missing(path: str, usual: tuple[str, ...], sizes: Mapping[str, Any], 
             bool(data),
         )
         for name in usual
-        for data, sizes in trained(name, channels)
+        for data, sizes in architecture(name).trained(channels)
     ]
     if len(examples) == 1 and not examples[0][2]:
         hint = f"the published {examples[0][1]} has {examples[0][0]}"

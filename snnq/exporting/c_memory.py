@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snnq.models.config import SpikformerConfig
+from snnq.models.spikformer.sizes import SpikformerConfig
 from snnq.network.wiring import COUNT_LIMIT, Wiring
 
 # Channels whose sums are formed at a time; the scratch for them is STEPS times as large.

@@ -23,11 +23,12 @@ from snnq.base.version import __version__
 from snnq.exporting.c_layers import CHead, CLayer, c_head, c_layer
 from snnq.exporting.c_memory import TILE, Memory, plan_memory
 from snnq.exporting.c_names import c_note
-from snnq.models.config import SpikformerConfig
+from snnq.models.registry import architecture
+from snnq.models.spikformer.sizes import SpikformerConfig
 from snnq.network.wiring import COUNT_LIMIT
 from snnq.packed.arrays import PackedArrays
+from snnq.structure.edits import STRUCTURE
 
-_PREFIX = "spikformer-"
 _LINE = 112
 _LARGEST = 2**31 - 1
 
@@ -90,12 +91,12 @@ def _check_sizes(arrays: PackedArrays, config: SpikformerConfig, values: dict[st
 
 
 def _spikformer(arrays: PackedArrays) -> SpikformerConfig:
-    architecture = arrays.config.architecture
-    if not architecture.startswith(_PREFIX):
-        raise UsageError(
-            f"{arrays.folder}: {architecture} has no form in C", "export a Spikformer, or use another target"
-        )
-    return SpikformerConfig.from_dict({**arrays.config.config, "layout": architecture.removeprefix(_PREFIX)})
+    name, values = arrays.config.architecture, arrays.config.config
+    if not arrays.wiring.in_c:
+        edited = " after edits of its structure" if STRUCTURE in values else ""
+        raise UsageError(f"{arrays.folder}: {name} has no form in C{edited}", "export a Spikformer, or another target")
+    sizes: Any = architecture(name).config(values)
+    return sizes
 
 
 def _layers(arrays: PackedArrays, config: SpikformerConfig) -> tuple[CLayer, ...]:

@@ -1,9 +1,9 @@
 """``--to spikingjelly``: a state dict (safetensors) that SpikingJelly 2's own class loads strictly.
 
-For the architectures that SpikingJelly has itself (``MODELS``): q, k and v of each block, which are layers of their own
-here, become rows of one layer again. Weights are float32 with exactly the packed values. The folded norms become batch
-normalisations in eval mode, y = (x − mean)/√(variance + ε) · weight + bias, of mean 0, variance 1 − ε, the multiplier
-and the offset, which holds the layer's bias too: that becomes 0.
+For the architectures that SpikingJelly has itself (``Architecture.spikingjelly``): q, k and v of each block, which are
+layers of their own here, become rows of one layer again. Weights are float32 with exactly the packed values. The folded
+norms become batch normalisations in eval mode, y = (x − mean)/√(variance + ε) · weight + bias, of mean 0, variance
+1 − ε, the multiplier and the offset, which holds the layer's bias too: that becomes 0.
 
 Source: SpikingJelly 2.0, ``activation_based/model`` and ``activation_based/layer/attention.py``.
 """
@@ -11,7 +11,6 @@ Source: SpikingJelly 2.0, ``activation_based/model`` and ``activation_based/laye
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -24,26 +23,14 @@ from torch import Tensor, nn
 from snnq.base.errors import UsageError, VerificationError
 from snnq.base.version import __version__
 from snnq.checkpoints.fused import cut, join
-from snnq.checkpoints.keymaps import KEYS, expected_shapes
-from snnq.checkpoints.sizes import shown
+from snnq.checkpoints.keymaps import every_keys, expected_shapes
 from snnq.exporting.records import ExportedLayer, Facts
 from snnq.exporting.source import Source, read_source
-from snnq.models.config import SpikformerConfig
+from snnq.models.registry import ARCHITECTURES
 from snnq.models.registry import architecture as architecture_of
-from snnq.models.sdt_config import SDTConfig
-from snnq.models.staged_config import HEAD_WIDTH
 from snnq.packed.safefile import safetensors_bytes
+from snnq.structure.edits import described, edits_of
 
-# Our architectures that SpikingJelly has a class for: its module and name.
-MODELS = {
-    "spikformer-spikingjelly": ("spikformer", "Spikformer"),
-    "sdt-spikingjelly": ("spike_driven_transformer", "SpikeDrivenTransformer"),
-    "qkformer-spikingjelly": ("qkformer", "QKFormer"),
-    "qkformer-spikingjelly-channel": ("qkformer", "QKFormer"),
-    "maxformer-spikingjelly": ("maxformer", "MaxFormer"),
-    "maxformer-cifar10": ("maxformer", "MaxFormer"),
-}
-SCALE, PATCHES = 0.125, {(False, False, True, True): 4, (True, True, True, True): 16}
 _EPSILON = nn.BatchNorm2d(1).eps
 # Of the largest logit: far above what a rounded current can do, far below what a wrong weight does.
 _TOLERANCE = 0.1
@@ -59,7 +46,8 @@ def export(folder: Path, out: Path) -> Facts:
     arguments = constructor_arguments(folder, source.config.architecture, source.config.config)
     names = _names(source)
     state = join(_state(source), names)
-    module, name = MODELS[source.config.architecture]
+    theirs: Any = architecture_of(source.config.architecture).spikingjelly
+    module, name = theirs.module, theirs.name
     metadata = {"format": "pt", "tool": f"snnq {__version__}", name.lower(): json.dumps(arguments, sort_keys=True)}
     out.write_bytes(safetensors_bytes(state, metadata))
     largest = _check(source, names, _theirs(module, name, arguments, load_file(out)), load_file(out))
@@ -69,7 +57,7 @@ def export(folder: Path, out: Path) -> Facts:
     said = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
     notes = (
         f"Load it with spikingjelly.activation_based.model.{module}.{name}({said}).load_state_dict(…).",
-        f"{_EVERY_STEP if name == 'Spikformer' else ''}Largest difference for random frames: {largest:.1g}.",
+        f"{_EVERY_STEP if theirs.every_step else ''}Largest difference for random frames: {largest:.1g}.",
     )
     return Facts(layers, notes, _UNSAID)
 
@@ -83,52 +71,18 @@ _UNSAID = (
 
 def constructor_arguments(folder: Path, architecture: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of SpikingJelly's class; raises UsageError for a model that it cannot be."""
-    if architecture not in MODELS:
+    one, known = architecture_of(architecture), [name for name, one in ARCHITECTURES.items() if one.spikingjelly]
+    if one.spikingjelly is None:
         raise UsageError(
-            f"{folder}: {architecture} is none of SpikingJelly's own models, which are {', '.join(MODELS)}",
+            f"{folder}: {architecture} is none of SpikingJelly's own models, which are {', '.join(known)}",
             "snnq export --to has other targets",
         )
-    sizes: Any = architecture_of(architecture).config(config)
-    common = {
-        "T": sizes.steps,
-        "in_channels": sizes.in_channels,
-        "num_classes": sizes.classes,
-        "embed_dims": sizes.dim,
-        "mlp_ratio": _ratio(sizes.hidden if isinstance(sizes.hidden, int) else sizes.hidden(sizes.dim), sizes.dim),
-    }
-    if isinstance(sizes, SpikformerConfig):
-        images = _spikformer(folder, sizes, config)
-        first = {name: common[name] for name in ("T", "in_channels")}  # in the order of its arguments
-        return first | images | common | {"num_heads": sizes.heads, "depths": sizes.depth}
-    if isinstance(sizes, SDTConfig):
-        pooling = shown("pooling", sizes.pooling)
-        return common | {"num_heads": sizes.heads, "depths": sizes.depth, "pooling_stat": pooling}
-    if architecture.startswith("qkformer"):
-        kind = "channel" if architecture.endswith("-channel") else "token"
-        return common | {"num_heads": sizes.stage_heads, "depths": sizes.blocks, "qka_type": kind}
-    cifar = architecture == "maxformer-cifar10"
-    due = 8 if cifar else max(1, sizes.dim // HEAD_WIDTH)
-    if sizes.stage_heads[-1] != due:
-        raise UsageError(f"{folder}: its heads are {sizes.heads}, and SpikingJelly's MaxFormer of its width has {due}")
-    return common | {"depths": sizes.blocks} | ({"cifar": True} if cifar else {})
-
-
-def _spikformer(folder: Path, sizes: SpikformerConfig, config: Mapping[str, Any]) -> dict[str, Any]:
-    for name, found, due in (
-        ("chunk", sizes.chunk, (None,)),
-        ("attention_scale", sizes.attention_scale, (SCALE,)),
-        ("pooling", sizes.pooling, tuple(PATCHES)),
-    ):
-        if found not in due:
-            raise UsageError(f"{folder}: its {name} is {config[name]}, and SpikingJelly's Spikformer has no such model")
-    height, width = sizes.image_size
-    return {"img_size_h": height, "img_size_w": width, "patch_size": PATCHES[sizes.pooling]}
-
-
-def _ratio(hidden: int, dim: int) -> float:
-    """Return the MLP's ratio of which theirs, rounded down, makes ``hidden`` features."""
-    ratio = hidden / dim
-    return ratio if int(dim * ratio) == hidden else math.nextafter(ratio, math.inf)
+    if edits := edits_of(config):
+        raise UsageError(f"{folder}: SpikingJelly's class has no such edits: {described(edits)}")
+    try:
+        return one.spikingjelly.arguments(one.config(config))
+    except UsageError as problem:
+        raise UsageError(f"{folder}: {problem.message}") from None
 
 
 def _state(source: Source) -> dict[str, Tensor]:
@@ -146,7 +100,8 @@ def _state(source: Source) -> dict[str, Tensor]:
 
 
 def _names(source: Source) -> dict[str, str]:
-    keys = [keys for keys in KEYS if source.config.architecture in keys.architectures][-1]  # theirs, not upstream's
+    name = source.config.architecture
+    keys = [keys for keys in every_keys() if name in keys.architectures][-1]  # theirs, not upstream's
     return {name: keys.upstream_name(name) for name in _state(source)}
 
 

@@ -5,9 +5,22 @@ Shapes: q, k, v are spikes (T, B, heads, N, d); the result is (T, B, heads, N, d
 
 from __future__ import annotations
 
-import math
+from typing import Protocol
 
 from torch import Tensor
+
+
+class SpikingAttention(Protocol):
+    """What the module of an architecture's attention, one of its ``Products``, must offer.
+
+    ``mix`` takes the spikes that are multiplied, (T, B, heads, N, d) each: q, k and, where there is one, v. It returns
+    what goes on from them. The module's forward calls it as an attribute, so that it can be watched. Where the
+    architecture has a ``Wiring``, ``mix`` computes (Q Kᵀ V) · ``scale`` in any order, ``scale`` is an attribute that is
+    read at every call (in whole numbers it becomes 1), and ``channels_last`` says that its neurons see (T, B, N, C).
+    Of the order ``sums``, ``shared`` returns K ⊙ V as it is summed.
+    """
+
+    def mix(self, *spikes: Tensor) -> Tensor: ...  # noqa: D102
 
 
 def mix_scores_then_scale(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
@@ -40,11 +53,6 @@ def mix_chunks(q: Tensor, k: Tensor, v: Tensor, scale: float, chunk: int) -> Ten
     )
     mixed = q @ ((k.transpose(-2, -1) @ v) * scale)
     return mixed.unflatten(3, (chunk, tokens)).permute(0, 3, 1, 2, 4, 5).reshape(steps, batch, heads, tokens, width)
-
-
-def power_of_two(value: float) -> float:
-    """Return the power of two that is nearest to ``value`` in its logarithm, so that a scale is a shift."""
-    return 2.0 ** round(math.log2(value))
 
 
 def split_heads(spikes: Tensor, heads: int) -> Tensor:

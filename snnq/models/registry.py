@@ -1,108 +1,40 @@
-"""The architectures by name. A new one is a file in this folder, a key map in ``checkpoints`` and a line here.
-
-Users' own models join them by ``register_model``.
-"""
+"""The architectures by name: a row each. Other people's join them by ``register_architecture``, users' own models by
+``register_model``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from importlib import import_module
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from snnq.base.errors import UsageError, nearest
-from snnq.models.config import LAYOUTS as SPIKFORMERS
-from snnq.models.config import SpikformerConfig, spikformer_wiring
+from snnq.models.architecture import Architecture
 from snnq.models.custom import Builder, CustomSizes, adopt, build_custom, find_builder
 from snnq.models.plain import make_plain
-from snnq.models.sdt_config import LAYOUTS as SDTS
-from snnq.models.sdt_config import SDTConfig
-from snnq.models.sizes import Sizes
-from snnq.models.spikingformer_config import LAYOUTS as SPIKINGFORMERS
-from snnq.models.spikingformer_config import SpikingformerConfig
-from snnq.models.staged_config import MAXFORMERS, QKFORMERS, StagedConfig
-from snnq.network.wiring import FloatWiring, Wiring, float_wiring
+from snnq.models.sdt.facts import SDTS
+from snnq.models.spikformer.facts import SPIKFORMERS
+from snnq.models.spikingformer.facts import SPIKINGFORMERS
+from snnq.models.staged.facts import MAXFORMERS, QKFORMERS
+from snnq.network.products import Products
+from snnq.network.wiring import FloatWiring
 
 if TYPE_CHECKING:
     from torch import nn
 
-_CHUNKED = "its attention mixes several time steps at once, and whole numbers run step by step"
-_CUSTOM = "it is a model of your own, and the integer engine knows only the wiring of Spikformers"
-_POOLED = "it max-pools what its norms put out, real numbers, before a neuron makes spikes of it"
-_MEMBRANE = "its residuals are membrane potentials, real numbers that are added between a layer and its neuron"
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """One architecture: its sizes and its model, from JSON-ready values, and what follows each of its layers.
-
-    ``layout`` is the layout its configs name, ``config_of`` reads such a config, ``made_by`` names the class of the
-    model (or is the builder of a user's own), ``floating`` says why packed weights run in floating point (None: in
-    whole numbers; see ``wiring``).
-    """
-
-    name: str
-    layout: str
-    config_of: Callable[[Mapping[str, Any]], Sizes]
-    made_by: str | Builder
-    floating: str | None = None
-
-    @property
-    def builder(self) -> Builder | None:
-        """The function that builds a user's own model; None for an architecture that is written here."""
-        return None if isinstance(self.made_by, str) else self.made_by
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The keys that a whole config has."""
-        return tuple(self.default_config()) if self.builder is None else CustomSizes.NEEDED
-
-    def config(self, values: Mapping[str, Any]) -> Sizes:
-        """Return the sizes that ``values`` say; those left out are the published ones; raises ``UsageError``."""
-        found = values.get("layout", self.layout)
-        if found != self.layout:
-            raise UsageError(f"architecture {self.name}: its config says layout '{found}', it must be '{self.layout}'")
-        return self.config_of({**values, "layout": self.layout})
-
-    def default_config(self) -> dict[str, Any]:
-        """Return the published sizes."""
-        return self.config({}).to_dict()
-
-    def build(self, values: Mapping[str, Any]) -> nn.Module:
-        """Return a new model; raises ``UsageError`` for sizes that contradict each other."""
-        if isinstance(self.made_by, str):
-            module, _, made_by = self.made_by.partition(":")
-            return getattr(import_module(f"snnq.models.{module}"), made_by)(self.config(values))
-        config: Any = self.config(values)
-        model = build_custom(self.name, self.made_by, config.arguments)
-        make_plain(model)
-        return adopt(model, config)
-
-    def wiring(self, values: Mapping[str, Any]) -> Wiring | FloatWiring:
-        """Return what follows each layer; a ``FloatWiring`` where packed weights do not run in whole numbers."""
-        config = self.config(values)
-        if self.builder is not None:
-            return FloatWiring({}, self.floating or "")
-        if isinstance(config, SpikformerConfig) and self.floating is None and config.chunk is None:
-            return spikformer_wiring(config)
-        return float_wiring(self.build, values, self.floating or _CHUNKED)
-
-
-_ALL = (
-    *(
-        Architecture(f"spikformer-{name}", name, SpikformerConfig.from_dict, "spikformer:Spikformer", reason)
-        for name, reason in zip(SPIKFORMERS, (None, None, None, _POOLED), strict=True)
-    ),
-    *(Architecture(name, name, SDTConfig.from_dict, "sdt:SpikeDrivenTransformer", _MEMBRANE) for name in SDTS),
-    *(Architecture(name, name, StagedConfig.from_dict, "qkformer:QKFormer", _POOLED) for name in QKFORMERS),
-    *(Architecture(name, name, StagedConfig.from_dict, "maxformer:MaxFormer", _MEMBRANE) for name in MAXFORMERS),
-    *(
-        Architecture(name, name, SpikingformerConfig.from_dict, "spikingformer:Spikingformer", _MEMBRANE)
-        for name in SPIKINGFORMERS
-    ),
-)
-ARCHITECTURES: dict[str, Architecture] = {one.name: one for one in _ALL}
+_CUSTOM = FloatWiring({}, "it is a model of your own, and the integer engine knows only the wiring of Spikformers")
+_ROWS = (*SPIKFORMERS, *SDTS, *QKFORMERS, *MAXFORMERS, *SPIKINGFORMERS)
+ARCHITECTURES: dict[str, Architecture] = {one.name: one for one in _ROWS}
 OWN: dict[str, Architecture] = {}  # users' own models, by the name of their builder
+
+
+def register_architecture(record: Architecture) -> Architecture:
+    """Make an architecture known by its name, as those written here are; return it.
+
+    Raises ``UsageError`` for a name that another one has, or that is a builder's (``package.module:builder``).
+    """
+    if ":" in record.name or ARCHITECTURES.get(record.name, record) != record:
+        raise UsageError(f"architecture '{record.name}': the name is taken", "give the record another name")
+    ARCHITECTURES[record.name] = record
+    return record
 
 
 def register_model(builder: str | Builder) -> Architecture:
@@ -115,7 +47,13 @@ def register_model(builder: str | Builder) -> Architecture:
     name = builder if isinstance(builder, str) else f"{builder.__module__}:{builder.__qualname__}"
     if not isinstance(builder, str) or name not in OWN:
         made_by = find_builder(builder) if isinstance(builder, str) else builder
-        OWN[name] = Architecture(name, name, CustomSizes.from_dict, made_by, _CUSTOM)
+
+        def make(sizes: CustomSizes) -> nn.Module:
+            model = build_custom(name, made_by, sizes.arguments)
+            make_plain(model)
+            return adopt(model, sizes)
+
+        OWN[name] = Architecture(name, name, CustomSizes.from_dict, make, lambda _: _CUSTOM, builder=made_by)
     return OWN[name]
 
 
@@ -145,3 +83,13 @@ def build(name: str, config: Mapping[str, Any]) -> nn.Module:
     Raises ``UsageError`` for an unknown architecture or key, or sizes that contradict each other.
     """
     return architecture(name).build(config)
+
+
+def attention_table(name: str, config: Mapping[str, Any]) -> tuple[Products, ...]:
+    """Return the products of every attention of the architecture ``name``, in the order they run.
+
+    Empty for a user's own model, whose attention is not known here. Raises ``UsageError`` for sizes that no model can
+    have.
+    """
+    one = ARCHITECTURES.get(name)
+    return () if one is None else one.products_of(one.config(config))

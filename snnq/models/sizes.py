@@ -28,6 +28,39 @@ class Sizes(Protocol):
     def to_dict(self) -> dict[str, Any]: ...  # noqa: D102
 
 
+class TokenSizes:
+    """What follows from the fields of a transformer's sizes, a frozen dataclass that has these."""
+
+    in_channels: int
+    image_size: tuple[int, int]
+    steps: int
+    pooling: tuple[bool, bool, bool, bool]
+
+    @property
+    def halvings(self) -> int:
+        """How often the image is halved on its way to the (last) blocks."""
+        return sum(self.pooling)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of tokens: each pooling (kernel 3, stride 2, padding 1) halves a side, rounding up."""
+        return halved(self.image_size, self.halvings)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens the (last) blocks see: rows × columns of ``grid``."""
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def frames_shape(self) -> tuple[int, int, int, int]:
+        """(T, C, H, W) of one sample."""
+        return (self.steps, self.in_channels, *self.image_size)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON-ready values: tuples become lists, what is None is left out."""
+        return to_json(self)
+
+
 def check_layout(layout: str, layouts: Iterable[str]) -> None:
     """Raise ``UsageError`` naming the nearest layout if ``layout`` is none of ``layouts``."""
     layouts = tuple(layouts)
@@ -81,6 +114,11 @@ def require_positive_int(name: str, value: object) -> None:
     """Raise ``UsageError`` unless ``value`` is a whole number of at least 1."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise UsageError(f"{name}: found {value!r}, it must be a whole number of at least 1")
+
+
+def power_of_two(value: float) -> float:
+    """Return the power of two that is nearest to ``value`` in its logarithm, so that a scale is a shift."""
+    return 2.0 ** round(math.log2(value))
 
 
 def hidden(dim: int, mlp_ratio: float) -> int:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from snnq.base.errors import PlanError, UsageError
-from snnq.network.neurons import drawn, is_neuron, stream, stream_of
+from snnq.network.neurons import drawn, stream, stream_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -173,6 +173,8 @@ def _trace(
     import torch
     from spikingjelly.activation_based import functional
 
+    from snnq.network.seeing import neurons_of, seeing
+
     generator = torch.Generator().manual_seed(0)
     seen: dict[str, _Seen] = {}
     streams: dict[str, str] = dict(drawn_as)
@@ -188,30 +190,21 @@ def _trace(
         kind = "reals" if streams[name] == "reals" else drawn_as.get(name, "spikes")
         return drawn(kind, tuple(output.shape), generator).to(output)
 
-    def watch(name: str, layer: nn.Module, input: Tensor, output: Any) -> None:
-        record = seen.setdefault(name, _Seen())
+    def watch(name: str, layer: nn.Module, inputs: Any, output: Any) -> None:
+        record, (input, *_) = seen.setdefault(name, _Seen()), inputs
         axis = -max(1, len(_weight_shape(layer)) - 1)  # where a linear layer, and a convolution, has its channels
         record.inputs += input.numel() // input.shape[axis]
         record.outputs += output.numel() // output.shape[axis]
         record.kind = max(record.kind, _input_kind(input, fired), key=INPUTS.index)
 
-    hooks = [
-        module.register_forward_hook(lambda module, i, o, name=name: fire(name, module, i, o))
-        for name, module in model.named_modules()
-        if is_neuron(module)
-    ]
-    for name, layer in watched.items():
-        hooks.append(layer.register_forward_hook(lambda layer, i, o, name=name: watch(name, layer, i[0], o)))
     modes = [(module, module.training) for module in model.modules()]
     anchor = next(model.parameters())
     frames = torch.randint(0, 4, (1, *shape), generator=generator).to(anchor)
     try:
         model.eval()
-        with torch.no_grad():
+        with torch.no_grad(), seeing(neurons_of(model), fire), seeing(watched, watch):
             model(frames)
     finally:
-        for hook in hooks:
-            hook.remove()
         for module, training in modes:
             module.training = training
         functional.reset_net(model)

@@ -11,8 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from spikingjelly.activation_based import functional, neuron
+from spikingjelly.activation_based import functional
 from torch import Tensor, nn
+
+from snnq.network.layers import quantisable
+from snnq.network.neurons import is_neuron
+from snnq.network.seeing import neurons_of, seeing
 
 
 @dataclass(frozen=True)
@@ -54,20 +58,14 @@ def trace(model: nn.Module, norms: Mapping[str, str], frames_shape: tuple[int, i
     """
     calls: list[_Call] = []
 
-    def watch(name: str, module: nn.Module, input: Any, output: Any) -> None:
-        calls.append(_Call(name, isinstance(module, neuron.BaseNode), input[0], output))
+    def note(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        calls.append(_Call(name, is_neuron(module), inputs[0], output))
 
-    watched = (nn.Linear, nn.Conv1d, nn.Conv2d, neuron.BaseNode)
-    hooks = [
-        module.register_forward_hook(lambda module, i, o, name=name: watch(name, module, i, o))
-        for name, module in model.named_modules()
-        if isinstance(module, watched)
-    ]
+    layers = {name: module for name, (module, _) in quantisable(model).items()}
     try:
-        model(torch.zeros(1, 1, *frames_shape[1:]))
+        with seeing(layers | neurons_of(model), note):
+            model(torch.zeros(1, 1, *frames_shape[1:]))
     finally:
-        for hook in hooks:
-            hook.remove()
         functional.reset_net(model)
     return _stages(calls, norms)
 

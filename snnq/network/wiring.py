@@ -1,7 +1,7 @@
-"""Which norm and which neuron follow each layer, and how large the whole numbers are that it is given.
+"""Which norm and which neuron follow each layer, how streams run between them, and how large their whole numbers are.
 
-Plain facts of an architecture, without torch: the integer arithmetic of packed weights and the integer runtime start
-from them. Where that arithmetic does not apply, ``FloatWiring`` says why.
+Plain facts of an architecture, without torch: the integer arithmetic of packed weights and the integer runtime are
+built from them. Where that arithmetic does not apply, ``FloatWiring`` says why.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from snnq.base.errors import UsageError
+
 if TYPE_CHECKING:
     from torch import nn
 
 # Larger event counts in one pixel and step count as this many: it bounds the first layer's sums.
 COUNT_LIMIT = 4095
+FRAMES = "frames"  # the stream that the first operation takes
 THRESHOLD, ATTENTION_THRESHOLD = 1.0, 0.5
 
 
@@ -34,38 +37,117 @@ class Stage:
 
 @dataclass(frozen=True)
 class Mixing:
-    """A spiking self-attention: its module, and the neuron that (Q Kᵀ) V · scale goes to."""
+    """A spiking self-attention of ``heads``: its module, and the neuron that (Q Kᵀ) V · scale goes to."""
 
     module: str
     neuron: str
     scale: float
+    heads: int
     threshold: float = ATTENTION_THRESHOLD
 
 
 @dataclass(frozen=True)
-class Wiring:
-    """All stages in the order they run, the attentions, and the head on the mean of ``summands`` whole numbers.
+class Fire:
+    """Stages that see the same stream: the spikes of each become a stream of their own, of the names ``gives``.
 
-    ``bound`` is the largest of those numbers. ``engines`` are those of ``snnq eval`` that packed weights run on.
+    Their layers are linear, or convolutions that keep the size: 1×1, or 3×3 padded by 1.
     """
 
     stages: tuple[Stage, ...]
-    mixings: tuple[Mixing, ...]
+    takes: str
+    gives: tuple[str, ...] = ("spikes",)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A max-pool of a stream of spikes: 3×3, stride 2, padding 1."""
+
+    stream: str
+
+
+@dataclass(frozen=True)
+class Mix:
+    """An attention of the spikes q, k and v; those of the neurons behind it become the stream ``gives``."""
+
+    mixing: Mixing
+    takes: tuple[str, str, str]
+    gives: str = "spikes"
+
+
+@dataclass(frozen=True)
+class Add:
+    """A residual: spikes are added to a stream, which is one larger then."""
+
+    stream: str
+    spikes: str
+
+
+Operation = Fire | Pool | Mix | Add
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """All operations in the order they run, and the head on the mean of ``summands`` whole numbers of ``stream``.
+
+    Operations work on named streams; the first takes ``FRAMES``, event counts. ``bound`` is the largest of the numbers
+    that the head sees, and no stream's numbers are larger. ``engines`` are those of ``snnq eval`` that packed weights
+    run on; ``in_c``: the C source has this flow, too. Raises ``UsageError`` for a flow whose streams do not fit.
+    """
+
+    flow: tuple[Operation, ...]
+    stream: str
     head: str
     summands: int
     bound: int
+    in_c: bool = False
     arithmetic: ClassVar[str] = "integer"
     engines: ClassVar[tuple[str, ...]] = ("torch", "integer")
+
+    def __post_init__(self) -> None:
+        bounds = {FRAMES: COUNT_LIMIT}
+        for one in self.flow:
+            if isinstance(one, Fire):
+                for stage in one.stages:
+                    _check_stream(bounds, one.takes, stage.bound, f"layer {stage.layer}")
+                bounds |= dict.fromkeys(one.gives, 1)
+            elif isinstance(one, Pool):
+                _check_stream(bounds, one.stream, 1, "a max-pool")
+            elif isinstance(one, Mix):
+                for name in one.takes:
+                    _check_stream(bounds, name, 1, f"attention {one.mixing.module}")
+                bounds[one.gives] = 1
+            else:
+                _check_stream(bounds, one.spikes, 1, "a residual")
+                _check_stream(bounds, one.stream, self.bound - 1, "a residual")
+                bounds[one.stream] += 1
+        _check_stream(bounds, self.stream, self.bound, f"head {self.head}")
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """All stages in the order they run."""
+        return tuple(stage for one in self.flow if isinstance(one, Fire) for stage in one.stages)
+
+    @property
+    def mixings(self) -> tuple[Mixing, ...]:
+        """All attentions in the order they run."""
+        return tuple(one.mixing for one in self.flow if isinstance(one, Mix))
 
     @property
     def where(self) -> str:
         """Half a sentence: where packed weights run."""
-        return "in whole numbers, on torch and the integer engine and in C"
+        return f"in whole numbers, on torch and the integer engine{' and in C' if self.in_c else ''}"
 
     @property
     def norms(self) -> dict[str, str]:
         """The batch normalisation behind each layer; the head has none."""
         return {stage.layer: stage.norm for stage in self.stages}
+
+
+def _check_stream(bounds: Mapping[str, int], name: str, bound: int, reader: str) -> None:
+    """Raise UsageError unless a stream is there whose numbers are at most ``bound``, as its reader takes them."""
+    if bounds.get(name, bound + 1) > bound:
+        found = f"its numbers reach {bounds[name]}" if name in bounds else "nothing gives it"
+        raise UsageError(f"wiring: {reader} takes stream '{name}' of numbers up to {bound}, but {found}")
 
 
 @dataclass(frozen=True)
@@ -92,7 +174,7 @@ def float_wiring(
     """Return the norms of an architecture whose layers name them.
 
     ``proj1_conv`` has ``proj1_bn`` and ``proj_conv1`` has ``proj_bn1``; where there is none of that name, ``q`` has
-    ``q_bn`` and ``conv5`` has ``conv5_bn``. The head has none. Raises ``UsageError`` for sizes that no model can have.
+    ``q_bn`` and ``conv5`` has ``conv5_bn``; the head has none. Raises ``UsageError`` for sizes that no model can have.
     """
     import torch
     from torch import nn
@@ -101,7 +183,8 @@ def float_wiring(
         model = build(config)
     modules = dict(model.named_modules())
     layers = [name for name, module in modules.items() if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d)]
-    return FloatWiring({name: _norm_of(name, modules) for name in layers if name != "head"}, reason)
+    norms = {name: _norm_of(name, modules) for name in layers}
+    return FloatWiring({layer: norm for layer, norm in norms.items() if norm in modules}, reason)
 
 
 def _norm_of(layer: str, modules: Mapping[str, object]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from snnq.packed.sizes import Sizes, file_bits
 from snnq.plan import Plan
+from snnq.structure.edits import STRUCTURE, described, edits_of
 
 # Reads a packed folder without snnq and without torch; printed in every model card and run by the tests as it stands.
 NUMPY_READER = """\
@@ -89,11 +90,13 @@ def _in_file(plan: Plan, sizes: Sizes) -> str:
 
 def _introduction(plan: Plan) -> str:
     config = plan.model.config
-    facts = ", ".join(f"{key} {_plain(config[key])}" for key in sorted(config))
+    facts = ", ".join(f"{key} {_plain(config[key])}" for key in sorted(config) if key != STRUCTURE)
+    edits = edits_of(config)
     totals = plan.totals
     text = (
         f"A spiking transformer packed by {plan.tool}: {totals.weights:,} weights in {totals.storage_bits:,} bits, "
         f"{totals.compression:.2f} times fewer than in float32.\n\nSizes: {facts}."
+        + (f" Edits: {described(edits)}." if edits else "")
     )
     if plan.data is not None:
         classes = plan.data.classes

@@ -13,7 +13,7 @@ from snnq.assessing.measure import measure_model
 from snnq.base.files import read_text
 from snnq.base.progress import Progress
 from snnq.base.strict_json import strict_json
-from snnq.models.attentions import attention_table
+from snnq.models.registry import attention_table
 from snnq.packing.record import FrontPlan, Measured, Measurements, SearchedEpoch, SplitScores, WeightCounts
 from snnq.plan import Plan
 from snnq.training.devices import placed

@@ -14,7 +14,7 @@ from snnq.base.version import __version__
 from snnq.cost.event_records import Events
 from snnq.cost.events import DEFAULT_REUSE
 from snnq.cost.table import CostTable, read_table
-from snnq.models.attentions import attention_table
+from snnq.models.registry import attention_table
 from snnq.packed.config import MODEL_FILE, PLAN_FILE
 from snnq.packed.sizes import file_bits
 from snnq.packed.verification import verify

@@ -14,7 +14,7 @@ from snnq.base.version import __version__
 from snnq.cost.energy import products_record
 from snnq.cost.events import DEFAULT_REUSE
 from snnq.cost.table import read_table
-from snnq.models.attentions import attention_table
+from snnq.models.registry import attention_table
 from snnq.network.products import Products
 from snnq.packed.config import CONFIG_FILE, PAGE_FILE, PLAN_FILE, REPORT_FILE
 from snnq.packing.record import Results, SplitScores, read_results

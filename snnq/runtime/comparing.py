@@ -11,7 +11,7 @@ import torch
 
 from snnq.arithmetic.integer_form import IntegerLIF
 from snnq.base.errors import VerificationError
-from snnq.models.config import SpikformerConfig
+from snnq.models.registry import attention_table
 from snnq.packed.config import read_config
 from snnq.packed.loading import load_packed, take_steps
 from snnq.packed.room import check_room, within_memory
@@ -41,11 +41,11 @@ def compare_engines(folder: str | Path, seed: int = 0) -> Agreement:
     Raises VerificationError naming the first layer of neurons whose spikes differ, or the logits, and PackedError where
     the sizes in config.json take more memory than there is.
     """
-    folder, config = Path(folder), read_config(Path(folder)).config
+    folder, read = Path(folder), read_config(Path(folder))
+    config, products = read.config, attention_table(read.architecture, read.config)
     steps = min(int(config["steps"]), MOST_STEPS)
-    sizes = SpikformerConfig.from_dict(config)
     check_room(folder, config, 1)  # of all its steps: more than that is no model's
-    check_room(folder, config, SAMPLES, steps, sizes.heads * sizes.tokens**2)
+    check_room(folder, config, SAMPLES, steps, max((one.heads * one.tokens**2 for one in products), default=0))
     with within_memory(folder, config):
         return _compare(folder, steps, seed)
 
@@ -53,7 +53,7 @@ def compare_engines(folder: str | Path, seed: int = 0) -> Agreement:
 def _compare(folder: Path, steps: int, seed: int) -> Agreement:
     engine, model = Engine(folder), load_packed(folder)
     take_steps(model, steps)
-    engine.config = replace(engine.config, steps=steps)
+    engine.config = replace(engine.config, steps=steps)  # pyright: ignore[reportArgumentType]
     use_threads(Compute(), engine.macs * SAMPLES)
     frames = np.random.default_rng(seed).poisson(0.3, (SAMPLES, *engine.config.frames_shape)).astype(np.uint8)
     mine: dict[str, np.ndarray] = {}

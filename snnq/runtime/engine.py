@@ -6,6 +6,7 @@ output channels is run at a pixel for all T steps, its voltages in registers, an
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,9 +17,9 @@ import numpy as np
 from snnq.arithmetic import integers
 from snnq.base.errors import UsageError
 from snnq.base.machine import fitting_threads
-from snnq.models.config import SpikformerConfig
+from snnq.models.registry import architecture
 from snnq.network.layers import NO_COUNTS, check_frames_shape
-from snnq.network.wiring import COUNT_LIMIT, Mixing
+from snnq.network.wiring import COUNT_LIMIT, FRAMES, Fire, Mix, Mixing, Operation, Pool
 from snnq.packed.arrays import open_arrays
 from snnq.runtime import kernels
 from snnq.runtime.vectors import LANES, SPREAD
@@ -40,8 +41,26 @@ class Lists(NamedTuple):
     digit_bits: int
 
 
+class Stream(NamedTuple):
+    """Whole numbers from 0 to ``bound``: bit p of them in plane p of ``planes``, uint64 (planes, pixels, steps, words).
+
+    Pixels are those of all samples, ``height`` × ``width`` each.
+    """
+
+    planes: np.ndarray
+    height: int
+    width: int
+    channels: int
+    bound: int = 1
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.height, self.width
+
+
 class Engine:
-    """A packed Spikformer that runs: ``engine(frames)`` → logits. ``seconds`` has the time of every part, summed.
+    """A packed model that runs: ``engine(frames)`` → logits. ``seconds`` has the time of every part, summed.
 
     ``macs`` are the multiply-accumulates of a sample, silent inputs counted, too; ``rows`` counts the rows of 64 sums
     that were looked up while a ``watch`` looked on (windows at borders as whole).
@@ -56,7 +75,7 @@ class Engine:
         the one config.json was written for.
         """
         arrays = open_arrays(path)
-        self.config = SpikformerConfig.from_dict(arrays.config.config)
+        self.config = architecture(arrays.config.architecture).config(arrays.config.config)
         self.wiring = arrays.wiring
         self.layers: Mapping[str, LayerWeights] = {
             stage.layer: read_layer(arrays, stage) for stage in self.wiring.stages
@@ -83,30 +102,48 @@ class Engine:
         self._watch = watch
         if self._fitting:
             self.workers.threads = fitting_threads(self.macs * len(frames))
-        planes = self._tokenize(frames)
-        tokens = self.config.tokens
-        for index in range(self.config.depth):
-            planes = self._attention(planes, f"block.{index}.attn", len(frames))
-            planes = self._mlp(planes, f"block.{index}.mlp")
-        begun = time.perf_counter()
-        sums = np.empty((len(frames), LANES * planes.shape[-1]), np.int32)
-        self.workers.run(
-            kernels.total, [(planes, tokens, sums, *part) for part in self._parts(len(frames), planes[:, :1].size)]
-        )
-        sums = sums[:, : self.config.dim].astype(np.int64)
+        streams: dict[str, Stream] = {}
+        for one in self.wiring.flow:
+            self._run(one, streams, frames)
+        return self._logits(streams[self.wiring.stream], len(frames))
+
+    def _logits(self, stream: Stream, samples: int) -> np.ndarray:
+        begun, planes = time.perf_counter(), stream.planes
+        sums = np.empty((samples, LANES * planes.shape[-1]), np.int32)
+        tokens = stream.height * stream.width
+        pieces = [(planes, tokens, sums, *part) for part in self._parts(samples, planes[:, :1].size)]
+        self.workers.run(kernels.total, pieces)
+        sums = sums[:, : stream.channels].astype(np.int64)
         logits = ((sums @ self.head.weight.T + self.head.bias) * self.head.scale).astype(np.float32)
         self._took(self.wiring.head, begun)
         return logits
 
+    def _run(self, one: Operation, streams: dict[str, Stream], frames: np.ndarray) -> None:
+        """Run an operation of the wiring's flow; streams that it uses up are taken away."""
+        if isinstance(one, Fire):
+            streams |= zip(one.gives, self._fire(one, streams.get(one.takes), frames), strict=True)
+        elif isinstance(one, Pool):
+            streams[one.stream] = self._pool(streams[one.stream], len(frames))
+        elif isinstance(one, Mix):
+            streams[one.gives] = self._mix(one.mixing, [streams.pop(name) for name in one.takes], len(frames))
+        else:
+            streams[one.stream] = self._add(streams[one.stream], streams.pop(one.spikes))
+
     def _macs_of_a_sample(self) -> int:
         """Return ``macs``."""
-        (steps, _, height, width), total = self.config.frames_shape, 0
-        tokenizer = [stage.layer for stage in self.wiring.stages][: len(self.config.pooling)]
-        for name, pooled in zip(tokenizer, self.config.pooling, strict=True):
-            total += self.layers[name].products * height * width
-            height, width = (-(-height // 2), -(-width // 2)) if pooled else (height, width)
-        rest = sum(layer.products for name, layer in self.layers.items() if name not in tokenizer)
-        return steps * (total + rest * self.config.tokens)
+        (steps, _, *size), total = self.config.frames_shape, 0
+        sizes = {FRAMES: tuple(size)}
+        for one in self.wiring.flow:
+            if isinstance(one, Fire):
+                sizes |= dict.fromkeys(one.gives, sizes[one.takes])
+                products = sum(self.layers[stage.layer].products for stage in one.stages)
+                total += products * math.prod(sizes[one.takes])
+            elif isinstance(one, Pool):
+                height, width = sizes[one.stream]
+                sizes[one.stream] = (-(-height // 2), -(-width // 2))
+            elif isinstance(one, Mix):
+                sizes[one.gives] = sizes[one.takes[0]]
+        return steps * total
 
     def _checked(self, frames: np.ndarray) -> np.ndarray:
         check_frames_shape(frames.shape, self.config.frames_shape)
@@ -117,35 +154,15 @@ class Engine:
             raise UsageError(NO_COUNTS)
         return np.ascontiguousarray(np.minimum(frames, COUNT_LIMIT), np.uint16)
 
-    def _tokenize(self, frames: np.ndarray) -> np.ndarray:
-        """Return the tokens, whole numbers of two planes: pooled spikes, and those of the relative-position layer."""
-        samples, _, _, height, width = frames.shape
-        stages = self.wiring.stages
-        first = self.layers[stages[0].layer]
-        spikes = self._fire(first, self._list_counts(frames, first), height, width)
-        for index, pooled in enumerate(self.config.pooling):
-            if index:
-                lists = self._list(spikes[None], self.layers[stages[index].layer])
-                spikes = self._fire(self.layers[stages[index].layer], lists, height, width)
-            if pooled:
-                spikes, height, width = self._pool(spikes, samples, height, width)
-        layer = self.layers[stages[4].layer]
-        relative = self._fire(layer, self._list(spikes[None], layer), height, width)
-        planes = np.zeros((self._planes(), *spikes.shape), np.uint64)
-        planes[0] = spikes
-        return self._add(planes, 2, relative)
-
-    def _attention(self, planes: np.ndarray, module: str, samples: int) -> np.ndarray:
-        q, k, v, proj = (self.layers[f"{module}.{name}"] for name in ("q", "k", "v", "proj"))
-        lists = self._list(planes[: _bits(q.bound)], q)
-        spikes = self._fire_all((q, k, v), lists)
-        mixed = self._mix(self.mixings[module], spikes, samples)
-        return self._add(planes, q.bound + 1, self._fire(proj, self._list(mixed[None], proj)))
-
-    def _mlp(self, planes: np.ndarray, module: str) -> np.ndarray:
-        fc1, fc2 = (self.layers[f"{module}.{name}"] for name in ("fc1", "fc2"))
-        hidden = self._fire(fc1, self._list(planes[: _bits(fc1.bound)], fc1))
-        return self._add(planes, fc1.bound + 1, self._fire(fc2, self._list(hidden[None], fc2)))
+    def _fire(self, one: Fire, stream: Stream | None, frames: np.ndarray) -> list[Stream]:
+        """Return the spikes of an operation's stages, of what they see: a stream or, without one, the frames."""
+        layers = [self.layers[stage.layer] for stage in one.stages]
+        if stream is None:
+            lists, (height, width) = self._list_counts(frames, layers[0]), frames.shape[-2:]
+        else:
+            lists, height, width = self._list(stream.planes[: _bits(stream.bound)], layers[0]), *stream.size
+        spikes = self._fire_all(layers, lists, height, width)
+        return [Stream(found[None], height, width, layer.outputs) for layer, found in zip(layers, spikes, strict=True)]
 
     def _list_counts(self, frames: np.ndarray, layer: LayerWeights) -> Lists:
         """Return the lists of event counts."""
@@ -179,14 +196,8 @@ class Engine:
         self._took("lists", begun)
         return Lists(lists.reshape(-1), lengths, entries, 1)
 
-    def _fire(self, layer: LayerWeights, lists: Lists, height: int = 1, width: int = 1) -> np.ndarray:
-        """Return the spikes of a layer's neurons, uint64 (pixels, steps, words)."""
-        return self._fire_all((layer,), lists, height, width)[0]
-
-    def _fire_all(
-        self, layers: Sequence[LayerWeights], lists: Lists, height: int = 1, width: int = 1
-    ) -> list[np.ndarray]:
-        """Return the spikes of several layers that see the same."""
+    def _fire_all(self, layers: Sequence[LayerWeights], lists: Lists, height: int, width: int) -> list[np.ndarray]:
+        """Return the spikes of the neurons of layers that see the same, uint64 (pixels, steps, words) each."""
         begun = time.perf_counter()
         shape, blocks = lists.lengths.shape[1:], sum(layer.blocks for layer in layers)
         outs = [np.empty((*shape, layer.blocks), np.uint64) for layer in layers]
@@ -216,41 +227,45 @@ class Engine:
         sums, voltages = scratch("sums", LANES, layer.sum_type), scratch("voltages", LANES, layer.neuron_type)
         run_block(table, *inputs, sums, voltages, out, block, *part)
 
-    def _pool(self, spikes: np.ndarray, samples: int, height: int, width: int) -> tuple[np.ndarray, int, int]:
-        begun = time.perf_counter()
-        low, across = -(-height // 2), -(-width // 2)
+    def _pool(self, stream: Stream, samples: int) -> Stream:
+        begun, (spikes,) = time.perf_counter(), stream.planes
+        low, across = -(-stream.height // 2), -(-stream.width // 2)
         out = np.empty((samples * low * across, *spikes.shape[1:]), np.uint64)
-        pieces = [(spikes, height, width, out, *part) for part in self._parts(samples * low, across * spikes[:1].size)]
-        self.workers.run(kernels.pool, pieces)
+        parts = self._parts(samples * low, across * spikes[:1].size)
+        self.workers.run(kernels.pool, [(spikes, *stream.size, out, *part) for part in parts])
         self._took("pool", begun)
-        return out, low, across
+        return Stream(out[None], low, across, stream.channels)
 
-    def _mix(self, mixing: Mixing, spikes: list[np.ndarray], samples: int) -> np.ndarray:
+    def _mix(self, mixing: Mixing, streams: list[Stream], samples: int) -> Stream:
         """Return the spikes of the neurons behind (Q Kᵀ) V · scale."""
-        begun = time.perf_counter()
-        size, words = self.config.dim // self.config.heads, spikes[0].shape[-1]
+        begun, first_one = time.perf_counter(), streams[0]
+        spikes = [stream.planes[0] for stream in streams]
+        size, words = first_one.channels // mixing.heads, spikes[0].shape[-1]
         shift, threshold = integers.mixing_threshold(mixing.scale, mixing.threshold)
-        out = np.empty_like(spikes[0])
+        out, tokens = np.empty_like(spikes[0]), first_one.height * first_one.width
         # Words that no head reaches across.
         together = np.lcm(size, LANES) // LANES
         pieces = [
-            (*spikes, self.config.tokens, size, shift, threshold, out, sample, first, min(first + together, words))
+            (*spikes, tokens, size, shift, threshold, out, sample, first, min(first + together, words))
             for sample in range(samples)
             for first in range(0, words, together)
         ]
         self.workers.run(kernels.attend, pieces)
         self._took(mixing.module, begun)
         self._show(mixing.neuron, out)
-        return out
+        return first_one._replace(planes=out[None])
 
-    def _add(self, planes: np.ndarray, bound: int, spikes: np.ndarray) -> np.ndarray:
-        """Add spikes to the whole numbers in ``planes``, which are at most ``bound`` then; return them."""
-        begun = time.perf_counter()
-        flat = planes.reshape(len(planes), -1)
-        pieces = [(flat, _bits(bound), spikes.reshape(-1), *part) for part in self._parts(flat.shape[1], len(flat))]
+    def _add(self, stream: Stream, added: Stream) -> Stream:
+        """Return a stream of whole numbers with spikes added to them, in the same memory."""
+        begun, planes, bound = time.perf_counter(), stream.planes, stream.bound + 1
+        if len(planes) < self._planes():
+            planes = np.zeros((self._planes(), *planes.shape[1:]), np.uint64)
+            planes[: len(stream.planes)] = stream.planes
+        flat, spikes = planes.reshape(len(planes), -1), added.planes.reshape(-1)
+        pieces = [(flat, _bits(bound), spikes, *part) for part in self._parts(flat.shape[1], len(flat))]
         self.workers.run(kernels.add_spikes, pieces)
         self._took("residuals", begun)
-        return planes
+        return stream._replace(planes=planes, bound=bound)
 
     def _planes(self) -> int:
         return _bits(self.wiring.bound)

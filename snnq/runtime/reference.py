@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from snnq.arithmetic import integers
-from snnq.models.config import SpikformerConfig
-from snnq.network.wiring import COUNT_LIMIT, Stage
+from snnq.network.wiring import COUNT_LIMIT, FRAMES, Fire, Mix, Mixing, Pool, Stage
 from snnq.packed.arrays import PackedArrays, open_arrays
 
 # Called with a neuron's module path and its spikes, bool (samples, pixels, steps, channels).
@@ -60,33 +59,38 @@ class Reference:
     def __init__(self, path: str | Path) -> None:
         """Read a packed folder; raises as ``open_arrays`` does."""
         self.arrays: PackedArrays = open_arrays(path)
-        self.config = SpikformerConfig.from_dict(self.arrays.config.config)
-        self.stages = {stage.layer: stage for stage in self.arrays.wiring.stages}
         self._watch: Watch | None = None
 
     def __call__(self, frames: np.ndarray, watch: Watch | None = None) -> np.ndarray:
         """Return the logits of event counts (B, T, C, H, W)."""
         self._watch = watch
         x = np.minimum(frames, COUNT_LIMIT).astype(np.int64)
-        for suffix, pooled in zip(("", "1", "2", "3"), self.config.pooling, strict=True):
-            x = self._fire(f"patch_embed.proj_conv{suffix}", x)
-            x = max_pool(x) if pooled else x
-        x = x + self._fire("patch_embed.rpe_conv", x)
-        for index, mixing in enumerate(self.arrays.wiring.mixings):
-            q, k, v = (self._fire(f"{mixing.module}.{name}", x) for name in ("q", "k", "v"))
-            shift, threshold = integers.mixing_threshold(mixing.scale, mixing.threshold)
-            mixed = lif(attend(q, k, v, self.config.heads) << shift, np.array([threshold]))
-            self._show(mixing.neuron, mixed)
-            x = x + self._fire(f"{mixing.module}.proj", mixed)
-            x = x + self._fire(f"block.{index}.mlp.fc2", self._fire(f"block.{index}.mlp.fc1", x))
+        streams = {FRAMES: x}
+        for one in self.arrays.wiring.flow:
+            if isinstance(one, Fire):
+                spikes = [self._fire(stage, streams[one.takes]) for stage in one.stages]
+                streams |= zip(one.gives, spikes, strict=True)
+            elif isinstance(one, Pool):
+                streams[one.stream] = max_pool(streams[one.stream])
+            elif isinstance(one, Mix):
+                streams[one.gives] = self._mix(one.mixing, [streams[name] for name in one.takes])
+            else:
+                streams[one.stream] = streams[one.stream] + streams[one.spikes]
+        x = streams[self.arrays.wiring.stream]
         head = self.arrays.head()
         return ((x.sum((1, 3, 4)) @ head.weight.T + head.bias) * head.scale).astype(np.float32)
 
-    def _fire(self, layer: str, x: np.ndarray) -> np.ndarray:
-        stage: Stage = self.stages[layer]
+    def _mix(self, mixing: Mixing, spikes: list[np.ndarray]) -> np.ndarray:
+        shift, threshold = integers.mixing_threshold(mixing.scale, mixing.threshold)
+        q, k, v = spikes
+        mixed = lif(attend(q, k, v, mixing.heads) << shift, np.array([threshold]))
+        self._show(mixing.neuron, mixed)
+        return mixed
+
+    def _fire(self, stage: Stage, x: np.ndarray) -> np.ndarray:
         whole = self.arrays.whole(stage)
         neurons = self.arrays.neurons(stage, whole)
-        shape = self.arrays.config.layers[layer].shape
+        shape = self.arrays.config.layers[stage.layer].shape
         weight = (whole.values * neurons.sign[:, None]).reshape(
             *shape[:2], *(shape[2:4] if len(shape) == 4 else (1, 1))
         )

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from snnq.base.errors import CheckpointError
 from snnq.checkpoints.fused import join
-from snnq.checkpoints.keymaps import KEYS
+from snnq.checkpoints.keymaps import every_keys
 from snnq.checkpoints.opening import open_checkpoint
 from snnq.checkpoints.sizes import OPTIONS
-from snnq.checkpoints.variants import ASKED, written_out
 from snnq.models.registry import ARCHITECTURES, architecture
+from snnq.models.upstream import ASKED
 
 SMALL: dict[str, Any] = {"dim": 32, "heads": 2, "steps": 4, "classes": 3, "image_size": [16, 16], "in_channels": 2}
 # What every field of any config is changed to; what an architecture has not, or cannot be, is left out.
@@ -75,7 +75,7 @@ def model(index: int) -> nn.Module:
 def upstream(index: int) -> State:
     """The state dict of a configuration under upstream's names."""
     name, _, _ = configurations()[index]
-    keys = next(keys for keys in KEYS if name in keys.architectures)
+    keys = next(keys for keys in every_keys() if name in keys.architectures)
     state = dict(model(index).state_dict())
     return join(state, {ours: keys.upstream_name(ours) for ours in state})
 
@@ -114,7 +114,8 @@ def is_upstreams(index: int) -> bool:
     name, field, config = configurations()[index]
     if config["in_channels"] != CHANNELS.get(name, config["in_channels"]):
         return False
-    return field not in written_out(name).always or config[field] == architecture(name).default_config()[field]
+    one = architecture(name)
+    return field not in one.upstream.always or config[field] == one.default_config()[field]
 
 
 def test_every_difference_in_logits_is_asked_for_or_written_out(tmp_path: Path) -> None:

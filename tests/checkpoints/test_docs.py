@@ -6,9 +6,8 @@ from pathlib import Path
 
 from upstream_files import HEADS, TINY, upstream_shapes
 
-from snnq.checkpoints.keymaps import KEYS
+from snnq.checkpoints.keymaps import every_keys
 from snnq.checkpoints.sizes import OPTIONS, shown
-from snnq.checkpoints.variants import choices, neuron_of, written_out
 from snnq.models.registry import ARCHITECTURES, architecture
 
 ARITHMETIC = {"integer": "whole numbers", "float": "floating point"}
@@ -16,15 +15,15 @@ PAGE = Path(__file__).parents[2] / "docs" / "checkpoints.md"
 
 
 def asked(name: str) -> str:
-    found = [OPTIONS[size] for size in choices(name)]
-    others = [one for keys in KEYS if name in keys.architectures for one in keys.architectures if one != name]
+    found = [OPTIONS[size] for size in architecture(name).asked()]
+    others = [one for keys in every_keys() if name in keys.architectures for one in keys.architectures if one != name]
     if others:
         found.insert(0, "--architecture")
     return ", ".join(f"`{one}`" for one in found)
 
 
 def written(name: str) -> str:
-    config, out = architecture(name).default_config(), written_out(name)
+    config, out = architecture(name).default_config(), architecture(name).upstream
     parts = [f"{size.replace('_', ' ')} {_value(name, size, config)}" for size in out.always]
     for (dim, depth), sizes in out.beside.items():
         told = ", ".join(f"{size.replace('_', ' ')} {shown(size, value)}" for size, value in sizes.items())
@@ -41,8 +40,8 @@ def _value(name: str, size: str, config: dict) -> str:
 
 
 def told(name: str) -> str:
-    keys = next(keys for keys in KEYS if name in keys.architectures)
-    leaks = neuron_of(name, ["head_lif.w"])
+    keys = next(keys for keys in every_keys() if name in keys.architectures)
+    leaks = architecture(name).upstream.told(["head_lif.w"])
     more = {"learned leaks": leaks, "blocks of every stage": keys.free, "image size": "pos_embed" in _published(name)}
     return ", ".join(["sizes", *(what for what, is_so in more.items() if is_so)])
 

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from snnq.base.errors import CheckpointError, UsageError
 from snnq.checkpoints.opening import BUILTIN, load_model, open_checkpoint, save_checkpoint
 from snnq.models.registry import ARCHITECTURES, build
-from snnq.models.staged_config import LAYOUTS as STAGED
+from snnq.models.staged.sizes import LAYOUTS as STAGED
 
 SMALL: dict[str, Any] = {"dim": 16, "depth": 1, "heads": 2, "steps": 4, "classes": 4, "image_size": [20, 12]}
 

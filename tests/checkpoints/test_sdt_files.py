@@ -11,7 +11,7 @@ import torch
 
 import snnq
 from snnq.base.errors import CheckpointError, OutputExistsError, UsageError
-from snnq.checkpoints.keymaps import KEYS
+from snnq.checkpoints.keymaps import every_keys
 from snnq.checkpoints.opening import load_model, open_checkpoint
 from snnq.checkpoints.sizes import sizes_again
 from snnq.cli.main import run
@@ -19,7 +19,7 @@ from snnq.models.registry import architecture
 
 SIZES: dict[str, Any] = {"dim": 16, "depth": 2, "heads": 2, "steps": 4, "classes": 3, "image_size": [16, 16]}
 GIVEN: dict[str, Any] = {"steps": 4, "heads": 2, "image_size": (16, 16), "pooling": (False, False, True, True)}
-NAMES = next(keys for keys in KEYS if keys.architecture == "sdt-static")
+NAMES = next(keys for keys in every_keys() if keys.architecture == "sdt-static")
 
 
 def upstream(name: str, **changes: Any) -> dict[str, torch.Tensor]:

@@ -14,7 +14,7 @@ from snnq.base.errors import CheckpointError
 from snnq.checkpoints.opening import load_model, open_checkpoint
 from snnq.cli.main import run
 from snnq.models.registry import architecture
-from snnq.models.staged_config import LAYOUTS as ALL
+from snnq.models.staged.sizes import LAYOUTS as ALL
 
 LAYOUTS = [name for name in ALL if "spikingjelly" not in name]  # those have other names upstream
 DEPTHS = {"dvs": 2, "event": 2, "cifar10": 4, "imagenet": 5}

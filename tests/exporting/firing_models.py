@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from snnq.arithmetic.integer_form import IntegerHead
 from snnq.cost.table import read_table
 from snnq.data import DataSet
-from snnq.models.config import SpikformerConfig
 from snnq.models.registry import architecture
+from snnq.models.spikformer.sizes import SpikformerConfig
 from snnq.network.folding import fold_batchnorm
 from snnq.network.layers import frames_shape, layer_table
 from snnq.network.wiring import Wiring

@@ -5,8 +5,7 @@ import torch
 from torch import nn
 from two_layers import data_of
 
-from snnq.models.attentions import attention_table
-from snnq.models.registry import build
+from snnq.models.registry import attention_table, build
 from snnq.network.layers import frames_shape, layer_table
 
 SIZES = {"in_channels": 2, "image_size": [16, 16], "dim": 16, "depth": 1, "heads": 2, "classes": 3, "steps": 4}

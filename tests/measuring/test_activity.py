@@ -17,7 +17,7 @@ from snnq.base.errors import PlanError, UsageError
 from snnq.cli.main import run
 from snnq.cost.events import event_energy
 from snnq.cost.table import read_table
-from snnq.models.attentions import attention_table
+from snnq.models.registry import attention_table
 from snnq.network.layers import layer_table
 from snnq.packed.loading import load_packed
 from snnq.plan import Plan
@@ -113,7 +113,7 @@ def test_the_model_is_left_as_it_was():
     before = {name: value.clone() for name, value in model.state_dict().items()}
     measure_model(model, layers, products, data, "test", 2)
     assert model.training
-    assert model.block[0].attn.mix is mix
+    assert model.block[0].attn.mix == mix
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert not any(module._forward_hooks for module in model.modules())
 

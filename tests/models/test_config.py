@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from snnq.base.errors import UsageError
-from snnq.models.config import LAYOUTS, SpikformerConfig, published
 from snnq.models.registry import ARCHITECTURES, architecture, build
+from snnq.models.spikformer.sizes import LAYOUTS, SpikformerConfig, published
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

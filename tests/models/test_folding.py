@@ -13,8 +13,8 @@ from spikformer_weights import fill_model, make_frames
 from spikingjelly.activation_based import neuron
 from torch import nn
 
-from snnq.models.config import spikformer_wiring
-from snnq.models.spikformer import LAYOUTS, Spikformer, published
+from snnq.models.spikformer.facts import spikformer_wiring
+from snnq.models.spikformer.module import LAYOUTS, Spikformer, published
 from snnq.network.folding import ChannelAffine, affine_skeleton, fold_batchnorm
 
 SIZES: dict[str, Any] = {"dim": 16, "depth": 2, "heads": 2, "steps": 3, "classes": 3, "image_size": (16, 16)}

@@ -15,7 +15,7 @@ from spikformer_weights import fill_model, make_frames
 from snnq.base.errors import UsageError
 from snnq.models.attention import mix_chunks, mix_keys_first
 from snnq.models.registry import architecture
-from snnq.models.sdt_config import SDTConfig
+from snnq.models.sdt.sizes import SDTConfig
 from snnq.network.layers import layer_table
 
 # Written by running upstream's own files (BICLab/Spike-Driven-Transformer, Intelligent-Computing-Lab-Yale/STAtten, with

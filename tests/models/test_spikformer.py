@@ -16,9 +16,9 @@ from hypothesis.extra import numpy as hnp
 from spikformer_weights import fill_model, make_frames
 from spikingjelly.activation_based import neuron
 
-from snnq.models.config import spikformer_wiring
 from snnq.models.registry import ARCHITECTURES, build
-from snnq.models.spikformer import LAYOUTS, Spikformer, SpikformerConfig, Tokenizer, lif, published
+from snnq.models.spikformer.facts import spikformer_wiring
+from snnq.models.spikformer.module import LAYOUTS, Spikformer, SpikformerConfig, Tokenizer, lif, published
 
 # Written by running upstream's own three files (ZK-Zhou/spikformer) on the weights and frames of spikformer_weights.
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "upstream_logits.json").read_text())

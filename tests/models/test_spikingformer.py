@@ -13,7 +13,7 @@ from spikingjelly.activation_based import neuron
 
 from snnq.base.errors import UsageError
 from snnq.models.registry import architecture
-from snnq.models.spikingformer_config import LAYOUTS, SpikingformerConfig
+from snnq.models.spikingformer.sizes import LAYOUTS, SpikingformerConfig
 from snnq.network.layers import layer_table
 
 # Written by running upstream's own files (model.py of zhouchenlin2096/Spikingformer in cifar10-dvs, dvs128-gesture,

@@ -13,11 +13,11 @@ from spikingjelly.activation_based.model.spikformer import spikformer_cifar10, s
 from torch import Tensor
 
 from snnq.checkpoints.fused import join
-from snnq.checkpoints.keymaps import KEYS
+from snnq.checkpoints.keymaps import every_keys
 from snnq.models.registry import architecture
-from snnq.models.spikformer import SpikformerConfig, published
+from snnq.models.spikformer.module import SpikformerConfig, published
 
-NAMES = next(keys for keys in KEYS if keys.architecture == "spikformer-spikingjelly")
+NAMES = next(keys for keys in every_keys() if keys.architecture == "spikformer-spikingjelly")
 # Heads so wide that their sums reach the threshold behind the attention, with random weights too.
 CASES: list[dict[str, Any]] = [
     {"dim": 64, "depth": 2, "heads": 2, "steps": 4, "classes": 5, "image_size": (32, 32)},

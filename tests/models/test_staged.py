@@ -16,10 +16,10 @@ from spikformer_weights import fill_model, make_frames
 from torch import nn
 
 from snnq.base.errors import UsageError
-from snnq.models.maxformer import DepthwiseMixer
-from snnq.models.qkformer import TokenAttention
 from snnq.models.registry import architecture
-from snnq.models.staged_config import LAYOUTS, StagedConfig
+from snnq.models.staged.maxformer import DepthwiseMixer
+from snnq.models.staged.qkformer import TokenAttention
+from snnq.models.staged.sizes import LAYOUTS, StagedConfig
 from snnq.network.layers import Layer, layer_table
 from snnq.network.wiring import FloatWiring
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from snnq.cost.table import read_table
 from snnq.models.registry import architecture
-from snnq.models.staged_config import LAYOUTS as STAGED
+from snnq.models.staged.sizes import LAYOUTS as STAGED
 from snnq.network.folding import fold_batchnorm
 from snnq.network.layers import frames_shape, layer_table
 from snnq.packed.coding import Coded

@@ -15,7 +15,7 @@ from snnq.cli.main import run
 from snnq.cost import event_views
 from snnq.cost.events import event_energy
 from snnq.cost.table import read_table
-from snnq.models.attentions import attention_table
+from snnq.models.registry import attention_table
 from snnq.plan import Plan
 from snnq.reporting.formats import csv_text, to_markdown
 from snnq.reporting.page import html_page

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from snnq.models.config import LAYOUTS as SPIKFORMERS
 from snnq.models.registry import build
+from snnq.models.spikformer.sizes import LAYOUTS as SPIKFORMERS
 from snnq.network.layers import layer_table
 from snnq.schemes.names import PAPER_SPACE
 from snnq.schemes.scheme import scheme, scheme_names

@@ -11,7 +11,7 @@ import torch
 from strange_inputs import Row, check, rows
 
 from snnq.checkpoints.fused import join
-from snnq.checkpoints.keymaps import KEYS
+from snnq.checkpoints.keymaps import every_keys
 from snnq.models.registry import architecture
 
 SIZES: dict[str, Any] = {"dim": 32, "heads": 2, "depth": 2, "classes": 3, "image_size": [16, 16]}
@@ -22,7 +22,7 @@ def file(name: str, *words: str, args: dict[str, Any] | None = None, **sizes: An
     """Return what writes an upstream checkpoint of an architecture and returns ``inspect`` of it with ``words``."""
 
     def make(folder: Path) -> list[str]:
-        keys = next(keys for keys in KEYS if name in keys.architectures)
+        keys = next(keys for keys in every_keys() if name in keys.architectures)
         state = architecture(name).build(SIZES | sizes).state_dict()
         state = join(state, {ours: keys.upstream_name(ours) for ours in state})
         torch.save({"state_dict": state, "args": Namespace(**(args or {}))}, folder / "a.pth")

@@ -18,11 +18,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from snnq.models.attention import join_heads, mix_keys_first, mix_scores_then_scale, split_heads
+from snnq.models.attention import mix_keys_first, mix_scores_then_scale
 from snnq.models.neurons import current, halve, initialise_linear, lif, rest
-from snnq.models.spikingformer_config import SpikingformerConfig
-
-_SCALE = 0.125  # whatever the width of a head
+from snnq.models.self_attention import SelfAttention
+from snnq.models.spikingformer.sizes import SpikingformerConfig
 
 
 class Tokenizer(nn.Module):
@@ -58,36 +57,6 @@ class Tokenizer(nn.Module):
         return x
 
 
-class Attention(nn.Module):
-    """Spiking self-attention: potentials (T, B, C, H, W) → what is added to them; no softmax."""
-
-    def __init__(self, config: SpikingformerConfig) -> None:
-        super().__init__()
-        dim, tau = config.dim, config.tau
-        self.heads = config.heads
-        self.mix = mix_keys_first if config.layout == "spikingformer-imagenet" else mix_scores_then_scale
-        self.proj_lif = lif(tau=tau)
-        for name in ("q", "k", "v"):
-            self.add_module(f"{name}_conv", nn.Conv1d(dim, dim, kernel_size=1, bias=False))
-            self.add_module(f"{name}_bn", nn.BatchNorm1d(dim))
-            self.add_module(f"{name}_lif", lif(tau=tau))
-        self.attn_lif = lif(threshold=0.5, tau=tau)
-        self.proj_conv = nn.Conv1d(dim, dim, kernel_size=1)
-        self.proj_bn = nn.BatchNorm1d(dim)
-
-    def forward(self, potential: Tensor) -> Tensor:
-        """Return the projected attention, real numbers."""
-        x = self.proj_lif(potential).flatten(3)
-        q, k, v = (split_heads(self._spikes_of(name, x), self.heads) for name in ("q", "k", "v"))
-        spikes = self.attn_lif(join_heads(self.mix(q, k, v, _SCALE)))
-        return current(spikes, self.proj_conv, self.proj_bn).view(potential.shape)
-
-    def _spikes_of(self, name: str, x: Tensor) -> Tensor:
-        """Return the spikes of q, k or v, (T, B, C, N)."""
-        conv, norm, node = (self.get_submodule(f"{name}_{part}") for part in ("conv", "bn", "lif"))
-        return node(current(x, conv, norm))
-
-
 class Mlp(nn.Module):
     """Two 1×1 convolutions, each behind a neuron: potentials → what is added to them."""
 
@@ -111,7 +80,8 @@ class Block(nn.Module):
 
     def __init__(self, config: SpikingformerConfig) -> None:
         super().__init__()
-        self.attn = Attention(config)
+        product = mix_keys_first if config.layout == "spikingformer-imagenet" else mix_scores_then_scale
+        self.attn = SelfAttention(config.dim, config.heads, first="proj_lif", tau=config.tau, product=product)
         self.mlp = Mlp(config)
 
     def forward(self, potential: Tensor) -> Tensor:

@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from snnq.models import sizes
-from snnq.network.wiring import COUNT_LIMIT, Mixing, Stage, Wiring
 
 LAYOUTS = ("cifar10dvs", "cifar10", "imagenet", "spikingjelly")
 
 
 @dataclass(frozen=True)
-class SpikformerConfig:
+class SpikformerConfig(sizes.TokenSizes):
     """Everything that fixes the structure of a ``Spikformer``.
 
     ``layout`` says which upstream code is reproduced, ``image_size`` is (height, width) in pixels, ``steps`` the
@@ -48,25 +47,6 @@ class SpikformerConfig:
         """Features inside the MLP: dim × mlp_ratio."""
         return sizes.hidden(self.dim, self.mlp_ratio)
 
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of tokens: each pooling (kernel 3, stride 2, padding 1) halves a side, rounding up."""
-        return sizes.halved(self.image_size, sum(self.pooling))
-
-    @property
-    def tokens(self) -> int:
-        """Tokens the encoder blocks see: rows × columns of ``grid``."""
-        return self.grid[0] * self.grid[1]
-
-    @property
-    def frames_shape(self) -> tuple[int, int, int, int]:
-        """(T, C, H, W) of one sample."""
-        return (self.steps, self.in_channels, *self.image_size)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON-ready values (tuples become lists); an absent chunk is left out."""
-        return sizes.to_json(self)
-
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SpikformerConfig:
         """Return the config ``values`` describes; a field left out takes its layout's published size.
@@ -95,24 +75,3 @@ def published(layout: str, **changes: Any) -> SpikformerConfig:
     """
     sizes.check_layout(layout, LAYOUTS)
     return replace(_PUBLISHED[layout], **changes)
-
-
-def spikformer_wiring(config: SpikformerConfig) -> Wiring:
-    """Return the wiring of a Spikformer. Every residual addition raises the bound of what follows by one spike."""
-    stages = [
-        Stage(f"patch_embed.proj_conv{i}", f"patch_embed.proj_bn{i}", f"patch_embed.proj_lif{i}", bound)
-        for i, bound in (("", COUNT_LIMIT), ("1", 1), ("2", 1), ("3", 1))
-    ]
-    stages.append(Stage("patch_embed.rpe_conv", "patch_embed.rpe_bn", "patch_embed.rpe_lif", 1))
-    mixings = []
-    for index in range(config.depth):
-        attention, mlp, bound = f"block.{index}.attn", f"block.{index}.mlp", 2 + 2 * index
-        stages += [_stage(f"{attention}.{name}", bound) for name in ("q", "k", "v")]
-        mixings.append(Mixing(attention, f"{attention}.attn_lif", config.attention_scale))
-        stages += [_stage(f"{attention}.proj", 1), _stage(f"{mlp}.fc1", bound + 1), _stage(f"{mlp}.fc2", 1)]
-    summands = config.steps * config.tokens
-    return Wiring(tuple(stages), tuple(mixings), "head", summands, 2 + 2 * config.depth)
-
-
-def _stage(layer: str, bound: int) -> Stage:
-    return Stage(layer, f"{layer}_bn", f"{layer}_lif", bound)

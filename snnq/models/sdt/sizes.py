@@ -14,7 +14,7 @@ NEURONS = ("lif", "plif", "plif-mlp")
 
 
 @dataclass(frozen=True)
-class SDTConfig:
+class SDTConfig(sizes.TokenSizes):
     """Everything that fixes the structure of a ``SpikeDrivenTransformer``.
 
     ``image_size`` is (height, width) in pixels, ``pooling`` says which of the four tokenizer convolutions is halved,
@@ -63,25 +63,6 @@ class SDTConfig:
     def hidden(self) -> int:
         """Features inside the MLP: ⌊dim × mlp_ratio⌋, as upstream rounds."""
         return int(self.dim * self.mlp_ratio)
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of tokens."""
-        return sizes.halved(self.image_size, sum(self.pooling))
-
-    @property
-    def tokens(self) -> int:
-        """Tokens the encoder blocks see: rows × columns of ``grid``."""
-        return self.grid[0] * self.grid[1]
-
-    @property
-    def frames_shape(self) -> tuple[int, int, int, int]:
-        """(T, C, H, W) of one sample."""
-        return (self.steps, self.in_channels, *self.image_size)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON-ready values; what the layout has not is left out."""
-        return sizes.to_json(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SDTConfig:

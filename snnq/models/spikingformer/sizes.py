@@ -12,7 +12,7 @@ LAYOUTS = ("spikingformer-dvs", "spikingformer-cifar10", "spikingformer-imagenet
 
 
 @dataclass(frozen=True)
-class SpikingformerConfig:
+class SpikingformerConfig(sizes.TokenSizes):
     """Everything that fixes the structure of a ``Spikingformer``.
 
     ``image_size`` is (height, width) in pixels, ``pooling`` says which of the first four tokenizer convolutions is
@@ -44,25 +44,6 @@ class SpikingformerConfig:
     def hidden(self) -> int:
         """Features inside the MLP: dim × mlp_ratio."""
         return sizes.hidden(self.dim, self.mlp_ratio)
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of tokens."""
-        return sizes.halved(self.image_size, sum(self.pooling))
-
-    @property
-    def tokens(self) -> int:
-        """Tokens the encoder blocks see: rows × columns of ``grid``."""
-        return self.grid[0] * self.grid[1]
-
-    @property
-    def frames_shape(self) -> tuple[int, int, int, int]:
-        """(T, C, H, W) of one sample."""
-        return (self.steps, self.in_channels, *self.image_size)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON-ready values."""
-        return sizes.to_json(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SpikingformerConfig:

@@ -30,8 +30,8 @@ from torch import Tensor, nn
 
 from snnq.models.attention import join_heads, split_heads
 from snnq.models.neurons import current, fire, halve, initialise_linear, lif, rest
-from snnq.models.staged_attention import SelfAttention, add_projection, project
-from snnq.models.staged_config import StagedConfig
+from snnq.models.self_attention import SelfAttention, add_projection, project
+from snnq.models.staged.sizes import StagedConfig
 
 __all__ = ["QKFormer"]
 
@@ -200,4 +200,4 @@ def _block(config: StagedConfig, stage: int) -> Block:
     if stage < len(config.blocks) - 1:
         by_channel = config.layout.endswith("-channel")
         return Block("tssa", TokenAttention(width, heads, by_channel=by_channel, bias=bias), mlp)
-    return Block("attn" if imagenet else "ssa", SelfAttention(width, heads, membrane=False, bias=bias), mlp)
+    return Block("attn" if imagenet else "ssa", SelfAttention(width, heads, first=None, bias=bias), mlp)

@@ -27,7 +27,7 @@ _NARROWEST = {"event": 16, "cifar10": 8, "imagenet": 8}
 
 
 @dataclass(frozen=True)
-class StagedConfig:
+class StagedConfig(sizes.TokenSizes):
     """Everything that fixes the structure of a ``QKFormer`` or a ``MaxFormer``.
 
     ``image_size`` is (height, width) in pixels, ``dim`` the features of the last stage (each stage before has half as
@@ -78,6 +78,11 @@ class StagedConfig:
         return {"dvs": "event", "spikingjelly": "imagenet"}.get(data, data)
 
     @property
+    def qkformer(self) -> bool:
+        """True for a QKFormer, False for a Max-Former."""
+        return self.layout in QKFORMERS
+
+    @property
     def spikingjelly(self) -> bool:
         """True for SpikingJelly's own models: their embeddings have biases, their attention's projections none."""
         return self.layout.split("-")[1] == "spikingjelly"
@@ -102,17 +107,12 @@ class StagedConfig:
     @property
     def attention_widths(self) -> tuple[int, ...]:
         """Features of the stages that have attention: all of a QKFormer, the last of a Max-Former."""
-        return self.widths if self.layout in QKFORMERS else self.widths[-1:]
+        return self.widths if self.qkformer else self.widths[-1:]
 
     @property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of tokens in the last stage: each halving rounds up."""
-        return sizes.halved(self.image_size, sum(_HALVINGS[self.data]))
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of the last stage: rows × columns of ``grid``."""
-        return self.grid[0] * self.grid[1]
+    def halvings(self) -> int:
+        """How often the image is halved on its way to the last stage."""
+        return sum(_HALVINGS[self.data])
 
     @property
     def stage_tokens(self) -> tuple[int, ...]:
@@ -120,18 +120,9 @@ class StagedConfig:
         times = accumulate(_HALVINGS[self.data])
         return tuple(prod(sizes.halved(self.image_size, halvings)) for halvings in times)
 
-    @property
-    def frames_shape(self) -> tuple[int, int, int, int]:
-        """(T, C, H, W) of one sample."""
-        return (self.steps, self.in_channels, *self.image_size)
-
     def hidden(self, width: int) -> int:
         """Features inside the MLP of a stage of ``width``: ⌊width × mlp_ratio⌋, as upstream rounds."""
         return int(round(width * self.mlp_ratio, 6))  # 259 is not to become 258.99999 and then 258
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON-ready values."""
-        return sizes.to_json(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> StagedConfig:

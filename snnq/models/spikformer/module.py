@@ -30,8 +30,8 @@ from functools import partial
 from torch import Tensor, nn
 
 from snnq.models.attention import mix_chunks, mix_keys_first, mix_scaled_scores, mix_scores_then_scale
-from snnq.models.config import LAYOUTS, SpikformerConfig, published
 from snnq.models.neurons import current, fire, halve, initialise_linear, lif, rest
+from snnq.models.spikformer.sizes import LAYOUTS, SpikformerConfig, published
 
 __all__ = ["LAYOUTS", "Spikformer", "SpikformerConfig", "lif", "published"]
 
@@ -74,7 +74,7 @@ class Tokenizer(nn.Module):
 _STAGES = ("", "1", "2", "3")
 
 
-_MIX: dict[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]] = {
+_PRODUCTS: dict[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]] = {
     "cifar10dvs": mix_scores_then_scale,
     "cifar10": mix_scaled_scores,
     "imagenet": mix_keys_first,
@@ -88,7 +88,7 @@ class Attention(nn.Module):
     def __init__(self, layout: str, dim: int, heads: int, scale: float, chunk: int | None = None) -> None:
         super().__init__()
         self.heads, self.scale = heads, scale
-        self.mix = _MIX[layout] if chunk is None else partial(mix_chunks, chunk=chunk)
+        self.product = _PRODUCTS[layout] if chunk is None else partial(mix_chunks, chunk=chunk)
         self.channels_last = layout == "cifar10"
         make = nn.Linear if self.channels_last else partial(nn.Conv1d, kernel_size=1)
         for name in ("q", "k", "v"):
@@ -105,10 +105,14 @@ class Attention(nn.Module):
         shape = x.shape
         x = x.flatten(3)  # imagenet keeps its tokens on a grid between the blocks
         q, k, v = (self._heads_of(name, x) for name in ("q", "k", "v"))
-        mixed = self.mix(q, k, v, self.scale)
+        mixed = self.mix(q, k, v)
         mixed = mixed.transpose(2, 3) if self.channels_last else mixed.transpose(3, 4)
         spikes = self.attn_lif(mixed.reshape(x.shape).contiguous())
         return fire(spikes, self.proj, self.proj_bn, self.proj_lif, channels_last=self.channels_last).reshape(shape)
+
+    def mix(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Return (Q Kᵀ V) · scale in the layout's order, (T, B, heads, N, C/heads) as q, k and v are."""
+        return self.product(q, k, v, self.scale)
 
     def _heads_of(self, name: str, x: Tensor) -> Tensor:
         """Return the spikes of q, k or v as (T, B, heads, N, C/heads)."""

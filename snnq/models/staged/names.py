@@ -1,36 +1,35 @@
-"""From our parameters' names to those of SpikingJelly 2's own models: (regular expression, replacement), in this order.
+"""Upstream's names of QKFormers and Max-Formers: where they show sizes, and from ours to SpikingJelly 2's.
 
-Read in ``spikingjelly/activation_based/model`` and ``layer/attention.py`` of version 2.0.0.
+SpikingJelly's: (regular expression, replacement), in this order; shortcuts, attentions and MLPs are named alike. Read
+in ``spikingjelly/activation_based/model`` and ``layer/attention.py`` of version 2.0.0.
 """
 
 from __future__ import annotations
 
-# SpikingJelly 2's own Spikformer: sequences, whose parts have numbers for names, and q, k and v in one layer.
-SPIKFORMER = (
-    (r"^patch_embed\.proj_(conv|bn)\.", r"patch_embed.proj_\g<1>0."),
-    (r"^patch_embed\.proj_(conv|bn)(\d)\.", r"patch_embed.stages.\2.\1."),
-    (r"^patch_embed\.rpe_(conv|bn)\.", r"patch_embed.positional_encoding.\1."),
-    (r"^(patch_embed\..*)\.conv\.", r"\1.conv_bn.block.0."),
-    (r"^(patch_embed\..*)\.bn\.", r"\1.conv_bn.block.1."),
-    (r"^block\.", "blocks."),
-    (r"\.attn\.[qkv](_bn)?\.", r".attn.qkv\1."),
-    (r"\.(qkv|proj)_bn\.", r".\1_conv_bn.1."),
-    (r"\.(qkv|proj)\.", r".\1_conv_bn.0."),
-    (r"\.(fc[12])_bn\.", r".\1.1."),
-    (r"\.(fc[12])\.(weight)", r".\1.0.\2"),
-)
-# Its other models: convolution and norm of a number, and shortcuts, attentions and MLPs named alike.
-SDT = (
-    (r"^patch_embed\.proj_conv\.", "patch_embed.stages.0.0."),
-    (r"^patch_embed\.proj_bn\.", "patch_embed.stages.0.1."),
-    (r"^patch_embed\.proj_conv([12])\.", r"patch_embed.stages.\1.0."),
-    (r"^patch_embed\.proj_bn([12])\.", r"patch_embed.stages.\1.1."),
-    (r"^patch_embed\.proj_conv3\.", "patch_embed.final_stage.0."),
-    (r"^patch_embed\.proj_bn3\.", "patch_embed.final_stage.1."),
-    (r"^block\.", "blocks."),
-    (r"\.attn\.(q|k|v|proj)\.", r".attn.\1_conv."),
-    (r"\.mlp\.fc([12])_bn\.", r".mlp.bn\1."),
-)
+from typing import Any
+
+from snnq.models.upstream import Keys, Shown
+
+Renamed = tuple[tuple[str, str], ...]
+
+
+def staged_keys(
+    architecture: str, first: str, last: str, hidden: str, shallowest: int, *renamed: tuple[str, str], **more: Any
+) -> Keys:
+    """Return the names of a QKFormer or Max-Former.
+
+    ``first`` is the first convolution, ``last`` the last stage's attention, ``hidden`` the first layer of an MLP.
+    """
+    stage = last.partition(".")[0]
+    shown: Shown = {
+        "in_channels": ((f"patch_embed1.{first}.weight", 1),),
+        "dim": ((f"{last.replace('.', '.*.')}.proj_conv.weight", 0), ("head.weight", 1)),
+        "hidden": ((f"{stage}.*.mlp.{hidden}.weight", 0), (f"{stage}.*.mlp.{hidden}.bias", 0)),
+        "classes": (("head.weight", 0),),
+    }
+    return Keys(architecture, shown, renamed, block=r"stage(\d+\.\d+)\.", shallowest=shallowest, **more)
+
+
 _MLP = ((r"\.fc([12])_conv\.", r".fc\1."), (r"\.fc([12])_bn\.", r".bn\1."))
 _ATTENTION = (
     (r"\.(?:tssa\.[qk])_(conv|bn)\.", r".attn.qk_\1."),

@@ -24,8 +24,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from snnq.models.neurons import current, halve, initialise_linear, lif, rest
-from snnq.models.staged_attention import SelfAttention
-from snnq.models.staged_config import StagedConfig
+from snnq.models.self_attention import SelfAttention
+from snnq.models.staged.sizes import StagedConfig
 
 __all__ = ["MaxFormer"]
 
@@ -230,7 +230,7 @@ class MaxFormer(nn.Module):
 def _block(config: StagedConfig, stage: int, width: int) -> Block:
     mlp, early = Mlp(width, config.hidden(width)), _MIXERS[config.data]
     if stage == len(early):
-        like = {"membrane": False, "bias": False} if config.spikingjelly else {"membrane": True}
+        like = {"first": None, "bias": False} if config.spikingjelly else {"first": "x_lif"}
         return Block(SelfAttention(width, config.stage_heads[stage], **like), "attn", mlp)
     mixer = early[stage]
     return Block(None if mixer is None else DepthwiseMixer(width, *mixer), "mixer", mlp)

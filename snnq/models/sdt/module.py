@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from snnq.models.attention import join_heads, mix_chunks, split_heads
 from snnq.models.neurons import current, halve, lif, plif, rest
-from snnq.models.sdt_config import LAYOUTS, SDTConfig, published
+from snnq.models.sdt.sizes import LAYOUTS, SDTConfig, published
 
 __all__ = ["LAYOUTS", "SDTConfig", "SpikeDrivenTransformer", "published"]
 
@@ -113,11 +113,12 @@ class Attention(nn.Module):
 
     def _summed(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Return Q ⊙ LIF(Σ over tokens of K ⊙ V) as (T, B, C, N): the sum is one neuron's current a channel."""
-        shared = k * v
-        if self.dvs:
-            shared = self.pool(shared)
-        mixed = q * self.get_submodule("talking_heads_lif")(shared.sum(dim=-2, keepdim=True))
+        mixed = q * self.get_submodule("talking_heads_lif")(self.shared(k, v).sum(dim=-2, keepdim=True))
         return join_heads(self.pool(mixed) if self.dvs else mixed)
+
+    def shared(self, k: Tensor, v: Tensor) -> Tensor:
+        """Return K ⊙ V, of the same shape, max-pooled in the variant for event data."""
+        return self.pool(k * v) if self.dvs else k * v
 
     def _chunked(self, q: Tensor, k: Tensor, v: Tensor, chunk: int) -> Tensor:
         """Return LIF(Q (Kᵀ V · c)) as (T, B, C, N)."""

@@ -1,0 +1,128 @@
+"""An architecture is one record of facts: what the rooms above ask of it, so that none of them knows it by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal
+
+from snnq.base.errors import UsageError
+from snnq.models.custom import Builder, CustomSizes
+from snnq.models.sizes import Sizes
+from snnq.models.spikingjelly import SpikingJellyClass
+from snnq.models.upstream import ASKED, NO_UPSTREAM, Upstream
+from snnq.network.products import Order, Products
+from snnq.network.wiring import FloatWiring, Wiring, float_wiring
+from snnq.structure.edits import STRUCTURE, apply_edits, edits_of, floating_because
+
+if TYPE_CHECKING:
+    from torch import nn
+
+POOLED = "it max-pools what its norms put out, real numbers, before a neuron makes spikes of it"
+MEMBRANE = "its residuals are membrane potentials, real numbers that are added between a layer and its neuron"
+
+
+@dataclass(frozen=True)
+class Grafted:
+    """A model with STAtten's attention on the same weights: its ``config``, and ``renamed`` (our names, then, now)."""
+
+    architecture: str
+    config: dict[str, Any]
+    renamed: tuple[str, str] | None = None
+
+
+def lazily(module: str, name: str) -> Callable[[Any], nn.Module]:
+    """Return what builds a model of its sizes: the class ``name`` of ``snnq.models.<module>``, imported when called."""
+    return lambda sizes: getattr(import_module(f"snnq.models.{module}"), name)(sizes)
+
+
+def in_floating_point(reason: str) -> Callable[[Any], str]:
+    """Return the ``wiring_of`` of an architecture that never runs in whole numbers; ``reason`` follows "because"."""
+    return lambda sizes: reason
+
+
+def block_products(
+    sizes: Any, order: Order, scaled: Literal["operand", "end"] | None, scale: float | None, chunk: int | None = None
+) -> tuple[Products, ...]:
+    """Return the products of a model whose blocks all have the same attention, ``block.<index>.attn``."""
+    per_head = {"heads": sizes.heads, "tokens": sizes.tokens, "width": sizes.dim // sizes.heads}
+    more = {"steps": sizes.steps, "chunk": chunk or 1, "scale": scale, "scaled": scaled}
+    return tuple(Products(f"block.{index}.attn", order, **per_head, **more) for index in range(sizes.depth))
+
+
+def no_products(sizes: Any) -> tuple[Products, ...]:
+    """Return the products of an architecture whose attention is not known."""
+    return ()
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One architecture: everything that follows from its name.
+
+    ``layout`` is what its configs call themselves, ``config_of`` reads such a config (frozen sizes; what is left out
+    is the published size) and ``make`` builds the model from them: an ``nn.Module`` with ``.config``, frames
+    (B, T, C, H, W) → logits (B, classes), neurons at rest before and after; an attribute ``groups`` says which group a
+    layer is in (``network.layers``). Both raise ``UsageError`` for sizes that no model can have.
+
+    ``wiring_of`` returns what follows each layer, where packed weights run in whole numbers; else half a sentence after
+    "because", where norms are named as ``float_wiring`` says, or a ``FloatWiring``. ``products_of`` returns the
+    products of every attention in the order they run; the module of each is a ``SpikingAttention``. ``graft`` takes a
+    config, a chunk and a scale (None: the usual) and returns the model with STAtten's attention. ``builder`` is the
+    function that builds a user's own model.
+    """
+
+    name: str
+    layout: str
+    config_of: Callable[[Mapping[str, Any]], Sizes]
+    make: Callable[[Any], nn.Module]
+    wiring_of: Callable[[Any], Wiring | FloatWiring | str]
+    products_of: Callable[[Any], tuple[Products, ...]] = no_products
+    upstream: Upstream = NO_UPSTREAM
+    spikingjelly: SpikingJellyClass | None = None
+    graft: Callable[[Mapping[str, Any], int, float | None], Grafted] | None = None
+    builder: Builder | None = None
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The keys that a whole config has."""
+        return tuple(self.default_config()) if self.builder is None else CustomSizes.NEEDED
+
+    def config(self, values: Mapping[str, Any]) -> Sizes:
+        """Return the sizes that ``values`` say; those left out are the published ones; raises ``UsageError``."""
+        found = values.get("layout", self.layout)
+        if found != self.layout:
+            raise UsageError(f"architecture {self.name}: its config says layout '{found}', it must be '{self.layout}'")
+        sizes = {name: value for name, value in values.items() if name != STRUCTURE}
+        return self.config_of({**sizes, "layout": self.layout})
+
+    def default_config(self) -> dict[str, Any]:
+        """Return the published sizes."""
+        return self.config({}).to_dict()
+
+    def build(self, values: Mapping[str, Any]) -> nn.Module:
+        """Return a new model, edited as ``values`` say; raises ``UsageError`` for sizes that contradict each other."""
+        return apply_edits(self.make(self.config(values)), edits_of(values))
+
+    def wiring(self, values: Mapping[str, Any]) -> Wiring | FloatWiring:
+        """Return what follows each layer; a ``FloatWiring`` where packed weights do not run in whole numbers."""
+        found, edits = self.wiring_of(self.config(values)), edits_of(values)
+        if isinstance(found, Wiring) and edits:  # the C source writes out the widths of whole models
+            found = floating_because(edits) or replace(found, in_c=False)
+        return float_wiring(self.build, values, found) if isinstance(found, str) else found
+
+    def asked(self) -> tuple[str, ...]:
+        """Return what upstream's keys do not show and its class has a choice of, as in ``ASKED``."""
+        usual = self.config({})
+        return tuple(one for one in ASKED if getattr(usual, one, None) is not None and one not in self.upstream.always)
+
+    def trained(self, channels: int | None = None) -> tuple[tuple[str, Mapping[str, Any]], ...]:
+        """Return the published models: the data each was trained on and what ``asked`` names of it.
+
+        Those for ``channels`` input channels, where there are any. The data is "" where there is one model alone.
+        """
+        found = [one for one in self.upstream.trained if channels in (None, one[1])]
+        if not found:
+            usual = self.config({})
+            return (("", {one: getattr(usual, one) for one in self.asked()}),)
+        return tuple((data, sizes) for data, _, sizes in found)

@@ -1,0 +1,1 @@
+"""Spike-Driven Transformer and STAtten: their sizes, their module, and their facts."""

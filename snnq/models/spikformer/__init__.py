@@ -1,0 +1,1 @@
+"""Spikformer: its sizes, its module, and its facts."""

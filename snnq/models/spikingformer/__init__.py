@@ -1,0 +1,1 @@
+"""Spikingformer: its sizes, its module, and its facts."""

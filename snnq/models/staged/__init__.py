@@ -1,0 +1,1 @@
+"""QKFormer and Max-Former, whose stages grow wider and coarser: their sizes, modules and facts."""

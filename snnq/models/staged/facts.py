@@ -1,0 +1,127 @@
+"""What is known of each QKFormer and Max-Former beside its module.
+
+Read in the code of zhouchenlin2096/QKFormer and bic-L/MaxFormer, and of SpikingJelly 2.0 in ``activation_based/model``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from snnq.base.errors import UsageError
+from snnq.models.architecture import MEMBRANE, POOLED, Architecture, in_floating_point, lazily
+from snnq.models.spikingjelly import SpikingJellyClass, common_arguments
+from snnq.models.staged import names
+from snnq.models.staged.names import staged_keys
+from snnq.models.staged.sizes import HEAD_WIDTH, StagedConfig
+from snnq.models.staged.sizes import QKFORMERS as QKFORMER_LAYOUTS
+from snnq.models.upstream import Keys, Upstream
+from snnq.network.products import Order, Products
+
+_SCALE = 0.125  # upstream has it in the code
+
+
+def _products(sizes: StagedConfig) -> tuple[Products, ...]:
+    """Return the self-attentions of the last stage and, of a QKFormer, the token attentions of those before it."""
+    last, found = len(sizes.blocks) - 1, []
+    gates: Order = "channel-gates" if sizes.layout.endswith("-channel") else "gates"
+    for stage, (blocks, width, tokens) in enumerate(zip(sizes.blocks, sizes.widths, sizes.stage_tokens, strict=True)):
+        if stage == last:
+            name = "ssa" if sizes.qkformer and sizes.data != "imagenet" else "attn"
+            more: dict[str, Any] = {"order": "keys", "scale": _SCALE, "scaled": "end"}
+        elif sizes.qkformer:
+            name, more = "tssa", {"order": gates}
+        else:
+            continue
+        heads = sizes.stage_heads[stage]
+        more |= {"heads": heads, "tokens": tokens, "width": width // heads, "steps": sizes.steps}
+        found += [Products(name=f"stage{stage + 1}.{index}.{name}", **more) for index in range(blocks)]
+    return tuple(found)
+
+
+def _qkformer_arguments(sizes: StagedConfig) -> dict[str, Any]:
+    kind = "channel" if sizes.layout.endswith("-channel") else "token"
+    more = {"num_heads": sizes.stage_heads, "depths": sizes.blocks, "qka_type": kind}
+    return common_arguments(sizes, sizes.hidden(sizes.dim)) | more
+
+
+def _maxformer_arguments(sizes: StagedConfig) -> dict[str, Any]:
+    cifar = sizes.data == "cifar10"
+    due = 8 if cifar else max(1, sizes.dim // HEAD_WIDTH)
+    if sizes.stage_heads[-1] != due:
+        raise UsageError(f"its heads are {sizes.heads}, and SpikingJelly's MaxFormer of its width has {due}")
+    more = {"depths": sizes.blocks} | ({"cifar": True} if cifar else {})
+    return common_arguments(sizes, sizes.hidden(sizes.dim)) | more
+
+
+_CLASSES = {
+    True: SpikingJellyClass("qkformer", "QKFormer", _qkformer_arguments),
+    False: SpikingJellyClass("maxformer", "MaxFormer", _maxformer_arguments),
+}
+_IMAGENET: Mapping[str, Any] = {"steps": 4, "image_size": (224, 224)}
+_BY_STAGE = (
+    ("qkformer_10_384", 3, {"heads": 6, **_IMAGENET}),
+    ("QKFormer's defaults", 3, {"heads": (3, 6, 6), **_IMAGENET}),
+)
+
+
+def _row(
+    layout: str, *keys: Keys, always: tuple[str, ...] = (), trained: Any = (), spikingjelly: bool = False
+) -> Architecture:
+    qkformer = layout in QKFORMER_LAYOUTS
+    return Architecture(
+        name=layout,
+        layout=layout,
+        config_of=StagedConfig.from_dict,
+        make=lazily("staged.qkformer", "QKFormer") if qkformer else lazily("staged.maxformer", "MaxFormer"),
+        wiring_of=in_floating_point(POOLED if qkformer else MEMBRANE),
+        products_of=_products,
+        upstream=Upstream(keys, always, trained=trained),
+        spikingjelly=_CLASSES[qkformer] if spikingjelly else None,
+    )
+
+
+def _upstreams(layout: str, last: str, hidden: str, shallowest: int, *, first: str = "proj_conv") -> Keys:
+    return staged_keys(layout, first, last, hidden, shallowest)
+
+
+def _spikingjellys(layout: str, renamed: names.Renamed, *others: str, first: str = "proj_conv") -> Keys:
+    return staged_keys(layout, first, "stage3.attn", "fc1_conv", 3, *renamed, free=True, others=others)
+
+
+_CHANNEL = "qkformer-spikingjelly-channel"
+QKFORMERS = (
+    _row("qkformer-dvs", _upstreams("qkformer-dvs", "stage2.ssa", "mlp1_conv", 2), always=("heads", "image_size")),
+    _row("qkformer-cifar10", _upstreams("qkformer-cifar10", "stage3.ssa", "mlp1_conv", 3), always=("heads",)),
+    _row("qkformer-imagenet", _upstreams("qkformer-imagenet", "stage3.attn", "fc1_conv", 4), always=("heads",)),
+    _row(
+        "qkformer-spikingjelly",
+        _spikingjellys("qkformer-spikingjelly", names.QKFORMER, _CHANNEL),
+        trained=_BY_STAGE,
+        spikingjelly=True,
+    ),
+    _row(_CHANNEL, spikingjelly=True),
+)
+MAXFORMERS = (
+    _row(
+        "maxformer-event", _upstreams("maxformer-event", "stage2.attn", "fc1_conv", 2), always=("heads", "image_size")
+    ),
+    _row(
+        "maxformer-cifar10",
+        _upstreams("maxformer-cifar10", "stage3.attn", "fc1_conv", 3),
+        _spikingjellys("maxformer-cifar10", names.CIFAR_MAXFORMER),
+        always=("heads",),
+        spikingjelly=True,
+    ),
+    _row(
+        "maxformer-imagenet",
+        _upstreams("maxformer-imagenet", "stage3.attn", "fc1_conv", 4, first="embed1.embed_conv"),
+        always=("heads",),
+    ),
+    _row(
+        "maxformer-spikingjelly",
+        _spikingjellys("maxformer-spikingjelly", names.MAXFORMER, first="embed1.embed_conv"),
+        always=("heads",),
+        spikingjelly=True,
+    ),
+)

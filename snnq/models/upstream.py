@@ -1,0 +1,147 @@
+"""What upstream's code says of an architecture, so that neither a file's keys nor its user have to.
+
+Its parameters' names and ours, which of several architectures with the same names a file can be, and which sizes
+upstream writes out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from statistics import mode
+from typing import Any
+
+Settings = Mapping[str, Any]
+Shapes = Mapping[str, tuple[int, ...]]
+# A size → where shapes show it: our name (``*`` stands for anything) and the axis. What most of them say counts.
+Shown = Mapping[str, tuple[tuple[str, int], ...]]
+# What a file may not say, in the order it is asked for.
+ASKED = {
+    "steps": "time steps",
+    "heads": "attention heads",
+    "image_size": "image size",
+    "pooling": "pooling",
+    "chunk": "time steps that attention mixes at once",
+}
+
+
+@dataclass(frozen=True)
+class Variants:
+    """The architectures a file can be by its keys and settings, and those of them that upstream's scripts make so.
+
+    Where ``usual`` are several, the file cannot tell, and its user must.
+    """
+
+    possible: tuple[str, ...]
+    usual: tuple[str, ...]
+
+
+Variant = Callable[[Shapes, Settings], Variants]
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Upstream's names in one layout.
+
+    ``architecture`` is the one whose names these are, ``others`` those that share them, and ``variant`` tells them
+    apart. ``renamed`` are (regular expression, replacement) from our names to upstream's, ``unused`` matches what
+    upstream never uses, ``block`` the names that count the depth (its group is the index), which is at least
+    ``shallowest``, ``shown`` where sizes are seen; ``free``: every stage has as many blocks as one likes. Where several
+    of ours have one name upstream, its tensor holds them one after another (``checkpoints.fused``).
+    """
+
+    architecture: str
+    shown: Shown
+    renamed: tuple[tuple[str, str], ...] = ()
+    unused: str = r"(?!)"
+    block: str = r"block\.(\d+)\."
+    shallowest: int = 1
+    free: bool = False
+    others: tuple[str, ...] = ()
+    variant: Variant | None = None
+
+    @property
+    def architectures(self) -> tuple[str, ...]:
+        """Every architecture that has these names."""
+        return (self.architecture, *self.others)
+
+    def variants(self, shapes: Shapes, settings: Settings) -> Variants:
+        """Return which of its architectures a file of these names can be, by its tensors and its script's settings."""
+        every = self.architectures
+        return Variants(every, every) if self.variant is None else self.variant(shapes, settings)
+
+    def upstream_name(self, ours: str) -> str:
+        """Return upstream's name of one of our parameters: block.0.attn.q.weight → block.0.attn.q_conv.weight."""
+        for pattern, replacement in self.renamed:
+            ours = re.sub(pattern, replacement, ours)
+        return ours
+
+    def blocks(self, shapes: Shapes, published: Any) -> dict[str, Any]:
+        """Return the depth that a file's names count, and the blocks of the stages where they are not the published."""
+        counted = {block[1] for key in shapes if (block := re.match(self.block, key))}
+        found: dict[str, Any] = {"depth": max(self.shallowest, len(counted))}
+        if self.free:
+            stages = Counter(index.partition(".")[0] for index in counted)
+            early = tuple(max(1, stages[str(stage)]) for stage in (1, 2))
+            found |= {"early": early} if early != published.blocks[:-1] else {}
+            found["depth"] = max(found["depth"], sum(early) + 1)
+        return found
+
+    def sizes(self, shape: Shapes) -> dict[str, Any]:
+        """Return what shapes (by our names) tell; where tensors disagree, what most of them say."""
+        found = {size: mode(_seen(shape, places)) for size, places in self.shown.items()}
+        hidden, dim = found.pop("hidden"), found["dim"]
+        return found | {"mlp_ratio": hidden / dim if dim else 0.0}
+
+
+def _seen(shape: Shapes, places: tuple[tuple[str, int], ...]) -> Iterator[int]:
+    for pattern, axis in places:
+        yield from (sizes[axis] for name, sizes in shape.items() if fnmatchcase(name, pattern))
+
+
+def nothing_told(names: Iterable[str]) -> dict[str, str]:
+    """Return no settings: those of an architecture of which a file's names tell sizes alone."""
+    return {}
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """What upstream's files and code say of one architecture.
+
+    ``keys`` are the names of its files (none: it is opened from checkpoints of ours alone), ``told`` returns the
+    settings that a file's names give away. ``always``: sizes of which upstream's class has the published value,
+    whatever the others are. ``beside``: what the line has that makes a model of this (dim, depth). Steps, heads and
+    pooling that a script records in spite of it never reach the model; the image size that it records is that of its
+    data. ``trained``: where upstream has trained it on several kinds of data, the data, channels and sizes of each.
+    """
+
+    keys: tuple[Keys, ...] = ()
+    always: tuple[str, ...] = ()
+    beside: Mapping[tuple[int, int], Mapping[str, Any]] = field(default_factory=dict)
+    trained: tuple[tuple[str, int, Mapping[str, Any]], ...] = ()
+    told: Callable[[Iterable[str]], dict[str, str]] = nothing_told
+
+
+NO_UPSTREAM = Upstream()
+
+
+def first_channels(shapes: Shapes) -> int:
+    """Return the input channels: the second size of the convolution ``patch_embed.proj_conv``, 0 where it has none."""
+    return (*shapes.get("patch_embed.proj_conv.weight", ()), 0, 0)[1]
+
+
+# Where Spikformers and Spike-Driven Transformers show their sizes.
+BLOCKS_SHOWN: Shown = {
+    "in_channels": (("patch_embed.proj_conv.weight", 1),),
+    "dim": (("patch_embed.rpe_conv.weight", 0), ("head.weight", 1), ("block.*.attn.proj.weight", 0)),
+    "hidden": (("block.*.mlp.fc1.weight", 0), ("block.*.mlp.fc1.bias", 0), ("block.*.mlp.fc2.weight", 1)),
+    "classes": (("head.weight", 0),),
+}
+
+
+def with_suffix(suffix: str) -> tuple[tuple[str, str], ...]:
+    """Return what renames the layers inside blocks, which upstream calls ``q_conv`` or ``q_linear`` and we ``q``."""
+    return ((r"(block\.\d+\.(?:attn\.(?:q|k|v|proj)|mlp\.fc[12]))(\.(?:weight|bias))", rf"\1{suffix}\2"),)

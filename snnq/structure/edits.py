@@ -1,0 +1,107 @@
+"""A structure: the named edits that make a model another one than its architecture and sizes build.
+
+It is part of the model's config, as ``"structure": [{"edit": "name", …parameters}, …]``, and so stands in a
+checkpoint's metadata, in a plan's ``model`` and in a packed folder's config.json; a model without edits has no such
+key. ``models.Architecture.build`` applies it, so that no place that rebuilds a model can leave it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from snnq.base.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from torch import nn
+
+STRUCTURE = "structure"
+Edits = tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A named way to make another model of one.
+
+    ``apply(model, **parameters)`` returns the edited model, which may be the same one. It edits values where there are
+    any, and runs on the meta device, where there are none; what it returns depends on shapes and parameters alone, so
+    that the edited weights fit a model that is built and edited anew. Parameters are JSON-ready; it raises
+    ``UsageError`` for those that do not fit the model. ``describe(**parameters)`` says in words what it did.
+    ``floating`` is half a sentence after "because": why packed weights of an edited model run in floating point; None
+    where every layer has the norm, the neuron and the range of input that it had.
+    """
+
+    name: str
+    apply: Callable[..., nn.Module]
+    describe: Callable[..., str]
+    floating: str | None = None
+
+
+EDITS: dict[str, Edit] = {}
+
+
+def register_edit(edit: Edit) -> Edit:
+    """Make an edit known by its name; return it. Raises ``UsageError`` for a name that another one has."""
+    if EDITS.get(edit.name, edit) != edit:
+        raise UsageError(f"edit '{edit.name}': the name is taken", "give the edit another name")
+    EDITS[edit.name] = edit
+    return edit
+
+
+def edits_of(config: Mapping[str, Any]) -> Edits:
+    """Return the structure in a model's config; raises ``UsageError`` where it is no list of known edits."""
+    found = config.get(STRUCTURE, ())
+    if not isinstance(found, list | tuple) or not all(isinstance(one, Mapping) and "edit" in one for one in found):
+        raise UsageError(f'{STRUCTURE}: found {found!r}, it must be a list of {{"edit": name, …}}')
+    for one in found:
+        _known(one)
+    return tuple(dict(one) for one in found)
+
+
+def apply_edits(model: nn.Module, edits: Iterable[Mapping[str, Any]]) -> nn.Module:
+    """Return a model after further edits, with all that were made of it in its attribute ``structure``.
+
+    Raises ``UsageError`` for an edit that is not known and for parameters that do not fit it or the model.
+    """
+    for one in edits:
+        edit, before = _known(one), getattr(model, STRUCTURE, ())
+        try:
+            model = edit.apply(model, **_parameters(one))
+        except UsageError:
+            raise
+        except Exception as problem:  # whatever it raises for parameters that a file made up
+            said = f"{type(problem).__name__}: {problem}"
+            raise UsageError(f"{STRUCTURE}: the edit '{edit.name}' cannot be made of this model ({said})") from problem
+        model.structure = (*before, dict(one))  # pyright: ignore[reportArgumentType]
+    return model
+
+
+def structure_key(model: nn.Module) -> dict[str, Any]:
+    """Return what a config says of a model's edits: nothing where there are none."""
+    made = getattr(model, STRUCTURE, ())
+    return {STRUCTURE: [dict(one) for one in made]} if made else {}
+
+
+def described(edits: Iterable[Mapping[str, Any]]) -> str:
+    """Return the edits in words, in the order they were made."""
+    return "; ".join(_known(one).describe(**_parameters(one)) for one in edits)
+
+
+def floating_because(edits: Iterable[Mapping[str, Any]]) -> str | None:
+    """Return the first edit's reason why packed weights run in floating point; None where there is none."""
+    return next((reason for one in edits if (reason := _known(one).floating)), None)
+
+
+def _known(one: Mapping[str, Any]) -> Edit:
+    name = str(one["edit"])
+    if name not in EDITS:
+        raise UsageError(
+            f"{STRUCTURE}: the edit '{name}' is not known here{nearest(name, EDITS)}",
+            "if it is your own, call snnq.register_edit first",
+        )
+    return EDITS[name]
+
+
+def _parameters(one: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in one.items() if name != "edit"}

@@ -1,0 +1,133 @@
+"""An architecture that only this folder knows, with an attention of its own, goes through every command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import toy_network
+from spikformer_weights import fill_model
+from toy_network import OWN, OWN_REASON, PLAIN
+
+import snnq
+from snnq.base.errors import UsageError
+from snnq.checkpoints.opening import load_model, open_checkpoint, save_checkpoint
+from snnq.cli.main import run
+from snnq.models.registry import ARCHITECTURES, build
+from snnq.network.wiring import COUNT_LIMIT, FRAMES, Add, Fire, Operation, Pool, Wiring
+from snnq.plan import Plan
+from snnq.runtime.comparing import compare_engines
+from snnq.runtime.engine import Engine
+from snnq.runtime.reference import Reference
+
+DATA = "random,classes=3,samples=24"
+FIRST = Fire((toy_network.stage("a", COUNT_LIMIT),), FRAMES, ("x",))
+LAYERS = ["stem", "mixer.q", "mixer.k", "mixer.v", "mixer.out", "tail", "tail2", "readout"]
+
+
+@pytest.fixture(autouse=True)
+def registered() -> Iterator[None]:
+    for row in toy_network.ROWS:
+        snnq.register_architecture(row)
+    yield
+    for row in toy_network.ROWS:
+        del ARCHITECTURES[row.name]
+
+
+def save_toy(folder: Path, name: str) -> Path:
+    path = folder / "toy.safetensors"
+    save_checkpoint(path, fill_model(build(name, {}), 1), architecture=name, facts={"data": DATA})
+    return path
+
+
+@pytest.mark.parametrize("name", [PLAIN, OWN])
+def test_every_command(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_toy(tmp_path, name)
+    whole, short = name == PLAIN, ["--epochs", "1", "--batch-size", "8"]
+
+    assert run(["inspect", "toy.safetensors", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [layer["name"] for layer in found["layers"]] == LAYERS
+    assert [one["name"] for one in found["attentions"]] == (["mixer"] if whole else [])
+    assert (found["arithmetic"], found["reason"]) == (("integer", None) if whole else ("float", OWN_REASON))
+    assert run(["inspect", "toy.safetensors"]) == 0
+    assert run(["plan", "uniform", "toy.safetensors", "--scheme", "uniform-4", "--out", "uniform.json"]) == 0
+    assert run(["search", "toy.safetensors", "--method", "sensitivity", "--space", "uniform-2,uniform-4", *short]) == 0
+    assert run(["finalize", "--plan", "plan.json", *short]) == 0
+    capsys.readouterr()
+    assert run(["verify", "packed", "--json"]) == 0
+    capsys.readouterr()
+    results = json.loads((tmp_path / "packed/report.json").read_text())
+    for engine in ("torch", "integer") if whole else ("torch",):
+        assert run(["eval", "packed", "--json", "--engine", engine]) == 0
+        assert json.loads(capsys.readouterr().out)["accuracy"] == results["accuracy"]["plan"]["test"]
+    assert run(["report", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)
+
+    refusal = "has no form in C" if whole else f"because {OWN_REASON}"
+    assert run(["export", "packed", "--to", "c"]) == 2
+    assert refusal in capsys.readouterr().err
+    assert run(["export", "packed", "--to", "spikingjelly"]) == 2
+    assert f"{name} is none of SpikingJelly's own models" in capsys.readouterr().err
+    if not whole:
+        assert run(["eval", "packed", "--engine", "integer"]) == 2
+        assert refusal in capsys.readouterr().err
+    if find_spec("nir") is not None:
+        assert run(["export", "packed", "--to", "nir"]) == (0 if whole else 2)
+
+
+def test_the_integer_engines_agree(tmp_path: Path) -> None:
+    path = save_toy(tmp_path, PLAIN)
+    plan = snnq.uniform_plan("uniform-4", checkpoint=path)
+    plan.write(tmp_path / "plan.json")
+    assert run(["finalize", "--plan", str(tmp_path / "plan.json"), "--epochs", "1", "--out", str(tmp_path / "p")]) == 0
+    agreed = compare_engines(tmp_path / "p")
+    assert (agreed.neurons, agreed.spikes > 100) == (8, True)
+    frames = np.random.default_rng(0).poisson(0.5, (3, 2, 2, 8, 8)).astype(np.uint8)
+    engine = Engine(tmp_path / "p")
+    assert np.array_equal(engine(frames), Reference(tmp_path / "p")(frames.astype(np.int64)))
+    assert engine.macs == sum(layer.macs for layer in Plan.read(tmp_path / "plan.json").layers[:-1]) * 2
+
+
+def test_a_checkpoint_opens_as_what_it_was(tmp_path: Path) -> None:
+    path = save_toy(tmp_path, OWN)
+    model, frames = load_model(open_checkpoint(path)), torch.ones(1, 2, 2, 8, 8)
+    with torch.no_grad():
+        assert torch.equal(model(frames), fill_model(build(OWN, {}), 1).eval()(frames))
+
+
+def test_a_name_is_taken_once() -> None:
+    with pytest.raises(UsageError, match="'toy-plain': the name is taken"):
+        snnq.register_architecture(toy_network.Architecture(PLAIN, PLAIN, int, int, int))  # pyright: ignore
+
+
+@pytest.mark.parametrize(
+    ("flow", "bound", "said"),
+    [
+        ((Pool("x"),), 1, "a max-pool takes stream 'x' of numbers up to 1, but nothing gives it"),
+        ((Fire((toy_network.stage("a", 1),), FRAMES),), 1, "layer a takes stream 'frames' of numbers up to 1, but its"),
+        (
+            (FIRST, Fire((toy_network.stage("b", 1),), "x"), Add("x", "spikes")),
+            1,
+            "a residual takes stream 'x'",
+        ),
+        (
+            (FIRST, Fire((toy_network.stage("b", 1),), "x", ("y",)), Add("x", "y"), Pool("x")),
+            2,
+            "a max-pool takes",
+        ),
+        ((FIRST,), 0, "head readout takes stream 'x' of numbers up to 0, but its numbers reach 1"),
+    ],
+)
+def test_streams_that_do_not_fit_are_named(flow: tuple[Operation, ...], bound: int, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Wiring(flow, "x", "readout", 32, bound)
+    assert said in caught.value.message
