@@ -61,7 +61,7 @@ def show(
         console.table("What one multiplication costs", views.OPERATION_COLUMNS, views.operation_rows(found))
         console.table("What an event costs, in the event model", views.EVENT_COLUMNS, views.event_rows(found))
         if costed:
-            console.table("What the plan costs", plan_views.GROUP_COLUMNS, plan_views.group_rows(costed))
+            console.table("What the plan costs", *plan_views.group_table(costed))
         console.note(found.notes)
     console.next_step(f"snnq plan show PLAN --cost-table {shlex.quote(table)}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from snnq.cost.event_records import Events
+from snnq.cost.quantities import ENERGY
 from snnq.network.products import NOTATION, Products
 
 Rows = list[tuple[str, ...]]
@@ -47,8 +48,8 @@ def part_rows(events: Events) -> Rows:
             part.name,
             _millions(part.synaptic_operations),
             _millions(part.accumulates),
-            _nanojoules(part.compute_pj),
-            _nanojoules(part.memory_pj),
+            ENERGY.shown(part.compute_pj),
+            ENERGY.shown(part.memory_pj),
             _share(part.energy_pj, events),
         )
         for part in (*events.parts, events.total)
@@ -58,8 +59,8 @@ def part_rows(events: Events) -> Rows:
 def model_rows(paper_energy_pj: float, events: Events) -> Rows:
     """Return the two models' energies and what each is of, for ``MODEL_COLUMNS``."""
     return [
-        ("paper's", "one time step and sample, nothing skipped", _nanojoules(paper_energy_pj)),
-        ("event", f"one inference (T = {events.steps}) and sample, as measured", _nanojoules(events.total.energy_pj)),
+        ("paper's", "one time step and sample, nothing skipped", ENERGY.shown(paper_energy_pj)),
+        ("event", f"one inference (T = {events.steps}) and sample, as measured", ENERGY.shown(events.total.energy_pj)),
     ]
 
 
@@ -71,7 +72,7 @@ def layer_rows(events: Events) -> Rows:
             one.input,
             f"{100 * one.firing_rate:.2f}",
             _millions(one.synaptic_operations),
-            _nanojoules(one.energy_pj),
+            ENERGY.shown(one.energy_pj),
             _share(one.energy_pj, events),
         )
         for one in events.layers
@@ -92,7 +93,7 @@ def neuron_rows(events: Events) -> Rows:
             f"{100 * one.firing_rate:.2f}",
             f"{one.spikes:,.0f}",
             f"{one.updates:,}",
-            "not known" if one.unpriced else _nanojoules(one.energy_pj),
+            "not known" if one.unpriced else ENERGY.shown(one.energy_pj),
         )
         for one in events.neurons
     ]
@@ -109,7 +110,7 @@ def attention_rows(events: Events, products: Sequence[Products]) -> Rows:
             str(orders[one.name].operand_bits),
             str(one.operand_largest_measured),
             f"{one.local_bits / 8192:,.2f}",
-            _nanojoules(one.energy_pj),
+            ENERGY.shown(one.energy_pj),
         )
         for one in events.attentions
     ]
@@ -117,10 +118,6 @@ def attention_rows(events: Events, products: Sequence[Products]) -> Rows:
 
 def _millions(count: float) -> str:
     return f"{count / 1e6:,.3f}"
-
-
-def _nanojoules(energy_pj: float) -> str:
-    return f"{energy_pj / 1000:,.1f}"
 
 
 def _share(energy_pj: float, events: Events) -> str:

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from snnq.reporting.formats import markdown_table, plain
 from snnq.reporting.html import grids, render
-from snnq.reporting.tables import Table
+from snnq.reporting.table import Table
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from snnq.cost import event_views
 from snnq.cost.activity import NeuronActivity, rate_distance
 from snnq.cost.event_records import Events
 from snnq.cost.events import event_energy
+from snnq.cost.quantities import ENERGY, share_of
 from snnq.cost.table import CostTable
 from snnq.network.products import Products
 from snnq.packing.record import Measurements
 from snnq.plan import Plan
-from snnq.plan.costing import share_of
 from snnq.reporting.records import EventEnergy, FiringRow, ModelRow, Totals
 from snnq.schemes.names import FLOAT32
 
@@ -104,13 +104,8 @@ def dynamics(rows: Sequence[FiringRow]) -> str:
 
 def model_rows(totals: Totals, events: EventEnergy) -> tuple[ModelRow, ...]:
     """Return the totals of both models, each labelled with what it counts: they are of different things."""
-    paper = ModelRow(
-        PAPER,
-        "one time step, dense",
-        totals.energy_pj,
-        totals.energy_pj_float,
-        totals.energy_fraction,
-    )
+    costs = (totals.costs[key] for key in (ENERGY.key, f"{ENERGY.key}_float", ENERGY.fraction))
+    paper = ModelRow(PAPER, "one time step, dense", *costs)
     own, floats = _total(events.plan), _total(events.float_model)
     fraction = None if own is None or floats is None else share_of(own, floats)
     counts = f"one inference, {'measured' if events.plan else 'not measured'}"

@@ -10,8 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from snnq.reporting.figures.svg import HATCH
-from snnq.reporting.tables import Table
-from snnq.reporting.text import visible
+from snnq.reporting.table import Table, visible
 
 _LONGEST_NAME = 48
 

@@ -13,11 +13,12 @@ from snnq.base.progress import Progress, silent
 from snnq.base.version import __version__
 from snnq.cost.energy import products_record
 from snnq.cost.events import DEFAULT_REUSE
+from snnq.cost.quantities import declared
 from snnq.cost.table import read_table
 from snnq.models.attentions import attention_table
 from snnq.network.products import Products
 from snnq.packed.config import CONFIG_FILE, PAGE_FILE, PLAN_FILE, REPORT_FILE
-from snnq.packing.record import Results, SplitScores, read_results
+from snnq.packing.record import FrontPlan, Results, SplitScores, read_results
 from snnq.plan import Plan
 from snnq.plan.files import read_json
 from snnq.plan.plan import parse_plan
@@ -108,7 +109,7 @@ def report(
         plans=plans,
         plan_weights=weights_words(plan),
         comparison=compared(plan) or "No search scored the simple plans beside this one.",
-        front=tuple(FrontPoint(**point.named()) for point in results.front or ()),
+        front=tuple(_front_point(point) for point in results.front or ()),
         groups=costs.group_parts(plan, floats),
         attention=costs.attention_parts(plan, floats),
         layers=layers,
@@ -187,6 +188,12 @@ def _products(plan: Plan) -> tuple[Products, ...]:
 
 def _accuracy(model: str, what: str, scores: SplitScores) -> Accuracy:
     return Accuracy(model, what, scores.validation, scores.validation_loss, scores.test, scores.test_loss)
+
+
+def _front_point(one: FrontPlan) -> FrontPoint:
+    """Return a plan of the recorded front; it knows the quantities that were declared when the search ran."""
+    costs = {key: getattr(one, key, None) for quantity in declared() for key in quantity.ratios}
+    return FrontPoint(costs, one.predicted_loss, one.validation_loss, one.validation_accuracy)
 
 
 def _blocks(results: Results) -> tuple[BlockRow, ...]:

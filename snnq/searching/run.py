@@ -26,7 +26,7 @@ from snnq.searching.finishing import Found, finish
 from snnq.searching.judging import Judge, learned, sensitivity
 from snnq.searching.mixture import Supernet
 from snnq.searching.objective import Objective, objective, start_price
-from snnq.searching.scores import FRONT_COLUMNS, front_rows
+from snnq.searching.scores import front_columns, front_rows
 from snnq.searching.settings import SearchSettings
 from snnq.training import processes
 from snnq.training.batches import steps_per_epoch
@@ -98,7 +98,7 @@ def search(
         found = Found(weights, learned(judge, weights, shares, aim, progress), shares)
     kept = finish(judge, aim, found, table, mark, progress)
     plan = with_run(kept.plan, folder.path, out, mark)
-    front = [{key: row[key] for key in FRONT_COLUMNS} for row in front_rows(kept, table)]
+    front = [{key: row[key] for key in front_columns()} for row in front_rows(kept, table)]
     kept_text, front_text = (json.dumps(one, allow_nan=False) for one in (kept.to_dict(), front))
     processes.on_first(lambda: folder.write_scores(kept_text, front_text))
     processes.on_first(lambda: write_winner(plan, out, force))

@@ -7,9 +7,9 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from snnq.reporting.figures.axes import log_ticks, round_ticks
 
 from snnq.reporting.figures import svg
-from snnq.reporting.figures.axes import log_ticks, round_ticks
 from snnq.reporting.figures.front import Point, accuracy_points, front_panel, loss_points
 from snnq.reporting.figures.palette import contrast, ink_on, part_colour, scheme_colour, short_name
 from snnq.reporting.figures.probabilities import most_contested, probability_panel

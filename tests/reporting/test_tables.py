@@ -5,6 +5,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 from rich.cells import cell_len
+from snnq.reporting.text import energy, size
 
 from snnq import console
 from snnq.cost.table import read_table
@@ -14,7 +15,6 @@ from snnq.reporting import costs
 from snnq.reporting.formats import csv_text, to_markdown
 from snnq.reporting.records import Paired
 from snnq.reporting.tables import detail_tables, main_tables
-from snnq.reporting.text import energy, size
 
 HOSTILE = '<script>alert("x")</script>|`*\n\x00\x1b[31m'
 
