@@ -119,7 +119,7 @@ def _fits(plan: Plan, plural: bool = False) -> str:
     """Return in words what a plan does that costs no more."""
     budget = _budget(plan)
     if budget:
-        names = [one.name for one in declared() if budget.keys() & set(one.keys)]
+        names = dict.fromkeys(one.name for key in budget for one in declared() if key in one.keys)
         return f"keep{'' if plural else 's'} the budget of {' and '.join(names)}"
     return f"take{'' if plural else 's'} {_listed([f'no more {one.name}' for one in declared()])} than this one"
 

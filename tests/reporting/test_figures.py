@@ -7,14 +7,14 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from snnq.reporting.figures.axes import log_ticks, round_ticks
 
+from snnq.cost.quantities import ENERGY
 from snnq.reporting.figures import svg
 from snnq.reporting.figures.front import Point, accuracy_points, front_panel, loss_points
 from snnq.reporting.figures.palette import contrast, ink_on, part_colour, scheme_colour, short_name
 from snnq.reporting.figures.probabilities import most_contested, probability_panel
 from snnq.reporting.figures.shares import Slice, before_after
-from snnq.reporting.figures.strip import Costs, layer_strip, legend
+from snnq.reporting.figures.strip import layer_strip, legend
 from snnq.reporting.figures.weights import float_panel, weight_panel
 from snnq.reporting.records import FrontPoint, Histogram, Level, PlanRow, SearchEpoch
 from snnq.schemes.names import NAMES
@@ -108,7 +108,7 @@ def test_golden_bands():
 
 
 def test_golden_strip(found):
-    floats = [Costs(0.5, 0.25) for _ in found.layers]
+    floats = [(0.5, 0.25) for _ in found.layers]
     root = parse(layer_strip("T", found.layers, floats))
     words = texts(root)
     assert words.count("block.0.attn (attention)") == 1
@@ -239,15 +239,20 @@ def test_nothing_stands_outside_the_frame(found):
             assert float(one.get("y")) <= height
 
 
+def front_point(bits, storage, energy, predicted, loss, accuracy):
+    costs = {"avg_bits": bits, "storage_fraction": storage, "energy_fraction": energy}
+    return FrontPoint(costs, predicted, loss, accuracy)
+
+
 FRONT = (
-    FrontPoint(2.0, 0.0625, 0.05, 0.2, 0.9, 0.7),
-    FrontPoint(2.5, 0.08, 0.06, 0.1, None, None),  # drawn at its predicted loss above the least measured one
-    FrontPoint(4.0, 0.125, 0.1, 0.0, 0.5, 0.8),
+    front_point(2.0, 0.0625, 0.05, 0.2, 0.9, 0.7),
+    front_point(2.5, 0.08, 0.06, 0.1, None, None),  # drawn at its predicted loss above the least measured one
+    front_point(4.0, 0.125, 0.1, 0.0, 0.5, 0.8),
 )
 PLANS = (
-    PlanRow("this plan", 2.5, 1, 0.08, 1.0, 0.06, 0.75, 0.6),
-    PlanRow("uniform-4", 4.0, 1, 0.125, 1.0, 0.1, 0.8, 0.5),
-    PlanRow("unmeasured", 3.0, 1, 0.1, 1.0, 0.1, None, None),
+    PlanRow("this plan", {"avg_bits": 2.5, "energy_fraction": 0.06}, 0.75, 0.6),
+    PlanRow("uniform-4", {"avg_bits": 4.0, "energy_fraction": 0.1}, 0.8, 0.5),
+    PlanRow("unmeasured", {"avg_bits": 3.0, "energy_fraction": 0.1}, None, None),
 )
 
 
@@ -264,7 +269,7 @@ def test_front_is_drawn_by_bits_and_loss():
     assert "2.500 bits, loss 0.6000 (predicted)" in figure
     assert {"this plan", "uniform-4"} <= set(texts(parse(figure)))
     assert "unmeasured" not in figure
-    shares = [(round(one.cost, 6), round(one.score, 6)) for one in accuracy_points(FRONT, PLANS)]
+    shares = [(round(one.cost, 6), round(one.score, 6)) for one in accuracy_points(FRONT, PLANS, ENERGY)]
     assert shares == [(5, 70), (10, 80), (6, 75), (10, 80)]
 
 
@@ -291,15 +296,15 @@ def test_every_front_stays_in_its_frame(found):
 
 @given(st.floats(-1000, 1000), st.floats(1e-6, 1000))
 def test_ticks_are_round_and_within(low, reach):
-    ticks = round_ticks(low, low + reach)
+    ticks = svg.round_ticks(low, low + reach)
     assert 2 <= len(ticks) <= 5
     assert all(low - 1e-6 * reach <= one <= low + reach * (1 + 1e-6) for one in ticks)
 
 
 def test_golden_ticks():
-    assert round_ticks(0.17, 0.49) == pytest.approx([0.2, 0.3, 0.4])
-    assert round_ticks(86.4, 96.4) == [88, 90, 92, 94, 96]
-    assert round_ticks(1, 1) == [1]
-    assert log_ticks(1.8, 35) == [2, 3, 6, 12, 24]
-    assert log_ticks(5, 112) == [5, 10, 20, 50, 100]
-    assert log_ticks(2.1, 2.4) == [2.1]
+    assert svg.round_ticks(0.17, 0.49) == pytest.approx([0.2, 0.3, 0.4])
+    assert svg.round_ticks(86.4, 96.4) == [88, 90, 92, 94, 96]
+    assert svg.round_ticks(1, 1) == [1]
+    assert svg.log_ticks(1.8, 35) == [2, 3, 6, 12, 24]
+    assert svg.log_ticks(5, 112) == [5, 10, 20, 50, 100]
+    assert svg.log_ticks(2.1, 2.4) == [2.1]
