@@ -56,19 +56,19 @@ class Quantity:
     example: str = "10%"
 
     @property
+    def means(self) -> tuple[str, ...]:
+        """The key of the mean over the weights, or none."""
+        return (self.per_weight,) if self.per_weight else ()
+
+    @property
     def ratios(self) -> tuple[str, ...]:
         """The keys of what plans are compared by: the mean over the weights, if there is one, and the fraction."""
-        return (self.per_weight, self.fraction) if self.per_weight else (self.fraction,)
+        return (*self.means, self.fraction)
 
     @property
     def keys(self) -> tuple[str, ...]:
         """The keys of a plan's totals, all of which a budget may limit: the ratios, and between them the amount."""
-        return (*self.ratios[:-1], self.key, self.fraction)
-
-    @property
-    def fraction(self) -> str:
-        """The key of the amount over that of the same layers in float32."""
-        return f"{self.name}_fraction"
+        return (*self.means, self.key, self.fraction)
 
     @property
     def share(self) -> str:

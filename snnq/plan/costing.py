@@ -45,7 +45,7 @@ def ratio_costs(quantity: Quantity, layers: Sequence[PlanLayer], floats: Sequenc
 
 def mean_cost(quantity: Quantity, layers: Sequence[PlanLayer]) -> dict[str, Amount]:
     """Return the mean over weights by its key; nothing for a quantity that has none."""
-    return {quantity.per_weight: amount_of(quantity, layers) / weights_of(layers)} if quantity.per_weight else {}
+    return {key: amount_of(quantity, layers) / weights_of(layers) for key in quantity.means}
 
 
 def total_costs(layers: Sequence[PlanLayer], floats: Sequence[PlanLayer], search: SearchInfo | None) -> Totals:

@@ -197,7 +197,7 @@ def _cost_keys() -> dict[str, list[str]]:
     for one in declared():
         found["PlanLayer"] += [one.key] if one is not STORAGE else []
         found["Totals"] += one.keys
-        found["GroupCost"] += [one.key, one.share, f"{one.share}_float", *one.ratios[:-1]]
+        found["GroupCost"] += [one.key, one.share, f"{one.share}_float", *one.means]
         found["Baseline"] += one.ratios
     return found
 

@@ -154,7 +154,7 @@ class Costed(Record):
     """
 
     model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, Amount] = Field(init=False)
+    __pydantic_extra__: dict[str, Amount] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
 
     @model_validator(mode="before")
     @classmethod

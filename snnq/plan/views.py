@@ -59,7 +59,7 @@ def total_rows(plan: Plan) -> Rows:
     totals = plan.totals
     rows = [["weights", f"{totals.weights:,}"]]
     for one in declared():
-        rows += [[f"{one.unit} per weight", f"{getattr(totals, one.per_weight):.5f}"]] if one.per_weight else []
+        rows += [[f"{one.unit} per weight", f"{getattr(totals, key):.5f}"] for key in one.means]
         rows.append([f"{one.name} {one.column}", one.shown(getattr(totals, one.key), _DECIMALS)])
         rows.append([f"{one.name} % of float32", f"{100 * getattr(totals, one.fraction):.4f}"])
         rows += [["times smaller than float32", f"{totals.compression:.4f}"]] if one is STORAGE else []

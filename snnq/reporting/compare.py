@@ -186,7 +186,7 @@ def _groups(plans: dict[str, Plan]) -> tuple[GroupCosts, ...]:
         rows.append(
             GroupCosts(
                 name=name,
-                costs=_by_letter([key for one in declared() for key in one.keys[:-1]], ours),
+                costs=_by_letter([key for one in declared() for key in (*one.means, one.key)], ours),
             )
         )
     return tuple(rows)

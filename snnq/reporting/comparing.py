@@ -10,12 +10,11 @@ from snnq.cost.quantities import ENERGY, Quantity, declared
 from snnq.plan.measured import NOT_MEASURED
 from snnq.plan.views import per_cent
 from snnq.reporting.compare import Candidate, Comparison
-from snnq.reporting.cost_tables import plan_costs
+from snnq.reporting.cost_tables import cost_rows
 from snnq.reporting.documents import Document, Figure
 from snnq.reporting.figures.matrix import amounts, scheme_matrix
 from snnq.reporting.figures.palette import short_name
 from snnq.reporting.figures.strip import legend
-from snnq.reporting.records import PlanRow
 from snnq.reporting.table import DIFFERS, YES, Table
 
 
@@ -128,9 +127,7 @@ def _events(found: Comparison) -> tuple[Table, ...]:
 
 
 def _costs(found: Comparison) -> Table:
-    columns, rows = plan_costs(
-        [PlanRow(letter, one.costs, None, None) for letter, one in found.candidates.items()], amounts=True
-    )
+    columns, rows = cost_rows({letter: one.costs for letter, one in found.candidates.items()}, amounts=True)
     columns.insert(1, "file bits")
     for row, one in zip(rows, found.candidates.values(), strict=True):
         row.insert(2, "-" if one.file_avg_bits is None else f"{one.file_avg_bits:.3f}")
@@ -143,8 +140,7 @@ def _groups(found: Comparison) -> Table:
     rows = []
     for group in found.groups:
         for one in declared():
-            if one.per_weight:
-                rows.append(_group(f"{group.name} {one.unit}", group.costs[one.per_weight], lambda mean: f"{mean:.3f}"))
+            rows += [_group(f"{group.name} {one.unit}", group.costs[key], "{:.3f}".format) for key in one.means]
             rows.append(_group(f"{group.name} {one.column}", group.costs[one.key], one.shown))
     return Table("Groups", ("group", *found.candidates, DIFFERS), tuple(rows))
 

@@ -5,12 +5,12 @@ Columns of amounts are named by a quantity's first unit: KiB, and nJ per time st
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from snnq.cost.quantities import Quantity, declared
+from snnq.cost.quantities import Costs, Quantity, declared
 from snnq.plan.measured import NOT_MEASURED
 from snnq.plan.views import per_cent
-from snnq.reporting.records import LayerRow, Part, PlanRow, Report, Totals
+from snnq.reporting.records import LayerRow, Part, Report, Totals
 from snnq.reporting.table import Table, loss_text
 
 
@@ -41,7 +41,7 @@ def _total(one: Quantity, own: Totals) -> tuple[str, ...]:
 def plans_table(report: Report) -> Table:
     """Return the plan beside simple ones: means or else amounts, % of float32, and what validation gave."""
     unscored = report.plan_weights is None
-    columns, rows = plan_costs(report.plans, amounts=False)
+    columns, rows = cost_rows({row.plan: row.costs for row in report.plans}, amounts=False)
     for row, one in zip(rows, report.plans, strict=True):
         known = one.validation_accuracy is not None or unscored
         row += [per_cent(one.validation_accuracy) if known else NOT_MEASURED, loss_text(one.validation_loss)]
@@ -51,24 +51,22 @@ def plans_table(report: Report) -> Table:
     return Table(title, ("plan", *columns, "val. %", "loss"), tuple(map(tuple, rows)), "headline")
 
 
-def plan_costs(plans: Sequence[PlanRow], *, amounts: bool) -> tuple[list[str], list[list[str]]]:
+def cost_rows(plans: Mapping[str, Costs], *, amounts: bool) -> tuple[list[str], list[list[str]]]:
     """Return columns and one row a plan: its name, means, amounts (of all, or where there is no mean), fractions."""
     columns: list[str] = []
-    rows = [[one.plan] for one in plans]
+    rows = [[name] for name in plans]
     for one in declared():
-        shown = amounts or not one.per_weight
-        columns += [one.unit] if one.per_weight else []
-        columns += [one.column, f"{one.column} %"] if shown else [f"{one.column} %"]
-        for row, plan in zip(rows, plans, strict=True):
-            row += [f"{plan.costs[one.per_weight]:.3f}"] if one.per_weight else []
-            row += [one.shown(plan.costs[one.key])] if shown else []
-            row.append(per_cent(plan.costs[one.fraction]))
+        keys = [one.key] if amounts or not one.means else []
+        columns += [*(one.unit for _ in one.means), *(one.column for _ in keys), f"{one.column} %"]
+        for row, costs in zip(rows, plans.values(), strict=True):
+            row += [f"{costs[key]:.3f}" for key in one.means]
+            row += [*(one.shown(costs[key]) for key in keys), per_cent(costs[one.fraction])]
     return columns, rows
 
 
 def front_table(report: Report) -> Table:
     """Return the search's accuracy–cost front; it has no rows where there was no search."""
-    columns = [name for one in declared() for name in (one.unit, f"{one.column} %")[-len(one.ratios) :]]
+    columns = [name for one in declared() for name in (*(one.unit for _ in one.means), f"{one.column} %")]
     rows = [
         (
             *(_ratio(key, one, point.costs[key]) for one in declared() for key in one.ratios),
@@ -84,7 +82,7 @@ def front_table(report: Report) -> Table:
 
 def _ratio(key: str, one: Quantity, value: float | None) -> str:
     """Return a mean or a fraction; what was not declared when the search ran is not known of its front."""
-    return f"{value:.3f}" if key == one.per_weight and value is not None else per_cent(value)
+    return f"{value:.3f}" if key in one.means and value is not None else per_cent(value)
 
 
 def part_tables(report: Report) -> list[Table]:
@@ -98,10 +96,12 @@ def part_tables(report: Report) -> list[Table]:
 
 
 def _parts(one: Quantity, what: str, column: str, parts: Sequence[Part], report: Report) -> Table:
-    columns = [column, *(["weights", one.unit] if one.per_weight else [])]
+    columns = [column, *(["weights", one.unit] if one.means else [])]
     rows = []
     for part in parts:
-        row = [part.name, *([f"{part.weights:,}", f"{part.costs[one.per_weight]:.3f}"] if one.per_weight else [])]
+        row = [part.name]
+        for key in one.means:
+            row += [f"{part.weights:,}", f"{part.costs[key]:.3f}"]
         for end in ("", "_float"):
             row += [one.shown(part.costs[f"{one.key}{end}"]), per_cent(part.costs[f"{one.share}{end}"])]
         rows.append(tuple(row))

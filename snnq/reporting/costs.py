@@ -45,9 +45,8 @@ def totals(plan: Plan, floats: Plan, file_bytes: int) -> Totals:
     """Return the plan's totals beside ``floats``, the same model in float32, and the bits of its packed file."""
     own, costs = plan.totals, {}
     for one in declared():
-        before = {f"{one.key}_float": getattr(floats.totals, one.key)}
-        for key in one.keys:
-            costs |= {key: getattr(own, key)} | (before if key == one.key else {})
+        costs |= {key: getattr(own, key) for key in (*one.means, one.key)}
+        costs |= {f"{one.key}_float": getattr(floats.totals, one.key), one.fraction: getattr(own, one.fraction)}
         costs |= {"compression": own.compression} if one is STORAGE else {}
     return Totals(own.weights, with_file_bits(costs, file_bits(file_bytes, own.weights)))
 
@@ -98,9 +97,10 @@ def _parts(part_of: dict[str, str], order: Sequence[str], plan: Plan, floats: Pl
 def _beside(own: Costs, floats: Costs) -> dict[str, Amount]:
     """Return a part's costs with those in float32 behind each; the mean over its weights has none."""
     costs: dict[str, Amount] = {}
-    for key, value in own.items():
-        means = [one.per_weight for one in declared()]
-        costs |= {key: value} if key in means else {key: value, f"{key}_float": floats[key]}
+    for one in declared():
+        costs |= {key: own[key] for key in one.means}
+        for key in (one.key, one.share):
+            costs |= {key: own[key], f"{key}_float": floats[key]}
     return costs
 
 

@@ -180,8 +180,7 @@ def key_table() -> Table:
 
 def _cost_keys(one: Quantity) -> dict[str, tuple[str, str]]:
     """Return a quantity's keys with their units and what they are."""
-    mean = {one.per_weight: (one.unit, f"per weight: {one.key} / weights")} if one.per_weight else {}
-    return mean | {
+    return dict.fromkeys(one.means, (one.unit, f"per weight: {one.key} / weights")) | {
         one.key: (one.unit, one.meaning),
         f"{one.key}_float": (one.unit, f"{one.key} with every layer in float32"),
         one.fraction: ("0 … 1", f"{one.key} / {one.key}_float"),

@@ -14,7 +14,7 @@ from snnq.network import products
 from snnq.plan import ModelInfo, Plan, make_plan
 from snnq.plan.views import per_cent
 from snnq.reporting import costs
-from snnq.reporting.cost_tables import layer_cells, layer_columns, plan_costs, remark
+from snnq.reporting.cost_tables import cost_rows, layer_cells, layer_columns, remark
 from snnq.reporting.documents import Document, Figure
 from snnq.reporting.figures.matrix import amounts
 from snnq.reporting.figures.strip import layer_strip
@@ -116,7 +116,7 @@ def _layer_costs(layers: Sequence[LayerRow], found: Inspection) -> Table:
 
 
 def _plans(plans: Sequence[PlanRow]) -> Table:
-    columns, rows = plan_costs(plans, amounts=True)
+    columns, rows = cost_rows({row.plan: row.costs for row in plans}, amounts=True)
     models = "".join(f"; {one.column}: {one.model}" for one in declared() if one.model)
     title = f"What simple plans would cost{models}; % of float32"
     return Table(title, ("every layer", *columns), tuple(map(tuple, rows)))

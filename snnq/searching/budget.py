@@ -30,8 +30,7 @@ def units() -> dict[str, Unit]:
     """Return every way to state a limit, by its name: of each declared quantity the mean, the fraction, the amount."""
     found: dict[str, Unit] = {}
     for one in declared():
-        if one.per_weight:
-            found[one.per_weight.replace("_", "-")] = Unit(one.per_weight, 1, "2.2")
+        found |= {key.replace("_", "-"): Unit(key, 1, "2.2") for key in one.means}
         found[one.name] = Unit(one.fraction, 0.01, one.example, per_cent=True)
         found |= {name: Unit(one.key, factor) for name, factor in one.limits.items()}
     return found
@@ -102,8 +101,7 @@ def limit_costs(layers: Sequence[Layer], names: Sequence[str], table: CostTable)
     for one in declared():
         amounts = np.array([[paid[one.key] for paid in row] for row in priced], dtype=np.float64)
         whole = sum(paid[one.key] for paid in floats)
-        if one.per_weight:
-            costs[one.per_weight] = amounts / weights
+        costs |= dict.fromkeys(one.means, amounts / weights)
         costs |= {one.fraction: amounts / whole if whole else np.zeros_like(amounts), one.key: amounts}
     return costs
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from snnq.base.errors import OutputExistsError, PlanError
 from snnq.base.progress import Progress, silent
 from snnq.checkpoints.opening import load_model
+from snnq.cost.quantities import STORAGE
 from snnq.cost.table import DEFAULT_TABLE, read_table
 from snnq.plan import Plan
 from snnq.plan.verdict import winning_plan
@@ -119,7 +120,7 @@ def _train(
     """Run or resume the bi-level search; return the model with its latent weights, and the probabilities (L, K)."""
     torch.manual_seed(settings.seed)
     supernet = Supernet(job.model, [layer.name for layer in choices.layers], choices.names).train()
-    bits = torch.from_numpy(aim.costs["avg_bits"]).float()
+    bits = torch.from_numpy(aim.costs[STORAGE.relative]).float()
     total = settings.epochs * steps_per_epoch(len(job.data.train), settings.batch_size)
     moving = Bilevel(
         fabric,
