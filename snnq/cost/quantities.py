@@ -71,6 +71,11 @@ class Quantity:
         return (*self.means, self.key, self.fraction)
 
     @property
+    def fraction(self) -> str:
+        """The key of the amount over that of the same layers in float32."""
+        return f"{self.name}_fraction"
+
+    @property
     def share(self) -> str:
         """The key of a part's amount over that of the whole."""
         return f"{self.name}_share"
