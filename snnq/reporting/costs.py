@@ -16,7 +16,7 @@ from snnq.plan.costing import part_costs, weights_of
 from snnq.plan.measured import edited_layers
 from snnq.plan.records import Baseline, PlanLayer, SearchInfo
 from snnq.reporting.records import LayerRow, Part, PlanRow, Totals
-from snnq.schemes.names import FLOAT32, split_name
+from snnq.schemes.names import split_name
 
 THIS_PLAN = "this plan"
 
@@ -133,8 +133,3 @@ def _layer_costs(plan: Plan, layer: PlanLayer, before: PlanLayer) -> dict[str, A
         floats = {} if one.per_weight else {f"{one.key}_float": getattr(before, one.key)}
         costs |= {one.key: amount} | floats | {one.share: share_of(amount, getattr(plan.totals, one.key))}
     return costs
-
-
-def floats_of(plan: Plan) -> Plan:
-    """Return the plan with every layer in float32."""
-    return everywhere(plan, FLOAT32)

@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from snnq.reporting.formats import markdown_table, plain
-from snnq.reporting.html import grids, render
+from snnq.reporting.html import render
 from snnq.reporting.table import Table
 
 
@@ -55,5 +55,5 @@ def document_html(document: Document) -> str:
         document=document,
         figures=[one for one in figures if not one["small"]],
         panels=[one for one in figures if one["small"]],
-        tables=grids(document.tables),
+        tables=document.tables,
     )

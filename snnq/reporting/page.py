@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from markupsafe import Markup
@@ -22,8 +21,8 @@ from snnq.reporting.figures.shares import Slice, before_after
 from snnq.reporting.figures.strip import layer_strip, legend
 from snnq.reporting.figures.weights import weight_panel
 from snnq.reporting.glossary import key_table
-from snnq.reporting.html import Grid, grids, render
-from snnq.reporting.records import LayerRow, Part, Report
+from snnq.reporting.html import render
+from snnq.reporting.records import LayerRow, Report
 from snnq.reporting.table import Table
 
 
@@ -43,7 +42,7 @@ def html_page(report: Report) -> str:
         report=report,
         tiles=tiles(report),
         tables=_placed((*tables.main_tables(report), *tables.detail_tables(report))),
-        keys=grids([key_table()])[0],
+        keys=key_table(),
         figures=_figures(report),
     )
 
@@ -100,11 +99,11 @@ def _fraction(share: float, times: float) -> str:
     return f"{per_cent(share)} %, {times:.2f} times less"
 
 
-def _placed(all_tables: Iterable[Table]) -> dict[str, list[Grid]]:
+def _placed(all_tables: Iterable[Table]) -> dict[str, list[Table]]:
     """Return tables by the section of the page they stand in; none for a section that has no table."""
-    found: dict[str, list[Grid]] = defaultdict(list)
+    found: dict[str, list[Table]] = defaultdict(list)
     for one in all_tables:
-        found[one.section] += grids([one])
+        found[one.section].append(one)
     return found
 
 
@@ -149,26 +148,9 @@ def share_figures(report: Report) -> list[tuple[str, str]]:
     for what, parts in kinds:
         for one in declared() if parts else ():
             title = f"{one.name.capitalize()} by {what}" + (f", {one.counted}" if one.counted else "")
-            found.append((title, _share_figure(title, one, parts)))
+            slices = [Slice(part.name, part.costs[f"{one.key}_float"], part.costs[one.key]) for part in parts]
+            found.append((title, before_after(title, slices, one)))
     return found
-
-
-def _share_figure(title: str, one: Quantity, parts: tuple[Part, ...]) -> str:
-    before, after = (sum(part.costs[f"{one.key}{end}"] for part in parts) for end in ("_float", ""))
-    shown = partial(one.short, like=before)
-    slices = [
-        Slice(
-            part.name,
-            part.costs[f"{one.share}_float"],
-            part.costs[one.share],
-            shown(part.costs[f"{one.key}_float"]),
-            shown(part.costs[one.key]),
-        )
-        for part in parts
-    ]
-    fraction = share_of(after, before)
-    said = f"{shown(after)} ({per_cent(fraction)} %)"
-    return before_after(title, slices, min(fraction, 1.0), shown(before), said)
 
 
 def _firing(report: Report) -> str:
@@ -182,25 +164,14 @@ def _events(report: Report) -> list[tuple[str, str]]:
     own, before = report.event_energy.plan, report.event_energy.float_model
     if own is None:
         return []
-    like = before.total.energy_pj if before else None
-    title, said = f"Energy by part; {event_views.label(own)}", ENERGY.short(own.total.energy_pj, like)
-    if before is None:
-        names = [f"{one.name} {per_cent(share_of(one.energy_pj, own.total.energy_pj))} %" for one in own.parts]
-        rows = {f"this plan: {said}": [one.energy_pj for one in own.parts]}
-        return [(title, amounts(title, names, rows, columns=2))]
-    slices = [
-        Slice(
-            after.name,
-            share_of(one.energy_pj, before.total.energy_pj),
-            share_of(after.energy_pj, own.total.energy_pj),
-            ENERGY.short(one.energy_pj, like),
-            ENERGY.short(after.energy_pj, like),
-        )
-        for one, after in zip(before.parts, own.parts, strict=True)
-    ]
-    fraction = share_of(own.total.energy_pj, before.total.energy_pj)
-    whole = ENERGY.short(before.total.energy_pj)
-    return [(title, before_after(title, slices, min(fraction, 1.0), whole, f"{said} ({per_cent(fraction)} %)"))]
+    title = f"Energy by part; {event_views.label(own)}"
+    if before:
+        pairs = zip(before.parts, own.parts, strict=True)
+        slices = [Slice(after.name, one.energy_pj, after.energy_pj) for one, after in pairs]
+        return [(title, before_after(title, slices, ENERGY))]
+    names = [f"{one.name} {per_cent(share_of(one.energy_pj, own.total.energy_pj))} %" for one in own.parts]
+    rows = {f"this plan: {ENERGY.short(own.total.energy_pj)}": [one.energy_pj for one in own.parts]}
+    return [(title, amounts(title, names, rows, columns=2))]
 
 
 def _strip(report: Report) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from snnq.cost.event_records import Events
 from snnq.cost.quantities import Amount, Costs
+from snnq.packing.record import Epoch
 
 REPORT_SCHEMA = 1
 
@@ -24,6 +25,8 @@ def plain(value: Any) -> Any:
             inner = plain(getattr(value, one.name))
             found |= inner if one.name == "costs" else {one.name: inner}
         return found
+    if isinstance(value, Epoch):
+        return value.named()
     if isinstance(value, Mapping):
         return {key: plain(one) for key, one in value.items()}
     return type(value)(map(plain, value)) if isinstance(value, list | tuple) else value
@@ -228,17 +231,6 @@ class Search:
 
 
 @dataclass(frozen=True)
-class FinetuneEpoch:
-    """One epoch of finetuning; accuracies are from 0 to 1, a loss that was not finite is None."""
-
-    epoch: int
-    loss: float | None
-    accuracy: float
-    validation_accuracy: float
-    validation_loss: float | None
-
-
-@dataclass(frozen=True)
 class BlockRow:
     """A block that was quantised without finetuning.
 
@@ -327,7 +319,7 @@ class Report:
     disk: Disk
     search: Search
     best_epoch: int | None
-    finetuning: tuple[FinetuneEpoch, ...]
+    finetuning: tuple[Epoch, ...]
     blocks: tuple[BlockRow, ...]
     histograms: tuple[Histogram, ...]
     levels: tuple[Levels, ...]

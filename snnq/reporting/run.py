@@ -17,7 +17,8 @@ from snnq.cost.quantities import declared
 from snnq.cost.table import read_table
 from snnq.models.attentions import attention_table
 from snnq.network.products import Products
-from snnq.packed.config import CONFIG_FILE, PAGE_FILE, PLAN_FILE, REPORT_FILE
+from snnq.packed.config import CONFIG_FILE, MODEL_FILE, PAGE_FILE, PLAN_FILE, REPORT_FILE
+from snnq.packed.verification import verify
 from snnq.packing.record import FrontPlan, Results, SplitScores, read_results
 from snnq.plan import Plan
 from snnq.plan.files import read_json
@@ -26,7 +27,6 @@ from snnq.plan.verdict import verdict as compared
 from snnq.plan.views import weights_words
 from snnq.reporting import costs, sentences
 from snnq.reporting.comparisons import paired_rows, tested_sentence
-from snnq.reporting.disk import measure as measure_disk
 from snnq.reporting.energies import dynamics, event_energies, firing_rows, measure_now, model_rows
 from snnq.reporting.glossary import formulas
 from snnq.reporting.levels import measure_levels
@@ -35,13 +35,15 @@ from snnq.reporting.records import (
     Accuracy,
     BlockRow,
     ClassRow,
-    FinetuneEpoch,
+    Disk,
+    DiskPart,
     FrontPoint,
     Histogram,
     Report,
     Search,
     SearchEpoch,
 )
+from snnq.schemes.names import FLOAT32
 
 if TYPE_CHECKING:
     from snnq.training.devices import Compute
@@ -76,12 +78,12 @@ def report(
     """
     folder = Path(folder)
     results = read_results(folder)
-    disk, hashes = measure_disk(folder)
+    disk, hashes = _disk(folder)
     recorded = parse_plan(read_json(folder / PLAN_FILE), str(folder / PLAN_FILE)).cost_table
     plan = Plan.read(folder / PLAN_FILE, read_table(cost_table) if cost_table else None)
     check_layers(plan, results, folder)
     table = costs.table_of(plan)
-    floats, plans = costs.floats_of(plan), costs.plan_rows(plan)
+    floats, plans = costs.everywhere(plan, FLOAT32), costs.plan_rows(plan)
     layers, products = costs.layer_rows(plan, floats), _products(plan)
     measured = results.activity if measure is None else measure_now(folder, measure, data, compute, progress)
     events = event_energies(plan, products, measured, table, weight_reuse)
@@ -121,15 +123,22 @@ def report(
         disk=disk,
         search=_search(plan, results),
         best_epoch=results.finalize.best_epoch if results.finalize else None,
-        finetuning=tuple(
-            FinetuneEpoch(**epoch.named()) for epoch in (results.finalize.history if results.finalize else ())
-        ),
+        finetuning=results.finalize.history if results.finalize else (),
         blocks=_blocks(results),
         histograms=tuple(Histogram(name, **results.weights[name].named()) for name in plan.schemes()),
         levels=measure_levels(folder, list(plan.schemes())),
         provenance=sentences.provenance(plan, results, hashes, tool),
         commands=sentences.commands(plan, results, folder),
     )
+
+
+def _disk(folder: Path) -> tuple[Disk, dict[str, str]]:
+    """Return where the bits of the weights file go, and the files' sha256 by name, after verifying the folder."""
+    found = verify(folder)
+    parts = tuple(DiskPart(kind.replace("_", " "), bits) for kind, bits in found.sizes.overhead.items())
+    overhead, bits = sum(part.bits for part in parts), sum(layer.bits_in_plan for layer in found.layers)
+    size = (folder / MODEL_FILE).stat().st_size
+    return Disk(MODEL_FILE, bits, parts, overhead, size, 8 * size / (bits + overhead)), dict(found.sha256)
 
 
 def write_html(found: Report, path: str | Path) -> None:

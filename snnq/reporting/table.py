@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 DIFFERS, YES = "differs", "yes"
+_LONGEST_NAME = 48
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,22 @@ class Table:
     def marked(self) -> tuple[bool, ...]:
         """Which rows are marked: those that say ``YES`` where the last column is ``DIFFERS``."""
         return tuple(self.columns[-1] == DIFFERS and row[-1] == YES for row in self.rows)
+
+    @property
+    def prose(self) -> bool:
+        """Whether cells are folded on a page: only those with more than a name or number can be."""
+        return any(len(cell) > _LONGEST_NAME for row in self.rows for cell in row)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """A column's class on a page: ``n``, numbers, aligned right; ``w``, words, folded on a phone; or none."""
+        columns = [[row[i] for row in self.rows] for i in range(len(self.columns))]
+        return tuple("n" if _numeric(one) else "w" if any(" " in cell for cell in one) else "" for one in columns)
+
+
+def _numeric(cells: Sequence[str]) -> bool:
+    """Return whether all cells are numbers, dashes or empty, and some are numbers."""
+    return all(one[:1] in "+-−0123456789" for one in cells) and any(one not in ("", "-") for one in cells)
 
 
 def visible(text: str) -> str:

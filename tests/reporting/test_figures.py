@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snnq.cost.quantities import ENERGY
+from snnq.cost.quantities import ENERGY, STORAGE
 from snnq.reporting.figures import svg
 from snnq.reporting.figures.front import Point, accuracy_points, front_panel, loss_points
 from snnq.reporting.figures.palette import contrast, ink_on, part_colour, scheme_colour, short_name
@@ -55,8 +55,8 @@ def record(before=(1, 4, 1), after=(0, 6, 0), layer="head"):
 
 
 def test_golden_shares():
-    slices = [Slice("q", 0.25, 0.5, "1 KiB", "2 KiB"), Slice("proj", 0.75, 0.5, "3 KiB", "2 KiB")]
-    root = parse(before_after("T", slices, 0.125, "4 KiB", "0.5 KiB"))
+    slices = [Slice("q", 8 * 8192, 2 * 8192), Slice("proj", 24 * 8192, 2 * 8192)]
+    root = parse(before_after("T", slices, STORAGE))
     bars = [(one.get("x"), one.get("y"), one.get("width")) for one in boxes(root) if one.get("height") == "22"]
     # 332 units are all of float32; an eighth of them is this plan, and enlarged it is as long again.
     assert bars == [
@@ -67,7 +67,7 @@ def test_golden_shares():
         ("4", "116", "166"),
         ("170", "116", "166"),
     ]
-    assert {"q 25.0", "proj 75.0", "q 50.0", "proj 50.0", "25.00 %, 1 KiB", "50.00 %, 2 KiB"} <= set(texts(root))
+    assert {"q 25.0", "proj 75.0", "q 50.0", "proj 50.0", "25.00 %, 8.00 KiB", "50.00 %, 2.00 KiB"} <= set(texts(root))
 
 
 def test_golden_weights():
@@ -214,7 +214,7 @@ def test_hostile_text_is_only_text(found):
         probability_panel(HOSTILE, ("uniform-2", "uniform-4"), epochs),
         weight_panel(record(layer=HOSTILE)),
         float_panel(record(layer=HOSTILE)),
-        before_after(HOSTILE, [Slice(HOSTILE, 0.5, 0.5, HOSTILE, HOSTILE)], 0.5, HOSTILE, HOSTILE),
+        before_after(HOSTILE, [Slice(HOSTILE, 0.5, 0.5)], STORAGE),
         front_panel(HOSTILE, HOSTILE, HOSTILE, [Point(2.0, 1.0, HOSTILE, HOSTILE, "square")]),
     ):
         parse(figure)

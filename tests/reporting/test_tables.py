@@ -131,7 +131,7 @@ def grown(found):
         model=ModelInfo(architecture="spikformer-imagenet", layout="imagenet", config={}),
         table=read_table(),
     )
-    floats = costs.floats_of(plan)
+    floats = costs.everywhere(plan, "float32")
     return replace(
         found,
         totals=costs.totals(plan, floats, 60 * 10**6),

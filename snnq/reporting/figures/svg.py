@@ -12,7 +12,6 @@ from html import escape
 from snnq.reporting.table import visible
 
 FRAME = 'fill="none" stroke="currentColor" stroke-opacity="0.35" stroke-width="0.75"'
-BEFORE = 'fill="currentColor" fill-opacity="0.14" stroke="currentColor" stroke-opacity="0.6" stroke-width="0.75"'
 AFTER = 'fill="hsl(208,62%,46%)"'
 # Laid over a filled shape. The pattern stands in the page once, because an id may stand there only once.
 HATCH_ID = "snnq-hatch"
