@@ -128,17 +128,13 @@ def _show_events(found: Measurement) -> None:
 
     events = found.events
     what = views.label(events)
-    console.table(f"Layers; nJ: {what}", views.LAYER_COLUMNS, views.layer_rows(events))
-    console.table(f"Neurons; nJ: {what}", views.NEURON_COLUMNS, views.neuron_rows(events))
+    console.table(f"Layers; nJ: {what}", *views.layer_table(events))
+    console.table(f"Neurons; nJ: {what}", *views.neuron_table(events))
     if found.products:
         console.table(products.TITLE, products.COLUMNS, products.rows(found.products))
-        console.table(
-            f"Inside attention, measured; nJ: {what}",
-            views.ATTENTION_COLUMNS,
-            views.attention_rows(events, found.products),
-        )
-    console.table(f"Parts; nJ: {what}", views.PART_COLUMNS, views.part_rows(events))
-    console.table("Energy by both models", views.MODEL_COLUMNS, views.model_rows(found.paper_energy_pj, events))
+        console.table(f"Inside attention, measured; nJ: {what}", *views.attention_table(events, found.products))
+    console.table(f"Parts; nJ: {what}", *views.part_table(events))
+    console.table("Energy by both models", *views.model_table(found.paper_energy_pj, events))
     console.note(views.sentence(events))
     if found.kind == "plan":
         console.note("Measured on the plan's float checkpoint: finetuned under the plan, its firing rates will differ.")

@@ -162,34 +162,21 @@ def _layers(plans: dict[str, Plan], events: dict[str, Events | None]) -> tuple[L
         letter: {one.name: one.firing_rate for one in seen.layers} if seen else {} for letter, seen in events.items()
     }
     found = {letter: {layer.name: layer for layer in plan.layers} for letter, plan in plans.items()}
-    names = dict.fromkeys(layer.name for plan in plans.values() for layer in plan.layers)
     rows = []
-    for name in names:
+    for name in dict.fromkeys(layer.name for plan in plans.values() for layer in plan.layers):
         ours = {letter: layers.get(name) for letter, layers in found.items()}
-        rows.append(
-            LayerChoice(
-                name=name,
-                scheme={letter: layer and layer.scheme for letter, layer in ours.items()},
-                costs=_by_letter([one.key for one in declared()], ours),
-                firing_rate={letter: rates[letter].get(name) for letter in ours},
-                differs=len({layer and (layer.scheme, layer.shape) for layer in ours.values()}) > 1,
-            )
-        )
+        scheme = {letter: layer and layer.scheme for letter, layer in ours.items()}
+        costs = _by_letter([one.key for one in declared()], ours)
+        differs = len({layer and (layer.scheme, layer.shape) for layer in ours.values()}) > 1
+        rows.append(LayerChoice(name, scheme, costs, {letter: rates[letter].get(name) for letter in ours}, differs))
     return tuple(rows)
 
 
 def _groups(plans: dict[str, Plan]) -> tuple[GroupCosts, ...]:
     names = dict.fromkeys(name for plan in plans.values() for name in plan.groups)
-    rows = []
-    for name in names:
-        ours = {letter: plan.groups.get(name) for letter, plan in plans.items()}
-        rows.append(
-            GroupCosts(
-                name=name,
-                costs=_by_letter([key for one in declared() for key in (*one.means, one.key)], ours),
-            )
-        )
-    return tuple(rows)
+    keys = [key for one in declared() for key in (*one.means, one.key)]
+    ours = {name: {letter: plan.groups.get(name) for letter, plan in plans.items()} for name in names}
+    return tuple(GroupCosts(name, _by_letter(keys, groups)) for name, groups in ours.items())
 
 
 def _by_letter(

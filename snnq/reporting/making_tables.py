@@ -8,44 +8,39 @@ from snnq.base.paired import LEVEL
 from snnq.network.layers import Layer
 from snnq.plan.views import per_cent
 from snnq.reporting.records import LayerRow, Paired, Report
-from snnq.reporting.table import Table, loss_text
+from snnq.reporting.table import Table, loss_text, table_of
 
 
 def accuracy_table(report: Report) -> Table:
     """Return accuracies and losses of the float and the packed model."""
     title = f"Accuracy ({report.validation_samples} validation and {report.test_samples} test samples)"
-    rows = [
-        (
-            row.model,
-            row.what,
-            per_cent(row.validation),
-            loss_text(row.validation_loss),
-            per_cent(row.test),
-            loss_text(row.test_loss),
-        )
-        for row in report.accuracy
-    ]
-    return Table(title, ("model", "what it is", "val. %", "val. loss", "test %", "test loss"), tuple(rows), "headline")
+    cells = {
+        "model": lambda row: row.model,
+        "what it is": lambda row: row.what,
+        "val. %": lambda row: per_cent(row.validation),
+        "val. loss": lambda row: loss_text(row.validation_loss),
+        "test %": lambda row: per_cent(row.test),
+        "test loss": lambda row: loss_text(row.test_loss),
+    }
+    return table_of(title, report.accuracy, cells, "headline")
 
 
-def paired_tables(report: Report) -> tuple[Table, ...]:
+def paired_table(report: Report) -> Table:
     """Return this plan minus others over the same samples, where samples were kept."""
-    rows = [
-        (
-            one.name,
-            f"{100 * one.accuracy:+.2f}",
-            f"{one.accuracy_p:.2g}",
-            *("-" if loss is None else f"{loss:+.4f}" for loss in (one.loss, one.loss_low, one.loss_high)),
-            _shown(one),
-        )
-        for one in report.paired
-    ]
     title = (
         "This plan minus others on the same samples (float: finetuned, the rest: before finetuning); "
         "p: McNemar's exact test of the accuracies, from and to: 95 % of the loss"
     )
-    columns = ("minus", "points", "p", "loss", "from", "to", "shows")
-    return (Table(title, columns, tuple(rows), "headline"),) if rows else ()
+    cells = {
+        "minus": lambda one: one.name,
+        "points": lambda one: f"{100 * one.accuracy:+.2f}",
+        "p": lambda one: f"{one.accuracy_p:.2g}",
+        "loss": lambda one: loss_text(one.loss, "+"),
+        "from": lambda one: loss_text(one.loss_low, "+"),
+        "to": lambda one: loss_text(one.loss_high, "+"),
+        "shows": _shown,
+    }
+    return table_of(title, report.paired, cells, "headline")
 
 
 def _shown(one: Paired) -> str:
@@ -58,85 +53,86 @@ def _shown(one: Paired) -> str:
 
 def inputs_table(title: str, layers: Sequence[LayerRow | Layer]) -> Table:
     """Return what each layer is and what it sees."""
-    rows = [
-        (row.name, row.group, row.kind, "×".join(map(str, row.shape)), f"{row.weights:,}", row.input) for row in layers
-    ]
-    return Table(title, ("layer", "group", "kind", "shape", "weights", "input"), tuple(rows), "layers")
+    cells = {
+        "layer": lambda row: row.name,
+        "group": lambda row: row.group,
+        "kind": lambda row: row.kind,
+        "shape": lambda row: "×".join(map(str, row.shape)),
+        "weights": lambda row: f"{row.weights:,}",
+        "input": lambda row: row.input,
+    }
+    return table_of(title, layers, cells, "layers")
 
 
 def levels_table(report: Report) -> Table:
     """Return the levels of each quantised layer."""
-    rows = [
-        (
-            one.layer,
-            one.scheme,
-            str(one.channels),
-            f"{sum(level.share > 0 for level in one.levels)} of {len(one.levels)}",
-            f"{one.levels[0].value:.4g}",
-            f"{one.levels[-1].value:.4g}",
-            per_cent(max(level.share for level in one.levels)),
-        )
-        for one in report.levels
-    ]
-    columns = ("layer", "scheme", "channels", "levels used", "lowest", "highest", "fullest %")
     title = "Levels of each layer: median over its channels, share of weights at the fullest"
-    return Table(title, columns, tuple(rows), "weights")
+    cells = {
+        "layer": lambda one: one.layer,
+        "scheme": lambda one: one.scheme,
+        "channels": lambda one: str(one.channels),
+        "levels used": lambda one: f"{sum(level.share > 0 for level in one.levels)} of {len(one.levels)}",
+        "lowest": lambda one: f"{one.levels[0].value:.4g}",
+        "highest": lambda one: f"{one.levels[-1].value:.4g}",
+        "fullest %": lambda one: per_cent(max(level.share for level in one.levels)),
+    }
+    return table_of(title, report.levels, cells, "weights")
 
 
-def probabilities_tables(report: Report) -> tuple[Table, ...]:
+def probabilities_table(report: Report) -> Table:
     """Return what the search thought of each layer's schemes, where that is known."""
-    rows = [_ranking(row) for row in report.layers if row.probabilities]
+    rows = tuple(_ranking(row) for row in report.layers if row.probabilities)
     columns = ("layer", "takes", "probability", "most likely other", "probability of it")
-    return (Table("What the search thought", columns, tuple(rows), "search"),) if rows else ()
+    return Table("What the search thought", columns, rows, "search")
 
 
 def _ranking(row: LayerRow) -> tuple[str, ...]:
     thought = dict(row.probabilities or {})
     own = thought.pop(row.scheme, None)
     other = max(thought, key=lambda name: thought[name], default=None)
-    share = f"{own:.4f}" if own is not None else "-"
-    return (row.name, row.scheme, share, other or "-", f"{thought[other]:.4f}" if other else "-")
+    return (row.name, row.scheme, loss_text(own), other or "-", loss_text(thought[other] if other else None))
 
 
-def search_tables(report: Report) -> tuple[Table, ...]:
+def search_table(report: Report) -> Table:
     """Return the search by epoch, where it is known."""
-    rows = [(str(one.epoch), f"{one.bits:.4f}", str(one.decided)) for one in report.search.epochs]
-    columns = ("epoch", "expected bits per weight", "layers decided")
-    return (Table("The search by epoch", columns, tuple(rows), "search"),) if rows else ()
+    cells = {
+        "epoch": lambda one: str(one.epoch),
+        "expected bits per weight": lambda one: f"{one.bits:.4f}",
+        "layers decided": lambda one: str(one.decided),
+    }
+    return table_of("The search by epoch", report.search.epochs, cells, "search")
 
 
 def finetuning_table(report: Report) -> Table:
     """Return finetuning by epoch."""
-    rows = [
-        (
-            str(one.epoch),
-            loss_text(one.loss),
-            per_cent(one.accuracy),
-            loss_text(one.validation_loss),
-            per_cent(one.validation_accuracy),
-            "kept" if one.epoch == report.best_epoch else "-",
-        )
-        for one in report.finetuning
-    ]
-    columns = ("epoch", "loss", "training %", "val. loss", "val. %", "best epoch")
-    return Table("Finetuning by epoch", columns, tuple(rows), "making")
+    cells = {
+        "epoch": lambda one: str(one.epoch),
+        "loss": lambda one: loss_text(one.loss),
+        "training %": lambda one: per_cent(one.accuracy),
+        "val. loss": lambda one: loss_text(one.validation_loss),
+        "val. %": lambda one: per_cent(one.validation_accuracy),
+        "best epoch": lambda one: "kept" if one.epoch == report.best_epoch else "-",
+    }
+    return table_of("Finetuning by epoch", report.finetuning, cells, "making")
 
 
 def blocks_table(report: Report) -> Table:
     """Return how far each block that was quantised without finetuning is from the float one."""
-    rows = [
-        (one.block, str(one.layers), loss_text(one.loss_nearest), loss_text(one.loss), per_cent(one.flipped))
-        for one in report.blocks
-    ]
-    columns = ("block", "layers", "loss, nearest", "loss", "not nearest %")
-    return Table("Quantised block by block, without finetuning", columns, tuple(rows), "making")
+    cells = {
+        "block": lambda one: one.block,
+        "layers": lambda one: str(one.layers),
+        "loss, nearest": lambda one: loss_text(one.loss_nearest),
+        "loss": lambda one: loss_text(one.loss),
+        "not nearest %": lambda one: per_cent(one.flipped),
+    }
+    return table_of("Quantised block by block, without finetuning", report.blocks, cells, "making")
 
 
-def classes_tables(report: Report) -> tuple[Table, ...]:
+def classes_table(report: Report) -> Table:
     """Return the data's classes, where they are known."""
-    rows = tuple((str(one.index), one.name) for one in report.classes)
     title = "Classes of the data, by the index of the model's output"
-    return (Table(title, ("index", "class"), rows, "provenance"),) if rows else ()
+    cells = {"index": lambda one: str(one.index), "class": lambda one: one.name}
+    return table_of(title, report.classes, cells, "provenance")
 
 
 def provenance_table(report: Report) -> Table:

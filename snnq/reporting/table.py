@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 DIFFERS, YES = "differs", "yes"
 _LONGEST_NAME = 48
@@ -45,11 +46,16 @@ def _numeric(cells: Sequence[str]) -> bool:
     return all(one[:1] in "+-−0123456789" for one in cells) and any(one not in ("", "-") for one in cells)
 
 
+def table_of(title: str, rows: Iterable[Any], cells: Mapping[str, Callable[[Any], str]], section: str = "") -> Table:
+    """Return the table of some records: a column for each of ``cells``, which makes its text of a record."""
+    return Table(title, tuple(cells), tuple(tuple(cell(row) for cell in cells.values()) for row in rows), section)
+
+
 def visible(text: str) -> str:
     """Return text with control characters, line breaks and lone surrogates as escapes, fit for one line anywhere."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
-def loss_text(value: float | None) -> str:
-    """Return a loss in nats with four decimals, a dash for None."""
-    return "-" if value is None else f"{value:.4f}"
+def loss_text(value: float | None, sign: str = "") -> str:
+    """Return a loss in nats, or a probability, with four decimals; a dash for None."""
+    return "-" if value is None else f"{value:{sign}.4f}"

@@ -8,12 +8,12 @@ from snnq.reporting.table import Table
 
 
 def main_tables(report: Report) -> tuple[Table, ...]:
-    """Return what the terminal shows, and the long ones of the same."""
-    return (
+    """Return what the terminal shows, and the long ones of the same; none without rows."""
+    return _filled(
         making_tables.accuracy_table(report),
         cost_tables.totals_table(report),
         cost_tables.plans_table(report),
-        *making_tables.paired_tables(report),
+        making_tables.paired_table(report),
         *cost_tables.part_tables(report),
         *event_tables.both_models_tables(report),
         cost_tables.layers_table(report),
@@ -23,15 +23,19 @@ def main_tables(report: Report) -> tuple[Table, ...]:
 
 def detail_tables(report: Report) -> tuple[Table, ...]:
     """Return the rest: inputs and probabilities by layer, search, finetuning or blocks, where everything is from."""
-    made = making_tables.finetuning_table if report.finetuning else making_tables.blocks_table
-    return (
+    return _filled(
         making_tables.inputs_table("What each layer is", report.layers),
         making_tables.levels_table(report),
         *event_tables.events_tables(report),
-        *making_tables.probabilities_tables(report),
-        *making_tables.search_tables(report),
-        *((cost_tables.front_table(report),) if report.front else ()),
-        made(report),
-        *making_tables.classes_tables(report),
+        making_tables.probabilities_table(report),
+        making_tables.search_table(report),
+        cost_tables.front_table(report),
+        making_tables.finetuning_table(report),
+        making_tables.blocks_table(report),
+        making_tables.classes_table(report),
         making_tables.provenance_table(report),
     )
+
+
+def _filled(*tables: Table) -> tuple[Table, ...]:
+    return tuple(one for one in tables if one.rows)
