@@ -28,7 +28,7 @@ def list_(json: Json = False) -> None:
         shown = [table.model_dump(mode="json") for table in tables]
         console.emit_json({"tables": shown, "default": DEFAULT_TABLE, "folder": str(TABLES)})
     else:
-        console.table("Cost tables", views.TABLE_COLUMNS, [views.table_row(table) for table in tables])
+        console.table("Cost tables", *views.list_table(tables))
         console.note(f"They lie in {TABLES}; for one of your own: snnq cost show {DEFAULT_TABLE} --toml > mine.toml")
     console.next_step(f"snnq cost show {DEFAULT_TABLE}")
 
@@ -57,9 +57,9 @@ def show(
         costs = costed.model_dump(mode="json", include={"totals", "groups"}) if costed else {}
         console.emit_json({"table": found.model_dump(mode="json"), **costs})
     else:
-        console.table(found.title, views.CONSTANT_COLUMNS, views.constant_rows(found))
-        console.table("What one multiplication costs", views.OPERATION_COLUMNS, views.operation_rows(found))
-        console.table("What an event costs, in the event model", views.EVENT_COLUMNS, views.event_rows(found))
+        console.table(found.title, *views.constant_table(found))
+        console.table("What one multiplication costs", *views.operation_table(found))
+        console.table("What an event costs, in the event model", *views.event_table(found))
         if costed:
             console.table("What the plan costs", *plan_views.group_table(costed))
         console.note(found.notes)
@@ -74,8 +74,8 @@ def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="Your own co
     from snnq.cost.table import read_table
 
     found = read_table(file)
-    console.table("What one multiplication costs", views.OPERATION_COLUMNS, views.operation_rows(found))
-    console.table("What an event costs, in the event model", views.EVENT_COLUMNS, views.event_rows(found))
+    console.table("What one multiplication costs", *views.operation_table(found))
+    console.table("What an event costs, in the event model", *views.event_table(found))
     console.note(f"{file} is in order.")
     console.next_step(f"snnq cost show {shlex.quote(str(file))}")
 

@@ -36,7 +36,7 @@ def show(
         show_strip(found.schemes().items())
         console.table("Layers", *views.layer_table(found))
         console.table("Groups", *views.group_table(found))
-        console.table("Totals", views.TOTAL_COLUMNS, views.total_rows(found))
+        console.table("Totals", *views.total_table(found))
         console.table(views.baseline_title(found), *views.baseline_table(found))
         for line in views.remarks(found):
             console.note(line)
@@ -74,7 +74,7 @@ def uniform(
         **given,
     )
     plan.write(out, force=force)
-    console.table("Totals", views.TOTAL_COLUMNS, views.total_rows(plan))
+    console.table("Totals", *views.total_table(plan))
     console.note(f'Wrote {out}. To give a layer another format, edit its "scheme" there.')
     console.next_step(f"snnq plan show {shlex.quote(str(out))}")
 
@@ -119,7 +119,7 @@ def solve(
     else:
         show_strip(plan.schemes().items())
         console.table("The plan", *views.layer_table(plan))
-        console.table("Totals", views.TOTAL_COLUMNS, views.total_rows(plan))
+        console.table("Totals", *views.total_table(plan))
         console.note(
             f"Expected: a loss {predicted_loss(run, plan):.4f} nats above that of every layer's best scheme, by the "
             "search's measured scores, before finetuning."

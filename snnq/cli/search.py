@@ -130,7 +130,7 @@ def _show(plan: Plan, json: bool) -> None:
         return
     show_strip(plan.schemes().items())
     console.table("The plan", *views.layer_table(plan))
-    console.table("Totals", views.TOTAL_COLUMNS, views.total_rows(plan))
+    console.table("Totals", *views.total_table(plan))
     console.table(views.baseline_title(plan), *views.baseline_table(plan))
     if said := verdict(plan):
         console.say(said)

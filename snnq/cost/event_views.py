@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TypeVar
 
 from snnq.cost.event_records import Events
 from snnq.cost.quantities import ENERGY
 from snnq.network.products import NOTATION, Products
 
+R = TypeVar("R")
 # Columns and rows of text.
 Cells = tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]
 
@@ -108,7 +109,7 @@ def attention_table(events: Events, products: Sequence[Products]) -> Cells:
     return _cells(events.attentions, cells)
 
 
-def _cells(rows: Sequence[Any], cells: Mapping[str, Callable[[Any], str]]) -> Cells:
+def _cells(rows: Sequence[R], cells: Mapping[str, Callable[[R], str]]) -> Cells:
     """Return a column for each of ``cells``, which makes its text of a record."""
     return tuple(cells), tuple(tuple(cell(row) for cell in cells.values()) for row in rows)
 

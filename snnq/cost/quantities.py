@@ -35,17 +35,15 @@ class Quantity:
 
     ``key`` and ``name`` make the keys of all files: ``storage_bits`` in ``unit``, ``storage_fraction`` of float32,
     ``storage_share`` of the whole. ``per_weight`` is the key of the mean over the weights, of a quantity that is so
-    many times the weights in float32; amounts and shares that these tell are left out of some tables. ``heading``
-    stands over a plan's column, ``title`` over the page's number; ``model`` and ``per`` say whose figure it is, and of
-    what. ``limits``: what ``--budget`` calls its units, and their factors; it takes the fraction (``storage=6.6%``) and
-    the mean (``avg-bits=2.2``) besides.
+    many times the weights in float32; amounts and shares that these tell are left out of some tables. ``title`` stands
+    over the page's number; ``model`` and ``per`` say whose figure it is, and of what. ``limits``: what ``--budget``
+    calls its units, and their factors; it takes the fraction (``storage=6.6%``) and the mean (``avg-bits=2.2``) besides.
     """
 
     key: str
     name: str
     unit: str
     title: str
-    heading: str
     meaning: str
     scales: tuple[Scale, ...]
     limits: Mapping[str, float]
@@ -95,6 +93,11 @@ class Quantity:
         """The unit of amounts in tables, which names their column."""
         return self.scales[0].unit
 
+    @property
+    def heading(self) -> str:
+        """The column's name where the unit alone does not tell the quantity."""
+        return self.column if self.per_weight else f"{self.name} {self.column}"
+
     def shown(self, amount: float, decimals: int | None = None, sign: str = "") -> str:
         """Return an amount in the first scale's unit, which the column names."""
         return f"{amount / self.scales[0].factor:{sign},.{self.decimals if decimals is None else decimals}f}"
@@ -114,7 +117,6 @@ STORAGE = Quantity(
     name="storage",
     unit="bits",
     title="Storage of weights",
-    heading="KiB",
     meaning="Σ weights · bits over the layers; 8192 bits are 1 KiB",
     scales=(Scale("KiB", 8192, 1e5), Scale("MiB", 8192 * 1024)),
     limits={"storage-kib": 8192, "storage-mib": 8192 * 1024},
@@ -126,7 +128,6 @@ ENERGY = Quantity(
     name="energy",
     unit="pJ",
     title="Energy per time step, paper's model",
-    heading="energy nJ",
     meaning="Σ N_mul · e_op + storage_bits · e_bit, per time step and sample; 1000 pJ are 1 nJ",
     scales=(Scale("nJ", 1e3, 1e6), Scale("µJ", 1e6)),
     limits={"energy-pj": 1, "energy-nj": 1e3, "energy-uj": 1e6},

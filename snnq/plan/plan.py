@@ -16,7 +16,7 @@ from pydantic import Field
 from snnq.base.errors import CostTableError, PlanError, nearest
 from snnq.base.validation import Many, validate
 from snnq.base.version import __version__
-from snnq.cost.quantities import STORAGE, declared
+from snnq.cost.quantities import declared
 from snnq.cost.table import DEFAULT_TABLE, CostTable, read_table
 from snnq.network.layers import Layer
 from snnq.plan.costing import baseline_costs, cost_layers, group_costs, total_costs
@@ -182,24 +182,15 @@ def without_costs(data: Mapping[str, Any], part: str, computed: Collection[str] 
 def plan_schema() -> dict[str, Any]:
     """Return the JSON Schema of plan.json. Computed keys are read-only and may be left out."""
     schema = Plan.model_json_schema()
-    parts = schema["$defs"]
-    for name, keys in _cost_keys().items():
-        new = {key: {"readOnly": True, "type": "number"} for key in keys if key not in parts[name]["properties"]}
-        parts[name] |= {"additionalProperties": False, "properties": parts[name]["properties"] | new}
+    parts, costed = schema["$defs"], ("PlanLayer", "Totals", "GroupCost", "Baseline")
+    named = {key for name in costed for key in parts[name]["properties"]}
+    keys = [key for one in declared() for key in (*one.keys, one.share, f"{one.share}_float")]
+    further = {key: {"readOnly": True, "type": "number"} for key in keys if key not in named}
+    for name in costed:
+        parts[name] |= {"additionalProperties": False, "properties": parts[name]["properties"] | further}
     for part in (schema, parts["PlanLayer"]):
         part["required"] = [key for key in part["required"] if not part["properties"][key].get("readOnly")]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-
-
-def _cost_keys() -> dict[str, list[str]]:
-    """Return the keys that declared quantities have in each record of a plan; a layer's storage is its ``bits``."""
-    found: dict[str, list[str]] = {"PlanLayer": [], "Totals": [], "GroupCost": [], "Baseline": []}
-    for one in declared():
-        found["PlanLayer"] += [one.key] if one is not STORAGE else []
-        found["Totals"] += one.keys
-        found["GroupCost"] += [one.key, one.share, f"{one.share}_float", *one.means]
-        found["Baseline"] += one.ratios
-    return found
 
 
 def _cost(inputs: PlanInput, table: CostTable) -> Plan:

@@ -13,7 +13,6 @@ from snnq.plan.plan import Plan
 
 Rows = list[list[str]]
 
-TOTAL_COLUMNS = ("total", "value")
 _DECIMALS = 2  # of every amount in a plan's tables
 
 
@@ -54,8 +53,8 @@ def group_table(plan: Plan) -> tuple[list[str], Rows]:
     return columns, rows
 
 
-def total_rows(plan: Plan) -> Rows:
-    """Return the plan's totals, for ``TOTAL_COLUMNS``."""
+def total_table(plan: Plan) -> tuple[list[str], Rows]:
+    """Return the columns and one row a total."""
     totals = plan.totals
     rows = [["weights", f"{totals.weights:,}"]]
     for one in declared():
@@ -68,7 +67,7 @@ def total_rows(plan: Plan) -> Rows:
     for quantity, limit in (totals.asked.budget or {}).items():
         realised = (totals.asked.realised or {}).get(quantity)
         rows.append([f"asked {quantity}", f"{limit:g}" + ("" if realised is None else f", realised {realised:.5g}")])
-    return rows
+    return ["total", "value"], rows
 
 
 def weights_words(plan: Plan) -> str | None:

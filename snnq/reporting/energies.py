@@ -68,17 +68,9 @@ def firing_rows(measured: Measurements | None) -> tuple[FiringRow, ...]:
 
 
 def _firing(own: NeuronActivity, before: NeuronActivity | None) -> FiringRow:
-    return FiringRow(
-        name=own.name,
-        neurons=own.neurons,
-        firing_rate=own.rate,
-        firing_rate_float=before.rate if before else None,
-        distance=rate_distance(own, before) if before else None,
-        dead=own.dead,
-        dead_float=before.dead if before else None,
-        saturated=own.saturated,
-        saturated_float=before.saturated if before else None,
-    )
+    rate, dead, saturated = (before.rate, before.dead, before.saturated) if before else (None, None, None)
+    distance = rate_distance(own, before) if before else None
+    return FiringRow(own.name, own.neurons, own.rate, rate, distance, own.dead, dead, own.saturated, saturated)
 
 
 def dynamics(rows: Sequence[FiringRow]) -> str:

@@ -62,15 +62,11 @@ def events_tables(report: Report) -> list[Table]:
     events = report.event_energy.plan
     if events is None:
         return []
-    label, own = event_views.label(events), _products(report)
+    label, attentions = event_views.label(events), event_views.attention_table(events, _products(report))
     return [
         Table("Firing rates by step", *event_views.step_table(events), "firing"),
         Table(f"Neurons; nJ: {label}", *event_views.neuron_table(events), "firing"),
-        *(
-            [Table(f"Attention, measured; nJ: {label}", *event_views.attention_table(events, own), "firing")]
-            if own
-            else []
-        ),
+        Table(f"Attention, measured; nJ: {label}", *attentions, "firing"),
     ]
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
+R = TypeVar("R")
 DIFFERS, YES = "differs", "yes"
 _LONGEST_NAME = 48
 
@@ -46,7 +47,7 @@ def _numeric(cells: Sequence[str]) -> bool:
     return all(one[:1] in "+-−0123456789" for one in cells) and any(one not in ("", "-") for one in cells)
 
 
-def table_of(title: str, rows: Iterable[Any], cells: Mapping[str, Callable[[Any], str]], section: str = "") -> Table:
+def table_of(title: str, rows: Iterable[R], cells: Mapping[str, Callable[[R], str]], section: str = "") -> Table:
     """Return the table of some records: a column for each of ``cells``, which makes its text of a record."""
     return Table(title, tuple(cells), tuple(tuple(cell(row) for cell in cells.values()) for row in rows), section)
 

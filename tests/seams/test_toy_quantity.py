@@ -3,7 +3,7 @@
 To add a quantity, or a machine model that prices several:
 
 1. Write ``price(layer, scheme, table)``: what one layer costs under one scheme, a number by the key of each quantity.
-2. Describe each as a ``Quantity``: key and name, unit, title, heading, what it means, scales to show it in, and the
+2. Describe each as a ``Quantity``: key and name, unit, title, what it means, scales to show it in, and the
    units of ``--budget``. Amounts add over layers, and less is better.
 3. ``declare(price, quantity, …)`` beside the others in ``snnq/cost/quantities.py``, or from a module of your own.
 4. Constants of a new machine go into a cost table, each with its source and its node (``snnq cost show NAME --toml``).
@@ -45,7 +45,6 @@ LUT = Quantity(
     name="tables",
     unit="LUT",
     title="Look-up tables",
-    heading="LUT",
     meaning="Σ weights · bits / 6: a table of 6 inputs holds six bits",
     scales=(Scale("LUT", 1),),
     limits={"lut": 1},
