@@ -37,7 +37,7 @@ class Quantity:
     ``storage_share`` of the whole. ``per_weight`` is the key of the mean over the weights, of a quantity that is so
     many times the weights in float32; amounts and shares that these tell are left out of some tables. ``title`` stands
     over the page's number; ``model`` and ``per`` say whose figure it is, and of what. ``limits``: what ``--budget``
-    calls its units, and their factors; it takes the fraction (``storage=6.6%``) and the mean (``avg-bits=2.2``) besides.
+    calls its units, and their factors; it takes a fraction (``storage=6.6%``) and a mean (``avg-bits=2.2``) besides.
     """
 
     key: str
