@@ -7,13 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from markupsafe import Markup
-
 from snnq.cost import event_views
 from snnq.cost.quantities import ENERGY, Costs, Quantity, declared, share_of
 from snnq.plan.views import per_cent
 from snnq.reporting import tables
-from snnq.reporting.figures.firing import Rates, firing_rows
+from snnq.reporting.figures.firing import firing_rows
 from snnq.reporting.figures.front import accuracy_points, front_panel, loss_points
 from snnq.reporting.figures.matrix import amounts
 from snnq.reporting.figures.probabilities import most_contested, probability_panel
@@ -108,23 +106,22 @@ def _placed(all_tables: Iterable[Table]) -> dict[str, list[Table]]:
 
 
 def _figures(report: Report) -> dict[str, Any]:
-    """Return the figures as SVG that is safe to insert: they escape all text in them."""
+    """Return the figures as SVG, by their place in the template."""
     epochs, names = report.search.epochs, [layer.name for layer in report.layers]
     order = most_contested(epochs, names) if epochs else []
     schemes = {row.name: row.scheme for row in report.layers}
-    levels = {one.layer: one.levels for one in report.levels}
+    levels, events = {one.layer: one.levels for one in report.levels}, report.event_energy.plan
+    title = "Firing rate of each layer's inputs at every time step"
     return {
-        "front": [(title, Markup(svg)) for title, svg in _fronts(report)],
-        "shares": [(title, Markup(svg)) for title, svg in share_figures(report)],
-        "strip": Markup(_strip(report)),
-        "plan_legend": Markup(legend(sorted(set(schemes.values())))),
-        "legend": Markup(legend(report.search.space)) if epochs else "",
-        "probabilities": [Markup(probability_panel(name, report.search.space, epochs)) for name in order],
-        "firing": Markup(_firing(report)) if report.event_energy.plan else "",
-        "events": [(title, Markup(svg)) for title, svg in _events(report)],
-        "weights": [
-            Markup(weight_panel(one, schemes[one.layer], levels.get(one.layer, ()))) for one in report.histograms
-        ],
+        "front": _fronts(report),
+        "shares": share_figures(report),
+        "strip": _strip(report),
+        "plan_legend": legend(sorted(set(schemes.values()))),
+        "legend": legend(report.search.space) if epochs else "",
+        "probabilities": [probability_panel(name, report.search.space, epochs) for name in order],
+        "firing": firing_rows(title, events.layers) if events else "",
+        "events": _events(report),
+        "weights": [weight_panel(one, schemes[one.layer], levels.get(one.layer, ())) for one in report.histograms],
     }
 
 
@@ -151,12 +148,6 @@ def share_figures(report: Report) -> list[tuple[str, str]]:
             slices = [Slice(part.name, part.costs[f"{one.key}_float"], part.costs[one.key]) for part in parts]
             found.append((title, before_after(title, slices, one)))
     return found
-
-
-def _firing(report: Report) -> str:
-    events = report.event_energy.plan
-    rows = [Rates(one.name, one.input, one.firing_rate, one.firing_rates) for one in events.layers] if events else []
-    return firing_rows("Firing rate of each layer's inputs at every time step", rows)
 
 
 def _events(report: Report) -> list[tuple[str, str]]:

@@ -9,6 +9,8 @@ import math
 from collections.abc import Sequence
 from html import escape
 
+from markupsafe import Markup
+
 from snnq.reporting.table import visible
 
 FRAME = 'fill="none" stroke="currentColor" stroke-opacity="0.35" stroke-width="0.75"'
@@ -50,10 +52,10 @@ def clip(text: str, width: float, size: float = 11, bold: bool = False) -> str:
     return "…" + kept
 
 
-def svg(width: float, height: float, title: str, parts: Sequence[str]) -> str:
-    """Return a whole figure; the title is what a screen reader says of it."""
+def svg(width: float, height: float, title: str, parts: Sequence[str]) -> Markup:
+    """Return a whole figure, safe in a page; the title is what a screen reader says of it."""
     shown = escape(visible(title))
-    return (
+    return Markup(
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {number(width)} {number(height)}" role="img" '
         f'aria-label="{shown}" font-family="inherit"><title>{shown}</title>{"".join(parts)}</svg>'
     )
