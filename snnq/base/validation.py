@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Strict, ValidationError, model_validator
@@ -24,12 +24,15 @@ class Record(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _refuse_unknown_keys(cls, data: Any) -> Any:
-        for key in data if isinstance(data, dict) else ():
-            if key not in cls.model_fields:
-                raise ValueError(
-                    f"unknown key '{key}'{nearest(str(key), cls.model_fields)}; allowed: {', '.join(cls.model_fields)}"
-                )
-        return data
+        return refuse_unknown(data, cls.model_fields)
+
+
+def refuse_unknown(data: Any, known: Collection[str]) -> Any:
+    """Return ``data``; raises ValueError naming the first key of a dict that is not ``known``, and the nearest."""
+    for key in data if isinstance(data, dict) else ():
+        if key not in known:
+            raise ValueError(f"unknown key '{key}'{nearest(str(key), known)}; allowed: {', '.join(known)}")
+    return data
 
 
 R = TypeVar("R", bound=Record)

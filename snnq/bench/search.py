@@ -15,6 +15,7 @@ from torch import nn
 from snnq.base.progress import Progress, silent
 from snnq.bench.timing import machine, median_ratio, time_in_turns
 from snnq.checkpoints.opening import load_model, open_checkpoint
+from snnq.cost.quantities import STORAGE
 from snnq.cost.table import DEFAULT_TABLE, read_table
 from snnq.network.layers import forward_macs, frames_shape, layer_table
 from snnq.searching.architecture import Architecture, sample
@@ -73,7 +74,7 @@ def bench_search(
     supernet = Supernet(load_model(opened), names, settings.space).train()
     choices = resolve(layers, settings.space, settings.constraints)
     aim = objective(choices, settings, read_table(DEFAULT_TABLE))
-    price, bits = start_price(choices, aim, settings), torch.from_numpy(aim.costs["avg_bits"]).float()
+    price, bits = start_price(choices, aim, settings), torch.from_numpy(aim.costs[STORAGE.relative]).float()
     groups = [layer.group for layer in layers]
     search = Bilevel(
         fabric, supernet, Architecture(choices), price, bits, groups, batch, batch, settings, total_steps=10_000

@@ -30,7 +30,7 @@ def list_(json: Json = False) -> None:
         shown = [table.model_dump(mode="json") for table in tables]
         console.emit_json({"tables": shown, "default": DEFAULT_TABLE, "folder": str(TABLES)})
     else:
-        console.table("Cost tables", views.TABLE_COLUMNS, [views.table_row(table) for table in tables])
+        console.table("Cost tables", *views.list_table(tables))
         console.note(f"They lie in {TABLES}; for one of your own: snnq cost show {DEFAULT_TABLE} --toml > mine.toml")
     console.next_step(f"snnq cost show {DEFAULT_TABLE}")
 
@@ -59,11 +59,11 @@ def show(
         costs = costed.model_dump(mode="json", include={"totals", "groups"}) if costed else {}
         console.emit_json({"table": found.model_dump(mode="json"), **costs})
     else:
-        console.table(found.title, views.CONSTANT_COLUMNS, views.constant_rows(found))
-        console.table("What one multiplication costs", views.OPERATION_COLUMNS, views.operation_rows(found))
-        console.table("What an event costs, in the event model", views.EVENT_COLUMNS, views.event_rows(found))
+        console.table(found.title, *views.constant_table(found))
+        console.table("What one multiplication costs", *views.operation_table(found))
+        console.table("What an event costs, in the event model", *views.event_table(found))
         if costed:
-            console.table("What the plan costs", plan_views.GROUP_COLUMNS, plan_views.group_rows(costed))
+            console.table("What the plan costs", *plan_views.group_table(costed))
         console.note(found.notes)
     console.next_step(f"snnq plan show PLAN --cost-table {shlex.quote(table)}")
 
@@ -76,8 +76,8 @@ def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="Your own co
     from snnq.cost.table import read_table
 
     found = read_table(file)
-    console.table("What one multiplication costs", views.OPERATION_COLUMNS, views.operation_rows(found))
-    console.table("What an event costs, in the event model", views.EVENT_COLUMNS, views.event_rows(found))
+    console.table("What one multiplication costs", *views.operation_table(found))
+    console.table("What an event costs, in the event model", *views.event_table(found))
     console.note(f"{file} is in order.")
     console.next_step(f"snnq cost show {shlex.quote(str(file))}")
 
@@ -105,17 +105,13 @@ def _show_events(found: Measurement) -> None:
 
     events = found.events
     what = views.label(events)
-    console.table(f"Layers; nJ: {what}", views.LAYER_COLUMNS, views.layer_rows(events))
-    console.table(f"Neurons; nJ: {what}", views.NEURON_COLUMNS, views.neuron_rows(events))
+    console.table(f"Layers; nJ: {what}", *views.layer_table(events))
+    console.table(f"Neurons; nJ: {what}", *views.neuron_table(events))
     if found.products:
         console.table(products.TITLE, products.COLUMNS, products.rows(found.products))
-        console.table(
-            f"Inside attention, measured; nJ: {what}",
-            views.ATTENTION_COLUMNS,
-            views.attention_rows(events, found.products),
-        )
-    console.table(f"Parts; nJ: {what}", views.PART_COLUMNS, views.part_rows(events))
-    console.table("Energy by both models", views.MODEL_COLUMNS, views.model_rows(found.paper_energy_pj, events))
+        console.table(f"Inside attention, measured; nJ: {what}", *views.attention_table(events, found.products))
+    console.table(f"Parts; nJ: {what}", *views.part_table(events))
+    console.table("Energy by both models", *views.model_table(found.paper_energy_pj, events))
     console.note(views.sentence(events))
     if found.kind == "plan":
         console.note("Measured on the plan's float checkpoint: finetuned under the plan, its firing rates will differ.")

@@ -40,10 +40,10 @@ def show(
         console.emit_json(found.to_dict())
     else:
         show_strip(found.schemes().items())
-        console.table("Layers", views.LAYER_COLUMNS, views.layer_rows(found))
-        console.table("Groups", views.GROUP_COLUMNS, views.group_rows(found))
-        console.table("Totals", views.TOTAL_COLUMNS, views.total_rows(found))
-        console.table(views.baseline_title(found), views.BASELINE_COLUMNS, views.baseline_rows(found))
+        console.table("Layers", *views.layer_table(found))
+        console.table("Groups", *views.group_table(found))
+        console.table("Totals", *views.total_table(found))
+        console.table(views.baseline_title(found), *views.baseline_table(found))
         for line in views.remarks(found):
             console.note(line)
         console.note(f"Energy: the paper's model, per time step and sample, cost table {found.cost_table.name}.")
@@ -63,7 +63,7 @@ def _show_uniform(plan: Plan, json: bool, words: dict[str, Any]) -> None:
     if json:
         console.emit_json(plan.to_dict())
     else:
-        console.table("Totals", views.TOTAL_COLUMNS, views.total_rows(plan))
+        console.table("Totals", *views.total_table(plan))
     console.note(f'Wrote {words["out"]}. To give a layer another format, edit its "scheme" there.')
     console.next_step(f"snnq plan show {shlex.quote(str(words['out']))}")
 
@@ -120,8 +120,8 @@ def solve(
         console.emit_json(plan.to_dict())
     else:
         show_strip(plan.schemes().items())
-        console.table("The plan", views.LAYER_COLUMNS, views.layer_rows(plan))
-        console.table("Totals", views.TOTAL_COLUMNS, views.total_rows(plan))
+        console.table("The plan", *views.layer_table(plan))
+        console.table("Totals", *views.total_table(plan))
         console.note(
             f"Expected: a loss {predicted_loss(run, plan):.4f} nats above that of every layer's best scheme, by the "
             "search's measured scores, before finetuning."

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from snnq.reporting.records import Report
     from snnq.training.devices import Compute
 
-# The terminal shows the rest; these are in every other format, and the strip stands for the first.
-_LONG = ("Layers", "Size of", "Storage by attention", "Energy by attention", "Inside attention", "Events by layer")
-
 
 def report(
     paths: Annotated[
@@ -126,7 +123,7 @@ def _show_tables(found: Report) -> None:
     console.out("")
     show_strip((layer.name, layer.scheme) for layer in found.layers)
     for one in main_tables(found):
-        if not one.title.startswith(_LONG):
+        if not one.long:  # the strip stands for the layers
             console.table(one.title, one.columns, one.rows)
     sentences = (found.energy_model, found.event_energy.sentence, found.dynamics, *found.notes, found.search.sentence)
     for line in (*sentences, found.tested, found.comparison):

@@ -40,9 +40,9 @@ def _show(plan: Plan, json: bool) -> None:
         console.emit_json(plan.to_dict())
         return
     show_strip(plan.schemes().items())
-    console.table("The plan", views.LAYER_COLUMNS, views.layer_rows(plan))
-    console.table("Totals", views.TOTAL_COLUMNS, views.total_rows(plan))
-    console.table(views.baseline_title(plan), views.BASELINE_COLUMNS, views.baseline_rows(plan))
+    console.table("The plan", *views.layer_table(plan))
+    console.table("Totals", *views.total_table(plan))
+    console.table(views.baseline_title(plan), *views.baseline_table(plan))
     if said := verdict(plan):
         console.say(said)
 

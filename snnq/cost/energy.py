@@ -44,6 +44,12 @@ def layer_energy(layer: Layer, scheme_name: str, table: CostTable) -> LayerEnerg
     )
 
 
+def paper_costs(layer: Layer, scheme_name: str, table: CostTable) -> dict[str, float]:
+    """Return a layer's storage in bits and its energy in pJ, by the keys of ``snnq.cost.quantities``."""
+    energy = layer_energy(layer, scheme_name, table).total_pj
+    return {"storage_bits": storage_bits(layer, scheme_name), "energy_pj": energy}
+
+
 def products_energy(products: Products, table: CostTable) -> LayerEnergy:
     """Return what the paper's way of counting gives for the products inside an attention, in pJ per time step.
 

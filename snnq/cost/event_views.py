@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from snnq.cost.event_records import Events
+from snnq.cost.quantities import ENERGY
 from snnq.network.products import NOTATION, Products
 
-Rows = list[tuple[str, ...]]
-
-PART_COLUMNS = ("part", "ops M", "adds M", "compute nJ", "memory nJ", "nJ %")
-LAYER_COLUMNS = ("layer", "input", "rate %", "ops M", "nJ", "nJ %")
-NEURON_COLUMNS = ("neurons", "number", "rate %", "spikes", "updates", "nJ")
-ATTENTION_COLUMNS = ("attention", "computes", "additions M", "bits", "most seen", "local KiB", "nJ")
-MODEL_COLUMNS = ("model", "counts", "nJ")
-STEP_COLUMNS = ("layer", "firing rate % at every step")
+R = TypeVar("R")
+# Columns and rows of text.
+Cells = tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]
 
 
 def label(events: Events) -> str:
@@ -40,87 +37,85 @@ def sentence(events: Events) -> str:
     )
 
 
-def part_rows(events: Events) -> Rows:
-    """Return one row a part and one of all, for ``PART_COLUMNS``."""
-    return [
-        (
-            part.name,
-            _millions(part.synaptic_operations),
-            _millions(part.accumulates),
-            _nanojoules(part.compute_pj),
-            _nanojoules(part.memory_pj),
-            _share(part.energy_pj, events),
-        )
-        for part in (*events.parts, events.total)
-    ]
+def part_table(events: Events) -> Cells:
+    """Return one row a part and one of all."""
+    cells = {
+        "part": lambda one: one.name,
+        "ops M": lambda one: _millions(one.synaptic_operations),
+        "adds M": lambda one: _millions(one.accumulates),
+        "compute nJ": lambda one: ENERGY.shown(one.compute_pj),
+        "memory nJ": lambda one: ENERGY.shown(one.memory_pj),
+        "nJ %": lambda one: _share(one.energy_pj, events),
+    }
+    return _cells((*events.parts, events.total), cells)
 
 
-def model_rows(paper_energy_pj: float, events: Events) -> Rows:
-    """Return the two models' energies and what each is of, for ``MODEL_COLUMNS``."""
-    return [
-        ("paper's", "one time step and sample, nothing skipped", _nanojoules(paper_energy_pj)),
-        ("event", f"one inference (T = {events.steps}) and sample, as measured", _nanojoules(events.total.energy_pj)),
-    ]
+def model_table(paper_energy_pj: float, events: Events) -> Cells:
+    """Return the two models' energies and what each is of."""
+    rows = (
+        ("paper's", "one time step and sample, nothing skipped", ENERGY.shown(paper_energy_pj)),
+        ("event", f"one inference (T = {events.steps}) and sample, as measured", ENERGY.shown(events.total.energy_pj)),
+    )
+    return ("model", "counts", "nJ"), rows
 
 
-def layer_rows(events: Events) -> Rows:
-    """Return one row a layer, for ``LAYER_COLUMNS``."""
-    return [
-        (
-            one.name,
-            one.input,
-            f"{100 * one.firing_rate:.2f}",
-            _millions(one.synaptic_operations),
-            _nanojoules(one.energy_pj),
-            _share(one.energy_pj, events),
-        )
-        for one in events.layers
-    ]
+def layer_table(events: Events) -> Cells:
+    """Return one row a layer."""
+    cells = {
+        "layer": lambda one: one.name,
+        "input": lambda one: one.input,
+        "rate %": lambda one: f"{100 * one.firing_rate:.2f}",
+        "ops M": lambda one: _millions(one.synaptic_operations),
+        "nJ": lambda one: ENERGY.shown(one.energy_pj),
+        "nJ %": lambda one: _share(one.energy_pj, events),
+    }
+    return _cells(events.layers, cells)
 
 
-def step_rows(events: Events) -> Rows:
-    """Return one row a layer with its rate at every step, for ``STEP_COLUMNS``."""
-    return [(one.name, " ".join(f"{100 * rate:.1f}" for rate in one.firing_rates)) for one in events.layers]
+def step_table(events: Events) -> Cells:
+    """Return one row a layer with its rate at every step."""
+    rates = {
+        "layer": lambda one: one.name,
+        "firing rate % at every step": lambda one: " ".join(f"{100 * rate:.1f}" for rate in one.firing_rates),
+    }
+    return _cells(events.layers, rates)
 
 
-def neuron_rows(events: Events) -> Rows:
-    """Return one row a group of neurons, for ``NEURON_COLUMNS``."""
-    return [
-        (
-            one.name,
-            f"{one.neurons:,}",
-            f"{100 * one.firing_rate:.2f}",
-            f"{one.spikes:,.0f}",
-            f"{one.updates:,}",
-            "not known" if one.unpriced else _nanojoules(one.energy_pj),
-        )
-        for one in events.neurons
-    ]
+def neuron_table(events: Events) -> Cells:
+    """Return one row a group of neurons."""
+    cells = {
+        "neurons": lambda one: one.name,
+        "number": lambda one: f"{one.neurons:,}",
+        "rate %": lambda one: f"{100 * one.firing_rate:.2f}",
+        "spikes": lambda one: f"{one.spikes:,.0f}",
+        "updates": lambda one: f"{one.updates:,}",
+        "nJ": lambda one: "not known" if one.unpriced else ENERGY.shown(one.energy_pj),
+    }
+    return _cells(events.neurons, cells)
 
 
-def attention_rows(events: Events, products: Sequence[Products]) -> Rows:
-    """Return one row an attention, for ``ATTENTION_COLUMNS``."""
+def attention_table(events: Events, products: Sequence[Products]) -> Cells:
+    """Return one row an attention."""
     orders = {one.name: one for one in products}
-    return [
-        (
-            one.name,
-            NOTATION[orders[one.name].order],
-            _millions(one.accumulates),
-            str(orders[one.name].operand_bits),
-            str(one.operand_largest_measured),
-            f"{one.local_bits / 8192:,.2f}",
-            _nanojoules(one.energy_pj),
-        )
-        for one in events.attentions
-    ]
+    cells = {
+        "attention": lambda one: one.name,
+        "computes": lambda one: NOTATION[orders[one.name].order],
+        "additions M": lambda one: _millions(one.accumulates),
+        "bits": lambda one: str(orders[one.name].operand_bits),
+        "most seen": lambda one: str(one.operand_largest_measured),
+        "local KiB": lambda one: f"{one.local_bits / 8192:,.2f}",
+        "nJ": lambda one: ENERGY.shown(one.energy_pj),
+    }
+    return _cells(events.attentions, cells)
+
+
+def _cells(rows: Sequence[R], cells: Mapping[str, Callable[[R], str]]) -> Cells:
+    """Return a column for each of ``cells``, which makes its text of a record."""
+    return tuple(cells), tuple(tuple(cell(row) for cell in cells.values()) for row in rows)
 
 
 def _millions(count: float) -> str:
     return f"{count / 1e6:,.3f}"
-
-
-def _nanojoules(energy_pj: float) -> str:
-    return f"{energy_pj / 1000:,.1f}"
 
 
 def _share(energy_pj: float, events: Events) -> str:

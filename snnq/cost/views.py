@@ -2,43 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from snnq.cost.table import CostTable
 
-EVENT_COLUMNS = ("event", "energy pJ", "sum of")
-TABLE_COLUMNS = ("cost table", "node", "year", "what it is")
-CONSTANT_COLUMNS = ("constant", "energy pJ", "per", "source")
-OPERATION_COLUMNS = ("scheme family", "energy pJ per multiplication", "sum of")
+Cells = tuple[tuple[str, ...], list[list[str]]]
 
 
-def table_row(table: CostTable) -> list[str]:
-    """Return a table's own row, for ``TABLE_COLUMNS``; a fit says so."""
-    return [table.name, table.node, str(table.year), table.title + (" (a fit)" if table.fitted else "")]
+def list_table(tables: Sequence[CostTable]) -> Cells:
+    """Return one row a cost table; a fit says so."""
+    rows = [[one.name, one.node, str(one.year), one.title + (" (a fit)" if one.fitted else "")] for one in tables]
+    return ("cost table", "node", "year", "what it is"), rows
 
 
-def constant_rows(table: CostTable) -> list[list[str]]:
-    """Return one row a constant, for ``CONSTANT_COLUMNS``."""
+def constant_table(table: CostTable) -> Cells:
+    """Return one row a constant."""
     rows = []
     for name, constant in table.constants.items():
         source = table.sources[constant.source]
         rows.append([name, f"{constant.energy_pj:g}", constant.per, f"{source.text} [{source.year}, {source.node}]"])
-    return rows
+    return ("constant", "energy pJ", "per", "source"), rows
 
 
-def operation_rows(table: CostTable) -> list[list[str]]:
-    """Return one row a family of number formats, for ``OPERATION_COLUMNS``, and one for a fetched bit of weight."""
+def operation_table(table: CostTable) -> Cells:
+    """Return one row a family of number formats, and one for a fetched bit of weight."""
     rows = [[name, f"{table.operation_pj(name):g}", " + ".join(parts)] for name, parts in table.operations.items()]
-    return [*rows, ["(one weight bit)", f"{table.weight_bit_pj:g}", f"{table.memory.weights} / 32"]]
+    rows.append(["(one weight bit)", f"{table.weight_bit_pj:g}", f"{table.memory.weights} / 32"])
+    return ("scheme family", "energy pJ per multiplication", "sum of"), rows
 
 
-def event_rows(table: CostTable) -> list[list[str]]:
-    """Return one row an event of the event model, for ``EVENT_COLUMNS``, and one for a bit of local memory."""
-    prices = {
-        "accumulate": table.accumulate_pj,
-        "neuron": table.neuron_pj,
-        "whole": table.whole_pj,
-    }
+def event_table(table: CostTable) -> Cells:
+    """Return one row an event of the event model, and one for a bit of local memory."""
+    prices = {"accumulate": table.accumulate_pj, "neuron": table.neuron_pj, "whole": table.whole_pj}
     rows = []
     for event, parts in table.events.sums().items():
         part, _, key = event.partition(" ")
         rows.append([event, f"{prices[part](key):g}", " + ".join(parts)])
-    return [*rows, ["(one local bit)", f"{table.local_bit_pj:g}", f"{table.memory.local} / 32"]]
+    rows.append(["(one local bit)", f"{table.local_bit_pj:g}", f"{table.memory.local} / 32"])
+    return ("event", "energy pJ", "sum of"), rows

@@ -1,11 +1,11 @@
-"""Storage and energy of a plan: sums over its layers (METHOD §3), in total, per group and for the baselines."""
+"""What a plan costs: sums over its layers (METHOD §3) of every quantity, in total, per group and for the baselines."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 
-from snnq.cost.energy import layer_energy, storage_bits
+from snnq.cost.quantities import STORAGE, Amount, Quantity, declared, layer_costs, share_of, total
 from snnq.cost.table import CostTable
 from snnq.network.layers import GROUPS
 from snnq.plan.records import Asked, Baseline, GroupCost, LayerInput, PlanLayer, SearchInfo, Totals
@@ -17,15 +17,14 @@ TRAINED_FLOAT = "float32, searched"
 
 
 def cost_layers(layers: Sequence[LayerInput], table: CostTable, scheme: str | None = None) -> tuple[PlanLayer, ...]:
-    """Return layers with their bits and energy in pJ, under their own schemes or all under ``scheme``."""
+    """Return layers with what they cost, under their own schemes or all under ``scheme``."""
     return tuple(_cost_layer(entry, scheme or entry.scheme, table) for entry in layers)
 
 
 def _cost_layer(entry: LayerInput, scheme: str, table: CostTable) -> PlanLayer:
-    layer = entry.layer()
     choice = {name: getattr(entry, name) for name in LayerInput.model_fields} | {"scheme": scheme}
-    costs = {"bits": storage_bits(layer, scheme), "energy_pj": layer_energy(layer, scheme, table).total_pj}
-    return PlanLayer.model_validate(choice | costs)
+    costs = layer_costs(entry.layer(), scheme, table)
+    return PlanLayer.model_validate(choice | {"bits": costs.pop(STORAGE.key)} | costs)
 
 
 def weights_of(layers: Sequence[PlanLayer]) -> int:
@@ -33,34 +32,28 @@ def weights_of(layers: Sequence[PlanLayer]) -> int:
     return sum(math.prod(layer.shape) for layer in layers)
 
 
-def bits_of(layers: Sequence[PlanLayer]) -> float:
-    """Return the storage of some layers, in bits."""
-    return sum(layer.bits for layer in layers)
+def amount_of(quantity: Quantity, layers: Sequence[PlanLayer]) -> Amount:
+    """Return the amount of a quantity that some layers cost together."""
+    return total(getattr(layer, quantity.key) for layer in layers)
 
 
-def energy_of(layers: Sequence[PlanLayer]) -> float:
-    """Return the energy of some layers, in pJ per time step and sample."""
-    return math.fsum(layer.energy_pj for layer in layers)
+def ratio_costs(quantity: Quantity, layers: Sequence[PlanLayer], floats: Sequence[PlanLayer]) -> dict[str, Amount]:
+    """Return the mean over weights, where the quantity has one, and the fraction of ``floats``, by their keys."""
+    amount, whole = amount_of(quantity, layers), amount_of(quantity, floats)
+    return mean_cost(quantity, layers) | {quantity.fraction: share_of(amount, whole)}
 
 
-def share_of(part: float, whole: float) -> float:
-    """Return part/whole; a table of zeros has no energy to share."""
-    return part / whole if whole else 0.0
+def mean_cost(quantity: Quantity, layers: Sequence[PlanLayer]) -> dict[str, Amount]:
+    """Return the mean over weights by its key; nothing for a quantity that has none."""
+    return {key: amount_of(quantity, layers) / weights_of(layers) for key in quantity.means}
 
 
 def total_costs(layers: Sequence[PlanLayer], floats: Sequence[PlanLayer], search: SearchInfo | None) -> Totals:
     """Return the totals of costed layers beside ``floats``, the same layers in float32."""
-    weights, bits, energy = weights_of(layers), bits_of(layers), energy_of(layers)
-    numbers = {
-        "weights": weights,
-        "bits": bits,
-        "avg_bits": bits / weights,
-        "storage_bits": bits,
-        "storage_fraction": bits / bits_of(floats),
-        "compression": bits_of(floats) / bits,
-        "energy_pj": energy,
-        "energy_fraction": share_of(energy, energy_of(floats)),
-    }
+    bits = amount_of(STORAGE, layers)
+    numbers = {"weights": weights_of(layers), "bits": bits, "compression": amount_of(STORAGE, floats) / bits}
+    for one in declared():
+        numbers |= {one.key: amount_of(one, layers)} | ratio_costs(one, layers, floats)
     return Totals.model_validate(numbers | {"asked": _asked(search, numbers)})
 
 
@@ -77,17 +70,20 @@ def group_costs(layers: Sequence[PlanLayer], floats: Sequence[PlanLayer]) -> dic
         mine = [layer for layer in layers if layer.group == group]
         mine_float = [layer for layer in floats if layer.group == group]
         if mine:
-            groups[group] = GroupCost(
-                weights=weights_of(mine),
-                storage_bits=bits_of(mine),
-                storage_share=bits_of(mine) / bits_of(layers),
-                energy_pj=energy_of(mine),
-                energy_share=share_of(energy_of(mine), energy_of(layers)),
-                avg_bits=bits_of(mine) / weights_of(mine),
-                storage_share_float=bits_of(mine_float) / bits_of(floats),
-                energy_share_float=share_of(energy_of(mine_float), energy_of(floats)),
-            )
+            costs = part_costs(mine, layers) | {
+                f"{one.share}_float": share_of(amount_of(one, mine_float), amount_of(one, floats)) for one in declared()
+            }
+            groups[group] = GroupCost.model_validate({"weights": weights_of(mine)} | costs)
     return groups
+
+
+def part_costs(part: Sequence[PlanLayer], whole: Sequence[PlanLayer]) -> dict[str, Amount]:
+    """Return the mean, the amount and the share of the whole of every quantity, by their keys."""
+    costs: dict[str, Amount] = {}
+    for one in declared():
+        amount = amount_of(one, part)
+        costs |= mean_cost(one, part) | {one.key: amount, one.share: share_of(amount, amount_of(one, whole))}
+    return costs
 
 
 def baseline_costs(
@@ -102,10 +98,6 @@ def baseline_costs(
             entry.model_copy(update={"scheme": one.schemes[entry.name] if one.schemes else name}) for entry in layers
         ]
         costed = cost_layers(own, table)
-        costs = {
-            "avg_bits": bits_of(costed) / weights_of(costed),
-            "storage_fraction": bits_of(costed) / bits_of(floats),
-            "energy_fraction": share_of(energy_of(costed), energy_of(floats)),
-        }
+        costs = {key: value for quantity in declared() for key, value in ratio_costs(quantity, costed, floats).items()}
         baselines.append(one.model_copy(update=costs))
     return tuple(baselines)

@@ -1,12 +1,12 @@
 """The plan itself: made from a layer table and a choice of schemes, read from and written to plan.json.
 
-Only ``scheme`` is input: bits, energies, totals, groups and baselines are computed again whenever a plan is read, with
+Only ``scheme`` is input: all costs, totals, groups and baselines are computed again whenever a plan is read, with
 today's cost table of the recorded name or path; scores stay only where they were measured with these very schemes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from pydantic import Field
 from snnq.base.errors import CostTableError, PlanError, nearest
 from snnq.base.validation import Many, validate
 from snnq.base.version import __version__
+from snnq.cost.quantities import declared
 from snnq.cost.table import DEFAULT_TABLE, CostTable, read_table
 from snnq.network.layers import Layer
 from snnq.plan.costing import baseline_costs, cost_layers, group_costs, total_costs
@@ -151,7 +152,9 @@ def parse_plan(data: Mapping[str, Any], file: str) -> PlanInput:
     if isinstance(kept.get("layers"), list):
         if len(kept["layers"]) > MOST_LAYERS:
             raise PlanError(f"{file}: it has {len(kept['layers']):,} layers, at most {MOST_LAYERS:,} are read", _HINT)
-        kept["layers"] = [_without_costs(entry) for entry in kept["layers"]]
+        kept["layers"] = without_costs(data, "layers", PlanLayer.model_fields)
+    if isinstance(kept.get("baselines"), list):
+        kept["baselines"] = without_costs(data, "baselines")
 
     def label(location: tuple) -> str:
         if location[:1] == ("layers",) and len(location) > 1:
@@ -163,16 +166,29 @@ def parse_plan(data: Mapping[str, Any], file: str) -> PlanInput:
     return validate(PlanInput, kept, file, PlanError, _HINT, label)
 
 
-def _without_costs(entry: Any) -> Any:
-    """Return a layer's entry without the keys that are computed."""
-    computed = PlanLayer.model_fields.keys() - LayerInput.model_fields.keys()
-    return {k: v for k, v in entry.items() if k not in computed} if isinstance(entry, dict) else entry
+def without_costs(data: Mapping[str, Any], part: str, computed: Collection[str] = ()) -> list[Any]:
+    """Return the entries of a plan's ``layers`` or ``baselines`` without their costs: what its totals name, too.
+
+    So a plan opens that was written with quantities which nothing declares here.
+    """
+    totals = data.get("totals")
+    dropped = {*computed, *(totals if isinstance(totals, dict) else ())} - LayerInput.model_fields.keys()
+    return [
+        {key: value for key, value in entry.items() if key not in dropped} if isinstance(entry, dict) else entry
+        for entry in data[part]
+    ]
 
 
 def plan_schema() -> dict[str, Any]:
     """Return the JSON Schema of plan.json. Computed keys are read-only and may be left out."""
     schema = Plan.model_json_schema()
-    for part in (schema, schema["$defs"]["PlanLayer"]):
+    parts, costed = schema["$defs"], ("PlanLayer", "Totals", "GroupCost", "Baseline")
+    named = {key for name in costed for key in parts[name]["properties"]}
+    keys = [key for one in declared() for key in (*one.keys, one.share, f"{one.share}_float")]
+    further = {key: {"readOnly": True, "type": "number"} for key in keys if key not in named}
+    for name in costed:
+        parts[name] |= {"additionalProperties": False, "properties": parts[name]["properties"] | further}
+    for part in (schema, parts["PlanLayer"]):
         part["required"] = [key for key in part["required"] if not part["properties"][key].get("readOnly")]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 

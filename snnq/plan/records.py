@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
+    ConfigDict,
     Field,
     PositiveInt,
     SerializerFunctionWrapHandler,
@@ -18,7 +19,8 @@ from pydantic import (
 )
 
 from snnq.base.paired import Difference
-from snnq.base.validation import Many, Record
+from snnq.base.validation import Many, Record, refuse_unknown
+from snnq.cost.quantities import Amount, declared
 from snnq.network.layers import KINDS, Layer
 from snnq.schemes.scheme import scheme_names, unknown
 
@@ -152,11 +154,31 @@ class LayerInput(Record):
         return Layer(self.name, self.group, self.kind, self.shape, self.macs, self.multiplications, self.input)
 
 
-class PlanLayer(LayerInput):
+class Costed(Record):
+    """A record with costs: those named here, and any other quantity's under its own keys (``snnq.cost.quantities``).
+
+    Each is an attribute of its key. Costs are computed, never input, so that what is not declared is no mistake.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Amount] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_keys(cls, data: Any) -> Any:
+        return data
+
+
+class PlanLayer(LayerInput, Costed):
     """A layer with its costs: storage in bits and energy in pJ per time step and sample."""
 
     bits: Bits = Field(json_schema_extra={"readOnly": True})
     energy_pj: float = Field(json_schema_extra={"readOnly": True})
+
+    @property
+    def storage_bits(self) -> int:
+        """The storage, under the name that it has everywhere else."""
+        return self.bits
 
 
 class Asked(Record):
@@ -167,7 +189,7 @@ class Asked(Record):
     realised: dict[str, float] | None
 
 
-class Totals(Record):
+class Totals(Costed):
     """Costs of the whole plan. Fractions are of the same model in float32; energies per time step and sample."""
 
     weights: int
@@ -181,7 +203,7 @@ class Totals(Record):
     asked: Asked
 
 
-class GroupCost(Record):
+class GroupCost(Costed):
     """Costs of one group. Shares are of the plan's total, 0 … 1; ``*_float`` are those of the float32 plan."""
 
     weights: int
@@ -194,7 +216,7 @@ class GroupCost(Record):
     energy_share_float: float
 
 
-class Baseline(Record):
+class Baseline(Costed):
     """Another plan, costed as this one is: ``scheme`` in every layer, or ``schemes`` under a name of their own.
 
     Accuracy (0 … 1) and loss (nats) are those of the validation split, None unless measured. ``difference`` is this
@@ -209,6 +231,13 @@ class Baseline(Record):
     validation_accuracy: Probability | None = None
     validation_loss: float | None = None
     difference: Difference | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_keys(cls, data: Any) -> Any:
+        return refuse_unknown(
+            data, dict.fromkeys((*cls.model_fields, *(key for one in declared() for key in one.ratios)))
+        )
 
     @model_validator(mode="after")
     def _named_or_listed(self) -> Baseline:

@@ -4,41 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from snnq.cost.quantities import declared
 from snnq.plan.measured import edited_layers
 from snnq.plan.plan import Plan
 from snnq.plan.records import Baseline
 from snnq.schemes.names import FLOAT32
 
 _ROUNDING = 1e-9
-_COSTS = {
-    "avg_bits": "storage",
-    "storage_fraction": "storage",
-    "storage_bits": "storage",
-    "energy_fraction": "energy",
-    "energy_pj": "energy",
-}
 
 
 def rivals(plan: Plan) -> tuple[Baseline, ...]:
     """Return the measured plans that cost no more, best validation loss first; none in float32 everywhere.
 
-    No more means: within the budget the search was given, or else no more storage and no more energy than this plan.
+    No more means: within the budget the search was given, or else no more of any quantity than this plan.
     """
-    limits = _budget(plan) or {key: getattr(plan.totals, key) for key in ("avg_bits", "energy_fraction")}
-    whole = plan.totals.energy_pj / plan.totals.energy_fraction if plan.totals.energy_fraction else 0.0
+    limits = _budget(plan) or {one.relative: getattr(plan.totals, one.relative) for one in declared()}
 
-    def keeps(one: Baseline) -> bool:
-        costs = {
-            "avg_bits": one.avg_bits,
-            "storage_fraction": one.storage_fraction,
-            "storage_bits": one.avg_bits * plan.totals.weights,
-            "energy_fraction": one.energy_fraction,
-            "energy_pj": one.energy_fraction * whole,
-        }
+    def keeps(rival: Baseline) -> bool:
+        costs = _costs(rival, plan)
         return all(costs[key] <= limit * (1 + _ROUNDING) for key, limit in limits.items())
 
     found = [b for b in plan.baselines if not _is_float(b) and b.validation_loss is not None and keeps(b)]
     return tuple(sorted(found, key=lambda b: b.validation_loss or 0.0))
+
+
+def _costs(rival: Baseline, plan: Plan) -> dict[str, float]:
+    """Return what a rival costs, by every key that a budget may limit: amounts are its fractions of float32's."""
+    costs: dict[str, float] = {}
+    for one in declared():
+        fraction, own = getattr(rival, one.fraction), getattr(plan.totals, one.fraction)
+        whole = getattr(plan.totals, one.key) / own if own else 0.0
+        costs |= {key: getattr(rival, key) for key in one.ratios} | {one.key: fraction * whole}
+    return costs
 
 
 def winner(plan: Plan) -> Baseline | None:
@@ -120,14 +117,18 @@ def _unmeasured(plan: Plan) -> str:
 
 def _fits(plan: Plan, plural: bool = False) -> str:
     """Return in words what a plan does that costs no more."""
-    names = list(dict.fromkeys(_COSTS[key] for key in _budget(plan) or ()))
-    if names:
+    budget = _budget(plan)
+    if budget:
+        names = dict.fromkeys(one.name for key in budget for one in declared() if key in one.keys)
         return f"keep{'' if plural else 's'} the budget of {' and '.join(names)}"
-    return f"take{'' if plural else 's'} no more storage and no more energy than this one"
+    return f"take{'' if plural else 's'} {_listed([f'no more {one.name}' for one in declared()])} than this one"
 
 
 def _budget(plan: Plan) -> dict[str, float] | None:
-    return plan.search.budget if plan.search and plan.search.budget else None
+    """Return the budget of the search; None without one, and where it limits what is not declared any more."""
+    budget = plan.search.budget if plan.search else None
+    known = {key for one in declared() for key in one.keys}
+    return budget if budget and budget.keys() <= known else None
 
 
 def _is_float(one: Baseline) -> bool:

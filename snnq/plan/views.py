@@ -6,26 +6,14 @@ import math
 import shlex
 from pathlib import Path
 
+from snnq.cost.quantities import STORAGE, declared, share_of
 from snnq.plan.costing import TRAINED_FLOAT
 from snnq.plan.measured import NOT_MEASURED, edited_layers
 from snnq.plan.plan import Plan
 
 Rows = list[list[str]]
 
-LAYER_COLUMNS = ("layer", "scheme", "weights", "MACs M", "input", "KiB", "energy nJ", "energy %")
-GROUP_COLUMNS = ("group", "weights", "bits avg", "KiB", "storage %", "float %", "energy nJ", "energy %", "float %")
-TOTAL_COLUMNS = ("total", "value")
-BASELINE_COLUMNS = ("plan", "bits avg", "storage %", "energy %", "val. %", "val. loss")
-
-
-def kib(bits: float) -> str:
-    """Return bits as kibibytes."""
-    return f"{bits / 8 / 1024:,.2f}"
-
-
-def nanojoules(energy_pj: float) -> str:
-    """Return picojoules as nanojoules."""
-    return f"{energy_pj / 1000:,.2f}"
+_DECIMALS = 2  # of every amount in a plan's tables
 
 
 def per_cent(share: float | None) -> str:
@@ -33,60 +21,53 @@ def per_cent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.2f}"
 
 
-def layer_rows(plan: Plan) -> Rows:
-    """Return one row a layer, for ``LAYER_COLUMNS``."""
-    whole = plan.totals.energy_pj
-    return [
-        [
-            layer.name,
-            layer.scheme,
-            f"{math.prod(layer.shape):,}",
-            f"{layer.macs / 1e6:,.3f}",
-            layer.input,
-            kib(layer.bits),
-            nanojoules(layer.energy_pj),
-            per_cent(layer.energy_pj / whole if whole else 0.0),
-        ]
+def layer_table(plan: Plan) -> tuple[list[str], Rows]:
+    """Return the columns and one row a layer; a share is left out where the weights tell it."""
+    columns = ["layer", "scheme", "weights", "MACs M", "input"]
+    rows = [
+        [layer.name, layer.scheme, f"{math.prod(layer.shape):,}", f"{layer.macs / 1e6:,.3f}", layer.input]
         for layer in plan.layers
     ]
+    for one in declared():
+        whole = getattr(plan.totals, one.key)
+        columns += [one.heading] if one.per_weight else [one.heading, f"{one.name} %"]
+        for row, layer in zip(rows, plan.layers, strict=True):
+            amount = getattr(layer, one.key)
+            share = [] if one.per_weight else [per_cent(share_of(amount, whole))]
+            row += [one.shown(amount, _DECIMALS), *share]
+    return columns, rows
 
 
-def group_rows(plan: Plan) -> Rows:
-    """Return one row a group, for ``GROUP_COLUMNS``; the columns called float are the float32 plan's shares."""
-    return [
-        [
-            name,
-            f"{group.weights:,}",
-            f"{group.avg_bits:.3f}",
-            kib(group.storage_bits),
-            per_cent(group.storage_share),
-            per_cent(group.storage_share_float),
-            nanojoules(group.energy_pj),
-            per_cent(group.energy_share),
-            per_cent(group.energy_share_float),
-        ]
-        for name, group in plan.groups.items()
-    ]
+def group_table(plan: Plan) -> tuple[list[str], Rows]:
+    """Return the columns and one row a group; the columns called float are the float32 plan's shares."""
+    means = [one for one in declared() if one.per_weight]
+    columns = ["group", "weights", *(f"{one.unit} avg" for one in means)]
+    columns += [name for one in declared() for name in (one.heading, f"{one.name} %", "float %")]
+    rows = []
+    for name, group in plan.groups.items():
+        row = [name, f"{group.weights:,}", *(f"{getattr(group, one.relative):.3f}" for one in means)]
+        for one in declared():
+            shares = (getattr(group, one.share), getattr(group, f"{one.share}_float"))
+            row += [one.shown(getattr(group, one.key), _DECIMALS), *map(per_cent, shares)]
+        rows.append(row)
+    return columns, rows
 
 
-def total_rows(plan: Plan) -> Rows:
-    """Return the plan's totals, for ``TOTAL_COLUMNS``."""
+def total_table(plan: Plan) -> tuple[list[str], Rows]:
+    """Return the columns and one row a total."""
     totals = plan.totals
-    rows = [
-        ["weights", f"{totals.weights:,}"],
-        ["bits per weight", f"{totals.avg_bits:.5f}"],
-        ["storage KiB", kib(totals.storage_bits)],
-        ["storage % of float32", f"{100 * totals.storage_fraction:.4f}"],
-        ["times smaller than float32", f"{totals.compression:.4f}"],
-        ["energy nJ", nanojoules(totals.energy_pj)],
-        ["energy % of float32", f"{100 * totals.energy_fraction:.4f}"],
-    ]
+    rows = [["weights", f"{totals.weights:,}"]]
+    for one in declared():
+        rows += [[f"{one.unit} per weight", f"{getattr(totals, key):.5f}"] for key in one.means]
+        rows.append([f"{one.name} {one.column}", one.shown(getattr(totals, one.key), _DECIMALS)])
+        rows.append([f"{one.name} % of float32", f"{100 * getattr(totals, one.fraction):.4f}"])
+        rows += [["times smaller than float32", f"{totals.compression:.4f}"]] if one is STORAGE else []
     if totals.asked.trade_off is not None:
         rows.append(["asked trade-off", f"{totals.asked.trade_off:g}"])
     for quantity, limit in (totals.asked.budget or {}).items():
         realised = (totals.asked.realised or {}).get(quantity)
         rows.append([f"asked {quantity}", f"{limit:g}" + ("" if realised is None else f", realised {realised:.5g}")])
-    return rows
+    return ["total", "value"], rows
 
 
 def weights_words(plan: Plan) -> str | None:
@@ -101,7 +82,7 @@ def weights_words(plan: Plan) -> str | None:
 
 
 def baseline_title(plan: Plan) -> str:
-    """Return the title of ``baseline_rows``: what was scored, and with which weights."""
+    """Return the title of ``baseline_table``: what was scored, and with which weights."""
     words = weights_words(plan)
     return f"Beside simple plans, before finetuning; {words}" if words else "Beside simple plans"
 
@@ -117,16 +98,17 @@ def remarks(plan: Plan) -> list[str]:
     return said
 
 
-def baseline_rows(plan: Plan) -> Rows:
-    """Return the plan beside its baselines, for ``BASELINE_COLUMNS``."""
+def baseline_table(plan: Plan) -> tuple[list[str], Rows]:
+    """Return the columns and the rows of the plan beside its baselines."""
+    means = [one for one in declared() if one.per_weight]
+    columns = ["plan", *(f"{one.unit} avg" for one in means), *(f"{one.name} %" for one in declared())]
     blank = "-" if weights_words(plan) is None else NOT_MEASURED
     rows = [("this plan", plan.totals, plan.search), *((b.scheme, b, b) for b in plan.baselines)]
-    return [
+    return [*columns, "val. %", "val. loss"], [
         [
             name,
-            f"{costs.avg_bits:.3f}",
-            per_cent(costs.storage_fraction),
-            per_cent(costs.energy_fraction),
+            *(f"{getattr(costs, one.relative):.3f}" for one in means),
+            *(per_cent(getattr(costs, one.fraction)) for one in declared()),
             blank if found is None or found.validation_accuracy is None else per_cent(found.validation_accuracy),
             "-" if found is None or found.validation_loss is None else f"{found.validation_loss:.4f}",
         ]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import string
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from snnq.base.errors import PlanError, UsageError
 from snnq.base.version import __version__
 from snnq.cost.event_records import Events
 from snnq.cost.events import DEFAULT_REUSE
+from snnq.cost.quantities import STORAGE, Amount, declared
 from snnq.cost.table import CostTable, read_table
 from snnq.models.registry import attention_table
 from snnq.packed.config import MODEL_FILE, PLAN_FILE
@@ -20,9 +21,11 @@ from snnq.packed.sizes import file_bits
 from snnq.packed.verification import verify
 from snnq.packing.record import Results, SplitScores, read_results
 from snnq.plan import Plan
+from snnq.plan.records import GroupCost, PlanLayer
 from snnq.reporting.comparisons import ranked
-from snnq.reporting.costs import table_of
+from snnq.reporting.costs import plan_costs, table_of, with_file_bits
 from snnq.reporting.energies import event_energies
+from snnq.reporting.records import cost_of, plain
 
 COMPARISON_SCHEMA = 1
 PACKED, PLAN = "packed folder", "plan"
@@ -32,7 +35,7 @@ PACKED, PLAN = "packed folder", "plan"
 class Candidate:
     """One of the plans compared; accuracies are from 0 to 1, those of a packed folder after finetuning, else None.
 
-    ``avg_bits`` are the plan's, ``file_avg_bits`` those of a packed folder's whole weights file over the weights.
+    ``costs``: ``avg_bits`` are the plan's, ``file_avg_bits`` those of a packed folder's whole file over the weights.
     ``searched_accuracy`` is what the search measured on validation before finetuning. ``event_energy_pj`` is the event
     model's energy per inference and sample, of what finalize measured, else None.
     """
@@ -43,16 +46,12 @@ class Candidate:
     data: str | None
     cost_table: str
     weights: int
-    avg_bits: float
-    file_avg_bits: float | None
-    storage_bits: float
-    storage_fraction: float
-    energy_pj: float
-    energy_fraction: float
+    costs: Mapping[str, Any]
     searched_accuracy: float | None
     validation: float | None
     test: float | None
     event_energy_pj: float | None
+    __getattr__ = cost_of
 
 
 @dataclass(frozen=True)
@@ -60,9 +59,8 @@ class GroupCosts:
     """A group of layers under each letter; None where a candidate has no such layers."""
 
     name: str
-    avg_bits: dict[str, float | None]
-    storage_bits: dict[str, float | None]
-    energy_pj: dict[str, float | None]
+    costs: dict[str, dict[str, Amount | None]]
+    __getattr__ = cost_of
 
 
 @dataclass(frozen=True)
@@ -74,10 +72,10 @@ class LayerChoice:
 
     name: str
     scheme: dict[str, str | None]
-    storage_bits: dict[str, float | None]
-    energy_pj: dict[str, float | None]
+    costs: dict[str, dict[str, Amount | None]]
     firing_rate: dict[str, float | None]
     differs: bool
+    __getattr__ = cost_of
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the comparison as plain data, keys in the order above."""
-        return asdict(self)
+        return plain(self)
 
 
 def compare(paths: Sequence[str | Path], *, cost_table: str | None = None) -> Comparison:
@@ -134,20 +132,16 @@ def _open(path: Path, table: CostTable | None) -> tuple[Path, Plan, Results | No
 
 
 def _candidate(path: Path, plan: Plan, results: Results | None, events: Events | None) -> Candidate:
-    own, tuned = plan.totals, results.accuracy.plan if results else None
+    tuned = results.accuracy.plan if results else None
+    in_file = file_bits((path / MODEL_FILE).stat().st_size, plan.totals.weights) if results else None
     return Candidate(
         path=str(path),
         kind=PACKED if results else PLAN,
         architecture=plan.model.architecture,
         data=plan.data.spec if plan.data else None,
         cost_table=plan.cost_table.name,
-        weights=own.weights,
-        avg_bits=own.avg_bits,
-        file_avg_bits=file_bits((path / MODEL_FILE).stat().st_size, own.weights) if results else None,
-        storage_bits=own.storage_bits,
-        storage_fraction=own.storage_fraction,
-        energy_pj=own.energy_pj,
-        energy_fraction=own.energy_fraction,
+        weights=plan.totals.weights,
+        costs=with_file_bits(plan_costs(plan), in_file),
         searched_accuracy=plan.search.validation_accuracy if plan.search else None,
         validation=tuned.validation if tuned else None,
         test=tuned.test if tuned else None,
@@ -168,37 +162,28 @@ def _layers(plans: dict[str, Plan], events: dict[str, Events | None]) -> tuple[L
         letter: {one.name: one.firing_rate for one in seen.layers} if seen else {} for letter, seen in events.items()
     }
     found = {letter: {layer.name: layer for layer in plan.layers} for letter, plan in plans.items()}
-    names = dict.fromkeys(layer.name for plan in plans.values() for layer in plan.layers)
     rows = []
-    for name in names:
+    for name in dict.fromkeys(layer.name for plan in plans.values() for layer in plan.layers):
         ours = {letter: layers.get(name) for letter, layers in found.items()}
-        rows.append(
-            LayerChoice(
-                name=name,
-                scheme={letter: layer and layer.scheme for letter, layer in ours.items()},
-                storage_bits={letter: layer and layer.bits for letter, layer in ours.items()},
-                energy_pj={letter: layer and layer.energy_pj for letter, layer in ours.items()},
-                firing_rate={letter: rates[letter].get(name) for letter in ours},
-                differs=len({layer and (layer.scheme, layer.shape) for layer in ours.values()}) > 1,
-            )
-        )
+        scheme = {letter: layer and layer.scheme for letter, layer in ours.items()}
+        costs = _by_letter([one.key for one in declared()], ours)
+        differs = len({layer and (layer.scheme, layer.shape) for layer in ours.values()}) > 1
+        rows.append(LayerChoice(name, scheme, costs, {letter: rates[letter].get(name) for letter in ours}, differs))
     return tuple(rows)
 
 
 def _groups(plans: dict[str, Plan]) -> tuple[GroupCosts, ...]:
     names = dict.fromkeys(name for plan in plans.values() for name in plan.groups)
-    rows = []
-    for name in names:
-        ours = {letter: plan.groups.get(name) for letter, plan in plans.items()}
-        rows.append(
-            GroupCosts(
-                name=name,
-                avg_bits={letter: group and group.avg_bits for letter, group in ours.items()},
-                storage_bits={letter: group and group.storage_bits for letter, group in ours.items()},
-                energy_pj={letter: group and group.energy_pj for letter, group in ours.items()},
-            )
-        )
-    return tuple(rows)
+    keys = [key for one in declared() for key in (*one.means, one.key)]
+    ours = {name: {letter: plan.groups.get(name) for letter, plan in plans.items()} for name in names}
+    return tuple(GroupCosts(name, _by_letter(keys, groups)) for name, groups in ours.items())
+
+
+def _by_letter(
+    keys: Sequence[str], ours: Mapping[str, PlanLayer | GroupCost | None]
+) -> dict[str, dict[str, Amount | None]]:
+    """Return the costs of a layer or group by key and letter; None where a candidate does not have it."""
+    return {key: {letter: one and getattr(one, key) for letter, one in ours.items()} for key in keys}
 
 
 def _one_table(plans: dict[str, Plan]) -> bool:
@@ -227,9 +212,10 @@ def _verdict(
 ) -> str:
     """Return one line: how many layers differ, and which is best in what, of what can be compared."""
     said = [f"{sum(layer.differs for layer in layers)} of {len(layers)} layers differ"]
-    for what, key in (("smallest", "storage_bits"), *((("lowest in energy", "energy_pj"),) if one_table else ())):
-        values = {letter: getattr(one, key) for letter, one in candidates.items()}
-        said.append(f"{_letters(values, min)} {what}")
+    priced = [one for one in declared() if one_table or not one.model]
+    for one in priced:
+        values = {letter: row.costs[one.key] for letter, row in candidates.items()}
+        said.append(f"{_letters(values, min)} {'smallest' if one is STORAGE else f'lowest in {one.name}'}")
     if len(tests) > 1:
         said.append(ranked(tests))
     return "; ".join(said) + "."

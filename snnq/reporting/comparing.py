@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
+from snnq.cost.quantities import ENERGY, Quantity, declared
 from snnq.plan.measured import NOT_MEASURED
-from snnq.plan.views import kib, per_cent
+from snnq.plan.views import per_cent
 from snnq.reporting.compare import Candidate, Comparison
+from snnq.reporting.cost_tables import cost_rows
 from snnq.reporting.documents import Document, Figure
 from snnq.reporting.figures.matrix import amounts, scheme_matrix
 from snnq.reporting.figures.palette import letters, short_name
 from snnq.reporting.figures.strip import legend
-from snnq.reporting.tables import DIFFERS, YES, Table
-from snnq.reporting.text import energy, nanojoules, size
+from snnq.reporting.table import DIFFERS, YES, Table
 
 
 def comparison_document(found: Comparison) -> Document:
@@ -23,8 +23,7 @@ def comparison_document(found: Comparison) -> Document:
     schemes = sorted({one for layer in found.layers for one in layer.scheme.values() if one})
     rows = [(layer.name, list(layer.scheme.values()), layer.differs) for layer in found.layers]
     figures = (
-        Figure("Storage by group, to one scale", _bars(found, "storage_bits")),
-        Figure("Energy by group, to one scale: paper's model, per time step and sample", _bars(found, "energy_pj")),
+        *(_bars(found, one) for one in declared()),
         Figure("Formats of each layer", scheme_matrix("Formats of each layer", list(found.candidates), rows)),
         Figure("Formats; power-of-two is hatched, more bits are lighter", legend(schemes)),
     )
@@ -46,11 +45,10 @@ def _changes(found: Comparison) -> Table:
         _change("weights", a.weights, b.weights, lambda value: f"{value:,}"),
         _change("bits per weight, plan", a.avg_bits, b.avg_bits, lambda value: f"{value:.3f}"),
         *_file_bits(a, b),
-        _change("storage KiB", a.storage_bits, b.storage_bits, kib),
-        _change("energy nJ", a.energy_pj, b.energy_pj, nanojoules),
+        *(_change(f"{q.name} {q.column}", a.costs[q.key], b.costs[q.key], q.shown) for q in declared()),
     ]
     if a.event_energy_pj is not None and b.event_energy_pj is not None:
-        rows.append(_change("energy by events nJ", a.event_energy_pj, b.event_energy_pj, nanojoules))
+        rows.append(_change("energy by events nJ", a.event_energy_pj, b.event_energy_pj, ENERGY.shown))
     scores = (
         ("searched accuracy %", a.searched_accuracy, b.searched_accuracy),
         ("validation %", a.validation, b.validation),
@@ -90,27 +88,28 @@ def _changed_layers(found: Comparison) -> Table:
     rows = []
     for layer in found.layers:
         a, b = layer.scheme.values()
-        kib_more, nj_more = _more(layer.storage_bits, 8192), _more(layer.energy_pj, 1000)
-        more = ("-" if kib_more is None else f"{kib_more:+,.2f}", "-" if nj_more is None else f"{nj_more:+,.1f}")
-        rows.append((layer.name, a or "-", b or "-", *more))
-    return Table("Layers that differ", ("layer", "A", "B", "KiB more", "nJ more"), tuple(rows))
+        rows.append((layer.name, a or "-", b or "-", *(_more(one, layer.costs[one.key]) for one in declared())))
+    columns = ("layer", "A", "B", *(f"{one.column} more" for one in declared()))
+    return Table("Layers that differ", columns, tuple(rows))
 
 
-def _more(values: Mapping[str, float | None], unit: float) -> float | None:
-    """Return by how many units the second value is above the first; None where a plan does not have the layer."""
+def _more(quantity: Quantity, values: Mapping[str, float | None]) -> str:
+    """Return by how much the second amount is above the first; a dash where a plan does not have the layer."""
     before, after = values.values()
-    return None if before is None or after is None else (after - before) / unit
+    return "-" if before is None or after is None else quantity.shown(after - before, sign="+")
 
 
-def _bars(found: Comparison, key: str) -> str:
-    largest = max(getattr(one, key) for one in found.candidates.values())
-    shown: Callable[[Any], str] = partial(size if key == "storage_bits" else energy, like=largest)
-    rows = {}
-    for letter, one in found.candidates.items():
-        parts = [float(getattr(group, key)[letter] or 0) for group in found.groups]
-        rows[f"{letter}: {shown(getattr(one, key))}"] = parts
-    what = "Storage" if key == "storage_bits" else "Energy"
-    return amounts(f"{what} by group", [group.name for group in found.groups], rows)
+def _bars(found: Comparison, one: Quantity) -> Figure:
+    largest = max(plan.costs[one.key] for plan in found.candidates.values())
+    rows = {
+        f"{letter}: {one.short(plan.costs[one.key], largest)}": [
+            float(group.costs[one.key][letter] or 0) for group in found.groups
+        ]
+        for letter, plan in found.candidates.items()
+    }
+    title = f"{one.name.capitalize()} by group"
+    caption = f"{title}, to one scale" + (f": {one.counted}" if one.counted else "")
+    return Figure(caption, amounts(title, [group.name for group in found.groups], rows))
 
 
 def _places(found: Comparison) -> Table:
@@ -123,41 +122,31 @@ def _events(found: Comparison) -> tuple[Table, ...]:
     known = [
         (letter, one.event_energy_pj) for letter, one in found.candidates.items() if one.event_energy_pj is not None
     ]
-    rows = tuple((letter, nanojoules(energy)) for letter, energy in known)
+    rows = tuple((letter, ENERGY.shown(energy)) for letter, energy in known)
     return (Table("Energy by events, per inference and sample, as measured", ("plan", "nJ"), rows),) if rows else ()
 
 
 def _costs(found: Comparison) -> Table:
-    rows = [
-        (
-            letter,
-            f"{one.avg_bits:.3f}",
-            "-" if one.file_avg_bits is None else f"{one.file_avg_bits:.3f}",
-            kib(one.storage_bits),
-            per_cent(one.storage_fraction),
-            nanojoules(one.energy_pj),
-            per_cent(one.energy_fraction),
-            per_cent(one.searched_accuracy),
-            per_cent(one.validation),
-            per_cent(one.test),
-        )
-        for letter, one in found.candidates.items()
-    ]
-    columns = ("plan", "bits", "file bits", "KiB", "KiB %", "nJ", "nJ %", "searched %", "val. %", "test %")
+    columns, rows = cost_rows({letter: one.costs for letter, one in found.candidates.items()}, amounts=True)
+    columns.insert(1, "file bits")
+    for row, one in zip(rows, found.candidates.values(), strict=True):
+        row.insert(2, "-" if one.file_avg_bits is None else f"{one.file_avg_bits:.3f}")
+        row += map(per_cent, (one.searched_accuracy, one.validation, one.test))
     title = "Costs (% of float32; bits per weight of plan and file) and accuracy (searched: before finetuning)"
-    return Table(title, columns, tuple(rows))
+    return Table(title, ("plan", *columns, "searched %", "val. %", "test %"), tuple(map(tuple, rows)))
 
 
 def _groups(found: Comparison) -> Table:
     rows = []
     for group in found.groups:
-        for what, values, shown in (
-            ("bits", group.avg_bits, lambda value: f"{value:.3f}"),
-            ("KiB", group.storage_bits, kib),
-            ("nJ", group.energy_pj, nanojoules),
-        ):
-            rows.append((f"{group.name} {what}", *_cells(values, shown), _mark(values)))
+        for one in declared():
+            rows += [_group(f"{group.name} {one.unit}", group.costs[key], "{:.3f}".format) for key in one.means]
+            rows.append(_group(f"{group.name} {one.column}", group.costs[one.key], one.shown))
     return Table("Groups", ("group", *found.candidates, DIFFERS), tuple(rows))
+
+
+def _group(name: str, values: Mapping[str, Any], shown: Callable[[Any], str]) -> tuple[str, ...]:
+    return (name, *_cells(values, shown), YES if len(set(values.values())) > 1 else "")
 
 
 def _layers(found: Comparison) -> Table:
@@ -180,7 +169,3 @@ def _firing(found: Comparison) -> tuple[Table, ...]:
 
 def _cells(values: Mapping[str, Any], shown: Any) -> list[str]:
     return ["-" if value is None else shown(value) for value in values.values()]
-
-
-def _mark(values: Mapping[str, Any]) -> str:
-    return YES if len(set(values.values())) > 1 else ""

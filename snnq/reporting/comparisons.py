@@ -27,20 +27,9 @@ def paired_rows(plan: Plan, results: Results) -> tuple[Paired, ...]:
 
 
 def _row(name: str, one: Difference) -> Paired:
-    low, high = one.accuracy_interval
-    return Paired(
-        name=name,
-        samples=one.samples,
-        only_this=one.only_this,
-        only_other=one.only_other,
-        accuracy=one.accuracy,
-        accuracy_low=low,
-        accuracy_high=high,
-        accuracy_p=one.accuracy_p,
-        loss=one.loss,
-        loss_low=one.loss_low,
-        loss_high=one.loss_high,
-    )
+    loss = (one.loss, one.loss_low, one.loss_high)
+    counts = (one.samples, one.only_this, one.only_other)
+    return Paired(name, *counts, one.accuracy, *one.accuracy_interval, one.accuracy_p, *loss)
 
 
 def tested_sentence(results: Results) -> str:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from snnq.cost.quantities import STORAGE, Amount, Costs, declared, share_of
 from snnq.cost.table import CostTable, read_table
 from snnq.network.layers import GROUPS
 from snnq.packed.sizes import file_bits
 from snnq.plan import Plan
-from snnq.plan.costing import bits_of, energy_of, share_of
+from snnq.plan.costing import part_costs, weights_of
 from snnq.plan.measured import edited_layers
-from snnq.plan.records import Baseline, SearchInfo
+from snnq.plan.records import Baseline, PlanLayer, SearchInfo
 from snnq.reporting.records import LayerRow, Part, PlanRow, Totals
-from snnq.schemes.names import FLOAT32
 from snnq.schemes.scheme import scheme
 
 THIS_PLAN = "this plan"
@@ -30,21 +31,24 @@ def everywhere(plan: Plan, scheme: str) -> Plan:
     return plan.with_schemes(dict.fromkeys(plan.schemes(), scheme))
 
 
+def plan_costs(plan: Plan) -> dict[str, Amount]:
+    """Return what a plan costs in total by the keys of every quantity."""
+    return {key: getattr(plan.totals, key) for one in declared() for key in one.keys}
+
+
+def with_file_bits(costs: Costs, bits: float | None) -> dict[str, Any]:
+    """Return costs with the bits per weight of the packed file, None without one, behind those of the plan."""
+    return {STORAGE.relative: costs[STORAGE.relative], "file_avg_bits": bits, **costs}
+
+
 def totals(plan: Plan, floats: Plan, file_bytes: int) -> Totals:
     """Return the plan's totals beside ``floats``, the same model in float32, and the bits of its packed file."""
-    own = plan.totals
-    return Totals(
-        weights=own.weights,
-        avg_bits=own.avg_bits,
-        file_avg_bits=file_bits(file_bytes, own.weights),
-        storage_bits=own.storage_bits,
-        storage_bits_float=floats.totals.storage_bits,
-        storage_fraction=own.storage_fraction,
-        compression=own.compression,
-        energy_pj=own.energy_pj,
-        energy_pj_float=floats.totals.energy_pj,
-        energy_fraction=own.energy_fraction,
-    )
+    own, costs = plan.totals, {}
+    for one in declared():
+        costs |= {key: getattr(own, key) for key in (*one.means, one.key)}
+        costs |= {f"{one.key}_float": getattr(floats.totals, one.key), one.fraction: getattr(own, one.fraction)}
+        costs |= {"compression": own.compression} if one is STORAGE else {}
+    return Totals(own.weights, with_file_bits(costs, file_bits(file_bytes, own.weights)))
 
 
 def plan_rows(plan: Plan) -> tuple[PlanRow, ...]:
@@ -57,11 +61,7 @@ def plan_rows(plan: Plan) -> tuple[PlanRow, ...]:
     return tuple(
         PlanRow(
             plan=name,
-            avg_bits=one.totals.avg_bits,
-            storage_bits=one.totals.storage_bits,
-            storage_fraction=one.totals.storage_fraction,
-            energy_pj=one.totals.energy_pj,
-            energy_fraction=one.totals.energy_fraction,
+            costs=plan_costs(one),
             validation_accuracy=found.validation_accuracy if found else None,
             validation_loss=found.validation_loss if found else None,
         )
@@ -89,24 +89,19 @@ def _parts(part_of: dict[str, str], order: Sequence[str], plan: Plan, floats: Pl
         mine = [layer for layer in ours if part_of[layer.name] == name]
         mine_float = [layer for layer in theirs if part_of[layer.name] == name]
         if mine:
-            weights = sum(math.prod(layer.shape) for layer in mine)
-            rows.append(
-                Part(
-                    name=name,
-                    layers=len(mine),
-                    weights=weights,
-                    avg_bits=bits_of(mine) / weights,
-                    storage_bits=bits_of(mine),
-                    storage_bits_float=bits_of(mine_float),
-                    storage_share=bits_of(mine) / bits_of(ours),
-                    storage_share_float=bits_of(mine_float) / bits_of(theirs),
-                    energy_pj=energy_of(mine),
-                    energy_pj_float=energy_of(mine_float),
-                    energy_share=share_of(energy_of(mine), energy_of(ours)),
-                    energy_share_float=share_of(energy_of(mine_float), energy_of(theirs)),
-                )
-            )
+            costs = _beside(part_costs(mine, ours), part_costs(mine_float, theirs))
+            rows.append(Part(name, len(mine), weights_of(mine), costs))
     return tuple(rows)
+
+
+def _beside(own: Costs, floats: Costs) -> dict[str, Amount]:
+    """Return a part's costs with those in float32 behind each; the mean over its weights has none."""
+    costs: dict[str, Amount] = {}
+    for one in declared():
+        costs |= {key: own[key] for key in one.means}
+        for key in (one.key, one.share):
+            costs |= {key: own[key], f"{key}_float": floats[key]}
+    return costs
 
 
 def layer_rows(plan: Plan, floats: Plan) -> tuple[LayerRow, ...]:
@@ -122,11 +117,7 @@ def layer_rows(plan: Plan, floats: Plan) -> tuple[LayerRow, ...]:
             weights=math.prod(layer.shape),
             scheme=layer.scheme,
             bits=scheme(layer.scheme).bits,
-            storage_bits=layer.bits,
-            storage_share=layer.bits / plan.totals.storage_bits,
-            energy_pj=layer.energy_pj,
-            energy_pj_float=before.energy_pj,
-            energy_share=share_of(layer.energy_pj, plan.totals.energy_pj),
+            costs=_layer_costs(plan, layer, before),
             probabilities=layer.probabilities,
             edited=layer.name in edited,
         )
@@ -134,6 +125,11 @@ def layer_rows(plan: Plan, floats: Plan) -> tuple[LayerRow, ...]:
     )
 
 
-def floats_of(plan: Plan) -> Plan:
-    """Return the plan with every layer in float32."""
-    return everywhere(plan, FLOAT32)
+def _layer_costs(plan: Plan, layer: PlanLayer, before: PlanLayer) -> dict[str, Amount]:
+    """Return a layer's amounts, those in float32 unless its weights tell them, and its shares of the plan."""
+    costs: dict[str, Amount] = {}
+    for one in declared():
+        amount = getattr(layer, one.key)
+        floats = {} if one.per_weight else {f"{one.key}_float": getattr(before, one.key)}
+        costs |= {one.key: amount} | floats | {one.share: share_of(amount, getattr(plan.totals, one.key))}
+    return costs

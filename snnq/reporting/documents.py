@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from markupsafe import Markup
-
 from snnq.reporting.formats import markdown_table, plain
-from snnq.reporting.html import grids, render
-from snnq.reporting.tables import Table
+from snnq.reporting.html import render
+from snnq.reporting.table import Table
 
 
 @dataclass(frozen=True)
@@ -49,11 +47,10 @@ def document_markdown(document: Document) -> str:
 
 def document_html(document: Document) -> str:
     """Return the document as a self-contained HTML page; whatever comes from files is escaped."""
-    figures = [{"caption": one.caption, "svg": Markup(one.svg), "small": one.small} for one in document.figures]
     return render(
         "document.html.j2",
         document=document,
-        figures=[one for one in figures if not one["small"]],
-        panels=[one for one in figures if one["small"]],
-        tables=grids(document.tables),
+        figures=[one for one in document.figures if not one.small],
+        panels=[one for one in document.figures if one.small],
+        tables=document.tables,
     )

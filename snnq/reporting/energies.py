@@ -11,11 +11,11 @@ from snnq.cost import event_views
 from snnq.cost.activity import NeuronActivity, rate_distance
 from snnq.cost.event_records import Events
 from snnq.cost.events import event_energy
+from snnq.cost.quantities import ENERGY, share_of
 from snnq.cost.table import CostTable
 from snnq.network.products import Products
 from snnq.packing.record import Measurements
 from snnq.plan import Plan
-from snnq.plan.costing import share_of
 from snnq.reporting.records import EventEnergy, FiringRow, ModelRow, Totals
 from snnq.schemes.names import FLOAT32
 
@@ -68,17 +68,9 @@ def firing_rows(measured: Measurements | None) -> tuple[FiringRow, ...]:
 
 
 def _firing(own: NeuronActivity, before: NeuronActivity | None) -> FiringRow:
-    return FiringRow(
-        name=own.name,
-        neurons=own.neurons,
-        firing_rate=own.rate,
-        firing_rate_float=before.rate if before else None,
-        distance=rate_distance(own, before) if before else None,
-        dead=own.dead,
-        dead_float=before.dead if before else None,
-        saturated=own.saturated,
-        saturated_float=before.saturated if before else None,
-    )
+    rate, dead, saturated = (before.rate, before.dead, before.saturated) if before else (None, None, None)
+    distance = rate_distance(own, before) if before else None
+    return FiringRow(own.name, own.neurons, own.rate, rate, distance, own.dead, dead, own.saturated, saturated)
 
 
 def dynamics(rows: Sequence[FiringRow]) -> str:
@@ -104,13 +96,8 @@ def dynamics(rows: Sequence[FiringRow]) -> str:
 
 def model_rows(totals: Totals, events: EventEnergy) -> tuple[ModelRow, ...]:
     """Return the totals of both models, each labelled with what it counts: they are of different things."""
-    paper = ModelRow(
-        PAPER,
-        "one time step, dense",
-        totals.energy_pj,
-        totals.energy_pj_float,
-        totals.energy_fraction,
-    )
+    costs = (totals.costs[key] for key in (ENERGY.key, f"{ENERGY.key}_float", ENERGY.fraction))
+    paper = ModelRow(PAPER, "one time step, dense", *costs)
     own, floats = _total(events.plan), _total(events.float_model)
     fraction = None if own is None or floats is None else share_of(own, floats)
     counts = f"one inference, {'measured' if events.plan else 'not measured'}"

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from snnq.reporting.records import Report
-from snnq.reporting.tables import Table, detail_tables, main_tables
-from snnq.reporting.text import visible
+from snnq.reporting.table import Table, visible
+from snnq.reporting.tables import detail_tables, main_tables
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from snnq.cost.quantities import ENERGY, STORAGE, Quantity, declared
 from snnq.cost.table import ARITHMETICS, CostTable
-from snnq.reporting.tables import Table
+from snnq.reporting.table import Table
 from snnq.schemes.scheme import formats
 
 # Key → its unit and what it is. A key means the same wherever it stands.
@@ -43,11 +44,11 @@ KEYS: dict[str, tuple[str, str]] = {
         "bits",
         "per weight, of the file: 8 · file_bytes / weights, with scales, zero points, norms, padding and header",
     ),
-    "storage_bits": ("bits", "Σ weights · bits over the layers; 8192 bits are 1 KiB"),
+    "storage_bits": (STORAGE.unit, STORAGE.meaning),
     "storage_bits_float": ("bits", "32 · weights"),
     "storage_fraction": ("0 … 1", "storage_bits / storage_bits_float"),
     "compression": ("times", "storage_bits_float / storage_bits"),
-    "energy_pj": ("pJ", "Σ N_mul · e_op + storage_bits · e_bit, per time step and sample; 1000 pJ are 1 nJ"),
+    "energy_pj": (ENERGY.unit, ENERGY.meaning),
     "energy_pj_float": ("pJ", "energy_pj with every layer in float32"),
     "energy_fraction": ("0 … 1", "energy_pj / energy_pj_float"),
     "plans": ("", "this plan and simple plans, scored before finetuning"),
@@ -172,9 +173,21 @@ KEYS: dict[str, tuple[str, str]] = {
 
 
 def key_table() -> Table:
-    """Return what every key means that has a unit, in the order above."""
-    rows = [(key, unit, meaning) for key, (unit, meaning) in KEYS.items() if unit]
+    """Return what every key means that has a unit, in the order above, and those of further quantities below."""
+    keys = KEYS | {key: meaning for one in declared() for key, meaning in _cost_keys(one).items() if key not in KEYS}
+    rows = [(key, unit, meaning) for key, (unit, meaning) in keys.items() if unit]
     return Table("Keys of the JSON and CSV: units and formulas", ("key", "unit", "what it is"), tuple(rows))
+
+
+def _cost_keys(one: Quantity) -> dict[str, tuple[str, str]]:
+    """Return a quantity's keys with their units and what they are."""
+    return dict.fromkeys(one.means, (one.unit, f"per weight: {one.key} / weights")) | {
+        one.key: (one.unit, one.meaning),
+        f"{one.key}_float": (one.unit, f"{one.key} with every layer in float32"),
+        one.fraction: ("0 … 1", f"{one.key} / {one.key}_float"),
+        one.share: ("0 … 1", f"own {one.key} / that of the whole"),
+        f"{one.share}_float": ("0 … 1", "the same in float32"),
+    }
 
 
 def formulas(table: CostTable) -> tuple[str, ...]:

@@ -1,16 +1,43 @@
 """What a report says, as plain data. Storage in bits, energy in pJ per time step and sample, shares from 0 to 1.
 
-``*_float`` is the same quantity with every layer in float32. Everything shown anywhere is one of these numbers.
+``*_float`` is the same quantity with every layer in float32. Everything shown anywhere is one of these numbers. A
+row's ``costs`` are those of every declared quantity by their keys (``snnq.cost.quantities``).
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from snnq.cost.event_records import Events
+from snnq.cost.quantities import Amount, Costs
+from snnq.packing.record import Epoch
 
 REPORT_SCHEMA = 1
+
+
+def plain(value: Any) -> Any:
+    """Return a record as plain data, keys in the order of its fields; ``costs`` stand among them under their own."""
+    if is_dataclass(value):
+        found: dict[str, Any] = {}
+        for one in fields(value):
+            inner = plain(getattr(value, one.name))
+            found |= inner if one.name == "costs" else {one.name: inner}
+        return found
+    if isinstance(value, Epoch):
+        return value.named()
+    if isinstance(value, Mapping):
+        return {key: plain(one) for key, one in value.items()}
+    return type(value)(map(plain, value)) if isinstance(value, list | tuple) else value
+
+
+def cost_of(row: Any, key: str) -> Any:
+    """Return a cost of a row by its key, as an attribute: ``row.storage_bits``."""
+    costs = vars(row).get("costs", {})
+    if key in costs:
+        return costs[key]
+    raise AttributeError(f"{type(row).__name__} has no {key}")
 
 
 @dataclass(frozen=True)
@@ -63,15 +90,8 @@ class Totals:
     """
 
     weights: int
-    avg_bits: float
-    file_avg_bits: float
-    storage_bits: float
-    storage_bits_float: float
-    storage_fraction: float
-    compression: float
-    energy_pj: float
-    energy_pj_float: float
-    energy_fraction: float
+    costs: Costs
+    __getattr__ = cost_of
 
 
 @dataclass(frozen=True)
@@ -79,13 +99,10 @@ class PlanRow:
     """A plan's costs; validation accuracy and loss are before any finetuning, None where they were not measured."""
 
     plan: str
-    avg_bits: float
-    storage_bits: float
-    storage_fraction: float
-    energy_pj: float
-    energy_fraction: float
+    costs: Costs
     validation_accuracy: float | None
     validation_loss: float | None
+    __getattr__ = cost_of
 
 
 @dataclass(frozen=True)
@@ -96,12 +113,11 @@ class FrontPoint:
     None where the search did not measure that very plan.
     """
 
-    avg_bits: float
-    storage_fraction: float
-    energy_fraction: float
+    costs: Mapping[str, Amount | None]
     predicted_loss: float
     validation_loss: float | None
     validation_accuracy: float | None
+    __getattr__ = cost_of
 
 
 @dataclass(frozen=True)
@@ -111,15 +127,8 @@ class Part:
     name: str
     layers: int
     weights: int
-    avg_bits: float
-    storage_bits: float
-    storage_bits_float: float
-    storage_share: float
-    storage_share_float: float
-    energy_pj: float
-    energy_pj_float: float
-    energy_share: float
-    energy_share_float: float
+    costs: Costs
+    __getattr__ = cost_of
 
 
 @dataclass(frozen=True)
@@ -134,13 +143,10 @@ class LayerRow:
     weights: int
     scheme: str
     bits: float
-    storage_bits: float
-    storage_share: float
-    energy_pj: float
-    energy_pj_float: float
-    energy_share: float
+    costs: Costs
     probabilities: dict[str, float] | None
     edited: bool
+    __getattr__ = cost_of
 
 
 @dataclass(frozen=True)
@@ -222,17 +228,6 @@ class Search:
     sentence: str
     space: tuple[str, ...]
     epochs: tuple[SearchEpoch, ...]
-
-
-@dataclass(frozen=True)
-class FinetuneEpoch:
-    """One epoch of finetuning; accuracies are from 0 to 1, a loss that was not finite is None."""
-
-    epoch: int
-    loss: float | None
-    accuracy: float
-    validation_accuracy: float
-    validation_loss: float | None
 
 
 @dataclass(frozen=True)
@@ -324,7 +319,7 @@ class Report:
     disk: Disk
     search: Search
     best_epoch: int | None
-    finetuning: tuple[FinetuneEpoch, ...]
+    finetuning: tuple[Epoch, ...]
     blocks: tuple[BlockRow, ...]
     histograms: tuple[Histogram, ...]
     levels: tuple[Levels, ...]
@@ -333,4 +328,4 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data, ready for JSON, keys in the order above."""
-        return asdict(self)
+        return plain(self)

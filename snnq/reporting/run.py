@@ -13,11 +13,13 @@ from snnq.base.progress import Progress, silent
 from snnq.base.version import __version__
 from snnq.cost.energy import products_record
 from snnq.cost.events import DEFAULT_REUSE
+from snnq.cost.quantities import declared
 from snnq.cost.table import read_table
 from snnq.models.registry import attention_table
 from snnq.network.products import Products
-from snnq.packed.config import CONFIG_FILE, PAGE_FILE, PLAN_FILE, REPORT_FILE
-from snnq.packing.record import Results, SplitScores, read_results
+from snnq.packed.config import CONFIG_FILE, MODEL_FILE, PAGE_FILE, PLAN_FILE, REPORT_FILE
+from snnq.packed.verification import verify
+from snnq.packing.record import FrontPlan, Results, SplitScores, read_results
 from snnq.plan import Plan
 from snnq.plan.files import read_json
 from snnq.plan.plan import parse_plan
@@ -25,7 +27,6 @@ from snnq.plan.verdict import verdict as compared
 from snnq.plan.views import weights_words
 from snnq.reporting import costs, sentences
 from snnq.reporting.comparisons import paired_rows, tested_sentence
-from snnq.reporting.disk import measure as measure_disk
 from snnq.reporting.energies import dynamics, event_energies, firing_rows, measure_now, model_rows
 from snnq.reporting.glossary import formulas
 from snnq.reporting.levels import measure_levels
@@ -34,13 +35,15 @@ from snnq.reporting.records import (
     Accuracy,
     BlockRow,
     ClassRow,
-    FinetuneEpoch,
+    Disk,
+    DiskPart,
     FrontPoint,
     Histogram,
     Report,
     Search,
     SearchEpoch,
 )
+from snnq.schemes.names import FLOAT32
 
 if TYPE_CHECKING:
     from snnq.training.devices import Compute
@@ -75,12 +78,12 @@ def report(
     """
     folder = Path(folder)
     results = read_results(folder)
-    disk, hashes = measure_disk(folder)
+    disk, hashes = _disk(folder)
     recorded = parse_plan(read_json(folder / PLAN_FILE), str(folder / PLAN_FILE)).cost_table
     plan = Plan.read(folder / PLAN_FILE, read_table(cost_table) if cost_table else None)
     check_layers(plan, results, folder)
     table = costs.table_of(plan)
-    floats, plans = costs.floats_of(plan), costs.plan_rows(plan)
+    floats, plans = costs.everywhere(plan, FLOAT32), costs.plan_rows(plan)
     layers, products = costs.layer_rows(plan, floats), _products(plan)
     measured = results.activity if measure is None else measure_now(folder, measure, data, compute, progress)
     events = event_energies(plan, products, measured, table, weight_reuse)
@@ -108,7 +111,7 @@ def report(
         plans=plans,
         plan_weights=weights_words(plan),
         comparison=compared(plan) or "No search scored the simple plans beside this one.",
-        front=tuple(FrontPoint(**point.named()) for point in results.front or ()),
+        front=tuple(_front_point(point) for point in results.front or ()),
         groups=costs.group_parts(plan, floats),
         attention=costs.attention_parts(plan, floats),
         layers=layers,
@@ -120,15 +123,22 @@ def report(
         disk=disk,
         search=_search(plan, results),
         best_epoch=results.finalize.best_epoch if results.finalize else None,
-        finetuning=tuple(
-            FinetuneEpoch(**epoch.named()) for epoch in (results.finalize.history if results.finalize else ())
-        ),
+        finetuning=results.finalize.history if results.finalize else (),
         blocks=_blocks(results),
         histograms=tuple(Histogram(name, **results.weights[name].named()) for name in plan.schemes()),
         levels=measure_levels(folder, list(plan.schemes())),
         provenance=sentences.provenance(plan, results, hashes, tool),
         commands=sentences.commands(plan, results, folder),
     )
+
+
+def _disk(folder: Path) -> tuple[Disk, dict[str, str]]:
+    """Return where the bits of the weights file go, and the files' sha256 by name, after verifying the folder."""
+    found = verify(folder)
+    parts = tuple(DiskPart(kind.replace("_", " "), bits) for kind, bits in found.sizes.overhead.items())
+    overhead, bits = sum(part.bits for part in parts), sum(layer.bits_in_plan for layer in found.layers)
+    size = (folder / MODEL_FILE).stat().st_size
+    return Disk(MODEL_FILE, bits, parts, overhead, size, 8 * size / (bits + overhead)), dict(found.sha256)
 
 
 def write_html(found: Report, path: str | Path) -> None:
@@ -187,6 +197,12 @@ def _products(plan: Plan) -> tuple[Products, ...]:
 
 def _accuracy(model: str, what: str, scores: SplitScores) -> Accuracy:
     return Accuracy(model, what, scores.validation, scores.validation_loss, scores.test, scores.test_loss)
+
+
+def _front_point(one: FrontPlan) -> FrontPoint:
+    """Return a plan of the recorded front; it knows the quantities that were declared when the search ran."""
+    costs = {key: getattr(one, key, None) for quantity in declared() for key in quantity.ratios}
+    return FrontPoint(costs, one.predicted_loss, one.validation_loss, one.validation_accuracy)
 
 
 def _blocks(results: Results) -> tuple[BlockRow, ...]:

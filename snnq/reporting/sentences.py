@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 from snnq.base.machine import machine, sentence
+from snnq.cost.quantities import STORAGE, Quantity, declared
 from snnq.cost.table import CostTable
 from snnq.packing.record import Results
 from snnq.plan import Plan
@@ -16,19 +17,25 @@ from snnq.reporting.records import LayerRow, PlanRow, Totals
 
 
 def verdict(results: Results, totals: Totals, plans: tuple[PlanRow, ...]) -> str:
-    """Return what came out, in one line: accuracy, bits, storage and energy, beside float and the uniform plans."""
+    """Return what came out, in one line: accuracy, bits and every cost, beside float and the uniform plans."""
     before, after = results.accuracy.float_model.test, results.accuracy.plan.test
     beside = ", ".join(
-        f"{row.plan}: {per_cent(row.storage_fraction)} and {per_cent(row.energy_fraction)} %"
+        f"{row.plan}: {' and '.join(per_cent(row.costs[one.fraction]) for one in declared())} %"
         for row in plans[1:]
         if row.plan.startswith("uniform-")
     )
+    costs = " and ".join(f"{per_cent(totals.costs[one.fraction])} % of {_float_words(one)}" for one in declared())
     return (
         f"{per_cent(after)} % test accuracy (float: {per_cent(before)} %) at {totals.avg_bits:.2f} bits per weight by "
-        f"the plan ({totals.file_avg_bits:.2f} in the file, with scales, norms and header), with "
-        f"{per_cent(totals.storage_fraction)} % of float32's weight storage and {per_cent(totals.energy_fraction)} % "
-        "of its energy by the paper's model" + (f" ({beside})." if beside else ".")
+        f"the plan ({totals.file_avg_bits:.2f} in the file, with scales, norms and header), with {costs}"
+        + (f" ({beside})." if beside else ".")
     )
+
+
+def _float_words(one: Quantity) -> str:
+    """Return what a fraction is of, in a sentence that names float32 first."""
+    named = "float32's weight storage" if one is STORAGE else f"its {one.name}"
+    return f"{named} by the {one.model}" if one.model else named
 
 
 def energy_model(table: CostTable) -> str:

@@ -21,7 +21,7 @@ def allocate(
 ) -> list[int]:
     """Return, for each layer, the position in ``choices.names`` that minimises the summed scores (L, K) in the budget.
 
-    ``costs`` are those of ``quantity_costs``. The plan never exceeds a limit, not by rounding either. Raises
+    ``costs`` are those of ``limit_costs``. The plan never exceeds a limit, not by rounding either. Raises
     BudgetError, naming the smallest possible value, if no assignment keeps the budget.
     """
     # The solver allows a relative 1e-6 above a limit: where that was used, a hair less is asked for.

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from snnq.cost.quantities import ENERGY, declared
 from snnq.cost.table import CostTable
 from snnq.searching.allocation import allocate
-from snnq.searching.budget import quantity_costs, realised
+from snnq.searching.budget import limit_costs, realised
 from snnq.searching.constraints import Choices
 from snnq.searching.patterns import matching
 from snnq.searching.price import Price
 from snnq.searching.settings import SearchSettings
-
-SAME_COST = ("avg_bits", "energy_fraction")
 
 
 @dataclass(frozen=True)
@@ -35,10 +34,10 @@ class Objective:
 
 def objective(choices: Choices, settings: SearchSettings, table: CostTable) -> Objective:
     """Return a search's objective. With a trade-off: λ_l · E_lk / E_float32 beside the scores [paper]."""
-    costs = quantity_costs(choices.layers, choices.names, table)
-    penalty = np.zeros_like(costs["avg_bits"])
+    costs = limit_costs(choices.layers, choices.names, table)
+    penalty = np.zeros(choices.allowed.shape)
     if not settings.budget:
-        penalty = trade_offs(choices, settings)[:, None] * costs["energy_fraction"]
+        penalty = trade_offs(choices, settings)[:, None] * costs[ENERGY.fraction]
     return Objective(choices, costs, settings.budget or {}, penalty)
 
 
@@ -51,8 +50,8 @@ def trade_offs(choices: Choices, settings: SearchSettings) -> np.ndarray:
 
 
 def same_cost(aim: Objective, chosen: list[int]) -> Objective:
-    """Return the objective of a rival: the same budget, or else no more storage and energy than the choice (L,)."""
-    limits = aim.budget or realised(aim.costs, chosen, dict.fromkeys(SAME_COST, 0.0))
+    """Return the objective of a rival: the same budget, or else no more of any quantity than the choice (L,)."""
+    limits = aim.budget or realised(aim.costs, chosen, {one.relative: 0.0 for one in declared()})
     return Objective(aim.choices, aim.costs, limits, np.zeros_like(aim.penalty))
 
 
@@ -60,7 +59,7 @@ def start_price(choices: Choices, aim: Objective, settings: SearchSettings) -> P
     """Return what cost weighs: the trade-off on energy, or a steered price of every budget."""
     if not settings.budget:
         relative = trade_offs(choices, settings) / (settings.trade_off or 1.0)
-        costs = relative[:, None] * aim.costs["energy_fraction"]
+        costs = relative[:, None] * aim.costs[ENERGY.fraction]
         return Price(torch.from_numpy(costs[None]).float(), trade_off=settings.trade_off)
     rows = [aim.costs[name] / limit for name, limit in settings.budget.items()]
     return Price(torch.from_numpy(np.stack(rows)).float(), trade_off=None)

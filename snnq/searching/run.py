@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from snnq.base.errors import OutputExistsError, PlanError
 from snnq.base.progress import Progress, silent
 from snnq.checkpoints.opening import load_model
+from snnq.cost.quantities import STORAGE
 from snnq.cost.table import DEFAULT_TABLE, read_table
 from snnq.plan import Plan
 from snnq.plan.verdict import winning_plan
@@ -27,7 +28,7 @@ from snnq.searching.finishing import Found, finish
 from snnq.searching.judging import Judge, learned, sensitivity
 from snnq.searching.mixture import Supernet
 from snnq.searching.objective import Objective, objective, start_price
-from snnq.searching.scores import FRONT_COLUMNS, front_rows
+from snnq.searching.scores import front_columns, front_rows
 from snnq.searching.settings import SearchSettings
 from snnq.training import processes
 from snnq.training.batches import steps_per_epoch
@@ -100,7 +101,7 @@ def search(
         found = Found(weights, learned(judge, weights, shares, aim, progress), shares)
     kept = finish(judge, aim, found, table, mark, progress)
     plan = with_run(kept.plan, folder.path, out, mark)
-    front = [{key: row[key] for key in FRONT_COLUMNS} for row in front_rows(kept, table)]
+    front = [{key: row[key] for key in front_columns()} for row in front_rows(kept, table)]
     kept_text, front_text = (json.dumps(one, allow_nan=False) for one in (kept.to_dict(), front))
     processes.on_first(lambda: folder.write_scores(kept_text, front_text))
     processes.on_first(lambda: write_winner(plan, out, force))
@@ -121,7 +122,7 @@ def _train(
     """Run or resume the bi-level search; return the model with its latent weights, and the probabilities (L, K)."""
     torch.manual_seed(settings.seed)
     supernet = Supernet(job.model, [layer.name for layer in choices.layers], choices.names).train()
-    bits = torch.from_numpy(aim.costs["avg_bits"]).float()
+    bits = torch.from_numpy(aim.costs[STORAGE.relative]).float()
     total = settings.epochs * steps_per_epoch(len(job.data.train), settings.batch_size)
     moving = Bilevel(
         fabric,

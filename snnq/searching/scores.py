@@ -20,36 +20,35 @@ from snnq.base.errors import OutputExistsError, SnnqError, UsageError
 from snnq.base.files import read_text, write_atomic
 from snnq.base.paired import PerSample, difference
 from snnq.base.strict_json import strict_json
+from snnq.cost.quantities import STORAGE, declared
 from snnq.cost.table import CostTable, read_table
 from snnq.packed.config import CONFIG_FILE, PLAN_FILE
 from snnq.plan import Plan, make_plan
 from snnq.plan.files import read_json
-from snnq.plan.plan import parse_plan
+from snnq.plan.plan import parse_plan, without_costs
 from snnq.plan.records import Baseline
 from snnq.schemes.names import FLOAT32
 from snnq.searching.allocation import allocate
-from snnq.searching.budget import QUANTITIES, quantity_costs, realised
+from snnq.searching.budget import limit_costs, realised
 from snnq.searching.constraints import Choices
 from snnq.training.run_folder import run_path
 from snnq.training.search_runs import find_run, no_run, with_run
 
 SCORES_VERSION, POINTS = 1, 24
 OWN = "this plan"
-FRONT_COLUMNS = (
-    "avg_bits",
-    "storage_fraction",
-    "energy_fraction",
-    "predicted_loss",
-    "validation_loss",
-    "validation_accuracy",
-)
+SCORED = ("validation_loss", "validation_accuracy")
+
+
+def front_columns() -> tuple[str, ...]:
+    """Return what is said of a plan on the front: its costs' ratios, the predicted loss and what was measured."""
+    return (*(key for one in declared() for key in one.ratios), "predicted_loss", *SCORED)
 
 
 @dataclass(frozen=True)
 class Scores:
     """What a search found out: the plan it made, its choices, and the scores (L, K) in nats, NaN where not allowed.
 
-    ``front``: measured points (columns of ``FRONT_COLUMNS``, the schemes and each sample). ``each``: what the plans
+    ``front``: measured points (``SCORED``, the schemes and each sample). ``each``: what the plans
     that were scored made of every validation sample, by their names in the plan; its own under ``OWN``.
     """
 
@@ -77,7 +76,7 @@ class Scores:
 
     def best(self, budget: Mapping[str, float], table: CostTable) -> list[int]:
         """Return the choice (L,) of least summed score under a budget; raises BudgetError if there is none."""
-        costs = quantity_costs(self.choices.layers, self.choices.names, table)
+        costs = limit_costs(self.choices.layers, self.choices.names, table)
         return allocate(self.choices, self.values, costs, budget)
 
     def predicted(self, chosen: Sequence[int]) -> float:
@@ -109,7 +108,8 @@ def read_scores(run: Path) -> Scores:
     file = run / "scores.json"
     try:
         data = strict_json(read_text(file))
-        plan = Plan.model_validate(data["plan"])
+        told = data["plan"]
+        plan = Plan.model_validate(told | {"baselines": without_costs(told, "baselines")})
         names, groups = tuple(data["names"]), tuple(int(group) for group in data["groups"])
         layers = plan.layer_table()
         values = np.array([[data["scores"][layer.name].get(name, np.nan) for name in names] for layer in layers])
@@ -135,7 +135,7 @@ def solve(
 ) -> Plan:
     """Return the best plan for another budget from a finished search, without training.
 
-    ``run`` is its run folder, or a plan of it. ``budget`` limits quantities of ``Totals``. A plan that goes to ``out``
+    ``run`` is its run folder, or a plan of it. ``budget`` has limits by keys of ``Totals``. A plan that goes to ``out``
     holds the way from there to the run. Raises BudgetError if no plan keeps it, UsageError for a folder without
     scores.
     """
@@ -160,7 +160,7 @@ def predicted_loss(run: str | Path, plan: Plan) -> float:
 
 
 def front(run: str | Path, *, cost_table: str | Path | None = None, points: int = POINTS) -> list[dict[str, Any]]:
-    """Return the accuracy–cost front of a finished search, one dict a plan (``FRONT_COLUMNS``), cheapest first.
+    """Return the accuracy–cost front of a finished search, one dict a plan (``front_columns``), cheapest first.
 
     ``predicted_loss`` is the summed score above that of each layer's best scheme, in nats; loss and accuracy on
     validation, before finetuning, are given where the search measured that very plan.
@@ -172,22 +172,22 @@ def front(run: str | Path, *, cost_table: str | Path | None = None, points: int 
 def front_choices(scores: Scores, table: CostTable, points: int) -> list[list[int]]:
     """Return different choices along the front, from the fewest bits to the best scores without float32, by budgets
     of average bits that grow geometrically."""
-    costs = quantity_costs(scores.choices.layers, scores.choices.names, table)
+    costs = limit_costs(scores.choices.layers, scores.choices.names, table)
     # Every group's fewest bits, and its most without float32.
-    open_ = np.where(scores.choices.allowed, costs["avg_bits"], np.nan)
+    open_ = np.where(scores.choices.allowed, costs[STORAGE.relative], np.nan)
     lowest = float(np.nanmin(open_, 1).sum())
     quantised = open_[:, [k for k, name in enumerate(scores.choices.names) if name != FLOAT32]]
     most = np.fmax.reduce(quantised, 1)
     highest = float(np.where(np.isnan(most), np.nanmax(open_, 1), most).sum())
     found: dict[tuple[int, ...], None] = {}
     for limit in np.geomspace(lowest, max(highest, lowest), points):
-        found[tuple(scores.best({"avg_bits": float(limit) * (1 + 1e-12)}, table))] = None
+        found[tuple(scores.best({STORAGE.relative: float(limit) * (1 + 1e-12)}, table))] = None
     return [list(chosen) for chosen in found]
 
 
 def front_rows(scores: Scores, table: CostTable, points: int = POINTS) -> list[dict[str, Any]]:
     """Return ``front`` of scores at hand."""
-    costs = quantity_costs(scores.choices.layers, scores.choices.names, table)
+    costs = limit_costs(scores.choices.layers, scores.choices.names, table)
     measured = {json.dumps(point["schemes"], sort_keys=True): point for point in scores.front}
     chosen = {tuple(one): None for one in front_choices(scores, table, points)}
     for point in scores.front:
@@ -198,24 +198,24 @@ def front_rows(scores: Scores, table: CostTable, points: int = POINTS) -> list[d
     for one in chosen:
         schemes = scores.choices.schemes(one)
         known = measured.get(json.dumps(schemes, sort_keys=True), {})
-        spent = realised(costs, one, dict.fromkeys(QUANTITIES, 0.0))
         rows.append(
-            {key: spent[key] for key in FRONT_COLUMNS[:3]}
+            realised(costs, one, {key: 0.0 for quantity in declared() for key in quantity.ratios})
             | {"predicted_loss": scores.predicted(one)}
-            | {key: known.get(key) for key in FRONT_COLUMNS[4:]}
+            | {key: known.get(key) for key in SCORED}
             | {"schemes": schemes}
         )
-    return sorted(rows, key=lambda row: (row["avg_bits"], row["predicted_loss"]))
+    return sorted(rows, key=lambda row: (row[STORAGE.relative], row["predicted_loss"]))
 
 
 def front_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return front rows as CSV text: ``FRONT_COLUMNS``, then one column a layer with its scheme."""
+    """Return front rows as CSV text: ``front_columns``, then one column a layer with its scheme."""
+    columns = front_columns()
     layers = list(rows[0]["schemes"]) if rows else []
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*FRONT_COLUMNS, *layers])
+    writer.writerow([*columns, *layers])
     for row in rows:
-        numbers = ["" if row[key] is None else f"{row[key]:.6g}" for key in FRONT_COLUMNS]
+        numbers = ["" if row[key] is None else f"{row[key]:.6g}" for key in columns]
         writer.writerow([*numbers, *(row["schemes"][layer] for layer in layers)])
     return text.getvalue()
 
@@ -265,9 +265,9 @@ def _measured(scores: Scores, schemes: Mapping[str, str]) -> tuple[dict[str, flo
     """Return accuracy and loss of a plan, and each sample, where the search scored that very plan; else Nones."""
     old = scores.plan
     if old.search and schemes == old.schemes():
-        return {key: getattr(old.search, key) for key in FRONT_COLUMNS[4:]}, scores.each.get(OWN)
+        return {key: getattr(old.search, key) for key in SCORED}, scores.each.get(OWN)
     point = next((one for one in scores.front if one["schemes"] == schemes), None)
     if point is None:
-        return dict.fromkeys(FRONT_COLUMNS[4:]), None
+        return dict.fromkeys(SCORED), None
     each = point.get("each")
-    return {key: point[key] for key in FRONT_COLUMNS[4:]}, each and PerSample.model_validate(each)
+    return {key: point[key] for key in SCORED}, each and PerSample.model_validate(each)

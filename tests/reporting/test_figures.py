@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from snnq.cost.quantities import ENERGY, STORAGE
 from snnq.reporting.figures import svg
-from snnq.reporting.figures.axes import log_ticks, round_ticks
 from snnq.reporting.figures.front import Point, accuracy_points, front_panel, loss_points
 from snnq.reporting.figures.palette import contrast, ink_on, part_colour, scheme_colour, short_name
 from snnq.reporting.figures.probabilities import most_contested, probability_panel
 from snnq.reporting.figures.shares import Slice, before_after
-from snnq.reporting.figures.strip import Costs, layer_strip, legend
+from snnq.reporting.figures.strip import layer_strip, legend
 from snnq.reporting.figures.weights import float_panel, weight_panel
 from snnq.reporting.records import FrontPoint, Histogram, Level, PlanRow, SearchEpoch
 from snnq.schemes.scheme import scheme_names
@@ -57,8 +57,8 @@ def record(before=(1, 4, 1), after=(0, 6, 0), layer="head"):
 
 
 def test_golden_shares():
-    slices = [Slice("q", 0.25, 0.5, "1 KiB", "2 KiB"), Slice("proj", 0.75, 0.5, "3 KiB", "2 KiB")]
-    root = parse(before_after("T", slices, 0.125, "4 KiB", "0.5 KiB"))
+    slices = [Slice("q", 8 * 8192, 2 * 8192), Slice("proj", 24 * 8192, 2 * 8192)]
+    root = parse(before_after("T", slices, STORAGE))
     bars = [(one.get("x"), one.get("y"), one.get("width")) for one in boxes(root) if one.get("height") == "22"]
     # 332 units are all of float32; an eighth of them is this plan, and enlarged it is as long again.
     assert bars == [
@@ -69,7 +69,7 @@ def test_golden_shares():
         ("4", "116", "166"),
         ("170", "116", "166"),
     ]
-    assert {"q 25.0", "proj 75.0", "q 50.0", "proj 50.0", "25.00 %, 1 KiB", "50.00 %, 2 KiB"} <= set(texts(root))
+    assert {"q 25.0", "proj 75.0", "q 50.0", "proj 50.0", "25.00 %, 8.00 KiB", "50.00 %, 2.00 KiB"} <= set(texts(root))
 
 
 def test_golden_weights():
@@ -110,7 +110,7 @@ def test_golden_bands():
 
 
 def test_golden_strip(found):
-    floats = [Costs(0.5, 0.25) for _ in found.layers]
+    floats = [(0.5, 0.25) for _ in found.layers]
     root = parse(layer_strip("T", found.layers, floats))
     words = texts(root)
     assert words.count("block.0.attn (attention)") == 1
@@ -216,7 +216,7 @@ def test_hostile_text_is_only_text(found):
         probability_panel(HOSTILE, ("uniform-2", "uniform-4"), epochs),
         weight_panel(record(layer=HOSTILE)),
         float_panel(record(layer=HOSTILE)),
-        before_after(HOSTILE, [Slice(HOSTILE, 0.5, 0.5, HOSTILE, HOSTILE)], 0.5, HOSTILE, HOSTILE),
+        before_after(HOSTILE, [Slice(HOSTILE, 0.5, 0.5)], STORAGE),
         front_panel(HOSTILE, HOSTILE, HOSTILE, [Point(2.0, 1.0, HOSTILE, HOSTILE, "square")]),
     ):
         parse(figure)
@@ -241,15 +241,20 @@ def test_nothing_stands_outside_the_frame(found):
             assert float(one.get("y")) <= height
 
 
+def front_point(bits, storage, energy, predicted, loss, accuracy):
+    costs = {"avg_bits": bits, "storage_fraction": storage, "energy_fraction": energy}
+    return FrontPoint(costs, predicted, loss, accuracy)
+
+
 FRONT = (
-    FrontPoint(2.0, 0.0625, 0.05, 0.2, 0.9, 0.7),
-    FrontPoint(2.5, 0.08, 0.06, 0.1, None, None),  # drawn at its predicted loss above the least measured one
-    FrontPoint(4.0, 0.125, 0.1, 0.0, 0.5, 0.8),
+    front_point(2.0, 0.0625, 0.05, 0.2, 0.9, 0.7),
+    front_point(2.5, 0.08, 0.06, 0.1, None, None),  # drawn at its predicted loss above the least measured one
+    front_point(4.0, 0.125, 0.1, 0.0, 0.5, 0.8),
 )
 PLANS = (
-    PlanRow("this plan", 2.5, 1, 0.08, 1.0, 0.06, 0.75, 0.6),
-    PlanRow("uniform-4", 4.0, 1, 0.125, 1.0, 0.1, 0.8, 0.5),
-    PlanRow("unmeasured", 3.0, 1, 0.1, 1.0, 0.1, None, None),
+    PlanRow("this plan", {"avg_bits": 2.5, "energy_fraction": 0.06}, 0.75, 0.6),
+    PlanRow("uniform-4", {"avg_bits": 4.0, "energy_fraction": 0.1}, 0.8, 0.5),
+    PlanRow("unmeasured", {"avg_bits": 3.0, "energy_fraction": 0.1}, None, None),
 )
 
 
@@ -266,7 +271,7 @@ def test_front_is_drawn_by_bits_and_loss():
     assert "2.500 bits, loss 0.6000 (predicted)" in figure
     assert {"this plan", "uniform-4"} <= set(texts(parse(figure)))
     assert "unmeasured" not in figure
-    shares = [(round(one.cost, 6), round(one.score, 6)) for one in accuracy_points(FRONT, PLANS)]
+    shares = [(round(one.cost, 6), round(one.score, 6)) for one in accuracy_points(FRONT, PLANS, ENERGY)]
     assert shares == [(5, 70), (10, 80), (6, 75), (10, 80)]
 
 
@@ -293,15 +298,15 @@ def test_every_front_stays_in_its_frame(found):
 
 @given(st.floats(-1000, 1000), st.floats(1e-6, 1000))
 def test_ticks_are_round_and_within(low, reach):
-    ticks = round_ticks(low, low + reach)
+    ticks = svg.round_ticks(low, low + reach)
     assert 2 <= len(ticks) <= 5
     assert all(low - 1e-6 * reach <= one <= low + reach * (1 + 1e-6) for one in ticks)
 
 
 def test_golden_ticks():
-    assert round_ticks(0.17, 0.49) == pytest.approx([0.2, 0.3, 0.4])
-    assert round_ticks(86.4, 96.4) == [88, 90, 92, 94, 96]
-    assert round_ticks(1, 1) == [1]
-    assert log_ticks(1.8, 35) == [2, 3, 6, 12, 24]
-    assert log_ticks(5, 112) == [5, 10, 20, 50, 100]
-    assert log_ticks(2.1, 2.4) == [2.1]
+    assert svg.round_ticks(0.17, 0.49) == pytest.approx([0.2, 0.3, 0.4])
+    assert svg.round_ticks(86.4, 96.4) == [88, 90, 92, 94, 96]
+    assert svg.round_ticks(1, 1) == [1]
+    assert svg.log_ticks(1.8, 35) == [2, 3, 6, 12, 24]
+    assert svg.log_ticks(5, 112) == [5, 10, 20, 50, 100]
+    assert svg.log_ticks(2.1, 2.4) == [2.1]

@@ -7,6 +7,7 @@ import pytest
 from rich.cells import cell_len
 
 from snnq import console
+from snnq.cost.quantities import ENERGY, STORAGE
 from snnq.cost.table import read_table
 from snnq.network.layers import Layer
 from snnq.plan import ModelInfo, make_plan
@@ -14,7 +15,6 @@ from snnq.reporting import costs
 from snnq.reporting.formats import csv_text, to_markdown
 from snnq.reporting.records import Paired
 from snnq.reporting.tables import detail_tables, main_tables
-from snnq.reporting.text import energy, size
 
 HOSTILE = '<script>alert("x")</script>|`*\n\x00\x1b[31m'
 
@@ -131,7 +131,7 @@ def grown(found):
         model=ModelInfo(architecture="spikformer-imagenet", layout="imagenet", config={}),
         table=read_table(),
     )
-    floats = costs.floats_of(plan)
+    floats = costs.everywhere(plan, "float32")
     return replace(
         found,
         totals=costs.totals(plan, floats, 60 * 10**6),
@@ -220,9 +220,13 @@ def test_markdown_stands_below_a_readmes_title(found):
 
 
 def test_energies_and_sizes_take_the_unit_that_keeps_them_short():
-    assert [energy(one) for one in (0.0, 8482.8e3, 999_999.9e3, 1.275e11)] == [
+    assert [ENERGY.short(one) for one in (0.0, 8482.8e3, 999_999.9e3, 1.275e11)] == [
         "0.0 nJ", "8,482.8 nJ", "999,999.9 nJ", "127,500.0 µJ",
     ]  # fmt: skip
-    assert [size(8192 * kib) for kib in (46.2, 99_999, 258_538.125)] == ["46.20 KiB", "99,999.00 KiB", "252.48 MiB"]
+    assert [STORAGE.short(8192 * kib) for kib in (46.2, 99_999, 258_538.125)] == [
+        "46.20 KiB",
+        "99,999.00 KiB",
+        "252.48 MiB",
+    ]
     # Beside something larger, both have its unit.
-    assert (energy(8482.8e3, like=2e9), size(8192 * 512, like=8192 * 2e5)) == ("8.5 µJ", "0.50 MiB")
+    assert (ENERGY.short(8482.8e3, like=2e9), STORAGE.short(8192 * 512, like=8192 * 2e5)) == ("8.5 µJ", "0.50 MiB")

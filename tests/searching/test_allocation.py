@@ -15,7 +15,7 @@ from snnq.network.layers import Layer
 from snnq.schemes.names import PAPER_SPACE
 from snnq.schemes.scheme import scheme_names
 from snnq.searching.allocation import allocate, check_budget
-from snnq.searching.budget import parse_budget, quantity_costs, realised, shown
+from snnq.searching.budget import limit_costs, parse_budget, realised, shown
 from snnq.searching.constraints import Constraints, resolve
 
 NAMES = scheme_names()
@@ -41,7 +41,7 @@ def small(sizes):
 def test_the_best_of_all_assignments(sizes, space, tied, share, seed):
     constraints = Constraints(ties=(("q", "k"),) if tied else ())
     choices = resolve(small(sizes), space, constraints)
-    costs = quantity_costs(choices.layers, choices.names, TABLE)
+    costs = limit_costs(choices.layers, choices.names, TABLE)
     scores = np.random.default_rng(seed).normal(size=(len(sizes), len(space)))
     quantity = ("avg_bits", "energy_fraction", "storage_bits")[seed % 3]
     budget = {quantity: share * float(costs[quantity].max(1).sum())}
@@ -65,7 +65,7 @@ def test_the_best_of_all_assignments(sizes, space, tied, share, seed):
 
 def test_several_budgets_at_once_and_their_impossibility(layers):
     choices = resolve(layers, PAPER_SPACE, Constraints())
-    costs = quantity_costs(choices.layers, choices.names, TABLE)
+    costs = limit_costs(choices.layers, choices.names, TABLE)
     scores = np.array(
         [[0.0 if name == "float32" else 1.0 / costs["avg_bits"][0, k] for k, name in enumerate(choices.names)]]
         * len(layers)
@@ -84,7 +84,7 @@ def test_budgets_that_exclude_each_other():
     """Where a weight is used a thousand times, uniform-2 stores less and power-of-two-3 spends less: not both."""
     layers = tuple(Layer(f"l.{i}", "mlp", "linear", (8, 8 + i), 64_000, 64_000, "spikes") for i in range(3))
     choices = resolve(layers, ("uniform-2", "power-of-two-3"), Constraints())
-    costs = quantity_costs(choices.layers, choices.names, TABLE)
+    costs = limit_costs(choices.layers, choices.names, TABLE)
     uniform, shifts = costs["energy_pj"].sum(0)
     assert shifts < uniform
     check_budget(choices, costs, {"avg_bits": 2.0})
@@ -128,7 +128,7 @@ def test_costs_are_those_of_the_plan(layers):
     from snnq.plan import ModelInfo, make_plan
 
     choices = resolve(layers, PAPER_SPACE, Constraints())
-    costs = quantity_costs(choices.layers, choices.names, TABLE)
+    costs = limit_costs(choices.layers, choices.names, TABLE)
     chosen = [i % len(PAPER_SPACE) for i in range(len(layers))]
     model = ModelInfo(architecture="a", layout="l", config={})
     totals = make_plan(layers, choices.schemes(chosen), model=model, table=TABLE).totals

@@ -26,7 +26,7 @@ from snnq.reporting.run import report
 from snnq.schemes.scheme import scheme
 from snnq.searching.constraints import Constraints
 from snnq.searching.run import search
-from snnq.searching.scores import FRONT_COLUMNS, OWN, front, read_scores, solve
+from snnq.searching.scores import OWN, front, front_columns, read_scores, solve
 from snnq.searching.settings import SearchSettings, parse_settings
 from snnq.training import processes
 from snnq.training.devices import Compute
@@ -196,7 +196,7 @@ def test_solve_and_front_are_typed(folder, tmp_path, capsys):
     assert said == Plan.read(tmp_path / "p.json").to_dict()
     assert run([*words, "--front", str(tmp_path / "front.csv")]) == 0
     rows = list(csv.reader((tmp_path / "front.csv").read_text().splitlines()))
-    assert rows[0] == [*FRONT_COLUMNS, *Plan.read(folder / "plan.json").schemes()]
+    assert rows[0] == [*front_columns(), *Plan.read(folder / "plan.json").schemes()]
     assert len(rows) > 3
     assert run([*words, "--front", str(tmp_path / "front.csv")]) == 2
     assert run(words) == 2

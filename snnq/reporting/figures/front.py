@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from snnq.cost.quantities import Quantity
 from snnq.reporting.figures import svg
-from snnq.reporting.figures.axes import log_ticks, round_ticks
 from snnq.reporting.records import FrontPoint, PlanRow
-from snnq.reporting.text import visible
+from snnq.reporting.table import visible
 
 LEFT, TOP, WIDTH, HEIGHT = 44.0, 22.0, 286.0, 172.0
 _SIZE = 10.5
@@ -44,18 +44,15 @@ def loss_points(front: Sequence[FrontPoint], plans: Sequence[PlanRow]) -> list[P
     return points
 
 
-def accuracy_points(front: Sequence[FrontPoint], plans: Sequence[PlanRow]) -> list[Point]:
-    """Return accuracy in per cent over energy in per cent of float32, of all plans that were measured."""
-    rows = [
-        (100 * one.energy_fraction, 100 * one.validation_accuracy)
-        for one in front
-        if one.validation_accuracy is not None
-    ]
-    points = [Point(x, y, f"{x:.2f} % of float32's energy, {y:.2f} % accuracy") for x, y in rows]
-    for i, row in enumerate(plans):
-        if row.validation_accuracy is not None:
-            x, y = 100 * row.energy_fraction, 100 * row.validation_accuracy
-            points.append(_named(i, row, x, y, f"{x:.2f} % of float32's energy, {y:.2f} % accuracy"))
+def accuracy_points(front: Sequence[FrontPoint], plans: Sequence[PlanRow], cost: Quantity) -> list[Point]:
+    """Return accuracy in per cent over a cost in per cent of float32, of all plans of which both are known."""
+    points = []
+    for i, row in enumerate((*front, *plans), start=-len(front)):
+        fraction, accuracy = row.costs[cost.fraction], row.validation_accuracy
+        if fraction is not None and accuracy is not None:
+            x, y = 100 * fraction, 100 * accuracy
+            said = f"{x:.2f} % of float32's {cost.name}, {y:.2f} % accuracy"
+            points.append(_named(i, row, x, y, said) if isinstance(row, PlanRow) else Point(x, y, said))
     return points
 
 
@@ -111,11 +108,11 @@ class Scale:
 def _axes(scale: Scale, cost: str, score: str) -> list[str]:
     foot, faint = TOP + HEIGHT, 'stroke-opacity="0.15" stroke-width="0.75"'
     parts = [svg.box(LEFT, TOP, WIDTH, HEIGHT, svg.FRAME)]
-    for value in round_ticks(*scale.scores):
+    for value in svg.round_ticks(*scale.scores):
         y = scale.y(value)
         parts.append(svg.line(LEFT, y, LEFT + WIDTH, y, faint))
         parts.append(svg.text(LEFT - 5, y + 3.5, f"{value:.4g}", _SIZE, "end"))
-    for value in log_ticks(*scale.costs):
+    for value in svg.log_ticks(*scale.costs):
         x = scale.x(value)
         parts.append(svg.line(x, TOP, x, foot, faint))
         parts.append(svg.text(x, foot + 14, f"{value:.4g}", _SIZE, "middle"))

@@ -3,36 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import groupby
 
+from snnq.cost.quantities import declared
 from snnq.reporting.figures import svg
 from snnq.reporting.figures.palette import ink_on, is_hatched, scheme_colour, short_name
 from snnq.reporting.records import LayerRow
 
 ROW, HEAD = 17.0, 22.0
-CELL, STORAGE, ENERGY, LENGTH = 118.0, 150.0, 248.0, 54.0
+CELL, BARS, APART, LENGTH = 118.0, 150.0, 98.0, 54.0
 
 
-@dataclass(frozen=True)
-class Costs:
-    """A layer's shares of all storage and energy in float32, which ticks on the bars show."""
+def layer_strip(title: str, layers: Sequence[LayerRow], floats: Sequence[Sequence[float]] = ()) -> str:
+    """Return a row for every layer: its scheme, and its shares of every quantity as bars to one scale each.
 
-    storage: float
-    energy: float
-
-
-def layer_strip(title: str, layers: Sequence[LayerRow], floats: Sequence[Costs] = ()) -> str:
-    """Return a row for every layer: its scheme, and its shares of storage and energy as bars to one scale each.
-
-    ``floats``, as many as layers, are drawn as ticks on the bars. Layers that follow each other in one module stand
-    under its name.
+    ``floats``, as many as layers, are its shares (0 … 1) in float32, drawn as ticks on the bars. Layers that follow
+    each other in one module stand under its name.
     """
-    most = {
-        "storage": max([1e-12, *(one.storage_share for one in layers), *(one.storage for one in floats)]),
-        "energy": max([1e-12, *(one.energy_share for one in layers), *(one.energy for one in floats)]),
-    }
-    parts = [svg.text(STORAGE, 11, "storage %", 10.5), svg.text(ENERGY, 11, "energy %", 10.5)]
+    shares = [[one.costs[quantity.share] for quantity in declared()] for one in layers]
+    most = [max(1e-12, *column) for column in zip(*shares, *floats, strict=True)]
+    columns = [BARS + APART * i for i in range(len(most))]
+    parts = [svg.text(x, 11, f"{one.name} %", 10.5) for x, one in zip(columns, declared(), strict=True)]
     y, place = 14.0, 0
     for (module, group), rows in groupby(layers, key=lambda one: (module_of(one.name), one.group)):
         members = list(rows)
@@ -40,10 +31,11 @@ def layer_strip(title: str, layers: Sequence[LayerRow], floats: Sequence[Costs] 
             parts += _heading(module, group, y)
             y += HEAD
         for one in members:
-            ticks = floats[place] if floats else None
-            parts += _row(one, ticks, most, y, 12 if module else 0)
+            ticks = floats[place] if floats else [None] * len(most)
+            bars = list(zip(columns, shares[place], ticks, most, strict=True))
+            parts += _row(one, bars, y, 12 if module else 0)
             y, place = y + ROW, place + 1
-    return svg.svg(340, y + 4, title, parts)
+    return svg.svg(max(340, columns[-1] + 92), y + 4, title, parts)
 
 
 def module_of(name: str) -> str:
@@ -57,9 +49,11 @@ def _heading(module: str, group: str, y: float) -> list[str]:
     return [svg.text(4, y + 16, svg.clip(words, 332, 11, bold=True), 11, weight="600")]
 
 
-def _row(one: LayerRow, floats: Costs | None, most: dict[str, float], y: float, indent: float) -> list[str]:
+def _row(one: LayerRow, bars: Sequence[tuple[float, float, float | None, float]], y: float, indent: float) -> list[str]:
+    """Return a layer's row; ``bars``: where each begins, its share, that in float32, and the largest of all layers."""
     colour, name = scheme_colour(one.scheme), one.name[len(module_of(one.name)) :].lstrip(".")
-    said = f"{one.name}: {one.scheme}, {one.weights} weights, {one.storage_bits} bits, {one.energy_pj:.1f} pJ"
+    costs = ", ".join(quantity.exact(one.costs[quantity.key]) for quantity in declared())
+    said = f"{one.name}: {one.scheme}, {one.weights} weights, {costs}"
     parts = [
         svg.text(4 + indent, y + 12, svg.clip(name, CELL - 12 - indent, 11), 11),
         svg.box(CELL, y + 1.5, 26, 14, f'fill="{colour}" stroke="currentColor" stroke-width="0.5"', said),
@@ -67,10 +61,6 @@ def _row(one: LayerRow, floats: Costs | None, most: dict[str, float], y: float, 
     if is_hatched(one.scheme):  # beside the letters, which must stay readable
         parts.append(svg.box(CELL, y + 11.5, 26, 4, svg.HATCHED))
     parts.append(svg.text(CELL + 13, y + 11, short_name(one.scheme), 9.5, "middle", "600", ink_on(colour)))
-    bars = (
-        (STORAGE, one.storage_share, floats and floats.storage, most["storage"]),
-        (ENERGY, one.energy_share, floats and floats.energy, most["energy"]),
-    )
     for x, share, before, top in bars:
         length = LENGTH * share / top
         parts.append(

@@ -1,14 +1,19 @@
-"""The strokes that all figures are made of. Lengths are in SVG units; a figure of 340 fits a phone one to one."""
+"""The strokes that all figures are made of, and the round numbers of their axes.
+
+Lengths are in SVG units; a figure of 340 fits a phone one to one.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
 
-from snnq.reporting.text import visible
+from markupsafe import Markup
+
+from snnq.reporting.table import visible
 
 FRAME = 'fill="none" stroke="currentColor" stroke-opacity="0.35" stroke-width="0.75"'
-BEFORE = 'fill="currentColor" fill-opacity="0.14" stroke="currentColor" stroke-opacity="0.6" stroke-width="0.75"'
 AFTER = 'fill="hsl(208,62%,46%)"'
 # Laid over a filled shape. The pattern stands in the page once, because an id may stand there only once.
 HATCH_ID = "snnq-hatch"
@@ -21,6 +26,8 @@ HATCHED = f'fill="url(#{HATCH_ID})"'
 # Of the widest common sans-serif (DejaVu Sans), so that nothing overlaps where another one is used.
 _NARROW, _WIDE, _OTHER = 0.37, 0.9, 0.64
 _BOLD = 1.15
+# Ticks for bits per weight, and whatever is as small.
+_BITS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 
 
 def number(value: float) -> str:
@@ -45,10 +52,10 @@ def clip(text: str, width: float, size: float = 11, bold: bool = False) -> str:
     return "…" + kept
 
 
-def svg(width: float, height: float, title: str, parts: Sequence[str]) -> str:
-    """Return a whole figure; the title is what a screen reader says of it."""
+def svg(width: float, height: float, title: str, parts: Sequence[str]) -> Markup:
+    """Return a whole figure, safe in a page; the title is what a screen reader says of it."""
     shown = escape(visible(title))
-    return (
+    return Markup(
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {number(width)} {number(height)}" role="img" '
         f'aria-label="{shown}" font-family="inherit"><title>{shown}</title>{"".join(parts)}</svg>'
     )
@@ -93,3 +100,29 @@ def spread(places: Sequence[float], apart: float) -> list[float]:
     for i in order:
         last = found[i] = min(places[i], last - apart)
     return found
+
+
+def round_ticks(low: float, high: float, most: int = 5) -> list[float]:
+    """Return at most ``most`` multiples of 1, 2 or 5 · 10^n within low … high; the ends if there are fewer than two."""
+    if high <= low:
+        return [low]
+    step = 10.0 ** math.floor(math.log10((high - low) / most))
+    while True:
+        for factor in (1, 2, 5):
+            size = step * factor
+            first, last = math.ceil(low / size - 1e-9), math.floor(high / size + 1e-9)
+            if last - first + 1 <= most:
+                found = [i * size for i in range(first, last + 1)]
+                return found if len(found) > 1 else [low, high]
+        step *= 10
+
+
+def log_ticks(low: float, high: float, apart: float = 1.45) -> list[float]:
+    """Return round numbers within low … high for a logarithmic axis, each at least ``apart`` times the one before."""
+    decade = 10.0 ** math.floor(math.log10(low))
+    wanted = _BITS if high <= 40 else tuple(decade * 10**i * f for i in range(6) for f in (1, 2, 5))
+    found: list[float] = []
+    for value in wanted:
+        if low * (1 - 1e-9) <= value <= high * (1 + 1e-9) and (not found or value >= apart * found[-1]):
+            found.append(value)
+    return found or [low]

@@ -1,0 +1,183 @@
+"""What a plan costs: quantities, each declared once, and the price models that give their amounts for a layer.
+
+Whatever states, limits, sums, prints or compares costs loops over ``declared()``. Amounts add over layers and less is
+better: the budget's integer programme rests on both.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from snnq.cost.energy import paper_costs
+from snnq.cost.table import CostTable
+from snnq.network.layers import Layer
+
+Amount = int | float
+Costs = Mapping[str, Amount]
+# A layer, the name of its scheme and a cost table → what the layer costs, by the keys of the quantities priced.
+Price = Callable[[Layer, str, CostTable], Costs]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A unit to show amounts in, how many of the quantity's own it is, and up to how many of it are well read."""
+
+    unit: str
+    factor: float
+    most: float = math.inf
+
+
+@dataclass(frozen=True, eq=False)
+class Quantity:
+    """One thing that a plan costs.
+
+    ``key`` and ``name`` make the keys of all files: ``storage_bits`` in ``unit``, ``storage_fraction`` of float32,
+    ``storage_share`` of the whole. ``per_weight`` is the key of the mean over the weights, of a quantity that is so
+    many times the weights in float32; amounts and shares that these tell are left out of some tables. ``title`` stands
+    over the page's number; ``model`` and ``per`` say whose figure it is, and of what. ``limits``: what ``--budget``
+    calls its units, and their factors; it takes a fraction (``storage=6.6%``) and a mean (``avg-bits=2.2``) besides.
+    """
+
+    key: str
+    name: str
+    unit: str
+    title: str
+    meaning: str
+    scales: tuple[Scale, ...]
+    limits: Mapping[str, float]
+    decimals: int = 2
+    per_weight: str | None = None
+    model: str = ""
+    per: str = ""
+    example: str = "10%"
+
+    @property
+    def means(self) -> tuple[str, ...]:
+        """The key of the mean over the weights, or none."""
+        return (self.per_weight,) if self.per_weight else ()
+
+    @property
+    def ratios(self) -> tuple[str, ...]:
+        """The keys of what plans are compared by: the mean over the weights, if there is one, and the fraction."""
+        return (*self.means, self.fraction)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of a plan's totals, all of which a budget may limit: the ratios, and between them the amount."""
+        return (*self.means, self.key, self.fraction)
+
+    @property
+    def fraction(self) -> str:
+        """The key of the amount over that of the same layers in float32."""
+        return f"{self.name}_fraction"
+
+    @property
+    def share(self) -> str:
+        """The key of a part's amount over that of the whole."""
+        return f"{self.name}_share"
+
+    @property
+    def relative(self) -> str:
+        """The key of what is compared between plans of one model: the mean over weights, else the fraction."""
+        return self.per_weight or self.fraction
+
+    @property
+    def counted(self) -> str:
+        """Whose figure it is, and of what; nothing for what is simply counted."""
+        return ", ".join(words for words in (self.model, self.per) if words)
+
+    @property
+    def column(self) -> str:
+        """The unit of amounts in tables, which names their column."""
+        return self.scales[0].unit
+
+    @property
+    def heading(self) -> str:
+        """The column's name where the unit alone does not tell the quantity."""
+        return self.column if self.per_weight else f"{self.name} {self.column}"
+
+    def shown(self, amount: float, decimals: int | None = None, sign: str = "") -> str:
+        """Return an amount in the first scale's unit, which the column names."""
+        return f"{amount / self.scales[0].factor:{sign},.{self.decimals if decimals is None else decimals}f}"
+
+    def short(self, amount: float, like: float | None = None) -> str:
+        """Return an amount with the unit that keeps it, or ``like``, short."""
+        scale = next(one for one in self.scales if (like or amount) / one.factor < one.most)
+        return f"{amount / scale.factor:,.{self.decimals}f} {scale.unit}"
+
+    def exact(self, amount: float) -> str:
+        """Return an amount in the quantity's own unit, with one decimal if it is no whole number."""
+        return f"{amount if isinstance(amount, int) else format(amount, '.1f')} {self.unit}"
+
+
+STORAGE = Quantity(
+    key="storage_bits",
+    name="storage",
+    unit="bits",
+    title="Storage of weights",
+    meaning="Σ weights · bits over the layers; 8192 bits are 1 KiB",
+    scales=(Scale("KiB", 8192, 1e5), Scale("MiB", 8192 * 1024)),
+    limits={"storage-kib": 8192, "storage-mib": 8192 * 1024},
+    per_weight="avg_bits",
+    example="6.6%",
+)
+ENERGY = Quantity(
+    key="energy_pj",
+    name="energy",
+    unit="pJ",
+    title="Energy per time step, paper's model",
+    meaning="Σ N_mul · e_op + storage_bits · e_bit, per time step and sample; 1000 pJ are 1 nJ",
+    scales=(Scale("nJ", 1e3, 1e6), Scale("µJ", 1e6)),
+    limits={"energy-pj": 1, "energy-nj": 1e3, "energy-uj": 1e6},
+    decimals=1,
+    model="paper's model",
+    per="per time step and sample",
+)
+_PRICES: dict[Quantity, Price] = {}
+
+
+def declare(price: Price, *quantities: Quantity) -> None:
+    """Take quantities into every budget, file, table and page, priced by ``price``; raises ValueError for a name twice.
+
+    ``price(layer, scheme, table)`` returns the amounts of all of them by their keys.
+    """
+    taken = {name for one in _PRICES for name in (one.key, one.name)}
+    for one in quantities:
+        if taken & {one.key, one.name}:
+            raise ValueError(f"there is a quantity {one.key} or {one.name} already")
+    _PRICES.update(dict.fromkeys(quantities, price))
+
+
+def withdraw(*quantities: Quantity) -> None:
+    """Take quantities out again; files that name them still open."""
+    for one in quantities:
+        del _PRICES[one]
+
+
+def declared() -> tuple[Quantity, ...]:
+    """Return all quantities in the order of their declaration."""
+    return tuple(_PRICES)
+
+
+def layer_costs(layer: Layer, scheme: str, table: CostTable) -> dict[str, Amount]:
+    """Return what a layer costs under a scheme: the amount of every declared quantity by its key."""
+    costs: dict[str, Amount] = {}
+    for price in dict.fromkeys(_PRICES.values()):
+        costs |= price(layer, scheme, table)
+    return costs
+
+
+def total(amounts: Iterable[Amount]) -> Amount:
+    """Return the sum of amounts: exact for whole numbers, correctly rounded for others."""
+    terms = tuple(amounts)
+    return sum(terms) if all(isinstance(one, int) for one in terms) else math.fsum(terms)
+
+
+def share_of(part: float, whole: float) -> float:
+    """Return part/whole; a whole of zero, as the energy under a table of zeros, has nothing to share."""
+    return part / whole if whole else 0.0
+
+
+declare(paper_costs, STORAGE, ENERGY)

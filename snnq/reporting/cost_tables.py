@@ -1,0 +1,142 @@
+"""Tables of what a plan costs, every declared quantity in its columns, and of the file on disk.
+
+Columns of amounts are named by a quantity's first unit: KiB, and nJ per time step and sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from snnq.cost.quantities import Costs, Quantity, declared
+from snnq.plan.measured import NOT_MEASURED
+from snnq.plan.views import per_cent
+from snnq.reporting.records import LayerRow, Part, Report, Totals
+from snnq.reporting.table import Table, loss_text
+
+
+def remark(cost_table: str = "", by: str = "column") -> str:
+    """Return the end of a title: what the amounts of each quantity are that are not simply counted."""
+    said = {getattr(one, by): ", ".join(filter(None, (one.counted, cost_table))) for one in declared() if one.counted}
+    return "".join(f"; {name}: {words}" for name, words in said.items())
+
+
+def totals_table(report: Report) -> Table:
+    """Return the plan's costs beside float32's."""
+    own, label = report.totals, remark(report.provenance["cost table"], "name")
+    rows = (
+        ("weights", f"{own.weights:,}", f"{own.weights:,}", ""),
+        ("bits per weight, plan", "32.000", f"{own.avg_bits:.3f}", ""),
+        ("bits per weight, file", "", f"{own.file_avg_bits:.3f}", ""),
+        *(_total(one, own) for one in declared()),
+        ("times smaller", "1.00", f"{own.compression:.2f}", ""),
+    )
+    return Table(f"Totals{label}", ("total", "float32", "this plan", "% of float32"), rows, "headline")
+
+
+def _total(one: Quantity, own: Totals) -> tuple[str, ...]:
+    amounts = (own.costs[f"{one.key}_float"], own.costs[one.key])
+    return (f"{one.name} {one.column}", *map(one.shown, amounts), per_cent(own.costs[one.fraction]))
+
+
+def plans_table(report: Report) -> Table:
+    """Return the plan beside simple ones: means or else amounts, % of float32, and what validation gave."""
+    unscored = report.plan_weights is None
+    columns, rows = cost_rows({row.plan: row.costs for row in report.plans}, amounts=False)
+    for row, one in zip(rows, report.plans, strict=True):
+        known = one.validation_accuracy is not None or unscored
+        row += [per_cent(one.validation_accuracy) if known else NOT_MEASURED, loss_text(one.validation_loss)]
+    weights = f" ({report.plan_weights})" if report.plan_weights else ""
+    label = remark(report.provenance["cost table"])
+    title = f"Beside simple plans: val. % and loss before finetuning{weights}{label}"
+    return Table(title, ("plan", *columns, "val. %", "loss"), tuple(map(tuple, rows)), "headline")
+
+
+def cost_rows(plans: Mapping[str, Costs], *, amounts: bool) -> tuple[list[str], list[list[str]]]:
+    """Return columns and one row a plan: its name, means, amounts (of all, or where there is no mean), fractions."""
+    columns: list[str] = []
+    rows = [[name] for name in plans]
+    for one in declared():
+        keys = [one.key] if amounts or not one.means else []
+        columns += [*(one.unit for _ in one.means), *(one.column for _ in keys), f"{one.column} %"]
+        for row, costs in zip(rows, plans.values(), strict=True):
+            row += [f"{costs[key]:.3f}" for key in one.means]
+            row += [*(one.shown(costs[key]) for key in keys), per_cent(costs[one.fraction])]
+    return columns, rows
+
+
+def front_table(report: Report) -> Table:
+    """Return the search's accuracy–cost front; it has no rows where there was no search."""
+    columns = [name for one in declared() for name in (*(one.unit for _ in one.means), f"{one.column} %")]
+    rows = [
+        (
+            *(_ratio(key, one, point.costs[key]) for one in declared() for key in one.ratios),
+            f"{point.predicted_loss:.4f}",
+            loss_text(point.validation_loss),
+            per_cent(point.validation_accuracy),
+        )
+        for point in report.front
+    ]
+    title = "Accuracy-cost front of the search, before finetuning"
+    return Table(title, (*columns, "predicted loss", "val. loss", "val. %"), tuple(rows), "front")
+
+
+def _ratio(key: str, one: Quantity, value: float | None) -> str:
+    """Return a mean or a fraction; what was not declared when the search ran is not known of its front."""
+    return f"{value:.3f}" if key in one.means and value is not None else per_cent(value)
+
+
+def part_tables(report: Report) -> list[Table]:
+    """Return every quantity by group and by attention linear, beside float32's."""
+    kinds = (("group", "group", report.groups), ("attention linear", "linear", report.attention))
+    return [
+        _parts(one, what, column, parts, report)
+        for what, column, parts in kinds
+        for one in (declared() if parts else ())
+    ]
+
+
+def _parts(one: Quantity, what: str, column: str, parts: Sequence[Part], report: Report) -> Table:
+    columns = [column, *(["weights", one.unit] if one.means else [])]
+    rows = []
+    for part in parts:
+        row = [part.name]
+        for key in one.means:
+            row += [f"{part.weights:,}", f"{part.costs[key]:.3f}"]
+        for end in ("", "_float"):
+            row += [one.shown(part.costs[f"{one.key}{end}"]), per_cent(part.costs[f"{one.share}{end}"])]
+        rows.append(tuple(row))
+    label = f"; {one.counted}, {report.provenance['cost table']}" if one.counted else ""
+    columns += [one.column, "share %", f"float {one.column}", "float %"]
+    title = f"{one.name.capitalize()} by {what}{label}"
+    return Table(title, tuple(columns), tuple(rows), "costs", long=column == "linear")
+
+
+def layers_table(report: Report) -> Table:
+    """Return every layer's scheme, amounts and shares of the plan."""
+    rows = [(row.name, row.scheme, *layer_cells(row)) for row in report.layers]
+    title = f"Layers{remark(report.provenance['cost table'])}"
+    return Table(title, ("layer", "scheme", *layer_columns()), tuple(rows), "layers", long=True)
+
+
+def layer_columns() -> list[str]:
+    """Return the columns of ``layer_cells``."""
+    return [name for one in declared() for name in (one.column, f"{one.column} %")]
+
+
+def layer_cells(row: LayerRow | Part) -> list[str]:
+    """Return the amount and the share of every quantity."""
+    return [cell for q in declared() for cell in (q.shown(row.costs[q.key]), per_cent(row.costs[q.share]))]
+
+
+def disk_table(report: Report) -> Table:
+    """Return where the bits of the weights file go."""
+    disk = report.disk
+    rows = [("weights, as the plan claims", disk.plan_bits), *((part.kind, part.bits) for part in disk.overhead)]
+    known, whole = disk.plan_bits + disk.overhead_bits, disk.file_bytes * 8
+    rows += [("plan and overhead together", known), ("the file", whole)]
+    shown = [(name, f"{bits:,}", f"{bits / 8:,.1f}", per_cent(bits / whole)) for name, bits in rows]
+    shown.append(("file over plan and overhead", f"{disk.ratio:.4f}", "", ""))
+    shown.append(("bits per weight, plan", f"{report.totals.avg_bits:.4f}", "", ""))
+    shown.append(("bits per weight, file", f"{report.totals.file_avg_bits:.4f}", "", ""))
+    columns = ("what", "bits", "bytes", "% of file")
+    return Table(f"Size of {disk.file} on disk", columns, tuple(shown), "disk", long=True)
