@@ -28,26 +28,31 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def plain(text: str) -> str:
+    """Return a text as Markdown shows it letter for letter."""
+    return text.replace("<", "&lt;").replace("*", r"\*")
+
+
 def sources() -> str:
     """Return the table of data sources: how each is typed, its options and what it is."""
     rows = []
     for one in SOURCES.values():
         options = " ".join(f"`{key}={value or '…'}`" for key, value in one.options.items())
-        rows.append((f"`{one.usage}`", f"{one.summary}{'; *simulated*' * one.simulated}", options))
+        rows.append((f"`{one.usage}`", f"{plain(one.summary)}{'; *simulated*' * one.simulated}", options))
     return table(("spec", "what it is", "options and defaults"), rows)
 
 
 def options() -> str:
     """Return the table of the options of a data spec."""
-    return table(("option", "what it says"), ((f"`{key}`", text) for key, text in OPTIONS.items()))
+    return table(("option", "what it says"), ((f"`{key}`", plain(text)) for key, text in OPTIONS.items()))
 
 
 def budgets() -> str:
     """Return the table of the units that a budget may be given in."""
     rows = []
     for name, unit in UNITS.items():
-        of_float = "per cent of float32, with its sign"
-        one = of_float if unit.per_cent else f"{unit.factor:,.0f} {KEYS[unit.quantity][0]}"
+        number = f"{unit.factor:,.0f} " if unit.factor > 1 else ""
+        one = "per cent of float32, with its sign" if unit.per_cent else f"{number}{KEYS[unit.quantity][0]}"
         rows.append((f"`{name}`", f"`{unit.quantity}`", one, KEYS[unit.quantity][1]))
     return table(("`--budget`", "key in a report", "in units of", "what it limits"), rows)
 
@@ -69,7 +74,7 @@ def equations() -> str:
 
 def keys() -> str:
     """Return every key of a report, its unit and what it means."""
-    return table(("key", "unit", "what it is"), ((f"`{key}`", *said) for key, said in KEYS.items()))
+    return table(("key", "unit", "what it is"), ((f"`{key}`", unit, plain(said)) for key, (unit, said) in KEYS.items()))
 
 
 def functions() -> str:
