@@ -62,7 +62,7 @@ def command_options(words: list[str]) -> set[str]:
     while (commands := getattr(command, "commands", None)) and words[0] in commands:
         command, words = commands[words[0]], words[1:]
     assert not getattr(command, "commands", None), f"no command: {words}"
-    return {option for parameter in command.params for option in parameter.opts}
+    return {option for parameter in command.params for option in [*parameter.opts, *parameter.secondary_opts]}
 
 
 def script_options(path: str) -> set[str]:
