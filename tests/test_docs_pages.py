@@ -56,6 +56,14 @@ def test_generated_parts_are_as_the_code_says():
     assert made == generate.PARTS.keys()
 
 
+def test_docstrings_cite_sections_of_the_method_that_are_there():
+    method = next(page for page in DOCS if page.path.name == "method.md").text
+    files = [path.read_text(encoding="utf-8") for path in (ROOT / "snnq").rglob("*.py")]
+    cited = {number for text in files for number in re.findall(r"method\.md (?:§\d, )*§(\d)", text)}
+    assert cited <= set(re.findall(r"^## (\d)\. ", method, re.MULTILINE))
+    assert not any("METHOD §" in text for text in files), "cite docs/method.md §n"
+
+
 def command_options(words: list[str]) -> set[str]:
     """Return the options of the command that ``words`` begin with."""
     command = typer.main.get_command(app)
