@@ -1,6 +1,7 @@
 # make demo   set up and compress the built-in model, end to end
 # make test   set up and run the tests, in WORKERS processes of one thread each; make test-slow runs the long ones;
 # make lint   checks style and types
+# make docs   writes the tables of docs/ that follow from the code
 # make test-exchange   the tests of snnq export that need other people's libraries, in an environment of their own
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 EXCHANGE := .venv-exchange
 WORKERS ?= 2
 
-.PHONY: demo test test-slow test-exchange lint format clean
+.PHONY: demo test test-slow test-exchange lint format docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/snnq demo demo
@@ -31,6 +32,9 @@ lint: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(VENV)/.installed
+	$(BIN)/python docs/generate.py
 
 clean:
 	rm -rf $(VENV) $(EXCHANGE) demo build *.egg-info

@@ -1,4 +1,4 @@
-"""The README stays true: every snnq command in it is typed, every block of Python runs."""
+"""The documents stay true: every command that they type works, in their order and in one folder; all Python runs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from documents import PAGES, README, Page
 
 from snnq.cli.main import run
 from snnq.models.registry import build
@@ -17,12 +18,9 @@ from snnq.packed.card import NUMPY_READER
 from snnq.packed.loading import load_packed
 from snnq.plan import Plan
 
-ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = re.findall(r"^\$ snnq (.+)$", README, re.MULTILINE)
-PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 # A small model of upstream's DVS layout: T and heads are asked for by the README's commands, the rest is inferred.
 CONFIG = {"image_size": [16, 16], "dim": 16, "depth": 1, "heads": 16, "steps": 16, "classes": 2}
+NETWORK = "# network.py"
 
 
 def save_upstream(path):
@@ -45,12 +43,10 @@ def save_frames(folder):
 
 
 def save_network(folder):
-    """Save the README's own network, and a checkpoint of it."""
-    code = next(block for block in PYTHON if block.startswith("# network.py"))
+    """Save the documents' own network, and a checkpoint of it."""
+    code = next(block for page in PAGES for block in page.blocks("python") if block.startswith(NETWORK))
     (folder / "network.py").write_text(code)
-    found: dict = {}
-    exec(compile(code, "network.py", "exec"), found)
-    torch.save(found["build"]().state_dict(), folder / "network.pth")
+    torch.save(executed(code)["build"]().state_dict(), folder / "network.pth")
 
 
 def save_recording(folder):
@@ -60,17 +56,42 @@ def save_recording(folder):
     np.savez(folder / "recording.npz", t=np.sort(draw.integers(0, 200_000, 900)), x=x, y=y, p=p)
 
 
+def executed(code: str) -> dict:
+    found: dict = {}
+    exec(compile(code, "documents", "exec"), found)
+    return found
+
+
+def type_commands(page: Page, known: set[str], capsys) -> None:
+    """Type a page's commands, each once in all pages; what follows ``>`` is the file that stdout goes to."""
+    for command in page.typed:
+        if command in known:
+            continue
+        known.add(command)
+        words, _, file = command.partition(" > ")
+        capsys.readouterr()
+        code = run(shlex.split(words))
+        said = capsys.readouterr()
+        assert code == 0, f"{page.name}: snnq {command}\n{said.err}"
+        if file:
+            Path(file).write_text(said.out, encoding="utf-8")
+
+
 @pytest.mark.timeout(1500)
-def test_every_command_works_in_the_order_of_the_readme(tmp_path, monkeypatch, capsys):
+def test_every_command_works_in_the_order_of_the_documents(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     save_upstream(tmp_path / "spikformer.pth")
     save_frames(tmp_path / "dvs-frames")
     save_network(tmp_path)
     save_recording(tmp_path)
-    assert COMMANDS[:3] == ["search", "finalize --plan plan.json", "report"]
-    for command in COMMANDS:
-        capsys.readouterr()
-        assert run(shlex.split(command)) == 0, f"snnq {command}\n{capsys.readouterr().err}"
+    assert README.typed[:3] == ["search", "finalize --plan plan.json", "report"]
+    known: set[str] = set()
+    for page in PAGES:
+        type_commands(page, known, capsys)
+        for block in page.blocks("python"):
+            if block not in known | {NUMPY_READER} and not block.startswith(NETWORK):
+                known.add(block)
+                executed(block)
 
     # What the first three commands promise on the built-in data.
     plan = Plan.read("plan.json")
@@ -79,24 +100,8 @@ def test_every_command_works_in_the_order_of_the_readme(tmp_path, monkeypatch, c
     assert accuracy["float"]["test"] >= 0.96
     assert accuracy["plan"]["test"] >= accuracy["float"]["test"] - 0.03
 
-    weights = run_reader()
+    weights = executed(NUMPY_READER)["weights"]
     for name, module in load_packed("packed", "float").named_modules():
         if name in weights:
             assert np.array_equal(weights[name], module.weight.numpy())
     assert weights.keys() == plan.schemes().keys()
-
-
-def run_reader():
-    """Run the README's blocks of Python in the current folder; return what the numpy reader found."""
-    assert PYTHON[-1] == NUMPY_READER
-    found: dict = {}
-    for block in PYTHON:
-        exec(compile(block, "README.md", "exec"), found)
-    return found["weights"]
-
-
-def test_every_make_target_exists():
-    targets = set(re.findall(r"^make ([\w-]+)$", README, re.MULTILINE))
-    assert {"demo", "test", "test-slow", "lint"} <= targets
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)

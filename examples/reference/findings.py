@@ -11,9 +11,10 @@ from statistics import fmean
 
 from experiment import TABLES
 
+from snnq.cost.quantities import STORAGE
 from snnq.cost.table import read_table
 from snnq.plan import Plan
-from snnq.plan.costing import bits_of, weights_of
+from snnq.plan.costing import amount_of, weights_of
 
 SEARCHED = ("paper-*", "budget", "sensitivity")
 FIRST = "uniform-4"
@@ -58,7 +59,7 @@ def attention(plans: dict[str, list[Plan]]) -> str:
 
     def bits(plan: Plan, pattern: str) -> float:
         layers = [layer for layer in plan.layers if re.search(rf"\.attn\.({pattern})$", layer.name)]
-        return bits_of(layers) / weights_of(layers)
+        return amount_of(STORAGE, layers) / weights_of(layers)
 
     means = [fmean(bits(plan, pattern) for plan in every) for pattern in ("q|k", "v|proj")]
     lower = count(plans, lambda plan: bits(plan, "q|k") < bits(plan, "v|proj"))
