@@ -12,7 +12,6 @@ from pathlib import Path
 
 import snnq
 from snnq.cost.table import DEFAULT_TABLE, read_table
-from snnq.cost.views import CONSTANT_COLUMNS, constant_rows
 from snnq.data.sources import OPTIONS, SOURCES
 from snnq.packed.card import NUMPY_READER
 from snnq.reporting.glossary import KEYS, formulas
@@ -59,7 +58,12 @@ def budgets() -> str:
 
 def constants() -> str:
     """Return the constants of the default cost table with their sources."""
-    return table(CONSTANT_COLUMNS, constant_rows(read_table(DEFAULT_TABLE)))
+    known = read_table(DEFAULT_TABLE)
+    rows = (
+        (f"`{name}`", f"{one.energy_pj:g}", one.per, known.sources[one.source].text)
+        for name, one in known.constants.items()
+    )
+    return table(("constant", "energy pJ", "per", "source"), rows)
 
 
 def reader() -> str:
