@@ -1,4 +1,4 @@
-"""The paper's cost model of one layer under one number format (METHOD §3).
+"""The paper's cost model of one layer under one number format (docs/method.md §3).
 
     E(layer, scheme) = N_mul · e_op(scheme) + N_mem · e_dram_per_bit,   N_mem = weights · bits
 
@@ -36,7 +36,7 @@ def storage_bits(layer: Layer, scheme_name: str) -> int:
 
 
 def layer_energy(layer: Layer, scheme_name: str, table: CostTable) -> LayerEnergy:
-    """Return the energy of a layer in pJ: N_mul · e_op and weights · bits · e_dram_per_bit (METHOD §3)."""
+    """Return the energy of a layer in pJ: N_mul · e_op and weights · bits · e_dram_per_bit (docs/method.md §3)."""
     family, _ = split_name(scheme_name)
     return LayerEnergy(
         compute_pj=layer.multiplications * table.operation_pj(family),

@@ -1,7 +1,7 @@
 """Cost tables: files of energy constants that a user can edit, copy and pass by path.
 
 A table names every constant's source; all sources must be of the table's own technology node, because energies of
-different nodes must never be added (METHOD §3).
+different nodes must never be added (docs/method.md §3).
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class CostTable(Record):
         return self
 
     def operation_pj(self, family: str) -> float:
-        """Return e_op of METHOD §3, the energy in pJ of one multiplication under a family of number formats."""
+        """Return e_op of docs/method.md §3, the energy in pJ of one multiplication under a family of number formats."""
         return self._sum(self.operations[family])
 
     def accumulate_pj(self, family: str) -> float:

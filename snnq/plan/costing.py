@@ -1,4 +1,4 @@
-"""Storage and energy of a plan: sums over its layers (METHOD §3), in total, per group and for the baselines."""
+"""Storage and energy of a plan: sums over its layers (docs/method.md §3), in total, per group and for the baselines."""
 
 from __future__ import annotations
 

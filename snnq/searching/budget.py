@@ -95,7 +95,7 @@ def exact(quantity: str, value: float) -> str:
 def quantity_costs(layers: Sequence[Layer], names: Sequence[str], table: CostTable) -> dict[str, np.ndarray]:
     """Return, by quantity of ``Totals``, what each layer under each scheme adds to it, float64 (L, K) each.
 
-    All quantities are sums over the layers (METHOD §3), so a plan's total is the sum of its layers' entries.
+    All quantities are sums over the layers (docs/method.md §3), so a plan's total is the sum of its layers' entries.
     """
     bits = np.array([[storage_bits(layer, name) for name in names] for layer in layers], dtype=np.float64)
     energy = np.array([[layer_energy(layer, name, table).total_pj for name in names] for layer in layers])
