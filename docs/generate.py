@@ -12,11 +12,10 @@ from pathlib import Path
 
 import snnq
 from snnq.cost.table import DEFAULT_TABLE, read_table
-from snnq.cost.views import CONSTANT_COLUMNS, constant_rows
 from snnq.data.sources import OPTIONS, SOURCES
 from snnq.packed.card import NUMPY_READER
 from snnq.reporting.glossary import KEYS, formulas
-from snnq.searching.budget import UNITS
+from snnq.searching.budget import units
 
 FOLDER = Path(__file__).parent
 PART = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -50,16 +49,21 @@ def options() -> str:
 def budgets() -> str:
     """Return the table of the units that a budget may be given in."""
     rows = []
-    for name, unit in UNITS.items():
+    for name, unit in units().items():
         number = f"{unit.factor:,.0f} " if unit.factor > 1 else ""
-        one = "per cent of float32, with its sign" if unit.per_cent else f"{number}{KEYS[unit.quantity][0]}"
-        rows.append((f"`{name}`", f"`{unit.quantity}`", one, KEYS[unit.quantity][1]))
+        one = "per cent of float32, with its sign" if unit.per_cent else f"{number}{KEYS[unit.key][0]}"
+        rows.append((f"`{name}`", f"`{unit.key}`", one, KEYS[unit.key][1]))
     return table(("`--budget`", "key in a report", "in units of", "what it limits"), rows)
 
 
 def constants() -> str:
     """Return the constants of the default cost table with their sources."""
-    return table(CONSTANT_COLUMNS, constant_rows(read_table(DEFAULT_TABLE)))
+    known = read_table(DEFAULT_TABLE)
+    rows = (
+        (f"`{name}`", f"{one.energy_pj:g}", one.per, known.sources[one.source].text)
+        for name, one in known.constants.items()
+    )
+    return table(("constant", "energy pJ", "per", "source"), rows)
 
 
 def reader() -> str:

@@ -56,12 +56,21 @@ def test_generated_parts_are_as_the_code_says():
     assert made == generate.PARTS.keys()
 
 
+def test_the_architecture_names_every_room_and_gives_a_word_one_meaning():
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    rooms = {path.parent.name for path in (ROOT / "snnq").glob("*/__init__.py")}
+    assert rooms <= set(re.findall(r"^\| `(\w+)/` \|", text, re.MULTILINE))
+    rows = re.findall(r"^\| ([^|]+) \|", text.partition("## Glossary")[2], re.MULTILINE)
+    words = [word for row in rows[1:] for word in row.split(", ")]
+    assert len(words) == len(set(words))
+
+
 def test_docstrings_cite_sections_of_the_method_that_are_there():
     method = next(page for page in DOCS if page.path.name == "method.md").text
     files = [path.read_text(encoding="utf-8") for path in (ROOT / "snnq").rglob("*.py")]
     cited = {number for text in files for number in re.findall(r"method\.md (?:§\d, )*§(\d)", text)}
     assert cited <= set(re.findall(r"^## (\d)\. ", method, re.MULTILINE))
-    assert not any("METHOD §" in text for text in files), "cite docs/method.md §n"
+    assert not any(re.search(r"METHOD\s§", text) for text in files), "cite docs/method.md §n"
 
 
 def command_options(words: list[str]) -> set[str]:

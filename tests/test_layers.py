@@ -9,7 +9,7 @@ from snnq.base.errors import PlanError
 from snnq.models.registry import ARCHITECTURES, build
 from snnq.network.layers import Layer, frames_shape, group_of, layer_table
 
-# METHOD §1, typed by hand: weights and MACs per time step of Spikformer-2-256 on 2x128x128.
+# docs/method.md §1, typed by hand: weights and MACs per time step of Spikformer-2-256 on 2x128x128.
 TOKENIZER = {
     "patch_embed.proj_conv": (576, 9_437_184),
     "patch_embed.proj_conv1": (18_432, 75_497_472),

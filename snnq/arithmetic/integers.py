@@ -14,7 +14,7 @@ with whole numbers throughout. Rounding v down at every step loses nothing: whol
 with it, and ⌊(⌊u⌋ + n)/2⌋ = ⌊(u + n)/2⌋ for whole n. So this *is* the LIF of B and Θ in exact arithmetic; both are off
 by at most half a 2^-shift of a unit, where float32 sums are off by their rounding. A negative multiplier turns W's
 signs. Sums are exact in any order, in integers as in floating point of enough bits: every engine gives the same spikes.
-Source: ours (METHOD §5).
+Source: ours (docs/method.md §5).
 
 A number format says what its W and unit are (``snnq.schemes.whole``).
 """

@@ -1,4 +1,4 @@
-"""The paper's cost model of one layer under one number format (METHOD §3).
+"""The paper's cost model of one layer under one number format (docs/method.md §3).
 
     E(layer, scheme) = N_mul · e_op(scheme) + N_mem · e_dram_per_bit,   N_mem = weights · bits
 
@@ -37,7 +37,7 @@ def storage_bits(layer: Layer, scheme_name: str) -> float:
 
 
 def layer_energy(layer: Layer, scheme_name: str, table: CostTable) -> LayerEnergy:
-    """Return the energy of a layer in pJ: N_mul · e_op and weights · bits · e_dram_per_bit (METHOD §3)."""
+    """Return the energy of a layer in pJ: N_mul · e_op and weights · bits · e_dram_per_bit (docs/method.md §3)."""
     return LayerEnergy(
         compute_pj=layer.multiplications * table.operation_pj(scheme(scheme_name).format.operation),
         memory_pj=storage_bits(layer, scheme_name) * table.weight_bit_pj,

@@ -1,4 +1,4 @@
-"""The event model of energy: what a network really did on real inputs, priced with a cost table (METHOD §3).
+"""The event model of energy: what a network really did on real inputs, priced with a cost table (docs/method.md §3).
 
 Per inference (all T time steps) and sample, with the means of ``snnq.cost.activity``:
 

@@ -1,7 +1,7 @@
 """Cost tables: files of energy constants that a user can edit, copy and pass by path.
 
 A table names every constant's source; all sources must be of the table's own technology node, because energies of
-different nodes must never be added (METHOD §3).
+different nodes must never be added (docs/method.md §3).
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class CostTable(Record):
         return self
 
     def operation_pj(self, operation: str) -> float:
-        """Return e_op of METHOD §3, the energy in pJ of one multiplication by a weight of a format's ``operation``."""
+        """Return e_op of docs/method.md §3, the energy in pJ of one multiplication by a weight of a format's ``operation``."""
         return self._sum(self.operations[operation])
 
     def accumulate_pj(self, operation: str) -> float:

@@ -1,1 +1,1 @@
-"""From a plan to a packed folder: quantisation-aware training with the plan fixed (METHOD §5)."""
+"""From a plan to a packed folder: quantisation-aware training with the plan fixed (docs/method.md §5)."""

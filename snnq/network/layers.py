@@ -2,7 +2,7 @@
 
 A layer is one ``Linear``, ``Conv1d`` or ``Conv2d`` weight. The table is found by running the model once and watching
 its layers, so that it needs no knowledge of the architecture beyond the path patterns that name the groups.
-Source: METHOD §1 (groups, input kinds) and §3 (number of multiplications).
+Source: docs/method.md §1 (groups, input kinds) and §3 (number of multiplications).
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class Layer:
     ``shape`` is that of the weight: (out, in/groups, k, k) for a convolution in groups, (out, 1, k, k) for a depth-wise
     one. ``macs`` are multiply-accumulates per time step and sample (head: per sample) and count output positions;
     ``multiplications`` is N_mul of the paper's energy model, which counts input positions: tokens · in · out for
-    linear layers, k² · c_in · c_out · H · W of the input image for convolutions (METHOD §3); divided by the groups.
+    linear layers, k² · c_in · c_out · H · W of the input image for convolutions, divided by the groups
+    (docs/method.md §3).
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What a plan costs: sums over its layers (METHOD §3) of every quantity, in total, per group and for the baselines."""
+"""What a plan costs: sums over its layers (docs/method.md §3) of every quantity, in total, per group and for the baselines."""
 
 from __future__ import annotations
 

@@ -191,7 +191,7 @@ def _cost_keys(one: Quantity) -> dict[str, tuple[str, str]]:
 
 
 def formulas(table: CostTable) -> tuple[str, ...]:
-    """Return the formulas of storage, energy and number formats, with the constants of a cost table (METHOD §2, §3)."""
+    """Return the formulas of storage, energy and formats, with a cost table's constants (docs/method.md §2, §3)."""
     operations = "; ".join(
         f"e_op({family}) = {' + '.join(names)} = {table.operation_pj(family):g} pJ"
         for family, names in table.operations.items()

@@ -67,11 +67,11 @@ def report(
     """Return everything that is known about a packed folder; nothing is written.
 
     The folder is verified first, so that what is said about the plan is true of the file. Storage is in bits, energy
-    in pJ per time step and sample by the paper's model (METHOD §3), costed with ``cost_table`` (a name or a path;
-    default: the one the plan names). The event model's, per inference and sample, is of the activity that finalize
-    measured, or of ``measure`` validation samples of ``data`` (default: the plan's) that are run now on ``compute``
-    (a device, or a ``Compute`` with threads); weights are
-    fetched as ``weight_reuse`` says (``snnq.cost.events``).
+    in pJ per time step and sample by the paper's model (docs/method.md §3), costed with ``cost_table`` (a name or a
+    path; default: the one the plan names). The event model's, per inference and sample, is of the activity that
+    finalize measured, or of ``measure`` validation samples of ``data`` (default: the plan's) that are run now on
+    ``compute`` (a device, or a ``Compute`` with threads); weights are fetched as ``weight_reuse`` says
+    (``snnq.cost.events``).
 
     Raises PackedError for a folder that is missing or damaged, VerificationError for one that does not hold what its
     plan says, PlanError, CostTableError, DataError and UsageError.

@@ -5,7 +5,7 @@ With K = 2^(b-1) - 1 and an integer exponent e per output channel (α = 2^e):
     ŵ = sign · α · 2^(k-K)  for exponent code k in 1 … K,   ŵ = 0 for k = 0
 
 b = 2 gives {0, ±1}·α, b = 4 gives {0, ±2^-6 … ±2^0}·α. Rounding is to the nearest *level*. A code is
-``sign << (b-1) | k``; zero is always code 0. Weights come as (out, n) matrices. Source: METHOD §2.
+``sign << (b-1) | k``; zero is always code 0. Weights come as (out, n) matrices. Source: docs/method.md §2.
 
 ``log2_scale`` is a real number while it is learned and is rounded to e with a straight-through gradient.
 

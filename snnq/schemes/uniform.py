@@ -5,7 +5,7 @@
 ``s`` > 0 is a real number; ``z`` is rounded to multiples of ½, so that ``2q - 2z`` is an integer and a
 layer's sum is an integer times one scale. At b = 2 the symmetric grid is z = 1½: levels ±½s, ±1½s.
 
-Weights come as (out, n) matrices. Source: METHOD §2 (the paper's uniform scheme, with a per-channel scale);
+Weights come as (out, n) matrices. Source: docs/method.md §2 (the paper's uniform scheme, with a per-channel scale);
 gradients as in LSQ (Esser et al. 2020) and LSQ+ (Bhalgat et al. 2020): straight-through rounding, none through
 a clipped weight.
 

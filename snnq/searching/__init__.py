@@ -1,1 +1,1 @@
-"""Differentiable search of a number format for every layer (METHOD §4)."""
+"""Differentiable search of a number format for every layer (docs/method.md §4)."""

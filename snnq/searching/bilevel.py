@@ -1,4 +1,4 @@
-"""The two alternating steps of the search (METHOD §4).
+"""The two alternating steps of the search (docs/method.md §4).
 
     L = CE + λ · Σ_l Σ_k p_lk E_lk / Σ_l E_l,float32        (a budget: ``price``)
 

@@ -92,7 +92,7 @@ def _unit_of(key: str) -> tuple[str, Unit]:
 def limit_costs(layers: Sequence[Layer], names: Sequence[str], table: CostTable) -> dict[str, np.ndarray]:
     """Return, by the key of ``Totals`` that a budget may limit, what each layer under each scheme adds to it, (L, K).
 
-    All quantities are sums over the layers (METHOD §3), so a plan's total is the sum of its layers' entries.
+    All quantities are sums over the layers (docs/method.md §3), so a plan's total is the sum of its layers' entries.
     """
     priced = [[layer_costs(layer, name, table) for name in names] for layer in layers]
     floats = [layer_costs(layer, FLOAT32, table) for layer in layers]

@@ -1,8 +1,8 @@
 """Composite layers with one shared latent weight: one convolution or product a layer, whatever the candidates.
 
 The paper's composite layer is y = Σ_k p_k · f(Q_k(W), x). A layer f is linear in its weight and activations are not
-quantised, so y = f(Σ_k p_k Q_k(W), x) exactly: only the weights are mixed (METHOD §4). The weights of all layers are
-quantised together as one long vector: a few large operations instead of many small ones.
+quantised, so y = f(Σ_k p_k Q_k(W), x) exactly: only the weights are mixed (docs/method.md §4). The weights of all
+layers are quantised together as one long vector: a few large operations instead of many small ones.
 """
 
 from __future__ import annotations

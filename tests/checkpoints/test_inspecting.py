@@ -17,7 +17,7 @@ from snnq.cli import inspect as command
 
 
 def test_the_papers_layer_table(tmp_path: Path) -> None:
-    # METHOD §1, the model of the paper.
+    # docs/method.md §1, the model of the paper.
     state = filled(upstream_shapes("cifar10dvs", **PUBLISHED["cifar10dvs"]))
     torch.save(dvs_container(state, T=1), tmp_path / "a.pth")
     found = inspect(tmp_path / "a.pth", heads=16)

@@ -7,7 +7,7 @@ import pytest
 from snnq.base.errors import CostTableError
 from snnq.cost.table import DEFAULT_TABLE, TABLES, list_tables, read_table
 
-# METHOD §3, typed by hand: pJ in 45 nm.
+# docs/method.md §3, typed by hand: pJ in 45 nm.
 CONSTANTS = {
     "multiply_float32": 3.7,
     "add_float32": 0.9,

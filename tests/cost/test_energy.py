@@ -50,7 +50,7 @@ def test_golden_storage(scheme, bits):
 
 
 def oracle_pj(layer, scheme, name):
-    """METHOD §3 again, with numpy and the raw TOML: no code of snnq but the layer."""
+    """docs/method.md §3 again, with numpy and the raw TOML: no code of snnq but the layer."""
     raw = tomllib.loads((TABLES / f"{name}.toml").read_text("utf-8"))
     family, bits = ("float32", 32) if scheme == "float32" else (scheme[:-2], int(scheme[-1]))
     operation = np.sum([raw["constants"][key]["energy_pj"] for key in raw["operations"][family]])

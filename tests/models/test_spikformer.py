@@ -1,4 +1,4 @@
-"""The model against golden logits of upstream's own code, and its neuron against the formula of METHOD §1."""
+"""The model against golden logits of upstream's own code, and its neuron against the formula of docs/method.md §1."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_golden_logits_depend_on_what_shapes_cannot_show(case: dict[str, Any], c
 
 
 def oracle_lif(x: np.ndarray, threshold: float) -> np.ndarray:
-    """METHOD §1, one neuron at a time, in float32."""
+    """docs/method.md §1, one neuron at a time, in float32."""
     spikes = np.zeros_like(x)
     for neuron_index in np.ndindex(x.shape[1:]):
         v = np.float32(0)

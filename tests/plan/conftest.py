@@ -4,7 +4,7 @@ from snnq.cost.table import read_table
 from snnq.network.layers import Layer
 from snnq.plan import ModelInfo, make_plan
 
-# Spikformer-2-256 as METHOD §1 gives it, typed by hand; tests/test_layers.py holds the traced table to it too.
+# Spikformer-2-256 as docs/method.md §1 gives it, typed by hand; tests/test_layers.py holds the traced table to it too.
 SIZES = {
     "patch_embed.proj_conv": ("tokenizer", "conv2d", (32, 2, 3, 3), 9_437_184, "counts"),
     "patch_embed.proj_conv1": ("tokenizer", "conv2d", (64, 32, 3, 3), 75_497_472, "spikes"),

@@ -41,7 +41,7 @@ def test_the_float_plan(make):
     assert shares(plan, "storage_share") == shares(plan, "storage_share_float") == [38.29, 20.54, 41.07, 0.10]
     assert (plan.totals.avg_bits, plan.totals.storage_fraction, plan.totals.compression) == (32, 1, 1)
     assert plan.totals.energy_fraction == 1
-    # The default table does not give the paper's energy split (METHOD §3), the fit does.
+    # The default table does not give the paper's energy split (docs/method.md §3), the fit does.
     assert [round(100 * g.energy_share) for g in plan.groups.values()] == [56, 15, 29, 0]
     fit = make("float32", table="paper-fit")
     assert [round(100 * g.energy_share, 1) for g in fit.groups.values()] == [41.5, 19.5, 38.9, 0.1]

@@ -1,4 +1,4 @@
-"""How good a fit is: METHOD §2's errors on Gaussian weights, and a brute-force search for the optimum."""
+"""How good a fit is: docs/method.md §2's errors on Gaussian weights, and a brute-force search for the optimum."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def arbitrary_params(name: str, weight: Tensor, seed: int) -> Params:
 
 
 def numpy_grid(name: str, params: Params) -> np.ndarray:
-    """Every level of every row (rows, levels) in float64, from METHOD §2 and nothing else."""
+    """Every level of every row (rows, levels) in float64, from docs/method.md §2 and nothing else."""
     family, bits = scheme(name).family, scheme(name).width
     if family == "uniform":
         zero_point = np.round(params["zero_point"].double().numpy() * 2) / 2

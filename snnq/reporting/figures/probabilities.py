@@ -1,4 +1,4 @@
-"""How the probabilities of one layer moved over the search (METHOD §4)."""
+"""How the probabilities of one layer moved over the search (docs/method.md §4)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def most_contested(epochs: Sequence[SearchEpoch], layers: Sequence[str]) -> list
 def probability_panel(layer: str, space: Sequence[str], epochs: Sequence[SearchEpoch]) -> str:
     """Return one layer's probabilities after each epoch as stacked bands, the scheme of most bits on top.
 
-    It begins with equal shares at epoch 0, before the first step (METHOD §4).
+    It begins with equal shares at epoch 0, before the first step (docs/method.md §4).
     """
     order = sorted(range(len(space)), key=lambda k: (scheme(space[k]).bits, space[k]))
     rows = [tuple(1 / len(space) for _ in space), *(epoch.probabilities[layer] for epoch in epochs)]
