@@ -127,7 +127,7 @@ class CostTable(Record):
         return self
 
     def operation_pj(self, operation: str) -> float:
-        """Return e_op of docs/method.md §3, the energy in pJ of one multiplication by a weight of a format's ``operation``."""
+        """Return e_op (docs/method.md §3), the energy in pJ of one multiplication under a format's ``operation``."""
         return self._sum(self.operations[operation])
 
     def accumulate_pj(self, operation: str) -> float:

@@ -1,4 +1,4 @@
-"""What a plan costs: sums over its layers (docs/method.md §3) of every quantity, in total, per group and for the baselines."""
+"""What a plan costs: sums of every quantity over its layers (docs/method.md §3), in total, by group, for baselines."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """A weight as whole numbers, which is all that the integer engines see of its number format.
 
 A decoded weight is ŵ = unit · W with whole W. Weights that are no small whole multiples of a unit are rounded to fixed
-point far below their own precision's effect: sums of up to 2^52, exact in float64 and int64. Source: ours (docs/method.md §5).
+point far below their own precision's effect: sums of up to 2^52, exact in float64 and int64.
+Source: ours (docs/method.md §5).
 """
 
 from __future__ import annotations
