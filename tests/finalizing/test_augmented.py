@@ -48,9 +48,7 @@ def finalized(folder, out, augment=AUGMENT, stop_at=None):
     settings = FinalizeSettings(epochs=2, batch_size=8, augment=augment)
     compute = Compute("cpu", devices=processes.count())
     plan = Path(folder) / "plan.json"
-    return finalize(
-        plan, out=Path(folder) / out, settings=settings, compute=compute, progress=progress
-    ).results.to_dict()
+    return finalize(plan, out=Path(folder) / out, settings=settings, compute=compute, progress=progress).results.to_dict()
 
 
 @pytest.fixture(scope="module")
