@@ -45,11 +45,11 @@ def loss_points(front: Sequence[FrontPoint], plans: Sequence[PlanRow]) -> list[P
 
 
 def accuracy_points(front: Sequence[FrontPoint], plans: Sequence[PlanRow], cost: Quantity) -> list[Point]:
-    """Return accuracy in per cent over a cost in per cent of float32, of all plans of which both are known."""
+    """Return accuracy in per cent over a cost in per cent of float32, of all plans that cost any and were measured."""
     points = []
     for i, row in enumerate((*front, *plans), start=-len(front)):
         fraction, accuracy = row.costs[cost.fraction], row.validation_accuracy
-        if fraction is not None and accuracy is not None:
+        if fraction and accuracy is not None:  # the axis is logarithmic
             x, y = 100 * fraction, 100 * accuracy
             said = f"{x:.2f} % of float32's {cost.name}, {y:.2f} % accuracy"
             points.append(_named(i, row, x, y, said) if isinstance(row, PlanRow) else Point(x, y, said))
