@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 HANGS = 124  # the exit code of a command that took longer than it may
@@ -58,6 +59,13 @@ def run(
         return code, Path(output.name).read_text(encoding="utf-8", errors="replace")
 
 
+PREPARED = (
+    *("rich.table", "lightning_fabric", "torch._dynamo", "scipy.optimize", "pandas", "h5py", "safetensors.torch"),
+    *("spikingjelly.activation_based.neuron", "snnq.cli.app", "snnq.searching.run", "snnq.finalizing.run"),
+    *("snnq.reconstructing.run", "snnq.reporting.run", "snnq.assessing.eval", "snnq.data"),
+)
+
+
 @cache
 def _server() -> subprocess.Popen[str]:
     server = subprocess.Popen(
@@ -72,7 +80,9 @@ def _server() -> subprocess.Popen[str]:
 
 
 def _serve() -> None:
-    import rich.table  # noqa: F401 (they are there before the fork)
+    # They are there before the fork, so that no command imports them anew; numba is not: it looks at the surroundings.
+    for name in PREPARED:
+        import_module(name)
     import torch
 
     from snnq.cli.main import run as run_command
