@@ -1,5 +1,7 @@
-"""The architectures by name: a row each. Other people's join them by ``register_architecture``, users' own models by
-``register_model``."""
+"""The architectures by name, a row each.
+
+Other people's join them by ``register_architecture``, users' own models by ``register_model``.
+"""
 
 from __future__ import annotations
 

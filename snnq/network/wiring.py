@@ -67,7 +67,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class Mix:
-    """An attention of the spikes q, k and v; those of the neurons behind it become the stream ``gives``."""
+    """An attention of the spikes q, k and v, which it uses up; those of the neurons behind it become ``gives``."""
 
     mixing: Mixing
     takes: tuple[str, str, str]
@@ -76,7 +76,7 @@ class Mix:
 
 @dataclass(frozen=True)
 class Add:
-    """A residual: spikes are added to a stream, which is one larger then."""
+    """A residual: spikes, used up then, are added to a stream, whose numbers reach one more."""
 
     stream: str
     spikes: str
@@ -115,11 +115,13 @@ class Wiring:
             elif isinstance(one, Mix):
                 for name in one.takes:
                     _check_stream(bounds, name, 1, f"attention {one.mixing.module}")
+                    del bounds[name]
                 bounds[one.gives] = 1
             else:
                 _check_stream(bounds, one.spikes, 1, "a residual")
                 _check_stream(bounds, one.stream, self.bound - 1, "a residual")
                 bounds[one.stream] += 1
+                del bounds[one.spikes]
         _check_stream(bounds, self.stream, self.bound, f"head {self.head}")
 
     @property

@@ -14,8 +14,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from snnq.arithmetic import integers
-from snnq.base.errors import UsageError
+from snnq.base.errors import PackedError, UsageError
 from snnq.base.machine import fitting_threads
 from snnq.models.registry import architecture
 from snnq.network.layers import NO_COUNTS, check_frames_shape
@@ -80,6 +79,8 @@ class Engine:
         self.layers: Mapping[str, LayerWeights] = {
             stage.layer: read_layer(arrays, stage) for stage in self.wiring.stages
         }
+        if other := [name for name, layer in self.layers.items() if layer.taps not in (1, 9)]:
+            raise PackedError(f"layer {other[0]}: the integer engine runs kernels of 1×1 and 3×3")
         self.mixings = {mixing.module: mixing for mixing in self.wiring.mixings}
         self.head = arrays.head()
         self.workers, self._fitting = Workers(threads), threads is None

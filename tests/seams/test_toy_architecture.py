@@ -124,6 +124,7 @@ def test_a_name_is_taken_once() -> None:
             2,
             "a max-pool takes",
         ),
+        ((FIRST, Fire((toy_network.stage("b", 1),), "x"), Add("x", "spikes"), Add("x", "spikes")), 3, "nothing"),
         ((FIRST,), 0, "head readout takes stream 'x' of numbers up to 0, but its numbers reach 1"),
     ],
 )

@@ -230,7 +230,8 @@ class MaxFormer(nn.Module):
 def _block(config: StagedConfig, stage: int, width: int) -> Block:
     mlp, early = Mlp(width, config.hidden(width)), _MIXERS[config.data]
     if stage == len(early):
-        like = {"first": None, "bias": False} if config.spikingjelly else {"first": "x_lif"}
-        return Block(SelfAttention(width, config.stage_heads[stage], **like), "attn", mlp)
+        theirs = config.spikingjelly
+        attention = SelfAttention(width, config.stage_heads[stage], first=None if theirs else "x_lif", bias=not theirs)
+        return Block(attention, "attn", mlp)
     mixer = early[stage]
     return Block(None if mixer is None else DepthwiseMixer(width, *mixer), "mixer", mlp)
