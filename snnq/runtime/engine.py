@@ -14,6 +14,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
+from snnq.arithmetic import integers
 from snnq.base.errors import PackedError, UsageError
 from snnq.base.machine import fitting_threads
 from snnq.models.registry import architecture
