@@ -24,13 +24,13 @@ import torch.nn.functional as F
 import typer
 from lightning_fabric import Fabric
 from recipes import RECIPES, Recipe, resolve
-from snnq.cli.options import Device, Devices, Force, Nodes, Precision, Run, Strategy
 
 from snnq import console
 from snnq.base.errors import SnnqError, UsageError
 from snnq.base.parsing import parse_image_size
 from snnq.base.progress import Progress
 from snnq.checkpoints.opening import save_checkpoint
+from snnq.commands.words import Device, Devices, Force, Nodes, Precision, Run, Strategy
 from snnq.data import DataSet, open_data
 from snnq.models.registry import Architecture, build
 from snnq.models.registry import architecture as architecture_of

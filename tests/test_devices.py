@@ -12,10 +12,13 @@ from pretended_device import pretended
 
 import snnq
 from snnq.checkpoints.saving import save_checkpoint
+from snnq.finalizing.run import finalize as run_finalize
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.models.registry import OWN, build
+from snnq.reconstructing.run import ptq as run_ptq
 from snnq.reconstructing.settings import PtqSettings
 from snnq.searching import finishing
+from snnq.searching.run import search as run_search
 from snnq.searching.settings import SearchSettings
 from snnq.training import loop
 
@@ -46,18 +49,18 @@ def place(tmp_path, monkeypatch):
 def search(out="plan.json", steps=4, **given):
     size = 16 // steps
     settings = SearchSettings(epochs=1, batch_size=size, calibration=2 * size, space=SPACE, **given)
-    return snnq.search("net.pth", settings=settings, data=DATA, out=out, model="networks.py:multi_step", **SIZES)
+    return run_search("net.pth", settings=settings, data=DATA, out=out, model="networks.py:multi_step", **SIZES)
 
 
 def finalize(out="packed", steps=4, **given):
     settings = FinalizeSettings(epochs=1, batch_size=16 // steps, **given)
-    return snnq.finalize("plan.json", out=out, settings=settings, measure=1, data=DATA)
+    return run_finalize("plan.json", out=out, settings=settings, measure=1, data=DATA)
 
 
 def ptq(out="quick", steps=1, **given):
     settings = PtqSettings(samples=8, batch_size=4, steps=steps, **given)
     plan = {"scheme": "power-of-two-4", "model": "networks.py:multi_step", "data": DATA}
-    return snnq.ptq("net.pth", out=out, settings=settings, measure=0, **plan, **SIZES)
+    return run_ptq("net.pth", out=out, settings=settings, measure=0, **plan, **SIZES)
 
 
 def there(work, *arguments, **named):

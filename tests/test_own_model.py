@@ -23,6 +23,7 @@ from snnq.network.layers import frames_shape, layer_table
 from snnq.plan import Plan
 from snnq.searching.constraints import Constraints, resolve
 from snnq.searching.measuring import Switchboard, soft_cross_entropy
+from snnq.searching.uniform import uniform_plan
 from snnq.training import processes
 from snnq.training.batchnorm import share_batchnorm
 
@@ -183,7 +184,7 @@ def test_a_module_that_takes_frames_in_neither_order_is_refused(place: Path) -> 
 
 def test_a_name_that_stands_in_a_file_is_not_imported(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("evil.py").write_text("open('marker', 'w').close()\ndef build(): raise SystemExit\n")
-    plan = snnq.uniform_plan("uniform-2", architecture="spikformer-cifar10dvs").to_dict()
+    plan = uniform_plan("uniform-2", architecture="spikformer-cifar10dvs").to_dict()
     plan["model"] |= {"architecture": "evil:build", "layout": "evil:build", "checkpoint": "step_by_step.pth"}
     plan["model"]["sha256"] = None
     Path("plan.json").write_text(json.dumps(plan))

@@ -19,6 +19,7 @@ import snnq
 from snnq.base.errors import UsageError
 from snnq.checkpoints.opening import save_checkpoint
 from snnq.models.registry import architecture, build
+from snnq.searching.uniform import uniform_plan
 from snnq.training.devices import Compute
 
 FOLDER = Path(__file__).resolve().parents[1] / "examples/reference"
@@ -156,7 +157,7 @@ def test_golden_table(scripts, tmp_path, capsys):
 
 def test_golden_findings(scripts, tmp_path, capsys):
     small = {"image_size": (16, 16), "dim": 16, "depth": 1, "heads": 2, "steps": 2, "pooling": (False,) * 4}
-    plan = snnq.uniform_plan("uniform-2", architecture="spikformer-cifar10dvs", **small)
+    plan = uniform_plan("uniform-2", architecture="spikformer-cifar10dvs", **small)
     first, head = plan.layers[0].name, plan.layers[-1].name
     attention = {"block.0.attn.v": "uniform-4", "block.0.attn.proj": "uniform-4"}
     plans = {

@@ -6,9 +6,9 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import snnq
 from snnq.plan import Plan
 from snnq.reconstructing.settings import PtqSettings
+from snnq.searching.uniform import uniform_plan
 
 BASE = "awq"
 # For comparison, on all training samples and their labels: the reference experiments' recipe, and finalize's own one.
@@ -52,7 +52,7 @@ def write_plan(name: str, checkpoint: Path, sizes: dict[str, Any], out: Path) ->
         Plan.read(name).write(out)
         return
     scheme, _, ends = name.partition("+ends=")
-    plan = snnq.uniform_plan(scheme, checkpoint=checkpoint, **sizes)
+    plan = uniform_plan(scheme, checkpoint=checkpoint, **sizes)
     if ends:
         layers = [layer.name for layer in plan.layers]
         plan = plan.with_schemes({layers[0]: ends, layers[-1]: ends})

@@ -23,12 +23,13 @@ import pandas as pd
 import typer
 from arms import ARMS, BASE, FINETUNED, settings_of, write_plan
 
-import snnq
 from snnq import console
 from snnq.base.files import write_atomic
 from snnq.checkpoints.sizes import given_sizes
+from snnq.finalizing.run import finalize as run_finalize
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.plan import Plan
+from snnq.reconstructing.run import ptq as run_ptq
 from snnq.reconstructing.settings import PtqSettings
 
 
@@ -86,9 +87,9 @@ def _cell(
     common = {"checkpoint": checkpoint, "plan": folder / "plan.json", "data": data, "out": folder / "packed"}
     common |= {"measure": 0, "progress": watch}
     if arm in FINETUNED:
-        made = snnq.finalize(**common, settings=FinalizeSettings(**FINETUNED[arm], seed=seed))
+        made = run_finalize(**common, settings=FinalizeSettings(**FINETUNED[arm], seed=seed))
     else:
-        made = snnq.ptq(**common, settings=settings_of(arm, seed, samples, steps))
+        made = run_ptq(**common, settings=settings_of(arm, seed, samples, steps))
     accuracy = made.results.accuracy.summary()
     wall, cpu = (
         one - other for one, other in zip(ended or (time.monotonic(), time.process_time()), started, strict=True)

@@ -16,8 +16,8 @@ from typing import Annotated
 import typer
 from experiment import run_cells, train_float
 from rows import Setting
-from snnq.cli.options import Device, Precision
 
+from snnq.commands.words import Device, Precision
 from snnq.training.devices import Compute
 
 

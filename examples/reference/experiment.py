@@ -16,11 +16,11 @@ from pathlib import Path
 import pandas as pd
 from rows import ROWS, Setting
 
-import snnq
 from snnq import console
 from snnq.base.errors import RunChangedError, UsageError
 from snnq.base.files import write_atomic
 from snnq.cost.table import read_table
+from snnq.finalizing.run import finalize as run_finalize
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.plan import Plan
 
@@ -81,7 +81,7 @@ def _run_cell(name: str, row: str, seed: int, setting: Setting, folder: Path) ->
             ROWS[row](setting, seed, plan)
     with console.progress_view() as progress, _timed(clock, "finetune_seconds"):
         settings = FinalizeSettings(epochs=setting.finetune_epochs, batch_size=setting.batch_size, seed=seed)
-        done = snnq.finalize(
+        done = run_finalize(
             plan,
             data=setting.data,
             checkpoint=setting.checkpoint,

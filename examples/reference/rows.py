@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-import snnq
 from snnq.plan import Plan
+from snnq.searching.run import search as run_search
 from snnq.searching.settings import SearchSettings
+from snnq.searching.uniform import uniform_plan
 from snnq.training.devices import Compute
 
 BITS = 2.2
@@ -46,7 +47,7 @@ def uniform(scheme: str) -> Maker:
     """Return a maker of the plan with one scheme everywhere."""
 
     def make(setting: Setting, seed: int, out: Path) -> None:
-        snnq.uniform_plan(scheme, checkpoint=setting.checkpoint, **setting.sizes).write(out)
+        uniform_plan(scheme, checkpoint=setting.checkpoint, **setting.sizes).write(out)
 
     return make
 
@@ -60,7 +61,7 @@ def drawn(number: int) -> Maker:
 
     def make(setting: Setting, seed: int, out: Path) -> None:
         draw = random.Random(number)
-        plan = snnq.uniform_plan("uniform-2", checkpoint=setting.checkpoint, **setting.sizes)
+        plan = uniform_plan("uniform-2", checkpoint=setting.checkpoint, **setting.sizes)
         weights = np.array([math.prod(layer.shape) for layer in plan.layers])
         sets = np.arange(2 ** len(weights))[:, None] >> np.arange(len(weights)) & 1
         bits = 2 + 2 * (sets @ weights) / weights.sum()
@@ -84,7 +85,7 @@ def searched(**knobs: object) -> Maker:
             calibration=setting.calibration,
             **knobs,  # pyright: ignore
         )
-        return snnq.search(
+        return run_search(
             setting.checkpoint,
             data=setting.data,
             out=out,

@@ -11,8 +11,6 @@ import torch
 from torch import Tensor
 
 from snnq.assessing.subject import Subject, check_engine, check_split, open_subject
-from snnq.base.errors import UsageError
-from snnq.base.kinds import takers
 from snnq.base.progress import Progress, silent
 from snnq.data.dataset import Frames
 from snnq.network.layers import forward_macs, frames_shape
@@ -67,7 +65,7 @@ def eval(
     """
     check_split(split)
     check_engine(engine)
-    compute, subject = as_compute(compute), _no_plan(open_subject(path, **given))
+    compute, subject = as_compute(compute), open_subject(path, **given)
     check_engine(engine, subject)
     found = subject.data(data, progress)
     samples: Frames = getattr(found, split)
@@ -90,12 +88,6 @@ def eval(
         avg_bits=bits[0],
         file_avg_bits=bits[1],
     )
-
-
-def _no_plan(subject: Subject) -> Subject:
-    if subject.kind == "plan":
-        raise UsageError(f"{subject.path}: a plan is no model, so it has no accuracy", takers(subject.path))
-    return subject
 
 
 def _logits(

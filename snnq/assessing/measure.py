@@ -88,7 +88,7 @@ def measure(
     a plan without a checkpoint, and what opening raises.
     """
     check_split(split)
-    subject = open_subject(path, **given)
+    subject = open_subject(path, plans=True, **given)
     found, model = subject.data(data, progress), subject.model()
     layers, products = subject.layers(model), attention_table(subject.architecture, subject.config)
     if subject.plan is None:

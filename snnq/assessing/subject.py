@@ -75,11 +75,11 @@ class Subject:
         return found
 
 
-def open_subject(path: str | Path, **given: Any) -> Subject:
+def open_subject(path: str | Path, *, plans: bool = False, **given: Any) -> Subject:
     """Return what a path holds; ``given`` are the sizes that a float checkpoint cannot tell.
 
-    A plan stands for its float checkpoint. Raises PlanError for a plan without one or with another than it was made
-    for, and what opening raises.
+    With ``plans`` a plan stands for its float checkpoint, else it is no model. Raises PlanError for a plan without one
+    or with another than it was made for, and what opening raises.
     """
     place = Path(path)
     if place.is_dir():
@@ -87,7 +87,7 @@ def open_subject(path: str | Path, **given: Any) -> Subject:
         check_hash(place, PLAN_FILE, read_config(place))
         plan = parse_plan(read_json(place / PLAN_FILE), str(place / PLAN_FILE))
         return Subject(place, "packed", plan.model.architecture, plan.model.config, plan)
-    if place.suffix == ".json":
+    if plans and place.suffix == ".json":
         plan = parse_plan(read_json(place), str(place))
         return _float(place, "plan", open_planned_checkpoint(plan, place, given), plan)
     return _float(place, "float", open_checkpoint(path, **given), None)

@@ -160,7 +160,7 @@ def texts(value: Any, *, dashes: bool = False) -> tuple[str, ...]:
 def one_list(value: Any) -> tuple[str, ...]:
     """Return ``texts``, a plain list of names being one list: ``["uniform-2", "uniform-4"]``."""
     found = texts(value)
-    return (",".join(found),) if len(found) > 1 and not any("=" in text for text in found) else found
+    return (",".join(found),) if len(found) > 1 and not any("=" in text or "," in text for text in found) else found
 
 
 def _joined(value: Any) -> str:

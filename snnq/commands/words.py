@@ -144,16 +144,17 @@ SIZES = FILE_SIZES | {
         None,
     ),
 }
+Devices = Annotated[int, typer.Option(help="How many devices on each node: one process a device.")]
+Nodes = Annotated[int, typer.Option(help="How many machines, started by torchrun or SLURM.")]
+Strategy = Annotated[str, typer.Option(help="auto or ddp.")]
+Precision = Annotated[str, typer.Option(help="Of the training steps: 32-true, bf16-mixed or 16-mixed.")]
 ONE_DEVICE: dict[str, tuple[Any, Any]] = {"device": (Device, "auto"), "threads": (Threads, None)}
-DEVICES = {
+DEVICES: dict[str, tuple[Any, Any]] = {
     "device": (Device, "auto"),
-    "devices": (Annotated[int, typer.Option(help="How many devices on each node: one process a device.")], 1),
-    "nodes": (Annotated[int, typer.Option(help="How many machines, started by torchrun or SLURM.")], 1),
-    "strategy": (Annotated[str, typer.Option(help="auto or ddp.")], "auto"),
-    "precision": (
-        Annotated[str, typer.Option(help="Of the training steps: 32-true, bf16-mixed or 16-mixed.")],
-        "32-true",
-    ),
+    "devices": (Devices, 1),
+    "nodes": (Nodes, 1),
+    "strategy": (Strategy, "auto"),
+    "precision": (Precision, "32-true"),
     "threads": (Threads, None),
 }
 

@@ -14,6 +14,7 @@ from upstream_files import PUBLISHED, dvs_container, filled, tiny, upstream_shap
 from snnq.checkpoints.grafting import graft
 from snnq.checkpoints.inspecting import inspect
 from snnq.cli import inspect as command
+from snnq.cli.main import run
 
 
 def test_the_papers_layer_table(tmp_path: Path) -> None:
@@ -40,7 +41,8 @@ def test_the_papers_layer_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize("layout", PUBLISHED)
 def test_the_command_names_the_layout(layout: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save(tiny(layout, tokens=4), tmp_path / "a.pth")
-    command.inspect(str(tmp_path / "a.pth"), steps=2, heads=4, image_size="32", json=True)
+    sizes = ["--steps", "2", "--heads", "4", "--image-size", "32"]
+    assert run(["inspect", str(tmp_path / "a.pth"), *sizes, "--json"]) == 0
     shown = capsys.readouterr()
     found = json.loads(shown.out)
     assert (found["layout"], found["architecture"]) == (layout, f"spikformer-{layout}")

@@ -14,8 +14,10 @@ from snnq.finalizing.settings import FinalizeSettings
 from snnq.finalizing.starting import begin_from
 from snnq.models.registry import build
 from snnq.plan import Plan
+from snnq.reconstructing.run import ptq as run_ptq
 from snnq.reconstructing.settings import PtqSettings
 from snnq.schemes.scheme import scheme
+from snnq.searching.uniform import uniform_plan
 
 CONFIG = {"in_channels": 2, "image_size": [8, 8], "dim": 16, "depth": 1, "heads": 2, "steps": 3, "classes": 4}
 
@@ -27,10 +29,10 @@ def start(tmp_path_factory):
     model = build("spikformer-cifar10dvs", CONFIG | {"pooling": [False, False, True, True]})
     facts = {"data": "random,classes=4,samples=32"}
     save_checkpoint(place / "float.safetensors", model, architecture="spikformer-cifar10dvs", facts=facts)
-    plan = snnq.uniform_plan("uniform-2", checkpoint=place / "float.safetensors")
+    plan = uniform_plan("uniform-2", checkpoint=place / "float.safetensors")
     plan.with_schemes({"block.0.attn.q": "power-of-two-2", "head": "float32"}).write(place / "plan.json")
     settings = PtqSettings(method="tesseraq", samples=16, batch_size=8, steps=1, rounding_rate=0.1, batchnorm="off")
-    snnq.ptq(plan=place / "plan.json", settings=settings, out=place / "ptq", data=facts["data"])
+    run_ptq(plan=place / "plan.json", settings=settings, out=place / "ptq", data=facts["data"])
     return place
 
 

@@ -21,8 +21,10 @@ from snnq.packed.verification import verify
 from snnq.reconstructing import run as ptq_run
 from snnq.reconstructing.batchnorm import divergence
 from snnq.reconstructing.run import calibration
+from snnq.reconstructing.run import ptq as run_ptq
 from snnq.reconstructing.settings import METHODS, PtqSettings
 from snnq.reporting.run import report
+from snnq.searching.uniform import uniform_plan
 from snnq.training.job import open_job
 
 QUICK = PtqSettings(method="tesseraq", samples=16, batch_size=8, steps=1)
@@ -36,7 +38,7 @@ def bytes_of(folder):
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_gives_a_verified_folder(checkpoint, tmp_path, method):
     settings = dataclasses.replace(QUICK, method=method)
-    done = snnq.ptq(checkpoint, scheme="uniform-2", settings=settings, out=tmp_path / "packed")
+    done = run_ptq(checkpoint, scheme="uniform-2", settings=settings, out=tmp_path / "packed")
     verify(done.folder)
     assert done.results.made()["method"] == method
     assert snnq.load_packed(done.folder)(torch.zeros(1, 3, 2, 8, 8)).shape == (1, 4)
@@ -47,10 +49,10 @@ def test_every_method_gives_a_verified_folder(checkpoint, tmp_path, method):
 
 
 def test_a_plan_of_many_schemes(checkpoint, tmp_path):
-    plan = snnq.uniform_plan("uniform-2", checkpoint=checkpoint)
+    plan = uniform_plan("uniform-2", checkpoint=checkpoint)
     plan = plan.with_schemes({"head": "uniform-4", "block.0.attn.q": "power-of-two-2", "block.1.mlp.fc1": "float32"})
     plan.write(tmp_path / "plan.json")
-    done = snnq.ptq(plan=tmp_path / "plan.json", settings=QUICK, out=tmp_path / "packed", data=DATA)
+    done = run_ptq(plan=tmp_path / "plan.json", settings=QUICK, out=tmp_path / "packed", data=DATA)
     assert snnq.Plan.read(done.folder / "plan.json").schemes() == plan.schemes()
     verify(done.folder)
 
@@ -59,10 +61,10 @@ def test_labels_are_never_looked_at(checkpoint, tmp_path, monkeypatch):
     job = open_job(checkpoint, None)
     assert not calibration(job, QUICK).labels.any()
     shifted = Frames(job.data.train.frames, (job.data.train.labels + 1) % 4)
-    first = snnq.ptq(checkpoint, scheme="uniform-3", settings=QUICK, out=tmp_path / "one")
+    first = run_ptq(checkpoint, scheme="uniform-3", settings=QUICK, out=tmp_path / "one")
     other = dataclasses.replace(job, data=dataclasses.replace(job.data, train=shifted))
     monkeypatch.setattr(ptq_run, "open_job", lambda *_, **__: other)
-    second = snnq.ptq(checkpoint, scheme="uniform-3", settings=QUICK, out=tmp_path / "two")
+    second = run_ptq(checkpoint, scheme="uniform-3", settings=QUICK, out=tmp_path / "two")
     assert bytes_of(first.folder) == bytes_of(second.folder)
 
 
@@ -82,18 +84,18 @@ def test_a_run_cut_off_by_ctrl_c_gives_the_same_bytes(checkpoint, tmp_path, at):
         if stage == "tesseraq" and done == at:
             signal.raise_signal(signal.SIGINT)
 
-    whole = snnq.ptq(checkpoint, scheme="uniform-2", settings=QUICK, out=tmp_path / "whole")
+    whole = run_ptq(checkpoint, scheme="uniform-2", settings=QUICK, out=tmp_path / "whole")
     with pytest.raises(InterruptedRun):
-        snnq.ptq(checkpoint, scheme="uniform-2", settings=QUICK, out=tmp_path / "cut", progress=progress)
-    cut = snnq.ptq(checkpoint, scheme="uniform-2", settings=QUICK, out=tmp_path / "cut")
+        run_ptq(checkpoint, scheme="uniform-2", settings=QUICK, out=tmp_path / "cut", progress=progress)
+    cut = run_ptq(checkpoint, scheme="uniform-2", settings=QUICK, out=tmp_path / "cut")
     assert bytes_of(whole.folder) == bytes_of(cut.folder)
 
 
 def test_it_refuses_what_it_must(checkpoint, tmp_path):
     with pytest.raises(UsageError, match="a plan or a scheme"):
-        snnq.ptq(checkpoint, out=tmp_path / "packed")
+        run_ptq(checkpoint, out=tmp_path / "packed")
     with pytest.raises(UsageError, match="did you mean 'uniform-2'"):
-        snnq.ptq(checkpoint, scheme="unifrom-2", out=tmp_path / "packed")
+        run_ptq(checkpoint, scheme="unifrom-2", out=tmp_path / "packed")
     for knobs, words in (
         ({"method": "teseraq"}, "did you mean 'tesseraq'"),
         ({"rounds": 7}, "schedules of 10 and 20"),
@@ -104,19 +106,19 @@ def test_it_refuses_what_it_must(checkpoint, tmp_path):
         with pytest.raises(UsageError, match=words):
             PtqSettings(**knobs)
     out = tmp_path / "packed"
-    snnq.ptq(checkpoint, scheme="uniform-2", settings=dataclasses.replace(QUICK, method="rtn"), out=out)
+    run_ptq(checkpoint, scheme="uniform-2", settings=dataclasses.replace(QUICK, method="rtn"), out=out)
     with pytest.raises(OutputExistsError):
-        snnq.ptq(checkpoint, scheme="uniform-3", settings=dataclasses.replace(QUICK, method="rtn"), out=out)
+        run_ptq(checkpoint, scheme="uniform-3", settings=dataclasses.replace(QUICK, method="rtn"), out=out)
     with pytest.raises(RunChangedError, match="method"):
-        snnq.ptq(checkpoint, scheme="uniform-2", settings=QUICK, out=tmp_path / "other", run=tmp_path / "packed.run")
-    plan = snnq.uniform_plan("uniform-2", architecture="spikformer-cifar10dvs")
+        run_ptq(checkpoint, scheme="uniform-2", settings=QUICK, out=tmp_path / "other", run=tmp_path / "packed.run")
+    plan = uniform_plan("uniform-2", architecture="spikformer-cifar10dvs")
     plan.write(tmp_path / "plan.json")
     with pytest.raises(CheckpointError, match="contradicts the file"):
-        snnq.ptq(checkpoint, plan=tmp_path / "plan.json", out=tmp_path / "third", data=DATA)
+        run_ptq(checkpoint, plan=tmp_path / "plan.json", out=tmp_path / "third", data=DATA)
     other, config = tmp_path / "other.safetensors", CONFIG | {"image_size": [16, 16]}
     save_checkpoint(other, build("spikformer-cifar10dvs", config), architecture="spikformer-cifar10dvs", facts={})
     with pytest.raises(PlanError, match=r"other.safetensors is not the checkpoint the plan was made for"):
-        snnq.ptq(other, plan=out / "plan.json", out=tmp_path / "third", data=DATA)
+        run_ptq(other, plan=out / "plan.json", out=tmp_path / "third", data=DATA)
 
 
 def test_the_divergence_by_hand():

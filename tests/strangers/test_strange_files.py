@@ -376,7 +376,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(words, mib, code, said, 
     assert found == code, output
     check_words(said, output)
     left = {path.name for path in tmp_path.rglob("*")}
-    assert left <= {TINY, "packed.run", "config.json", "state.pt", "metrics.jsonl"}
+    assert left <= {TINY, "packed.run", "config.json", "settings.json", "state.pt", "metrics.jsonl"}
     code, output = limited.run(words, tmp_path, seconds=60)  # there is room again
     assert code == 0, output
 
