@@ -27,22 +27,25 @@ SEARCH = ("search", TINY, "--epochs", "2", "--space", "uniform-2,uniform-4", *BA
 FINALIZE = ("finalize", "--epochs", "2", "--measure", "4", *BATCH)
 PTQ = ("ptq", TINY, "--scheme", "uniform-4", "--method", "tesseraq", "--steps-per-round", "1", "--samples", "8")
 PTQ = (*PTQ, "--measure", "4", *BATCH)
+PREPARE = ("data", "prepare", DATA, "--steps", "2", "--image-size", "8", "--workers", "1")
+C = ("export", "packed", "--to", "c")
 JOBS = (
-    Job(
-        "data",
-        ("data", "prepare", DATA, "--steps", "2", "--image-size", "8", "--workers", "1"),
-    ),
-    Job("search", SEARCH),
-    Job("search anew", (*SEARCH, "--seed", "1", "--force"), (SEARCH,)),
-    Job("finalize", FINALIZE, (SEARCH,)),
-    Job("finalize anew", (*FINALIZE, "--seed", "1", "--force"), (SEARCH, FINALIZE)),
-    Job("ptq", PTQ),
-    Job("report", ("report", "packed"), (PTQ,)),
-    Job("export", ("export", "packed", "--to", "c"), (PTQ,)),
-    Job("export anew", ("export", "packed", "--to", "c", "--force"), (PTQ, ("export", "packed", "--to", "c"))),
+    Job("data", PREPARE),
+    Job("search", SEARCH, (PREPARE,)),
+    Job("search anew", (*SEARCH, "--seed", "1", "--force"), (PREPARE, SEARCH)),
+    Job("finalize", FINALIZE, (PREPARE, SEARCH)),
+    Job("finalize anew", (*FINALIZE, "--seed", "1", "--force"), (PREPARE, SEARCH, FINALIZE)),
+    Job("ptq", PTQ, (PREPARE,)),
+    Job("report", ("report", "packed"), (PREPARE, PTQ)),
+    Job("export", C, (PREPARE, PTQ)),
+    Job("export anew", (*C, "--force"), (PREPARE, PTQ, C)),
     Job("graft", ("graft", TINY, "--chunk", "2", "--out", "grafted.safetensors")),
     Job("uniform", ("plan", "uniform", TINY, "--scheme", "uniform-2", "--out", "uniform.json")),
-    Job("solve", ("plan", "solve", "plan.json.run", "--budget", "avg-bits=6", "--out", "solved.json"), (SEARCH,)),
+    Job(
+        "solve",
+        ("plan", "solve", "plan.json.run", "--budget", "avg-bits=6", "--out", "solved.json"),
+        (PREPARE, SEARCH),
+    ),
 )
 
 
