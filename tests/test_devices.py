@@ -99,8 +99,8 @@ def test_whatever_runs_a_model_runs_there():
     model = build("spikformer-cifar10dvs", CONFIG | {"pooling": [True, False, False, False]})
     facts = {"data": "random,classes=3,samples=8"}
     save_checkpoint("float.safetensors", model, architecture="spikformer-cifar10dvs", facts=facts)
-    settings = PtqSettings(method="rtn", samples=4, batch_size=4)
-    there(snnq.ptq, "float.safetensors", scheme="uniform-2", out="quick", settings=settings, measure=1)
+    few = {"method": "rtn", "samples": 4, "batch_size": 4, "measure": 1}
+    there(snnq.ptq, "float.safetensors", scheme="uniform-2", out="quick", **few)
     there(snnq.eval, "quick")
     there(snnq.measure, "float.safetensors", samples=1)
     there(snnq.measure, "quick", samples=1)
