@@ -176,7 +176,7 @@ class PlanLayer(LayerInput, Costed):
     energy_pj: float = Field(json_schema_extra={"readOnly": True})
 
     @property
-    def storage_bits(self) -> int:
+    def storage_bits(self) -> Bits:
         """The storage, under the name that it has everywhere else."""
         return self.bits
 
