@@ -57,14 +57,14 @@ class RunFolder:
         return self.path / STATE
 
     def write_state(self, write: Callable[[Path], object], history: list[dict[str, Any]]) -> None:
-        """Let ``write`` make the newest state, then write one JSON line an epoch; raises SnnqError where it cannot be.
+        """Write one JSON line an epoch, then let ``write`` make the newest state; raises SnnqError where it cannot be.
 
-        All metrics are written anew, so that they never disagree with the state.
+        In this order: a run that was cut off between both does that epoch again, and writes its line anew.
         """
         with _saving(self.path):
+            write_atomic(self.path / METRICS, "".join(json.dumps(line) + "\n" for line in history))
             with replacing(self.state_path) as temporary:
                 write(temporary)
-            write_atomic(self.path / METRICS, "".join(json.dumps(line) + "\n" for line in history))
 
     def write_scores(self, scores: str, front: str) -> None:
         """Keep a finished search's scores and its front; raises SnnqError where they cannot be written."""
