@@ -14,6 +14,7 @@ from torch import nn
 from snnq.arithmetic.integer_form import to_integers
 from snnq.base.errors import OutputExistsError, PackedError, VerificationError
 from snnq.base.machine import machine
+from snnq.base.placing import sweep
 from snnq.base.progress import Progress
 from snnq.base.version import __version__
 from snnq.models.registry import architecture
@@ -53,7 +54,10 @@ class Destination:
 
 
 def finished(out: Path, mark: str) -> Finalized:
-    """Return the folder at ``out`` if this very run made it and it is whole; otherwise refuse to overwrite it."""
+    """Return the folder at ``out`` if this very run made it and it is whole; otherwise refuse to overwrite it.
+
+    What a process that was killed just after writing it left beside it is removed.
+    """
     try:
         results = read_results(out)
     except PackedError:
@@ -64,6 +68,7 @@ def finished(out: Path, mark: str) -> Finalized:
             "add --force to overwrite it, or name another --out",
         )
     verify(out)
+    sweep(out)
     return Finalized(out, results)
 
 
