@@ -13,6 +13,7 @@ from tiny_models import CONFIG, DATA
 
 import snnq
 from snnq.base.errors import CheckpointError, InterruptedRun, OutputExistsError, PlanError, RunChangedError, UsageError
+from snnq.base.placing import MARK
 from snnq.checkpoints.opening import save_checkpoint
 from snnq.cli.main import run as command
 from snnq.data.dataset import Frames
@@ -89,6 +90,11 @@ def test_a_run_cut_off_by_ctrl_c_gives_the_same_bytes(checkpoint, tmp_path, at):
         run_ptq(checkpoint, scheme="uniform-2", settings=QUICK, out=tmp_path / "cut", progress=progress)
     cut = run_ptq(checkpoint, scheme="uniform-2", settings=QUICK, out=tmp_path / "cut")
     assert bytes_of(whole.folder) == bytes_of(cut.folder)
+    # A process that was killed just after writing leaves its folder beside it: the same command takes it away.
+    left = tmp_path / f".cut{MARK}{'0' * 16}"
+    left.mkdir()
+    run_ptq(checkpoint, scheme="uniform-2", settings=QUICK, out=tmp_path / "cut")
+    assert not left.exists()
 
 
 def test_it_refuses_what_it_must(checkpoint, tmp_path):

@@ -276,3 +276,16 @@ def test_a_state_that_is_no_file(tmp_path, kind):
     os.mkfifo(path) if kind == "pipe" else path.mkdir() if kind == "folder" else path.symlink_to("/dev/zero")
     with pytest.raises(RunChangedError, match=r"state\.pt cannot be read: (it is no regular file|Is a directory)"):
         run_small(tmp_path / "run")
+
+
+def test_metrics_are_written_before_the_state(tmp_path):
+    """A kill between both must not leave a state whose last epoch has no line."""
+    run = open_run(tmp_path / "run", {"command": "search"})
+
+    def killed(_):
+        raise OSError("killed here")
+
+    with pytest.raises(SnnqError):
+        run.write_state(killed, [{"epoch": 1}])
+    assert (run.path / "metrics.jsonl").read_text() == '{"epoch": 1}\n'
+    assert not run.state_path.exists()
