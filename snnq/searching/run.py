@@ -14,6 +14,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from snnq.base.errors import OutputExistsError, PlanError
+from snnq.base.placing import sweep
 from snnq.base.progress import Progress, silent
 from snnq.checkpoints.opening import load_model
 from snnq.cost.quantities import STORAGE
@@ -37,7 +38,7 @@ from snnq.training.devices import Compute, as_compute, start_fabric
 from snnq.training.job import Job, fingerprint, open_job
 from snnq.training.loop import run_epochs
 from snnq.training.run_folder import RunFolder, open_run, run_path
-from snnq.training.search_runs import note_run, with_run
+from snnq.training.search_runs import is_run, note_run, with_run
 from snnq.training.teacher import float_logits
 from snnq.training.threads import keeps_threads, use_threads
 
@@ -86,7 +87,7 @@ def search(
     where = run_path(out, run)
     config["threads"] = use_threads(compute, job.macs(settings.batch_size), None if force else where)
     mark = fingerprint(config)
-    done = processes.on_first(lambda: _finished(out, mark) if out.exists() and not force else None)
+    done = processes.on_first(lambda: _finished(out, where, mark) if out.exists() and not force else None)
     if done:
         return done
     folder = open_run(where, config, out=out, force=force, words=words)
@@ -175,8 +176,11 @@ def write_winner(plan: Plan, out: Path, force: bool) -> None:
         log.warning("%s; it was left as it is", problem.message)
 
 
-def _finished(out: Path, mark: str) -> Plan:
-    """Return the plan at ``out`` if this very search made it; otherwise refuse to overwrite it."""
+def _finished(out: Path, run: Path, mark: str) -> Plan:
+    """Return the plan at ``out`` if this very search made it; otherwise refuse to overwrite it.
+
+    A process that was killed just after writing the plan did not come to clean up and to note its run: done here.
+    """
     try:
         plan = Plan.read(out)
     except PlanError:
@@ -185,4 +189,7 @@ def _finished(out: Path, mark: str) -> Plan:
         raise OutputExistsError(
             f"{out} is already there and is not from this search", "add --force to overwrite it, or name another --out"
         )
+    sweep(out)
+    if is_run(run, mark):
+        note_run(run, mark)
     return plan

@@ -16,7 +16,9 @@ from two_processes import in_two
 
 from snnq.base.errors import BudgetError, InterruptedRun, OutputExistsError, UsageError
 from snnq.base.paired import PerSample
+from snnq.base.placing import MARK
 from snnq.cli.main import run, spread_budgets
+from snnq.data.cache import cache_root
 from snnq.finalizing.run import finalize
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.packing.record import read_results
@@ -156,7 +158,14 @@ def test_a_run_of_another_search_beside_a_plan_is_not_taken(folder, tmp_path, mo
 def test_the_same_search_again_gives_the_same_plan_and_is_not_repeated(folder, checkpoint, tmp_path):
     before = (folder / "plan.json").read_bytes()
     budget = {"avg_bits": 2.6, "energy_fraction": 0.3}
+    # A process that was killed just after writing left its file beside the plan, and no note of its run.
+    left = folder / f".plan.json{MARK}{'0' * 16}"
+    left.touch()
+    note = cache_root() / "runs" / f"{Plan.read(folder / 'plan.json').search.fingerprint}.txt"
+    note.unlink()
     searched(checkpoint, folder / "plan.json", budget=budget)
+    assert not left.exists()
+    assert note.read_text().strip() == str(folder / "plan.json.run")
     searched(checkpoint, tmp_path / "again.json", budget=budget)
     assert before == (folder / "plan.json").read_bytes()
     again = (tmp_path / "again.json").read_bytes()
