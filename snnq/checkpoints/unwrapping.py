@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -23,6 +23,8 @@ from snnq.base.errors import CheckpointError, nearest
 from snnq.checkpoints.foreign import RESAVE
 from snnq.checkpoints.pickled import Array
 
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 LAST, AVERAGED = "last", "ema"
 _USUAL = ("state_dict", "model")
 _AVERAGES = frozenset(("ema", "emas", "swa", "average", "averaged", "avg", "shadow", "polyak"))
@@ -94,7 +96,7 @@ class Weights:
     notes: tuple[str, ...]
 
 
-def unwrap(path: str, content: Any, wanted: str | None = None) -> Weights:
+def unwrap(path: str, content: object, wanted: str | None = None) -> Weights:
     """Return the weights in a file's content, those that ``wanted`` says (``last``, ``ema`` or a key) or the usual.
 
     Raises ``CheckpointError`` where there are none, none such, or several that nothing tells apart.
@@ -139,12 +141,12 @@ def _is_no_weight(name: str) -> bool:
     return name.endswith("num_batches_tracked") or any(re.fullmatch(pattern, name) for _, pattern in _LEFT_OUT)
 
 
-def items(mapping: Mapping[Any, Any]) -> list[tuple[Any, Any]]:
+def items(mapping: Mapping[Key, Value]) -> list[tuple[Key, Value]]:
     """Return a mapping's items whatever its instance attributes are called: a pickle may set some."""
     return list(dict.items(mapping)) if isinstance(mapping, dict) else list(mapping.items())
 
 
-def tensor_of(value: Any) -> Tensor | None:
+def tensor_of(value: object) -> Tensor | None:
     """Return a tensor, or numpy's array as one; None for anything else."""
     if isinstance(value, Tensor):
         return value.detach()
@@ -153,7 +155,7 @@ def tensor_of(value: Any) -> Tensor | None:
     return None
 
 
-def _held(content: Mapping[Any, Any], axes: int, keys: tuple[str, ...] = ()) -> Iterator[Held]:
+def _held(content: Mapping[object, object], axes: int, keys: tuple[str, ...] = ()) -> Iterator[Held]:
     """Give the mappings that hold tensors, at least one of them with so many axes."""
     tensors = {
         key: found for key, value in items(content) if isinstance(key, str) and (found := tensor_of(value)) is not None
@@ -208,7 +210,7 @@ def _parts(held: Held) -> Iterator[Held]:
         yield from _parts(replace(held, tensors=roots[root], prefix=f"{held.prefix}{root}.", averaged=averaged))
 
 
-def _relabelled(content: Mapping[Any, Any], found: list[Held]) -> list[Held]:
+def _relabelled(content: Mapping[object, object], found: list[Held]) -> list[Held]:
     """Tell averaged weights where a library puts them in the place of the last ones.
 
     Lightning's WeightAveraging moves the last ones to ``current_model_state``; mmengine's EMAHook exchanges
@@ -340,14 +342,14 @@ def _some(names: Iterable[str], most: int = 3) -> str:
     return f"{', '.join(names[:most])}{more}"
 
 
-def _none(path: str, content: Mapping[Any, Any]) -> CheckpointError:
+def _none(path: str, content: Mapping[object, object]) -> CheckpointError:
     if not content:
         return CheckpointError(f"{path}: its state dict is empty", RESAVE)
     shown = [f"'{key}' ({_kind_of(value)})" for key, value in items(content)]
     return CheckpointError(f"{path}: holds no state dict; it holds {_some(shown, 6)}", RESAVE)
 
 
-def _kind_of(value: Any) -> str:
+def _kind_of(value: object) -> str:
     if isinstance(value, Mapping):
         return f"a {type(value).__name__} of {len(value)}" if value else "empty"
     return f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__

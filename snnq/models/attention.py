@@ -17,10 +17,16 @@ class SpikingAttention(Protocol):
     what goes on from them. The module's forward calls it as an attribute, so that it can be watched. Where the
     architecture has a ``Wiring``, ``mix`` computes (Q Kᵀ V) · ``scale`` in any order, ``scale`` is an attribute that is
     read at every call (in whole numbers it becomes 1), and ``channels_last`` says that its neurons see (T, B, N, C).
-    Of the order ``sums``, ``shared`` returns K ⊙ V as it is summed.
+    Of the order ``sums`` it is a ``SummingAttention``.
     """
 
     def mix(self, *spikes: Tensor) -> Tensor: ...  # noqa: D102
+
+
+class SummingAttention(SpikingAttention, Protocol):
+    """One of the order ``sums``: ``shared`` returns K ⊙ V as it is summed."""
+
+    def shared(self, k: Tensor, v: Tensor) -> Tensor: ...  # noqa: D102
 
 
 def mix_scores_then_scale(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:

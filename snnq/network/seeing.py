@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from snnq.network.neurons import is_neuron
 
+# A module's path, itself, what it was given and what it put out; what is returned, unless None, takes that place.
+See = Callable[[str, nn.Module, tuple[Tensor, ...], Tensor], object]
+
 
 @contextmanager
-def seeing(modules: Mapping[str, nn.Module], see: Callable[[str, Any, Any, Any], Any]) -> Iterator[None]:
+def seeing(modules: Mapping[str, nn.Module], see: See) -> Iterator[None]:
     """Call ``see(path, module, inputs, output)`` behind every call of ``modules``, which are given by path.
 
     What it returns, unless None, is the module's output instead.

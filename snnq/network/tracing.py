@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from spikingjelly.activation_based import functional
@@ -58,7 +57,7 @@ def trace(model: nn.Module, norms: Mapping[str, str], frames_shape: tuple[int, i
     """
     calls: list[_Call] = []
 
-    def note(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+    def note(name: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         calls.append(_Call(name, is_neuron(module), inputs[0], output))
 
     layers = {name: module for name, (module, _) in quantisable(model).items()}

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field
 
 from snnq.base.errors import CostTableError, PlanError, nearest
+from snnq.base.strict_json import Config, Json
 from snnq.base.validation import Many, validate
 from snnq.base.version import __version__
 from snnq.cost.quantities import declared
@@ -64,7 +64,7 @@ class Plan(PlanFacts):
         """Write the plan to a temporary name, then rename it. Raises OutputExistsError if not ``force``."""
         write_json(Path(path), self.to_dict(), force)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Return the plan as plain data, keys in the order of the file."""
         dumped = self.model_dump(mode="json")
         first = ("schema_version", "tool", "model", "data", "search", "cost_table", "layers")
@@ -139,7 +139,7 @@ def make_plan(
     return _cost(parse_plan(facts, "plan"), table)
 
 
-def parse_plan(data: Mapping[str, Any], file: str) -> PlanInput:
+def parse_plan(data: Config, file: str) -> PlanInput:
     """Return what is input in a plan's plain data; computed keys are dropped. Raises PlanError naming ``file``."""
     version = data.get("schema_version")
     if isinstance(version, int) and version > SCHEMA_VERSION:
@@ -166,7 +166,7 @@ def parse_plan(data: Mapping[str, Any], file: str) -> PlanInput:
     return validate(PlanInput, kept, file, PlanError, _HINT, label)
 
 
-def without_costs(data: Mapping[str, Any], part: str, computed: Collection[str] = ()) -> list[Any]:
+def without_costs(data: Config, part: str, computed: Collection[str] = ()) -> list[object]:
     """Return the entries of a plan's ``layers`` or ``baselines`` without their costs: what its totals name, too.
 
     So a plan opens that was written with quantities which nothing declares here.
@@ -179,7 +179,7 @@ def without_costs(data: Mapping[str, Any], part: str, computed: Collection[str] 
     ]
 
 
-def plan_schema() -> dict[str, Any]:
+def plan_schema() -> Json:
     """Return the JSON Schema of plan.json. Computed keys are read-only and may be left out."""
     schema = Plan.model_json_schema()
     parts, costed = schema["$defs"], ("PlanLayer", "Totals", "GroupCost", "Baseline")

@@ -21,13 +21,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from weakref import WeakValueDictionary
 
 from snnq.base.errors import RunChangedError, SnnqError, UsageError
 from snnq.base.files import read_text, write_atomic
 from snnq.base.placing import is_temporary, replacing, sweep, try_place
-from snnq.base.strict_json import strict_json
+from snnq.base.strict_json import Json, strict_json
 from snnq.training import processes
 
 STATE, CONFIG, METRICS, SCORES, FRONT, SETTINGS = NAMES = (
@@ -56,7 +55,7 @@ class RunFolder:
         """Where the newest complete state lies, if there is one."""
         return self.path / STATE
 
-    def write_state(self, write: Callable[[Path], object], history: list[dict[str, Any]]) -> None:
+    def write_state(self, write: Callable[[Path], object], history: list[Json]) -> None:
         """Write one JSON line an epoch, then let ``write`` make the newest state; raises SnnqError where it cannot be.
 
         In this order: a run that was cut off between both does that epoch again, and writes its line anew.
@@ -117,11 +116,11 @@ def run_path(out: Path, chosen: str | Path | None = None) -> Path:
 
 def open_run(
     path: Path,
-    config: dict[str, Any],
+    config: Json,
     *,
     out: Path | None = None,
     force: bool = False,
-    words: Mapping[str, Any] | None = None,
+    words: Mapping[str, object] | None = None,
 ) -> RunFolder:
     """Create the run folder, or open it to go on; ``words`` are those of the command that runs, kept for another run.
 
@@ -133,7 +132,7 @@ def open_run(
     return processes.on_first(lambda: _open(path, json.loads(json.dumps(config)), out, force, words))
 
 
-def begun_with(path: Path) -> dict[str, Any] | None:
+def begun_with(path: Path) -> Json | None:
     """Return the settings of the run in a folder, or None where there are none that can be read.
 
     Raises RunChangedError where the file is another's.
@@ -144,9 +143,7 @@ def begun_with(path: Path) -> dict[str, Any] | None:
     return None if damage else found
 
 
-def _open(
-    path: Path, config: dict[str, Any], out: Path | None, force: bool, words: Mapping[str, Any] | None
-) -> RunFolder:
+def _open(path: Path, config: Json, out: Path | None, force: bool, words: Mapping[str, object] | None) -> RunFolder:
     if out is not None:
         _check_place(out)
     try:
@@ -173,7 +170,7 @@ def _open(
         raise UsageError(f"{path}: cannot be written ({problem.strerror})", ELSEWHERE) from None
 
 
-def _write_words(path: Path, words: Mapping[str, Any] | None) -> None:
+def _write_words(path: Path, words: Mapping[str, object] | None) -> None:
     if words is not None:
         write_atomic(path / SETTINGS, json.dumps(words, indent=2, ensure_ascii=False) + "\n")
 
@@ -220,7 +217,7 @@ def _lock(path: Path) -> _Lock | None:
     return lock
 
 
-def _read_config(path: Path) -> tuple[dict[str, Any], str]:
+def _read_config(path: Path) -> tuple[Json, str]:
     """Return the run's settings, and what is wrong with the file; raises RunChangedError where it is another's."""
     try:
         found = strict_json(read_text(path))
@@ -231,7 +228,7 @@ def _read_config(path: Path) -> tuple[dict[str, Any], str]:
     return found, ""
 
 
-def _refuse_changes(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+def _refuse_changes(path: Path, before: Json, now: Json) -> None:
     for name in sorted(before.keys() | now.keys()):
         if before.get(name) != now.get(name):
             raise RunChangedError(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from snnq.base.errors import UsageError, nearest
+from snnq.base.strict_json import Config
 from snnq.models import sizes
 
 LAYOUTS = ("sdt-static", "sdt-dvs", "statten-static", "statten-dvs", "sdt-spikingjelly")
@@ -14,24 +13,16 @@ NEURONS = ("lif", "plif", "plif-mlp")
 
 
 @dataclass(frozen=True)
-class SDTConfig(sizes.TokenSizes):
+class SDTConfig(sizes.TransformerSizes):
     """Everything that fixes the structure of a ``SpikeDrivenTransformer``.
 
-    ``image_size`` is (height, width) in pixels, ``pooling`` says which of the four tokenizer convolutions is halved,
+    ``pooling`` says which of the four tokenizer convolutions is halved,
     ``neuron`` is ``lif``, ``plif`` (leaks are learned) or ``plif-mlp`` (those of the MLPs and before the head are, as
     in STAtten's code). The STAtten layouts have ``chunk``, the number of steps that attention mixes at once, and
     ``attention_scale`` c; the others neither. Raises ``UsageError`` for sizes that no model can have.
     """
 
-    layout: str
-    in_channels: int
-    image_size: tuple[int, int]
-    dim: int
-    depth: int
     heads: int
-    mlp_ratio: float
-    classes: int
-    steps: int
     pooling: tuple[bool, bool, bool, bool]
     neuron: str = "lif"
     chunk: int | None = None
@@ -65,7 +56,7 @@ class SDTConfig(sizes.TokenSizes):
         return int(self.dim * self.mlp_ratio)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> SDTConfig:
+    def from_dict(cls, values: Config) -> SDTConfig:
         """Return the config ``values`` describes; a field left out takes its layout's published size.
 
         Raises ``UsageError`` for an unknown field, a missing or unknown layout, or a size no model can have.
@@ -87,12 +78,11 @@ _PUBLISHED = {
 _CHUNKS = {"static": 2, "dvs": 4}
 
 
-def published(layout: str, **changes: Any) -> SDTConfig:
+def published(layout: str, **changes: object) -> SDTConfig:
     """Return the sizes of upstream's CIFAR10 and CIFAR10-DVS settings, with ``changes``.
 
     Source: ``conf/`` of BICLab/Spike-Driven-Transformer and Intelligent-Computing-Lab-Yale/STAtten; ``sdt_8_384`` of
-    SpikingJelly 2. The scale c follows
-    from grid and chunk where it is not given; it is a power of two for their grids.
+    SpikingJelly 2. The scale c follows from grid and chunk where it is not given; it is a power of two for their grids.
     """
     sizes.check_layout(layout, LAYOUTS)
     attention, _, data = layout.partition("-")
@@ -100,7 +90,7 @@ def published(layout: str, **changes: Any) -> SDTConfig:
     if attention == "statten":
         chunk = changes.setdefault("chunk", _CHUNKS[data])
         if "attention_scale" not in changes:
-            sizes.require_positive_int("chunk", chunk)
+            chunk = sizes.require_positive_int("chunk", chunk)
             plain = {name: value for name, value in changes.items() if name not in ("chunk", "attention_scale")}
             changes["attention_scale"] = statten_scale(data == "dvs", replace(usual, **plain).grid, chunk)
     return replace(usual, layout=layout, **changes)

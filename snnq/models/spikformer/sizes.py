@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
+from snnq.base.strict_json import Config
 from snnq.models import sizes
 
 LAYOUTS = ("cifar10dvs", "cifar10", "imagenet", "spikingjelly")
 
 
 @dataclass(frozen=True)
-class SpikformerConfig(sizes.TokenSizes):
+class SpikformerConfig(sizes.TransformerSizes):
     """Everything that fixes the structure of a ``Spikformer``.
 
-    ``layout`` says which upstream code is reproduced, ``image_size`` is (height, width) in pixels, ``steps`` the
-    number of time steps T, and ``pooling`` which of the four tokenizer convolutions is followed by a halving
-    max-pool. ``chunk``: its attention mixes so many steps at once (``snnq graft``); None is upstream's own, step by
-    step. Raises ``UsageError`` for sizes that no model can have.
+    ``pooling`` says which of the four tokenizer convolutions is followed by a halving max-pool. ``chunk``: its
+    attention mixes so many steps at once (``snnq graft``); None is upstream's own, step by step. Raises ``UsageError``
+    for sizes that no model can have.
     """
 
-    layout: str
-    in_channels: int
-    image_size: tuple[int, int]
-    dim: int
-    depth: int
     heads: int
-    mlp_ratio: float
-    classes: int
-    steps: int
     attention_scale: float
     pooling: tuple[bool, bool, bool, bool]
     chunk: int | None = None
@@ -48,7 +38,7 @@ class SpikformerConfig(sizes.TokenSizes):
         return sizes.hidden(self.dim, self.mlp_ratio)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> SpikformerConfig:
+    def from_dict(cls, values: Config) -> SpikformerConfig:
         """Return the config ``values`` describes; a field left out takes its layout's published size.
 
         Raises ``UsageError`` for an unknown field, a missing or unknown layout, or a size no model can have.
@@ -68,7 +58,7 @@ _PUBLISHED = {
 }
 
 
-def published(layout: str, **changes: Any) -> SpikformerConfig:
+def published(layout: str, **changes: object) -> SpikformerConfig:
     """Return the sizes published for ``layout``, with ``changes``.
 
     Source: Zhou et al. 2023, code of ZK-Zhou/spikformer; ``spikformer_cifar10`` of SpikingJelly 2.

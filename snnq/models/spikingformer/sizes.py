@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
+from snnq.base.strict_json import Config
 from snnq.models import sizes
 
 LAYOUTS = ("spikingformer-dvs", "spikingformer-cifar10", "spikingformer-imagenet")
 
 
 @dataclass(frozen=True)
-class SpikingformerConfig(sizes.TokenSizes):
+class SpikingformerConfig(sizes.TransformerSizes):
     """Everything that fixes the structure of a ``Spikingformer``.
 
-    ``image_size`` is (height, width) in pixels, ``pooling`` says which of the first four tokenizer convolutions is
-    halved. Raises ``UsageError`` for sizes that no model can have.
+    ``pooling`` says which of the first four tokenizer convolutions is halved. Raises ``UsageError`` for sizes that no
+    model can have.
     """
 
-    layout: str
-    in_channels: int
-    image_size: tuple[int, int]
-    dim: int
-    depth: int
     heads: int
-    mlp_ratio: float
-    classes: int
-    steps: int
     pooling: tuple[bool, bool, bool, bool]
 
     def __post_init__(self) -> None:
@@ -46,7 +37,7 @@ class SpikingformerConfig(sizes.TokenSizes):
         return sizes.hidden(self.dim, self.mlp_ratio)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> SpikingformerConfig:
+    def from_dict(cls, values: Config) -> SpikingformerConfig:
         """Return the config ``values`` describes; a field left out takes its layout's published size.
 
         Raises ``UsageError`` for an unknown field, a missing or unknown layout, or a size no model can have.
@@ -65,7 +56,7 @@ _PUBLISHED = {
 }
 
 
-def published(layout: str, **changes: Any) -> SpikingformerConfig:
+def published(layout: str, **changes: object) -> SpikingformerConfig:
     """Return the sizes published for ``layout`` (code of zhouchenlin2096/Spikingformer), with ``changes``."""
     sizes.check_layout(layout, LAYOUTS)
     return replace(_PUBLISHED[layout], **changes)

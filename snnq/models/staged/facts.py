@@ -5,17 +5,14 @@ Read in the code of zhouchenlin2096/QKFormer and bic-L/MaxFormer, and of Spiking
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from snnq.base.errors import UsageError
+from snnq.base.strict_json import Config, Json
 from snnq.models.architecture import MEMBRANE, POOLED, Architecture, in_floating_point, lazily
-from snnq.models.spikingjelly import SpikingJellyClass, common_arguments
 from snnq.models.staged import names
 from snnq.models.staged.names import staged_keys
 from snnq.models.staged.sizes import HEAD_WIDTH, StagedConfig
 from snnq.models.staged.sizes import QKFORMERS as QKFORMER_LAYOUTS
-from snnq.models.upstream import Keys, Upstream
+from snnq.models.upstream import Keys, SpikingJellyClass, Trained, Upstream, common_arguments
 from snnq.network.products import Order, Products
 
 _SCALE = 0.125  # upstream has it in the code
@@ -28,24 +25,27 @@ def _products(sizes: StagedConfig) -> tuple[Products, ...]:
     for stage, (blocks, width, tokens) in enumerate(zip(sizes.blocks, sizes.widths, sizes.stage_tokens, strict=True)):
         if stage == last:
             name = "ssa" if sizes.qkformer and sizes.data != "imagenet" else "attn"
-            more: dict[str, Any] = {"order": "keys", "scale": _SCALE, "scaled": "end"}
+            order, scale, scaled = "keys", _SCALE, "end"
         elif sizes.qkformer:
-            name, more = "tssa", {"order": gates}
+            name, order, scale, scaled = "tssa", gates, None, None
         else:
             continue
         heads = sizes.stage_heads[stage]
-        more |= {"heads": heads, "tokens": tokens, "width": width // heads, "steps": sizes.steps}
-        found += [Products(name=f"stage{stage + 1}.{index}.{name}", **more) for index in range(blocks)]
+        per_head, names = (
+            (heads, tokens, width // heads),
+            [f"stage{stage + 1}.{index}.{name}" for index in range(blocks)],
+        )
+        found += [Products(one, order, *per_head, sizes.steps, scale=scale, scaled=scaled) for one in names]
     return tuple(found)
 
 
-def _qkformer_arguments(sizes: StagedConfig) -> dict[str, Any]:
+def _qkformer_arguments(sizes: StagedConfig) -> Json:
     kind = "channel" if sizes.layout.endswith("-channel") else "token"
     more = {"num_heads": sizes.stage_heads, "depths": sizes.blocks, "qka_type": kind}
     return common_arguments(sizes, sizes.hidden(sizes.dim)) | more
 
 
-def _maxformer_arguments(sizes: StagedConfig) -> dict[str, Any]:
+def _maxformer_arguments(sizes: StagedConfig) -> Json:
     cifar = sizes.data == "cifar10"
     due = 8 if cifar else max(1, sizes.dim // HEAD_WIDTH)
     if sizes.stage_heads[-1] != due:
@@ -58,7 +58,7 @@ _CLASSES = {
     True: SpikingJellyClass("qkformer", "QKFormer", _qkformer_arguments),
     False: SpikingJellyClass("maxformer", "MaxFormer", _maxformer_arguments),
 }
-_IMAGENET: Mapping[str, Any] = {"steps": 4, "image_size": (224, 224)}
+_IMAGENET: Config = {"steps": 4, "image_size": (224, 224)}
 _BY_STAGE = (
     ("qkformer_10_384", 3, {"heads": 6, **_IMAGENET}),
     ("QKFormer's defaults", 3, {"heads": (3, 6, 6), **_IMAGENET}),
@@ -66,7 +66,7 @@ _BY_STAGE = (
 
 
 def _row(
-    layout: str, *keys: Keys, always: tuple[str, ...] = (), trained: Any = (), spikingjelly: bool = False
+    layout: str, *keys: Keys, always: tuple[str, ...] = (), trained: Trained = (), spikingjelly: bool = False
 ) -> Architecture:
     qkformer = layout in QKFORMER_LAYOUTS
     return Architecture(

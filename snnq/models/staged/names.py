@@ -6,15 +6,20 @@ in ``spikingjelly/activation_based/model`` and ``layer/attention.py`` of version
 
 from __future__ import annotations
 
-from typing import Any
-
 from snnq.models.upstream import Keys, Shown
 
 Renamed = tuple[tuple[str, str], ...]
 
 
 def staged_keys(
-    architecture: str, first: str, last: str, hidden: str, shallowest: int, *renamed: tuple[str, str], **more: Any
+    architecture: str,
+    first: str,
+    last: str,
+    hidden: str,
+    shallowest: int,
+    *renamed: tuple[str, str],
+    free: bool = False,
+    others: tuple[str, ...] = (),
 ) -> Keys:
     """Return the names of a QKFormer or Max-Former.
 
@@ -27,7 +32,8 @@ def staged_keys(
         "hidden": ((f"{stage}.*.mlp.{hidden}.weight", 0), (f"{stage}.*.mlp.{hidden}.bias", 0)),
         "classes": (("head.weight", 0),),
     }
-    return Keys(architecture, shown, renamed, block=r"stage(\d+\.\d+)\.", shallowest=shallowest, **more)
+    block = r"stage(\d+\.\d+)\."
+    return Keys(architecture, shown, renamed, block=block, shallowest=shallowest, free=free, others=others)
 
 
 _MLP = ((r"\.fc([12])_conv\.", r".fc\1."), (r"\.fc([12])_bn\.", r".bn\1."))

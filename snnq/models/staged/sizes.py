@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from math import prod
-from typing import Any
 
 from snnq.base.errors import UsageError
+from snnq.base.strict_json import Config
 from snnq.models import sizes
 
 QKFORMERS = (
@@ -27,24 +26,14 @@ _NARROWEST = {"event": 16, "cifar10": 8, "imagenet": 8}
 
 
 @dataclass(frozen=True)
-class StagedConfig(sizes.TokenSizes):
+class StagedConfig(sizes.TransformerSizes):
     """Everything that fixes the structure of a ``QKFormer`` or a ``MaxFormer``.
 
-    ``image_size`` is (height, width) in pixels, ``dim`` the features of the last stage (each stage before has half as
-    many as the next), ``depth`` the blocks of all stages together, ``heads`` those of every attention, or of every
-    stage's. ``early``: the blocks of each stage but the last, where they are others than the layout's. Raises
-    ``UsageError`` for sizes that no model can have.
+    ``dim`` are the features of the last stage (each stage before has half as many as the next), ``depth`` the blocks
+    of all stages together, ``heads`` those of every attention, or of every stage's. ``early``: the blocks of each stage
+    but the last, where they are others than the layout's. Raises ``UsageError`` for sizes that no model can have.
     """
 
-    layout: str
-    in_channels: int
-    image_size: tuple[int, int]
-    dim: int
-    depth: int
-    heads: int | tuple[int, ...]
-    mlp_ratio: float
-    classes: int
-    steps: int
     early: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
@@ -125,7 +114,7 @@ class StagedConfig(sizes.TokenSizes):
         return int(round(width * self.mlp_ratio, 6))  # 259 is not to become 258.99999 and then 258
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> StagedConfig:
+    def from_dict(cls, values: Config) -> StagedConfig:
         """Return the config ``values`` describes; a field left out takes its layout's published size.
 
         Raises ``UsageError`` for an unknown field, a missing or unknown layout, or a size no model can have.
@@ -150,7 +139,7 @@ _PUBLISHED = {
 _WIDE_HEADS = ("qkformer-imagenet", "maxformer-imagenet", "maxformer-spikingjelly")
 
 
-def published(layout: str, **changes: Any) -> StagedConfig:
+def published(layout: str, **changes: object) -> StagedConfig:
     """Return the sizes of upstream's own settings, with ``changes``.
 
     Source: the model and training files of zhouchenlin2096/QKFormer and bic-L/MaxFormer; of the models for ImageNet the
@@ -158,6 +147,6 @@ def published(layout: str, **changes: Any) -> StagedConfig:
     ``maxformer_10_384``.
     """
     sizes.check_layout(layout, LAYOUTS)
-    if layout in _WIDE_HEADS and isinstance(changes.get("dim"), int):
-        changes.setdefault("heads", max(1, changes["dim"] // HEAD_WIDTH))
+    if layout in _WIDE_HEADS and isinstance(dim := changes.get("dim"), int):
+        changes.setdefault("heads", max(1, dim // HEAD_WIDTH))
     return replace(_PUBLISHED[layout], **changes)
