@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self, TypeVar, cast
 
 from snnq.base.errors import UsageError, nearest
 from snnq.base.strict_json import Config, Json
@@ -40,7 +40,10 @@ class TransformerSizes:
 
     ``layout`` says which upstream code is reproduced, ``image_size`` is (height, width) in pixels, ``dim`` the features
     of the (last) blocks, ``depth`` the blocks, ``steps`` the number of time steps T.
+    ``PUBLISHED`` are those of upstream's own models, one for each layout.
     """
+
+    PUBLISHED: ClassVar[tuple[TransformerSizes, ...]]
 
     layout: str
     in_channels: int
@@ -81,6 +84,21 @@ class TransformerSizes:
         """Return the fields as JSON-ready values: tuples become lists, what is None is left out."""
         return to_json(self)
 
+    @classmethod
+    def from_dict(cls, values: Config) -> Self:
+        """Return the sizes ``values`` describes; a field left out takes its layout's published size.
+
+        Raises ``UsageError`` for an unknown field, a missing or unknown layout, or a size no model can have.
+        """
+        return from_json(cls, cls.published, values)
+
+    @classmethod
+    def published(cls, layout: str, **changes: object) -> Self:
+        """Return the sizes published for ``layout``, with ``changes``; raises ``UsageError`` as ``from_dict``."""
+        table = {one.layout: one for one in cls.PUBLISHED}
+        check_layout(layout, table)
+        return replace(cast(Self, table[layout]), **changes)
+
 
 def check_layout(layout: str, layouts: Iterable[str]) -> None:
     """Raise ``UsageError`` naming the nearest layout if ``layout`` is none of ``layouts``."""
@@ -89,8 +107,9 @@ def check_layout(layout: str, layouts: Iterable[str]) -> None:
         raise UsageError(f"layout: found '{layout}', allowed are {', '.join(layouts)}{nearest(layout, layouts)}")
 
 
-def check_sizes(config: TransformerSizes, narrowest: int = 8) -> None:
+def check_sizes(config: TransformerSizes, layouts: Iterable[str], narrowest: int = 8) -> None:
     """Raise ``UsageError`` for common sizes that no model can have; the first layer has dim/``narrowest`` channels."""
+    check_layout(config.layout, layouts)
     for name in ("in_channels", "dim", "depth", "classes", "steps"):
         require_positive_int(name, getattr(config, name))
     heads = config.heads if isinstance(config.heads, tuple) else (config.heads,)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from snnq.base.strict_json import Config
 from snnq.models import sizes
 
 LAYOUTS = ("cifar10dvs", "cifar10", "imagenet", "spikingjelly")
@@ -25,8 +24,7 @@ class SpikformerConfig(sizes.TransformerSizes):
     chunk: int | None = None
 
     def __post_init__(self) -> None:
-        sizes.check_layout(self.layout, LAYOUTS)
-        sizes.check_sizes(self)
+        sizes.check_sizes(self, LAYOUTS)
         sizes.check_pooling(self.pooling)
         sizes.check_positive("attention_scale", self.attention_scale)
         if self.chunk is not None:
@@ -37,31 +35,12 @@ class SpikformerConfig(sizes.TransformerSizes):
         """Features inside the MLP: dim × mlp_ratio."""
         return sizes.hidden(self.dim, self.mlp_ratio)
 
-    @classmethod
-    def from_dict(cls, values: Config) -> SpikformerConfig:
-        """Return the config ``values`` describes; a field left out takes its layout's published size.
-
-        Raises ``UsageError`` for an unknown field, a missing or unknown layout, or a size no model can have.
-        """
-        return sizes.from_json(cls, published, values)
-
 
 _ALL, _LAST_TWO = (True, True, True, True), (False, False, True, True)
-_PUBLISHED = {
-    config.layout: config
-    for config in (
-        SpikformerConfig("cifar10dvs", 2, (128, 128), 256, 2, 16, 4.0, 10, 16, 0.25, _ALL),
-        SpikformerConfig("cifar10", 3, (32, 32), 384, 4, 12, 4.0, 10, 4, 0.125, _LAST_TWO),
-        SpikformerConfig("imagenet", 3, (224, 224), 512, 8, 8, 4.0, 1000, 4, 0.125, _ALL),
-        SpikformerConfig("spikingjelly", 3, (32, 32), 384, 4, 12, 4.0, 10, 4, 0.125, _LAST_TWO),
-    )
-}
-
-
-def published(layout: str, **changes: object) -> SpikformerConfig:
-    """Return the sizes published for ``layout``, with ``changes``.
-
-    Source: Zhou et al. 2023, code of ZK-Zhou/spikformer; ``spikformer_cifar10`` of SpikingJelly 2.
-    """
-    sizes.check_layout(layout, LAYOUTS)
-    return replace(_PUBLISHED[layout], **changes)
+# Source: Zhou et al. 2023, code of ZK-Zhou/spikformer; ``spikformer_cifar10`` of SpikingJelly 2.
+SpikformerConfig.PUBLISHED = (
+    SpikformerConfig("cifar10dvs", 2, (128, 128), 256, 2, 16, 4.0, 10, 16, 0.25, _ALL),
+    SpikformerConfig("cifar10", 3, (32, 32), 384, 4, 12, 4.0, 10, 4, 0.125, _LAST_TWO),
+    SpikformerConfig("imagenet", 3, (224, 224), 512, 8, 8, 4.0, 1000, 4, 0.125, _ALL),
+    SpikformerConfig("spikingjelly", 3, (32, 32), 384, 4, 12, 4.0, 10, 4, 0.125, _LAST_TWO),
+)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from snnq.base.strict_json import Config
 from snnq.models import sizes
 
 LAYOUTS = ("spikingformer-dvs", "spikingformer-cifar10", "spikingformer-imagenet")
@@ -22,8 +21,7 @@ class SpikingformerConfig(sizes.TransformerSizes):
     pooling: tuple[bool, bool, bool, bool]
 
     def __post_init__(self) -> None:
-        sizes.check_layout(self.layout, LAYOUTS)
-        sizes.check_sizes(self)
+        sizes.check_sizes(self, LAYOUTS)
         sizes.check_pooling(self.pooling)
 
     @property
@@ -36,27 +34,11 @@ class SpikingformerConfig(sizes.TransformerSizes):
         """Features inside the MLP: dim × mlp_ratio."""
         return sizes.hidden(self.dim, self.mlp_ratio)
 
-    @classmethod
-    def from_dict(cls, values: Config) -> SpikingformerConfig:
-        """Return the config ``values`` describes; a field left out takes its layout's published size.
-
-        Raises ``UsageError`` for an unknown field, a missing or unknown layout, or a size no model can have.
-        """
-        return sizes.from_json(cls, published, values)
-
 
 _ALL, _LAST_TWO = (True, True, True, True), (False, False, True, True)
-_PUBLISHED = {
-    config.layout: config
-    for config in (
-        SpikingformerConfig("spikingformer-dvs", 2, (128, 128), 256, 2, 16, 4.0, 10, 16, _ALL),
-        SpikingformerConfig("spikingformer-cifar10", 3, (32, 32), 384, 4, 12, 4.0, 10, 4, _LAST_TWO),
-        SpikingformerConfig("spikingformer-imagenet", 3, (224, 224), 512, 8, 8, 4.0, 1000, 4, _ALL),
-    )
-}
-
-
-def published(layout: str, **changes: object) -> SpikingformerConfig:
-    """Return the sizes published for ``layout`` (code of zhouchenlin2096/Spikingformer), with ``changes``."""
-    sizes.check_layout(layout, LAYOUTS)
-    return replace(_PUBLISHED[layout], **changes)
+# Source: code of zhouchenlin2096/Spikingformer.
+SpikingformerConfig.PUBLISHED = (
+    SpikingformerConfig("spikingformer-dvs", 2, (128, 128), 256, 2, 16, 4.0, 10, 16, _ALL),
+    SpikingformerConfig("spikingformer-cifar10", 3, (32, 32), 384, 4, 12, 4.0, 10, 4, _LAST_TWO),
+    SpikingformerConfig("spikingformer-imagenet", 3, (224, 224), 512, 8, 8, 4.0, 1000, 4, _ALL),
+)
