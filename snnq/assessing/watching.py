@@ -18,7 +18,7 @@ from snnq.models.attention import SpikingAttention, SummingAttention
 from snnq.network.layers import Layer
 from snnq.network.neurons import is_neuron
 from snnq.network.products import Products
-from snnq.network.seeing import seeing
+from snnq.network.tracing import seeing
 from snnq.training.transfers import has_float64
 
 # Of INPUTS, what neurons put out as it is.

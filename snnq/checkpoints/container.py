@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -76,7 +76,7 @@ def read_container(path: Path, *, weights: str | None = None) -> Container:
         else:
             raise _foreign(path, start)
         file.seek(0)
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()  # pyright: ignore
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     if own is not None:
         if weights is not None:
             raise CheckpointError(f"{path}: --weights {weights}: snnq's own files hold one set", "leave it away")
@@ -93,10 +93,10 @@ def read_container(path: Path, *, weights: str | None = None) -> Container:
 def file_sha256(path: Path) -> str:
     """Return the sha256 of a regular file; raises ``CheckpointError`` for anything else."""
     with _opened(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()  # pyright: ignore
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _opened(path: Path) -> BinaryIO:
+def _opened(path: Path) -> io.BufferedReader:
     """Open a regular file that is not empty; nothing else is opened."""
     if path.is_dir():
         raise CheckpointError(f"{path}: {foreign_folder(path)[0]}", foreign_folder(path)[1])

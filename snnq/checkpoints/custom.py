@@ -18,7 +18,7 @@ from snnq.models.custom import adopt, build_custom, calling
 from snnq.models.plain import check_plain, make_plain, say_plain
 from snnq.network.layers import quantisable
 from snnq.network.neurons import PRICED, unpriced
-from snnq.network.seeing import seeing
+from snnq.network.tracing import seeing
 
 log = logging.getLogger(__name__)
 

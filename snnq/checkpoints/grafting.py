@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Unpack
 
 from snnq.base.errors import OutputExistsError, UsageError, nearest
-from snnq.checkpoints.opening import open_checkpoint
-from snnq.checkpoints.saving import save_checkpoint
+from snnq.checkpoints.opening import open_checkpoint, save_checkpoint
 from snnq.checkpoints.sizes import GivenToGraft
 from snnq.models.registry import architecture
 from snnq.structure.edits import STRUCTURE, apply_edits, edits_of

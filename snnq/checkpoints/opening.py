@@ -1,29 +1,31 @@
-"""Opening a float checkpoint: the file's container, its layout, its configuration, its weights under our names."""
+"""Opening a float checkpoint, its weights under our names, and writing our own: safetensors that say what they are."""
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from snnq.base.errors import CheckpointError, UsageError
+from snnq.base.errors import CheckpointError, OutputExistsError, UsageError
+from snnq.base.placing import replacing
 from snnq.base.strict_json import Config, Json
-from snnq.checkpoints.container import Container, read_container
+from snnq.checkpoints.container import METADATA_KEY, Container, read_container
 from snnq.checkpoints.custom import open_custom
 from snnq.checkpoints.fitting import check_claims, fit
 from snnq.checkpoints.fused import cut
 from snnq.checkpoints.keymaps import expected_shapes
-from snnq.checkpoints.saving import save_checkpoint
-from snnq.checkpoints.sizes import OPTIONS, Given, Recorded, agreed_sizes
+from snnq.checkpoints.sizes import OPTIONS, Recorded, agreed_sizes
 from snnq.checkpoints.upstream import infer_config, matched
 from snnq.models.custom import Builder
 from snnq.models.registry import architecture as architecture_of
 from snnq.models.registry import build, register_model
-
-__all__ = ["BUILTIN", "Checkpoint", "Given", "load_model", "open_checkpoint", "save_checkpoint"]
+from snnq.structure.edits import structure_key
 
 _log = logging.getLogger(__name__)
 BUILTIN = {"digits": Path(__file__).parent / "builtin" / "digits.safetensors"}
@@ -159,3 +161,30 @@ def _open_own(path: str, container: Container, given: Config) -> Checkpoint:
 
 def _tupled(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
+
+
+def save_checkpoint(
+    path: str | Path, model: nn.Module, *, architecture: str, facts: Mapping[str, str], overwrite: bool = True
+) -> None:
+    """Write a float model as safetensors; equal weights give equal bytes.
+
+    The metadata key ``snnq`` holds JSON: ``architecture``, ``config`` (so nothing is asked on opening), with the edits
+    that were made of the model, and ``facts``, of which ``data`` is the spec the model was trained on. The file is
+    written beside ``path`` and renamed. Raises ``UsageError`` for an unknown architecture, ``OutputExistsError`` where
+    something is there and not ``overwrite``, and ``CheckpointError`` where it cannot be written.
+    """
+    path = Path(path)
+    architecture_of(architecture)
+    config = {**model.config.to_dict(), **structure_key(model)}  # pyright: ignore
+    own = {**facts, "architecture": architecture, "config": config}
+    metadata = {METADATA_KEY: json.dumps(own, sort_keys=True)}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    try:
+        with replacing(path, overwrite=overwrite) as temporary:
+            save_file(tensors, temporary, metadata)
+    except FileExistsError:
+        raise OutputExistsError(
+            f"{path} is already there", "add --force to overwrite it, or name another --out"
+        ) from None
+    except (OSError, SafetensorError) as problem:
+        raise CheckpointError(f"{path}: cannot be written: {problem}") from None

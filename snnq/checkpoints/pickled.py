@@ -176,10 +176,6 @@ class Array:
             self.value = flat.reshape(shape, order="F" if columns_first else "C")
 
 
-def _array(*_: object) -> Array:
-    return Array()
-
-
 def _scalar(dtype: object, data: object) -> int | float | bool | None:
     """Return a number of numpy's as Python's, None for anything else."""
     kind = dtype.plain() if isinstance(dtype, Dtype) else None
@@ -203,7 +199,7 @@ _HARMLESS: dict[str, Callable[..., object]] = {
     # Numbers are read from their bytes by np.frombuffer, with a dtype of numbers that is made here.
     "numpy.dtype": Dtype,
     "numpy.ndarray": Array,
-    **{f"numpy.{core}.multiarray._reconstruct": _array for core in ("core", "_core")},
+    **{f"numpy.{core}.multiarray._reconstruct": lambda *_: Array() for core in ("core", "_core")},
     **{f"numpy.{core}.multiarray.scalar": _scalar for core in ("core", "_core")},
     **{f"numpy.{kind}": _Settings for kind in ("float16", "float32", "float64", "int32", "int64", "uint8", "bool_")},
 }  # fmt: skip

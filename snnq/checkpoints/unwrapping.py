@@ -46,6 +46,8 @@ _LEFT_OUT = (
     ("counters of averaging", r"(n_averaged|num_updates|ema_decay|decay|steps?)"),
     ("extra state of modules", r"(.*\.)?_extra_state"),
 )
+# Keys of a file whose library exchanges sets, and where the weights of the last step lie then.
+_EXCHANGED = (("averaging_state", "current_model_state"), ("message_hub", "ema_state_dict"))
 _STATISTICS = re.compile(r"(.*\.)?(running_mean|running_var|num_batches_tracked)")
 
 
@@ -132,13 +134,10 @@ def under_names(weights: Weights, names: Collection[str]) -> dict[str, Tensor]:
     tails = [".".join(parts[start:]) for start in range(len(parts))]
     variants = [weights.raw, *({f"{tail}{name}": one for name, one in weights.tensors.items()} for tail in tails)]
     best = max(variants, key=lambda variant: len(variant.keys() & set(names)))
-    kept = {name: one for name, one in best.items() if name in names or not _is_no_weight(name)}
     counters = {name: torch.tensor(0) for name in names if name.endswith("num_batches_tracked")}
+    left_out = re.compile("|".join((r".*num_batches_tracked", *(pattern for _, pattern in _LEFT_OUT))))
+    kept = {name: one for name, one in best.items() if name in names or not left_out.fullmatch(name)}
     return {name: counters[name] for name in counters if name not in kept} | kept
-
-
-def _is_no_weight(name: str) -> bool:
-    return name.endswith("num_batches_tracked") or any(re.fullmatch(pattern, name) for _, pattern in _LEFT_OUT)
 
 
 def items(mapping: Mapping[Key, Value]) -> list[tuple[Key, Value]]:
@@ -161,11 +160,8 @@ def _held(content: Mapping[object, object], axes: int, keys: tuple[str, ...] = (
         key: found for key, value in items(content) if isinstance(key, str) and (found := tensor_of(value)) is not None
     }
     if any(tensor.ndim >= axes for tensor in tensors.values()):
-        beside = (
-            tuple(f"{key} ({type(value).__name__})" for key, value in items(content) if key not in tensors)
-            if not keys or len(tensors) > 1
-            else ()
-        )
+        others = [f"{key} ({type(value).__name__})" for key, value in items(content) if key not in tensors]
+        beside = tuple(others) if not keys or len(tensors) > 1 else ()
         yield Held(keys, "", _says_average(keys), tensors, tensors, beside)
     for key, value in items(content) if len(keys) < 3 else ():
         if isinstance(key, str) and isinstance(value, Mapping) and not _words(key) & _NO_WEIGHTS:
@@ -216,19 +212,11 @@ def _relabelled(content: Mapping[object, object], found: list[Held]) -> list[Hel
     Lightning's WeightAveraging moves the last ones to ``current_model_state``; mmengine's EMAHook exchanges
     ``state_dict`` and ``ema_state_dict`` before it saves.
     """
-    last = (
-        "current_model_state"
-        if "averaging_state" in content
-        else "ema_state_dict"
-        if "message_hub" in content
-        else None
-    )
-    if last is None or not any(held.keys == (last,) for held in found):
+    last = next((key for mark, key in _EXCHANGED if mark in content), None)
+    if not any(held.keys == (last,) for held in found):
         return found
-    return [
-        replace(held, averaged=held.keys == ("state_dict",)) if held.keys in ((last,), ("state_dict",)) else held
-        for held in found
-    ]
+    places = ((last,), ("state_dict",))
+    return [replace(held, averaged=held.keys == places[1]) if held.keys in places else held for held in found]
 
 
 def _chosen(path: str, found: list[Held], wanted: str | None) -> Held:
@@ -239,9 +227,8 @@ def _chosen(path: str, found: list[Held], wanted: str | None) -> Held:
         matching = [held for held in found if wanted in (*held.keys, held.prefix.rstrip("."), held.label)]
     labels = [held.label for held in found]
     if not matching:
-        what = {LAST: "no weights but averaged ones", AVERAGED: "no averaged weights"}.get(
-            wanted or "", f"no '{wanted}'"
-        )
+        said = {LAST: "no weights but averaged ones", AVERAGED: "no averaged weights"}
+        what = said.get(wanted or "", f"no '{wanted}'")
         raise CheckpointError(
             f"{path}: --weights {wanted}: the file holds {what}; found: {', '.join(labels)}"
             + (nearest(wanted or "", labels) if wanted not in (LAST, AVERAGED) else ""),
@@ -263,15 +250,12 @@ def _chosen(path: str, found: list[Held], wanted: str | None) -> Held:
 
 def _same(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
     """Whether two sets hold the same tensors under the same names."""
-    return a is b or (
-        a.keys() == b.keys()
-        and all(
-            a[name].shape == b[name].shape and a[name].dtype == b[name].dtype and _equal(a[name], b[name]) for name in a
-        )
-    )
+    return a is b or (a.keys() == b.keys() and all(_equal(a[name], b[name]) for name in a))
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
     try:
         return (a.data_ptr() == b.data_ptr() and a.stride() == b.stride()) or bool(torch.equal(a, b))
     except (RuntimeError, NotImplementedError):  # of kinds that torch does not compare

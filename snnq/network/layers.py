@@ -209,7 +209,7 @@ def _trace(
     import torch
     from spikingjelly.activation_based import functional
 
-    from snnq.network.seeing import neurons_of, seeing
+    from snnq.network.tracing import neurons_of, seeing
 
     run = _Pass(watched, drawn_as, dict(drawn_as), torch.Generator().manual_seed(0))
     modes = [(module, module.training) for module in model.modules()]

@@ -197,12 +197,9 @@ def _cost(inputs: PlanInput, table: CostTable) -> Plan:
     """Return the plan of these inputs, every cost computed with ``table``, without scores of anything else."""
     inputs = only_measured(inputs)
     layers, floats = cost_layers(inputs.layers, table), cost_layers(inputs.layers, table, FLOAT32)
+    facts = {name: getattr(inputs, name) for name in ("schema_version", "tool", "model", "data", "search")}
     return Plan(
-        schema_version=inputs.schema_version,
-        tool=inputs.tool,
-        model=inputs.model,
-        data=inputs.data,
-        search=inputs.search,
+        **facts,
         cost_table=_info(table),
         layers=layers,
         totals=total_costs(layers, floats, inputs.search),

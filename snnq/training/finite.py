@@ -97,7 +97,8 @@ class FiniteWatch:
         step, place = min(found)
         broken = tensors_not_finite(self.model)
         also = f"; so is {broken} by now" if broken else ""
-        return f"{self.names[place]} is {_word(values[place])}, first in {self.steps[int(step)]}{also}"
+        value = "not a number (NaN)" if math.isnan(values[place]) else "infinite"
+        return f"{self.names[place]} is {value}, first in {self.steps[int(step)]}{also}"
 
 
 def tensors_not_finite(module: nn.Module) -> str | None:
@@ -121,7 +122,3 @@ def require_finite_model(model: nn.Module, where: str) -> None:
     """Raise NotFiniteError naming the first weight or statistic of a model that is not finite."""
     if broken := tensors_not_finite(model):
         raise NotFiniteError(f"{where}: {broken} is not finite")
-
-
-def _word(value: float) -> str:
-    return "not a number (NaN)" if math.isnan(value) else "infinite"

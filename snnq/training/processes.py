@@ -44,7 +44,8 @@ def shard(indices: Sequence[int]) -> list[int]:
     Raises UsageError if they cannot be shared out evenly.
     """
     if len(indices) % count():
-        raise UsageError(f"a batch of {len(indices)} samples cannot be shared by {count()} processes", _even_sizes())
+        hint = f"take a batch size that divides by {count()}, and as many training samples at least"
+        raise UsageError(f"a batch of {len(indices)} samples cannot be shared by {count()} processes", hint)
     return list(indices[rank() :: count()])
 
 
@@ -164,7 +165,3 @@ def _gloo() -> dist.ProcessGroup:
 def _wire() -> torch.device:
     """Return where a tensor must lie to be sent."""
     return torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else torch.device("cpu")
-
-
-def _even_sizes() -> str:
-    return f"take a batch size that divides by {count()}, and as many training samples at least"

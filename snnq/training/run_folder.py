@@ -25,7 +25,7 @@ from weakref import WeakValueDictionary
 
 from snnq.base.errors import RunChangedError, SnnqError, UsageError
 from snnq.base.files import read_text, write_atomic
-from snnq.base.placing import is_temporary, replacing, sweep, try_place
+from snnq.base.placing import is_temporary, lock, replacing, sweep, try_place
 from snnq.base.strict_json import Json, strict_json
 from snnq.training import processes
 
@@ -149,7 +149,7 @@ def _open(path: Path, config: Json, out: Path | None, force: bool, words: Mappin
     try:
         _refuse_foreign(path)
         path.mkdir(parents=True, exist_ok=True)
-        lock = _lock(path)
+        locked = _lock(path)
         for name in NAMES:
             sweep(path / name)
         if os.path.lexists(path / CONFIG):
@@ -159,13 +159,13 @@ def _open(path: Path, config: Json, out: Path | None, force: bool, words: Mappin
                     raise RunChangedError(f"{path / CONFIG} cannot be read: {damage}", "type --force to start anew")
                 _refuse_changes(path, before, config)
                 _write_words(path, words)
-                return RunFolder(path, (path / STATE).exists(), lock)
+                return RunFolder(path, (path / STATE).exists(), locked)
             # Its configuration is replaced last: until then what is left belongs to it.
             for name in _MADE:
                 (path / name).unlink(missing_ok=True)
         write_atomic(path / CONFIG, json.dumps(config, indent=2) + "\n")
         _write_words(path, words)
-        return RunFolder(path, False, lock)
+        return RunFolder(path, False, locked)
     except OSError as problem:
         raise UsageError(f"{path}: cannot be written ({problem.strerror})", ELSEWHERE) from None
 
@@ -190,31 +190,24 @@ def _refuse_foreign(path: Path) -> None:
 
 def _lock(path: Path) -> _Lock | None:
     """Lock the folder while its run is worked on; None where the system cannot. Raises RunChangedError."""
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        return None
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    found = os.fstat(handle)
-    mine = _LOCKS.get((found.st_dev, found.st_ino))
-    if mine is not None:
-        os.close(handle)
-        return mine
-    for patience in (True,) * 10 + (False,):  # what a killed process started may take a moment to end
+    folder = path.resolve()
+    inode = (folder.stat().st_dev, folder.stat().st_ino)
+    if inode in _LOCKS:
+        return _LOCKS[inode]
+    handle = None
+    for patience in range(10, -1, -1):  # what a killed process started may take a moment to end
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            handle = lock(folder)
         except BlockingIOError:
             if not patience:
-                os.close(handle)
                 raise RunChangedError(f"{path}: another process is working on this run", ELSEWHERE) from None
             time.sleep(0.2)
-        except OSError:
-            os.close(handle)
-            return None
         else:
             break
-    lock = _LOCKS[found.st_dev, found.st_ino] = _Lock(handle)
-    return lock
+    if handle is None:
+        return None
+    mine = _LOCKS[inode] = _Lock(handle)
+    return mine
 
 
 def _read_config(path: Path) -> tuple[Json, str]:

@@ -3,15 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol
 
-from snnq.base.strict_json import Json
-
-
-class Optimizer(Protocol):
-    """An optimizer, torch's or Fabric's, by what its learning rate stands in."""
-
-    param_groups: list[Json]
+from torch.optim import Optimizer
 
 
 def learning_rate(step: int, total: int, *, peak: float, start: float, floor: float, warmup: float = 0.1) -> float:

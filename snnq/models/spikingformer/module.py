@@ -18,9 +18,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from snnq.models.attention import mix_keys_first, mix_scores_then_scale
+from snnq.models.attention import SelfAttention, mix_keys_first, mix_scores_then_scale
 from snnq.models.neurons import current, halve, initialise, lif, rest
-from snnq.models.self_attention import SelfAttention
 from snnq.models.spikingformer.sizes import SpikingformerConfig
 
 

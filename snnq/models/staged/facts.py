@@ -67,7 +67,7 @@ _BY_STAGE = (
 
 def _row(
     layout: str, *keys: Keys, always: tuple[str, ...] = (), trained: Trained = (), spikingjelly: bool = False
-) -> Architecture:
+) -> Architecture[StagedConfig]:
     qkformer = layout in QKFORMER_LAYOUTS
     return Architecture(
         name=layout,
@@ -81,19 +81,21 @@ def _row(
     )
 
 
-def _upstreams(layout: str, last: str, hidden: str, shallowest: int, *, first: str = "proj_conv") -> Keys:
-    return staged_keys(layout, first, last, hidden, shallowest)
+def _upstreams(
+    layout: str, last: str, hidden: str, shallowest: int, *always: str, first: str = "proj_conv"
+) -> Architecture[StagedConfig]:
+    return _row(layout, staged_keys(layout, first, last, hidden, shallowest), always=("heads", *always))
 
 
 def _spikingjellys(layout: str, renamed: names.Renamed, *others: str, first: str = "proj_conv") -> Keys:
     return staged_keys(layout, first, "stage3.attn", "fc1_conv", 3, *renamed, free=True, others=others)
 
 
-_CHANNEL = "qkformer-spikingjelly-channel"
+_CHANNEL, _STRIDED = "qkformer-spikingjelly-channel", "embed1.embed_conv"
 QKFORMERS = (
-    _row("qkformer-dvs", _upstreams("qkformer-dvs", "stage2.ssa", "mlp1_conv", 2), always=("heads", "image_size")),
-    _row("qkformer-cifar10", _upstreams("qkformer-cifar10", "stage3.ssa", "mlp1_conv", 3), always=("heads",)),
-    _row("qkformer-imagenet", _upstreams("qkformer-imagenet", "stage3.attn", "fc1_conv", 4), always=("heads",)),
+    _upstreams("qkformer-dvs", "stage2.ssa", "mlp1_conv", 2, "image_size"),
+    _upstreams("qkformer-cifar10", "stage3.ssa", "mlp1_conv", 3),
+    _upstreams("qkformer-imagenet", "stage3.attn", "fc1_conv", 4),
     _row(
         "qkformer-spikingjelly",
         _spikingjellys("qkformer-spikingjelly", names.QKFORMER, _CHANNEL),
@@ -103,24 +105,18 @@ QKFORMERS = (
     _row(_CHANNEL, spikingjelly=True),
 )
 MAXFORMERS = (
-    _row(
-        "maxformer-event", _upstreams("maxformer-event", "stage2.attn", "fc1_conv", 2), always=("heads", "image_size")
-    ),
+    _upstreams("maxformer-event", "stage2.attn", "fc1_conv", 2, "image_size"),
     _row(
         "maxformer-cifar10",
-        _upstreams("maxformer-cifar10", "stage3.attn", "fc1_conv", 3),
+        staged_keys("maxformer-cifar10", "proj_conv", "stage3.attn", "fc1_conv", 3),
         _spikingjellys("maxformer-cifar10", names.CIFAR_MAXFORMER),
         always=("heads",),
         spikingjelly=True,
     ),
-    _row(
-        "maxformer-imagenet",
-        _upstreams("maxformer-imagenet", "stage3.attn", "fc1_conv", 4, first="embed1.embed_conv"),
-        always=("heads",),
-    ),
+    _upstreams("maxformer-imagenet", "stage3.attn", "fc1_conv", 4, first=_STRIDED),
     _row(
         "maxformer-spikingjelly",
-        _spikingjellys("maxformer-spikingjelly", names.MAXFORMER, first="embed1.embed_conv"),
+        _spikingjellys("maxformer-spikingjelly", names.MAXFORMER, first=_STRIDED),
         always=("heads",),
         spikingjelly=True,
     ),

@@ -23,8 +23,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from snnq.models.attention import SelfAttention
 from snnq.models.neurons import MembraneMlp, current, halve, initialise, lif, rest
-from snnq.models.self_attention import SelfAttention
 from snnq.models.staged.sizes import StagedConfig
 from snnq.models.staged.stages import add_stages, through_stages
 

@@ -28,9 +28,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from snnq.models.attention import join_heads, split_heads
+from snnq.models.attention import SelfAttention, add_projection, join_heads, project, split_heads
 from snnq.models.neurons import current, fire, halve, initialise, lif, rest
-from snnq.models.self_attention import SelfAttention, add_projection, project
 from snnq.models.staged.sizes import StagedConfig
 from snnq.models.staged.stages import add_stages, through_stages
 
