@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
 from safetensors import SafetensorError
 from safetensors.torch import save_file
@@ -25,6 +26,7 @@ from snnq.checkpoints.upstream import infer_config, matched
 from snnq.models.custom import Builder
 from snnq.models.registry import architecture as architecture_of
 from snnq.models.registry import build, register_model
+from snnq.models.sizes import Sizes
 from snnq.structure.edits import structure_key
 
 _log = logging.getLogger(__name__)
@@ -175,7 +177,7 @@ def save_checkpoint(
     """
     path = Path(path)
     architecture_of(architecture)
-    config = {**model.config.to_dict(), **structure_key(model)}  # pyright: ignore
+    config = {**cast(Sizes, model.config).to_dict(), **structure_key(model)}
     own = {**facts, "architecture": architecture, "config": config}
     metadata = {METADATA_KEY: json.dumps(own, sort_keys=True)}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}

@@ -78,19 +78,22 @@ class Plan(PlanFacts):
                 raise PlanError(f"the plan has no layer '{name}'{nearest(name, names)}", "snnq plan show PLAN")
         data = self.to_dict()
         data["layers"] = [{**entry, "scheme": schemes.get(entry["name"], entry["scheme"])} for entry in data["layers"]]
-        return _cost(parse_plan(data, "plan"), table or _find_table(self.cost_table, Path()))
+        return self._costed_again(data, table)
 
     def with_baselines(self, measured: Sequence[Baseline], table: CostTable | None = None) -> Plan:
         """Return this plan with other plans beside it, costed; those known under the same name are replaced."""
         kept = {baseline.scheme: baseline for baseline in self.baselines}
         kept |= {baseline.scheme: baseline for baseline in measured}
         data = self.to_dict() | {"baselines": [baseline.model_dump() for baseline in kept.values()]}
-        return _cost(parse_plan(data, "plan"), table or _find_table(self.cost_table, Path()))
+        return self._costed_again(data, table)
 
     def made_with(self, model: ModelInfo, data: DataInfo | None) -> Plan:
         """Return this plan for the checkpoint and data that were really used; scores on other data are left out."""
         facts = {"model": model.model_dump(mode="json"), "data": data and data.model_dump(mode="json")}
-        return _cost(parse_plan(self.to_dict() | facts, "plan"), _find_table(self.cost_table, Path()))
+        return self._costed_again(self.to_dict() | facts)
+
+    def _costed_again(self, data: Json, table: CostTable | None = None) -> Plan:
+        return _cost(parse_plan(data, "plan"), table or _find_table(self.cost_table, Path()))
 
     def schemes(self) -> dict[str, str]:
         """Return the scheme of every layer by its name."""

@@ -6,7 +6,7 @@ in ``activation_based/model/spike_driven_transformer.py``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from snnq.base.strict_json import Config, Json
 from snnq.models.architecture import MEMBRANE, Architecture, Grafted, block_products, in_floating_point, lazily
@@ -18,6 +18,7 @@ from snnq.models.upstream import (
     Settings,
     Shapes,
     SpikingJellyClass,
+    Trained,
     Upstream,
     Variants,
     common_arguments,
@@ -110,28 +111,20 @@ _CIFAR: Config = {"steps": 4, "heads": 8, "image_size": (32, 32), "pooling": _LA
 _IMAGENET: Config = {"steps": 4, "heads": 8, "image_size": (224, 224), "pooling": _ALL}
 _GESTURE: Config = {"steps": 16, "heads": 8, "image_size": (128, 128), "pooling": (False, *_ALL[1:])}
 _DVS: Config = {"heads": 8, "image_size": (64, 64), "pooling": _LAST_TWO}
-_UPSTREAM = {
-    "sdt-static": Upstream(
-        keys=(_KEYS,),
-        trained=(("CIFAR", 3, _CIFAR), ("ImageNet", 3, _IMAGENET), ("DVS128 Gesture", 2, _GESTURE)),
-        told=leaks,
-    ),
-    "sdt-dvs": Upstream(trained=(("CIFAR10-DVS", 2, {"steps": 10, **_DVS}),), told=leaks),
-    "statten-static": Upstream(
-        always=("attention_scale",),
-        trained=(("CIFAR", 3, {**_CIFAR, "chunk": 2}), ("ImageNet", 3, {**_IMAGENET, "chunk": 2})),
-        told=leaks,
-    ),
-    "statten-dvs": Upstream(
-        always=("attention_scale",),
-        trained=(("CIFAR10-DVS, N-Caltech101", 2, {"steps": 16, **_DVS, "chunk": 4}),),
-        told=leaks,
-    ),
-    "sdt-spikingjelly": Upstream(
-        keys=(Keys("sdt-spikingjelly", BLOCKS_SHOWN, _SPIKINGJELLY, block=r"blocks\.(\d+)\."),),
-        beside={(384, 8): {"heads": 8, "pooling": _ALL}},
-    ),
+_TRAINED: Mapping[str, Trained] = {
+    "sdt-static": (("CIFAR", 3, _CIFAR), ("ImageNet", 3, _IMAGENET), ("DVS128 Gesture", 2, _GESTURE)),
+    "sdt-dvs": (("CIFAR10-DVS", 2, {"steps": 10, **_DVS}),),
+    "statten-static": (("CIFAR", 3, {**_CIFAR, "chunk": 2}), ("ImageNet", 3, {**_IMAGENET, "chunk": 2})),
+    "statten-dvs": (("CIFAR10-DVS, N-Caltech101", 2, {"steps": 16, **_DVS, "chunk": 4}),),
 }
+
+
+def _upstream(layout: str) -> Upstream:
+    if layout == "sdt-spikingjelly":
+        keys = Keys(layout, BLOCKS_SHOWN, _SPIKINGJELLY, block=r"blocks\.(\d+)\.")
+        return Upstream((keys,), beside={(384, 8): {"heads": 8, "pooling": _ALL}})
+    always = ("attention_scale",) if layout.startswith("statten") else ()
+    return Upstream((_KEYS,) if layout == _KEYS.architecture else (), always, trained=_TRAINED[layout], told=leaks)
 
 
 def _arguments(sizes: SDTConfig) -> Json:
@@ -152,7 +145,7 @@ SDTS = tuple(
         products_of=_products,
         # Once more grafted, a STAtten model gets another chunk.
         graft=None if layout == "sdt-spikingjelly" else _graft,
-        upstream=_UPSTREAM[layout],
+        upstream=_upstream(layout),
         spikingjelly=_CLASS if layout == "sdt-spikingjelly" else None,
     )
     for layout in LAYOUTS
