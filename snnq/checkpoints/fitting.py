@@ -76,9 +76,9 @@ def check_names(path: str, missing: Sequence[str], unexpected: Sequence[str], mo
     )
 
 
-def listed(keys: Sequence[str], most: int = 3) -> str:
+def listed(keys: Sequence[str]) -> str:
     """Return the first few keys, quoted, and an ellipsis where there are more."""
-    return ", ".join(f"'{key}'" for key in keys[:most]) + (", …" if len(keys) > most else "")
+    return ", ".join(f"'{key}'" for key in keys[:3]) + (", …" if len(keys) > 3 else "")
 
 
 def _plain(path: str, name: str, tensor: Tensor) -> Tensor:

@@ -70,7 +70,7 @@ class Plan(PlanFacts):
         first = ("schema_version", "tool", "model", "data", "search", "cost_table", "layers")
         return {key: dumped[key] for key in (*first, "totals", "groups", "baselines")}
 
-    def with_schemes(self, schemes: Mapping[str, str], table: CostTable | None = None) -> Plan:
+    def with_schemes(self, schemes: Mapping[str, str]) -> Plan:
         """Return this plan with other schemes for some layers, costed again; raises PlanError for an unknown name."""
         names = [layer.name for layer in self.layers]
         for name in schemes:
@@ -78,7 +78,7 @@ class Plan(PlanFacts):
                 raise PlanError(f"the plan has no layer '{name}'{nearest(name, names)}", "snnq plan show PLAN")
         data = self.to_dict()
         data["layers"] = [{**entry, "scheme": schemes.get(entry["name"], entry["scheme"])} for entry in data["layers"]]
-        return self._costed_again(data, table)
+        return self._costed_again(data)
 
     def with_baselines(self, measured: Sequence[Baseline], table: CostTable | None = None) -> Plan:
         """Return this plan with other plans beside it, costed; those known under the same name are replaced."""

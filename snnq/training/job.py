@@ -18,7 +18,8 @@ from snnq.base.errors import DataError, PlanError
 from snnq.base.progress import Progress, silent
 from snnq.base.strict_json import Config, Json
 from snnq.base.version import __version__
-from snnq.checkpoints.opening import BUILTIN, Checkpoint, Given, load_model, open_checkpoint
+from snnq.checkpoints.opening import BUILTIN, Checkpoint, load_model, open_checkpoint
+from snnq.checkpoints.sizes import Given
 from snnq.data import DataSet, open_data
 from snnq.models.custom import source_sha256
 from snnq.models.registry import architecture
