@@ -148,17 +148,9 @@ def _open_own(path: str, container: Container, given: Config) -> Checkpoint:
     recorded = {key: Recorded(_tupled(config[key]), f"config.{key}") for key in OPTIONS if key in config}
     agreed_sizes(path, recorded | {"architecture": Recorded(name, "its metadata")}, given)
     state = fit(path, container.tensors, expected, {key: key for key in expected}, name)
-    data = own.get("data")
-    return Checkpoint(
-        path=path,
-        sha256=container.sha256,
-        container=container.kind,
-        architecture=name,
-        layout=str(config.get("layout", name)),
-        config=config,
-        state_dict=state,
-        data=data if isinstance(data, str) else None,
-    )
+    layout, data = str(config.get("layout", name)), own.get("data")
+    opened = Checkpoint(path, container.sha256, container.kind, name, layout, config, state)
+    return replace(opened, data=data if isinstance(data, str) else None)
 
 
 def _tupled(value: object) -> object:

@@ -29,14 +29,8 @@ from snnq.base.placing import is_temporary, lock, replacing, sweep, try_place
 from snnq.base.strict_json import Json, strict_json
 from snnq.training import processes
 
-STATE, CONFIG, METRICS, SCORES, FRONT, SETTINGS = NAMES = (
-    "state.pt",
-    "config.json",
-    "metrics.jsonl",
-    "scores.json",
-    "front.json",
-    "settings.json",
-)
+NAMES = ("state.pt", "config.json", "metrics.jsonl", "scores.json", "front.json", "settings.json")
+STATE, CONFIG, METRICS, SCORES, FRONT, SETTINGS = NAMES
 _MADE = (STATE, METRICS, SCORES, FRONT, SETTINGS)  # what a run puts beside its configuration
 ELSEWHERE = "choose another one with --run"
 _EARLIER = re.compile(r"\.(state\.pt|config\.json|metrics\.jsonl|scores\.json)\.\d+\.tmp")  # before 0.1
@@ -192,8 +186,8 @@ def _lock(path: Path) -> _Lock | None:
     """Lock the folder while its run is worked on; None where the system cannot. Raises RunChangedError."""
     folder = path.resolve()
     inode = (folder.stat().st_dev, folder.stat().st_ino)
-    if inode in _LOCKS:
-        return _LOCKS[inode]
+    if (mine := _LOCKS.get(inode)) is not None:
+        return mine
     handle = None
     for patience in range(10, -1, -1):  # what a killed process started may take a moment to end
         try:
