@@ -200,12 +200,8 @@ def find_layout(model: nn.Module, groups: Mapping[str, str], frames: Tensor) -> 
     """
     parts = parts_of(model, groups)
     watch = _Watch(model, parts, frames)
-    if not watch.plain(parts):
-        parts = whole_model(groups)
-        watch = _Watch(model, parts, frames)
-    else:
-        parts = [parts[i] for i in watch.order]  # as they run
-        watch = _Watch(model, parts, frames)
+    parts = [parts[i] for i in watch.order] if watch.plain(parts) else whole_model(groups)  # as they run
+    watch = _Watch(model, parts, frames)
     blocks = [
         block
         for index, part in enumerate(parts)
