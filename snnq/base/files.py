@@ -54,9 +54,9 @@ def read_regular(path: str | Path, limit: int | None = None) -> bytes:
         return stream.read(os.fstat(stream.fileno()).st_size)
 
 
-def read_text(path: str | Path) -> str:
+def read_text(path: str | Path, limit: int = MAX_TEXT_BYTES) -> str:
     """Return a text file in UTF-8; raises OSError as ``open_regular``, and UnicodeDecodeError, a ValueError."""
-    return read_regular(path, MAX_TEXT_BYTES).decode("utf-8")
+    return read_regular(path, limit).decode("utf-8")
 
 
 def _checked(found: os.stat_result, limit: int | None) -> int:
