@@ -39,9 +39,9 @@ from snnq.training.run_folder import RunFolder
 from snnq.training.transfers import fetched
 
 SAVE_SECONDS, READ_SECONDS = 120.0, 0.5
-# What a step returns, some of it still on a device; and what is shown of it.
-Facts = Mapping[str, float | Tensor]
-Shown = dict[str, float | int | str]
+# What a step returns, some of it still on a device; and what is shown of a run as it stands.
+Numbers = Mapping[str, float | Tensor]
+Status = dict[str, float | int | str]
 
 log = logging.getLogger(__name__)
 
@@ -97,9 +97,9 @@ class _Sums:
 
     def __init__(self, sums: dict[str, float]) -> None:
         self.sums = sums
-        self.unread: list[Facts] = []
+        self.unread: list[Numbers] = []
 
-    def add(self, facts: Facts) -> None:
+    def add(self, facts: Numbers) -> None:
         """Take what a step returned."""
         self.unread.append(facts)
 
@@ -134,13 +134,13 @@ class _Run:
         epoch: int,
         order: Sequence[list[int]],
         first: int,
-        step: Callable[[Place, list[int]], Facts],
-        status: Callable[[], Shown],
+        step: Callable[[Place, list[int]], Numbers],
+        status: Callable[[], Status],
         interrupted: Callable[[], bool],
     ) -> None:
         """Run an epoch's steps from the ``first`` on; show and save what is due between them."""
         saved, read = time.monotonic(), -math.inf
-        shown: Shown = {}
+        shown: Status = {}
         for i in range(first, len(order)):
             place = Place(epoch, i, epoch * len(order) + i)
             self.facts.add(step(place, order[i]))
@@ -189,9 +189,9 @@ def run_epochs(
     stage: str,
     epochs: int,
     batches: Callable[[int], Sequence[list[int]]],
-    step: Callable[[Place, list[int]], Facts],
+    step: Callable[[Place, list[int]], Numbers],
     after_epoch: Callable[[int], Json],
-    status: Callable[[], Shown] = dict,
+    status: Callable[[], Status] = dict,
     unit: str = "epoch",
     check: Callable[[], None] = lambda: None,
     progress: Progress = silent,
