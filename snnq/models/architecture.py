@@ -55,11 +55,6 @@ def block_products(
     return tuple(Products(name, order, *per_head, sizes.steps, chunk or 1, scale, scaled) for name in names)
 
 
-def no_products(sizes: Sizes) -> tuple[Products, ...]:
-    """Return the products of an architecture whose attention is not known."""
-    return ()
-
-
 @dataclass(frozen=True)
 class Architecture(Generic[S]):
     """One architecture: everything that follows from its name.
@@ -71,9 +66,9 @@ class Architecture(Generic[S]):
 
     ``wiring_of`` returns what follows each layer, where packed weights run in whole numbers; else half a sentence after
     "because", where norms are named as ``float_wiring`` says, or a ``FloatWiring``. ``products_of`` returns the
-    products of every attention in the order they run; the module of each is a ``SpikingAttention``. ``graft`` takes a
-    config, a chunk and a scale (None: the usual) and returns the model with STAtten's attention. ``builder`` is the
-    function that builds a user's own model.
+    products of every attention in the order they run, none where it is not known; the module of each is a
+    ``SpikingAttention``. ``graft`` takes a config, a chunk and a scale (None: the usual) and returns the model with
+    STAtten's attention. ``builder`` is the function that builds a user's own model.
     """
 
     name: str
@@ -81,7 +76,7 @@ class Architecture(Generic[S]):
     config_of: Callable[[Config], S]
     make: Callable[[S], nn.Module]
     wiring_of: Callable[[S], Wiring | FloatWiring | str]
-    products_of: Callable[[S], tuple[Products, ...]] = no_products
+    products_of: Callable[[S], tuple[Products, ...]] = lambda sizes: ()
     upstream: Upstream = NO_UPSTREAM
     spikingjelly: SpikingJellyClass[S] | None = None
     graft: Callable[[Config, int, float | None], Grafted] | None = None

@@ -111,11 +111,6 @@ def _seen(shape: Shapes, places: tuple[tuple[str, int], ...]) -> Iterator[int]:
         yield from (sizes[axis] for name, sizes in shape.items() if fnmatchcase(name, pattern))
 
 
-def nothing_told(names: Iterable[str]) -> dict[str, str]:
-    """Return no settings: those of an architecture of which a file's names tell sizes alone."""
-    return {}
-
-
 @dataclass(frozen=True)
 class Upstream:
     """What upstream's files and code say of one architecture.
@@ -131,7 +126,7 @@ class Upstream:
     always: tuple[str, ...] = ()
     beside: Mapping[tuple[int, int], Config] = field(default_factory=dict)
     trained: Trained = ()
-    told: Callable[[Iterable[str]], dict[str, str]] = nothing_told
+    told: Callable[[Iterable[str]], dict[str, str]] = lambda names: {}
 
 
 NO_UPSTREAM = Upstream()
