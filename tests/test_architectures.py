@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from snnq.base.errors import UsageError
-from snnq.checkpoints.saving import save_checkpoint
+from snnq.checkpoints.opening import save_checkpoint
 from snnq.cli.main import run
 from snnq.models.registry import ARCHITECTURES, architecture
 from snnq.network.wiring import FloatWiring

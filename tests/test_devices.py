@@ -11,7 +11,7 @@ import torch
 from pretended_device import pretended
 
 import snnq
-from snnq.checkpoints.saving import save_checkpoint
+from snnq.checkpoints.opening import save_checkpoint
 from snnq.finalizing.run import finalize as run_finalize
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.models.registry import OWN, build

@@ -18,7 +18,7 @@ from training import ARCHITECTURE, train
 import snnq
 from snnq.base.errors import RunChangedError
 from snnq.base.files import write_atomic
-from snnq.checkpoints.saving import save_checkpoint
+from snnq.checkpoints.opening import save_checkpoint
 from snnq.data import DataSet, open_data
 from snnq.models.registry import architecture
 from snnq.training.evaluation import predict

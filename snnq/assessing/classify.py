@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 
 from snnq.assessing.subject import Subject, check_engine, open_subject
 from snnq.base.errors import DataError, SnnqError
+from snnq.checkpoints.sizes import Given
 from snnq.data.event_files import read_events
 from snnq.data.frames import holds_frames, read_frames
 from snnq.data.integrator import By, integrate_resized
@@ -55,11 +56,18 @@ class Classification:
 
 @dataclass(frozen=True)
 class _Sample:
+    """A recording as the model takes it, and what it was."""
+
     counts: np.ndarray  # (T, C, H, W)
-    facts: dict[str, Any]  # of the classification
+    events: int
+    sensor: tuple[int, int]
+    sensor_known: bool = True
+    start_us: int | None = None
+    span_us: int | None = None
+    by: By | None = None
 
 
-def classify(path: str | Path, input: str | Path, *, engine: str = "torch", **given: Any) -> Classification:
+def classify(path: str | Path, input: str | Path, *, engine: str = "torch", **given: Unpack[Given]) -> Classification:
     """Return a model's class scores of the recording ``input``: an event file, or an .npz with the key ``frames``.
 
     Events become one sample of the model's time steps and image size, cut as the model's data are (by count where
@@ -84,18 +92,9 @@ def _from_events(file: Path, model: Subject) -> _Sample:
             f"{model.path}: the model takes {channels} channels, events have 2", "choose a model for events"
         )
     recording, by = read_events(file), _by(model.data_spec)
-    t = recording.events.t
-    facts = {
-        "events": len(t),
-        "start_us": int(t[0]),
-        "span_us": int(t[-1] - t[0]),
-        "sensor": recording.sensor,
-        "sensor_known": recording.sensor_known,
-        "by": by,
-    }
-    return _Sample(
-        integrate_resized(recording.events, steps, recording.sensor, (height, width), _by(model.data_spec)), facts
-    )
+    t, sensor = recording.events.t, recording.sensor
+    counts = integrate_resized(recording.events, steps, sensor, (height, width), by)
+    return _Sample(counts, len(t), sensor, recording.sensor_known, int(t[0]), int(t[-1] - t[0]), by)
 
 
 def _from_frames(file: Path, model: Subject) -> _Sample:
@@ -104,8 +103,7 @@ def _from_frames(file: Path, model: Subject) -> _Sample:
     counts = read_frames(file, steps, image_size)
     if counts.shape[1] != channels:
         raise DataError(f"{file}: 'frames' has {counts.shape[1]} channels, the model {model.path} takes {channels}.")
-    facts = {"start_us": None, "span_us": None, "sensor": image_size, "sensor_known": True, "by": None}
-    return _Sample(counts, facts | {"events": int(counts.sum())})
+    return _Sample(counts, int(counts.sum()), image_size)
 
 
 def _small(counts: np.ndarray, file: Path) -> np.ndarray:
@@ -153,8 +151,13 @@ def _classification(
         engine=engine,
         input=file,
         scores=tuple(ClassScore(names[i], float(logits[i]), float(chances[i])) for i in order),
+        events=sample.events,
+        start_us=sample.start_us,
+        span_us=sample.span_us,
+        sensor=sample.sensor,
+        sensor_known=sample.sensor_known,
         image_size=(height, width),
-        resized=sample.facts["sensor"] != (height, width),
+        resized=sample.sensor != (height, width),
         steps=steps,
-        **sample.facts,
+        by=sample.by,
     )

@@ -6,9 +6,9 @@ import platform
 import subprocess
 import sys
 import time
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 
-from snnq.base.machine import available_processors
+from snnq.base.machine import available_processors, installed_version
 from snnq.base.version import __version__
 
 LIBRARIES = ("torch", "spikingjelly", "lightning-fabric", "safetensors", "numpy", "tonic", "pydantic", "typer")
@@ -45,7 +45,7 @@ def companions(names: tuple[str, ...] = COMPANIONS) -> dict[str, str]:
 
     They are tried in a process of their own: an import that fails half-way leaves torch changed.
     """
-    there = {name: known for name in names if (known := _version(name))}
+    there = {name: known for name in names if (known := installed_version(name))}
     done = subprocess.run([sys.executable, "-c", _TRY, *there], capture_output=True, text=True, errors="replace")
     reasons = dict(line.split(" ", 1) for line in done.stdout.splitlines() if " " in line)
     return {
@@ -76,10 +76,3 @@ def advice(found: dict[str, str]) -> list[str]:
         f"{' and '.join(broken)} cannot be imported, probably because of another build than torch {found['torch']}. "
         f"snnq works without; to mend it: pip install --force-reinstall --no-deps {wanted}{index}"
     ]
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from snnq.assessing.subject import Subject, check_engine, check_split, open_subject
 from snnq.base.progress import Progress, silent
+from snnq.checkpoints.sizes import Given
 from snnq.data.dataset import Frames
 from snnq.network.layers import forward_macs, frames_shape
 from snnq.packed.room import check_room
@@ -54,7 +55,7 @@ def eval(
     engine: str = "torch",
     compute: Compute | str = "auto",
     progress: Progress = silent,
-    **given: Any,
+    **given: Unpack[Given],
 ) -> Evaluation:
     """Return the accuracy of a float checkpoint (``given``: sizes it cannot tell) or of a packed folder.
 
@@ -71,23 +72,11 @@ def eval(
     samples: Frames = getattr(found, split)
     bits = folder_bits(subject.path) if subject.kind == "packed" else (None, None)
     logits, arithmetic = _logits(subject, engine, samples, batch_size, compute, progress)
-    kind = subject.kind
-    found_score = score(logits, torch.from_numpy(samples.labels))
-    warn_misfit(logits, found, split, f"the {kind} model")
-    return Evaluation(
-        path=str(path),
-        kind=kind,
-        engine=engine,
-        arithmetic=arithmetic,
-        data=found.spec,
-        split=split,
-        samples=found_score.samples,
-        accuracy=found_score.accuracy,
-        loss=found_score.loss,
-        simulated=found.simulated,
-        avg_bits=bits[0],
-        file_avg_bits=bits[1],
-    )
+    result = score(logits, torch.from_numpy(samples.labels))
+    warn_misfit(logits, found, split, f"the {subject.kind} model")
+    numbers = (result.samples, result.accuracy, result.loss)
+    run = (str(path), subject.kind, engine, arithmetic, found.spec, split)
+    return Evaluation(*run, *numbers, found.simulated, *bits)
 
 
 def _logits(
@@ -98,7 +87,7 @@ def _logits(
         check_room(subject.path, subject.config, min(batch_size, len(samples)))
     if engine == "integer":
         return torch.from_numpy(run_integer(subject.path, samples, batch_size, progress, compute.threads)), "integer"
-    model: Any = subject.model()
+    model = subject.model()
     use_threads(compute, forward_macs(subject.layers(model), frames_shape(subject.config)[0], batch_size))
     logits = predict(placed(model, start_fabric(compute).device), samples, batch_size, progress)[0]
     return logits, getattr(model, "arithmetic", "float")

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import torch
 from torch import nn
 
-from snnq.assessing.subject import check_split, open_planned_checkpoint, open_subject
+from snnq.assessing.subject import Subject, check_split, open_planned_checkpoint, open_subject
 from snnq.assessing.watching import uses_integers, watching
 from snnq.base.errors import DataError, SnnqError, UsageError
 from snnq.base.progress import Progress, silent
+from snnq.base.strict_json import Json
 from snnq.checkpoints.opening import load_model
+from snnq.checkpoints.sizes import Given
 from snnq.cost.activity import Activity
 from snnq.cost.energy import layer_energy, products_record
 from snnq.cost.event_records import Events
@@ -52,7 +54,7 @@ class Measurement:
 
     table: CostTable
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Return everything but the cost table as JSON-ready values."""
         return {
             "path": self.path,
@@ -76,7 +78,7 @@ def measure(
     weight_reuse: str = DEFAULT_REUSE,
     compute: Compute | str = "auto",
     progress: Progress = silent,
-    **given: Any,
+    **given: Unpack[Given],
 ) -> Measurement:
     """Run a model on real inputs and return the energy of what it did there.
 
@@ -91,24 +93,28 @@ def measure(
     subject = open_subject(path, plans=True, **given)
     found, model = subject.data(data, progress), subject.model()
     layers, products = subject.layers(model), attention_table(subject.architecture, subject.config)
-    if subject.plan is None:
-        schemes, table = {layer.name: FLOAT32 for layer in layers}, cost_table
-    else:
-        plan = _read(subject.path / PLAN_FILE if subject.kind == "packed" else subject.path, cost_table)
-        schemes, table = plan.schemes(), plan.cost_table.source or plan.cost_table.name
-    priced = read_table(table) if table else read_table()
+    schemes, table = _priced(subject, layers, cost_table)
     device = _prepare(compute, layers, found)
     activity = measure_model(placed(model, device), layers, products, found, split, samples, progress)
     return Measurement(
         path=str(path),
         kind=subject.kind,
         simulated=found.simulated,
-        paper_energy_pj=sum(layer_energy(layer, schemes[layer.name], priced).total_pj for layer in layers),
-        events=event_energy(layers, schemes, activity, products, priced, weight_reuse),
+        paper_energy_pj=sum(layer_energy(layer, schemes[layer.name], table).total_pj for layer in layers),
+        events=event_energy(layers, schemes, activity, products, table, weight_reuse),
         products=products,
         activity=activity,
-        table=priced,
+        table=table,
     )
+
+
+def _priced(subject: Subject, layers: Sequence[Layer], cost_table: str | None) -> tuple[dict[str, str], CostTable]:
+    """Return the schemes of a model's layers, and the table that prices them: the one named, or else the plan's."""
+    chosen = read_table(cost_table) if cost_table else None
+    if subject.plan is None:
+        return {layer.name: FLOAT32 for layer in layers}, chosen or read_table()
+    plan = Plan.read(subject.path / PLAN_FILE if subject.kind == "packed" else subject.path, chosen)
+    return plan.schemes(), read_table(plan.cost_table.source or plan.cost_table.name)
 
 
 @keeps_threads
@@ -157,20 +163,12 @@ def measure_model(
     Every sample is run for itself. Raises UsageError unless at least one is asked for, NotFiniteError naming the first
     neurons whose current, or else the logits, are not finite.
     """
-    if samples < 1:
-        raise UsageError(f"{samples} samples to measure: at least 1 is needed")
-    frames = getattr(data, split)
-    chosen = [i * len(frames) // samples for i in range(samples)] if samples < len(frames) else range(len(frames))
-    if not len(frames):
-        raise DataError(f"{data.spec}: its {split} split is empty, so nothing can be measured", "choose another split")
+    frames, chosen = getattr(data, split), _spread(data, split, samples)
     steps, was_training = data.frames_shape[0], model.training
     device = next(iter((*model.parameters(), *model.buffers())), torch.empty(0)).device
     model.eval()
     try:
-        with (
-            FiniteWatch(model, "measuring events") as finite,
-            watching(model, layers, products, steps) as watch,
-        ):
+        with FiniteWatch(model, "measuring events") as finite, watching(model, layers, products, steps) as watch:
             for count, index in enumerate(chosen, start=1):
                 finite.note("the logits", model(frames.__getitems__([index])[0].to(device)))
                 finite.close(f"sample {count}")
@@ -191,5 +189,11 @@ def measure_model(
     )
 
 
-def _read(path: Path, cost_table: str | None) -> Plan:
-    return Plan.read(path, read_table(cost_table) if cost_table else None)
+def _spread(data: DataSet, split: str, samples: int) -> Sequence[int]:
+    """Return the places of so many samples, spread evenly over a split; all where it has no more."""
+    if samples < 1:
+        raise UsageError(f"{samples} samples to measure: at least 1 is needed")
+    count = len(getattr(data, split))
+    if not count:
+        raise DataError(f"{data.spec}: its {split} split is empty, so nothing can be measured", "choose another split")
+    return [i * count // samples for i in range(samples)] if samples < count else range(count)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal, Unpack
 
 from snnq.base.errors import DataError, PlanError, UsageError, nearest
 from snnq.base.progress import Progress, silent
+from snnq.base.strict_json import Config
 from snnq.checkpoints.opening import Checkpoint, load_model, open_checkpoint
-from snnq.checkpoints.sizes import sizes_again
+from snnq.checkpoints.sizes import Given, sizes_again
 from snnq.data import DataSet, open_data
 from snnq.models.registry import architecture
 from snnq.network.layers import Layer, forward_macs, frames_shape, layer_table
@@ -35,7 +35,7 @@ class Subject:
     path: Path
     kind: Literal["packed", "plan", "float"]
     architecture: str
-    config: Mapping[str, Any]
+    config: Config
     plan: PlanInput | None = None
     checkpoint: Checkpoint | None = None
 
@@ -75,7 +75,7 @@ class Subject:
         return found
 
 
-def open_subject(path: str | Path, *, plans: bool = False, **given: Any) -> Subject:
+def open_subject(path: str | Path, *, plans: bool = False, **given: Unpack[Given]) -> Subject:
     """Return what a path holds; ``given`` are the sizes that a float checkpoint cannot tell.
 
     With ``plans`` a plan stands for its float checkpoint, else it is no model. Raises PlanError for a plan without one
@@ -97,7 +97,7 @@ def _float(place: Path, kind: Literal["plan", "float"], opened: Checkpoint, plan
     return Subject(place, kind, opened.architecture, opened.config, plan, opened)
 
 
-def open_planned_checkpoint(plan: PlanInput, file: Path, given: Mapping[str, Any] | None = None) -> Checkpoint:
+def open_planned_checkpoint(plan: PlanInput, file: Path, given: Config | None = None) -> Checkpoint:
     """Return the float checkpoint that a plan, read from ``file``, was made for; raises PlanError if it is another."""
     where = checkpoint_of(plan, file)
     architecture(plan.model.architecture)  # a user's own model that a plan merely names is not imported

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
+from snnq.base.strict_json import Json
 from snnq.models.registry import architecture, unregistered
 from snnq.network.wiring import FloatWiring
 from snnq.packed import verification
@@ -25,7 +25,7 @@ class Verified:
     engines: Agreement | None
     reason: str | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Return plain data."""
         return self.files.to_dict() | {
             "engines": asdict(self.engines) if self.engines else None,

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from snnq.arithmetic.integer_form import ClippedCounts, IntegerHead, IntegerLIF, Widened
 from snnq.assessing import counting
+from snnq.base.strict_json import Json
 from snnq.cost.activity import AttentionActivity, LayerActivity, NeuronActivity
+from snnq.models.attention import SpikingAttention, SummingAttention
 from snnq.network.layers import Layer
 from snnq.network.neurons import is_neuron
 from snnq.network.products import Products
-from snnq.network.seeing import seeing
+from snnq.network.tracing import seeing
 from snnq.training.transfers import has_float64
 
 # Of INPUTS, what neurons put out as it is.
@@ -112,7 +114,7 @@ class Watch:
             tally.fired += fired
             tally.updates += len(steps)
 
-    def saw_attention(self, one: Products, module: Any, spikes: Sequence[Tensor]) -> None:
+    def saw_attention(self, one: Products, attention: SpikingAttention, spikes: Sequence[Tensor]) -> None:
         """Note the spikes that an attention mixes: q, k and, where there is one, v, (T, B, heads, N, d) each."""
         tally = self.attentions.setdefault(one.name, Tally())
         if one.order == "scores":
@@ -123,7 +125,7 @@ class Watch:
             first, second, largest = counting.gates_additions(spikes[0], -1 if one.order == "gates" else -2)
         else:
             _, k, v = spikes
-            first, second, largest = counting.sums_additions(module.shared(k, v))
+            first, second, largest = counting.sums_additions(cast(SummingAttention, attention).shared(k, v))
         tally.add(first=first.tolist(), second=second.tolist())
         tally.largest = max(tally.largest, largest)
 
@@ -172,10 +174,10 @@ def watching(model: nn.Module, layers: Sequence[Layer], products: Sequence[Produ
     """Give a ``Watch`` of the model's layers, attentions and all its neurons; batches of one sample."""
     watch, kinds = Watch(steps), {one.name: one.input for one in layers}
 
-    def see_layer(name: str, layer: nn.Module, given: Any, output: Any) -> None:
+    def see_layer(name: str, layer: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
         watch.saw_layer(name, kinds[name], layer, _exact(given[0]), output)
 
-    def see_neuron(name: str, node: nn.Module, given: Any, output: Any) -> None:
+    def see_neuron(name: str, node: nn.Module, given: tuple[Tensor, ...], output: object) -> None:
         if isinstance(output, Tensor):  # else voltages of all steps, of neurons that never fire
             all_steps = getattr(node, "step_mode", "m") == "m"
             watch.saw_spikes(name, type(node).__name__, _exact(output), all_steps)
@@ -191,7 +193,7 @@ def watching(model: nn.Module, layers: Sequence[Layer], products: Sequence[Produ
             put_back()
 
 
-def _rates(tally: Tally, neurons: int) -> dict[str, Any]:
+def _rates(tally: Tally, neurons: int) -> Json:
     """Return how often neurons fired and how many did so often, over all steps of all samples.
 
     Nothing where the module stands for several groups of neurons, being called with different or more than once.
@@ -219,13 +221,14 @@ def _exact(values: Tensor) -> Tensor:
     return values if has_float64(values.device) else values.cpu()
 
 
-def _watch_mixing(watch: Watch, one: Products, module: Any) -> Callable[[], None]:
+def _watch_mixing(watch: Watch, one: Products, module: nn.Module) -> Callable[[], None]:
     """Put a watcher around an attention's ``mix(q, k, v, …)``; return what takes it away again."""
-    own, mix = "mix" in vars(module), module.mix
+    attention = cast(SpikingAttention, module)
+    own, mix = "mix" in vars(module), attention.mix
 
-    def watched(*given: Any) -> Tensor:
-        watch.saw_attention(one, module, [_exact(value) for value in given if isinstance(value, Tensor)])
-        return mix(*given)
+    def watched(*spikes: Tensor) -> Tensor:
+        watch.saw_attention(one, attention, [_exact(one) for one in spikes if isinstance(one, Tensor)])
+        return mix(*spikes)
 
-    module.mix = watched
+    attention.mix = watched
     return lambda: setattr(module, "mix", mix) if own else delattr(module, "mix")

@@ -23,52 +23,42 @@ class SnnqError(Exception):
         self.hint = hint
 
 
-class UsageError(SnnqError):
+class InputError(SnnqError):
+    """What was given cannot be used: an option, an argument or a file."""
+
+    exit_code = 2
+
+
+class UsageError(InputError):
     """An option or argument that cannot be used as given."""
 
-    exit_code = 2
 
-
-class CheckpointError(SnnqError):
+class CheckpointError(InputError):
     """A float checkpoint that cannot be opened, recognised or loaded."""
 
-    exit_code = 2
 
-
-class DataError(SnnqError):
+class DataError(InputError):
     """A data spec, recording or frame file that cannot be read."""
 
-    exit_code = 2
 
-
-class PlanError(SnnqError):
+class PlanError(InputError):
     """A plan.json that is damaged, or does not fit its model."""
 
-    exit_code = 2
 
-
-class CostTableError(SnnqError):
+class CostTableError(InputError):
     """A cost table that is damaged or misses a constant."""
 
-    exit_code = 2
 
-
-class PackedError(SnnqError):
+class PackedError(InputError):
     """A packed folder that is damaged or incomplete."""
 
-    exit_code = 2
 
-
-class OutputExistsError(SnnqError):
+class OutputExistsError(InputError):
     """An output that is already there and would be overwritten."""
 
-    exit_code = 2
 
-
-class RunChangedError(SnnqError):
+class RunChangedError(InputError):
     """A run cannot go on because something it depends on has changed."""
-
-    exit_code = 2
 
 
 class MissingLibraryError(SnnqError):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    import torch
+else:
 
-class _Torch:
-    def __getattr__(self, name: str) -> Any:
-        return getattr(import_module("torch"), name)
+    class _Torch:
+        def __getattr__(self, name: str) -> object:
+            return getattr(import_module("torch"), name)
 
-
-torch = _Torch()
+    torch = _Torch()

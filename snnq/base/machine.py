@@ -22,7 +22,7 @@ def machine() -> dict[str, str]:
         "cores": str(os.cpu_count() or 1),
         "python": platform.python_version(),
     }
-    return found | {name: _version(name) for name in LIBRARIES}
+    return found | {name: installed_version(name) or "unknown" for name in LIBRARIES}
 
 
 def sentence(facts: dict[str, str]) -> str:
@@ -85,11 +85,12 @@ def free_memory() -> int | None:
     return min(found, default=None)
 
 
-def _version(name: str) -> str:
+def installed_version(name: str) -> str | None:
+    """Return the version of a library; None where it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:
-        return "unknown"
+        return None
 
 
 def _processor() -> str:

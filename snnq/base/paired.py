@@ -85,7 +85,7 @@ class Difference(Record):
     @property
     def more_accurate(self) -> int:
         """1 where this model is right more often beyond chance, −1 where the other is, 0 where it cannot be told."""
-        return _sign(self.accuracy) if self.accuracy_p < LEVEL else 0
+        return int(np.sign(self.accuracy)) if self.accuracy_p < LEVEL else 0
 
     @property
     def lower_loss(self) -> int:
@@ -156,7 +156,3 @@ def wilson(share: float, samples: int) -> tuple[float, float]:
     middle = (share + weight / 2) / (1 + weight)
     reach = Z * math.sqrt(share * (1 - share) / samples + weight / (4 * samples)) / (1 + weight)
     return max(0.0, middle - reach), min(1.0, middle + reach)
-
-
-def _sign(value: float) -> int:
-    return int(value > 0) - int(value < 0)

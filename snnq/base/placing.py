@@ -121,7 +121,7 @@ def _sweep(left: Path, path: Path) -> None:
     folder = stat.S_ISDIR(found.st_mode)
     if not (folder or stat.S_ISREG(found.st_mode)) or (hasattr(os, "getuid") and found.st_uid != os.getuid()):
         return  # no file of ours
-    handle = _lock(left)  # raises where it is being made just now
+    handle = lock(left)  # raises where it is being made just now
     try:
         if handle is None and time.time() - found.st_mtime < _ABANDONED_SECONDS:
             return
@@ -183,14 +183,17 @@ def _claim(path: Path, make: Callable[[Path], None]) -> tuple[Path, int | None]:
         place = path.with_name(f".{path.name}{MARK}{secrets.token_hex(8)}")
         make(place)
         with suppress(FileNotFoundError, BlockingIOError):  # swept before it was locked
-            handle = _lock(place)
+            handle = lock(place)
             if handle is None or _is_still(place, handle):
                 return place, handle
             _close(handle)
 
 
-def _lock(place: Path) -> int | None:
-    """Lock a file or folder for this process alone; None where that cannot be, BlockingIOError where another has."""
+def lock(place: Path) -> int | None:
+    """Lock a file or folder for this process alone, as long as the handle that is returned is open.
+
+    None where the system cannot lock. Raises BlockingIOError where another process has locked it.
+    """
     if fcntl is None:
         return None
     handle = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)

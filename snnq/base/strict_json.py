@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
+
+# A JSON object, read or to be written: whoever asks for a key checks what it holds, or has written it.
+Json = dict[str, Any]
+# A model's sizes and facts by name, JSON-ready, as a file or its user says them; its architecture checks them.
+Config = Mapping[str, Any]
 
 # Deeper than any file of ours, and far from where Python's own recursion ends.
 MAX_DEPTH = 64
@@ -27,7 +33,7 @@ def strict_json(text: str) -> Any:
     return data
 
 
-def _check_parts(data: Any) -> None:
+def _check_parts(data: object) -> None:
     """Walk through the data level by level: a recursion would end where Python's does."""
     level = [data]
     for _ in range(MAX_DEPTH):
@@ -39,7 +45,7 @@ def _check_parts(data: Any) -> None:
         raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
 
 
-def _parts(value: Any) -> list[Any]:
+def _parts(value: object) -> list[object]:
     if isinstance(value, dict):
         return [*value, *value.values()]
     return value if isinstance(value, list) else []
@@ -52,9 +58,9 @@ def _check_text(text: str) -> None:
         raise ValueError(f"{ascii(text)[:80]} holds half a surrogate pair, which is no character") from None
 
 
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """Refuse a key given twice in one object: the later one would silently win."""
-    result: dict[str, Any] = {}
+    result: dict[str, object] = {}
     for key, value in pairs:
         if key in result:
             raise ValueError(f"the key '{key}' is given twice in one object")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Strict, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from snnq.base.errors import NotFiniteError, SnnqError, nearest
 
@@ -23,11 +24,11 @@ class Record(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_unknown_keys(cls, data: Any) -> Any:
+    def _refuse_unknown_keys(cls, data: object) -> object:
         return refuse_unknown(data, cls.model_fields)
 
 
-def refuse_unknown(data: Any, known: Collection[str]) -> Any:
+def refuse_unknown(data: T, known: Collection[str]) -> T:
     """Return ``data``; raises ValueError naming the first key of a dict that is not ``known``, and the nearest."""
     for key in data if isinstance(data, dict) else ():
         if key not in known:
@@ -39,7 +40,7 @@ R = TypeVar("R", bound=Record)
 
 
 def validate(
-    record: type[R], data: Any, file: str, error: type[SnnqError], hint: str, label: Callable[[tuple], str]
+    record: type[R], data: object, file: str, error: type[SnnqError], hint: str, label: Callable[[tuple], str]
 ) -> R:
     """Return the record of plain data (dicts, lists, numbers, strings, None), validated strictly.
 
@@ -59,7 +60,7 @@ def dotted(location: tuple) -> str:
     return ".".join(str(part) for part in location)
 
 
-def _sentence(problem: Any) -> str:
+def _sentence(problem: ErrorDetails) -> str:
     """Return one of pydantic's errors as a phrase: what is allowed and what was found."""
     if problem["type"] == "missing":
         return "this key is missing"
@@ -71,14 +72,14 @@ def _sentence(problem: Any) -> str:
     return f"{message[:1].lower()}{message[1:]}, found {json.dumps(problem['input'], default=str)[:80]}"
 
 
-def require_finite(facts: Any, where: str) -> None:
+def require_finite(facts: object, where: str) -> None:
     """Raise NotFiniteError naming the first number of JSON-ready ``facts`` that is not finite, by its keys."""
     for key, value in _numbers(facts, ""):
         if not math.isfinite(value):
             raise NotFiniteError(f"{where}: {key} is {value}")
 
 
-def _numbers(facts: Any, key: str) -> Iterator[tuple[str, float]]:
+def _numbers(facts: object, key: str) -> Iterator[tuple[str, float]]:
     if isinstance(facts, float):
         yield key, facts
     elif isinstance(facts, Mapping | list | tuple):

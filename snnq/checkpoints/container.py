@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from snnq.base.errors import CheckpointError
 from snnq.base.files import open_regular, regular_size
-from snnq.base.strict_json import strict_json
+from snnq.base.strict_json import Json, strict_json
 from snnq.checkpoints.foreign import HEAD, foreign_file, foreign_folder
 from snnq.checkpoints.pickled import LEGACY_MAGIC, damaged, load_torch
 from snnq.checkpoints.unwrapping import Weights, items, unwrap
@@ -46,8 +46,8 @@ class Container:
     sha256: str
     kind: str
     weights: Weights
-    settings: dict[str, Any]
-    own: dict[str, Any] | None = None
+    settings: dict[str, object]
+    own: Json | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -65,19 +65,22 @@ def read_container(path: Path, *, weights: str | None = None) -> Container:
     with _opened(path) as file:
         start, size = file.read(HEAD), os.fstat(file.fileno()).st_size
         file.seek(0)
+        content: object
         others: tuple[str, ...] = ()
+        tensors, own = {}, None
         if _is_safetensors(start):
-            content, own = _read_safetensors(path, start)
+            tensors, own = _read_safetensors(path, start)
+            content = tensors
         elif start.startswith((b"PK\3\4", LEGACY_MAGIC)):
-            (content, others), own = load_torch(path, file, size), None
+            content, others = load_torch(path, file, size)
         else:
             raise _foreign(path, start)
         file.seek(0)
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()  # pyright: ignore
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     if own is not None:
         if weights is not None:
             raise CheckpointError(f"{path}: --weights {weights}: snnq's own files hold one set", "leave it away")
-        return Container(str(path), sha256, "safetensors", Weights("", content, "", content, None, ()), {}, own)
+        return Container(str(path), sha256, "safetensors", Weights("", tensors, "", tensors, None, ()), {}, own)
     found = unwrap(str(path), content, weights)
     _check_numbers(path, found.tensors, size)
     notes = list(found.notes)
@@ -90,10 +93,10 @@ def read_container(path: Path, *, weights: str | None = None) -> Container:
 def file_sha256(path: Path) -> str:
     """Return the sha256 of a regular file; raises ``CheckpointError`` for anything else."""
     with _opened(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()  # pyright: ignore
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _opened(path: Path) -> BinaryIO:
+def _opened(path: Path) -> io.BufferedReader:
     """Open a regular file that is not empty; nothing else is opened."""
     if path.is_dir():
         raise CheckpointError(f"{path}: {foreign_folder(path)[0]}", foreign_folder(path)[1])
@@ -120,7 +123,7 @@ def _is_safetensors(start: bytes) -> bool:
     return start[4:9] == b"\0\0\0\0{"
 
 
-def _read_safetensors(path: Path, start: bytes) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
+def _read_safetensors(path: Path, start: bytes) -> tuple[dict[str, Tensor], Json | None]:
     if int.from_bytes(start[:8], "little") > _MOST_HEADER:
         raise damaged(path, ValueError(f"its header claims {int.from_bytes(start[:8], 'little'):,} bytes"))
     try:
@@ -132,7 +135,7 @@ def _read_safetensors(path: Path, start: bytes) -> tuple[dict[str, Tensor], dict
     return tensors, _own_description(path, metadata)
 
 
-def _own_description(path: Path, metadata: Mapping[str, str]) -> dict[str, Any] | None:
+def _own_description(path: Path, metadata: Mapping[str, str]) -> Json | None:
     if METADATA_KEY not in metadata:
         return None
     try:
@@ -157,11 +160,12 @@ def _check_numbers(path: Path, tensors: Mapping[str, Tensor], size: int) -> None
         )
 
 
-def _settings_of(content: Mapping[str, Any]) -> dict[str, Any]:
+def _settings_of(content: object) -> dict[str, object]:
     """Return the training script's settings: the fields of its ``args``, or of Lightning's ``hyper_parameters``."""
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
+    held = dict(items(content)) if isinstance(content, Mapping) else {}
     for key in ("hyper_parameters", "args"):
-        value = dict(items(content)).get(key)
+        value = held.get(key)
         if isinstance(value, argparse.Namespace):
             found |= vars(value)
         elif isinstance(value, Mapping):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from snnq.base.errors import CheckpointError, UsageError
+from snnq.base.strict_json import Config, Json
 from snnq.checkpoints.container import Container
 from snnq.checkpoints.fitting import fit
 from snnq.checkpoints.sizes import OPTIONS, agreed_sizes, recorded_sizes
@@ -19,7 +18,7 @@ from snnq.models.custom import adopt, build_custom, calling
 from snnq.models.plain import check_plain, make_plain, say_plain
 from snnq.network.layers import quantisable
 from snnq.network.neurons import PRICED, unpriced
-from snnq.network.seeing import seeing
+from snnq.network.tracing import seeing
 
 log = logging.getLogger(__name__)
 
@@ -30,10 +29,10 @@ def open_custom(
     path: str,
     container: Container,
     one: Architecture,
-    arguments: Mapping[str, Any],
+    arguments: Config,
     groups: tuple[tuple[str, str], ...],
-    given: Mapping[str, Any],
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    given: Config,
+) -> tuple[Json, dict[str, Tensor]]:
     """Return the config and the state dict of a checkpoint of a registered model of the user's own.
 
     ``arguments`` are the builder's, ``groups`` (pattern, group) of layers, ``given`` the number of steps and the image
@@ -41,21 +40,12 @@ def open_custom(
     Raises ``UsageError`` for a builder or module that cannot be used, ``CheckpointError`` for tensors that are not its.
     """
     assert one.builder is not None
-    recorded = {name: size for name, size in recorded_sizes(container.settings).items() if name in _NEEDED}
-    sizes = agreed_sizes(path, recorded, {name: value for name, value in given.items() if name in _NEEDED})
-    missing = [name for name in _NEEDED if name not in sizes]
-    if missing:
-        wanted = ", ".join(f"{_NEEDED[name]} ({OPTIONS[name]})" for name in missing)
-        raise CheckpointError(f"{path}: the file does not say its {wanted}", "give what it was trained with")
+    sizes = _frame_sizes(path, container, given)
     model = build_custom(one.name, one.builder, arguments)
     check_plain(one.name, model)
     if not quantisable(model):
         raise UsageError(f"--model {one.name}: it has no Linear, Conv1d or Conv2d, so there is nothing to quantise")
-    names = list(model.state_dict())
-    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    whole = {name for name, tensor in model.state_dict().items() if not tensor.is_floating_point()}
-    tensors = under_names(container.weights, names)
-    state = fit(path, tensors, shapes, {name: name for name in names}, one.name, whole)
+    state = _fitted(path, container, one.name, model)
     model.load_state_dict(state, strict=True)
     computed, channels = make_plain(model), _channels(model)
     if computed:
@@ -63,20 +53,31 @@ def open_custom(
     called: set[str] = set()
     with seeing({path: module for path, (module, _) in quantisable(model).items()}, lambda path, *_: called.add(path)):
         found = calling(one.name, model, (sizes["steps"], channels, *sizes["image_size"]))
-    values = {
-        "layout": one.name,
-        "in_channels": channels,
-        "image_size": list(sizes["image_size"]),
-        "steps": sizes["steps"],
-        "arguments": dict(arguments),
-        "groups": groups,
-        **found,
-    }
+    own = {"layout": one.name, "in_channels": channels, "arguments": dict(arguments), "groups": groups}
     say_plain(model, called, computed)
     _say_unpriced(model)
-    config: Any = one.config(values)
+    config = one.config({**own, **sizes, **found})
     adopt(model, config)  # refuses groups that no layer has
     return config.to_dict(), state
+
+
+def _frame_sizes(path: str, container: Container, given: Config) -> Json:
+    """Return the steps and the image size, as the file or its user says them; raises ``CheckpointError``."""
+    recorded = {name: size for name, size in recorded_sizes(container.settings).items() if name in _NEEDED}
+    sizes = agreed_sizes(path, recorded, {name: value for name, value in given.items() if name in _NEEDED})
+    missing = [name for name in _NEEDED if name not in sizes]
+    if missing:
+        wanted = ", ".join(f"{_NEEDED[name]} ({OPTIONS[name]})" for name in missing)
+        raise CheckpointError(f"{path}: the file does not say its {wanted}", "give what it was trained with")
+    return sizes
+
+
+def _fitted(path: str, container: Container, name: str, model: nn.Module) -> dict[str, Tensor]:
+    """Return the file's weights under the names of a model, in its shapes."""
+    due = model.state_dict()
+    whole = {key for key, tensor in due.items() if not tensor.is_floating_point()}
+    shapes = {key: tuple(tensor.shape) for key, tensor in due.items()}
+    return fit(path, under_names(container.weights, list(due)), shapes, {key: key for key in due}, name, whole)
 
 
 def _say_unpriced(model: nn.Module) -> None:

@@ -29,7 +29,9 @@ def fit(
     ``CheckpointError`` for a missing or unexpected key, a wrong shape, and a tensor that cannot be a model's: without
     values, quantised already, no floating-point numbers, not finite, beyond ``LARGEST``, a negative variance.
     """
-    check_names(path, [name for name in names.values() if name not in tensors], _others(tensors, names), model)
+    known = set(names.values())
+    missing = [name for name in names.values() if name not in tensors]
+    check_names(path, missing, [name for name in tensors if name not in known], model)
     wrong = [ours for ours, theirs in names.items() if tuple(tensors[theirs].shape) != expected[ours]]
     if wrong:
         first = names[wrong[0]]
@@ -74,14 +76,9 @@ def check_names(path: str, missing: Sequence[str], unexpected: Sequence[str], mo
     )
 
 
-def listed(keys: Sequence[str], most: int = 3) -> str:
+def listed(keys: Sequence[str]) -> str:
     """Return the first few keys, quoted, and an ellipsis where there are more."""
-    return ", ".join(f"'{key}'" for key in keys[:most]) + (", …" if len(keys) > most else "")
-
-
-def _others(tensors: Mapping[str, Tensor], names: Mapping[str, str]) -> list[str]:
-    known = set(names.values())
-    return [name for name in tensors if name not in known]
+    return ", ".join(f"'{key}'" for key in keys[:3]) + (", …" if len(keys) > 3 else "")
 
 
 def _plain(path: str, name: str, tensor: Tensor) -> Tensor:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from snnq.base.errors import OutputExistsError, UsageError, nearest
-from snnq.checkpoints.opening import open_checkpoint
-from snnq.checkpoints.saving import save_checkpoint
+from snnq.checkpoints.opening import open_checkpoint, save_checkpoint
+from snnq.checkpoints.sizes import GivenToGraft
 from snnq.models.registry import architecture
 from snnq.structure.edits import STRUCTURE, apply_edits, edits_of
 
@@ -34,7 +34,7 @@ def graft(
     scale: float | None = None,
     out: str | Path,
     force: bool = False,
-    **given: Any,
+    **given: Unpack[GivenToGraft],
 ) -> Grafted:
     """Write a float checkpoint of the same weights whose attention mixes ``chunk`` consecutive steps (STAtten).
 
@@ -62,5 +62,5 @@ def graft(
     model.load_state_dict(state, strict=True)
     facts = {"data": opened.data} if opened.data else {}
     save_checkpoint(out, model, architecture=found.architecture, facts=facts, overwrite=force)
-    config: Any = model.config
-    return Grafted(str(out), found.architecture, config.chunk, config.attention_scale)
+    made = found.config
+    return Grafted(str(out), found.architecture, made["chunk"], made["attention_scale"])

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
+from snnq.base.strict_json import Json
 from snnq.checkpoints.opening import Checkpoint, load_model, open_checkpoint
-from snnq.checkpoints.sizes import shown
+from snnq.checkpoints.sizes import Given, shown
 from snnq.models.registry import architecture, attention_table
 from snnq.network.layers import GROUPS, Layer, frames_shape, layer_table
 from snnq.network.products import Products
@@ -51,7 +52,7 @@ class Inspection:
     attentions: tuple[Products, ...]
     wiring: Wiring | FloatWiring
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Return everything but the weights as JSON-ready values."""
         checkpoint = {name: value for name, value in vars(self.checkpoint).items() if name != "state_dict"}
         checkpoint |= {"dropped": list(self.checkpoint.dropped), "notes": list(self.checkpoint.notes)}
@@ -93,7 +94,7 @@ class Inspection:
         return [*rows, ("trained on", found.data)] if found.data else rows
 
 
-def inspect(path: str | Path, **given: Any) -> Inspection:
+def inspect(path: str | Path, **given: Unpack[Given]) -> Inspection:
     """Open a checkpoint, recognise it and trace its layers once.
 
     ``given`` are the sizes and the model of ``open_checkpoint``; raises ``CheckpointError`` as it does.

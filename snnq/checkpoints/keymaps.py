@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
+from snnq.base.strict_json import Config, Json
 from snnq.models.registry import ARCHITECTURES, architecture, build
 from snnq.models.upstream import Keys, Shapes
 
@@ -19,7 +18,7 @@ def every_keys() -> list[Keys]:
     return [keys for one in ARCHITECTURES.values() for keys in one.upstream.keys]
 
 
-def expected_shapes(config: Mapping[str, object], architecture: str) -> dict[str, tuple[int, ...]]:
+def expected_shapes(config: Config, architecture: str) -> dict[str, tuple[int, ...]]:
     """Return the shape of every tensor in the state dict of a model, by our names."""
     import torch
 
@@ -34,7 +33,7 @@ class Match:
 
     keys: Keys
     architecture: str
-    blocks: dict[str, Any]
+    blocks: Json
     names: dict[str, str]
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
@@ -61,7 +60,7 @@ class Match:
         """True where every name and number of dimensions is as it must be."""
         return not (self.missing or self.unexpected or self.misshapen)
 
-    def sizes(self, shapes: Shapes) -> dict[str, Any]:
+    def sizes(self, shapes: Shapes) -> Json:
         """Return the sizes that tensors' shapes (by their names in the file) tell."""
         return self.keys.sizes({ours: shapes[theirs] for ours, theirs in self.names.items()}) | self.blocks
 
@@ -77,7 +76,7 @@ def recognise(shapes: Shapes) -> Match:
 
 
 @cache
-def _dimensions(name: str, **sizes: Any) -> dict[str, int]:
+def _dimensions(name: str, **sizes: object) -> dict[str, int]:
     """Return the number of dimensions of every tensor of an architecture, which its other sizes do not change."""
     smallest = architecture(name).config({"dim": _WIDE_ENOUGH, "heads": 1, **sizes}).to_dict()
     return {name: len(shape) for name, shape in expected_shapes(smallest, name).items()}

@@ -1,29 +1,33 @@
-"""Opening a float checkpoint: the file's container, its layout, its configuration, its weights under our names."""
+"""Opening a float checkpoint, its weights under our names, and writing our own: safetensors that say what they are."""
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import cast
 
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from snnq.base.errors import CheckpointError, UsageError
-from snnq.checkpoints.container import Container, read_container
+from snnq.base.errors import CheckpointError, OutputExistsError, UsageError
+from snnq.base.placing import replacing
+from snnq.base.strict_json import Config, Json
+from snnq.checkpoints.container import METADATA_KEY, Container, read_container
 from snnq.checkpoints.custom import open_custom
 from snnq.checkpoints.fitting import check_claims, fit
 from snnq.checkpoints.fused import cut
 from snnq.checkpoints.keymaps import expected_shapes
-from snnq.checkpoints.saving import save_checkpoint
 from snnq.checkpoints.sizes import OPTIONS, Recorded, agreed_sizes
 from snnq.checkpoints.upstream import infer_config, matched
 from snnq.models.custom import Builder
 from snnq.models.registry import architecture as architecture_of
 from snnq.models.registry import build, register_model
-
-__all__ = ["BUILTIN", "Checkpoint", "load_model", "open_checkpoint", "save_checkpoint"]
+from snnq.models.sizes import Sizes
+from snnq.structure.edits import structure_key
 
 _log = logging.getLogger(__name__)
 BUILTIN = {"digits": Path(__file__).parent / "builtin" / "digits.safetensors"}
@@ -45,7 +49,7 @@ class Checkpoint:
     container: str
     architecture: str
     layout: str
-    config: dict[str, Any]
+    config: Json
     state_dict: dict[str, Tensor] = field(repr=False)
     dropped: tuple[str, ...] = ()
     data: str | None = None
@@ -63,7 +67,7 @@ def open_checkpoint(
     pooling: tuple[bool, ...] | None = None,
     chunk: int | None = None,
     model: str | Builder | None = None,
-    arguments: Mapping[str, Any] | None = None,
+    arguments: Config | None = None,
     groups: Sequence[Sequence[str]] = (),
     weights: str | None = None,
 ) -> Checkpoint:
@@ -78,15 +82,8 @@ def open_checkpoint(
     Raises ``CheckpointError`` for a file that cannot be read safely, is none of the known architectures or not whole,
     contradicts what is given, or leaves any of these open (all of them named at once).
     """
-    sizes = {
-        "architecture": architecture,
-        "steps": steps,
-        "heads": heads,
-        "image_size": image_size,
-        "pooling": pooling,
-        "chunk": chunk,
-    }
-    given = {name: _tupled(value) for name, value in sizes.items() if value is not None}
+    values = (architecture, steps, heads, image_size, pooling, chunk)
+    given = {name: _tupled(value) for name, value in zip(OPTIONS, values, strict=True) if value is not None}
     builtin = BUILTIN.get(path) if isinstance(path, str) else None
     container = read_container(builtin or Path(path), weights=weights)
     if model is not None and architecture is not None:
@@ -94,13 +91,9 @@ def open_checkpoint(
     for said in container.notes:
         _log.info("%s: %s", path, said)
     if model is not None and container.own is None:
-        one = register_model(model)
-        pairs = tuple((str(pattern), str(group)) for pattern, group in groups)
-        config, state = open_custom(str(path), container, one, arguments or {}, pairs, given)
-        opened = Checkpoint(str(path), container.sha256, container.kind, one.name, one.name, config, state)
+        opened = _open_custom(str(path), container, model, arguments or {}, groups, given)
     else:
-        opener = _open_own if container.own is not None else _open_upstream
-        opened = opener(str(path), container, given)
+        opened = (_open_upstream if container.own is None else _open_own)(str(path), container, given)
     return replace(opened, weights=container.weights.taken, notes=container.notes)
 
 
@@ -111,7 +104,21 @@ def load_model(checkpoint: Checkpoint) -> nn.Module:
     return model.eval()
 
 
-def _open_upstream(path: str, container: Container, given: Mapping[str, Any]) -> Checkpoint:
+def _open_custom(
+    path: str,
+    container: Container,
+    model: str | Builder,
+    arguments: Config,
+    groups: Sequence[Sequence[str]],
+    given: Config,
+) -> Checkpoint:
+    one = register_model(model)
+    pairs = tuple((str(pattern), str(group)) for pattern, group in groups)
+    config, state = open_custom(path, container, one, arguments, pairs, given)
+    return Checkpoint(path, container.sha256, container.kind, one.name, one.name, config, state)
+
+
+def _open_upstream(path: str, container: Container, given: Config) -> Checkpoint:
     tensors = container.tensors
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     sizes = {key: value for key, value in given.items() if key != "architecture"}
@@ -126,7 +133,7 @@ def _open_upstream(path: str, container: Container, given: Mapping[str, Any]) ->
     return Checkpoint(path, container.sha256, container.kind, name, config["layout"], config, state, match.dropped)
 
 
-def _open_own(path: str, container: Container, given: Mapping[str, Any]) -> Checkpoint:
+def _open_own(path: str, container: Container, given: Config) -> Checkpoint:
     own = container.own or {}
     name, config = str(own["architecture"]), own["config"]
     try:
@@ -141,18 +148,37 @@ def _open_own(path: str, container: Container, given: Mapping[str, Any]) -> Chec
     recorded = {key: Recorded(_tupled(config[key]), f"config.{key}") for key in OPTIONS if key in config}
     agreed_sizes(path, recorded | {"architecture": Recorded(name, "its metadata")}, given)
     state = fit(path, container.tensors, expected, {key: key for key in expected}, name)
-    data = own.get("data")
-    return Checkpoint(
-        path=path,
-        sha256=container.sha256,
-        container=container.kind,
-        architecture=name,
-        layout=str(config.get("layout", name)),
-        config=config,
-        state_dict=state,
-        data=data if isinstance(data, str) else None,
-    )
+    layout, data = str(config.get("layout", name)), own.get("data")
+    opened = Checkpoint(path, container.sha256, container.kind, name, layout, config, state)
+    return replace(opened, data=data if isinstance(data, str) else None)
 
 
-def _tupled(value: Any) -> Any:
+def _tupled(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
+
+
+def save_checkpoint(
+    path: str | Path, model: nn.Module, *, architecture: str, facts: Mapping[str, str], overwrite: bool = True
+) -> None:
+    """Write a float model as safetensors; equal weights give equal bytes.
+
+    The metadata key ``snnq`` holds JSON: ``architecture``, ``config`` (so nothing is asked on opening), with the edits
+    that were made of the model, and ``facts``, of which ``data`` is the spec the model was trained on. The file is
+    written beside ``path`` and renamed. Raises ``UsageError`` for an unknown architecture, ``OutputExistsError`` where
+    something is there and not ``overwrite``, and ``CheckpointError`` where it cannot be written.
+    """
+    path = Path(path)
+    architecture_of(architecture)
+    config = {**cast(Sizes, model.config).to_dict(), **structure_key(model)}
+    own = {**facts, "architecture": architecture, "config": config}
+    metadata = {METADATA_KEY: json.dumps(own, sort_keys=True)}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    try:
+        with replacing(path, overwrite=overwrite) as temporary:
+            save_file(tensors, temporary, metadata)
+    except FileExistsError:
+        raise OutputExistsError(
+            f"{path} is already there", "add --force to overwrite it, or name another --out"
+        ) from None
+    except (OSError, SafetensorError) as problem:
+        raise CheckpointError(f"{path}: cannot be written: {problem}") from None

@@ -17,9 +17,9 @@ import sys
 import warnings
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ MOST_OPERATIONS = 2_000_000
 _MOST_UNPACKED, _ANYWAY = 4, 64 * 2**20
 
 
-def load_torch(path: Path, file: BinaryIO, size: int) -> tuple[Any, tuple[str, ...]]:
+def load_torch(path: Path, file: BinaryIO, size: int) -> tuple[object, tuple[str, ...]]:
     """Return the content of a file of ``torch.save``, and the classes in it that are only settings here.
 
     ``file`` is ``path``, opened, ``size`` its size. Raises ``CheckpointError`` for a file that is damaged, unpacks to
@@ -122,10 +122,14 @@ def _today(module: str, name: str) -> str:
     return f"{module}.{name}"
 
 
+# What torch looks up in place of a name: what stands for it, and the name.
+Stands = Callable[..., object] | tuple[Callable[..., object], str]
+
+
 class _Settings:
     """Stands for a class that is not here. An instance is a dict that takes what the pickle says and does nothing."""
 
-    def __new__(cls, *arguments: Any) -> Any:
+    def __new__(cls, *arguments: object) -> object:
         # torch fills only dicts and OrderedDicts; the latter takes attributes, too. No method of the file's is there.
         return OrderedDict()
 
@@ -133,11 +137,11 @@ class _Settings:
 class _Text:
     """Stands for classes that are text: torch's version."""
 
-    def __new__(cls, *arguments: Any) -> Any:
+    def __new__(cls, *arguments: object) -> object:
         return str(arguments[0]) if arguments else ""
 
 
-def _path(*parts: Any) -> str:
+def _path(*parts: object) -> str:
     """Return a path's text; no path is made, so nothing on the disk is looked at."""
     return "/".join(str(part) for part in parts).replace("//", "/")
 
@@ -145,10 +149,10 @@ def _path(*parts: Any) -> str:
 class Dtype:
     """Stands for numpy's dtype: its code and byte order, as text."""
 
-    def __init__(self, code: Any = "", *_: Any) -> None:
+    def __init__(self, code: object = "", *_: object) -> None:
         self.code, self.order = (code.decode("latin1") if isinstance(code, bytes) else str(code)), "<"
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: object) -> None:
         if isinstance(state, tuple) and len(state) > 1 and state[1] in ("<", ">"):
             self.order = state[1]
 
@@ -164,7 +168,7 @@ class Array:
     def __init__(self) -> None:
         self.value: np.ndarray | None = None
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: tuple[object, tuple[int, ...], object, object, object]) -> None:
         _, shape, dtype, columns_first, data = state
         kind = dtype.plain() if isinstance(dtype, Dtype) else None
         if kind is not None and isinstance(data, bytes):
@@ -172,18 +176,14 @@ class Array:
             self.value = flat.reshape(shape, order="F" if columns_first else "C")
 
 
-def _array(*_: Any) -> Array:
-    return Array()
-
-
-def _scalar(dtype: Any, data: Any) -> int | float | bool | None:
+def _scalar(dtype: object, data: object) -> int | float | bool | None:
     """Return a number of numpy's as Python's, None for anything else."""
     kind = dtype.plain() if isinstance(dtype, Dtype) else None
     return np.frombuffer(data, kind, 1)[0].item() if kind is not None and isinstance(data, bytes) else None
 
 
 # What stands for what Python's and numpy's modules are asked for, and why it is harmless:
-_HARMLESS: dict[str, Any] = {
+_HARMLESS: dict[str, Callable[..., object]] = {
     "argparse.Namespace": argparse.Namespace,  # has neither __setstate__ nor __reduce__: attributes are set, no more
     # Text, by _path. Python 3.13 pickles them from another module.
     **{f"{module}.{kind}": _path for module in ("pathlib", "pathlib._local") for kind in (
@@ -199,7 +199,7 @@ _HARMLESS: dict[str, Any] = {
     # Numbers are read from their bytes by np.frombuffer, with a dtype of numbers that is made here.
     "numpy.dtype": Dtype,
     "numpy.ndarray": Array,
-    **{f"numpy.{core}.multiarray._reconstruct": _array for core in ("core", "_core")},
+    **{f"numpy.{core}.multiarray._reconstruct": lambda *_: Array() for core in ("core", "_core")},
     **{f"numpy.{core}.multiarray.scalar": _scalar for core in ("core", "_core")},
     **{f"numpy.{kind}": _Settings for kind in ("float16", "float32", "float64", "int32", "int64", "uint8", "bool_")},
 }  # fmt: skip
@@ -211,9 +211,9 @@ _TORCHS = re.compile(
 _DTYPES = {str(kind) for kind in vars(torch).values() if isinstance(kind, torch.dtype)}
 
 
-def _resolved(path: Path, names: Iterable[str]) -> tuple[list[Any], tuple[str, ...]]:
+def _resolved(path: Path, names: Iterable[str]) -> tuple[list[Stands], tuple[str, ...]]:
     """Return what stands for each name that is not torch's own, and the names of which only settings are kept."""
-    known: list[Any] = []
+    known: list[Stands] = []
     others = []
     for name in sorted(names):
         if name in _HARMLESS:

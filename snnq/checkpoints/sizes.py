@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any
+from typing import TypedDict, TypeGuard
 
 from snnq.base.errors import CheckpointError, UsageError
 from snnq.base.parsing import check_once, parse_image_size
+from snnq.base.strict_json import Config, Json
+from snnq.models.custom import Builder
 
 OPTIONS = {
     "architecture": "--architecture",
@@ -29,11 +31,31 @@ _SETTINGS = {
 }
 
 
+class GivenToGraft(TypedDict, total=False):
+    """What may be said of a checkpoint beside its file and the steps of a chunk."""
+
+    architecture: str | None
+    steps: int | None
+    heads: int | tuple[int, ...] | None
+    image_size: tuple[int, int] | None
+    pooling: tuple[bool, ...] | None
+    model: str | Builder | None
+    arguments: Config | None
+    groups: Sequence[Sequence[str]]
+    weights: str | None
+
+
+class Given(GivenToGraft, total=False):
+    """What may be said of a checkpoint beside its file: the keyword arguments of ``open_checkpoint``."""
+
+    chunk: int | None
+
+
 @dataclass(frozen=True)
 class Recorded:
     """A size found in a file, and where: ``args.T``."""
 
-    value: Any
+    value: object
     source: str
 
 
@@ -46,10 +68,10 @@ def given_sizes(
     pooling: str | Sequence[bool] | None = None,
     chunk: int | None = None,
     weights: str | None = None,
-    model: str | Callable[..., Any] | None = None,
-    model_arg: Mapping[str, Any] | Sequence[str] | None = None,
+    model: str | Builder | None = None,
+    model_arg: Config | Sequence[str] | None = None,
     group: Mapping[str, str] | Sequence[str] | None = None,
-) -> dict[str, Any]:
+) -> Json:
     """Return the keyword arguments of ``open_checkpoint`` for options as typed.
 
     ``heads`` are a number, or one for each stage: ``"3,6,6"``; ``image_size`` is pixels, ``"128"`` or ``"96x128"``
@@ -77,12 +99,12 @@ def given_sizes(
     return found | {"model": model, "arguments": arguments, "groups": tuple(groups)}
 
 
-def _members(value: Any) -> Any:
+def _members(value: object) -> object:
     """Return a list, such as a file of settings holds, as a tuple; anything else as it is."""
     return tuple(value) if isinstance(value, list) else value
 
 
-def typed_again(given: Mapping[str, Any]) -> tuple[str, ...]:
+def typed_again(given: Config) -> tuple[str, ...]:
     """Return the words of a command line for what ``given_sizes`` returned."""
     words = [(OPTIONS[name], shown(name, given[name])) for name in OPTIONS if given.get(name) is not None]
     if given.get("weights") is not None:
@@ -106,7 +128,7 @@ def _pairs(texts: Sequence[str], example: str) -> tuple[tuple[str, str], ...]:
     return pairs
 
 
-def _value(text: str) -> Any:
+def _value(text: str) -> object:
     """Return what a text means in JSON; plain words mean themselves."""
     try:
         return json.loads(text)
@@ -114,7 +136,7 @@ def _value(text: str) -> Any:
         return text
 
 
-def sizes_again(architecture: str, config: Mapping[str, Any], weights: str | None = None) -> dict[str, Any]:
+def sizes_again(architecture: str, config: Config, weights: str | None = None) -> Json:
     """Return the keyword arguments of ``open_checkpoint`` that give a checkpoint the config it has in a plan.
 
     ``weights``: which of several sets the plan was made for.
@@ -143,24 +165,22 @@ def parse_pooling(text: str) -> tuple[bool, ...]:
     return tuple(digit == "1" for digit in text.strip())
 
 
-def recorded_sizes(settings: Mapping[str, Any]) -> dict[str, Recorded]:
+def recorded_sizes(settings: Mapping[str, object]) -> dict[str, Recorded]:
     """Return the sizes among a training script's settings; other types than whole numbers are left alone."""
     found: dict[str, Recorded] = {}
     for name, keys in _SETTINGS.items():
-        key = next((key for key in keys if _whole(settings.get(key))), None)
-        if key is not None:
-            value = int(settings[key])
-            found[name] = Recorded((value, value) if name == "image_size" else value, f"args.{key}")
-    sides = ("img_size_h", "img_size_w")
+        for key in keys:
+            if name not in found and _whole(size := settings.get(key)):
+                found[name] = Recorded((int(size),) * 2 if name == "image_size" else int(size), f"args.{key}")
     pooling = settings.get("pooling_stat")
     if isinstance(pooling, str) and re.fullmatch(r"[01]{4}", pooling):
         found["pooling"] = Recorded(parse_pooling(pooling), "args.pooling_stat")
-    if all(_whole(settings.get(side)) for side in sides):
-        found["image_size"] = Recorded(tuple(int(settings[side]) for side in sides), "args.img_size_h, args.img_size_w")
+    if _whole(height := settings.get("img_size_h")) and _whole(width := settings.get("img_size_w")):
+        found["image_size"] = Recorded((int(height), int(width)), "args.img_size_h, args.img_size_w")
     return found
 
 
-def agreed_sizes(path: str, recorded: Mapping[str, Recorded], given: Mapping[str, Any]) -> dict[str, Any]:
+def agreed_sizes(path: str, recorded: Mapping[str, Recorded], given: Config) -> Json:
     """Return recorded and given sizes together; raises ``CheckpointError`` if one given contradicts the record."""
     for name, record in recorded.items():
         if name in given and given[name] != record.value:
@@ -172,13 +192,13 @@ def agreed_sizes(path: str, recorded: Mapping[str, Recorded], given: Mapping[str
     return {name: record.value for name, record in recorded.items()} | dict(given)
 
 
-def _whole(value: object) -> bool:
+def _whole(value: object) -> TypeGuard[Integral]:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-def shown(name: str, value: Any) -> str:
+def shown(name: str, value: object) -> str:
     """Return a size as it is typed on the command line: 16, 128x128, 0011; heads as 3,6,6."""
-    if name == "pooling":
-        return "".join(str(int(pool)) for pool in value)
-    between = "x" if name == "image_size" else ","
-    return between.join(str(side) for side in value) if isinstance(value, list | tuple) else str(value)
+    if not isinstance(value, list | tuple):
+        return str(value)
+    between = {"pooling": "", "image_size": "x"}.get(name, ",")
+    return between.join(str(int(one) if name == "pooling" else one) for one in value)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -23,6 +23,8 @@ from snnq.base.errors import CheckpointError, nearest
 from snnq.checkpoints.foreign import RESAVE
 from snnq.checkpoints.pickled import Array
 
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 LAST, AVERAGED = "last", "ema"
 _USUAL = ("state_dict", "model")
 _AVERAGES = frozenset(("ema", "emas", "swa", "average", "averaged", "avg", "shadow", "polyak"))
@@ -44,6 +46,8 @@ _LEFT_OUT = (
     ("counters of averaging", r"(n_averaged|num_updates|ema_decay|decay|steps?)"),
     ("extra state of modules", r"(.*\.)?_extra_state"),
 )
+# Keys of a file whose library exchanges sets, and where the weights of the last step lie then.
+_EXCHANGED = (("averaging_state", "current_model_state"), ("message_hub", "ema_state_dict"))
 _STATISTICS = re.compile(r"(.*\.)?(running_mean|running_var|num_batches_tracked)")
 
 
@@ -94,7 +98,7 @@ class Weights:
     notes: tuple[str, ...]
 
 
-def unwrap(path: str, content: Any, wanted: str | None = None) -> Weights:
+def unwrap(path: str, content: object, wanted: str | None = None) -> Weights:
     """Return the weights in a file's content, those that ``wanted`` says (``last``, ``ema`` or a key) or the usual.
 
     Raises ``CheckpointError`` where there are none, none such, or several that nothing tells apart.
@@ -130,21 +134,18 @@ def under_names(weights: Weights, names: Collection[str]) -> dict[str, Tensor]:
     tails = [".".join(parts[start:]) for start in range(len(parts))]
     variants = [weights.raw, *({f"{tail}{name}": one for name, one in weights.tensors.items()} for tail in tails)]
     best = max(variants, key=lambda variant: len(variant.keys() & set(names)))
-    kept = {name: one for name, one in best.items() if name in names or not _is_no_weight(name)}
     counters = {name: torch.tensor(0) for name in names if name.endswith("num_batches_tracked")}
+    left_out = re.compile("|".join((r".*num_batches_tracked", *(pattern for _, pattern in _LEFT_OUT))))
+    kept = {name: one for name, one in best.items() if name in names or not left_out.fullmatch(name)}
     return {name: counters[name] for name in counters if name not in kept} | kept
 
 
-def _is_no_weight(name: str) -> bool:
-    return name.endswith("num_batches_tracked") or any(re.fullmatch(pattern, name) for _, pattern in _LEFT_OUT)
-
-
-def items(mapping: Mapping[Any, Any]) -> list[tuple[Any, Any]]:
+def items(mapping: Mapping[Key, Value]) -> list[tuple[Key, Value]]:
     """Return a mapping's items whatever its instance attributes are called: a pickle may set some."""
     return list(dict.items(mapping)) if isinstance(mapping, dict) else list(mapping.items())
 
 
-def tensor_of(value: Any) -> Tensor | None:
+def tensor_of(value: object) -> Tensor | None:
     """Return a tensor, or numpy's array as one; None for anything else."""
     if isinstance(value, Tensor):
         return value.detach()
@@ -153,17 +154,14 @@ def tensor_of(value: Any) -> Tensor | None:
     return None
 
 
-def _held(content: Mapping[Any, Any], axes: int, keys: tuple[str, ...] = ()) -> Iterator[Held]:
+def _held(content: Mapping[object, object], axes: int, keys: tuple[str, ...] = ()) -> Iterator[Held]:
     """Give the mappings that hold tensors, at least one of them with so many axes."""
     tensors = {
         key: found for key, value in items(content) if isinstance(key, str) and (found := tensor_of(value)) is not None
     }
     if any(tensor.ndim >= axes for tensor in tensors.values()):
-        beside = (
-            tuple(f"{key} ({type(value).__name__})" for key, value in items(content) if key not in tensors)
-            if not keys or len(tensors) > 1
-            else ()
-        )
+        others = [f"{key} ({type(value).__name__})" for key, value in items(content) if key not in tensors]
+        beside = tuple(others) if not keys or len(tensors) > 1 else ()
         yield Held(keys, "", _says_average(keys), tensors, tensors, beside)
     for key, value in items(content) if len(keys) < 3 else ():
         if isinstance(key, str) and isinstance(value, Mapping) and not _words(key) & _NO_WEIGHTS:
@@ -208,25 +206,17 @@ def _parts(held: Held) -> Iterator[Held]:
         yield from _parts(replace(held, tensors=roots[root], prefix=f"{held.prefix}{root}.", averaged=averaged))
 
 
-def _relabelled(content: Mapping[Any, Any], found: list[Held]) -> list[Held]:
+def _relabelled(content: Mapping[object, object], found: list[Held]) -> list[Held]:
     """Tell averaged weights where a library puts them in the place of the last ones.
 
     Lightning's WeightAveraging moves the last ones to ``current_model_state``; mmengine's EMAHook exchanges
     ``state_dict`` and ``ema_state_dict`` before it saves.
     """
-    last = (
-        "current_model_state"
-        if "averaging_state" in content
-        else "ema_state_dict"
-        if "message_hub" in content
-        else None
-    )
-    if last is None or not any(held.keys == (last,) for held in found):
+    last = next((key for mark, key in _EXCHANGED if mark in content), None)
+    if not any(held.keys == (last,) for held in found):
         return found
-    return [
-        replace(held, averaged=held.keys == ("state_dict",)) if held.keys in ((last,), ("state_dict",)) else held
-        for held in found
-    ]
+    places = ((last,), ("state_dict",))
+    return [replace(held, averaged=held.keys == places[1]) if held.keys in places else held for held in found]
 
 
 def _chosen(path: str, found: list[Held], wanted: str | None) -> Held:
@@ -237,9 +227,8 @@ def _chosen(path: str, found: list[Held], wanted: str | None) -> Held:
         matching = [held for held in found if wanted in (*held.keys, held.prefix.rstrip("."), held.label)]
     labels = [held.label for held in found]
     if not matching:
-        what = {LAST: "no weights but averaged ones", AVERAGED: "no averaged weights"}.get(
-            wanted or "", f"no '{wanted}'"
-        )
+        said = {LAST: "no weights but averaged ones", AVERAGED: "no averaged weights"}
+        what = said.get(wanted or "", f"no '{wanted}'")
         raise CheckpointError(
             f"{path}: --weights {wanted}: the file holds {what}; found: {', '.join(labels)}"
             + (nearest(wanted or "", labels) if wanted not in (LAST, AVERAGED) else ""),
@@ -261,15 +250,12 @@ def _chosen(path: str, found: list[Held], wanted: str | None) -> Held:
 
 def _same(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
     """Whether two sets hold the same tensors under the same names."""
-    return a is b or (
-        a.keys() == b.keys()
-        and all(
-            a[name].shape == b[name].shape and a[name].dtype == b[name].dtype and _equal(a[name], b[name]) for name in a
-        )
-    )
+    return a is b or (a.keys() == b.keys() and all(_equal(a[name], b[name]) for name in a))
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
     try:
         return (a.data_ptr() == b.data_ptr() and a.stride() == b.stride()) or bool(torch.equal(a, b))
     except (RuntimeError, NotImplementedError):  # of kinds that torch does not compare
@@ -340,14 +326,14 @@ def _some(names: Iterable[str], most: int = 3) -> str:
     return f"{', '.join(names[:most])}{more}"
 
 
-def _none(path: str, content: Mapping[Any, Any]) -> CheckpointError:
+def _none(path: str, content: Mapping[object, object]) -> CheckpointError:
     if not content:
         return CheckpointError(f"{path}: its state dict is empty", RESAVE)
     shown = [f"'{key}' ({_kind_of(value)})" for key, value in items(content)]
     return CheckpointError(f"{path}: holds no state dict; it holds {_some(shown, 6)}", RESAVE)
 
 
-def _kind_of(value: Any) -> str:
+def _kind_of(value: object) -> str:
     if isinstance(value, Mapping):
         return f"a {type(value).__name__} of {len(value)}" if value else "empty"
     return f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import isqrt
-from typing import Any
 
 from torch import Tensor
 
 from snnq.base.errors import CheckpointError, UsageError
+from snnq.base.strict_json import Config, Json
 from snnq.checkpoints.fitting import check_names, listed
 from snnq.checkpoints.foreign import looks_like, own_model_line
 from snnq.checkpoints.keymaps import Match, every_keys, match, recognise
 from snnq.checkpoints.sizes import OPTIONS, Recorded, agreed_sizes, recorded_sizes, shown
 from snnq.models.registry import ARCHITECTURES, architecture
+from snnq.models.sizes import TransformerSizes
 from snnq.models.upstream import ASKED, Settings, Shapes
 
 
@@ -77,8 +78,8 @@ def infer_config(
     usual: tuple[str, ...],
     tensors: Mapping[str, Tensor],
     settings: Settings,
-    given: Mapping[str, Any],
-) -> dict[str, Any]:
+    given: Config,
+) -> Json:
     """Return the configuration of an upstream checkpoint whose names match, which is one of ``usual``.
 
     Widths, depth, classes and channels come from shapes; what else there is from ``given``, from what upstream's code
@@ -86,7 +87,7 @@ def infer_config(
     ``CheckpointError`` where two of these contradict each other, and one naming everything still missing.
     """
     one = architecture(match.architecture)
-    published: Any = one.config({})
+    published = one.config({})
     seen = match.sizes({key: tuple(tensor.shape) for key, tensor in tensors.items()})
     out = one.upstream
     known = dict(out.beside.get((seen["dim"], seen["depth"]), {}))
@@ -110,14 +111,14 @@ def infer_config(
     return config.to_dict()
 
 
-def _check_choices(path: str, usual: tuple[str, ...], given: Mapping[str, Any]) -> None:
+def _check_choices(path: str, usual: tuple[str, ...], given: Config) -> None:
     has = {size for name in usual for size in ASKED if getattr(architecture(name).config({}), size, None) is not None}
     lacking = [OPTIONS[size] for size in given if size not in has]
     if lacking:
         raise CheckpointError(f"{path}: {', '.join(lacking)}: {_either(usual)} has no such size", "leave it away")
 
 
-def _check_missing(path: str, usual: tuple[str, ...], sizes: Mapping[str, Any], channels: int) -> None:
+def _check_missing(path: str, usual: tuple[str, ...], sizes: Config, channels: int) -> None:
     """Raise ``CheckpointError`` that names, with the words to type, all that only the file's user can tell."""
     lacks = {name: [size for size in architecture(name).asked() if size not in sizes] for name in usual}
     missing = [size for size in ASKED if any(size in lack for lack in lacks.values())]
@@ -144,7 +145,7 @@ def _check_missing(path: str, usual: tuple[str, ...], sizes: Mapping[str, Any], 
     )
 
 
-def _words(first: Mapping[str, str], sizes: Mapping[str, Any], missing: list[str]) -> list[str]:
+def _words(first: Mapping[str, str], sizes: Config, missing: list[str]) -> list[str]:
     found = {**first, **{size: sizes[size] for size in missing}}
     return [f"{OPTIONS[one]} {shown(one, value)}" for one, value in found.items()]
 
@@ -176,11 +177,12 @@ def _square_image(tokens: int, poolings: int) -> dict[str, tuple[int, int]]:
     return {"image_size": (side << poolings, side << poolings)} if side and side * side == tokens else {}
 
 
-def _check_tokens(path: str, config: Any, tokens: int | None) -> None:
+def _check_tokens(path: str, config: TransformerSizes, tokens: int | None) -> None:
     if tokens in (None, config.tokens):
         return
+    sizes = {size: shown(size, config.to_dict()[size]) for size in ("image_size", "pooling")}
     raise CheckpointError(
-        f"{path}: key 'pos_embed' has {tokens} tokens, but image size {shown('image_size', config.image_size)} with "
-        f"pooling {shown('pooling', config.pooling)} gives {config.tokens}",
+        f"{path}: key 'pos_embed' has {tokens} tokens, but image size {sizes['image_size']} with "
+        f"pooling {sizes['pooling']} gives {config.tokens}",
         "give the --image-size and --pooling it was trained with",
     )

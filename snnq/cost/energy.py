@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from snnq.base.strict_json import Json
 from snnq.cost.table import CostTable
 from snnq.network.layers import Layer
 from snnq.network.products import Products
@@ -62,6 +62,6 @@ def products_energy(products: Products, table: CostTable) -> LayerEnergy:
     )
 
 
-def products_record(products: Sequence[Products], table: CostTable) -> tuple[dict[str, Any], ...]:
+def products_record(products: Sequence[Products], table: CostTable) -> tuple[Json, ...]:
     """Return what attentions compute as plain data, with ``products_energy`` as ``paper_energy_pj``."""
     return tuple({**one.to_dict(), "paper_energy_pj": products_energy(one, table).total_pj} for one in products)

@@ -96,20 +96,9 @@ def _check_measured(names: Sequence[str], measured: Mapping[str, object]) -> Non
 
 
 def _layer(layer: Layer, scheme: str, seen: LayerActivity, table: CostTable, reuse: str) -> LayerEvents:
-    one = scheme_of(scheme)
+    one, operations = scheme_of(scheme), math.fsum(seen.synaptic_operations)
     operation = one.format.operation
-    operations, additions = math.fsum(seen.synaptic_operations), math.fsum(seen.additions)
-    accumulates, multiplications, shifts = 0.0, 0.0, 0.0
-    if layer.input == "reals" or seen.reals:
-        multiplications = operations
-    elif layer.input in ("spikes", "ternary", "multispikes"):
-        accumulates = additions
-    elif one.is_float:
-        multiplications = operations
-    else:
-        accumulates = additions
-        planes = int(seen.largest).bit_length()
-        shifts = float(max(0, planes - 1) * seen.outputs * len(seen.nonzero))
+    accumulates, multiplications, shifts = _arithmetic(layer, seen, one.is_float)
     compute = (
         accumulates * table.accumulate_pj(operation)
         + multiplications * table.operation_pj(operation)
@@ -136,6 +125,15 @@ def _layer(layer: Layer, scheme: str, seen: LayerActivity, table: CostTable, reu
         memory_pj=fetched * bit_pj,
         energy_pj=compute + fetched * bit_pj,
     )
+
+
+def _arithmetic(layer: Layer, seen: LayerActivity, is_float: bool) -> tuple[float, float, float]:
+    """Return a layer's additions, its multiplications and the shifts of its sums, by what it is given."""
+    spikes = layer.input in ("spikes", "ternary", "multispikes")
+    if layer.input == "reals" or seen.reals or (is_float and not spikes):
+        return 0.0, math.fsum(seen.synaptic_operations), 0.0
+    planes = 0 if spikes else int(seen.largest).bit_length()
+    return math.fsum(seen.additions), 0.0, float(max(0, planes - 1) * seen.outputs * len(seen.nonzero))
 
 
 def _neurons(seen: NeuronActivity, arithmetic: str, table: CostTable) -> NeuronEvents:

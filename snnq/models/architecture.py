@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Generic, Literal
 
 from snnq.base.errors import UsageError
+from snnq.base.strict_json import Config, Json
 from snnq.models.custom import Builder, CustomSizes
-from snnq.models.sizes import Sizes
-from snnq.models.spikingjelly import SpikingJellyClass
-from snnq.models.upstream import ASKED, NO_UPSTREAM, Upstream
+from snnq.models.sizes import Sizes, TransformerSizes
+from snnq.models.upstream import ASKED, NO_UPSTREAM, S, SpikingJellyClass, Upstream
 from snnq.network.products import Order, Products
 from snnq.network.wiring import FloatWiring, Wiring, float_wiring
 from snnq.structure.edits import STRUCTURE, apply_edits, edits_of, floating_because
@@ -28,36 +28,35 @@ class Grafted:
     """A model with STAtten's attention on the same weights: its ``config``, and ``renamed`` (our names, then, now)."""
 
     architecture: str
-    config: dict[str, Any]
+    config: Config
     renamed: tuple[str, str] | None = None
 
 
-def lazily(module: str, name: str) -> Callable[[Any], nn.Module]:
+def lazily(module: str, name: str) -> Callable[[Sizes], nn.Module]:
     """Return what builds a model of its sizes: the class ``name`` of ``snnq.models.<module>``, imported when called."""
     return lambda sizes: getattr(import_module(f"snnq.models.{module}"), name)(sizes)
 
 
-def in_floating_point(reason: str) -> Callable[[Any], str]:
+def in_floating_point(reason: str) -> Callable[[Sizes], str]:
     """Return the ``wiring_of`` of an architecture that never runs in whole numbers; ``reason`` follows "because"."""
     return lambda sizes: reason
 
 
 def block_products(
-    sizes: Any, order: Order, scaled: Literal["operand", "end"] | None, scale: float | None, chunk: int | None = None
+    sizes: TransformerSizes,
+    order: Order,
+    scaled: Literal["operand", "end"] | None,
+    scale: float | None,
+    chunk: int | None = None,
 ) -> tuple[Products, ...]:
     """Return the products of a model whose blocks all have the same attention, ``block.<index>.attn``."""
-    per_head = {"heads": sizes.heads, "tokens": sizes.tokens, "width": sizes.dim // sizes.heads}
-    more = {"steps": sizes.steps, "chunk": chunk or 1, "scale": scale, "scaled": scaled}
-    return tuple(Products(f"block.{index}.attn", order, **per_head, **more) for index in range(sizes.depth))
-
-
-def no_products(sizes: Any) -> tuple[Products, ...]:
-    """Return the products of an architecture whose attention is not known."""
-    return ()
+    heads, tokens, names = sizes.last_heads, sizes.tokens, [f"block.{index}.attn" for index in range(sizes.depth)]
+    per_head = (heads, tokens, sizes.dim // heads)
+    return tuple(Products(name, order, *per_head, sizes.steps, chunk or 1, scale, scaled) for name in names)
 
 
 @dataclass(frozen=True)
-class Architecture:
+class Architecture(Generic[S]):
     """One architecture: everything that follows from its name.
 
     ``layout`` is what its configs call themselves, ``config_of`` reads such a config (frozen sizes; what is left out
@@ -67,20 +66,20 @@ class Architecture:
 
     ``wiring_of`` returns what follows each layer, where packed weights run in whole numbers; else half a sentence after
     "because", where norms are named as ``float_wiring`` says, or a ``FloatWiring``. ``products_of`` returns the
-    products of every attention in the order they run; the module of each is a ``SpikingAttention``. ``graft`` takes a
-    config, a chunk and a scale (None: the usual) and returns the model with STAtten's attention. ``builder`` is the
-    function that builds a user's own model.
+    products of every attention in the order they run, none where it is not known; the module of each is a
+    ``SpikingAttention``. ``graft`` takes a config, a chunk and a scale (None: the usual) and returns the model with
+    STAtten's attention. ``builder`` is the function that builds a user's own model.
     """
 
     name: str
     layout: str
-    config_of: Callable[[Mapping[str, Any]], Sizes]
-    make: Callable[[Any], nn.Module]
-    wiring_of: Callable[[Any], Wiring | FloatWiring | str]
-    products_of: Callable[[Any], tuple[Products, ...]] = no_products
+    config_of: Callable[[Config], S]
+    make: Callable[[S], nn.Module]
+    wiring_of: Callable[[S], Wiring | FloatWiring | str]
+    products_of: Callable[[S], tuple[Products, ...]] = lambda sizes: ()
     upstream: Upstream = NO_UPSTREAM
-    spikingjelly: SpikingJellyClass | None = None
-    graft: Callable[[Mapping[str, Any], int, float | None], Grafted] | None = None
+    spikingjelly: SpikingJellyClass[S] | None = None
+    graft: Callable[[Config, int, float | None], Grafted] | None = None
     builder: Builder | None = None
 
     @property
@@ -88,7 +87,7 @@ class Architecture:
         """The keys that a whole config has."""
         return tuple(self.default_config()) if self.builder is None else CustomSizes.NEEDED
 
-    def config(self, values: Mapping[str, Any]) -> Sizes:
+    def config(self, values: Config) -> S:
         """Return the sizes that ``values`` say; those left out are the published ones; raises ``UsageError``."""
         found = values.get("layout", self.layout)
         if found != self.layout:
@@ -96,15 +95,15 @@ class Architecture:
         sizes = {name: value for name, value in values.items() if name != STRUCTURE}
         return self.config_of({**sizes, "layout": self.layout})
 
-    def default_config(self) -> dict[str, Any]:
+    def default_config(self) -> Json:
         """Return the published sizes."""
         return self.config({}).to_dict()
 
-    def build(self, values: Mapping[str, Any]) -> nn.Module:
+    def build(self, values: Config) -> nn.Module:
         """Return a new model, edited as ``values`` say; raises ``UsageError`` for sizes that contradict each other."""
         return apply_edits(self.make(self.config(values)), edits_of(values))
 
-    def wiring(self, values: Mapping[str, Any]) -> Wiring | FloatWiring:
+    def wiring(self, values: Config) -> Wiring | FloatWiring:
         """Return what follows each layer; a ``FloatWiring`` where packed weights do not run in whole numbers."""
         found, edits = self.wiring_of(self.config(values)), edits_of(values)
         if isinstance(found, Wiring) and edits:  # the C source writes out the widths of whole models
@@ -116,7 +115,7 @@ class Architecture:
         usual = self.config({})
         return tuple(one for one in ASKED if getattr(usual, one, None) is not None and one not in self.upstream.always)
 
-    def trained(self, channels: int | None = None) -> tuple[tuple[str, Mapping[str, Any]], ...]:
+    def trained(self, channels: int | None = None) -> tuple[tuple[str, Config], ...]:
         """Return the published models: the data each was trained on and what ``asked`` names of it.
 
         Those for ``channels`` input channels, where there are any. The data is "" where there is one model alone.

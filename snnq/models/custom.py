@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from types import ModuleType
+from typing import TYPE_CHECKING, ClassVar
 
 from snnq.base.errors import UsageError, nearest
+from snnq.base.strict_json import Config, Json
 from snnq.models import sizes
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ class CustomSizes:
     steps: int
     time_first: bool
     per_step: bool
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Config = field(default_factory=dict)
     groups: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
@@ -59,13 +61,13 @@ class CustomSizes:
         """(T, C, H, W) of one sample."""
         return (self.steps, self.in_channels, *self.image_size)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Return the fields as JSON-ready values."""
         groups = [list(pair) for pair in self.groups]
         return sizes.to_json(self) | {"arguments": dict(self.arguments), "groups": groups}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> CustomSizes:
+    def from_dict(cls, values: Config) -> CustomSizes:
         """Return the sizes ``values`` describes; raises ``UsageError`` for an unknown or missing field."""
         names = [one.name for one in fields(cls)]
         for key in values:
@@ -74,7 +76,7 @@ class CustomSizes:
         missing = [name for name in cls.NEEDED if name not in values]
         if missing:
             raise UsageError(f"model config: it lacks {', '.join(missing)}")
-        found: dict[str, Any] = dict(values) | {"image_size": tuple(values["image_size"])}
+        found: Json = dict(values) | {"image_size": tuple(values["image_size"])}
         found["groups"] = tuple((str(pattern), str(group)) for pattern, group in values.get("groups", ()))
         return cls(**found)
 
@@ -98,7 +100,7 @@ def find_builder(name: str) -> Builder:
     return found
 
 
-def _module_of(place: str) -> Any:
+def _module_of(place: str) -> ModuleType:
     if place.endswith(".py"):
         path = Path(place).resolve()
         spec = spec_from_file_location(path.stem, path)
@@ -119,7 +121,7 @@ def source_sha256(builder: Builder) -> str | None:
     return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file and Path(file).is_file() else None
 
 
-def build_custom(name: str, builder: Builder, arguments: Mapping[str, Any]) -> nn.Module:
+def build_custom(name: str, builder: Builder, arguments: Config) -> nn.Module:
     """Return the user's module as its builder made it, on the CPU; the global random state is as before.
 
     Raises ``UsageError`` where the builder fails or returns no module.
@@ -159,7 +161,7 @@ def adopt(model: nn.Module, config: CustomSizes) -> nn.Module:
     return model
 
 
-def calling(name: str, model: nn.Module, shape: tuple[int, int, int, int]) -> dict[str, Any]:
+def calling(name: str, model: nn.Module, shape: tuple[int, int, int, int]) -> dict[str, int]:
     """Return ``time_first``, ``per_step`` and ``classes`` of a user's module, found by running it on random counts.
 
     ``shape`` is (T, C, H, W). Raises ``UsageError`` where it takes frames in neither order.

@@ -1,9 +1,14 @@
-"""The spiking neurons of every architecture, over spikingjelly, and the layer → norm → neuron they stand in."""
+"""The spiking neurons of every architecture, over spikingjelly, and the layers that they stand behind or before."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from spikingjelly.activation_based import neuron, surrogate
 from torch import Tensor, nn
+
+Neuron = Callable[..., nn.Module]
+STAGES = ("", "1", "2", "3")  # what the names of a tokenizer's four convolutions end in
 
 
 def lif(threshold: float = 1.0, tau: float = 2.0) -> neuron.LIFNode:
@@ -57,9 +62,55 @@ def rest(model: nn.Module) -> None:
             module.reset()
 
 
-def initialise_linear(module: nn.Module) -> None:
-    """Start linear layers as most upstream codes do: normal of deviation 0.02 cut at ±2, biases zero."""
-    if isinstance(module, nn.Linear):
+def initialise(module: nn.Module, kind: type[nn.Linear | nn.Conv2d] = nn.Linear) -> None:
+    """Start layers of a kind as upstream codes do, most of them linear ones: normal of deviation 0.02, biases zero.
+
+    The normal is cut at ±2.
+    """
+    if isinstance(module, kind):
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.constant_(module.bias, 0)
+
+
+def add_tokenizer(module: nn.Module, in_channels: int, dim: int, node: Neuron, *, bias: bool = False) -> None:
+    """Give ``module`` a tokenizer's layers: 3×3 convolutions, each with norm and neuron, and pooling.
+
+    ``proj_conv``, ``proj_bn``, ``proj_lif``, … of dim/8, dim/4, dim/2 and dim channels, called by ``STAGES``; then
+    ``rpe_conv`` and ``rpe_bn`` for relative positions.
+    """
+    widths = (in_channels, dim // 8, dim // 4, dim // 2, dim)
+    for suffix, taken, given in zip(STAGES, widths, widths[1:], strict=False):
+        module.add_module(f"proj_conv{suffix}", nn.Conv2d(taken, given, kernel_size=3, padding=1, bias=bias))
+        module.add_module(f"proj_bn{suffix}", nn.BatchNorm2d(given))
+        module.add_module(f"proj_lif{suffix}", node())
+    module.add_module("pool", nn.MaxPool2d(kernel_size=3, stride=2, padding=1))
+    module.add_module("rpe_conv", nn.Conv2d(dim, dim, kernel_size=3, padding=1, bias=False))
+    module.add_module("rpe_bn", nn.BatchNorm2d(dim))
+
+
+class MembraneMlp(nn.Module):
+    """Two 1×1 convolutions, each behind a neuron: potentials → potentials with both layers' output added.
+
+    Where they are as wide inside as outside, the first one's input is added to its output too. The layers are called
+    ``fc1`` and ``fc2`` with ``suffix``.
+    """
+
+    def __init__(self, width: int, hidden: int, *, node: Neuron = lif, suffix: str = "") -> None:
+        super().__init__()
+        self.suffix, self.shortcut = suffix, width == hidden
+        for name, taken, given in (("fc1", width, hidden), ("fc2", hidden, width)):
+            self.add_module(f"{name}_lif", node())
+            self.add_module(f"{name}{suffix}", nn.Conv2d(taken, given, kernel_size=1))
+            self.add_module(f"{name}_bn", nn.BatchNorm2d(given))
+
+    def forward(self, potential: Tensor) -> Tensor:
+        """Return the potentials after both layers."""
+        x = self._layer("fc1", potential)
+        if self.shortcut:
+            x = potential = potential + x
+        return self._layer("fc2", x) + potential
+
+    def _layer(self, name: str, x: Tensor) -> Tensor:
+        node, layer, norm = (self.get_submodule(f"{name}{part}") for part in ("_lif", self.suffix, "_bn"))
+        return current(node(x), layer, norm)

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from snnq.base.errors import UsageError
 from snnq.network.layers import quantisable
 
 if TYPE_CHECKING:
     from torch import nn
+    from torch.nn.utils.spectral_norm import SpectralNorm
+    from torch.nn.utils.weight_norm import WeightNorm
 
 log = logging.getLogger(__name__)
 
@@ -61,16 +63,17 @@ def _shared(model: nn.Module) -> Iterator[tuple[str, str]]:
 def make_plain(model: nn.Module) -> list[str]:
     """Replace computed weights by what they are; return the paths of these weights. Changes ``model``."""
     from torch.nn.utils import parametrize
+    from torch.nn.utils.spectral_norm import SpectralNorm
+    from torch.nn.utils.weight_norm import WeightNorm
 
     found = []
     modes = [(module, module.training) for module in model.modules()]
     model.eval()  # spectral_norm estimates anew in training mode
     for path, module in list(model.named_modules()):
         for hook in list(module._forward_pre_hooks.values()):
-            if type(hook).__module__ in ("torch.nn.utils.weight_norm", "torch.nn.utils.spectral_norm"):
-                computed: Any = hook
-                _undo(module, computed)
-                found.append(f"{path}.{computed.name}")
+            if isinstance(hook, WeightNorm | SpectralNorm):
+                _undo(module, hook)
+                found.append(f"{path}.{hook.name}")
         if parametrize.is_parametrized(module):
             for tensor in list(module.parametrizations):  # pyright: ignore
                 parametrize.remove_parametrizations(module, tensor, leave_parametrized=True)
@@ -80,7 +83,7 @@ def make_plain(model: nn.Module) -> list[str]:
     return found
 
 
-def _undo(module: nn.Module, hook: Any) -> None:
+def _undo(module: nn.Module, hook: WeightNorm | SpectralNorm) -> None:
     from torch.nn.utils import remove_spectral_norm, remove_weight_norm
     from torch.nn.utils.weight_norm import WeightNorm
 

@@ -5,10 +5,10 @@ Other people's join them by ``register_architecture``, users' own models by ``re
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from snnq.base.errors import UsageError, nearest
+from snnq.base.strict_json import Config
 from snnq.models.architecture import Architecture
 from snnq.models.custom import Builder, CustomSizes, adopt, build_custom, find_builder
 from snnq.models.plain import make_plain
@@ -79,7 +79,7 @@ def architecture(name: str) -> Architecture:
     return known[name]
 
 
-def build(name: str, config: Mapping[str, Any]) -> nn.Module:
+def build(name: str, config: Config) -> nn.Module:
     """Return a new model; config keys left out take the architecture's published sizes.
 
     Raises ``UsageError`` for an unknown architecture or key, or sizes that contradict each other.
@@ -87,7 +87,7 @@ def build(name: str, config: Mapping[str, Any]) -> nn.Module:
     return architecture(name).build(config)
 
 
-def attention_table(name: str, config: Mapping[str, Any]) -> tuple[Products, ...]:
+def attention_table(name: str, config: Config) -> tuple[Products, ...]:
     """Return the products of every attention of the architecture ``name``, in the order they run.
 
     Empty for a user's own model, whose attention is not known here. Raises ``UsageError`` for sizes that no model can

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, fields
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self, TypeVar, cast
 
 from snnq.base.errors import UsageError, nearest
+from snnq.base.strict_json import Config, Json
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Dataclass = TypeVar("Dataclass", bound="DataclassInstance")
 
 
 class Sizes(Protocol):
@@ -25,21 +31,39 @@ class Sizes(Protocol):
     def steps(self) -> int: ...  # noqa: D102
     @property
     def frames_shape(self) -> tuple[int, int, int, int]: ...  # noqa: D102
-    def to_dict(self) -> dict[str, Any]: ...  # noqa: D102
+    def to_dict(self) -> Json: ...  # noqa: D102
 
 
-class TokenSizes:
-    """What follows from the fields of a transformer's sizes, a frozen dataclass that has these."""
+@dataclass(frozen=True)
+class TransformerSizes:
+    """The sizes every transformer here has.
 
+    ``layout`` says which upstream code is reproduced, ``image_size`` is (height, width) in pixels, ``dim`` the features
+    of the (last) blocks, ``depth`` the blocks, ``steps`` the number of time steps T.
+    ``PUBLISHED`` are those of upstream's own models, one for each layout.
+    """
+
+    PUBLISHED: ClassVar[tuple[TransformerSizes, ...]]
+
+    layout: str
     in_channels: int
     image_size: tuple[int, int]
+    dim: int
+    depth: int
+    heads: int | tuple[int, ...]
+    mlp_ratio: float
+    classes: int
     steps: int
-    pooling: tuple[bool, bool, bool, bool]
 
     @property
     def halvings(self) -> int:
-        """How often the image is halved on its way to the (last) blocks."""
-        return sum(self.pooling)
+        """How often the image is halved on its way to the (last) blocks: by every ``pooling`` in front of them."""
+        return sum(getattr(self, "pooling", ()))
+
+    @property
+    def last_heads(self) -> int:
+        """Heads of the (last) blocks' attention."""
+        return self.heads[-1] if isinstance(self.heads, tuple) else self.heads
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -56,9 +80,24 @@ class TokenSizes:
         """(T, C, H, W) of one sample."""
         return (self.steps, self.in_channels, *self.image_size)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Return the fields as JSON-ready values: tuples become lists, what is None is left out."""
         return to_json(self)
+
+    @classmethod
+    def from_dict(cls, values: Config) -> Self:
+        """Return the sizes ``values`` describes; a field left out takes its layout's published size.
+
+        Raises ``UsageError`` for an unknown field, a missing or unknown layout, or a size no model can have.
+        """
+        return from_json(cls, cls.published, values)
+
+    @classmethod
+    def published(cls, layout: str, **changes: object) -> Self:
+        """Return the sizes published for ``layout``, with ``changes``; raises ``UsageError`` as ``from_dict``."""
+        table = {one.layout: one for one in cls.PUBLISHED}
+        check_layout(layout, table)
+        return replace(cast(Self, table[layout]), **changes)
 
 
 def check_layout(layout: str, layouts: Iterable[str]) -> None:
@@ -68,8 +107,9 @@ def check_layout(layout: str, layouts: Iterable[str]) -> None:
         raise UsageError(f"layout: found '{layout}', allowed are {', '.join(layouts)}{nearest(layout, layouts)}")
 
 
-def check_sizes(config: Any, narrowest: int = 8) -> None:
+def check_sizes(config: TransformerSizes, layouts: Iterable[str], narrowest: int = 8) -> None:
     """Raise ``UsageError`` for common sizes that no model can have; the first layer has dim/``narrowest`` channels."""
+    check_layout(config.layout, layouts)
     for name in ("in_channels", "dim", "depth", "classes", "steps"):
         require_positive_int(name, getattr(config, name))
     heads = config.heads if isinstance(config.heads, tuple) else (config.heads,)
@@ -84,8 +124,8 @@ def check_sizes(config: Any, narrowest: int = 8) -> None:
             f"dim: found {config.dim}, it must be at least {narrowest} "
             f"(the first convolution has dim/{narrowest} channels)"
         )
-    if config.dim % heads[-1]:
-        raise UsageError(f"dim: found {config.dim}, it must be a multiple of heads ({heads[-1]})")
+    if config.dim % config.last_heads:
+        raise UsageError(f"dim: found {config.dim}, it must be a multiple of heads ({config.last_heads})")
     if not 0 < config.mlp_ratio < math.inf or hidden(config.dim, config.mlp_ratio) < 1:
         raise UsageError(f"mlp_ratio: found {config.mlp_ratio}, dim x mlp_ratio must be at least 1")
 
@@ -110,10 +150,11 @@ def check_positive(name: str, value: float) -> None:
         raise UsageError(f"{name}: found {value:g}, it must be a number greater than 0")
 
 
-def require_positive_int(name: str, value: object) -> None:
-    """Raise ``UsageError`` unless ``value`` is a whole number of at least 1."""
+def require_positive_int(name: str, value: object) -> int:
+    """Return ``value``; raises ``UsageError`` unless it is a whole number of at least 1."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise UsageError(f"{name}: found {value!r}, it must be a whole number of at least 1")
+    return value
 
 
 def power_of_two(value: float) -> float:
@@ -134,13 +175,13 @@ def halved(image_size: tuple[int, int], times: int) -> tuple[int, int]:
     return height, width
 
 
-def to_json(config: Any) -> dict[str, Any]:
+def to_json(config: DataclassInstance) -> Json:
     """Return a config's fields as JSON-ready values: tuples become lists, fields that are None stay out."""
     values = {name: value for name, value in asdict(config).items() if value is not None}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
-def from_json(cls: Any, published: Callable[..., Any], values: Mapping[str, Any]) -> Any:
+def from_json(cls: type[Dataclass], published: Callable[..., Dataclass], values: Config) -> Dataclass:
     """Return the config of class ``cls`` that ``values`` describes; what is left out is as ``published(layout)``.
 
     Raises ``UsageError`` for an unknown field, a missing or unknown layout, or a size no model can have.

@@ -6,15 +6,20 @@ upstream writes out.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from statistics import mode
-from typing import Any
+from typing import Generic, TypeVar
 
-Settings = Mapping[str, Any]
+from snnq.base.strict_json import Config, Json
+from snnq.models.sizes import Sizes, TransformerSizes
+
+S = TypeVar("S", bound=Sizes)
+Settings = Mapping[str, object]
 Shapes = Mapping[str, tuple[int, ...]]
 # A size → where shapes show it: our name (``*`` stands for anything) and the axis. What most of them say counts.
 Shown = Mapping[str, tuple[tuple[str, int], ...]]
@@ -26,6 +31,10 @@ ASKED = {
     "pooling": "pooling",
     "chunk": "time steps that attention mixes at once",
 }
+
+
+# The data that a model was trained on, its channels, and the sizes that neither keys nor shapes show.
+Trained = tuple[tuple[str, int, Config], ...]
 
 
 @dataclass(frozen=True)
@@ -79,18 +88,18 @@ class Keys:
             ours = re.sub(pattern, replacement, ours)
         return ours
 
-    def blocks(self, shapes: Shapes, published: Any) -> dict[str, Any]:
+    def blocks(self, shapes: Shapes, published: Sizes) -> Json:
         """Return the depth that a file's names count, and the blocks of the stages where they are not the published."""
         counted = {block[1] for key in shapes if (block := re.match(self.block, key))}
-        found: dict[str, Any] = {"depth": max(self.shallowest, len(counted))}
+        found: Json = {"depth": max(self.shallowest, len(counted))}
         if self.free:
             stages = Counter(index.partition(".")[0] for index in counted)
             early = tuple(max(1, stages[str(stage)]) for stage in (1, 2))
-            found |= {"early": early} if early != published.blocks[:-1] else {}
+            found |= {"early": early} if early != getattr(published, "blocks", ())[:-1] else {}
             found["depth"] = max(found["depth"], sum(early) + 1)
         return found
 
-    def sizes(self, shape: Shapes) -> dict[str, Any]:
+    def sizes(self, shape: Shapes) -> Json:
         """Return what shapes (by our names) tell; where tensors disagree, what most of them say."""
         found = {size: mode(_seen(shape, places)) for size, places in self.shown.items()}
         hidden, dim = found.pop("hidden"), found["dim"]
@@ -100,11 +109,6 @@ class Keys:
 def _seen(shape: Shapes, places: tuple[tuple[str, int], ...]) -> Iterator[int]:
     for pattern, axis in places:
         yield from (sizes[axis] for name, sizes in shape.items() if fnmatchcase(name, pattern))
-
-
-def nothing_told(names: Iterable[str]) -> dict[str, str]:
-    """Return no settings: those of an architecture of which a file's names tell sizes alone."""
-    return {}
 
 
 @dataclass(frozen=True)
@@ -120,12 +124,39 @@ class Upstream:
 
     keys: tuple[Keys, ...] = ()
     always: tuple[str, ...] = ()
-    beside: Mapping[tuple[int, int], Mapping[str, Any]] = field(default_factory=dict)
-    trained: tuple[tuple[str, int, Mapping[str, Any]], ...] = ()
-    told: Callable[[Iterable[str]], dict[str, str]] = nothing_told
+    beside: Mapping[tuple[int, int], Config] = field(default_factory=dict)
+    trained: Trained = ()
+    told: Callable[[Iterable[str]], dict[str, str]] = lambda names: {}
 
 
 NO_UPSTREAM = Upstream()
+
+
+@dataclass(frozen=True)
+class SpikingJellyClass(Generic[S]):
+    """The same model in SpikingJelly 2: a class of the module ``module`` under ``spikingjelly.activation_based.model``.
+
+    ``arguments`` returns what it is built with for a model's sizes; it raises ``UsageError`` where the class has no
+    such model. ``every_step``: it puts out logits of every step, whose mean over T is what is put out here.
+    """
+
+    module: str
+    name: str
+    arguments: Callable[[S], Json]
+    every_step: bool = False
+
+
+def common_arguments(sizes: TransformerSizes, hidden: int) -> Json:
+    """Return the arguments that every class has, of a model with ``hidden`` features inside its (last) MLPs."""
+    ratio = hidden / sizes.dim
+    return {
+        "T": sizes.steps,
+        "in_channels": sizes.in_channels,
+        "num_classes": sizes.classes,
+        "embed_dims": sizes.dim,
+        # Theirs, rounded down, must make so many features.
+        "mlp_ratio": ratio if int(sizes.dim * ratio) == hidden else math.nextafter(ratio, math.inf),
+    }
 
 
 def first_channels(shapes: Shapes) -> int:

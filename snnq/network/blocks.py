@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from snnq.network.layers import quantisable
 from snnq.network.neurons import is_neuron
 
 # An output of a pass: (part, -1) is that of a part, (part, i) that of the i-th call of a unit in it.
@@ -97,8 +96,3 @@ def cut(index: int, part: Part, calls: list[str], affines: tuple[str, ...], mode
         )
         for layer, first, last in zip(at, starts, ends, strict=True)
     ]
-
-
-def running_layers(model: nn.Module, names: Mapping[str, str]) -> dict[str, str]:
-    """Return the groups of the layers of the table, in the order of the modules."""
-    return {name: names[name] for name in quantisable(model) if name in names}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from snnq.base.errors import UsageError
 
@@ -65,12 +65,12 @@ def affine_skeleton(model: nn.Module, norms: Mapping[str, str]) -> nn.Module:
     return skeleton
 
 
-def _norms(model: nn.Module) -> list[tuple[str, Any]]:
-    return [(name, one) for name, one in model.named_modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)]
+def _norms(model: nn.Module) -> list[tuple[str, _BatchNorm]]:
+    return [(name, one) for name, one in model.named_modules() if isinstance(one, _BatchNorm)]
 
 
-def _affine_of(name: str, norm: Any, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-    if norm.running_mean is None:
+def _affine_of(name: str, norm: nn.Module, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    if not isinstance(norm, _BatchNorm) or norm.running_mean is None or norm.running_var is None:
         raise UsageError(f"{name}: a batch normalisation without running statistics cannot be folded")
     mean, variance = norm.running_mean.double(), norm.running_var.double()
     gamma = torch.ones_like(mean) if norm.weight is None else norm.weight.detach().double()

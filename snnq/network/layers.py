@@ -10,14 +10,17 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 from snnq.base.errors import PlanError, UsageError
+from snnq.base.strict_json import Config
 from snnq.network.neurons import drawn, stream, stream_of
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Generator, Tensor, nn
+
+    Weighted = nn.Linear | nn.Conv1d | nn.Conv2d
 
 GROUPS = ("tokenizer", "attention", "mlp", "head")
 KINDS = {"linear": 2, "conv1d": 3, "conv2d": 4}  # kind → dimensions of its weight
@@ -83,7 +86,7 @@ def forward_macs(layers: Iterable[_Counted], steps: int, samples: int) -> int:
     return sum(layer.macs for layer in layers) * steps * samples
 
 
-def frames_shape(config: Mapping[str, Any]) -> tuple[int, int, int, int]:
+def frames_shape(config: Config) -> tuple[int, int, int, int]:
     """Return (T, C, H, W), the shape of one sample, from an architecture's configuration."""
     height, width = config["image_size"]
     return (config["steps"], config["in_channels"], height, width)
@@ -116,11 +119,11 @@ def group_in(name: str, patterns: Iterable[tuple[str, str]]) -> str | None:
     return next((group for pattern, group in patterns if re.search(pattern, name)), None)
 
 
-def quantisable(model: nn.Module) -> dict[str, tuple[nn.Module, str]]:
+def quantisable(model: nn.Module) -> dict[str, tuple[Weighted, str]]:
     """Return the modules whose weight can be quantised, by path, with their kind: linear, conv1d or conv2d."""
     from torch import nn
 
-    kinds = {nn.Linear: "linear", nn.Conv1d: "conv1d", nn.Conv2d: "conv2d"}
+    kinds: dict[type[Weighted], str] = {nn.Linear: "linear", nn.Conv1d: "conv1d", nn.Conv2d: "conv2d"}
     return {
         name: (module, kind)
         for name, module in model.named_modules()
@@ -156,7 +159,7 @@ def layer_table(model: nn.Module, frames_shape: tuple[int, int, int, int]) -> tu
     for name, (module, kind) in watched.items():
         if name not in seen:
             continue
-        shape, group = _weight_shape(module), table.get(name) or group_of(name, patterns)
+        shape, group = tuple(module.weight.shape), table.get(name) or group_of(name, patterns)
         # The head sees the mean over time: it runs once a sample, everything else once a time step.
         steps = 1 if group == "head" else frames_shape[0]
         macs, products = (-(-math.prod(shape) * count // steps) for count in (seen[name].outputs, seen[name].inputs))
@@ -164,57 +167,62 @@ def layer_table(model: nn.Module, frames_shape: tuple[int, int, int, int]) -> tu
     return tuple(layers)
 
 
-def _trace(
-    model: nn.Module, watched: Mapping[str, nn.Module], shape: tuple[int, ...], drawn_as: Mapping[str, str]
-) -> tuple[dict[str, _Seen], dict[str, str]]:
-    """Run the model once on random counts; return what each watched layer saw, and the stream of all neurons by path.
+@dataclass
+class _Pass:
+    """A run of a model on random counts: what its layers ``saw``, and the ``streams`` of all its neurons, by path.
 
     Neurons put out random bits, or the streams of ``drawn_as``; those of reals always put out reals.
     """
+
+    layers: Mapping[str, Weighted]
+    drawn_as: Mapping[str, str]
+    streams: dict[str, str]
+    generator: Generator
+    saw: dict[str, _Seen] = field(default_factory=dict)
+    fired: bool = False
+
+    def fire(self, name: str, module: nn.Module, inputs: tuple[Tensor, ...], output: object) -> object:
+        """Return what neurons put out instead of their output."""
+        import torch
+
+        if not isinstance(output, torch.Tensor):  # a non-spiking neuron's voltages
+            return output
+        self.fired = True
+        if name not in self.streams:
+            self.streams[name] = stream(name, module, inputs[0], output)
+        kind = "reals" if self.streams[name] == "reals" else self.drawn_as.get(name, "spikes")
+        return drawn(kind, tuple(output.shape), self.generator).to(output)
+
+    def watch(self, name: str, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        """Note a call of a layer."""
+        record, (input, *_) = self.saw.setdefault(name, _Seen()), inputs
+        axis = -max(1, self.layers[name].weight.ndim - 1)  # where a linear layer, and a convolution, has its channels
+        record.inputs += input.numel() // input.shape[axis]
+        record.outputs += output.numel() // output.shape[axis]
+        record.kind = max(record.kind, _input_kind(input, self.fired), key=INPUTS.index)
+
+
+def _trace(
+    model: nn.Module, watched: Mapping[str, Weighted], shape: tuple[int, ...], drawn_as: Mapping[str, str]
+) -> tuple[dict[str, _Seen], dict[str, str]]:
+    """Run the model once on random counts; return what each watched layer saw, and the stream of all neurons."""
     import torch
     from spikingjelly.activation_based import functional
 
-    from snnq.network.seeing import neurons_of, seeing
+    from snnq.network.tracing import neurons_of, seeing
 
-    generator = torch.Generator().manual_seed(0)
-    seen: dict[str, _Seen] = {}
-    streams: dict[str, str] = dict(drawn_as)
-    fired = False
-
-    def fire(name: str, module: nn.Module, inputs: Any, output: Any) -> Any:
-        nonlocal fired
-        if not isinstance(output, torch.Tensor):  # a non-spiking neuron's voltages
-            return output
-        fired = True
-        if name not in streams:
-            streams[name] = stream(name, module, inputs[0], output)
-        kind = "reals" if streams[name] == "reals" else drawn_as.get(name, "spikes")
-        return drawn(kind, tuple(output.shape), generator).to(output)
-
-    def watch(name: str, layer: nn.Module, inputs: Any, output: Any) -> None:
-        record, (input, *_) = seen.setdefault(name, _Seen()), inputs
-        axis = -max(1, len(_weight_shape(layer)) - 1)  # where a linear layer, and a convolution, has its channels
-        record.inputs += input.numel() // input.shape[axis]
-        record.outputs += output.numel() // output.shape[axis]
-        record.kind = max(record.kind, _input_kind(input, fired), key=INPUTS.index)
-
+    run = _Pass(watched, drawn_as, dict(drawn_as), torch.Generator().manual_seed(0))
     modes = [(module, module.training) for module in model.modules()]
-    anchor = next(model.parameters())
-    frames = torch.randint(0, 4, (1, *shape), generator=generator).to(anchor)
+    frames = torch.randint(0, 4, (1, *shape), generator=run.generator).to(next(model.parameters()))
     try:
         model.eval()
-        with torch.no_grad(), seeing(neurons_of(model), fire), seeing(watched, watch):
+        with torch.no_grad(), seeing(neurons_of(model), run.fire), seeing(watched, run.watch):
             model(frames)
     finally:
         for module, training in modes:
             module.training = training
         functional.reset_net(model)
-    return seen, streams
-
-
-def _weight_shape(layer: Any) -> tuple[int, ...]:
-    """Return the shape of a layer's weight, (out, in[, k[, k]])."""
-    return tuple(layer.weight.shape)
+    return run.saw, run.streams
 
 
 def _input_kind(values: Tensor, fired: bool) -> str:

@@ -22,7 +22,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
+
+from snnq.base.strict_json import Json
 
 Order = Literal["scores", "keys", "sums", "gates", "channel-gates"]
 NOTATION: dict[str, str] = {
@@ -111,7 +113,7 @@ class Products:
         one = self.heads * self.operand_values * self.operand_bits + self.q_buffer_bits
         return self.steps // self.chunk * one
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Return everything about the products as JSON-ready values."""
         derived = ("operand_values", "operand_largest", "operand_bits", "end_bits", "wait_steps", "q_buffer_bits")
         more = ("multiplications", "scalings", "local_bits")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
 
 import torch
 from spikingjelly.activation_based import functional
@@ -92,7 +92,7 @@ class Replay:
         module = self.model.get_submodule(part.path)
         forward = module.forward
 
-        def call(*arguments: Any, **named: Any) -> Tensor:
+        def call(*arguments: Tensor, **named: Tensor) -> Tensor:
             block = self.block
             assert block is not None
             if index < block.part:
@@ -114,7 +114,7 @@ class Replay:
     def _replace_unit(self, index: int, module: nn.Module) -> None:
         forward = module.forward
 
-        def call(*arguments: Any, **named: Any) -> Tensor:
+        def call(*arguments: Tensor, **named: Tensor) -> Tensor:
             block = self.block
             assert block is not None
             if index != block.part:
@@ -156,19 +156,15 @@ class _Watch:
         self.order: list[int] = []
         self.calls: list[list[str]] = [[] for _ in parts]
         self.affines: list[list[str]] = [[] for _ in parts]
-        self.outputs: dict[Address, Any] = {}
+        self.outputs: dict[Address, Tensor] = {}
         hooks = []
         for index, part in enumerate(parts):
             module = model.get_submodule(part.path)
             hooks.append(module.register_forward_pre_hook(lambda *_, index=index: self.order.append(index)))
-            hooks.append(module.register_forward_hook(lambda _m, _i, out, index=index: self._part(index, out)))
+            hooks.append(module.register_forward_hook(partial(self._part, index)))
             if part.staged:
                 for path, unit in units_of(module, part.path).items():
-                    hooks.append(
-                        unit.register_forward_hook(
-                            lambda _m, _i, out, index=index, path=path: self._unit(index, path, out)
-                        )
-                    )
+                    hooks.append(unit.register_forward_hook(partial(self._unit, index, path)))
         for path, module in model.named_modules():
             if isinstance(module, ChannelAffine):
                 hooks.append(
@@ -183,10 +179,10 @@ class _Watch:
                 hook.remove()
             functional.reset_net(model)
 
-    def _part(self, index: int, output: Any) -> None:
+    def _part(self, index: int, module: nn.Module, inputs: object, output: Tensor) -> None:
         self.outputs[index, WHOLE] = output
 
-    def _unit(self, index: int, path: str, output: Any) -> None:
+    def _unit(self, index: int, path: str, module: nn.Module, inputs: object, output: Tensor) -> None:
         self.outputs[index, len(self.calls[index])] = output
         self.calls[index].append(path)
 
@@ -204,12 +200,8 @@ def find_layout(model: nn.Module, groups: Mapping[str, str], frames: Tensor) -> 
     """
     parts = parts_of(model, groups)
     watch = _Watch(model, parts, frames)
-    if not watch.plain(parts):
-        parts = whole_model(groups)
-        watch = _Watch(model, parts, frames)
-    else:
-        parts = [parts[i] for i in watch.order]  # as they run
-        watch = _Watch(model, parts, frames)
+    parts = [parts[i] for i in watch.order] if watch.plain(parts) else whole_model(groups)  # as they run
+    watch = _Watch(model, parts, frames)
     blocks = [
         block
         for index, part in enumerate(parts)

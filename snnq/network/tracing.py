@@ -1,4 +1,6 @@
-"""The stages of a packed model, found by running it once: layer → folded norm → neuron, and which feeds which.
+"""Looking at modules while a model runs, and the stages of a packed model that are found so.
+
+A stage is layer → folded norm → neuron; which feeds which is found, too.
 
 What lies between stages (pooling, residual sums, the attention product, means) is not looked into: a stage has a source
 only where its input is the very tensor that an earlier stage put out.
@@ -6,9 +8,10 @@ only where its input is the very tensor that an earlier stage put out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
 
 import torch
 from spikingjelly.activation_based import functional
@@ -16,7 +19,28 @@ from torch import Tensor, nn
 
 from snnq.network.layers import quantisable
 from snnq.network.neurons import is_neuron
-from snnq.network.seeing import neurons_of, seeing
+
+# A module's path, itself, what it was given and what it put out; what is returned, unless None, takes that place.
+See = Callable[[str, nn.Module, tuple[Tensor, ...], Tensor], object]
+
+
+@contextmanager
+def seeing(modules: Mapping[str, nn.Module], see: See) -> Iterator[None]:
+    """Call ``see(path, module, inputs, output)`` behind every call of ``modules``, which are given by path.
+
+    What it returns, unless None, is the module's output instead.
+    """
+    hooks = [module.register_forward_hook(partial(see, path)) for path, module in modules.items()]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def neurons_of(model: nn.Module) -> dict[str, nn.Module]:
+    """Return a model's spiking neurons by path."""
+    return {path: module for path, module in model.named_modules() if is_neuron(module)}
 
 
 @dataclass(frozen=True)
@@ -58,7 +82,7 @@ def trace(model: nn.Module, norms: Mapping[str, str], frames_shape: tuple[int, i
     """
     calls: list[_Call] = []
 
-    def note(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+    def note(name: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         calls.append(_Call(name, is_neuron(module), inputs[0], output))
 
     layers = {name: module for name, (module, _) in quantisable(model).items()}

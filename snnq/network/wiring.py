@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from snnq.base.errors import UsageError
+from snnq.base.strict_json import Config
 
 if TYPE_CHECKING:
     from torch import nn
@@ -170,9 +171,7 @@ class FloatWiring:
         return f"in floating point, on torch alone, because {self.reason}"
 
 
-def float_wiring(
-    build: Callable[[Mapping[str, Any]], nn.Module], config: Mapping[str, Any], reason: str
-) -> FloatWiring:
+def float_wiring(build: Callable[[Config], nn.Module], config: Config, reason: str) -> FloatWiring:
     """Return the norms of an architecture whose layers name them.
 
     ``proj1_conv`` has ``proj1_bn`` and ``proj_conv1`` has ``proj_bn1``; where there is none of that name, ``q`` has

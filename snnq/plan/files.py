@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 from snnq.base.errors import OutputExistsError, PlanError
 from snnq.base.files import read_text, write_atomic
 from snnq.base.kinds import takers
-from snnq.base.strict_json import strict_json
+from snnq.base.strict_json import Json, strict_json
 
 _MAKE = "make one: snnq search, or snnq plan uniform --architecture NAME --scheme uniform-2 --out plan.json"
 _MEND = "mend the file, or make the plan again"
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> Json:
     """Return the JSON object of a file; raises PlanError naming the file and, in broken JSON, the line."""
     try:
         data = strict_json(read_text(path))
@@ -34,7 +33,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return data
 
 
-def plan_text(data: dict[str, Any]) -> str:
+def plan_text(data: Json) -> str:
     """Return plan data as JSON text: keys in the given order, lists of numbers on one line, a newline at the end."""
     text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
     # No JSON string holds a raw newline, so this matches lists only.
@@ -42,7 +41,7 @@ def plan_text(data: dict[str, Any]) -> str:
     return numbers.sub(lambda match: "[" + re.sub(r",\s+", ", ", match[1]) + "]", text) + "\n"
 
 
-def write_json(path: Path, data: dict[str, Any], force: bool) -> None:
+def write_json(path: Path, data: Json, force: bool) -> None:
     """Write plan data to a temporary name beside ``path``, then rename it. Raises OutputExistsError, PlanError."""
     try:
         write_atomic(path, plan_text(data), overwrite=force)

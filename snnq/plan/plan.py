@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field
 
 from snnq.base.errors import CostTableError, PlanError, nearest
+from snnq.base.strict_json import Config, Json
 from snnq.base.validation import Many, validate
 from snnq.base.version import __version__
 from snnq.cost.quantities import declared
@@ -64,13 +64,13 @@ class Plan(PlanFacts):
         """Write the plan to a temporary name, then rename it. Raises OutputExistsError if not ``force``."""
         write_json(Path(path), self.to_dict(), force)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Return the plan as plain data, keys in the order of the file."""
         dumped = self.model_dump(mode="json")
         first = ("schema_version", "tool", "model", "data", "search", "cost_table", "layers")
         return {key: dumped[key] for key in (*first, "totals", "groups", "baselines")}
 
-    def with_schemes(self, schemes: Mapping[str, str], table: CostTable | None = None) -> Plan:
+    def with_schemes(self, schemes: Mapping[str, str]) -> Plan:
         """Return this plan with other schemes for some layers, costed again; raises PlanError for an unknown name."""
         names = [layer.name for layer in self.layers]
         for name in schemes:
@@ -78,19 +78,22 @@ class Plan(PlanFacts):
                 raise PlanError(f"the plan has no layer '{name}'{nearest(name, names)}", "snnq plan show PLAN")
         data = self.to_dict()
         data["layers"] = [{**entry, "scheme": schemes.get(entry["name"], entry["scheme"])} for entry in data["layers"]]
-        return _cost(parse_plan(data, "plan"), table or _find_table(self.cost_table, Path()))
+        return self._costed_again(data)
 
     def with_baselines(self, measured: Sequence[Baseline], table: CostTable | None = None) -> Plan:
         """Return this plan with other plans beside it, costed; those known under the same name are replaced."""
         kept = {baseline.scheme: baseline for baseline in self.baselines}
         kept |= {baseline.scheme: baseline for baseline in measured}
         data = self.to_dict() | {"baselines": [baseline.model_dump() for baseline in kept.values()]}
-        return _cost(parse_plan(data, "plan"), table or _find_table(self.cost_table, Path()))
+        return self._costed_again(data, table)
 
     def made_with(self, model: ModelInfo, data: DataInfo | None) -> Plan:
         """Return this plan for the checkpoint and data that were really used; scores on other data are left out."""
         facts = {"model": model.model_dump(mode="json"), "data": data and data.model_dump(mode="json")}
-        return _cost(parse_plan(self.to_dict() | facts, "plan"), _find_table(self.cost_table, Path()))
+        return self._costed_again(self.to_dict() | facts)
+
+    def _costed_again(self, data: Json, table: CostTable | None = None) -> Plan:
+        return _cost(parse_plan(data, "plan"), table or _find_table(self.cost_table, Path()))
 
     def schemes(self) -> dict[str, str]:
         """Return the scheme of every layer by its name."""
@@ -139,7 +142,7 @@ def make_plan(
     return _cost(parse_plan(facts, "plan"), table)
 
 
-def parse_plan(data: Mapping[str, Any], file: str) -> PlanInput:
+def parse_plan(data: Config, file: str) -> PlanInput:
     """Return what is input in a plan's plain data; computed keys are dropped. Raises PlanError naming ``file``."""
     version = data.get("schema_version")
     if isinstance(version, int) and version > SCHEMA_VERSION:
@@ -166,7 +169,7 @@ def parse_plan(data: Mapping[str, Any], file: str) -> PlanInput:
     return validate(PlanInput, kept, file, PlanError, _HINT, label)
 
 
-def without_costs(data: Mapping[str, Any], part: str, computed: Collection[str] = ()) -> list[Any]:
+def without_costs(data: Config, part: str, computed: Collection[str] = ()) -> list[object]:
     """Return the entries of a plan's ``layers`` or ``baselines`` without their costs: what its totals name, too.
 
     So a plan opens that was written with quantities which nothing declares here.
@@ -179,7 +182,7 @@ def without_costs(data: Mapping[str, Any], part: str, computed: Collection[str] 
     ]
 
 
-def plan_schema() -> dict[str, Any]:
+def plan_schema() -> Json:
     """Return the JSON Schema of plan.json. Computed keys are read-only and may be left out."""
     schema = Plan.model_json_schema()
     parts, costed = schema["$defs"], ("PlanLayer", "Totals", "GroupCost", "Baseline")
@@ -197,12 +200,9 @@ def _cost(inputs: PlanInput, table: CostTable) -> Plan:
     """Return the plan of these inputs, every cost computed with ``table``, without scores of anything else."""
     inputs = only_measured(inputs)
     layers, floats = cost_layers(inputs.layers, table), cost_layers(inputs.layers, table, FLOAT32)
+    facts = {name: getattr(inputs, name) for name in ("schema_version", "tool", "model", "data", "search")}
     return Plan(
-        schema_version=inputs.schema_version,
-        tool=inputs.tool,
-        model=inputs.model,
-        data=inputs.data,
-        search=inputs.search,
+        **facts,
         cost_table=_info(table),
         layers=layers,
         totals=total_costs(layers, floats, inputs.search),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     PositiveInt,
     SerializerFunctionWrapHandler,
     WithJsonSchema,
@@ -17,8 +18,11 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from snnq.base.paired import Difference
+from snnq.base.strict_json import Json
 from snnq.base.validation import Many, Record, refuse_unknown
 from snnq.cost.quantities import Amount, declared
 from snnq.network.layers import KINDS, Layer
@@ -37,7 +41,7 @@ def check_scheme(name: str) -> str:
 class _SchemeSchema:
     """The names that there are when a schema is asked for."""
 
-    def __get_pydantic_json_schema__(self, core_schema: Any, handler: Any) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(self, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return {"type": "string", "enum": list(scheme_names()), "title": "Scheme"}
 
 
@@ -58,18 +62,18 @@ class ModelInfo(Record):
 
     architecture: str
     layout: str
-    config: dict[str, Any]
+    config: Json
     checkpoint: str | None = None
     sha256: str | None = None
     weights: str | None = None
 
     @model_serializer(mode="wrap")
-    def _written(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _written(self, written: SerializerFunctionWrapHandler) -> Json:
         return {key: value for key, value in written(self).items() if key != "weights" or value is not None}
 
     @field_validator("config")
     @classmethod
-    def _plain(cls, config: dict[str, Any]) -> dict[str, Any]:
+    def _plain(cls, config: Json) -> Json:
         # Tuples become lists, so that a plan is the same before it is written and after it is read.
         return json.loads(json.dumps(config))
 
@@ -165,7 +169,7 @@ class Costed(Record):
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_unknown_keys(cls, data: Any) -> Any:
+    def _refuse_unknown_keys(cls, data: object) -> object:
         return data
 
 
@@ -234,7 +238,7 @@ class Baseline(Costed):
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_unknown_keys(cls, data: Any) -> Any:
+    def _refuse_unknown_keys(cls, data: object) -> object:
         return refuse_unknown(
             data, dict.fromkeys((*cls.model_fields, *(key for one in declared() for key in one.ratios)))
         )

@@ -24,7 +24,8 @@ def rivals(plan: Plan) -> tuple[Baseline, ...]:
         costs = _costs(rival, plan)
         return all(costs[key] <= limit * (1 + _ROUNDING) for key, limit in limits.items())
 
-    found = [b for b in plan.baselines if not _is_float(b) and b.validation_loss is not None and keeps(b)]
+    others = [b for b in plan.baselines if set((b.schemes or {"": b.scheme}).values()) != {FLOAT32}]
+    found = [b for b in others if b.validation_loss is not None and keeps(b)]
     return tuple(sorted(found, key=lambda b: b.validation_loss or 0.0))
 
 
@@ -129,10 +130,6 @@ def _budget(plan: Plan) -> dict[str, float] | None:
     budget = plan.search.budget if plan.search else None
     known = {key for one in declared() for key in one.keys}
     return budget if budget and budget.keys() <= known else None
-
-
-def _is_float(one: Baseline) -> bool:
-    return set((one.schemes or {one.scheme: one.scheme}).values()) == {FLOAT32}
 
 
 def _listed(names: Sequence[str]) -> str:

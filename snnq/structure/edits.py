@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from snnq.base.errors import UsageError, nearest
+from snnq.base.strict_json import Config, Json
 
 if TYPE_CHECKING:
     from torch import nn
 
 STRUCTURE = "structure"
-Edits = tuple[dict[str, Any], ...]
+Edits = tuple[Json, ...]
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def register_edit(edit: Edit) -> Edit:
     return edit
 
 
-def edits_of(config: Mapping[str, Any]) -> Edits:
+def edits_of(config: Config) -> Edits:
     """Return the structure in a model's config; raises ``UsageError`` where it is no list of known edits."""
     found = config.get(STRUCTURE, ())
     if not isinstance(found, list | tuple) or not all(isinstance(one, Mapping) and "edit" in one for one in found):
@@ -59,7 +60,7 @@ def edits_of(config: Mapping[str, Any]) -> Edits:
     return tuple(dict(one) for one in found)
 
 
-def apply_edits(model: nn.Module, edits: Iterable[Mapping[str, Any]]) -> nn.Module:
+def apply_edits(model: nn.Module, edits: Iterable[Config]) -> nn.Module:
     """Return a model after further edits, with all that were made of it in its attribute ``structure``.
 
     Raises ``UsageError`` for an edit that is not known and for parameters that do not fit it or the model.
@@ -77,23 +78,23 @@ def apply_edits(model: nn.Module, edits: Iterable[Mapping[str, Any]]) -> nn.Modu
     return model
 
 
-def structure_key(model: nn.Module) -> dict[str, Any]:
+def structure_key(model: nn.Module) -> Json:
     """Return what a config says of a model's edits: nothing where there are none."""
     made = getattr(model, STRUCTURE, ())
     return {STRUCTURE: [dict(one) for one in made]} if made else {}
 
 
-def described(edits: Iterable[Mapping[str, Any]]) -> str:
+def described(edits: Iterable[Config]) -> str:
     """Return the edits in words, in the order they were made."""
     return "; ".join(_known(one).describe(**_parameters(one)) for one in edits)
 
 
-def floating_because(edits: Iterable[Mapping[str, Any]]) -> str | None:
+def floating_because(edits: Iterable[Config]) -> str | None:
     """Return the first edit's reason why packed weights run in floating point; None where there is none."""
     return next((reason for one in edits if (reason := _known(one).floating)), None)
 
 
-def _known(one: Mapping[str, Any]) -> Edit:
+def _known(one: Config) -> Edit:
     name = str(one["edit"])
     if name not in EDITS:
         raise UsageError(
@@ -103,5 +104,5 @@ def _known(one: Mapping[str, Any]) -> Edit:
     return EDITS[name]
 
 
-def _parameters(one: Mapping[str, Any]) -> dict[str, Any]:
+def _parameters(one: Config) -> Json:
     return {name: value for name, value in one.items() if name != "edit"}

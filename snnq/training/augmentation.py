@@ -9,8 +9,7 @@ device. A sample is changed alike in all its time steps.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -180,7 +179,7 @@ def _parse(word: str) -> Change:
             "parameters follow a colon, as in flip,mixup:alpha=0.5:until=0.7",
         )
     known = {field.name: type(field.default) for field in fields(CHANGES[name])}
-    given: dict[str, Any] = {}
+    given: dict[str, float] = {}
     for pair in pairs:
         key, _, value = (part.strip() for part in pair.partition("="))
         if key not in known:
@@ -189,7 +188,7 @@ def _parse(word: str) -> Change:
         if key in given:
             raise UsageError(f"--augment {word}: '{key}' is given twice")
         given[key] = _number(word, key, value, known[key])
-    return CHANGES[name](**given)
+    return replace(CHANGES[name](), **given)
 
 
 def _number(word: str, key: str, text: str, kind: type) -> float | int:

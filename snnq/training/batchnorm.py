@@ -9,11 +9,11 @@ the mean and (biased) variance of process r, over samples and positions:
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from snnq.base.errors import UsageError
 from snnq.training import processes
@@ -29,7 +29,7 @@ def share_batchnorm(model: nn.Module) -> nn.Module:
         for module in model.modules():
             if type(module) in _SHARED:
                 module.__class__ = _SHARED[type(module)]
-            elif isinstance(module, nn.modules.batchnorm._BatchNorm) and type(module) not in _SHARED.values():
+            elif isinstance(module, _BatchNorm) and type(module) not in _SHARED.values():
                 raise UsageError(
                     f"{type(module).__qualname__}: its statistics are not shared between processes",
                     "run it on one device: --devices 1",
@@ -37,13 +37,16 @@ def share_batchnorm(model: nn.Module) -> nn.Module:
     return model
 
 
-def _forward(self: Any, input: Tensor) -> Tensor:
+def _forward(self: _BatchNorm, input: Tensor) -> Tensor:
     """Return the normalised (B, C, …); in training, move the running statistics as one process with all of it would."""
     if not self.training:
         return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
     y, mean, variance = _Normalize.apply(input, self.weight, self.bias, self.eps)  # pyright: ignore
     samples = processes.count() * input.numel() // input.shape[1]
     with torch.no_grad():
+        assert self.num_batches_tracked is not None
+        assert self.running_mean is not None
+        assert self.running_var is not None
         self.num_batches_tracked += 1
         pace = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
         self.running_mean.lerp_(mean, pace)
@@ -62,11 +65,19 @@ class _Shared2d(nn.BatchNorm2d):
 _SHARED: dict[type[nn.Module], type[nn.Module]] = {nn.BatchNorm1d: _Shared1d, nn.BatchNorm2d: _Shared2d}
 
 
+class _Context(FunctionCtx):
+    """What torch hands from forward to backward."""
+
+    axes: list[int]
+    shape: list[int]
+    saved_tensors: tuple[Tensor, ...]
+
+
 class _Normalize(torch.autograd.Function):
     """y, μ, σ² of (B, C, …); one message forward and one backward."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(ctx: _Context, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
         ctx.axes = [axis for axis in range(x.ndim) if axis != 1]
         ctx.shape = [-1 if axis == 1 else 1 for axis in range(x.ndim)]
         # In float64, as torch's CPU kernel sums: a spike near its threshold must not depend on the processes.
@@ -83,7 +94,7 @@ class _Normalize(torch.autograd.Function):
         return y, mean, variance
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore
+    def backward(ctx: _Context, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore
         x, weight, mean, scale = ctx.saved_tensors
         to_y, standard = _wide(gradients[0]), _standard(x, mean.view(ctx.shape), scale.view(ctx.shape))
         to_bias, to_weight = to_y.sum(ctx.axes), (to_y * standard).sum(ctx.axes)

@@ -9,7 +9,6 @@ import os
 import subprocess
 import warnings
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -113,7 +112,7 @@ def _as_launched(compute: Compute) -> Compute:
     return replace(compute, devices=local, nodes=world // local)
 
 
-def _strategy(compute: Compute) -> Any:
+def _strategy(compute: Compute) -> DDPStrategy | str:
     if compute.strategy == "auto" and compute.devices * compute.nodes == 1:
         return "auto"
     # Buffers need no broadcast at every step: BN shares its statistics, and nothing else moves.

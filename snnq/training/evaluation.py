@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from snnq.base.paired import PerSample
 from snnq.base.progress import Progress, silent
@@ -105,11 +105,11 @@ def reestimate_batchnorm(model: nn.Module, samples: Samples, batch_size: int, se
     model.train(was_training)
 
 
-def _plain_average() -> Callable[[Any, Any], None]:
+def _plain_average() -> Callable[[_BatchNorm, object], None]:
     """Return the hook before a BN's calls that weighs call n by 1/n; torch would ask the device for n each time."""
     calls = count(1)
 
-    def weigh(norm: Any, given: Any) -> None:
+    def weigh(norm: _BatchNorm, given: object) -> None:
         norm.momentum = 1 / next(calls)
 
     return weigh

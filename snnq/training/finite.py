@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from snnq.base.errors import NotFiniteError
 from snnq.network.neurons import is_neuron
@@ -32,7 +32,7 @@ class FiniteWatch:
         self.reach: dict[str, Tensor] = {}  # the largest current of the step, by what it goes to
         self.broken: tuple[Tensor, Tensor] | None = None  # by name: the first step at which it broke, and its value
         self.earlier: str | None = None  # what was broken while other names were called
-        self.hooks: list[Any] = []
+        self.hooks: list[RemovableHandle] = []
 
     def __enter__(self) -> FiniteWatch:
         for name, module in self.model.named_modules():
@@ -45,8 +45,8 @@ class FiniteWatch:
             hook.remove()
         self.hooks = []
 
-    def _hook(self, name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
-        def see(module: nn.Module, given: tuple[Any, ...]) -> None:
+    def _hook(self, name: str) -> Callable[[nn.Module, tuple[object, ...]], None]:
+        def see(module: nn.Module, given: tuple[object, ...]) -> None:
             if given and isinstance(given[0], Tensor) and given[0].is_floating_point() and given[0].numel():
                 self.note(name, given[0])
 
@@ -97,7 +97,8 @@ class FiniteWatch:
         step, place = min(found)
         broken = tensors_not_finite(self.model)
         also = f"; so is {broken} by now" if broken else ""
-        return f"{self.names[place]} is {_word(values[place])}, first in {self.steps[int(step)]}{also}"
+        value = "not a number (NaN)" if math.isnan(values[place]) else "infinite"
+        return f"{self.names[place]} is {value}, first in {self.steps[int(step)]}{also}"
 
 
 def tensors_not_finite(module: nn.Module) -> str | None:
@@ -121,7 +122,3 @@ def require_finite_model(model: nn.Module, where: str) -> None:
     """Raise NotFiniteError naming the first weight or statistic of a model that is not finite."""
     if broken := tensors_not_finite(model):
         raise NotFiniteError(f"{where}: {broken} is not finite")
-
-
-def _word(value: float) -> str:
-    return "not a number (NaN)" if math.isnan(value) else "infinite"

@@ -6,18 +6,20 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import Unpack
 
 from torch import nn
 
 from snnq.base.errors import DataError, PlanError
 from snnq.base.progress import Progress, silent
+from snnq.base.strict_json import Config, Json
 from snnq.base.version import __version__
 from snnq.checkpoints.opening import BUILTIN, Checkpoint, load_model, open_checkpoint
+from snnq.checkpoints.sizes import Given
 from snnq.data import DataSet, open_data
 from snnq.models.custom import source_sha256
 from snnq.models.registry import architecture
@@ -39,7 +41,7 @@ class Job:
     layers: tuple[Layer, ...]
     data: DataSet
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Json:
         """Return what a run on this job depends on, beside its settings: version, checkpoint, model and data."""
         builder = architecture(self.checkpoint.architecture).builder
         code = {} if builder is None else {"model_source_sha256": source_sha256(builder)}
@@ -75,7 +77,7 @@ class Job:
         return DataInfo(spec=self.data.spec, sha256=self.data.sha256, classes=self.data.classes)
 
 
-def open_job(checkpoint: str | Path, data: str | None, progress: Progress = silent, **given: Any) -> Job:
+def open_job(checkpoint: str | Path, data: str | None, progress: Progress = silent, **given: Unpack[Given]) -> Job:
     """Open a float checkpoint and its data; ``data`` may be None where the checkpoint names its own.
 
     ``given`` are the sizes a checkpoint cannot tell (steps, heads, image_size, pooling). Raises CheckpointError and
@@ -92,7 +94,7 @@ def open_job(checkpoint: str | Path, data: str | None, progress: Progress = sile
     return Job(opened, model, layer_table(model, shape), found)
 
 
-def check_fit(data: DataSet, config: Mapping[str, Any]) -> None:
+def check_fit(data: DataSet, config: Config) -> None:
     """Raise DataError where data have other classes or channels than the model of a configuration takes."""
     classes, channels = config["classes"], frames_shape(config)[1]
     if len(data.classes) != classes:
@@ -151,7 +153,7 @@ def checkpoint_of(plan: Plan | PlanInput, file: str | Path | None) -> str:
     return str(found)
 
 
-def fingerprint(config: dict[str, Any]) -> str:
+def fingerprint(config: Json) -> str:
     """Return the sha256 of a run's resolved configuration: equal fingerprints give equal results.
 
     A number of threads counts where it is not one: without it, the fingerprint is that of before it was recorded.

@@ -21,8 +21,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -30,6 +31,7 @@ from torch import Tensor
 from snnq.base.errors import InterruptedRun, RunChangedError
 from snnq.base.files import open_regular
 from snnq.base.progress import Progress, silent
+from snnq.base.strict_json import Config, Json
 from snnq.base.validation import require_finite
 from snnq.training import processes
 from snnq.training.finite import require_finite_model
@@ -37,7 +39,9 @@ from snnq.training.run_folder import RunFolder
 from snnq.training.transfers import fetched
 
 SAVE_SECONDS, READ_SECONDS = 120.0, 0.5
-
+# What a step returns, some of it still on a device; and what is shown of a run as it stands.
+Numbers = Mapping[str, float | Tensor]
+Status = dict[str, float | int | str]
 
 log = logging.getLogger(__name__)
 
@@ -45,10 +49,11 @@ log = logging.getLogger(__name__)
 class Stateful(Protocol):
     """What can be saved with a run: modules, optimizers, ``Best``."""
 
-    def state_dict(self) -> Any:
+    def state_dict(self) -> Json:
         """Return tensors, numbers, strings, lists and dicts."""
+        ...
 
-    def load_state_dict(self, state: Any, /) -> Any:
+    def load_state_dict(self, state: Json, /) -> object:
         """Take the state back."""
 
 
@@ -58,7 +63,7 @@ class Best:
     def __init__(self) -> None:
         self.score: tuple[float, ...] | None = None
         self.epoch = -1
-        self.state: dict[str, Any] = {}
+        self.state: Json = {}
 
     def offer(self, score: tuple[float, ...], epoch: int, module: torch.nn.Module) -> bool:
         """Keep a copy of the module's state if the score is better; return whether it was."""
@@ -68,11 +73,11 @@ class Best:
         self.state = {name: value.detach().clone() for name, value in module.state_dict().items()}
         return True
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> Json:
         """Return score, epoch and the kept state."""
         return {"score": list(self.score) if self.score else None, "epoch": self.epoch, "state": self.state}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Json) -> None:
         """Take back what ``state_dict`` gave."""
         self.score = tuple(map(float, state["score"])) if state["score"] else None
         self.epoch, self.state = int(state["epoch"]), dict(state["state"])
@@ -87,14 +92,14 @@ class Place:
     overall: int
 
 
-class _Facts:
+class _Sums:
     """What an epoch's steps returned: ``sums`` of what was read, and what was not read yet."""
 
     def __init__(self, sums: dict[str, float]) -> None:
         self.sums = sums
-        self.unread: list[Mapping[str, float | Tensor]] = []
+        self.unread: list[Numbers] = []
 
-    def add(self, facts: Mapping[str, float | Tensor]) -> None:
+    def add(self, facts: Numbers) -> None:
         """Take what a step returned."""
         self.unread.append(facts)
 
@@ -107,6 +112,76 @@ class _Facts:
         self.unread = []
 
 
+@dataclass
+class _Run:
+    """A run under way: what it is called where it is shown, what is saved with it, and its numbers so far."""
+
+    folder: RunFolder
+    stateful: Mapping[str, Stateful]
+    stage: str
+    unit: str
+    epochs: int
+    check: Callable[[], None]
+    progress: Progress
+    history: list[Json]
+    facts: _Sums
+
+    def where(self, epoch: int) -> str:
+        return f"{self.stage}, {self.unit} {epoch + 1}"
+
+    def steps(
+        self,
+        epoch: int,
+        order: Sequence[list[int]],
+        first: int,
+        step: Callable[[Place, list[int]], Numbers],
+        status: Callable[[], Status],
+        interrupted: Callable[[], bool],
+    ) -> None:
+        """Run an epoch's steps from the ``first`` on; show and save what is due between them."""
+        saved, read = time.monotonic(), -math.inf
+        shown: Status = {}
+        for i in range(first, len(order)):
+            place = Place(epoch, i, epoch * len(order) + i)
+            self.facts.add(step(place, order[i]))
+            now = time.monotonic()
+            flags = (interrupted(), now - saved > SAVE_SECONDS, now - read > READ_SECONDS or i + 1 == len(order))
+            stop, late, due = processes.any_of(*flags)
+            if stop or late or due:
+                shown = self._means(epoch, i + 1) | status()
+                read = time.monotonic()
+            count = {self.unit: f"{epoch + 1}/{self.epochs}"}
+            self.progress(self.stage, place.overall + 1, self.epochs * len(order), **count, **shown)
+            if stop or late:
+                _require_finite(self.stateful, self.facts.sums, self.where(epoch))
+                self._save(epoch, i + 1)
+                saved = time.monotonic()
+            if stop:
+                said = f"stopped by Ctrl-C; {self.folder.path} is saved"
+                raise InterruptedRun(said, "the same command goes on from here")
+
+    def close(self, epoch: int, steps: int, after_epoch: Callable[[int], Json]) -> None:
+        """End an epoch: write its line, and save the state that the next one begins with."""
+        line = {"epoch": epoch + 1, **{name: value / steps for name, value in self.facts.sums.items()}}
+        self.history.append(line | after_epoch(epoch))
+        self.check()
+        _require_finite(self.stateful, self.history[-1], self.where(epoch))
+        self.facts.sums.clear()
+        self._save(epoch + 1, 0)
+
+    def _means(self, epoch: int, steps: int) -> dict[str, float]:
+        self.facts.read()
+        self.check()
+        require_finite(self.facts.sums, f"{self.where(epoch)}, by step {steps}")
+        return {name: value / steps for name, value in self.facts.sums.items()}
+
+    def _save(self, epoch: int, step: int) -> None:
+        state = {"epoch": epoch, "step": step, "history": self.history, "sums": self.facts.sums}
+        saved = {"loop": state, "parts": {name: part.state_dict() for name, part in self.stateful.items()}}
+        write = partial(torch.save, saved)
+        processes.on_first(lambda: self.folder.write_state(write, self.history))
+
+
 def run_epochs(
     run: RunFolder,
     stateful: Mapping[str, Stateful],
@@ -114,76 +189,40 @@ def run_epochs(
     stage: str,
     epochs: int,
     batches: Callable[[int], Sequence[list[int]]],
-    step: Callable[[Place, list[int]], Mapping[str, float | Tensor]],
-    after_epoch: Callable[[int], dict[str, Any]],
-    status: Callable[[], dict[str, float | int | str]] = dict,
+    step: Callable[[Place, list[int]], Numbers],
+    after_epoch: Callable[[int], Json],
+    status: Callable[[], Status] = dict,
     unit: str = "epoch",
     check: Callable[[], None] = lambda: None,
     progress: Progress = silent,
-) -> list[dict[str, Any]]:
+) -> list[Json]:
     """Run or resume the epochs; return the history, one dict an epoch.
 
     ``batches(epoch)`` gives the sample indices of every step's global batch, as many in each epoch; ``step`` takes its
     process' share of them and returns numbers, or scalars on a device, that are averaged over the processes and over
     the epoch; ``after_epoch`` returns facts that are added to the epoch's history line; ``status`` returns facts worth
-    showing as they stand, and is asked when numbers are read.
-    ``unit`` is what one of the ``epochs`` is called where progress is shown. ``check`` raises where a number is not
-    finite, and is called before any is shown or saved.
+    showing as they stand, and is asked when numbers are read. ``unit`` is what one of the ``epochs`` is called where
+    progress is shown. ``check`` raises where a number is not finite, and is called before any is shown or saved.
 
     Raises InterruptedRun after Ctrl-C, when the state is saved, NotFiniteError for numbers that are not finite: no such
     number is ever saved, or gone on from.
     """
     state = _load(run.state_path, stateful, epochs)
     _require_finite(stateful, state, str(run.state_path))
-    history, facts = state["history"], _Facts(state["sums"])
-    if state["epoch"] or state["step"]:
-        log.info("%s goes on in %s: %s %s of %s", stage, run.path, unit, min(state["epoch"] + 1, epochs), epochs)
+    begun, first = state["epoch"], state["step"]
+    if begun or first:
+        log.info("%s goes on in %s: %s %s of %s", stage, run.path, unit, min(begun + 1, epochs), epochs)
+    facts = _Sums(state["sums"])
+    under_way = _Run(run, stateful, stage, unit, epochs, check, progress, state["history"], facts)
     with _interrupt_flag() as interrupted:
-        for epoch in range(state["epoch"], epochs):
+        for epoch in range(begun, epochs):
             order = batches(epoch)
-            saved, read = time.monotonic(), -math.inf
-            shown: dict[str, float | int | str] = {}
-            for i in range(state["step"] if epoch == state["epoch"] else 0, len(order)):
-                facts.add(step(Place(epoch, i, epoch * len(order) + i), order[i]))
-                now = time.monotonic()
-                flags = (interrupted(), now - saved > SAVE_SECONDS, now - read > READ_SECONDS or i + 1 == len(order))
-                stop, late, due = processes.any_of(*flags)
-                if stop or late or due:
-                    facts.read()
-                    check()
-                    require_finite(facts.sums, f"{stage}, {unit} {epoch + 1}, by step {i + 1}")
-                    shown = {name: value / (i + 1) for name, value in facts.sums.items()} | status()
-                    read = time.monotonic()
-                done = epoch * len(order) + i + 1
-                progress(stage, done, epochs * len(order), **{unit: f"{epoch + 1}/{epochs}"}, **shown)
-                if stop or late:
-                    _require_finite(stateful, facts.sums, f"{stage}, {unit} {epoch + 1}")
-                    _save(run, stateful, epoch, i + 1, history, facts.sums)
-                    saved = time.monotonic()
-                if stop:
-                    raise InterruptedRun(
-                        f"stopped by Ctrl-C; {run.path} is saved", "the same command goes on from here"
-                    )
-            line = {"epoch": epoch + 1, **{name: value / len(order) for name, value in facts.sums.items()}}
-            history.append(line | after_epoch(epoch))
-            check()
-            _require_finite(stateful, history[-1], f"{stage}, {unit} {epoch + 1}")
-            facts.sums.clear()
-            _save(run, stateful, epoch + 1, 0, history, facts.sums)
-    return history
+            under_way.steps(epoch, order, first if epoch == begun else 0, step, status, interrupted)
+            under_way.close(epoch, len(order), after_epoch)
+    return under_way.history
 
 
-def _save(
-    run: RunFolder, stateful: Mapping[str, Stateful], epoch: int, step: int, history: list[Any], sums: dict[str, float]
-) -> None:
-    state = {"epoch": epoch, "step": step, "history": history, "sums": sums}
-    parts = {name: part.state_dict() for name, part in stateful.items()}
-
-    saved = {"loop": state, "parts": parts}
-    processes.on_first(lambda: run.write_state(lambda temporary: torch.save(saved, temporary), history))
-
-
-def _require_finite(stateful: Mapping[str, Stateful], facts: Any, where: str) -> None:
+def _require_finite(stateful: Mapping[str, Stateful], facts: object, where: str) -> None:
     """Raise NotFiniteError where facts, or weights and statistics of the trained modules, are not finite."""
     require_finite(facts, where)
     for part in stateful.values():
@@ -192,7 +231,7 @@ def _require_finite(stateful: Mapping[str, Stateful], facts: Any, where: str) ->
             require_finite_model(part, where)
 
 
-def _load(path: Path, stateful: Mapping[str, Stateful], epochs: int) -> dict[str, Any]:
+def _load(path: Path, stateful: Mapping[str, Stateful], epochs: int) -> Json:
     if not os.path.lexists(path):
         return {"epoch": 0, "step": 0, "history": [], "sums": {}}
     try:
@@ -212,7 +251,7 @@ def _load(path: Path, stateful: Mapping[str, Stateful], epochs: int) -> dict[str
         raise RunChangedError(f"{path} cannot be read: {said}", "type --force to start the run anew") from None
 
 
-def _form_of(part: Stateful) -> Any:
+def _form_of(part: Stateful) -> list[dict[str, type]] | None:
     """Return what of a part's state must not change when it is loaded, as far as the part itself does not see to it."""
     if not isinstance(part, torch.optim.Optimizer):
         return None
@@ -228,7 +267,7 @@ def _form_of(part: Stateful) -> Any:
 def _check_best(stateful: Mapping[str, Stateful]) -> None:
     """Raise ValueError unless the best state is one of a module that is saved beside it."""
 
-    def shapes(state: Any) -> Any:
+    def shapes(state: Config) -> dict[str, object]:
         return {name: getattr(value, "shape", None) for name, value in state.items()}
 
     modules = [shapes(part.state_dict()) for part in stateful.values() if isinstance(part, torch.nn.Module)]
@@ -237,7 +276,7 @@ def _check_best(stateful: Mapping[str, Stateful]) -> None:
             raise ValueError("its best epoch is of another model")
 
 
-def _checked(state: dict[str, Any], epochs: int) -> dict[str, Any]:
+def _checked(state: Json, epochs: int) -> Json:
     """Return where the run is; raises ValueError, KeyError or TypeError where it cannot be there."""
     epoch, step, history, sums = (state[key] for key in ("epoch", "step", "history", "sums"))
     whole = all(type(number) is int and number >= 0 for number in (epoch, step))
@@ -255,7 +294,7 @@ def _interrupt_flag() -> Iterator[Callable[[], bool]]:
         return
     asked = threading.Event()
 
-    def handler(number: int, frame: Any) -> None:
+    def handler(number: int, frame: object) -> None:
         if asked.is_set():
             raise KeyboardInterrupt
         asked.set()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -44,7 +44,8 @@ def shard(indices: Sequence[int]) -> list[int]:
     Raises UsageError if they cannot be shared out evenly.
     """
     if len(indices) % count():
-        raise UsageError(f"a batch of {len(indices)} samples cannot be shared by {count()} processes", _even_sizes())
+        hint = f"take a batch size that divides by {count()}, and as many training samples at least"
+        raise UsageError(f"a batch of {len(indices)} samples cannot be shared by {count()} processes", hint)
     return list(indices[rank() :: count()])
 
 
@@ -134,7 +135,7 @@ def first_goes_first() -> Iterator[None]:
     if count() == 1:
         yield
         return
-    group: Any = dist.new_group(backend="gloo", timeout=PATIENCE)
+    group = _gloo()
     try:
         if not is_first():
             dist.barrier(group)
@@ -150,15 +151,17 @@ def _together() -> bool:
 
 
 @cache
-def _hosts(world: Any) -> Any:
+def _hosts(world: dist.ProcessGroup | None) -> dist.ProcessGroup | None:
     """Return the group in which the hosts talk: ``world`` itself where its tensors lie there."""
-    return world if dist.get_backend(world) != "nccl" else dist.new_group(backend="gloo", timeout=PATIENCE)
+    return world if dist.get_backend(world) != "nccl" else _gloo()
+
+
+def _gloo() -> dist.ProcessGroup:
+    group = dist.new_group(backend="gloo", timeout=PATIENCE)
+    assert isinstance(group, dist.ProcessGroup)  # all processes are in it
+    return group
 
 
 def _wire() -> torch.device:
     """Return where a tensor must lie to be sent."""
     return torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else torch.device("cpu")
-
-
-def _even_sizes() -> str:
-    return f"take a batch size that divides by {count()}, and as many training samples at least"

@@ -21,23 +21,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from weakref import WeakValueDictionary
 
 from snnq.base.errors import RunChangedError, SnnqError, UsageError
 from snnq.base.files import read_text, write_atomic
-from snnq.base.placing import is_temporary, replacing, sweep, try_place
-from snnq.base.strict_json import strict_json
+from snnq.base.placing import is_temporary, lock, replacing, sweep, try_place
+from snnq.base.strict_json import Json, strict_json
 from snnq.training import processes
 
-STATE, CONFIG, METRICS, SCORES, FRONT, SETTINGS = NAMES = (
-    "state.pt",
-    "config.json",
-    "metrics.jsonl",
-    "scores.json",
-    "front.json",
-    "settings.json",
-)
+NAMES = ("state.pt", "config.json", "metrics.jsonl", "scores.json", "front.json", "settings.json")
+STATE, CONFIG, METRICS, SCORES, FRONT, SETTINGS = NAMES
 _MADE = (STATE, METRICS, SCORES, FRONT, SETTINGS)  # what a run puts beside its configuration
 ELSEWHERE = "choose another one with --run"
 _EARLIER = re.compile(r"\.(state\.pt|config\.json|metrics\.jsonl|scores\.json)\.\d+\.tmp")  # before 0.1
@@ -56,7 +49,7 @@ class RunFolder:
         """Where the newest complete state lies, if there is one."""
         return self.path / STATE
 
-    def write_state(self, write: Callable[[Path], object], history: list[dict[str, Any]]) -> None:
+    def write_state(self, write: Callable[[Path], object], history: list[Json]) -> None:
         """Write one JSON line an epoch, then let ``write`` make the newest state; raises SnnqError where it cannot be.
 
         In this order: a run that was cut off between both does that epoch again, and writes its line anew.
@@ -117,11 +110,11 @@ def run_path(out: Path, chosen: str | Path | None = None) -> Path:
 
 def open_run(
     path: Path,
-    config: dict[str, Any],
+    config: Json,
     *,
     out: Path | None = None,
     force: bool = False,
-    words: Mapping[str, Any] | None = None,
+    words: Mapping[str, object] | None = None,
 ) -> RunFolder:
     """Create the run folder, or open it to go on; ``words`` are those of the command that runs, kept for another run.
 
@@ -133,7 +126,7 @@ def open_run(
     return processes.on_first(lambda: _open(path, json.loads(json.dumps(config)), out, force, words))
 
 
-def begun_with(path: Path) -> dict[str, Any] | None:
+def begun_with(path: Path) -> Json | None:
     """Return the settings of the run in a folder, or None where there are none that can be read.
 
     Raises RunChangedError where the file is another's.
@@ -144,15 +137,13 @@ def begun_with(path: Path) -> dict[str, Any] | None:
     return None if damage else found
 
 
-def _open(
-    path: Path, config: dict[str, Any], out: Path | None, force: bool, words: Mapping[str, Any] | None
-) -> RunFolder:
+def _open(path: Path, config: Json, out: Path | None, force: bool, words: Mapping[str, object] | None) -> RunFolder:
     if out is not None:
         _check_place(out)
     try:
         _refuse_foreign(path)
         path.mkdir(parents=True, exist_ok=True)
-        lock = _lock(path)
+        locked = _lock(path)
         for name in NAMES:
             sweep(path / name)
         if os.path.lexists(path / CONFIG):
@@ -162,18 +153,18 @@ def _open(
                     raise RunChangedError(f"{path / CONFIG} cannot be read: {damage}", "type --force to start anew")
                 _refuse_changes(path, before, config)
                 _write_words(path, words)
-                return RunFolder(path, (path / STATE).exists(), lock)
+                return RunFolder(path, (path / STATE).exists(), locked)
             # Its configuration is replaced last: until then what is left belongs to it.
             for name in _MADE:
                 (path / name).unlink(missing_ok=True)
         write_atomic(path / CONFIG, json.dumps(config, indent=2) + "\n")
         _write_words(path, words)
-        return RunFolder(path, False, lock)
+        return RunFolder(path, False, locked)
     except OSError as problem:
         raise UsageError(f"{path}: cannot be written ({problem.strerror})", ELSEWHERE) from None
 
 
-def _write_words(path: Path, words: Mapping[str, Any] | None) -> None:
+def _write_words(path: Path, words: Mapping[str, object] | None) -> None:
     if words is not None:
         write_atomic(path / SETTINGS, json.dumps(words, indent=2, ensure_ascii=False) + "\n")
 
@@ -193,34 +184,27 @@ def _refuse_foreign(path: Path) -> None:
 
 def _lock(path: Path) -> _Lock | None:
     """Lock the folder while its run is worked on; None where the system cannot. Raises RunChangedError."""
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        return None
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    found = os.fstat(handle)
-    mine = _LOCKS.get((found.st_dev, found.st_ino))
-    if mine is not None:
-        os.close(handle)
+    folder = path.resolve()
+    inode = (folder.stat().st_dev, folder.stat().st_ino)
+    if (mine := _LOCKS.get(inode)) is not None:
         return mine
-    for patience in (True,) * 10 + (False,):  # what a killed process started may take a moment to end
+    handle = None
+    for patience in range(10, -1, -1):  # what a killed process started may take a moment to end
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            handle = lock(folder)
         except BlockingIOError:
             if not patience:
-                os.close(handle)
                 raise RunChangedError(f"{path}: another process is working on this run", ELSEWHERE) from None
             time.sleep(0.2)
-        except OSError:
-            os.close(handle)
-            return None
         else:
             break
-    lock = _LOCKS[found.st_dev, found.st_ino] = _Lock(handle)
-    return lock
+    if handle is None:
+        return None
+    mine = _LOCKS[inode] = _Lock(handle)
+    return mine
 
 
-def _read_config(path: Path) -> tuple[dict[str, Any], str]:
+def _read_config(path: Path) -> tuple[Json, str]:
     """Return the run's settings, and what is wrong with the file; raises RunChangedError where it is another's."""
     try:
         found = strict_json(read_text(path))
@@ -231,7 +215,7 @@ def _read_config(path: Path) -> tuple[dict[str, Any], str]:
     return found, ""
 
 
-def _refuse_changes(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+def _refuse_changes(path: Path, before: Json, now: Json) -> None:
     for name in sorted(before.keys() | now.keys()):
         if before.get(name) != now.get(name):
             raise RunChangedError(

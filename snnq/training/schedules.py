@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+
+from torch.optim import Optimizer
 
 
 def learning_rate(step: int, total: int, *, peak: float, start: float, floor: float, warmup: float = 0.1) -> float:
@@ -18,8 +19,8 @@ def learning_rate(step: int, total: int, *, peak: float, start: float, floor: fl
     return floor + (peak - floor) * (1 + math.cos(math.pi * min(along, 1.0))) / 2
 
 
-def set_rate(optimizer: Any, rate: float) -> None:
-    """Give every parameter group of an optimizer (torch's or Fabric's) the learning rate ``rate``."""
+def set_rate(optimizer: Optimizer, rate: float) -> None:
+    """Give every parameter group of an optimizer the learning rate ``rate``."""
     for group in optimizer.param_groups:
         group["lr"] = rate
 

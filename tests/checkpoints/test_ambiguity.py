@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from dataclasses import fields
 from functools import cache
 from itertools import combinations
 from pathlib import Path
@@ -47,13 +48,13 @@ def configurations() -> tuple[tuple[str, str, dict[str, Any]], ...]:
     """Every architecture in small, and that with each field changed: (architecture, changed field, config)."""
     found = []
     for name, one in ARCHITECTURES.items():
-        fields = one.config_of.__self__.__dataclass_fields__  # pyright: ignore
-        assert fields.keys() <= CHANGES.keys() | {"layout"}
+        names = {field.name for field in fields(one.config_of.__self__)}  # pyright: ignore
+        assert names <= CHANGES.keys() | {"layout"}
         small = SMALL | {"depth": 4 if name.startswith(("qk", "max")) else 1}
         small |= {"chunk": 2} if name.startswith("statten") else {}
         base: Any = one.config(small)
         found.append((name, "", base.to_dict()))
-        for field in fields.keys() & CHANGES.keys():
+        for field in names & CHANGES.keys():
             for value in CHANGES[field]:
                 if getattr(base, field) is None or base.to_dict()[field] == value:
                     continue
@@ -101,8 +102,8 @@ def groups() -> list[list[int]]:
 
 def differing(a: int, b: int) -> set[str]:
     (one, _, first), (other, _, second) = configurations()[a], configurations()[b]
-    fields = {field for field in first.keys() | second.keys() if first.get(field) != second.get(field)} - {"layout"}
-    return fields | ({"architecture"} if one != other else set())
+    changed = {field for field in first.keys() | second.keys() if first.get(field) != second.get(field)} - {"layout"}
+    return changed | ({"architecture"} if one != other else set())
 
 
 # Where upstream's scripts write out the input's channels, too.

@@ -10,12 +10,12 @@ import torch
 
 from snnq.base.errors import UsageError
 from snnq.models.registry import ARCHITECTURES, architecture, build
-from snnq.models.spikformer.sizes import LAYOUTS, SpikformerConfig, published
+from snnq.models.spikformer.sizes import LAYOUTS, SpikformerConfig
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_config_survives_json(layout: str) -> None:
-    config = published(layout, image_size=(33, 20), mlp_ratio=2.5)
+    config = SpikformerConfig.published(layout, image_size=(33, 20), mlp_ratio=2.5)
     assert SpikformerConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
@@ -23,7 +23,7 @@ def test_a_config_survives_json(layout: str) -> None:
     ("layout", "tokens", "grid"), [("cifar10dvs", 64, (8, 8)), ("cifar10", 64, (8, 8)), ("imagenet", 196, (14, 14))]
 )
 def test_published_tokens(layout: str, tokens: int, grid: tuple[int, int]) -> None:
-    assert (published(layout).tokens, published(layout).grid) == (tokens, grid)
+    assert (SpikformerConfig.published(layout).tokens, SpikformerConfig.published(layout).grid) == (tokens, grid)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_published_tokens(layout: str, tokens: int, grid: tuple[int, int]) -> No
 )
 def test_impossible_sizes_are_named(changes: dict[str, Any], words: list[str]) -> None:
     with pytest.raises(UsageError) as caught:
-        SpikformerConfig.from_dict({**published("cifar10dvs").to_dict(), **changes})
+        SpikformerConfig.from_dict({**SpikformerConfig.published("cifar10dvs").to_dict(), **changes})
     assert [word for word in words if word not in caught.value.message] == []
 
 

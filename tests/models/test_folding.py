@@ -14,7 +14,8 @@ from spikingjelly.activation_based import neuron
 from torch import nn
 
 from snnq.models.spikformer.facts import spikformer_wiring
-from snnq.models.spikformer.module import LAYOUTS, Spikformer, published
+from snnq.models.spikformer.module import Spikformer
+from snnq.models.spikformer.sizes import LAYOUTS, SpikformerConfig
 from snnq.network.folding import ChannelAffine, affine_skeleton, fold_batchnorm
 
 SIZES: dict[str, Any] = {"dim": 16, "depth": 2, "heads": 2, "steps": 3, "classes": 3, "image_size": (16, 16)}
@@ -72,7 +73,7 @@ def test_equals_batchnorm_and_the_numpy_oracle(seed: int, dims: int) -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_neurons_receive_the_same_currents(layout: str) -> None:
-    config = published(layout, **SIZES)
+    config = SpikformerConfig.published(layout, **SIZES)
     model = fill_model(Spikformer(config), 11).eval()
     folded = fold_batchnorm(model, spikformer_wiring(model.config).norms)
     frames = make_frames(config, 2, 11)
@@ -105,7 +106,7 @@ def test_neurons_receive_the_same_currents(layout: str) -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_nothing_of_the_norms_is_left_and_the_original_is_untouched(layout: str) -> None:
-    model = fill_model(Spikformer(published(layout, **SIZES)), 13).train()
+    model = fill_model(Spikformer(SpikformerConfig.published(layout, **SIZES)), 13).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     folded = fold_batchnorm(model, spikformer_wiring(model.config).norms)
     assert not [m for m in folded.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
@@ -118,7 +119,7 @@ def test_nothing_of_the_norms_is_left_and_the_original_is_untouched(layout: str)
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_skeleton_takes_a_folded_model(layout: str) -> None:
-    config = published(layout, **SIZES)
+    config = SpikformerConfig.published(layout, **SIZES)
     model = fill_model(Spikformer(config), 17).eval()
     folded = fold_batchnorm(model, spikformer_wiring(model.config).norms)
     fresh = Spikformer(config)

@@ -16,9 +16,11 @@ from hypothesis.extra import numpy as hnp
 from spikformer_weights import fill_model, make_frames
 from spikingjelly.activation_based import neuron
 
+from snnq.models.neurons import lif
 from snnq.models.registry import ARCHITECTURES, build
 from snnq.models.spikformer.facts import spikformer_wiring
-from snnq.models.spikformer.module import LAYOUTS, Spikformer, SpikformerConfig, Tokenizer, lif, published
+from snnq.models.spikformer.module import Spikformer, Tokenizer
+from snnq.models.spikformer.sizes import LAYOUTS, SpikformerConfig
 
 # Written by running upstream's own three files (ZK-Zhou/spikformer) on the weights and frames of spikformer_weights.
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "upstream_logits.json").read_text())
@@ -27,7 +29,7 @@ LAYOUT_NAMES = st.sampled_from(LAYOUTS)
 
 def tiny(layout: str, **changes: Any) -> SpikformerConfig:
     sizes: dict[str, Any] = {"dim": 16, "depth": 1, "heads": 2, "steps": 2, "classes": 3, "image_size": (16, 16)}
-    return published(layout, **sizes | changes)
+    return SpikformerConfig.published(layout, **sizes | changes)
 
 
 def golden_run(case: dict[str, Any], **changes: Any) -> torch.Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 from snnq.checkpoints.fused import join
 from snnq.checkpoints.keymaps import every_keys
 from snnq.models.registry import architecture
-from snnq.models.spikformer.module import SpikformerConfig, published
+from snnq.models.spikformer.sizes import SpikformerConfig
 
 NAMES = next(keys for keys in every_keys() if keys.architecture == "spikformer-spikingjelly")
 # Heads so wide that their sums reach the threshold behind the attention, with random weights too.
@@ -47,7 +47,7 @@ def theirs(config: SpikformerConfig, state: dict[str, Tensor]) -> torch.nn.Modul
 
 @pytest.mark.parametrize("seed", range(len(CASES)))
 def test_logits_are_the_mean_of_their_steps(seed: int) -> None:
-    config = published("spikingjelly", **CASES[seed])
+    config = SpikformerConfig.published("spikingjelly", **CASES[seed])
     model = fill_model(architecture("spikformer-spikingjelly").build(config.to_dict()), seed).eval()
     frames = make_frames(config, 2, seed)
     rates: list[float] = []
@@ -65,7 +65,7 @@ def test_logits_are_the_mean_of_their_steps(seed: int) -> None:
 
 
 def test_gradients_are_theirs() -> None:
-    config = published("spikingjelly", **CASES[1])
+    config = SpikformerConfig.published("spikingjelly", **CASES[1])
     model = fill_model(architecture("spikformer-spikingjelly").build(config.to_dict()), 1).eval()
     frames, other = make_frames(config, 2, 1), theirs(config, model.state_dict())
     model(frames).square().sum().backward()
@@ -84,7 +84,9 @@ def test_gradients_are_theirs() -> None:
 )
 def test_published_sizes_and_neurons_are_theirs(make: Any, changes: dict[str, Any]) -> None:
     with torch.device("meta"):
-        ours = architecture("spikformer-spikingjelly").build(published("spikingjelly", **changes).to_dict())
+        ours = architecture("spikformer-spikingjelly").build(
+            SpikformerConfig.published("spikingjelly", **changes).to_dict()
+        )
         other = make()
     upstream = {NAMES.upstream_name(name) for name in ours.state_dict()}
     assert upstream == other.state_dict().keys()

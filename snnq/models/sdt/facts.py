@@ -7,19 +7,21 @@ in ``activation_based/model/spike_driven_transformer.py``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
+from snnq.base.strict_json import Config, Json
 from snnq.models.architecture import MEMBRANE, Architecture, Grafted, block_products, in_floating_point, lazily
 from snnq.models.sdt.sizes import LAYOUTS, SDTConfig
 from snnq.models.sizes import power_of_two
-from snnq.models.spikingjelly import SpikingJellyClass, common_arguments
 from snnq.models.upstream import (
     BLOCKS_SHOWN,
     Keys,
     Settings,
     Shapes,
+    SpikingJellyClass,
+    Trained,
     Upstream,
     Variants,
+    common_arguments,
     first_channels,
     with_suffix,
 )
@@ -31,13 +33,13 @@ def _products(config: SDTConfig) -> tuple[Products, ...]:
     return block_products(config, order, scaled, config.attention_scale, config.chunk)
 
 
-def _graft(config: Mapping[str, Any], chunk: int, scale: float | None) -> Grafted:
+def _graft(config: Config, chunk: int, scale: float | None) -> Grafted:
     """Return the STAtten model of the same kind; its scale c is upstream's, as a power of two."""
     layout = f"statten-{config['layout'].partition('-')[2]}"
     plain = {key: value for key, value in config.items() if key not in ("layout", "chunk", "attention_scale")}
     if scale is None:
-        usual: Any = SDTConfig.from_dict({**plain, "layout": layout, "chunk": chunk}).attention_scale
-        scale = power_of_two(usual)
+        usual = SDTConfig.from_dict({**plain, "layout": layout, "chunk": chunk}).attention_scale
+        scale = power_of_two(usual or 1.0)
     # The neuron behind the product has another name, and perhaps a leak of its own.
     renamed = None if config["layout"] == layout else ("talking_heads_lif", "attn_lif")
     return Grafted(layout, plain | {"chunk": chunk, "attention_scale": scale}, renamed)
@@ -105,35 +107,27 @@ _SPIKINGJELLY = (
     (r"\.mlp\.fc([12])_bn\.", r".mlp.bn\1."),
 )
 _ALL, _LAST_TWO = (True, True, True, True), (False, False, True, True)
-_CIFAR: Mapping[str, Any] = {"steps": 4, "heads": 8, "image_size": (32, 32), "pooling": _LAST_TWO}
-_IMAGENET: Mapping[str, Any] = {"steps": 4, "heads": 8, "image_size": (224, 224), "pooling": _ALL}
-_GESTURE: Mapping[str, Any] = {"steps": 16, "heads": 8, "image_size": (128, 128), "pooling": (False, *_ALL[1:])}
-_DVS: Mapping[str, Any] = {"heads": 8, "image_size": (64, 64), "pooling": _LAST_TWO}
-_UPSTREAM = {
-    "sdt-static": Upstream(
-        keys=(_KEYS,),
-        trained=(("CIFAR", 3, _CIFAR), ("ImageNet", 3, _IMAGENET), ("DVS128 Gesture", 2, _GESTURE)),
-        told=leaks,
-    ),
-    "sdt-dvs": Upstream(trained=(("CIFAR10-DVS", 2, {"steps": 10, **_DVS}),), told=leaks),
-    "statten-static": Upstream(
-        always=("attention_scale",),
-        trained=(("CIFAR", 3, {**_CIFAR, "chunk": 2}), ("ImageNet", 3, {**_IMAGENET, "chunk": 2})),
-        told=leaks,
-    ),
-    "statten-dvs": Upstream(
-        always=("attention_scale",),
-        trained=(("CIFAR10-DVS, N-Caltech101", 2, {"steps": 16, **_DVS, "chunk": 4}),),
-        told=leaks,
-    ),
-    "sdt-spikingjelly": Upstream(
-        keys=(Keys("sdt-spikingjelly", BLOCKS_SHOWN, _SPIKINGJELLY, block=r"blocks\.(\d+)\."),),
-        beside={(384, 8): {"heads": 8, "pooling": _ALL}},
-    ),
+_CIFAR: Config = {"steps": 4, "heads": 8, "image_size": (32, 32), "pooling": _LAST_TWO}
+_IMAGENET: Config = {"steps": 4, "heads": 8, "image_size": (224, 224), "pooling": _ALL}
+_GESTURE: Config = {"steps": 16, "heads": 8, "image_size": (128, 128), "pooling": (False, *_ALL[1:])}
+_DVS: Config = {"heads": 8, "image_size": (64, 64), "pooling": _LAST_TWO}
+_TRAINED: Mapping[str, Trained] = {
+    "sdt-static": (("CIFAR", 3, _CIFAR), ("ImageNet", 3, _IMAGENET), ("DVS128 Gesture", 2, _GESTURE)),
+    "sdt-dvs": (("CIFAR10-DVS", 2, {"steps": 10, **_DVS}),),
+    "statten-static": (("CIFAR", 3, {**_CIFAR, "chunk": 2}), ("ImageNet", 3, {**_IMAGENET, "chunk": 2})),
+    "statten-dvs": (("CIFAR10-DVS, N-Caltech101", 2, {"steps": 16, **_DVS, "chunk": 4}),),
 }
 
 
-def _arguments(sizes: SDTConfig) -> dict[str, Any]:
+def _upstream(layout: str) -> Upstream:
+    if layout == "sdt-spikingjelly":
+        keys = Keys(layout, BLOCKS_SHOWN, _SPIKINGJELLY, block=r"blocks\.(\d+)\.")
+        return Upstream((keys,), beside={(384, 8): {"heads": 8, "pooling": _ALL}})
+    always = ("attention_scale",) if layout.startswith("statten") else ()
+    return Upstream((_KEYS,) if layout == _KEYS.architecture else (), always, trained=_TRAINED[layout], told=leaks)
+
+
+def _arguments(sizes: SDTConfig) -> Json:
     """Return what SpikingJelly's class is built with."""
     pooling = "".join(str(int(pooled)) for pooled in sizes.pooling)
     more = {"num_heads": sizes.heads, "depths": sizes.depth, "pooling_stat": pooling}
@@ -151,7 +145,7 @@ SDTS = tuple(
         products_of=_products,
         # Once more grafted, a STAtten model gets another chunk.
         graft=None if layout == "sdt-spikingjelly" else _graft,
-        upstream=_UPSTREAM[layout],
+        upstream=_upstream(layout),
         spikingjelly=_CLASS if layout == "sdt-spikingjelly" else None,
     )
     for layout in LAYOUTS

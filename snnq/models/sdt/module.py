@@ -21,17 +21,13 @@ statten-dvs     the same, times the shortcut spikes, plus     Q, K, V and the sh
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
 from torch import Tensor, nn
 
 from snnq.models.attention import join_heads, mix_chunks, split_heads
-from snnq.models.neurons import current, halve, lif, plif, rest
-from snnq.models.sdt.sizes import LAYOUTS, SDTConfig, published
-
-__all__ = ["LAYOUTS", "SDTConfig", "SpikeDrivenTransformer", "published"]
-
-Neuron = Callable[..., nn.Module]
+from snnq.models.neurons import STAGES, MembraneMlp, Neuron, add_tokenizer, current, halve, initialise, lif, plif, rest
+from snnq.models.sdt.sizes import SDTConfig
 
 
 class MembraneTokenizer(nn.Module):
@@ -41,35 +37,28 @@ class MembraneTokenizer(nn.Module):
     the fourth is pooled first, and the relative-position convolution of its spikes is added to it.
     """
 
+    pool: nn.MaxPool2d
+    rpe_conv: nn.Conv2d
+    rpe_bn: nn.BatchNorm2d
+
     def __init__(
         self, in_channels: int, dim: int, pooling: tuple[bool, bool, bool, bool], node: Neuron, *, bias: bool = False
     ) -> None:
         super().__init__()
-        widths = (in_channels, dim // 8, dim // 4, dim // 2, dim)
         self.pooling = pooling
-        for stage, suffix in enumerate(_STAGES):
-            conv = nn.Conv2d(widths[stage], widths[stage + 1], kernel_size=3, padding=1, bias=bias)
-            self.add_module(f"proj_conv{suffix}", conv)
-            self.add_module(f"proj_bn{suffix}", nn.BatchNorm2d(widths[stage + 1]))
-            self.add_module(f"proj_lif{suffix}", node())
-        self.pool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
-        self.rpe_conv = nn.Conv2d(dim, dim, kernel_size=3, padding=1, bias=False)
-        self.rpe_bn = nn.BatchNorm2d(dim)
+        add_tokenizer(self, in_channels, dim, node, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the potentials on their grid."""
-        for suffix, pooled in zip(_STAGES, self.pooling, strict=True):
+        for suffix, pooled in zip(STAGES, self.pooling, strict=True):
             conv, norm, node = (self.get_submodule(f"proj_{part}{suffix}") for part in ("conv", "bn", "lif"))
             potential = current(x, conv, norm)
-            if suffix == _STAGES[-1] and pooled:
+            if suffix == STAGES[-1] and pooled:
                 potential = halve(potential, self.pool)
             x = node(potential)
-            if suffix != _STAGES[-1] and pooled:
+            if suffix != STAGES[-1] and pooled:
                 x = halve(x, self.pool)
         return current(x, self.rpe_conv, self.rpe_bn) + potential  # pyright: ignore[reportPossiblyUnboundVariable]
-
-
-_STAGES = ("", "1", "2", "3")
 
 
 class Attention(nn.Module):
@@ -125,33 +114,13 @@ class Attention(nn.Module):
         return self.get_submodule("attn_lif")(join_heads(mix_chunks(q, k, v, self.scale or 1.0, chunk)))
 
 
-class Mlp(nn.Module):
-    """Two 1×1 convolutions, each behind a neuron: potentials → what is added to them.
-
-    Where they are as wide inside as outside, the first one's input is added to its output too.
-    """
-
-    def __init__(self, dim: int, hidden: int, node: Neuron) -> None:
-        super().__init__()
-        self.shortcut = dim == hidden
-        self.fc1_lif, self.fc1, self.fc1_bn = node(), nn.Conv2d(dim, hidden, kernel_size=1), nn.BatchNorm2d(hidden)
-        self.fc2_lif, self.fc2, self.fc2_bn = node(), nn.Conv2d(hidden, dim, kernel_size=1), nn.BatchNorm2d(dim)
-
-    def forward(self, potential: Tensor) -> Tensor:
-        """Return the potentials with both layers' output added."""
-        x = current(self.fc1_lif(potential), self.fc1, self.fc1_bn)
-        if self.shortcut:
-            x = potential = potential + x
-        return current(self.fc2_lif(x), self.fc2, self.fc2_bn) + potential
-
-
 class Block(nn.Module):
     """An encoder block: attention, then MLP, each added to the membrane shortcut."""
 
     def __init__(self, config: SDTConfig, node: Neuron, late: Neuron) -> None:
         super().__init__()
         self.attn = Attention(config, node)
-        self.mlp = Mlp(config.dim, config.hidden, late)
+        self.mlp = MembraneMlp(config.dim, config.hidden, node=late)
 
     def forward(self, potential: Tensor) -> Tensor:
         """Return the potentials after both."""
@@ -175,7 +144,7 @@ class SpikeDrivenTransformer(nn.Module):
         self.block = nn.ModuleList(Block(config, node, late) for _ in range(config.depth))
         self.head_lif = late()
         self.head = nn.Linear(config.dim, config.classes)
-        self.apply(_initialise)
+        self.apply(partial(initialise, kind=nn.Conv2d))
 
     def forward(self, frames: Tensor) -> Tensor:
         """Return logits (B, classes) of frames (B, T, C, H, W); every call starts from neurons at rest."""
@@ -186,11 +155,3 @@ class SpikeDrivenTransformer(nn.Module):
         spikes = self.head_lif(x.flatten(3).mean(3))
         rest(self)  # frees the voltages' graph, so that the model can be copied after a training step
         return self.head(spikes.mean(0))
-
-
-def _initialise(module: nn.Module) -> None:
-    """Start convolutions as upstream does: normal of deviation 0.02 cut at ±2, biases zero."""
-    if isinstance(module, nn.Conv2d):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        if module.bias is not None:
-            nn.init.constant_(module.bias, 0)

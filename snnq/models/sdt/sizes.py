@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from snnq.base.errors import UsageError, nearest
 from snnq.models import sizes
@@ -14,32 +12,23 @@ NEURONS = ("lif", "plif", "plif-mlp")
 
 
 @dataclass(frozen=True)
-class SDTConfig(sizes.TokenSizes):
+class SDTConfig(sizes.TransformerSizes):
     """Everything that fixes the structure of a ``SpikeDrivenTransformer``.
 
-    ``image_size`` is (height, width) in pixels, ``pooling`` says which of the four tokenizer convolutions is halved,
+    ``pooling`` says which of the four tokenizer convolutions is halved,
     ``neuron`` is ``lif``, ``plif`` (leaks are learned) or ``plif-mlp`` (those of the MLPs and before the head are, as
     in STAtten's code). The STAtten layouts have ``chunk``, the number of steps that attention mixes at once, and
     ``attention_scale`` c; the others neither. Raises ``UsageError`` for sizes that no model can have.
     """
 
-    layout: str
-    in_channels: int
-    image_size: tuple[int, int]
-    dim: int
-    depth: int
     heads: int
-    mlp_ratio: float
-    classes: int
-    steps: int
     pooling: tuple[bool, bool, bool, bool]
     neuron: str = "lif"
     chunk: int | None = None
     attention_scale: float | None = None
 
     def __post_init__(self) -> None:
-        sizes.check_layout(self.layout, LAYOUTS)
-        sizes.check_sizes(self)
+        sizes.check_sizes(self, LAYOUTS)
         sizes.check_pooling(self.pooling)
         if self.neuron not in NEURONS:
             raise UsageError(
@@ -65,12 +54,22 @@ class SDTConfig(sizes.TokenSizes):
         return int(self.dim * self.mlp_ratio)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> SDTConfig:
-        """Return the config ``values`` describes; a field left out takes its layout's published size.
+    def published(cls, layout: str, **changes: object) -> SDTConfig:
+        """Return the sizes of upstream's CIFAR10 and CIFAR10-DVS settings, with ``changes``.
 
-        Raises ``UsageError`` for an unknown field, a missing or unknown layout, or a size no model can have.
+        STAtten's (``conf/`` of Intelligent-Computing-Lab-Yale/STAtten) are the same with a chunk. The scale c follows
+        from grid and chunk where it is not given; it is a power of two for their grids.
         """
-        return sizes.from_json(cls, published, values)
+        sizes.check_layout(layout, LAYOUTS)
+        attention, _, data = layout.partition("-")
+        usual = super().published(f"sdt-{data}")
+        if attention == "statten":
+            chunk = changes.setdefault("chunk", _CHUNKS[data])
+            if "attention_scale" not in changes:
+                chunk = sizes.require_positive_int("chunk", chunk)
+                plain = {name: value for name, value in changes.items() if name not in ("chunk", "attention_scale")}
+                changes["attention_scale"] = statten_scale(data == "dvs", replace(usual, **plain).grid, chunk)
+        return replace(usual, layout=layout, **changes)
 
 
 def statten_scale(dvs: bool, grid: tuple[int, int], chunk: int) -> float:
@@ -79,28 +78,10 @@ def statten_scale(dvs: bool, grid: tuple[int, int], chunk: int) -> float:
 
 
 _ALL, _LAST_TWO = (True, True, True, True), (False, False, True, True)
-_PUBLISHED = {
-    "static": SDTConfig("sdt-static", 3, (32, 32), 512, 2, 8, 4.0, 10, 4, _LAST_TWO),
-    "dvs": SDTConfig("sdt-dvs", 2, (64, 64), 256, 2, 8, 4.0, 10, 16, _LAST_TWO),
-    "spikingjelly": SDTConfig("sdt-spikingjelly", 3, (224, 224), 384, 8, 8, 4.0, 1000, 4, _ALL),
-}
+# Source: ``conf/`` of BICLab/Spike-Driven-Transformer; ``sdt_8_384`` of SpikingJelly 2.
+SDTConfig.PUBLISHED = (
+    SDTConfig("sdt-static", 3, (32, 32), 512, 2, 8, 4.0, 10, 4, _LAST_TWO),
+    SDTConfig("sdt-dvs", 2, (64, 64), 256, 2, 8, 4.0, 10, 16, _LAST_TWO),
+    SDTConfig("sdt-spikingjelly", 3, (224, 224), 384, 8, 8, 4.0, 1000, 4, _ALL),
+)
 _CHUNKS = {"static": 2, "dvs": 4}
-
-
-def published(layout: str, **changes: Any) -> SDTConfig:
-    """Return the sizes of upstream's CIFAR10 and CIFAR10-DVS settings, with ``changes``.
-
-    Source: ``conf/`` of BICLab/Spike-Driven-Transformer and Intelligent-Computing-Lab-Yale/STAtten; ``sdt_8_384`` of
-    SpikingJelly 2. The scale c follows
-    from grid and chunk where it is not given; it is a power of two for their grids.
-    """
-    sizes.check_layout(layout, LAYOUTS)
-    attention, _, data = layout.partition("-")
-    usual = _PUBLISHED[data]
-    if attention == "statten":
-        chunk = changes.setdefault("chunk", _CHUNKS[data])
-        if "attention_scale" not in changes:
-            sizes.require_positive_int("chunk", chunk)
-            plain = {name: value for name, value in changes.items() if name not in ("chunk", "attention_scale")}
-            changes["attention_scale"] = statten_scale(data == "dvs", replace(usual, **plain).grid, chunk)
-    return replace(usual, layout=layout, **changes)

@@ -6,14 +6,15 @@ Read in the code of ZK-Zhou/spikformer, and of SpikingJelly 2.0 in ``activation_
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Literal
 
 from snnq.base.errors import UsageError
+from snnq.base.strict_json import Config, Json
 from snnq.models.architecture import POOLED, Architecture, Grafted, block_products, lazily
 from snnq.models.sizes import power_of_two
 from snnq.models.spikformer.sizes import SpikformerConfig
-from snnq.models.spikingjelly import SpikingJellyClass, common_arguments
-from snnq.models.upstream import BLOCKS_SHOWN, Keys, Upstream, with_suffix
+from snnq.models.upstream import BLOCKS_SHOWN, Keys, SpikingJellyClass, Upstream, common_arguments, with_suffix
 from snnq.network.products import Order, Products
 from snnq.network.wiring import COUNT_LIMIT, FRAMES, Add, Fire, Mix, Mixing, Operation, Pool, Stage, Wiring
 
@@ -68,7 +69,7 @@ def _products(config: SpikformerConfig) -> tuple[Products, ...]:
     return block_products(config, order, scaled, config.attention_scale, config.chunk)
 
 
-def _graft(config: Mapping[str, Any], chunk: int, scale: float | None) -> Grafted:
+def _graft(config: Config, chunk: int, scale: float | None) -> Grafted:
     """Return the same Spikformer with ``chunk``; its scale is its own divided by the chunk, as a power of two."""
     usual = power_of_two(config["attention_scale"] / max(chunk, 1)) if scale is None else scale
     return Grafted(f"spikformer-{config['layout']}", {**config, "attention_scale": usual, "chunk": chunk})
@@ -99,7 +100,7 @@ _SPIKINGJELLYS_OWN = {
 _SCALE, _PATCHES = 0.125, {_LAST_TWO: 4, _ALL: 16}
 
 
-def _arguments(sizes: SpikformerConfig) -> dict[str, Any]:
+def _arguments(sizes: SpikformerConfig) -> Json:
     """Return what SpikingJelly's Spikformer is built with, in the order of its arguments."""
     for name, due in (("chunk", (None,)), ("attention_scale", (_SCALE,)), ("pooling", tuple(_PATCHES))):
         if getattr(sizes, name) not in due:
@@ -112,34 +113,36 @@ def _arguments(sizes: SpikformerConfig) -> dict[str, Any]:
     return first | images | common | {"num_heads": sizes.heads, "depths": sizes.depth}
 
 
-def _row(layout: str, keys: dict[str, Any], always: tuple[str, ...], beside: Any = None, **more: Any) -> Architecture:
-    name = f"spikformer-{layout}"
+def _row(
+    keys: Keys,
+    *always: str,
+    beside: Mapping[tuple[int, int], Config] = MappingProxyType({}),
+    spikingjelly: SpikingJellyClass[SpikformerConfig] | None = None,
+) -> Architecture[SpikformerConfig]:
     return Architecture(
-        name=name,
-        layout=layout,
+        name=keys.architecture,
+        layout=keys.architecture.removeprefix("spikformer-"),
         config_of=SpikformerConfig.from_dict,
         make=lazily("spikformer.module", "Spikformer"),
         wiring_of=_wiring,
         products_of=_products,
         graft=_graft,
-        upstream=Upstream((Keys(name, BLOCKS_SHOWN, **keys),), (*always, "attention_scale"), beside or {}),
-        **more,
+        upstream=Upstream((keys,), (*always, "attention_scale"), beside),
+        spikingjelly=spikingjelly,
     )
 
 
-def _upstreams(suffix: str) -> dict[str, Any]:
-    return {"renamed": with_suffix(suffix), "unused": _UNUSED}
+def _upstreams(layout: str, suffix: str) -> Keys:
+    return Keys(f"spikformer-{layout}", BLOCKS_SHOWN, with_suffix(suffix), _UNUSED)
 
 
 SPIKFORMERS = (
-    _row("cifar10dvs", _upstreams("_conv"), ("pooling",), {(256, 2): {"heads": 16}}),
-    _row("cifar10", _upstreams("_linear"), ("pooling",)),
-    _row("imagenet", _upstreams("_conv"), ("pooling", "steps"), _IMAGENET),
+    _row(_upstreams("cifar10dvs", "_conv"), "pooling", beside={(256, 2): {"heads": 16}}),
+    _row(_upstreams("cifar10", "_linear"), "pooling"),
+    _row(_upstreams("imagenet", "_conv"), "pooling", "steps", beside=_IMAGENET),
     _row(
-        "spikingjelly",
-        {"renamed": _SPIKINGJELLY, "block": r"blocks\.(\d+)\."},
-        (),
-        _SPIKINGJELLYS_OWN,
+        Keys("spikformer-spikingjelly", BLOCKS_SHOWN, _SPIKINGJELLY, block=r"blocks\.(\d+)\."),
+        beside=_SPIKINGJELLYS_OWN,
         spikingjelly=SpikingJellyClass("spikformer", "Spikformer", _arguments, every_step=True),
     ),
 )

@@ -30,10 +30,8 @@ from functools import partial
 from torch import Tensor, nn
 
 from snnq.models.attention import mix_chunks, mix_keys_first, mix_scaled_scores, mix_scores_then_scale
-from snnq.models.neurons import current, fire, halve, initialise_linear, lif, rest
-from snnq.models.spikformer.sizes import LAYOUTS, SpikformerConfig, published
-
-__all__ = ["LAYOUTS", "Spikformer", "SpikformerConfig", "lif", "published"]
+from snnq.models.neurons import STAGES, add_tokenizer, current, fire, halve, initialise, lif, rest
+from snnq.models.spikformer.sizes import SpikformerConfig
 
 
 class Tokenizer(nn.Module):
@@ -43,25 +41,21 @@ class Tokenizer(nn.Module):
     if ``pools_currents``; then the relative-position convolution, whose spikes are added.
     """
 
+    pool: nn.MaxPool2d
+    rpe_conv: nn.Conv2d
+    rpe_bn: nn.BatchNorm2d
+
     def __init__(
         self, in_channels: int, dim: int, pooling: tuple[bool, bool, bool, bool], *, pools_currents: bool = False
     ) -> None:
         super().__init__()
-        widths = (in_channels, dim // 8, dim // 4, dim // 2, dim)
         self.pooling, self.pools_currents = pooling, pools_currents
-        for stage, suffix in enumerate(_STAGES):
-            conv = nn.Conv2d(widths[stage], widths[stage + 1], kernel_size=3, padding=1, bias=False)
-            self.add_module(f"proj_conv{suffix}", conv)
-            self.add_module(f"proj_bn{suffix}", nn.BatchNorm2d(widths[stage + 1]))
-            self.add_module(f"proj_lif{suffix}", lif())
-        self.pool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
-        self.rpe_conv = nn.Conv2d(dim, dim, kernel_size=3, padding=1, bias=False)
-        self.rpe_bn = nn.BatchNorm2d(dim)
+        add_tokenizer(self, in_channels, dim, lif)
         self.rpe_lif = lif()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the tokens on their grid."""
-        for suffix, pooled in zip(_STAGES, self.pooling, strict=True):
+        for suffix, pooled in zip(STAGES, self.pooling, strict=True):
             conv, norm, node = (self.get_submodule(f"proj_{part}{suffix}") for part in ("conv", "bn", "lif"))
             x = current(x, conv, norm)
             if self.pools_currents:
@@ -69,9 +63,6 @@ class Tokenizer(nn.Module):
             else:
                 x = halve(node(x), self.pool) if pooled else node(x)
         return x + fire(x, self.rpe_conv, self.rpe_bn, self.rpe_lif)
-
-
-_STAGES = ("", "1", "2", "3")
 
 
 _PRODUCTS: dict[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]] = {
@@ -173,7 +164,7 @@ class Spikformer(nn.Module):
         )
         self.block = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.head = nn.Linear(config.dim, config.classes)
-        self.apply(initialise_linear)
+        self.apply(initialise)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Return logits (B, classes) of event frames (B, T, C, H, W); every call starts from neurons at rest."""

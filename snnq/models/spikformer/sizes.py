@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 from snnq.models import sizes
 
@@ -12,31 +10,21 @@ LAYOUTS = ("cifar10dvs", "cifar10", "imagenet", "spikingjelly")
 
 
 @dataclass(frozen=True)
-class SpikformerConfig(sizes.TokenSizes):
+class SpikformerConfig(sizes.TransformerSizes):
     """Everything that fixes the structure of a ``Spikformer``.
 
-    ``layout`` says which upstream code is reproduced, ``image_size`` is (height, width) in pixels, ``steps`` the
-    number of time steps T, and ``pooling`` which of the four tokenizer convolutions is followed by a halving
-    max-pool. ``chunk``: its attention mixes so many steps at once (``snnq graft``); None is upstream's own, step by
-    step. Raises ``UsageError`` for sizes that no model can have.
+    ``pooling`` says which of the four tokenizer convolutions is followed by a halving max-pool. ``chunk``: its
+    attention mixes so many steps at once (``snnq graft``); None is upstream's own, step by step. Raises ``UsageError``
+    for sizes that no model can have.
     """
 
-    layout: str
-    in_channels: int
-    image_size: tuple[int, int]
-    dim: int
-    depth: int
     heads: int
-    mlp_ratio: float
-    classes: int
-    steps: int
     attention_scale: float
     pooling: tuple[bool, bool, bool, bool]
     chunk: int | None = None
 
     def __post_init__(self) -> None:
-        sizes.check_layout(self.layout, LAYOUTS)
-        sizes.check_sizes(self)
+        sizes.check_sizes(self, LAYOUTS)
         sizes.check_pooling(self.pooling)
         sizes.check_positive("attention_scale", self.attention_scale)
         if self.chunk is not None:
@@ -47,31 +35,12 @@ class SpikformerConfig(sizes.TokenSizes):
         """Features inside the MLP: dim × mlp_ratio."""
         return sizes.hidden(self.dim, self.mlp_ratio)
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> SpikformerConfig:
-        """Return the config ``values`` describes; a field left out takes its layout's published size.
-
-        Raises ``UsageError`` for an unknown field, a missing or unknown layout, or a size no model can have.
-        """
-        return sizes.from_json(cls, published, values)
-
 
 _ALL, _LAST_TWO = (True, True, True, True), (False, False, True, True)
-_PUBLISHED = {
-    config.layout: config
-    for config in (
-        SpikformerConfig("cifar10dvs", 2, (128, 128), 256, 2, 16, 4.0, 10, 16, 0.25, _ALL),
-        SpikformerConfig("cifar10", 3, (32, 32), 384, 4, 12, 4.0, 10, 4, 0.125, _LAST_TWO),
-        SpikformerConfig("imagenet", 3, (224, 224), 512, 8, 8, 4.0, 1000, 4, 0.125, _ALL),
-        SpikformerConfig("spikingjelly", 3, (32, 32), 384, 4, 12, 4.0, 10, 4, 0.125, _LAST_TWO),
-    )
-}
-
-
-def published(layout: str, **changes: Any) -> SpikformerConfig:
-    """Return the sizes published for ``layout``, with ``changes``.
-
-    Source: Zhou et al. 2023, code of ZK-Zhou/spikformer; ``spikformer_cifar10`` of SpikingJelly 2.
-    """
-    sizes.check_layout(layout, LAYOUTS)
-    return replace(_PUBLISHED[layout], **changes)
+# Source: Zhou et al. 2023, code of ZK-Zhou/spikformer; ``spikformer_cifar10`` of SpikingJelly 2.
+SpikformerConfig.PUBLISHED = (
+    SpikformerConfig("cifar10dvs", 2, (128, 128), 256, 2, 16, 4.0, 10, 16, 0.25, _ALL),
+    SpikformerConfig("cifar10", 3, (32, 32), 384, 4, 12, 4.0, 10, 4, 0.125, _LAST_TWO),
+    SpikformerConfig("imagenet", 3, (224, 224), 512, 8, 8, 4.0, 1000, 4, 0.125, _ALL),
+    SpikformerConfig("spikingjelly", 3, (32, 32), 384, 4, 12, 4.0, 10, 4, 0.125, _LAST_TWO),
+)

@@ -18,9 +18,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from snnq.models.attention import mix_keys_first, mix_scores_then_scale
-from snnq.models.neurons import current, halve, initialise_linear, lif, rest
-from snnq.models.self_attention import SelfAttention
+from snnq.models.attention import SelfAttention, mix_keys_first, mix_scores_then_scale
+from snnq.models.neurons import current, halve, initialise, lif, rest
 from snnq.models.spikingformer.sizes import SpikingformerConfig
 
 
@@ -102,7 +101,7 @@ class Spikingformer(nn.Module):
         self.patch_embed = Tokenizer(config)
         self.block = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.head = nn.Linear(config.dim, config.classes)
-        self.apply(initialise_linear)
+        self.apply(initialise)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Return logits (B, classes) of frames (B, T, C, H, W); every call starts from neurons at rest."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 from snnq.models import sizes
 
@@ -12,27 +10,18 @@ LAYOUTS = ("spikingformer-dvs", "spikingformer-cifar10", "spikingformer-imagenet
 
 
 @dataclass(frozen=True)
-class SpikingformerConfig(sizes.TokenSizes):
+class SpikingformerConfig(sizes.TransformerSizes):
     """Everything that fixes the structure of a ``Spikingformer``.
 
-    ``image_size`` is (height, width) in pixels, ``pooling`` says which of the first four tokenizer convolutions is
-    halved. Raises ``UsageError`` for sizes that no model can have.
+    ``pooling`` says which of the first four tokenizer convolutions is halved. Raises ``UsageError`` for sizes that no
+    model can have.
     """
 
-    layout: str
-    in_channels: int
-    image_size: tuple[int, int]
-    dim: int
-    depth: int
     heads: int
-    mlp_ratio: float
-    classes: int
-    steps: int
     pooling: tuple[bool, bool, bool, bool]
 
     def __post_init__(self) -> None:
-        sizes.check_layout(self.layout, LAYOUTS)
-        sizes.check_sizes(self)
+        sizes.check_sizes(self, LAYOUTS)
         sizes.check_pooling(self.pooling)
 
     @property
@@ -45,27 +34,11 @@ class SpikingformerConfig(sizes.TokenSizes):
         """Features inside the MLP: dim × mlp_ratio."""
         return sizes.hidden(self.dim, self.mlp_ratio)
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> SpikingformerConfig:
-        """Return the config ``values`` describes; a field left out takes its layout's published size.
-
-        Raises ``UsageError`` for an unknown field, a missing or unknown layout, or a size no model can have.
-        """
-        return sizes.from_json(cls, published, values)
-
 
 _ALL, _LAST_TWO = (True, True, True, True), (False, False, True, True)
-_PUBLISHED = {
-    config.layout: config
-    for config in (
-        SpikingformerConfig("spikingformer-dvs", 2, (128, 128), 256, 2, 16, 4.0, 10, 16, _ALL),
-        SpikingformerConfig("spikingformer-cifar10", 3, (32, 32), 384, 4, 12, 4.0, 10, 4, _LAST_TWO),
-        SpikingformerConfig("spikingformer-imagenet", 3, (224, 224), 512, 8, 8, 4.0, 1000, 4, _ALL),
-    )
-}
-
-
-def published(layout: str, **changes: Any) -> SpikingformerConfig:
-    """Return the sizes published for ``layout`` (code of zhouchenlin2096/Spikingformer), with ``changes``."""
-    sizes.check_layout(layout, LAYOUTS)
-    return replace(_PUBLISHED[layout], **changes)
+# Source: code of zhouchenlin2096/Spikingformer.
+SpikingformerConfig.PUBLISHED = (
+    SpikingformerConfig("spikingformer-dvs", 2, (128, 128), 256, 2, 16, 4.0, 10, 16, _ALL),
+    SpikingformerConfig("spikingformer-cifar10", 3, (32, 32), 384, 4, 12, 4.0, 10, 4, _LAST_TWO),
+    SpikingformerConfig("spikingformer-imagenet", 3, (224, 224), 512, 8, 8, 4.0, 1000, 4, _ALL),
+)

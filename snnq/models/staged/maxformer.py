@@ -23,11 +23,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from snnq.models.neurons import current, halve, initialise_linear, lif, rest
-from snnq.models.self_attention import SelfAttention
+from snnq.models.attention import SelfAttention
+from snnq.models.neurons import MembraneMlp, current, halve, initialise, lif, rest
 from snnq.models.staged.sizes import StagedConfig
-
-__all__ = ["MaxFormer"]
+from snnq.models.staged.stages import add_stages, through_stages
 
 
 class Embed(nn.Module):
@@ -143,26 +142,6 @@ class DepthwiseMixer(nn.Module):
         return current(spikes, self.get_submodule(self.name), self.get_submodule(f"{self.name}_bn"))
 
 
-class Mlp(nn.Module):
-    """Two 1×1 convolutions, each behind a neuron: potentials → potentials with both layers' output added.
-
-    Where they are as wide inside as outside, the first one's input is added to its output too.
-    """
-
-    def __init__(self, width: int, hidden: int) -> None:
-        super().__init__()
-        self.shortcut = width == hidden
-        self.fc1_lif, self.fc1_conv, self.fc1_bn = lif(), nn.Conv2d(width, hidden, 1), nn.BatchNorm2d(hidden)
-        self.fc2_lif, self.fc2_conv, self.fc2_bn = lif(), nn.Conv2d(hidden, width, 1), nn.BatchNorm2d(width)
-
-    def forward(self, potential: Tensor) -> Tensor:
-        """Return the potentials after both layers."""
-        x = current(self.fc1_lif(potential), self.fc1_conv, self.fc1_bn)
-        if self.shortcut:
-            x = potential = potential + x
-        return current(self.fc2_lif(x), self.fc2_conv, self.fc2_bn) + potential
-
-
 class Block(nn.Module):
     """A mixer of tokens (``name`` says what it is called; None where there is none), then the MLP."""
 
@@ -201,34 +180,29 @@ class MaxFormer(nn.Module):
     def __init__(self, config: StagedConfig) -> None:
         super().__init__()
         self.config = config
-        self.stages = len(config.blocks)
-        taken = config.in_channels
-        for number, (width, blocks) in enumerate(zip(config.widths, config.blocks, strict=True), 1):
-            embedding = _FIRST[config.data] if number == 1 else HalvingEmbedding
-            bias = (True,) if config.spikingjelly else ()
-            self.add_module(f"patch_embed{number}", embedding(taken, width, *bias))
-            made = nn.ModuleList(_block(config, number - 1, width) for _ in range(blocks))
-            self.add_module(f"stage{number}", made)
-            taken = width
+        bias = (True,) if config.spikingjelly else ()
+        first = _FIRST[config.data]
+        add_stages(
+            self,
+            config,
+            lambda stage, taken, width: (HalvingEmbedding if stage else first)(taken, width, *bias),
+            lambda stage, width: _block(config, stage, width),
+        )
         self.head_lif = lif()
         self.head = nn.Linear(config.dim, config.classes)
-        self.apply(initialise_linear)
+        self.apply(initialise)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Return logits (B, classes) of frames (B, T, C, H, W); every call starts from neurons at rest."""
         rest(self)
-        x = frames.transpose(0, 1)
-        for number in range(1, self.stages + 1):
-            x = self.get_submodule(f"patch_embed{number}")(x)
-            for block in self.get_submodule(f"stage{number}").children():
-                x = block(x)
+        x = through_stages(self, len(self.config.blocks), frames.transpose(0, 1))
         spikes = self.head_lif(x.flatten(3).mean(3))
         rest(self)  # frees the voltages' graph, so that the model can be copied after a training step
         return self.head(spikes.mean(0))
 
 
 def _block(config: StagedConfig, stage: int, width: int) -> Block:
-    mlp, early = Mlp(width, config.hidden(width)), _MIXERS[config.data]
+    mlp, early = MembraneMlp(width, config.hidden(width), suffix="_conv"), _MIXERS[config.data]
     if stage == len(early):
         theirs = config.spikingjelly
         attention = SelfAttention(width, config.stage_heads[stage], first=None if theirs else "x_lif", bias=not theirs)

@@ -28,12 +28,10 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from snnq.models.attention import join_heads, split_heads
-from snnq.models.neurons import current, fire, halve, initialise_linear, lif, rest
-from snnq.models.self_attention import SelfAttention, add_projection, project
+from snnq.models.attention import SelfAttention, add_projection, join_heads, project, split_heads
+from snnq.models.neurons import current, fire, halve, initialise, lif, rest
 from snnq.models.staged.sizes import StagedConfig
-
-__all__ = ["QKFormer"]
+from snnq.models.staged.stages import add_stages, through_stages
 
 
 @dataclass(frozen=True)
@@ -170,32 +168,29 @@ class QKFormer(nn.Module):
     def __init__(self, config: StagedConfig) -> None:
         super().__init__()
         self.config = config
-        self.stages = len(config.blocks)
-        taken = config.in_channels
-        for number, (width, blocks) in enumerate(zip(config.widths, config.blocks, strict=True), 1):
-            plan = (_FIRST if number == 1 else _LATER)[config.data]
-            self.add_module(f"patch_embed{number}", Embedding(plan, taken, width, bias=config.spikingjelly))
-            self.add_module(f"stage{number}", nn.ModuleList(_block(config, number - 1) for _ in range(blocks)))
-            taken = width
+        add_stages(
+            self,
+            config,
+            lambda stage, taken, width: Embedding(
+                (_LATER if stage else _FIRST)[config.data], taken, width, bias=config.spikingjelly
+            ),
+            lambda stage, width: _block(config, stage, width),
+        )
         self.head = nn.Linear(config.dim, config.classes)
-        self.apply(initialise_linear)
+        self.apply(initialise)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Return logits (B, classes) of frames (B, T, C, H, W); every call starts from neurons at rest."""
         rest(self)
-        x = frames.transpose(0, 1)
-        for number in range(1, self.stages + 1):
-            x = self.get_submodule(f"patch_embed{number}")(x)
-            for block in self.get_submodule(f"stage{number}").children():
-                x = block(x)
+        x = through_stages(self, len(self.config.blocks), frames.transpose(0, 1))
         features = x.flatten(3).mean(3)
         rest(self)  # frees the voltages' graph, so that the model can be copied after a training step
         return self.head(features.mean(0))
 
 
-def _block(config: StagedConfig, stage: int) -> Block:
+def _block(config: StagedConfig, stage: int, width: int) -> Block:
     imagenet, bias = config.data == "imagenet", not config.spikingjelly
-    width, heads = config.widths[stage], config.stage_heads[stage]
+    heads = config.stage_heads[stage]
     mlp = Mlp(("fc1", "fc2") if imagenet else ("mlp1", "mlp2"), width, config.hidden(width), flat=config.spikingjelly)
     if stage < len(config.blocks) - 1:
         by_channel = config.layout.endswith("-channel")

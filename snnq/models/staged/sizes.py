@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate
 from math import prod
-from typing import Any
 
 from snnq.base.errors import UsageError
 from snnq.models import sizes
@@ -19,6 +17,8 @@ MAXFORMERS = ("maxformer-event", "maxformer-cifar10", "maxformer-imagenet", "max
 LAYOUTS = (*QKFORMERS, *MAXFORMERS)
 HEAD_WIDTH = 64  # of the imagenet layouts: upstream has dim/64 heads
 
+_WIDE_HEADS = ("qkformer-imagenet", "maxformer-imagenet", "maxformer-spikingjelly")
+
 # By the data a layout is for: blocks of each stage but the last, how often each embedding halves the image, and the
 # part of dim that the first convolution has channels.
 _EARLY = {"event": (1,), "cifar10": (1, 1), "imagenet": (1, 2)}
@@ -27,29 +27,18 @@ _NARROWEST = {"event": 16, "cifar10": 8, "imagenet": 8}
 
 
 @dataclass(frozen=True)
-class StagedConfig(sizes.TokenSizes):
+class StagedConfig(sizes.TransformerSizes):
     """Everything that fixes the structure of a ``QKFormer`` or a ``MaxFormer``.
 
-    ``image_size`` is (height, width) in pixels, ``dim`` the features of the last stage (each stage before has half as
-    many as the next), ``depth`` the blocks of all stages together, ``heads`` those of every attention, or of every
-    stage's. ``early``: the blocks of each stage but the last, where they are others than the layout's. Raises
-    ``UsageError`` for sizes that no model can have.
+    ``dim`` are the features of the last stage (each stage before has half as many as the next), ``depth`` the blocks
+    of all stages together, ``heads`` those of every attention, or of every stage's. ``early``: the blocks of each stage
+    but the last, where they are others than the layout's. Raises ``UsageError`` for sizes that no model can have.
     """
 
-    layout: str
-    in_channels: int
-    image_size: tuple[int, int]
-    dim: int
-    depth: int
-    heads: int | tuple[int, ...]
-    mlp_ratio: float
-    classes: int
-    steps: int
     early: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        sizes.check_layout(self.layout, LAYOUTS)
-        sizes.check_sizes(self, _NARROWEST[self.data])
+        sizes.check_sizes(self, LAYOUTS, _NARROWEST[self.data])
         early = self.blocks[:-1]
         if len(early) != len(_EARLY[self.data]):
             raise UsageError(f"early: found {early}, {self.layout} has {len(_EARLY[self.data])} stages before its last")
@@ -125,39 +114,24 @@ class StagedConfig(sizes.TokenSizes):
         return int(round(width * self.mlp_ratio, 6))  # 259 is not to become 258.99999 and then 258
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> StagedConfig:
-        """Return the config ``values`` describes; a field left out takes its layout's published size.
-
-        Raises ``UsageError`` for an unknown field, a missing or unknown layout, or a size no model can have.
-        """
-        return sizes.from_json(cls, published, values)
-
-
-_PUBLISHED = {
-    config.layout: config
-    for config in (
-        StagedConfig("qkformer-dvs", 2, (128, 128), 256, 2, 16, 1.0, 10, 16),
-        StagedConfig("qkformer-cifar10", 3, (32, 32), 384, 4, 8, 4.0, 10, 4),
-        StagedConfig("qkformer-imagenet", 3, (224, 224), 384, 10, 6, 4.0, 1000, 4),
-        StagedConfig("qkformer-spikingjelly", 3, (224, 224), 384, 10, 6, 4.0, 1000, 4),
-        StagedConfig("qkformer-spikingjelly-channel", 3, (224, 224), 384, 10, 6, 4.0, 1000, 4),
-        StagedConfig("maxformer-event", 2, (128, 128), 256, 2, 16, 1.0, 10, 16),
-        StagedConfig("maxformer-cifar10", 3, (32, 32), 384, 4, 8, 4.0, 10, 4),
-        StagedConfig("maxformer-imagenet", 3, (224, 224), 384, 10, 6, 4.0, 1000, 4),
-        StagedConfig("maxformer-spikingjelly", 3, (224, 224), 384, 10, 6, 4.0, 1000, 4),
-    )
-}
-_WIDE_HEADS = ("qkformer-imagenet", "maxformer-imagenet", "maxformer-spikingjelly")
+    def published(cls, layout: str, **changes: object) -> StagedConfig:
+        """Return the sizes published for ``layout``, with ``changes``; heads follow from dim where they do upstream."""
+        if layout in _WIDE_HEADS and isinstance(dim := changes.get("dim"), int):
+            changes.setdefault("heads", max(1, dim // HEAD_WIDTH))
+        return super().published(layout, **changes)
 
 
-def published(layout: str, **changes: Any) -> StagedConfig:
-    """Return the sizes of upstream's own settings, with ``changes``.
-
-    Source: the model and training files of zhouchenlin2096/QKFormer and bic-L/MaxFormer; of the models for ImageNet the
-    smallest, whose other widths have heads of 64 features too. SpikingJelly's own are its ``qkformer_10_384`` and
-    ``maxformer_10_384``.
-    """
-    sizes.check_layout(layout, LAYOUTS)
-    if layout in _WIDE_HEADS and isinstance(changes.get("dim"), int):
-        changes.setdefault("heads", max(1, changes["dim"] // HEAD_WIDTH))
-    return replace(_PUBLISHED[layout], **changes)
+# Source: the model and training files of zhouchenlin2096/QKFormer and bic-L/MaxFormer; of the models for ImageNet the
+# smallest, whose other widths have heads of 64 features too. SpikingJelly's own are its ``qkformer_10_384`` and
+# ``maxformer_10_384``.
+StagedConfig.PUBLISHED = (
+    StagedConfig("qkformer-dvs", 2, (128, 128), 256, 2, 16, 1.0, 10, 16),
+    StagedConfig("qkformer-cifar10", 3, (32, 32), 384, 4, 8, 4.0, 10, 4),
+    StagedConfig("qkformer-imagenet", 3, (224, 224), 384, 10, 6, 4.0, 1000, 4),
+    StagedConfig("qkformer-spikingjelly", 3, (224, 224), 384, 10, 6, 4.0, 1000, 4),
+    StagedConfig("qkformer-spikingjelly-channel", 3, (224, 224), 384, 10, 6, 4.0, 1000, 4),
+    StagedConfig("maxformer-event", 2, (128, 128), 256, 2, 16, 1.0, 10, 16),
+    StagedConfig("maxformer-cifar10", 3, (32, 32), 384, 4, 8, 4.0, 10, 4),
+    StagedConfig("maxformer-imagenet", 3, (224, 224), 384, 10, 6, 4.0, 1000, 4),
+    StagedConfig("maxformer-spikingjelly", 3, (224, 224), 384, 10, 6, 4.0, 1000, 4),
+)
