@@ -20,16 +20,22 @@ folder, weights = Path("packed"), {}
 tensors = load_file(folder / "model.safetensors")
 for name, layer in json.loads((folder / "config.json").read_text())["quantization_config"]["layers"].items():
     family, bits, part = layer["family"], layer["bits"], lambda key: tensors[f"{name}.weight{key}"]
-    if family not in ("float32", "uniform", "power-of-two"):
+    if family not in ("float32", "uniform", "power-of-two", "ternary", "binary"):
         raise ValueError(f"{name}: this does not read {family}")
     if family == "float32":
         weight = part("")
+    elif family == "ternary":  # scale * -1, 0 or 1: five in a byte, times 1, 3, 9, 27 and 81
+        trits = (part("_trits").astype(np.int64)[:, :, None] + 121) // 3 ** np.arange(5) % 3 - 1
+        weight = part("_scale") * trits.reshape(len(trits), -1)[:, : part("_shape")[1]]
     else:  # 32 // bits codes in each word, the first in the lowest bits
-        words = part("_packed" if family == "uniform" else "_pot_packed").astype(np.int64)
+        key = {"uniform": "_packed", "power-of-two": "_pot_packed", "binary": "_signs"}[family]
+        words = part(key).astype(np.int64)
         codes = (words[:, :, None] >> bits * np.arange(32 // bits)) % 2**bits
         codes = codes.reshape(len(words), -1)[:, : part("_shape")[1]]
         if family == "uniform":  # scale * (code - zero point)
             weight = part("_scale") * (codes - part("_zero_point_halves") / 2)
+        elif family == "binary":  # scale, or minus it
+            weight = part("_scale") * (2 * codes - 1) + 0.0
         else:  # sign * 2^(e + k - K), and 0 for k = 0
             sign, k, top = codes >> bits - 1, codes % 2 ** (bits - 1), 2 ** (bits - 1) - 1
             weight = np.where(k > 0, (1 - 2 * sign) * np.ldexp(1.0, part("_scale_exp") + k - top), 0)
