@@ -90,6 +90,10 @@ before they are packed. Batch normalisation is folded: what follows each layer i
 per output channel."""
 
 
+def _bits(plan: Plan) -> str:
+    return f"{round(plan.totals.storage_bits, 2):,}"
+
+
 def _in_file(plan: Plan, sizes: Sizes) -> str:
     return f"{file_bits(sizes.total_bytes, plan.totals.weights):.2f} in the file"
 
@@ -100,7 +104,7 @@ def _introduction(plan: Plan) -> str:
     edits = edits_of(config)
     totals = plan.totals
     text = (
-        f"A spiking transformer packed by {plan.tool}: {totals.weights:,} weights in {totals.storage_bits:,} bits, "
+        f"A spiking transformer packed by {plan.tool}: {totals.weights:,} weights in {_bits(plan)} bits, "
         f"{totals.compression:.2f} times fewer than in float32.\n\nSizes: {facts}."
         + (f" Edits: {described(edits)}." if edits else "")
     )
@@ -148,7 +152,7 @@ def _storage(plan: Plan, sizes: Sizes) -> str:
     percent = (sizes.total - sizes.weights) / sizes.total
     words = (
         f"`model.safetensors` has {sizes.total_bytes:,} bytes. The weights take the plan's "
-        f"{plan.totals.storage_bits:,} bits, {plan.totals.avg_bits:.3f} a weight; {percent:.1%} of the file is "
+        f"{_bits(plan)} bits, {plan.totals.avg_bits:.3f} a weight; {percent:.1%} of the file is "
         f"everything else (scales, norms, header), which makes {file_bits(sizes.total_bytes, plan.totals.weights):.3f} "
         "bits a weight in the file:"
     )

@@ -6,7 +6,7 @@ There is no level at zero, and nothing is multiplied. ``s`` ≥ 0 is a real numb
 where all weights of a channel are, so that they stay so. Weights come as (out, n) matrices. Source: XNOR-Net (Rastegari
 et al. 2016, arXiv:1603.05279), whose best scale is the mean magnitude.
 
-The gradient passes straight through where |w| ≤ 2s, as of Hubara et al. 2016 (Binarized Neural Networks,
+The gradient passes straight through where |w| ≤ 2s, as of Courbariaux et al. 2016 (Binarized Neural Networks,
 arXiv:1602.02830): 1 where |r| ≤ 1, of r = w/(2s), levels being 2s apart. That is LSQ's rule for a grid of one bit, too.
 The signs do not depend on s, so that ∂ŵ/∂s = b exactly, clipped or not (XNOR-Net++, Bulat & Tzimiropoulos 2019).
 
