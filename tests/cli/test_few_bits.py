@@ -75,6 +75,7 @@ def test_search_to_report_and_export(scheme: str, place: Path, capsys: pytest.Ca
     chosen = [layer for layer in plan.layers if layer.scheme == scheme]
     assert len(chosen) > len(plan.layers) // 2
     assert plan.schemes()["head"] == scheme
+    assert scheme in {one.scheme for one in plan.baselines if one.validation_loss is not None}
     assert [layer.bits for layer in chosen] == [pytest.approx(math.prod(one.shape) * PRICES[scheme]) for one in chosen]
     assert run(["finalize", "--plan", "plan.json", "--epochs", "1", *TINY]) == 0
     assert run(["verify", "packed"]) == 0
