@@ -87,11 +87,11 @@ def show_strip(layers: Iterable[tuple[str, str]]) -> None:
     from snnq.reporting.figures.palette import hex_colour, letters, scheme_colour, short_name
     from snnq.reporting.figures.strip import module_of
 
-    rows = []
+    layers, rows = list(layers), []
     for module, members in groupby(layers, key=lambda one: module_of(one[0])):
         blocks = [
             (name[len(module) :].lstrip("."), short_name(scheme), hex_colour(scheme_colour(scheme)))
             for name, scheme in members
         ]
         rows.append((module or "(top)", blocks))
-    console.blocks(f"Layers: {letters()}, and bits per weight", rows)
+    console.blocks(f"Layers: {letters(scheme for _, scheme in layers)}, and bits per weight", rows)

@@ -16,7 +16,9 @@ from snnq.network.wiring import Stage
 from snnq.packed.arrays import PackedArrays
 from snnq.packed.config import CONFIG_FILE, REPACK
 from snnq.schemes import power_of_two
+from snnq.schemes.binary import BINARY
 from snnq.schemes.format import Stored
+from snnq.schemes.ternary import TERNARY
 from snnq.schemes.uniform import UNIFORM, factor_and_origin
 from snnq.schemes.whole import WIDE_SUM_LIMIT, Whole
 
@@ -109,8 +111,22 @@ def _check_shape(arrays: PackedArrays, name: str, outputs: int, inputs: int) -> 
 def _uniform(stored: Stored, bits: int, whole: Whole, neurons: Neurons, taps: int) -> Row:
     """Return codes, factor and origin of W = factor · q - origin, the norm's sign included."""
     factor, origin = (part[:, 0] * neurons.sign for part in factor_and_origin(stored.params["zero_point"]))
+    return _evenly(stored.codes, bits, factor, origin, taps)
+
+
+def _ternary(stored: Stored, bits: int, whole: Whole, neurons: Neurons, taps: int) -> Row:
+    """Return codes of two bits, of W = q - 1."""
+    return _evenly(stored.codes, bits, neurons.sign, neurons.sign, taps)
+
+
+def _binary(stored: Stored, bits: int, whole: Whole, neurons: Neurons, taps: int) -> Row:
+    """Return codes of one bit, of W = 2q - 1."""
+    return _evenly(stored.codes, bits, 2 * neurons.sign, neurons.sign, taps)
+
+
+def _evenly(codes: np.ndarray, bits: int, factor: np.ndarray, origin: np.ndarray, taps: int) -> Row:
     found = [
-        CArray("codes", "uint8_t", _packed(_by_input(stored.codes, taps), bits)),
+        CArray("codes", "uint8_t", _packed(_by_input(codes, taps), bits)),
         CArray("factor", "int8_t", _padded(factor)),
         CArray("origin", "int32_t", _padded(origin)),
     ]
@@ -141,7 +157,7 @@ def _fixed(stored: Stored, bits: int, whole: Whole, neurons: Neurons, taps: int)
 
 
 # Formats that C decodes from their codes.
-_ROWS = {UNIFORM.name: _uniform, power_of_two.POWER_OF_TWO.name: _power}
+_ROWS = {UNIFORM.name: _uniform, power_of_two.POWER_OF_TWO.name: _power, TERNARY.name: _ternary, BINARY.name: _binary}
 
 
 def _by_input(matrix: np.ndarray, taps: int) -> np.ndarray:

@@ -32,7 +32,7 @@ class Target:
 
 TARGETS = {
     "compressed-tensors": Target(
-        "snnq.exporting.to_compressed_tensors", "-compressed-tensors", "a folder, uniform only"
+        "snnq.exporting.to_compressed_tensors", "-compressed-tensors", "a folder, no power-of-two"
     ),
     "qonnx": Target("snnq.exporting.to_qonnx", ".onnx", "an ONNX file, each layer by itself"),
     "c": Target("snnq.exporting.to_c", "-c", "C99 source, the whole network in integers"),

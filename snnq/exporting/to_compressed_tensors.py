@@ -4,6 +4,7 @@ Every uniform layer of b bits becomes a matrix (out, in·k·k) of packed integer
 convolutions are flattened, and ``config.json`` holds their true shapes under ``snnq.shapes``. Its zero-points are
 whole: a layer with half ones takes one more bit (``whole_codes.py``). Where that would be nine, the codes are written
 in the library's ``naive-quantized`` format instead: one byte each, with float zero-points, which it does take there.
+Ternary and binary layers are int2 without zero-points.
 
 Sources: compressed-tensors 0.20, ``compressors/pack_quantized`` and ``quantization/quant_config.py``. Since 0.18 its
 words are dense (code i begins at bit i·b of its row, across words); before, and in packed folders, each word holds
@@ -30,10 +31,14 @@ from snnq.exporting.whole_codes import whole_integers
 from snnq.packed.config import CONFIG_FILE, MODEL_FILE
 from snnq.packed.safefile import safetensors_bytes
 from snnq.plan.files import plan_text
+from snnq.schemes.binary import BINARY
 from snnq.schemes.names import FLOAT32
 from snnq.schemes.scheme import scheme
+from snnq.schemes.ternary import TERNARY
 from snnq.schemes.uniform import UNIFORM
 
+# Formats whose levels are evenly spaced.
+_PACKABLE = (UNIFORM.name, TERNARY.name, BINARY.name)
 PACKED, BYTES, MIXED = "pack-quantized", "naive-quantized", "mixed-precision"
 TO = "compressed-tensors"
 
@@ -80,9 +85,9 @@ def export(folder: Path, out: Path) -> Facts:
 
 
 def check_plan(layers: tuple[SourceLayer, ...], folder: Path) -> None:
-    """Raise UsageError unless every layer is uniform or float32, and at least one uniform."""
+    """Raise UsageError unless every layer's levels are evenly spaced or it is float32, and not all are."""
     for layer in layers:
-        if layer.family not in (UNIFORM.name, FLOAT32):
+        if layer.family not in (*_PACKABLE, FLOAT32):
             message = f"layer {layer.name} is {layer.scheme}; compressed-tensors packs uniform integers only"
             hint = "use --to qonnx, which says both, or finalize an all-uniform plan: snnq plan uniform"
             raise UsageError(message, hint)
@@ -122,7 +127,7 @@ def make_config(source: Source, forms: Mapping[str, Form]) -> dict[str, Any]:
 
 
 def _written(layer: SourceLayer) -> tuple[Form, dict[str, Tensor]]:
-    """Return how a uniform layer is written, and its tensors."""
+    """Return how a quantised layer is written, and its tensors."""
     from compressed_tensors.compressors.pack_quantized.helpers import (  # pyright: ignore[reportMissingImports]
         pack_to_int32,
     )
@@ -188,7 +193,7 @@ def _facts(source: Source, forms: Mapping[str, Form], file_bytes: int) -> Facts:
     if taken > planned:
         notes.append(
             f"The weights take {taken / weights:.3g} bits each, the plan's {planned / weights:.3g}: "
-            "whole zero-points for ones that are multiples of ½ cost one more bit."
+            "whole zero-points for ones that are multiples of ½ cost one more bit, ternary and binary ones are int2."
         )
     why = f"is in {BYTES}: with whole zero-points its codes would need more than eight bits."
     notes.extend(f"Layer {name} {why}" for name, form in forms.items() if form.format == BYTES)

@@ -8,10 +8,13 @@ by a node that changes nothing, which is how QONNX says what a weight's format i
 uniform-b       ``IntQuant``(w, s, z, b), unsigned: q = clip(round(w/s + z), 0, 2^b − 1), s·(q − z); z keeps its halves
 power-of-two-b  ``FloatQuant``(w, α, e = b − 1, m = 0, bias = K, max = 1), K = 2^(b−1) − 1: ±α·2^(k−K), and 0 for k = 0
                 (``has_subnormal``: the lowest exponent code has no leading one, and with no mantissa that is zero)
+ternary         ``IntQuant``(w, s, z = 0, b = 2), signed and narrow: s · clip(round(w/s), −1, 1)
+binary          ``BipolarQuant``(w, s): s where w ≥ 0, else −s
 float32         no node
 ==============  =====================================================================================================
 
-Sources: the operators' definitions in qonnx 1.0, ``custom_op/general/intquant.py`` and ``floatquant.py``.
+Sources: the operators' definitions in qonnx 1.0, ``custom_op/general/intquant.py``, ``floatquant.py`` and
+``bipolar_quant.py``.
 """
 
 from __future__ import annotations
@@ -31,14 +34,16 @@ from snnq.exporting.records import ExportedLayer, Facts
 from snnq.exporting.source import Source, SourceLayer, read_source
 from snnq.network.tracing import Traced, trace
 from snnq.schemes import power_of_two
+from snnq.schemes.binary import BINARY
 from snnq.schemes.format import Params
 from snnq.schemes.names import FLOAT32
 from snnq.schemes.scheme import scheme
+from snnq.schemes.ternary import TERNARY
 from snnq.schemes.uniform import UNIFORM
 
 DOMAIN = "qonnx.custom_op.general"
 # A node behind a weight: its kind and title, its further inputs (tensors hold a value a channel), and its attributes.
-_Node = tuple[str, str, dict[str, Tensor | int], dict[str, int]]
+_Node = tuple[str, str, dict[str, Tensor | int], dict[str, int | str]]
 
 
 def export(folder: Path, out: Path) -> Facts:
@@ -143,22 +148,33 @@ def _add_weight(pieces: _Pieces, layer: SourceLayer) -> str:
     given = [pieces.constant(f"{name}_values", layer.weight)]
     for key, value in inputs.items():
         given.append(pieces.constant(f"{name}_{key}", value if isinstance(value, int) else value.reshape(rows)))
-    return pieces.node(kind, given, name, shape, DOMAIN, rounding_mode="ROUND", **attributes)
+    return pieces.node(kind, given, name, shape, DOMAIN, **attributes)
 
 
 def _int_quant(params: Params, bits: int) -> _Node:
     inputs = {"scale": params["scale"], "zero_point": params["zero_point"], "bits": bits}
-    return "IntQuant", f"IntQuant, unsigned {bits}", inputs, {"signed": 0, "narrow": 0}
+    return "IntQuant", f"IntQuant, unsigned {bits}", inputs, {"signed": 0, "narrow": 0, "rounding_mode": "ROUND"}
 
 
 def _float_quant(params: Params, bits: int) -> _Node:
     inputs = {"scale": power_of_two.scale(params), "exponent_bits": bits - 1, "mantissa_bits": 0}
     inputs |= {"bias": power_of_two.exponents(bits), "max": 1}
-    attributes = {"has_inf": 0, "has_nan": 0, "has_subnormal": 1, "saturation": 1}
+    attributes: dict[str, int | str] = {"has_inf": 0, "has_nan": 0, "has_subnormal": 1, "saturation": 1}
+    attributes["rounding_mode"] = "ROUND"
     return "FloatQuant", f"FloatQuant e{bits - 1}m0", inputs, attributes
 
 
+def _ternary_quant(params: Params, bits: int) -> _Node:
+    inputs = {"scale": params["scale"], "zero_point": 0, "bits": bits}
+    return "IntQuant", "IntQuant, signed and narrow 2", inputs, {"signed": 1, "narrow": 1, "rounding_mode": "ROUND"}
+
+
+def _bipolar_quant(params: Params, bits: int) -> _Node:
+    return "BipolarQuant", "BipolarQuant", {"scale": params["scale"]}, {}
+
+
 _OPERATORS = {UNIFORM.name: _int_quant, power_of_two.POWER_OF_TWO.name: _float_quant}
+_OPERATORS |= {TERNARY.name: _ternary_quant, BINARY.name: _bipolar_quant}
 
 
 def _check_formats(layers: Sequence[SourceLayer]) -> None:

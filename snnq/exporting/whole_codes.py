@@ -1,11 +1,11 @@
-"""Uniform codes as signed integers with a whole zero-point, for formats that know no half ones.
+"""Codes of evenly spaced levels as signed integers with a whole zero-point, for formats that know no half ones.
 
 A weight is s · (q − z) with z a multiple of ½. With m = 2 for the channels whose z is not whole, and 1 for the others,
 
     s · (q − z) = (s/m) · v,   v = m·q − m·z, an integer (``snnq.arithmetic.integers``),
 
 and both sides are the same float32 number: q − z and v are exact, and halving s is exact (but for a subnormal s). A
-layer of b bits with a half zero-point in one of its channels needs b + 1 bits.
+layer of b bits with a half zero-point in one of its channels needs b + 1 bits. Ternary and binary are −1, 0, 1 of two.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Integers:
 
 
 def whole_integers(name: str, codes: Tensor, params: Params) -> Integers | None:
-    """Return a uniform layer with whole zero-points in the fewest bits, at least its own; None where 8 are not enough.
+    """Return a layer with whole zero-points in the fewest bits, at least its own; None where 8 are not enough.
 
     Without zero-points where that takes no more bits: those of the codes that occur, and 0, then fit as they are.
     """

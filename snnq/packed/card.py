@@ -20,16 +20,22 @@ folder, weights = Path("packed"), {}
 tensors = load_file(folder / "model.safetensors")
 for name, layer in json.loads((folder / "config.json").read_text())["quantization_config"]["layers"].items():
     family, bits, part = layer["family"], layer["bits"], lambda key: tensors[f"{name}.weight{key}"]
-    if family not in ("float32", "uniform", "power-of-two"):
+    if family not in ("float32", "uniform", "power-of-two", "ternary", "binary"):
         raise ValueError(f"{name}: this does not read {family}")
     if family == "float32":
         weight = part("")
+    elif family == "ternary":  # scale * -1, 0 or 1: five in a byte, times 1, 3, 9, 27 and 81
+        trits = (part("_trits").astype(np.int64)[:, :, None] + 121) // 3 ** np.arange(5) % 3 - 1
+        weight = part("_scale") * trits.reshape(len(trits), -1)[:, : part("_shape")[1]]
     else:  # 32 // bits codes in each word, the first in the lowest bits
-        words = part("_packed" if family == "uniform" else "_pot_packed").astype(np.int64)
+        key = {"uniform": "_packed", "power-of-two": "_pot_packed", "binary": "_signs"}[family]
+        words = part(key).astype(np.int64)
         codes = (words[:, :, None] >> bits * np.arange(32 // bits)) % 2**bits
         codes = codes.reshape(len(words), -1)[:, : part("_shape")[1]]
         if family == "uniform":  # scale * (code - zero point)
             weight = part("_scale") * (codes - part("_zero_point_halves") / 2)
+        elif family == "binary":  # scale, or minus it
+            weight = part("_scale") * (2 * codes - 1) + 0.0
         else:  # sign * 2^(e + k - K), and 0 for k = 0
             sign, k, top = codes >> bits - 1, codes % 2 ** (bits - 1), 2 ** (bits - 1) - 1
             weight = np.where(k > 0, (1 - 2 * sign) * np.ldexp(1.0, part("_scale_exp") + k - top), 0)
@@ -84,6 +90,10 @@ before they are packed. Batch normalisation is folded: what follows each layer i
 per output channel."""
 
 
+def _bits(plan: Plan) -> str:
+    return f"{round(plan.totals.storage_bits, 2):,}"
+
+
 def _in_file(plan: Plan, sizes: Sizes) -> str:
     return f"{file_bits(sizes.total_bytes, plan.totals.weights):.2f} in the file"
 
@@ -94,7 +104,7 @@ def _introduction(plan: Plan) -> str:
     edits = edits_of(config)
     totals = plan.totals
     text = (
-        f"A spiking transformer packed by {plan.tool}: {totals.weights:,} weights in {totals.storage_bits:,} bits, "
+        f"A spiking transformer packed by {plan.tool}: {totals.weights:,} weights in {_bits(plan)} bits, "
         f"{totals.compression:.2f} times fewer than in float32.\n\nSizes: {facts}."
         + (f" Edits: {described(edits)}." if edits else "")
     )
@@ -142,7 +152,7 @@ def _storage(plan: Plan, sizes: Sizes) -> str:
     percent = (sizes.total - sizes.weights) / sizes.total
     words = (
         f"`model.safetensors` has {sizes.total_bytes:,} bytes. The weights take the plan's "
-        f"{plan.totals.storage_bits:,} bits, {plan.totals.avg_bits:.3f} a weight; {percent:.1%} of the file is "
+        f"{_bits(plan)} bits, {plan.totals.avg_bits:.3f} a weight; {percent:.1%} of the file is "
         f"everything else (scales, norms, header), which makes {file_bits(sizes.total_bytes, plan.totals.weights):.3f} "
         "bits a weight in the file:"
     )

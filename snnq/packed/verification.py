@@ -101,7 +101,7 @@ class Verification:
                 one.scheme,
                 f"{one.bits_in_plan:,}",
                 f"{one.bits_on_disk:,}",
-                one.padding_bits,
+                round(one.padding_bits, 2),
                 f"{one.codes_used}/{one.codes}" if one.codes else None,
             )
             for one in self.layers

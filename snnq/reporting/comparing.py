@@ -20,15 +20,18 @@ from snnq.reporting.table import DIFFERS, YES, Table
 
 def comparison_document(found: Comparison) -> Document:
     """Return the comparison's tables and figures; columns are letters, the first table says what they stand for."""
-    schemes = sorted({one for layer in found.layers for one in layer.scheme.values() if one})
     rows = [(layer.name, list(layer.scheme.values()), layer.differs) for layer in found.layers]
     figures = (
         *(_bars(found, one) for one in declared()),
         Figure("Formats of each layer", scheme_matrix("Formats of each layer", list(found.candidates), rows)),
-        Figure("Formats; power-of-two is hatched, more bits are lighter", legend(schemes)),
+        Figure("Formats; power-of-two is hatched, more bits are lighter", legend(_schemes(found))),
     )
     tables = (_places(found), _costs(found), *_events(found), _groups(found), _layers(found), *_firing(found))
     return Document("Plans side by side", found.verdict, found.notes, tables, figures, found.to_dict(), lead=1)
+
+
+def _schemes(found: Comparison) -> list[str]:
+    return sorted({one for layer in found.layers for one in layer.scheme.values() if one})
 
 
 def difference_document(found: Comparison) -> Document:
@@ -151,7 +154,7 @@ def _group(name: str, values: Mapping[str, Any], shown: Callable[[Any], str]) ->
 
 def _layers(found: Comparison) -> Table:
     rows = [(layer.name, *_cells(layer.scheme, short_name), YES if layer.differs else "") for layer in found.layers]
-    title = f"Layers: {letters()}, and bits per weight"
+    title = f"Layers: {letters(_schemes(found))}, and bits per weight"
     return Table(title, ("layer", *found.candidates, DIFFERS), tuple(rows))
 
 

@@ -70,7 +70,7 @@ KEYS: dict[str, tuple[str, str]] = {
     "kind": ("", "linear, conv1d or conv2d; in disk: what the bits are"),
     "shape": ("", "out, in, kernel"),
     "input": ("", "what a layer sees: spikes, integers, counts or reals"),
-    "scheme": ("", "number format: float32, uniform-b or power-of-two-b"),
+    "scheme": ("", "number format: float32, ternary, binary, uniform-b or power-of-two-b"),
     "bits": (
         "bits",
         "bits per weight; in search: expected ones, Σ p · bits · weights / Σ weights; in disk: their number",

@@ -14,8 +14,10 @@ from snnq.packed.arrays import PackedArrays
 from snnq.runtime import tables
 from snnq.runtime.vectors import CHUNK, LANES
 from snnq.schemes import power_of_two
+from snnq.schemes.binary import BINARY
 from snnq.schemes.format import Stored
 from snnq.schemes.names import FLOAT32
+from snnq.schemes.ternary import TERNARY
 from snnq.schemes.uniform import UNIFORM, factor_and_origin
 from snnq.schemes.whole import Whole
 from snnq.schemes.words import pack_rows
@@ -156,8 +158,21 @@ def _float(stored: Stored, bits: int, whole: Whole, neurons: Neurons, taps: int,
 
 
 def _uniform(stored: Stored, bits: int, whole: Whole, neurons: Neurons, taps: int, bound: int) -> Filling:
-    words = _words(_tap_major(stored.codes, taps), bits)
     factor, shift = (part[:, 0] * neurons.sign for part in factor_and_origin(stored.params["zero_point"]))
+    return _evenly(stored.codes, bits, factor, shift, taps)
+
+
+def _ternary(stored: Stored, bits: int, whole: Whole, neurons: Neurons, taps: int, bound: int) -> Filling:
+    return _evenly(stored.codes, bits, neurons.sign, neurons.sign, taps)  # W = code - 1
+
+
+def _binary(stored: Stored, bits: int, whole: Whole, neurons: Neurons, taps: int, bound: int) -> Filling:
+    return _evenly(stored.codes, bits, 2 * neurons.sign, neurons.sign, taps)  # W = 2 · code - 1
+
+
+def _evenly(codes: np.ndarray, bits: int, factor: np.ndarray, shift: np.ndarray, taps: int) -> Filling:
+    """Return words of codes whose W = factor · code - shift."""
+    words = _words(_tap_major(codes, taps), bits)
     return tables.build_uniform, (words, bits, factor.astype(np.int8), _small(shift))
 
 
@@ -175,6 +190,7 @@ def _whole(stored: Stored, bits: int, whole: Whole, neurons: Neurons, taps: int,
 
 # Formats whose tables are made of what is packed.
 _PACKED = {FLOAT32: _float, UNIFORM.name: _uniform, power_of_two.POWER_OF_TWO.name: _power}
+_PACKED |= {TERNARY.name: _ternary, BINARY.name: _binary}
 
 
 def _small(values: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
 """A number format as one record of slots: all that any other room asks of it.
 
 Weights come as matrices (out, n), or as vectors (N,) with one set of parameters a weight; parameters are (out, 1) or
-(N,). ``width``, which functions take last but for a ``bound``, is the number behind the dash of a scheme's name.
+(N,). ``width``, which functions take last but for a ``bound``, is the number behind the dash of a scheme's name; a
+format of one scheme says its own, the bits of a code.
 """
 
 from __future__ import annotations

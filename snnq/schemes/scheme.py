@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 import numpy as np
 
 from snnq.base.errors import UsageError, nearest
+from snnq.schemes.binary import BINARY
 from snnq.schemes.float32 import FLOAT
 from snnq.schemes.format import OPERATIONS, Arrays, Format, Params, Stored, Take
 from snnq.schemes.names import FLOAT32
 from snnq.schemes.power_of_two import POWER_OF_TWO
+from snnq.schemes.ternary import TERNARY
 from snnq.schemes.uniform import UNIFORM
 from snnq.schemes.whole import Whole
 
@@ -44,7 +46,7 @@ def _no_grad(method: Callable[Concatenate[Scheme, P], T]) -> Callable[Concatenat
 
 @dataclass(frozen=True, eq=False)
 class Scheme:
-    """A number format at one width; ``name`` is such as ``uniform-2``. There is one of each name."""
+    """A number format at one width; ``name`` is such as ``uniform-2`` or ``ternary``. There is one of each name."""
 
     name: str
     format: Format
@@ -213,5 +215,5 @@ def unknown(name: str) -> str:
     return f"unknown scheme '{name}'{close}; allowed: {allowed} with b from {min(widths)} to {max(widths)}"
 
 
-for _format in (FLOAT, UNIFORM, POWER_OF_TWO):
+for _format in (FLOAT, UNIFORM, POWER_OF_TWO, TERNARY, BINARY):
     register(_format)

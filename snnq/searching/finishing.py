@@ -16,6 +16,7 @@ from snnq.plan import Plan, SearchInfo, make_plan
 from snnq.plan.costing import BASELINES, TRAINED_FLOAT
 from snnq.plan.records import Baseline
 from snnq.schemes.names import FLOAT32
+from snnq.schemes.scheme import scheme
 from snnq.searching.judging import Judge, sensitivity
 from snnq.searching.objective import Objective, same_cost
 from snnq.searching.scores import OWN, Scores, beside, front_choices
@@ -60,10 +61,13 @@ def simple_plans(
 ) -> tuple[list[Baseline], dict[str, PerSample]]:
     """Return the uniform plans and the sensitivity plan, scored with the search's weights, and each sample of them.
 
-    float32 is the checkpoint as given; with the search's weights it stands beside that, where they are others.
+    float32 is the checkpoint as given; with the search's weights it stands beside that, where they are others. A
+    candidate of a family that no baseline is of is one everywhere, too: ternary, where it is searched.
     """
     names = [layer.name for layer in judge.choices.layers]
-    plans = {name: dict.fromkeys(names, name) for name in BASELINES}
+    families = {scheme(name).family for name in BASELINES}
+    everywhere = [*BASELINES, *(name for name in judge.choices.names if scheme(name).family not in families)]
+    plans = {name: dict.fromkeys(names, name) for name in everywhere}
     if weights is not judge.floats:
         plans[TRAINED_FLOAT] = dict.fromkeys(names, FLOAT32)
     if rival is not None:
@@ -72,7 +76,7 @@ def simple_plans(
     for i, (name, schemes) in enumerate(plans.items()):
         progress("scoring simple plans", i, len(plans))
         score = judge.score(judge.floats if name == FLOAT32 else weights, schemes)
-        mixed = None if name in BASELINES else schemes
+        mixed = None if name in everywhere else schemes
         found.append(
             Baseline(scheme=name, schemes=mixed, validation_accuracy=score.accuracy, validation_loss=score.loss)
         )

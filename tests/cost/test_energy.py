@@ -40,10 +40,18 @@ def test_golden_energies_worked_by_hand():
     energy = layer_energy(LINEAR, "power-of-two-2", table)
     assert energy.compute_pj == pytest.approx(2_080_374.784)
     assert energy.memory_pj == 10_485_760.0
+    # Billed as a shift and an addition, too: 262 144 · 1.6 · 20, and half of the bits of power-of-two-2.
+    for scheme, memory in (("ternary", 8_388_608.0), ("binary", 5_242_880.0)):
+        found = layer_energy(LINEAR, scheme, table)
+        assert (found.compute_pj, found.memory_pj) == (energy.compute_pj, pytest.approx(memory))
 
 
 @pytest.mark.parametrize(
-    ("scheme", "bits"), [("float32", 18_432), ("uniform-2", 1_152), ("power-of-two-4", 2_304), ("uniform-8", 4_608)]
+    ("scheme", "bits"),
+    [
+        *(("float32", 18_432), ("uniform-2", 1_152), ("power-of-two-4", 2_304), ("uniform-8", 4_608)),
+        *(("ternary", 921.6), ("binary", 576)),
+    ],
 )
 def test_golden_storage(scheme, bits):
     assert storage_bits(CONV, scheme) == bits
@@ -52,7 +60,8 @@ def test_golden_storage(scheme, bits):
 def oracle_pj(layer, scheme, name):
     """docs/method.md §3 again, with numpy and the raw TOML: no code of snnq but the layer."""
     raw = tomllib.loads((TABLES / f"{name}.toml").read_text("utf-8"))
-    family, bits = ("float32", 32) if scheme == "float32" else (scheme[:-2], int(scheme[-1]))
+    own = {"float32": ("float32", 32), "ternary": ("power-of-two", 1.6), "binary": ("power-of-two", 1)}
+    family, bits = own.get(scheme) or (scheme[:-2], int(scheme[-1]))
     operation = np.sum([raw["constants"][key]["energy_pj"] for key in raw["operations"][family]])
     word = raw["constants"][raw["memory"]["weights"]]["energy_pj"]
     return np.dot([layer.multiplications, np.prod(layer.shape) * bits], [operation, word / 32])

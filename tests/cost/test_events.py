@@ -79,6 +79,8 @@ def test_weights_are_fetched_as_the_reuse_says():
     }
     assert fetched["step"].memory_pj == 2 * fetched["inference"].memory_pj == 32 * 4 * 2 * 20
     assert fetched["event"].memory_pj == pytest.approx(48 * 4 * 5 / 32)
+    assert price("ternary", found, reuse="event").layers[0].weight_bits_fetched == pytest.approx(48 * 1.6)
+    assert price("binary", found, reuse="event").layers[0].memory_pj == pytest.approx(48 * 5 / 32)
     assert price("uniform-4", found, reuse="step").weight_reuse_equation.startswith("weights · bits · T")
 
 
@@ -110,7 +112,8 @@ def oracle_pj(scheme, found, input, name, reuse):
     """The equation of ``snnq.cost.events`` again, from the raw TOML of one table alone."""
     raw = tomllib.loads((TABLES / f"{name}.toml").read_text("utf-8"))
     cost = {key: value["energy_pj"] for key, value in raw["constants"].items()}
-    family, bits = ("float32", 32) if scheme == "float32" else (scheme[:-2], int(scheme[-1]))
+    own = {"float32": ("float32", 32), "ternary": ("power-of-two", 1.6), "binary": ("power-of-two", 1)}
+    family, bits = own.get(scheme) or (scheme[:-2], int(scheme[-1]))
     add = sum(cost[key] for key in raw["events"]["accumulate"][family])
     multiply = sum(cost[key] for key in raw["operations"][family])
     layer = found.layers[0]

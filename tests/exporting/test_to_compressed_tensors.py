@@ -70,6 +70,15 @@ def test_every_number_of_bits_comes_back(tmp_path: Path, scheme: str) -> None:
 
 
 @pytest.mark.exchange
+@pytest.mark.parametrize("scheme", ["ternary", "binary"])
+def test_ternary_and_binary_come_back_as_int2(tmp_path: Path, scheme: str) -> None:
+    folder = make_sample(schemes=(scheme, "uniform-4")).write(tmp_path / "packed")
+    found = snnq.export(folder, "compressed-tensors")
+    assert equal_weights(read_weights(Path(found.out)), read_source(folder))
+    assert {layer.bits for layer in found.layers if layer.scheme == scheme} == {2}
+
+
+@pytest.mark.exchange
 @pytest.mark.parametrize("layout", ["cifar10dvs", "cifar10", "imagenet", "qkformer-dvs", "maxformer-imagenet"])
 def test_a_mixed_uniform_plan_and_all_other_tensors(tmp_path: Path, layout: str) -> None:
     schemes = ("uniform-4", "uniform-2", "float32", "uniform-3", "uniform-8", "uniform-7")

@@ -49,6 +49,16 @@ def test_nine_bits_are_too_many():
     assert whole_integers("uniform-8", every[:, 100:160], params([1.0], [255])) is not None
 
 
+def test_ternary_and_binary_are_two_bits_without_a_zero_point():
+    scale = {"scale": torch.tensor([[0.5], [0.0]])}
+    for name, codes, due in (("ternary", [0, 1, 2], [-1, 0, 1]), ("binary", [0, 1, 1], [-1, 1, 1])):
+        coded = torch.tensor([codes, codes], dtype=torch.uint8)
+        found = whole_integers(name, coded, scale)
+        assert found is not None
+        assert (found.bits, found.zero_point, found.codes[0].tolist()) == (2, None, due)
+        assert torch.equal(found.scale * found.codes, scheme(name).decode(coded, scale))
+
+
 @st.composite
 def layers(draw):
     bits = draw(st.integers(2, 8))

@@ -55,7 +55,7 @@ def test_stored_parameters_are_what_the_hardware_reads():
     assert torch.equal(exponents, exponents.round())
 
 
-@pytest.mark.parametrize("name", ["uniform-2", "power-of-two-4"])
+@pytest.mark.parametrize("name", ["uniform-2", "power-of-two-4", "ternary", "binary"])
 def test_every_scheme_parameter_is_learned(name):
     net = quantize_model(small_net(), {"0": name, "3": name})
     before = {key: value.detach().clone() for key, value in net.named_parameters()}

@@ -143,6 +143,13 @@ def test_padding_that_holds_something_is_not_canonical() -> None:
         tensors["fc.weight_packed"] = tensors["fc.weight_packed"] | 2**bit
         file, layer = file_of(tensors), entry(name, (1, n))
         assert not is_canonical("fc", layer, read_layer("fc", layer, file), file)
+    # A fourth trit, a byte that no five trits give, a fourth bit.
+    for name, key, bit in (("ternary", "trits", 3**3), ("ternary", "trits", 125), ("binary", "signs", 2**3)):
+        tensors = pack_layer("fc", Coded(name, torch.ones(1, 3, dtype=torch.uint8), {"scale": torch.ones(1, 1)}))
+        file, layer = file_of(tensors), entry(name, (1, 3))
+        assert is_canonical("fc", layer, read_layer("fc", layer, file), file)
+        tensors[f"fc.weight_{key}"] += bit
+        assert not is_canonical("fc", layer, read_layer("fc", layer, file), file)
 
 
 def test_weight_hash_by_hand() -> None:

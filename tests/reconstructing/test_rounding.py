@@ -93,7 +93,7 @@ def test_no_flip_is_round_to_nearest(name, seed, rounding):
     assert layer.facts()["flipped"] == 0
 
 
-@pytest.mark.parametrize("name", ["uniform-2", "uniform-3", "power-of-two-2"])
+@pytest.mark.parametrize("name", ["uniform-2", "uniform-3", "power-of-two-2", "ternary", "binary"])
 def test_ties_and_weights_on_the_grid_round_as_the_scheme_does(name):
     params = {"scale": torch.tensor([[1.0]]), "zero_point": torch.tensor([[1.0]]), "log2_scale": torch.tensor([[0.0]])}
     params = {key: params[key] for key in scheme(name).parameters}

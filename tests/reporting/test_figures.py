@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from snnq.cost.quantities import ENERGY, STORAGE
 from snnq.reporting.figures import svg
 from snnq.reporting.figures.front import Point, accuracy_points, front_panel, loss_points
-from snnq.reporting.figures.palette import contrast, ink_on, part_colour, scheme_colour, short_name
+from snnq.reporting.figures.palette import contrast, ink_on, letters, part_colour, scheme_colour, short_name
 from snnq.reporting.figures.probabilities import most_contested, probability_panel
 from snnq.reporting.figures.shares import Slice, before_after
 from snnq.reporting.figures.strip import layer_strip, legend
@@ -137,7 +137,8 @@ def test_bands_fill_the_panel(rows, space):
     bands = polygons(parse(probability_panel("x", space, epochs)))
     assert len(bands) == 4
     # Oracle: heights at the last epoch are the shares, in the order of bits from below.
-    order = sorted(range(4), key=lambda k: (32 if space[k] == "float32" else int(space[k][-1]), space[k]))
+    own = {"float32": 32, "ternary": 1.6, "binary": 1}
+    order = sorted(range(4), key=lambda k: (own.get(space[k]) or int(space[k][-1]), space[k]))
     for band, k in zip(bands, order, strict=True):
         top, bottom = band[len(rows)][1], band[len(rows) + 1][1]
         assert bottom - top == pytest.approx(76 * shares[-1][k], abs=0.02)
@@ -169,7 +170,10 @@ def test_the_most_contested_comes_first():
 def test_every_scheme_has_its_own_colour_and_short_name():
     assert len({scheme_colour(name) for name in NAMES}) == len(NAMES)
     assert len({short_name(name) for name in NAMES}) == len(NAMES)
-    assert [short_name(name) for name in ("float32", "uniform-2", "power-of-two-4")] == ["f32", "u2", "p4"]
+    names = ("float32", "uniform-2", "power-of-two-4", "ternary", "binary")
+    assert [short_name(name) for name in names] == ["f32", "u2", "p4", "t1.6", "b1"]
+    assert letters(names) == "u uniform, p power-of-two, t ternary, b binary, f float32"
+    assert letters(["ternary", "uniform-2", "uniform-4"]) == "u uniform, t ternary"
     root = parse(legend(NAMES))
     assert "p4 = power-of-two-4" in texts(root)
     # Without colours: every power-of-two format is hatched, no other one.
@@ -188,7 +192,7 @@ def test_contrast_of_the_text_on_every_colour():
 def test_labels_do_not_touch(found):
     for name in (row.name for row in found.layers):
         root = parse(probability_panel(name, found.search.space, found.search.epochs))
-        heights = [float(one.get("y")) for one in root.iter(f"{SVG}text") if re.match(r"[fup]\d", one.text or "")]
+        heights = [float(one.get("y")) for one in root.iter(f"{SVG}text") if re.match(r"[fuptb]\d", one.text or "")]
         assert all(abs(a - b) >= 9.9 for a, b in pairwise(heights))
 
 

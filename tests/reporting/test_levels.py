@@ -35,6 +35,14 @@ def test_golden_power_of_two():
     assert [(one.value, one.share) for one in levels] == [(-0.5, 0.4), (0, 0.4), (0.5, 0.2)]
 
 
+def test_golden_ternary_and_binary():
+    params = {"scale": np.array([[0.5]], np.float32)}
+    levels = levels_of("ternary", Stored(np.array([[0, 1, 1, 1, 2]], np.uint8), params))
+    assert [(one.value, one.share) for one in levels] == [(-0.5, 0.2), (0, 0.6), (0.5, 0.2)]
+    levels = levels_of("binary", Stored(np.array([[0, 1, 1, 1, 1]], np.uint8), params))
+    assert [(one.value, one.share) for one in levels] == [(-0.5, 0.2), (0.5, 0.8)]
+
+
 @given(st.sampled_from([name for name in NAMES if name != FLOAT32]), st.integers(0, 1000), st.integers(-60, 3))
 def test_every_weight_is_counted_at_its_own_level(name, seed, octave):
     one, draw = scheme(name), torch.Generator().manual_seed(seed)

@@ -61,7 +61,9 @@ def all_agree(folder: Path, frames: np.ndarray, threads: int | None = None) -> d
 
 
 @pytest.mark.parametrize("layout", ["cifar10dvs", "cifar10", "imagenet"])
-@pytest.mark.parametrize("schemes", [MIXED, ["uniform-2"], ["power-of-two-4"], ["float32"]], ids=lambda s: s[0])
+@pytest.mark.parametrize(
+    "schemes", [MIXED, ["uniform-2"], ["power-of-two-4"], ["float32"], ["ternary"], ["binary"]], ids=lambda s: s[0]
+)
 def test_all_three_agree(layout: str, schemes: list[str], tmp_path: Path) -> None:
     frames = write_lively(tmp_path / "packed", schemes, layout)
     rates = all_agree(tmp_path / "packed", frames)

@@ -23,11 +23,14 @@ def squared_errors(name: str, weight: Tensor) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("name", "error"),
-    [("uniform-4", 0.012), ("power-of-two-4", 0.038), ("uniform-2", 0.119), ("power-of-two-2", 0.210)],
+    [
+        *(("uniform-4", 0.012), ("power-of-two-4", 0.038), ("uniform-2", 0.119)),
+        *(("power-of-two-2", 0.210), ("ternary", 0.190), ("binary", 0.363)),
+    ],
 )
 def test_gaussian_errors_of_the_method(name: str, error: float) -> None:
     weight = torch.from_numpy(np.random.default_rng(0).normal(size=(8, 20_000)).astype(np.float32))
-    found = squared_errors(name, weight).sum() / weight.numel()
+    found = squared_errors(name, weight).sum() / float(weight.square().sum())
     # Two or three digits are given; ±1 in the last of them, and sampling noise.
     assert found == pytest.approx(error, abs=0.0012)
 

@@ -19,18 +19,22 @@ NAMES = scheme_names()
 
 def test_every_name_by_hand() -> None:
     assert BITS == (2, 3, 4, 5, 6, 7, 8)
-    assert len(NAMES) == 15
+    assert NAMES[0] == "float32"
+    assert NAMES[-2:] == ("ternary", "binary")
+    assert len(NAMES) == 17
     assert set(PAPER_SPACE) <= set(NAMES)
     assert (scheme("float32").family, scheme("float32").bits) == ("float32", 32)
     assert (scheme("uniform-2").family, scheme("uniform-2").bits) == ("uniform", 2)
     assert (scheme("power-of-two-8").family, scheme("power-of-two-8").bits) == ("power-of-two", 8)
+    assert (scheme("ternary").family, scheme("ternary").bits) == ("ternary", 1.6)
+    assert (scheme("binary").family, scheme("binary").bits) == ("binary", 1)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_schemes_are_what_their_name_says(name: str) -> None:
     one = scheme(name)
     assert one.name == name
-    assert isinstance(one.bits, int)
+    assert isinstance(one.bits, float if name == "ternary" else int)
     assert name in (one.family, f"{one.family}-{one.bits}")
     assert one.is_float == (name == "float32")
     assert one is scheme(name)
@@ -39,17 +43,21 @@ def test_schemes_are_what_their_name_says(name: str) -> None:
     assert one in {one}
 
 
-@pytest.mark.parametrize("name", ["uniform-1", "uniform-9", "unifrom-2", "power-of-two", "float16", ""])
+@pytest.mark.parametrize("name", ["uniform-1", "unifrom-2", "power-of-two", "ternary-2", "binary-1", "float16", ""])
 def test_an_unknown_name_is_a_usage_error(name: str) -> None:
     with pytest.raises(UsageError, match="unknown scheme") as caught:
         scheme(name)
     assert caught.value.exit_code == 2
-    assert "allowed: float32, uniform-b, power-of-two-b with b from 2 to 8" in caught.value.message
+    assert "allowed: float32, ternary, binary, uniform-b, power-of-two-b with b from 2 to 8" in caught.value.message
 
 
-def test_the_nearest_name_is_offered() -> None:
-    with pytest.raises(UsageError, match="did you mean 'uniform-2'"):
-        scheme("unifrom-2")
+@pytest.mark.parametrize(
+    ("name", "due"),
+    [("unifrom-2", "uniform-2"), ("ternery", "ternary"), ("ternary-2", "ternary"), ("binary-1", "binary")],
+)
+def test_the_nearest_name_is_offered(name: str, due: str) -> None:
+    with pytest.raises(UsageError, match=f"did you mean '{due}'"):
+        scheme(name)
 
 
 def test_float32_leaves_weights_alone() -> None:

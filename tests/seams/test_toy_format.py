@@ -83,12 +83,12 @@ def read(take: Take, shape: tuple[int, ...], width: int) -> Stored:
     return Stored(codes, {"scale": take("weight_scale", (out, 1), "float32")})
 
 
-TERNARY = Format(
-    name="ternary",
-    variants={"ternary": 3},
+TOY = Format(
+    name="toy",
+    variants={"toy": 3},
     parameters={"scale": 1.0},
     operation=INTEGER_OPERATION,
-    label=Label("t", hue=120, saturation=40, formula="ternary: ŵ = s · (q − 1), q = 0, 1, 2"),
+    label=Label("y", hue=120, saturation=40, formula="toy: ŵ = s · (q − 1), q = 0, 1, 2"),
     fit=lambda weight, width: best_of(weight, list(candidates(weight, width))),
     cover=lambda weight, width: {"scale": weight.abs().amax(1, keepdim=True).clamp_min(1e-18)},
     candidates=candidates,
@@ -117,14 +117,14 @@ TINY = ("--batch-size", "8")
 
 
 @pytest.fixture
-def ternary() -> Iterator[None]:
-    register(TERNARY)
+def toy() -> Iterator[None]:
+    register(TOY)
     yield
-    unregister(TERNARY)
+    unregister(TOY)
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ternary: None) -> Path:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toy: None) -> Path:
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(3)
     model = build(LAYOUT, CONFIG)
@@ -135,8 +135,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ternary: None) -> Pat
     return tmp_path
 
 
-def test_by_hand(ternary: None) -> None:
-    one, params = scheme("ternary"), {"scale": torch.tensor([[0.5]])}
+def test_by_hand(toy: None) -> None:
+    one, params = scheme("toy"), {"scale": torch.tensor([[0.5]])}
     assert one.encode(torch.tensor([[-0.7, 0.2, 0.3, 9.0, 0.0, -0.3]]), params).tolist() == [[0, 1, 2, 2, 1, 0]]
     # 0 + 1·3 + 2·9 + 2·27 + 1·81 = 156; the sixth trit begins a byte.
     tensors = one.write(Stored(np.array([[0, 1, 2, 2, 1, 0]], np.uint8), {"scale": np.array([[0.5]], np.float32)}))
@@ -144,34 +144,34 @@ def test_by_hand(ternary: None) -> None:
     assert (one.bits, one.storage_bits((4, 5)), one.word_bits((4, 6)), one.code_bits) == (1.6, 32.0, 64, 2)
 
 
-def test_it_is_there_while_it_is_registered(ternary: None) -> None:
-    assert "ternary" in scheme_names()
-    with pytest.raises(UsageError, match=r"did you mean 'ternary'\?\); allowed: float32, ternary, uniform-b"):
-        scheme("ternery")
-    with pytest.raises(ValueError, match="there is a scheme 'ternary' already"):
-        register(TERNARY)
+def test_it_is_there_while_it_is_registered(toy: None) -> None:
+    assert "toy" in scheme_names()
+    with pytest.raises(UsageError, match=r"did you mean 'toy'\?\); allowed: float32, ternary, binary, toy, uniform-b"):
+        scheme("toys")
+    with pytest.raises(ValueError, match="there is a scheme 'toy' already"):
+        register(TOY)
 
 
 def test_it_is_gone_afterwards() -> None:
-    assert "ternary" not in scheme_names()
-    with pytest.raises(UsageError, match="unknown scheme 'ternary'"):
-        scheme("ternary")
+    assert "toy" not in scheme_names()
+    with pytest.raises(UsageError, match="unknown scheme 'toy'"):
+        scheme("toy")
 
 
 def test_an_operation_that_no_table_prices_is_refused() -> None:
     from dataclasses import replace
 
     with pytest.raises(ValueError, match="unknown operation 'thought'; allowed: float32, uniform, power-of-two"):
-        register(replace(TERNARY, operation="thought"))
+        register(replace(TOY, operation="thought"))
 
 
 @pytest.mark.timeout(400)
 def test_search_to_report_and_export(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    space = ["--space", "ternary,uniform-4,float32", "--budget", "avg-bits=1.7"]
+    space = ["--space", "toy,uniform-4,float32", "--budget", "avg-bits=1.7"]
     assert run(["search", "float.safetensors", "--method", "sensitivity", *space, *TINY]) == 0
-    assert "t ternary" in capsys.readouterr().out
+    assert "y toy" in capsys.readouterr().out
     plan = Plan.read(place / "plan.json")
-    chosen = [layer for layer in plan.layers if layer.scheme == "ternary"]
+    chosen = [layer for layer in plan.layers if layer.scheme == "toy"]
     assert len(chosen) > len(plan.layers) // 2
     assert [layer.bits for layer in chosen] == [math.prod(layer.shape) * 8 / 5 for layer in chosen]
     assert run(["finalize", "--plan", "plan.json", "--epochs", "1", *TINY]) == 0
@@ -189,13 +189,13 @@ def _packed_as_planned(folder: Path, plan: Plan, capsys: pytest.CaptureFixture[s
     for layer in plan.layers:
         one = checks[layer.name]
         assert one["bits_on_disk"] == one["bits_in_plan"] == layer.bits
-        if layer.scheme == "ternary":
+        if layer.scheme == "toy":
             due = 8 * layer.shape[0] * columns(layer.shape)
             assert one["bits_on_disk"] + one["padding_bits"] == pytest.approx(due)
             assert one["codes"] == 3
     assert 8 * shown["file_bytes"] == pytest.approx(shown["weights_bits"] + sum(shown["overhead_bits"].values()))
     said = json.loads((folder / "config.json").read_text())["quantization_config"]["layers"]
-    assert {one["bits"] for one in said.values() if one["family"] == "ternary"} == {1.6}
+    assert {one["bits"] for one in said.values() if one["family"] == "toy"} == {1.6}
 
 
 def _engines_agree(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -215,13 +215,13 @@ def _engines_agree(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def _reports(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["report", "--format", "json"]) == 0
     shown = json.loads(capsys.readouterr().out)
-    assert any(one["scheme"] == "ternary" and one["bits"] == 1.6 for one in shown["layers"])
-    levels = [one for one in shown["levels"] if one["scheme"] == "ternary"]
+    assert any(one["scheme"] == "toy" and one["bits"] == 1.6 for one in shown["layers"])
+    levels = [one for one in shown["levels"] if one["scheme"] == "toy"]
     assert levels
     assert all(sum(level["share"] for level in one["levels"]) == pytest.approx(1) for one in levels)
-    assert any("ternary: ŵ = s · (q − 1)" in one for one in shown["formulas"])
+    assert any("toy: ŵ = s · (q − 1)" in one for one in shown["formulas"])
     page = (place / "packed" / "report.html").read_text()
-    assert "t1.6" in page
+    assert "y1.6" in page
     assert "hsl(120,40%,38%)" in page
 
 
@@ -233,7 +233,7 @@ def _exports(folder: Path) -> None:
 
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc on this machine")
-def test_the_c_program_computes_the_same(tmp_path: Path, ternary: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_c_program_computes_the_same(tmp_path: Path, toy: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "exporting")
     from c_programs import build as compiled  # pyright: ignore[reportMissingImports]
     from lively import write_lively
@@ -241,7 +241,7 @@ def test_the_c_program_computes_the_same(tmp_path: Path, ternary: None, monkeypa
     from snnq.exporting.c_source import c_source, write_c
     from snnq.packed.arrays import open_arrays
 
-    frames = write_lively(tmp_path / "packed", ["ternary", "ternary", "uniform-4"], depth=1)
+    frames = write_lively(tmp_path / "packed", ["toy", "toy", "uniform-4"], depth=1)
     model = load_packed(tmp_path / "packed")
     due = model(torch.from_numpy(frames.astype(np.float32))).numpy()
     arrays = open_arrays(tmp_path / "packed")
@@ -254,13 +254,13 @@ def test_the_c_program_computes_the_same(tmp_path: Path, ternary: None, monkeypa
 
 @pytest.mark.timeout(300)
 def test_a_trained_search_and_ptq_take_it_too(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["search", "float.safetensors", "--epochs", "1", "--space", "ternary,float32", *TINY]) == 0
-    assert run(["ptq", "float.safetensors", "--scheme", "ternary", "--out", "reconstructed"]) == 0
+    assert run(["search", "float.safetensors", "--epochs", "1", "--space", "toy,float32", *TINY]) == 0
+    assert run(["ptq", "float.safetensors", "--scheme", "toy", "--out", "reconstructed"]) == 0
     assert run(["verify", "reconstructed"]) == 0
 
 
 @pytest.mark.timeout(300)
-def test_damage_is_named(tmp_path: Path, ternary: None) -> None:
+def test_damage_is_named(tmp_path: Path, toy: None) -> None:
     from lively import write_lively
 
     from snnq.base.errors import PackedError, VerificationError
@@ -268,16 +268,16 @@ def test_damage_is_named(tmp_path: Path, ternary: None) -> None:
     from snnq.packed.config import read_config
     from snnq.packed.safefile import TensorFile
 
-    write_lively(tmp_path / "packed", ["ternary"], depth=1)
+    write_lively(tmp_path / "packed", ["toy"], depth=1)
     verify(tmp_path / "packed")
     file, layer = read_tensors(tmp_path / "packed/model.safetensors"), read_config(tmp_path / "packed").layers["head"]
     trits = file.tensors["head.weight_trits"].copy()
     trits[0, 0] = -1  # 255 is more than five trits say
     damaged = TensorFile(file.path, {**file.tensors, "head.weight_trits": trits}, 0)
     assert not is_canonical("head", layer, read_layer("head", layer, damaged), damaged)
-    unregister(TERNARY)
+    unregister(TOY)
     try:  # the folder of a format that is not there is refused by its name
-        with pytest.raises((PackedError, VerificationError), match="unknown scheme 'ternary'"):
+        with pytest.raises((PackedError, VerificationError), match="unknown scheme 'toy'"):
             load_packed(tmp_path / "packed")
     finally:
-        register(TERNARY)
+        register(TOY)

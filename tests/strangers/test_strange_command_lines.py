@@ -72,7 +72,7 @@ TABLE = (
     Row("two plans", plan_in("finalize", "plan.json", "--plan", "b.json"), 2, "two plans are named: plan.json and"),
     Row("storage without its sign", typed("search", "--budget", "storage=7"), 2, "did you mean storage=7%?"),
     Row("energy of nothing", typed("search", "--budget", "energy=0"), 2, "give a number above 0 per cent of float32"),
-    Row("one bit", typed(*UNIFORM, "uniform-1"), 2, "'uniform-1'; allowed: float32, uniform-b.* from 2 to 8"),
+    Row("one bit", typed(*UNIFORM, "uniform-1"), 2, "'uniform-1'; allowed: float32, .*uniform-b.* from 2 to 8"),
     Row("nine bits", typed("search", "--lock", "head=power-of-two-9"), 2, "'power-of-two-9'; allowed: float32"),
     Row("a misspelt family", typed(*UNIFORM, "unifrm-4"), 2, "did you mean 'uniform-4'"),
     Row("time steps for an optimizer", typed("ptq", "--scheme", "uniform-2", "--steps", "10"), 2, "--steps-per-round"),

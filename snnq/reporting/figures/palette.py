@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import re
+from collections.abc import Iterable
 
 from snnq.schemes.scheme import formats, scheme
 
@@ -44,10 +45,11 @@ def short_name(name: str) -> str:
     return f"{scheme(name).format.label.letter}{scheme(name).bits:g}"
 
 
-def letters() -> str:
-    """Return what the letters of the short names stand for."""
+def letters(names: Iterable[str]) -> str:
+    """Return what the letters of these schemes' short names stand for."""
+    used = {scheme(name).format for name in names}
     first, *others = formats()  # float32 comes last
-    return ", ".join(f"{one.label.letter} {one.name}" for one in (*others, first))
+    return ", ".join(f"{one.label.letter} {one.name}" for one in (*others, first) if one in used)
 
 
 def rgb(colour: str) -> tuple[float, float, float]:
