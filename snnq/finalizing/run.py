@@ -16,6 +16,7 @@ from snnq.base.progress import Progress, silent
 from snnq.checkpoints.opening import load_model
 from snnq.finalizing.finetuning import Finetuning
 from snnq.finalizing.quantized import encode_model, quantize_model
+from snnq.finalizing.rate import aim_of, realised, trim
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.finalizing.starting import begin_from
 from snnq.packed.coding import Coded
@@ -90,9 +91,9 @@ def finalize(
     moving, history = _finetune(folder, job, chosen, settings, start, fabric, progress)
     model = moving.model
     coded, reestimated = _freeze(model, chosen, job, moving, settings)
-    how = Finetuned.model_validate(
-        asdict(settings) | {"best_epoch": moving.best.epoch, "batchnorm_reestimated": reestimated, "history": history}
-    )
+    chosen, coded = realised(chosen, coded, moving.rate)
+    facts = {"best_epoch": moving.best.epoch, "batchnorm_reestimated": reestimated, "history": history}
+    how = Finetuned.model_validate(_said(settings) | facts)
     return pack(
         fold(model, job),
         coded,
@@ -116,8 +117,13 @@ def _config(plan: Plan, job: Job, settings: FinalizeSettings, compute: Compute) 
         "search": plan.search.fingerprint if plan.search else None,
         "cost_table_sha256": plan.cost_table.sha256,
         "precision": compute.precision,
-        **asdict(settings),
+        **_said(settings),
     }
+
+
+def _said(settings: FinalizeSettings) -> dict[str, Any]:
+    """Return the settings; those of the rate only where there is one."""
+    return {key: value for key, value in asdict(settings).items() if key not in ("rate", "budget") or value}
 
 
 def _finetune(
@@ -135,11 +141,12 @@ def _finetune(
         augmented = bool(settings.augment)
         teacher = float_teacher(job, fabric, settings.batch_size, augmented=augmented, progress=progress)
     torch.manual_seed(settings.seed)
-    model = quantize_model(load_model(job.checkpoint), plan.schemes()).train()
+    aim = aim_of(plan, settings)
+    model = quantize_model(load_model(job.checkpoint), plan.schemes(), aim.begin).train()
     if start is not None:
         begin_from(model, start, plan)
     steps = settings.epochs * steps_per_epoch(len(job.data.train), settings.batch_size)
-    moving = Finetuning(fabric, model, job.data, teacher, settings, steps)
+    moving = Finetuning(fabric, model, job.data, teacher, settings, steps, aim.rate(model))
     with moving.watch as watch:
         history = run_epochs(
             run,
@@ -159,11 +166,15 @@ def _finetune(
 def _freeze(
     model: nn.Module, plan: Plan, job: Job, moving: Finetuning, settings: FinalizeSettings
 ) -> tuple[dict[str, Coded], bool]:
-    """Estimate BN anew if that is no worse on validation, then turn every weight into its codes."""
-    before = moving.best.state
+    """Trim codes beyond the budget, estimate BN anew if that is no worse, then turn every weight into its codes."""
+    score = moving.best.score and moving.best.score[-2:]
+    if moving.rate is not None and trim(moving.rate).exchanged:
+        found = evaluate(model, job.data.validation, settings.batch_size)
+        score = (found.accuracy, -found.loss)
+    before = {name: value.detach().clone() for name, value in model.state_dict().items()}
     reestimate_batchnorm(model, job.data.train, settings.batch_size, settings.seed)
     found = evaluate(model, job.data.validation, settings.batch_size)
-    kept = moving.best.score is None or (found.accuracy, -found.loss) >= moving.best.score
+    kept = score is None or (found.accuracy, -found.loss) >= score
     if not kept:
         model.load_state_dict(before)
     return encode_model(model.cpu().eval(), plan.schemes()), kept

@@ -109,3 +109,5 @@ class Format:
     # Whole numbers, fine enough that the sums of inputs up to a bound are exact.
     whole: Callable[[np.ndarray, Arrays, int, int], Whole]
     bits: Callable[[Sequence[int], int], float] = flat_bits
+    # torch: the parameters of a grid about zero, from the distance (out, 1) of its first levels; None: it has no zero.
+    around_zero: Callable[[Tensor, int], Params] | None = None

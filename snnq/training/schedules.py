@@ -19,9 +19,12 @@ def learning_rate(step: int, total: int, *, peak: float, start: float, floor: fl
 
 
 def set_rate(optimizer: Any, rate: float) -> None:
-    """Give every parameter group of an optimizer (torch's or Fabric's) the learning rate ``rate``."""
+    """Give every parameter group of an optimizer (torch's or Fabric's) the learning rate ``rate``.
+
+    A group with a ``pace`` gets so many times as much.
+    """
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("pace", 1)
 
 
 def temperature(step: int, total: int, *, high: float, low: float) -> float:
