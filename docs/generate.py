@@ -13,7 +13,7 @@ from pathlib import Path
 import snnq
 from snnq.cost.table import DEFAULT_TABLE, read_table
 from snnq.data.sources import OPTIONS, SOURCES
-from snnq.packed.card import NUMPY_READER
+from snnq.packed.readers import NUMPY_READERS
 from snnq.reporting.glossary import KEYS, formulas
 from snnq.searching.budget import units
 

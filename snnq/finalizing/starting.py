@@ -13,7 +13,8 @@ from snnq.models.registry import architecture
 from snnq.packed.coding import read_layer
 from snnq.packed.config import MODEL_FILE, PackedConfig, check_hash, read_config
 from snnq.packed.loading import as_tensors
-from snnq.packed.safefile import TensorFile, read_tensors
+from snnq.packed.opening import open_tensors
+from snnq.packed.safefile import TensorFile
 from snnq.plan import Plan
 from snnq.schemes.names import FLOAT32
 from snnq.training.evaluation import NORMS
@@ -30,7 +31,7 @@ def begin_from(model: nn.Module, folder: str | Path, plan: Plan) -> nn.Module:
     folder = Path(folder)
     config = read_config(folder)
     check_hash(folder, MODEL_FILE, config)
-    file = read_tensors(folder / MODEL_FILE)
+    file = open_tensors(folder, config)
     _check_schemes(folder, config, plan)
     for name, packed in config.layers.items():
         if packed.family != FLOAT32:
