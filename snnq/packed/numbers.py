@@ -47,13 +47,13 @@ class Taken:
 
 @dataclass(frozen=True)
 class _Form:
-    """How whole numbers are split: ``rows`` holds the class of each row, ``tables`` one (frequencies, fine) a class."""
+    """How whole numbers are split: ``rows`` holds the class of each row, ``tables`` has one a class."""
 
     lowest: int
     low: int
     size: int
     rows: np.ndarray
-    tables: list[tuple[np.ndarray, int]]
+    tables: list[entropy.Table]
 
 
 class NumberWriter:
@@ -76,9 +76,9 @@ class NumberWriter:
         if form.size > 1:
             self._classes(form)
             for table in form.tables:
-                entropy.write_table(self.bits, *table)
+                entropy.write_table(self.bits, table)
             symbols = (rest >> np.uint64(form.low)).astype(np.int64)
-            self._put(symbols, form.rows, np.stack([table[0] for table in form.tables]))
+            self._put(symbols, form.rows, np.stack([table.frequencies for table in form.tables]))
         self.bits.block((rest & np.uint64((1 << form.low) - 1)).ravel(), form.low)
 
     def real(self, numbers: np.ndarray) -> None:
@@ -109,8 +109,8 @@ class NumberWriter:
         self.bits.number(_CLASSES.index(count), _CLASS_FIELD)
         if count > 1:
             table = entropy.fitted(np.bincount(form.rows, minlength=count))
-            entropy.write_table(self.bits, *table)
-            self._put(form.rows[:, None], np.zeros(len(form.rows), np.int64), table[0][None])
+            entropy.write_table(self.bits, table)
+            self._put(form.rows[:, None], np.zeros(len(form.rows), np.int64), table.frequencies[None])
 
     def _put(self, symbols: np.ndarray, rows: np.ndarray, frequencies: np.ndarray) -> None:
         self._parts.append(Part(symbols.ravel(), np.repeat(rows, symbols.shape[1]), frequencies))
@@ -217,16 +217,10 @@ def _form(numbers: np.ndarray, classes: bool) -> _Form:
 
 def _form_bits(form: _Form, by_row: np.ndarray) -> float:
     """Return what classes, tables and symbols of a form take."""
-    bits, chosen = 0.0, np.bincount(form.rows)
-    writer = BitWriter()
+    bits = 0.0
     for one, table in enumerate(form.tables):
-        entropy.write_table(writer, *table)
-        bits += entropy.cost(by_row[form.rows == one].sum(0), table[0])
-    if len(form.tables) > 1:
-        table = entropy.fitted(chosen)
-        entropy.write_table(writer, *table)
-        bits += entropy.cost(chosen, table[0])
-    return bits + writer.length
+        bits += table.bits + entropy.cost(by_row[form.rows == one].sum(0), table.frequencies)
+    return bits + _table_and_symbols(np.bincount(form.rows))
 
 
 def _clustered(by_row: np.ndarray, count: int) -> np.ndarray:
@@ -262,9 +256,8 @@ def _table_and_symbols(counts: np.ndarray) -> float:
     """Return the bits of symbols that occur so often, with their table; of one symbol, none."""
     if len(counts) == 1:
         return 0
-    table, writer = entropy.fitted(counts), BitWriter()
-    entropy.write_table(writer, *table)
-    return writer.length + entropy.cost(counts, table[0])
+    table = entropy.fitted(counts)
+    return table.bits + entropy.cost(counts, table.frequencies)
 
 
 def _estimate(numbers: np.ndarray) -> float:

@@ -38,15 +38,27 @@ class Part:
     frequencies: np.ndarray
 
 
-def fitted(counts: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return frequencies for symbols of these counts, and the bits that each is a multiple of.
+@dataclass(frozen=True)
+class Table:
+    """Frequencies (symbols,) that add up to ``SUM``, written in ``bits``.
 
-    They are as fine as pays: finer ones code the symbols in fewer bits, and take more bits themselves.
+    All are multiples of 2^(PRECISION - fine); the ``raw`` lower bits of each are written as they are.
+    """
+
+    frequencies: np.ndarray
+    fine: int
+    raw: int
+    bits: int
+
+
+def fitted(counts: np.ndarray) -> Table:
+    """Return the table of least bits, its own and the symbols', for symbols of these counts.
+
+    A finer one codes the symbols in fewer bits, and takes more bits itself.
     """
     needed = max(int(np.count_nonzero(counts)) - 1, 0).bit_length()
-    tried = [(_normalised(counts, fine), fine) for fine in range(needed, PRECISION + 1)]
-    found, fine = min(tried, key=lambda one: _table_bits(*one) + cost(counts, one[0]))
-    return found << (PRECISION - fine), fine
+    tried = [_table(_normalised(counts, fine), fine) for fine in range(needed, PRECISION + 1)]
+    return min(tried, key=lambda one: one.bits + cost(counts, one.frequencies))
 
 
 def cost(counts: np.ndarray, frequencies: np.ndarray) -> float:
@@ -72,29 +84,21 @@ def _normalised(counts: np.ndarray, fine: int) -> np.ndarray:
     return found
 
 
-def _raw_bits(coarse: np.ndarray) -> tuple[int, int]:
-    """Return how many bits of each frequency are best written as they are, and what all then take."""
-    tried = []
-    for raw in range(PRECISION):
-        lengths = np.frexp((coarse[:-1] >> raw) + 1.0)[1]  # of a whole number: its bits
-        tried.append((int((2 * lengths - 1 + raw).sum()), raw))
-    bits, raw = min(tried)
-    return raw, bits
+def _table(coarse: np.ndarray, fine: int) -> Table:
+    """Return the shortest table of frequencies that add up to 2^fine."""
+    lengths = np.frexp((coarse[:-1] >> np.arange(PRECISION)[:, None]) + 1.0)[1]  # of a whole number: its bits
+    bits = (2 * lengths - 1).sum(1) + np.arange(PRECISION) * (len(coarse) - 1)
+    raw = int(bits.argmin())
+    return Table(coarse << (PRECISION - fine), fine, raw, 2 * _FIELD + int(bits[raw]))
 
 
-def _table_bits(coarse: np.ndarray, fine: int) -> int:
-    return 2 * _FIELD + _raw_bits(coarse)[1]
-
-
-def write_table(bits: BitWriter, frequencies: np.ndarray, fine: int) -> None:
-    """Write what ``fitted`` gave; how many symbols there are is known to who reads it."""
-    coarse = frequencies >> (PRECISION - fine)
-    raw = _raw_bits(coarse)[0]
-    bits.number(fine, _FIELD)
-    bits.number(raw, _FIELD)
-    for one in coarse[:-1].tolist():
-        bits.gamma((one >> raw) + 1)
-        bits.number(one & ((1 << raw) - 1), raw)
+def write_table(bits: BitWriter, table: Table) -> None:
+    """Write a table; how many symbols it has is known to who reads it."""
+    bits.number(table.fine, _FIELD)
+    bits.number(table.raw, _FIELD)
+    for one in (table.frequencies[:-1] >> (PRECISION - table.fine)).tolist():
+        bits.gamma((one >> table.raw) + 1)
+        bits.number(one & ((1 << table.raw) - 1), table.raw)
 
 
 def read_table(bits: BitReader, symbols: int) -> np.ndarray:
