@@ -19,8 +19,8 @@ from snnq.schemes import entropy
 from snnq.schemes.bits import WIDEST, BitReader, BitWriter
 from snnq.schemes.entropy import MOST_SYMBOLS, SUM, Part
 
-# One lane for so many symbols: 2.5 million take some 5 000 steps of all, 160 thousand pay 60 bytes for their states.
-_EACH, _MOST_LANES = 8192, 512
+# One lane for so many symbols: that many steps of all take numpy a tenth of a second, and a lane costs three bytes.
+_EACH, _MOST_LANES = 6144, 512
 _CLASSES = (1, 2, 4, 8)
 _ROUNDS = 8
 _SMOOTH = 0.1

@@ -232,4 +232,6 @@ POWER_OF_TWO = Format(
     # "Minus zero" is none: zero has one code.
     valid_codes=lambda bits: np.delete(np.arange(2**bits), 2 ** (bits - 1)),
     whole=whole,
+    factor=scale,
+    with_factor=lambda params, factor: {"log2_scale": factor.log2().round()},
 )
