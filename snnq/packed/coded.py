@@ -41,7 +41,7 @@ def stream_of(file: TensorFile, layers: Mapping[str, PackedLayer]) -> tuple[byte
             if scheme(layer.scheme).is_float:
                 writer.real(stored.codes)
                 continue
-            writer.whole(stored.codes, classes=True)
+            writer.whole(stored.codes, taps=math.prod(layer.shape[2:]))
             for value in stored.params.values():
                 writer.real(value)
         for name in sorted(others):
@@ -107,7 +107,7 @@ def _read(
 
 def _stored(reader: NumberReader, one: Scheme, matrix: tuple[int, int]) -> tuple[Stored, dict[str, Taken]]:
     """Return codes and parameters of a layer, and what is taken in the name of each of its tensors."""
-    codes, bits = reader.whole(*matrix)
+    codes, bits = reader.whole(*matrix, codes=True)
     if int(codes.min()) < 0 or int(codes.max()) >= 1 << one.code_bits:
         raise ValueError("it holds codes that do not fit its scheme")
     keys = {kind: [key for key, due in one.format.tensors.items() if (due == "words") == kind] for kind in (True, False)}

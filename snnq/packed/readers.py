@@ -77,13 +77,24 @@ def symbols(tables, which):  # asymmetric numeral systems; every symbol has one 
         used += len(short)
     return symbol[place]
 
-def whole(rows, n):
+def whole(rows, n, coded=False):
     lowest, low, size, high = signed(), int(block(6)[0]), gamma(), np.zeros(1, np.int64)
-    if size > 1:
-        which, count = np.zeros(rows, np.int64), 2 ** int(block(2)[0])
-        if count > 1:
-            which = symbols(table(count)[None], which)
-        high = symbols(np.array([table(size) for _ in range(count)]), np.repeat(which, n))
+    if size > 1:  # the table of a symbol: 0 one for all, by class of 1 rows or 2 columns, 3 by the symbol one tap before
+        kind = int(block(2)[0]) if coded else 0
+        which = np.zeros(n if kind == 2 else rows, np.int64)
+        if kind == 3:
+            taps, tables = gamma(), np.array([table(size) for _ in range(size + 1)])
+            found = [np.full(rows * n // taps, size)]
+            for _ in range(taps):
+                found.append(symbols(tables, found[-1]))
+            high = np.stack(found[1:], 1).ravel()
+        else:
+            count = 2 ** (1 + int(block(2)[0])) if kind else 1
+            if kind:
+                which = symbols(table(count)[None], which)
+            tables = np.array([table(size) for _ in range(count)])
+            high = symbols(tables, np.repeat(which, rows * n // len(which)))
+            high = high.reshape(n, rows).T.ravel() if kind == 2 else high
     return ((high << low) + block(low, rows * n)).reshape(rows, n) + lowest
 
 def real(rows, n):
@@ -100,7 +111,7 @@ for name, layer in sorted(json.loads((folder / "config.json").read_text())["quan
     if family == "float32":
         weight = real(out, n)
     else:
-        codes = whole(out, n)
+        codes = whole(out, n, True)
         if family == "uniform":  # scale * (code - zero point)
             weight = real(out, 1) * (codes - real(out, 1))
         else:  # sign * 2^(e + k - K), and 0 for k = 0
