@@ -10,6 +10,7 @@ from snnq.packed.sizes import Sizes, file_bits
 from snnq.plan import Plan
 from snnq.structure.edits import STRUCTURE, described, edits_of
 
+
 def model_card(plan: Plan, results: Mapping[str, Any], sizes: Sizes, storage: str) -> str:
     """Return the model card of a packed folder as Markdown; equal inputs give equal text."""
     sections = [

@@ -110,7 +110,9 @@ def _stored(reader: NumberReader, one: Scheme, matrix: tuple[int, int]) -> tuple
     codes, bits = reader.whole(*matrix, codes=True)
     if int(codes.min()) < 0 or int(codes.max()) >= 1 << one.code_bits:
         raise ValueError("it holds codes that do not fit its scheme")
-    keys = {kind: [key for key, due in one.format.tensors.items() if (due == "words") == kind] for kind in (True, False)}
+    keys = {
+        kind: [key for key, due in one.format.tensors.items() if (due == "words") == kind] for kind in (True, False)
+    }
     spent, params = {keys[True][0]: bits}, Arrays()
     for parameter, key in zip(one.parameters, keys[False], strict=False):  # the shape comes last, and takes nothing
         params[parameter], spent[key] = reader.real(matrix[0], 1)

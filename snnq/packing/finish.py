@@ -154,7 +154,9 @@ def _write_verified(
     if destination.search_run is not None:
         used = with_run(used, destination.search_run, out / PLAN_FILE)
     plain = results.to_dict()
-    write_packed(out, model=folded, plan=used, layers=coded, results=plain, storage=destination.storage, force=destination.force)
+    write_packed(
+        out, model=folded, plan=used, layers=coded, results=plain, storage=destination.storage, force=destination.force
+    )
     verify(out)
     frames, _ = job.data.validation.__getitems__(list(range(min(8, len(job.data.validation)))))
     if not torch.equal(load_packed(out)(frames), exact(frames)):

@@ -170,8 +170,6 @@ def test_what_is_no_stream_is_refused() -> None:
         read(states, np.append(words, np.uint16(0)))
     with pytest.raises(ValueError, match="too small"):
         read(states % np.uint32(2**16), words)
-    # Other symbols may come out of a changed word: that they are the right ones, a folder's hashes say.
-    assert not np.array_equal(read(states, words ^ np.uint16(1)), symbols)
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff", b"\x0d\x00", b"\x00\x00\xff", bytes(40)])
