@@ -16,8 +16,8 @@ from documents import PAGES, README, Page
 from snnq.cli.main import run
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.models.registry import build
-from snnq.packed.readers import NUMPY_READERS
 from snnq.packed.loading import load_packed
+from snnq.packed.readers import NUMPY_READERS
 from snnq.plan import Plan
 from snnq.searching.settings import SearchSettings
 

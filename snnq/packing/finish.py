@@ -27,8 +27,8 @@ from snnq.packed.loading import load_packed
 from snnq.packed.storage import Storage
 from snnq.packed.verification import verify
 from snnq.packing.record import Finetuned, Reconstructed, Results, read_results
-from snnq.packing.shortening import shortened
 from snnq.packing.results import accuracies, activity_record, search_record, weight_records
+from snnq.packing.shortening import shortened
 from snnq.plan import Plan
 from snnq.schemes.scheme import scheme
 from snnq.schemes.whole import Whole

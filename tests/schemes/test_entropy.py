@@ -174,5 +174,5 @@ def test_what_is_no_stream_is_refused() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"\xff", b"\x0d\x00", b"\x00\x00\xff", bytes(40)])
 def test_what_is_no_table_is_refused(data: bytes) -> None:
-    with pytest.raises(ValueError, match="table|early|bits"):
+    with pytest.raises(ValueError, match=r"table|early|bits"):
         entropy.read_table(BitReader(data), 9)
