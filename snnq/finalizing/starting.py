@@ -25,9 +25,10 @@ def begin_from(model: nn.Module, folder: str | Path, plan: Plan) -> nn.Module:
     """Give a model of ``quantize_model`` the codes, grids and norms of a packed folder; changes and returns it.
 
     Where packing has moved the scales of a layer's channels into its norm, they come back: as those that bring the
-    levels nearest to the float weights, by which the norm's multiplier is divided. A latent weight stays the float one where that rounds to the code, and becomes the code's level elsewhere. BN keeps
-    what it learned; its running statistics become those that fold into the packed norms, so that in evaluation mode the
-    model is the packed one. Raises PlanError unless the folder was packed under the same schemes, PackedError.
+    levels nearest to the float weights, by which the norm's multiplier is divided. A latent weight stays the float one
+    where that rounds to the code, and becomes the code's level elsewhere. BN keeps what it learned; its running
+    statistics become those that fold into the packed norms, so that in evaluation mode the model is the packed one.
+    Raises PlanError unless the folder was packed under the same schemes, PackedError.
     """
     folder = Path(folder)
     config = read_config(folder)

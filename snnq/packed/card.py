@@ -58,9 +58,10 @@ per output channel."""
 
 
 _LAYOUTS = {
-    "fixed": "The layout of the words is that of compressed-tensors'\n`pack-quantized` (of 2, 4 and 8 bits; others as up "
-    "to its version 0.17).",
-    "coded": "Codes and parameters are entropy-coded in one\nstream, whose layout is docs/packed-folder.md of snnq.",
+    "fixed": """The layout of the words is that of compressed-tensors'
+`pack-quantized` (of 2, 4 and 8 bits; others as up to its version 0.17).""",
+    "coded": """Codes and parameters are entropy-coded in one
+stream, whose layout stands in snnq's docs/packed-folder.md.""",
 }
 
 

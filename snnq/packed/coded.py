@@ -1,9 +1,9 @@
 """Coded storage: all tensors of a packed folder as one stream of bytes, in the bits that their content needs.
 
 The stream holds, one behind the other (``snnq.packed.numbers``): of every layer, sorted by name, its codes,
-with classes of output channels, and its parameters in the order of its format, or its float32 weight; then the tensors
-that config.json lists as belonging to no layer, sorted by name. Names, types and shapes stand in config.json alone. What is read is
-exactly what was written: words are packed again, so that whoever asks for a tensor cannot tell how it was stored.
+in the context that suits them, and its parameters in the order of its format, or its float32 weight; then the tensors
+that config.json lists as belonging to no layer, sorted by name. Names, types and shapes stand in config.json alone.
+What is read is exactly what was written: words are packed again, so that nobody can tell how a tensor was stored.
 """
 
 from __future__ import annotations
@@ -110,11 +110,9 @@ def _stored(reader: NumberReader, one: Scheme, matrix: tuple[int, int]) -> tuple
     codes, bits = reader.whole(*matrix, codes=True)
     if int(codes.min()) < 0 or int(codes.max()) >= 1 << one.code_bits:
         raise ValueError("it holds codes that do not fit its scheme")
-    keys = {
-        kind: [key for key, due in one.format.tensors.items() if (due == "words") == kind] for kind in (True, False)
-    }
-    spent, params = {keys[True][0]: bits}, Arrays()
-    for parameter, key in zip(one.parameters, keys[False], strict=False):  # the shape comes last, and takes nothing
+    words, *keys = one.format.tensors  # and the shape, which comes last and takes nothing
+    spent, params = {words: bits}, Arrays()
+    for parameter, key in zip(one.parameters, keys, strict=False):
         params[parameter], spent[key] = reader.real(matrix[0], 1)
         if not bool(np.isfinite(params[parameter]).all()):
             raise ValueError("it holds a number that is not finite")

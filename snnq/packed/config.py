@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import NonNegativeInt, PositiveInt, field_validator, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from snnq.base.errors import PackedError, SnnqError, UsageError, VerificationError, nearest
 from snnq.base.files import MAX_TEXT_BYTES, open_regular, read_text, regular_size
@@ -74,7 +74,7 @@ class Quantization(Record):
     quant_method: Literal["snnq"]
     layers: dict[str, PackedLayer]
     storage: Literal["fixed", "coded"] = "fixed"
-    tensors: dict[str, PackedTensor] = {}
+    tensors: dict[str, PackedTensor] = Field(default_factory=dict)
 
 
 class PackedConfig(Record):

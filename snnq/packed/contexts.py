@@ -29,7 +29,7 @@ _SMOOTH = 0.1
 
 @dataclass(frozen=True)
 class Context:
-    """A context of symbols and its tables; ``classes`` of the rows or columns, ``taps`` of a kernel; ``bits`` in all."""
+    """A context of symbols, its tables, and the bits of all; ``classes`` of rows or columns, ``taps`` of a kernel."""
 
     kind: int
     tables: list[Table]

@@ -58,7 +58,8 @@ def write_packed(
 
     ``model`` is folded (no batch normalisation); ``layers`` holds the codes of every layer that the plan does not leave
     in float32, and each of those layers' weight must be exactly what its codes decode to. ``results`` becomes
-    report.json. ``storage`` is model.safetensors' (``packed.storage``). Equal inputs give equal bytes. An old folder is kept until the new one is complete.
+    report.json. ``storage`` is that of model.safetensors. Equal inputs give equal bytes. An old folder is kept until
+    the new one is complete.
 
     Raises OutputExistsError if the folder is there (with ``force``: if it holds anything that is no packed folder's),
     VerificationError naming the first layer whose codes are not the model's weights or the first tensor that is not

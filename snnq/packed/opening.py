@@ -20,8 +20,5 @@ def open_tensors(folder: Path, config: PackedConfig) -> TensorFile:
         return file
     stream = file.tensors.get(STREAM)
     if len(file.tensors) != 1 or stream is None or stream.dtype.name != "uint8" or stream.ndim != 1:
-        message = (
-            f"{file.path}: tensor '{STREAM}' of bytes must be all that it holds, found {len(file.tensors)} tensors"
-        )
-        raise PackedError(message, REPACK)
+        raise PackedError(f"{file.path}: tensor '{STREAM}' of bytes must be all that it holds", REPACK)
     return tensors_of(file.path, stream.tobytes(), file.header_bytes, said.layers, said.tensors)

@@ -79,7 +79,7 @@ def symbols(tables, which):  # asymmetric numeral systems; every symbol has one 
 
 def whole(rows, n, coded=False):
     lowest, low, size, high = signed(), int(block(6)[0]), gamma(), np.zeros(1, np.int64)
-    if size > 1:  # the table of a symbol: 0 one for all, by class of 1 rows or 2 columns, 3 by the symbol one tap before
+    if size > 1:  # a symbol's table: 0 the only one, of a class of 1 rows or 2 columns, 3 of the symbol one tap before
         kind = int(block(2)[0]) if coded else 0
         which = np.zeros(n if kind == 2 else rows, np.int64)
         if kind == 3:

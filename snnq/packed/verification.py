@@ -116,8 +116,8 @@ class Verification:
 def verify(path: str | Path) -> Verification:
     """Check a packed folder against its plan, and return what was found.
 
-    For every layer: the scheme and shape are the plan's, its words take the bits of the scheme, every code is a level of the
-    scheme, padding is zero, and the decoded weight has the sha256 of the weight that was evaluated. Then: all tensors
+    For every layer: the scheme and shape are the plan's, its words take the bits of the scheme, every code is a level
+    of it, padding is zero, and the decoded weight has the sha256 of the weight that was evaluated. Then: all tensors
     together are the model (a user's own that is not registered is not built), config.json and plan.json tell of the
     same model and data, every file has its hash, and the sizes of the tensors add up to the file.
 
