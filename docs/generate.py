@@ -102,7 +102,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "budgets": budgets,
     "constants": constants,
     "reader": reader,
-    "fixed reader": fixed_reader,
+    "fixed-reader": fixed_reader,
     "formulas": equations,
     "keys": keys,
     "functions": functions,
