@@ -238,4 +238,6 @@ POWER_OF_TWO = Format(
     valid_codes=lambda bits: np.delete(np.arange(2**bits), 2 ** (bits - 1)),
     whole=whole,
     around_zero=around_zero,
+    factor=scale,
+    with_factor=lambda params, factor: {"log2_scale": factor.log2().round()},
 )

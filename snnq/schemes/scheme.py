@@ -19,7 +19,7 @@ import numpy as np
 
 from snnq.base.errors import UsageError, nearest
 from snnq.schemes.float32 import FLOAT
-from snnq.schemes.format import OPERATIONS, Arrays, Format, Params, Stored, Take
+from snnq.schemes.format import OPERATIONS, Arrays, Format, Params, Stored, Take, scale_of
 from snnq.schemes.names import FLOAT32
 from snnq.schemes.power_of_two import POWER_OF_TWO
 from snnq.schemes.rated import fit_rate
@@ -147,6 +147,14 @@ class Scheme:
         """Return the parameters as they are stored: zero-points and exponents rounded to what they stand for."""
         return self.format.stored(params)
 
+    def factor(self, params: Params) -> Tensor:
+        """Return what multiplies every level of each channel, (out, 1)."""
+        return self.format.factor(params)
+
+    def with_factor(self, params: Params, factor: Tensor) -> Params:
+        """Return parameters whose levels have another factor (out, 1), or the nearest that the format has."""
+        return self.format.with_factor(params, factor)
+
     def quantize(self, weight: Tensor, params: Params) -> Tensor:
         """Return the quantised weight, same shape, differentiable (straight-through) in weight and params."""
         return self.format.quantize(weight.flatten(1), params, self.width).view_as(weight)
@@ -203,6 +211,8 @@ def register(format: Format) -> None:
     """Make a format's schemes known everywhere; raises ValueError for a name that is taken or an unknown operation."""
     if format.operation not in OPERATIONS:
         raise ValueError(f"{format.name}: unknown operation '{format.operation}'; allowed: {', '.join(OPERATIONS)}")
+    if format.parameters and "scale" not in format.parameters and format.factor is scale_of:
+        raise ValueError(f"{format.name}: no parameter is its scale, so it must say 'factor' and 'with_factor'")
     for name in format.variants:
         if name in _SCHEMES:
             raise ValueError(f"{format.name}: there is a scheme '{name}' already")

@@ -10,7 +10,7 @@ import pytest
 from report_editing import edit, without_hashes
 
 from snnq.base.errors import CostTableError, PackedError, VerificationError
-from snnq.packed.card import NUMPY_READER
+from snnq.packed.readers import CODED_READER
 from snnq.plan import Plan
 from snnq.reporting.glossary import KEYS
 from snnq.reporting.page import html_page
@@ -132,7 +132,7 @@ def test_levels_and_zeros_recomputed_from_the_weights(found, ready, monkeypatch)
     """Three numbers of the page, by numpy from the packed words: storage, zeros and the fullest level."""
     monkeypatch.chdir(ready.parent)
     space: dict = {}
-    exec(compile(NUMPY_READER, "reader", "exec"), space)
+    exec(compile(CODED_READER, "reader", "exec"), space)
     page = html_page(found)
     stored = 0
     for row in found.layers:
