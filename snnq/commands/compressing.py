@@ -138,8 +138,9 @@ def finalize(
 
     A plan for a model of your own is taken only with the --model it names.
     """
+    from snnq.finalizing.budget import parse_budget
     from snnq.finalizing.run import finalize as run_finalize
-    from snnq.finalizing.settings import FinalizeSettings, parse_budget
+    from snnq.finalizing.settings import FinalizeSettings
     from snnq.models.registry import register_model
 
     if model is not None:

@@ -12,16 +12,18 @@ steered until the codes keep a budget.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from snnq.base.errors import PlanError
+from snnq.base.errors import BudgetError, PlanError
+from snnq.finalizing.budget import limits_of
 from snnq.finalizing.quantized import FakeQuantize, quantized_layers
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.packed.coding import Coded
+from snnq.packed.numbers import coded_bits
 from snnq.plan import Plan
 from snnq.schemes.rated import between, code_lengths, entropy
 from snnq.schemes.scheme import Params, Scheme, rated, scheme
@@ -62,11 +64,13 @@ class Aim:
         return Rate(model, self) if self.schemes else None
 
 
-def aim_of(plan: Plan, settings: FinalizeSettings) -> Aim:
+def aim_of(plan: Plan, settings: FinalizeSettings, rest: Callable[[Collection[str]], float]) -> Aim:
     """Return what a plan and settings ask of the codes.
 
     The rated layers are those whose scheme names a rate; without any, with a price or a budget, all that have a level
-    at zero. Raises PlanError for a price or budget where there is none, or a budget that the other layers exceed.
+    at zero. ``rest`` gives the bits of the file that are not the codes of these layers, where the file is limited.
+
+    Raises PlanError for a price or budget without such a layer, BudgetError where all else exceeds the budget alone.
     """
     entries = {layer.name: layer for layer in plan.layers}
     zeroed = {name: one for name, entry in entries.items() if (one := scheme(entry.scheme)).format.around_zero}
@@ -80,15 +84,15 @@ def aim_of(plan: Plan, settings: FinalizeSettings) -> Aim:
         return Aim({}, weights)
     if settings.rate is not None:
         return Aim(rated, weights, price=settings.rate)
-    target = math.fsum(entries[name].storage_bits for name in rated)
-    if settings.budget:
-        others = math.fsum(entry.storage_bits for name, entry in entries.items() if name not in rated)
-        target = settings.budget["avg_bits"] * weights - others
-        if target <= 0:
-            raise PlanError(
-                f"layers that are trained to no rate take {others / weights:.3f} bits a weight of the model alone",
-                "allow more bits, or give them other schemes",
-            )
+    limits = limits_of(plan, settings.budget)
+    target = limits.plan - math.fsum(entry.storage_bits for name, entry in entries.items() if name not in rated)
+    if limits.file < math.inf:
+        target = min(target, limits.file - rest(rated))
+    if target <= 0:
+        raise BudgetError(
+            f"the budget is kept by no codes: all else takes {-target / weights:.3f} bits a weight more than it allows",
+            "allow more bits, or give the layers that are trained to no rate other schemes",
+        )
     count = sum(math.prod(entries[name].shape) for name in rated)
     return Aim(rated, weights, target=target, first=min(FIRST_RATE, target / count))
 
@@ -206,11 +210,17 @@ def realised(plan: Plan, coded: Mapping[str, Coded], rate: Rate | None) -> tuple
     """Return the plan and the codes under the rates that the codes have come to, where layers were trained to one."""
     if rate is None:
         return plan, dict(coded)
-    names = {name: rated(coded[name].scheme, coded_rate(coded[name].codes)) for name, _, _ in rate.layers}
+    rates = layer_rates(plan, coded, [name for name, _, _ in rate.layers])
+    names = {name: rated(coded[name].scheme, bits) for name, bits in rates.items()}
     found = {name: one._replace(scheme=names.get(name, one.scheme)) for name, one in coded.items()}
     return plan.with_schemes(names), found
 
 
-def coded_rate(codes: Tensor) -> float:
-    """Return the bits that a weight of these codes (out, n) takes."""
-    return float(entropy(codes.to(torch.int64)))
+def layer_rates(plan: Plan, coded: Mapping[str, Coded], names: Collection[str]) -> dict[str, float]:
+    """Return the bits that a weight of each of these layers takes in a file, tables included."""
+    shapes = {layer.name: layer.shape for layer in plan.layers}
+    found = {}
+    for name in names:
+        codes = coded[name].codes.cpu().numpy()
+        found[name] = coded_bits(codes, math.prod(shapes[name][2:])) / codes.size
+    return found

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
+from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,17 +14,19 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from snnq.assessing.measure import SAMPLES
+from snnq.base.errors import BudgetError
 from snnq.base.progress import Progress, silent
 from snnq.checkpoints.opening import load_model
+from snnq.finalizing.budget import limits_of
 from snnq.finalizing.finetuning import Finetuning
 from snnq.finalizing.quantized import encode_model, quantize_model
-from snnq.finalizing.rate import aim_of, realised, trim
+from snnq.finalizing.rate import Rate, aim_of, layer_rates, realised, trim
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.finalizing.starting import begin_from
 from snnq.packed.coding import Coded
 from snnq.packed.config import MODEL_FILE, read_config
 from snnq.packed.folder import check_free
-from snnq.packing.finish import Destination, Finalized, finished, fold, pack
+from snnq.packing.finish import Destination, Finalized, finished, fold, model_bytes, pack
 from snnq.packing.planned import open_planned
 from snnq.packing.record import Finetuned
 from snnq.plan import Plan
@@ -37,6 +41,9 @@ from snnq.training.run_folder import RunFolder, open_run, run_path
 from snnq.training.search_runs import find_run
 from snnq.training.teacher import float_logits, float_teacher
 from snnq.training.threads import keeps_threads, use_threads
+
+# How often codes are trimmed anew where what is packed exceeds its budget by tables, which entropy does not count.
+FREEZINGS = 5
 
 
 @keeps_threads
@@ -89,13 +96,11 @@ def finalize(
     folder = open_run(where, config, out=out, force=force, words=words)
     say_fit(float_logits(job, "validation", fabric, settings.batch_size, progress), job.data)
     moving, history = _finetune(folder, job, chosen, settings, start, fabric, progress)
-    model = moving.model
-    coded, reestimated = _freeze(model, chosen, job, moving, settings)
-    chosen, coded = realised(chosen, coded, moving.rate)
+    folded, coded, chosen, reestimated = _frozen(moving, chosen, job, settings)
     facts = {"best_epoch": moving.best.epoch, "batchnorm_reestimated": reestimated, "history": history}
     how = Finetuned.model_validate(_said(settings) | facts)
     return pack(
-        fold(model, job),
+        folded,
         coded,
         how,
         Destination(out, mark, behind, force),
@@ -141,7 +146,7 @@ def _finetune(
         augmented = bool(settings.augment)
         teacher = float_teacher(job, fabric, settings.batch_size, augmented=augmented, progress=progress)
     torch.manual_seed(settings.seed)
-    aim = aim_of(plan, settings)
+    aim = aim_of(plan, settings, lambda rated: _rest(plan, job, rated))
     model = quantize_model(load_model(job.checkpoint), plan.schemes(), aim.begin).train()
     if start is not None:
         begin_from(model, start, plan)
@@ -163,12 +168,44 @@ def _finetune(
     return moving, history
 
 
+def _rest(plan: Plan, job: Job, rated: Collection[str]) -> float:
+    """Return the bits of the file that are not codes of rated layers, of the checkpoint packed without training."""
+    model = quantize_model(load_model(job.checkpoint), plan.schemes())
+    coded = encode_model(model.eval(), plan.schemes())
+    file = 8 * len(model_bytes(fold(model, job), coded, plan, job))
+    return file - math.fsum(rate * coded[name].codes.numel() for name, rate in layer_rates(plan, coded, rated).items())
+
+
+def _frozen(
+    moving: Finetuning, plan: Plan, job: Job, settings: FinalizeSettings
+) -> tuple[nn.Module, dict[str, Coded], Plan, bool]:
+    """Return the folded model, its codes, the plan with the rates that they have come to, and whether BN is new.
+
+    Where what is packed would exceed the budget, it is frozen again with a lower target. Raises BudgetError.
+    """
+    if moving.rate is None or moving.rate.target is None:
+        coded, reestimated = _freeze(moving.model, moving.rate, plan, job, moving, settings)
+        plan, coded = realised(plan, coded, moving.rate)
+        return fold(moving.model, job), coded, plan, reestimated
+    limits, over = limits_of(plan, settings.budget), 0.0
+    for _ in range(FREEZINGS):
+        model, rate = deepcopy((moving.model, moving.rate))
+        rate.target = moving.rate.target = moving.rate.target - over
+        coded, reestimated = _freeze(model, rate, plan, job, moving, settings)
+        found, coded = realised(plan, coded, rate)
+        folded = fold(model, job)
+        over = limits.excess(folded, coded, found, job)
+        if over <= 0:
+            return folded, coded, found, reestimated
+    raise BudgetError(f"the codes are {over:.0f} bits above the budget", "allow more bits, or train longer")
+
+
 def _freeze(
-    model: nn.Module, plan: Plan, job: Job, moving: Finetuning, settings: FinalizeSettings
+    model: nn.Module, rate: Rate | None, plan: Plan, job: Job, moving: Finetuning, settings: FinalizeSettings
 ) -> tuple[dict[str, Coded], bool]:
     """Trim codes beyond the budget, estimate BN anew if that is no worse, then turn every weight into its codes."""
     score = moving.best.score and moving.best.score[-2:]
-    if moving.rate is not None and trim(moving.rate).exchanged:
+    if rate is not None and trim(rate).exchanged:
         found = evaluate(model, job.data.validation, settings.batch_size)
         score = (found.accuracy, -found.loss)
     before = {name: value.detach().clone() for name, value in model.state_dict().items()}

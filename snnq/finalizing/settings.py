@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from snnq.base.errors import UsageError, nearest
+from snnq.base.errors import UsageError
 from snnq.base.parsing import check_seed
 from snnq.training.augmentation import changes_text, parse_changes
 
@@ -48,26 +48,3 @@ class FinalizeSettings:
         if self.rate is not None and self.budget:
             raise UsageError("--rate and --budget: give one of them", "the price of a budget is found while training")
         object.__setattr__(self, "augment", changes_text(parse_changes(self.augment)))
-
-
-BUDGETS = ("avg_bits", "file_bits", "file_kib")
-
-
-def parse_budget(words: Sequence[str]) -> dict[str, float]:
-    """Return limits by name of words such as ``file-bits=1.0``; raises UsageError naming the first bad one."""
-    limits: dict[str, float] = {}
-    for word in ",".join(words).split(",") if words else ():
-        name, sign, text = word.partition("=")
-        key = name.strip().replace("-", "_")
-        allowed = ", ".join(one.replace("_", "-") for one in BUDGETS)
-        if key not in BUDGETS:
-            raise UsageError(f"--budget {word}: finetuning can keep {allowed}{nearest(key, BUDGETS)}")
-        if key in limits:
-            raise UsageError(f"--budget {name} is given twice")
-        try:
-            limits[key] = float(text)
-        except ValueError:
-            limits[key] = math.nan
-        if not (sign and 0 < limits[key] < math.inf):
-            raise UsageError(f"--budget {word}: a positive number is wanted, such as {name}=1.0")
-    return limits

@@ -82,6 +82,11 @@ def write_packed(
         raise PackedError(f"{folder}: cannot be written ({problem.strerror})", "choose another --out") from None
 
 
+def tensors_file(model: nn.Module, plan: Plan, layers: Mapping[str, Coded], storage: Storage = "coded") -> Written:
+    """Return the model.safetensors that ``write_packed`` would write of the same."""
+    return write_tensors(*_pack_model(model, plan, layers), storage)
+
+
 def check_free(folder: Path, force: bool) -> None:
     """Raise OutputExistsError if a packed folder may not be written here; an empty folder is free.
 

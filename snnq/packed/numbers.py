@@ -146,7 +146,7 @@ class NumberReader:
 
 
 def coded_bits(codes: np.ndarray, taps: int) -> float:
-    """Return the bits that codes (rows, n) of kernels of ``taps`` take: symbols in their best context, and its tables."""
+    """Return the bits that codes (rows, n) of kernels of ``taps`` take in their best context, its tables included."""
     symbols = codes.astype(np.int64) - int(codes.min())
     return best(symbols, taps).bits if symbols.any() else 0.0
 

@@ -22,7 +22,7 @@ from snnq.network.folding import fold_batchnorm
 from snnq.network.wiring import Wiring
 from snnq.packed.coding import Coded
 from snnq.packed.config import PLAN_FILE
-from snnq.packed.folder import write_packed
+from snnq.packed.folder import tensors_file, write_packed
 from snnq.packed.loading import load_packed
 from snnq.packed.storage import Storage
 from snnq.packed.verification import verify
@@ -121,6 +121,13 @@ def pack(
     )
     processes.on_first(lambda: _write_verified(folded, exact, coded, destination, plan, job, results))
     return Finalized(destination.folder, results)
+
+
+def model_bytes(folded: nn.Module, coded: Mapping[str, Coded], plan: Plan, job: Job) -> bytes:
+    """Return the model.safetensors that ``pack`` would write."""
+    norms = architecture(job.checkpoint.architecture).wiring(job.checkpoint.config).norms
+    folded, coded = shortened(folded, coded, norms)
+    return tensors_file(folded, plan, coded).content
 
 
 def _exact_form(folded: nn.Module, job: Job, coded: Mapping[str, Coded]) -> nn.Module:

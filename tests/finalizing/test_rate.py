@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,11 +11,12 @@ from tiny_checkpoints import save_tiny
 from torch import nn
 
 import snnq
-from snnq.base.errors import InterruptedRun, PlanError, UsageError
+from snnq.base.errors import BudgetError, InterruptedRun, PlanError, UsageError
+from snnq.finalizing.budget import parse_budget
 from snnq.finalizing.quantized import encode_model, parameter_groups, quantize_model
 from snnq.finalizing.rate import Rate, aim_of, layer_bits, trim
 from snnq.finalizing.run import finalize
-from snnq.finalizing.settings import FinalizeSettings, parse_budget
+from snnq.finalizing.settings import FinalizeSettings
 from snnq.plan import Plan
 from snnq.schemes.rated import entropy
 from snnq.schemes.scheme import scheme
@@ -108,6 +110,17 @@ def test_a_budget_trains_any_plan(place):
     assert all(layer.scheme.startswith("uniform-3@") for layer in plan.layers)
 
 
+def test_a_file_keeps_its_size(place):
+    limits = parse_budget(["file-kib=2.5"])
+    settings = FinalizeSettings(epochs=1, batch_size=8, budget=limits)
+    finalize(place / "plain.json", settings=settings, out=place / "small")
+    assert 0.9 * 2.5 * 1024 < (place / "small" / "model.safetensors").stat().st_size <= 2.5 * 1024
+    with pytest.raises(BudgetError, match="more than it allows"):
+        finalize(
+            place / "plain.json", settings=replace(settings, budget={"file_kib": 0.5}), out=place / "none", force=True
+        )
+
+
 def test_a_price_trains_any_plan_too(place):
     settings = FinalizeSettings(epochs=1, batch_size=8, rate=3.0)
     finalize(place / "plain.json", settings=settings, out=place / "priced")
@@ -131,11 +144,11 @@ def test_what_cannot_be_kept_is_refused_before_training(place, tmp_path):
     plan = Plan.read(place / "plain.json")
     floats = plan.with_schemes(dict.fromkeys(plan.schemes(), "float32"))
     with pytest.raises(PlanError, match="no rate to train"):
-        aim_of(floats, FinalizeSettings(rate=0.2))
+        aim_of(floats, FinalizeSettings(rate=0.2), len)
     one = next(iter(plan.schemes()))
     heavy = plan.with_schemes({name: "float32" for name in plan.schemes() if name != one})
-    with pytest.raises(PlanError, match="bits a weight of the model alone"):
-        aim_of(heavy, FinalizeSettings(budget={"avg_bits": 1.0}))
+    with pytest.raises(BudgetError, match="bits a weight more than it allows"):
+        aim_of(heavy, FinalizeSettings(budget={"avg_bits": 1.0}), len)
     with pytest.raises(UsageError, match="give one of them"):
         FinalizeSettings(rate=0.2, budget={"avg_bits": 1.0})
     with pytest.raises(UsageError, match="must be a positive price"):
