@@ -36,6 +36,7 @@ TARGETS = {
     ),
     "qonnx": Target("snnq.exporting.to_qonnx", ".onnx", "an ONNX file, each layer by itself"),
     "c": Target("snnq.exporting.to_c", "-c", "C99 source, the whole network in integers"),
+    "c-coded": Target("snnq.exporting.to_c_coded", "-c-coded", "the same, with coded weights: less ROM, more RAM"),
     "spikingjelly": Target(
         "snnq.exporting.to_spikingjelly", "-spikingjelly.safetensors", "a state dict for its own classes"
     ),

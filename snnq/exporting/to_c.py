@@ -13,10 +13,17 @@ from snnq.packed.arrays import open_arrays
 
 def export(folder: Path, out: Path) -> Facts:
     """Write ``<name>.h`` and ``<name>.c`` to a new folder ``out``; the name is the packed folder's as an identifier."""
-    source = c_source(open_arrays(folder), c_name(folder.resolve().name))
+    return write(folder, out, coded=False)
+
+
+def write(folder: Path, out: Path, *, coded: bool) -> Facts:
+    """Write both files; ``coded``: with codes that the first run decodes."""
+    source = c_source(open_arrays(folder), c_name(folder.resolve().name), coded=coded)
     write_c(source, out)
-    notes = (f"{source.rom:,} bytes of read-only data, {source.ram:,} bytes of working memory",)
-    return Facts(tuple(map(_exported, (*source.layers, source.head))), notes)
+    note = f"{source.rom:,} bytes of read-only data, {source.ram:,} bytes of working memory"
+    if source.decoded:
+        note += f", {source.decoded:,} bytes for decoded codes"
+    return Facts(tuple(map(_exported, (*source.layers, source.head))), (note,))
 
 
 def _exported(one: CLayer | CHead) -> ExportedLayer:

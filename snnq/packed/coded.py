@@ -49,7 +49,8 @@ def stream_of(file: TensorFile, layers: Mapping[str, PackedLayer]) -> tuple[byte
             (writer.real if array.dtype.kind == "f" else writer.whole)(array)
     except ValueError as problem:
         raise VerificationError(f"{name}: it cannot be coded ({problem})", "store it as it is: fixed") from None
-    found = {name: PackedTensor(dtype=others[name].dtype.name, shape=others[name].shape) for name in sorted(others)}
+    listed = {name: {"dtype": others[name].dtype.name, "shape": others[name].shape} for name in sorted(others)}
+    found = {name: PackedTensor.model_validate(one) for name, one in listed.items()}
     return writer.bytes(-(-_numbers(layers, found) // MOST_NUMBERS)), found
 
 

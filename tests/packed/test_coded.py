@@ -234,9 +234,7 @@ def test_sizes_that_a_stream_cannot_hold(folder: Path) -> None:
 def test_a_model_without_content_is_filled_up() -> None:
     shape = (256, 1024)
     one = scheme("uniform-2")
-    stored = one.read(
-        lambda key, size, *dtypes: np.ones(size, dtypes[0]) if "scale" in key else np.zeros(size, dtypes[0]), shape
-    )
+    stored = one.read(lambda key, shape, *dtypes: np.full(shape, "scale" in key, dtypes[0]), shape)
     tensors = {f"fc.{key}": array for key, array in one.write(stored).items()}
     stream, others = coded(tensors, {"fc": layer("uniform-2", shape)})
     assert len(stream) == -(-256 * 1024 // MOST_NUMBERS)

@@ -64,7 +64,7 @@ def test_everything_is_found_right(sample: Sample, fixed: Path) -> None:
 @pytest.mark.parametrize("layout", ["cifar10dvs", "cifar10", "imagenet", "qkformer-dvs", "maxformer-imagenet"])
 def test_sizes_add_up_to_the_file(layout: str, tmp_path: Path) -> None:
     sample = make_sample(layout)
-    fixed = sample.write(tmp_path / "packed")
+    fixed = sample.write(tmp_path / "packed", storage="fixed")
     sizes = verify(fixed).sizes
     size = (fixed / "model.safetensors").stat().st_size
     assert sizes.total == sizes.weights + sum(sizes.overhead.values()) == size * 8

@@ -66,10 +66,9 @@ def test_the_file_is_accounted_for(found, ready):
     assert found.disk.file_bytes == size
     assert found.disk.plan_bits == found.totals.storage_bits
     assert found.disk.overhead_bits == sum(part.bits for part in found.disk.overhead)
-    assert found.disk.ratio == 8 * size / (found.disk.plan_bits + found.disk.overhead_bits)
-    assert found.disk.ratio <= 1.03
+    assert found.disk.ratio == 8 * size / (found.disk.weights_bits + found.disk.overhead_bits) == 1
     kinds = {part.kind for part in found.disk.overhead}
-    assert kinds >= {"scales", "zero points", "batchnorm", "biases", "padding", "shapes", "header"}
+    assert kinds >= {"tables", "scales", "zero points", "batchnorm", "biases", "states", "header"}
 
 
 def test_json_keys_are_stable(found):
