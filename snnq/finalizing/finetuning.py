@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from snnq.data import DataSet
 from snnq.finalizing.quantized import parameter_groups
-from snnq.finalizing.rate import Rate
+from snnq.finalizing.rate import Aim
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.training.augmentation import parse_changes, training_share
 from snnq.training.batches import training_batches
@@ -49,9 +49,9 @@ class Finetuning:
         teacher: Teacher | None,
         settings: FinalizeSettings,
         total_steps: int,
-        rate: Rate | None = None,
+        aim: Aim,
     ) -> None:
-        self.rate = rate
+        self.aim, self.rate = aim, aim.rate(model)
         self.fabric, self.model, self.settings, self.total_steps = fabric, model, settings, total_steps
         self.data, self.teacher = data, teacher
         self.changes = parse_changes(settings.augment)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from copy import deepcopy
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +150,7 @@ def _finetune(
     if start is not None:
         begin_from(model, start, plan)
     steps = settings.epochs * steps_per_epoch(len(job.data.train), settings.batch_size)
-    moving = Finetuning(fabric, model, job.data, teacher, settings, steps, aim.rate(model))
+    moving = Finetuning(fabric, model, job.data, teacher, settings, steps, aim)
     with moving.watch as watch:
         history = run_epochs(
             run,
@@ -183,35 +182,34 @@ def _frozen(
 
     Where what is packed would exceed the budget, it is frozen again with a lower target. Raises BudgetError.
     """
-    if moving.rate is None or moving.rate.target is None:
-        coded, reestimated = _freeze(moving.model, moving.rate, plan, job, moving, settings)
-        plan, coded = realised(plan, coded, moving.rate)
-        return fold(moving.model, job), coded, plan, reestimated
-    limits, over = limits_of(plan, settings.budget), 0.0
+    limits, aim = limits_of(plan, settings.budget), moving.aim
     for _ in range(FREEZINGS):
-        model, rate = deepcopy((moving.model, moving.rate))
-        rate.target = moving.rate.target = moving.rate.target - over
-        coded, reestimated = _freeze(model, rate, plan, job, moving, settings)
+        model = quantize_model(load_model(job.checkpoint), plan.schemes(), aim.begin).to(moving.fabric.device)
+        model.load_state_dict(moving.best.state)
+        rate = aim.rate(model)
+        trimmed = rate is not None and trim(rate).exchanged > 0
+        entropy = math.fsum(rate.bits().values()) if rate else 0.0
+        coded, reestimated = _freeze(model, plan, job, settings, None if trimmed else moving.best.score)
         found, coded = realised(plan, coded, rate)
         folded = fold(model, job)
-        over = limits.excess(folded, coded, found, job)
+        over = limits.excess(folded, coded, found, job) if aim.target else 0.0
         if over <= 0:
             return folded, coded, found, reestimated
-    raise BudgetError(f"the codes are {over:.0f} bits above the budget", "allow more bits, or train longer")
+        aim = replace(aim, target=min(aim.target or 0.0, entropy) - over)
+    raise BudgetError("the codes stay above the budget", "allow more bits, or train longer")
 
 
 def _freeze(
-    model: nn.Module, rate: Rate | None, plan: Plan, job: Job, moving: Finetuning, settings: FinalizeSettings
+    model: nn.Module, plan: Plan, job: Job, settings: FinalizeSettings, score: tuple[float, ...] | None
 ) -> tuple[dict[str, Coded], bool]:
-    """Trim codes beyond the budget, estimate BN anew if that is no worse, then turn every weight into its codes."""
-    score = moving.best.score and moving.best.score[-2:]
-    if rate is not None and trim(rate).exchanged:
+    """Estimate BN anew if that is no worse, then turn every weight into its codes; ``score`` is what is to be kept."""
+    if score is None:
         found = evaluate(model, job.data.validation, settings.batch_size)
         score = (found.accuracy, -found.loss)
     before = {name: value.detach().clone() for name, value in model.state_dict().items()}
     reestimate_batchnorm(model, job.data.train, settings.batch_size, settings.seed)
     found = evaluate(model, job.data.validation, settings.batch_size)
-    kept = score is None or (found.accuracy, -found.loss) >= score
+    kept = (found.accuracy, -found.loss) >= score[-2:]
     if not kept:
         model.load_state_dict(before)
     return encode_model(model.cpu().eval(), plan.schemes()), kept
