@@ -1,4 +1,4 @@
-"""``--to c``: the whole network as one C99 header and source, in integers, without any dependency."""
+"""``--to c`` and ``--to c-coded``: the whole network as one C99 header and source, in integers, on its own."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ from snnq.packed.arrays import open_arrays
 
 def export(folder: Path, out: Path) -> Facts:
     """Write ``<name>.h`` and ``<name>.c`` to a new folder ``out``; the name is the packed folder's as an identifier."""
-    return write(folder, out, coded=False)
+    return _write(folder, out, coded=False)
 
 
-def write(folder: Path, out: Path, *, coded: bool) -> Facts:
-    """Write both files; ``coded``: with codes that the first run decodes."""
+def export_coded(folder: Path, out: Path) -> Facts:
+    """Write the same with entropy-coded weights, which the first run decodes into memory."""
+    return _write(folder, out, coded=True)
+
+
+def _write(folder: Path, out: Path, *, coded: bool) -> Facts:
     source = c_source(open_arrays(folder), c_name(folder.resolve().name), coded=coded)
     write_c(source, out)
     note = f"{source.rom:,} bytes of read-only data, {source.ram:,} bytes of working memory"

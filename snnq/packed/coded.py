@@ -24,9 +24,9 @@ from snnq.schemes.scheme import Scheme, scheme
 
 # The one tensor of the file, uint8 (bytes,).
 STREAM = "coded"
-# What is asked of memory is bounded by the file's own size: a stream is filled up with zeros to this many numbers a
-# byte, which only a model without any content needs.
-MOST_NUMBERS = 1024
+# What is asked of memory is bounded by the file's own size: a stream has at most so many numbers a byte, and is filled
+# up with zeros where they would take less, a 16th of a bit each.
+MOST_NUMBERS = 128
 
 
 def stream_of(file: TensorFile, layers: Mapping[str, PackedLayer]) -> tuple[bytes, dict[str, PackedTensor]]:

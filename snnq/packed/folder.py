@@ -68,7 +68,7 @@ def write_packed(
     folder = Path(os.path.abspath(folder))
     check_free(folder, force)
     tensors, packed = _pack_model(model, plan, layers)
-    files = _contents(plan, write_tensors(tensors, packed, storage), storage, packed, results)
+    files = contents(plan, write_tensors(tensors, packed, storage), storage, packed, results)
     try:
         with workplace(folder) as new:
             new.mkdir()
@@ -177,7 +177,7 @@ def _refuse(name: str, message: str) -> NoReturn:
     raise VerificationError(f"layer {name}: {message}", "please report this")
 
 
-def _contents(
+def contents(
     plan: Plan, written: Written, storage: Storage, packed: Mapping[str, PackedLayer], results: Mapping[str, Any]
 ) -> dict[str, bytes]:
     """Return the bytes of every file of the folder; raises NotFiniteError for a result that is not finite."""

@@ -67,8 +67,8 @@ class BitReader:
         zeros = 0
         while not self.number(1):
             zeros += 1
-        if zeros >= WIDEST:
-            raise ValueError(f"a number of {zeros} bits")
+            if zeros >= WIDEST:
+                raise ValueError(f"a number of more than {WIDEST} bits")
         return (1 << zeros) + self.number(zeros)
 
     def signed(self) -> int:
@@ -80,6 +80,8 @@ class BitReader:
         """Return the next numbers of one width, int64 (count,)."""
         if width > WIDEST:
             raise ValueError(f"numbers of {width} bits")
+        if width == 0:
+            return np.zeros(count, np.int64)
         where = self._pass(count * width) + width * np.arange(count)
         found, first = np.zeros(count, np.uint64), where >> 3
         for i in range((width + 14) // 8):

@@ -57,7 +57,7 @@ def test_it_begins_with_the_very_codes(start):
         # Packing left one scale to all channels; here each has its own again, near the float weights.
         form = scheme(one.scheme)
         assert len(form.factor(one.params).unique()) > 1
-        floating = load_model(open_checkpoint(start / "float.safetensors")).get_submodule(name).weight.flatten(1)
+        floating = load_model(open_checkpoint(start / "float.safetensors")).get_parameter(f"{name}.weight").flatten(1)
         level = form.decode(one.codes, one.params)
         nearest = (floating * level).sum(1) / level.square().sum(1)
         if form.family == "uniform":

@@ -3,6 +3,8 @@
 To add a number format:
 
 1. Write one file in ``snnq/schemes``: its equation, the torch and numpy functions and one ``Format`` record of them.
+   Its tensors are the words, one for each parameter, and the shape if need be. A parameter ``scale`` multiplies every
+   level, or the record says ``factor`` and ``with_factor``.
 2. Register the record at the end of ``schemes/scheme.py``; a number in ``variants`` comes back as ``width``.
 3. Say what it costs: ``bits`` of a shape, and the ``operation`` of ``OPERATIONS`` that a cost table prices.
 4. Test it: a vector typed by hand, and its names in the parametrised tests of ``tests/schemes``.
