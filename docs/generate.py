@@ -13,7 +13,7 @@ from pathlib import Path
 import snnq
 from snnq.cost.table import DEFAULT_TABLE, read_table
 from snnq.data.sources import OPTIONS, SOURCES
-from snnq.packed.card import NUMPY_READER
+from snnq.packed.readers import CODED_READER, FIXED_READER
 from snnq.reporting.glossary import KEYS, formulas
 from snnq.searching.budget import units
 
@@ -67,8 +67,13 @@ def constants() -> str:
 
 
 def reader() -> str:
-    """Return the lines that read a packed folder with numpy."""
-    return f"```python\n{NUMPY_READER}```"
+    """Return the lines that read a packed folder of coded storage with numpy."""
+    return f"```python\n{CODED_READER}```"
+
+
+def fixed_reader() -> str:
+    """Return the lines that read one of fixed storage."""
+    return f"```python\n{FIXED_READER}```"
 
 
 def equations() -> str:
@@ -97,6 +102,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "budgets": budgets,
     "constants": constants,
     "reader": reader,
+    "fixed-reader": fixed_reader,
     "formulas": equations,
     "keys": keys,
     "functions": functions,

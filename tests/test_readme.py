@@ -16,8 +16,8 @@ from documents import PAGES, README, Page
 from snnq.cli.main import run
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.models.registry import build
-from snnq.packed.card import NUMPY_READER
 from snnq.packed.loading import load_packed
+from snnq.packed.readers import NUMPY_READERS
 from snnq.plan import Plan
 from snnq.searching.settings import SearchSettings
 
@@ -118,11 +118,11 @@ def type_all(tmp_path, monkeypatch, capsys):
     for page in PAGES:
         type_commands(page, known, capsys)
         for block in page.blocks("python"):
-            if block not in known | {NUMPY_READER} and not block.startswith(NETWORK):
+            if block not in known | set(NUMPY_READERS.values()) and not block.startswith(NETWORK):
                 known.add(block)
                 executed(block)
 
-    weights = executed(NUMPY_READER)["weights"]
+    weights = executed(NUMPY_READERS["coded"])["weights"]
     for name, module in load_packed("packed", "float").named_modules():
         if name in weights:
             assert np.array_equal(weights[name], module.weight.numpy())

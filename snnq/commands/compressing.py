@@ -13,6 +13,7 @@ from snnq.commands.words import (
     CostTable,
     Data,
     Exclude,
+    FileBudget,
     Force,
     Lock,
     Measure,
@@ -120,6 +121,10 @@ def finalize(
         str,
         typer.Option(help="Changes to the training frames, such as flip,snn-wide,mixup:alpha=0.5; none by default."),
     ] = "",
+    rate: Annotated[
+        float | None, typer.Option(help="Price of a coded bit a weight in the loss, such as 0.2; or give --budget.")
+    ] = None,
+    budget: FileBudget = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same packed bytes.")] = 0,
     measure: Measure = 64,
     out: Annotated[Path, typer.Option(help="Packed folder to write.")] = Path("packed"),
@@ -133,14 +138,16 @@ def finalize(
 
     A plan for a model of your own is taken only with the --model it names.
     """
+    from snnq.finalizing.budget import parse_budget
     from snnq.finalizing.run import finalize as run_finalize
     from snnq.finalizing.settings import FinalizeSettings
     from snnq.models.registry import register_model
 
     if model is not None:
         register_model(model)
-    asked = {"epochs": epochs, "batch_size": batch_size, "distillation": distillation}
-    settings = FinalizeSettings(seed=seed, augment=augment, **_given(asked))
+    asked = {"epochs": epochs, "batch_size": batch_size, "distillation": distillation, "rate": rate}
+    limits = parse_budget(texts(budget, dashes=True))
+    settings = FinalizeSettings(seed=seed, augment=augment, budget=limits, **_given(asked))
     return run_finalize(
         plan,
         checkpoint=checkpoint,

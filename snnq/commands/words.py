@@ -47,6 +47,14 @@ Budget = Annotated[
     typer.Option(help="Limits: avg-bits=2.2, storage=6.6%, storage-kib=40, energy=10%, …; replaces the trade-off."),
     _Several,
 ]
+FileBudget = Annotated[
+    Patterns,
+    typer.Option(
+        help="Limits that training keeps by coding weights in fewer bits: avg-bits=1 (of the plan), file-bits=1.1, "
+        "file-kib=36 (of model.safetensors)."
+    ),
+    _Several,
+]
 TradeOff = Annotated[
     Patterns,
     typer.Option(help="λ: how much energy weighs against accuracy (default 0.5), or PATTERN=λ for some layers."),

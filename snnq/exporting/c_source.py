@@ -20,6 +20,7 @@ from snnq.arithmetic import integers
 from snnq.base.errors import UsageError
 from snnq.base.files import write_atomic
 from snnq.base.version import __version__
+from snnq.exporting.c_coded import CStream, c_stream
 from snnq.exporting.c_layers import CHead, CLayer, c_head, c_layer
 from snnq.exporting.c_memory import TILE, Memory, plan_memory
 from snnq.exporting.c_names import c_note
@@ -35,7 +36,10 @@ _LARGEST = 2**31 - 1
 
 @dataclass(frozen=True)
 class CSource:
-    """A header and a source named ``name``, a C identifier; ``ram`` and ``rom``: bytes of workspace and constants."""
+    """A header and a source named ``name``, a C identifier.
+
+    ``ram`` and ``rom``: bytes of workspace and constants; ``decoded``: bytes of codes that the first run decodes.
+    """
 
     name: str
     header: str
@@ -44,6 +48,7 @@ class CSource:
     head: CHead
     ram: int
     rom: int
+    decoded: int = 0
 
 
 def write_c(source: CSource, out: Path) -> tuple[Path, Path]:
@@ -55,15 +60,16 @@ def write_c(source: CSource, out: Path) -> tuple[Path, Path]:
     return paths
 
 
-def c_source(arrays: PackedArrays, name: str) -> CSource:
-    """Return a packed folder as C; ``name`` is a C identifier.
+def c_source(arrays: PackedArrays, name: str, *, coded: bool = False) -> CSource:
+    """Return a packed folder as C; ``name`` is a C identifier. ``coded``: its codes are a stream until the first run.
 
     Raises PackedError for an incomplete folder, UsageError for an architecture or sizes that have no C form.
     """
     config = _spikformer(arrays)
     memory = plan_memory(config, arrays.wiring)
     layers, head = _layers(arrays, config), c_head(arrays, config.classes, config.dim)
-    values = _values(arrays, config, memory, layers, head)
+    stream = c_stream(layers, head) if coded else None
+    values = _values(arrays, config, memory, layers, head, stream)
     _check_sizes(arrays, config, values)
     environment = Environment(
         loader=PackageLoader("snnq.exporting"),
@@ -76,7 +82,8 @@ def c_source(arrays: PackedArrays, name: str) -> CSource:
     environment.filters |= {"numbers": _numbers, "note": c_note}
     given = {"name": name, "NAME": name.upper(), "version": c_note(__version__), "unpacking": _unpacking, **values}
     header, source = (environment.get_template(f"network.{kind}.jinja").render(given) for kind in "hc")
-    return CSource(name, header, source, layers, head, values["ram"], values["rom"])
+    decoded = stream.ram if stream else 0
+    return CSource(name, header, source, layers, head, values["ram"], values["rom"], decoded)
 
 
 def _check_sizes(arrays: PackedArrays, config: SpikformerConfig, values: dict[str, Any]) -> None:
@@ -109,7 +116,12 @@ def _layers(arrays: PackedArrays, config: SpikformerConfig) -> tuple[CLayer, ...
 
 
 def _values(
-    arrays: PackedArrays, config: SpikformerConfig, memory: Memory, layers: tuple[CLayer, ...], head: CHead
+    arrays: PackedArrays,
+    config: SpikformerConfig,
+    memory: Memory,
+    layers: tuple[CLayer, ...],
+    head: CHead,
+    stream: CStream | None,
 ) -> dict[str, Any]:
     """Return what the templates are filled with."""
     wiring, data = arrays.wiring, arrays.config.data
@@ -141,7 +153,8 @@ def _values(
         "summands": wiring.summands,
         "logit_bits": round(-math.log2(arrays.head().scale * wiring.summands)),
         "ram": _ram(config, widths, sizes),
-        "rom": sum(array.bytes for one in (*layers, head) for array in one.arrays),
+        "stream": stream if stream and stream.parts else None,
+        "rom": _rom(layers, head, stream),
     }
 
 
@@ -159,6 +172,14 @@ def _ram(config: SpikformerConfig, widths: list[int], sizes: dict[str, int]) -> 
     scratch = max(scratch, *(width // 8 * TILE * config.steps for width in widths))
     rows = sum(width // 8 * TILE for width in widths)
     return -(-(-(-scratch // 8) * 8 + rows + sum(sizes.values())) // 8) * 8
+
+
+def _rom(layers: tuple[CLayer, ...], head: CHead, stream: CStream | None) -> int:
+    """Return the bytes of all constants: of codes the stream's, where there is one."""
+    arrays = [array for one in (*layers, head) for array in one.arrays]
+    if stream is None:
+        return sum(array.bytes for array in arrays)
+    return sum(array.bytes for array in arrays if array.field != "codes") + stream.rom
 
 
 def _unpacking(bits: int) -> list[str]:

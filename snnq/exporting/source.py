@@ -15,7 +15,7 @@ from snnq.models.registry import architecture
 from snnq.packed.coding import other_tensors, read_layer, read_weight, weight_sha256
 from snnq.packed.config import MODEL_FILE, PackedConfig, check_hash, read_config
 from snnq.packed.loading import as_tensors, assemble
-from snnq.packed.safefile import read_tensors
+from snnq.packed.opening import open_tensors
 from snnq.schemes.scheme import Params, scheme
 
 _REPORT = "please report this"
@@ -70,7 +70,7 @@ class Source:
 def read_source(folder: Path) -> Source:
     """Return a packed folder's content. Raises PackedError and VerificationError as ``load_packed`` does."""
     config = read_config(folder)
-    file = read_tensors(folder / MODEL_FILE)
+    file = open_tensors(folder, config)
     check_hash(folder, MODEL_FILE, config)
     layers = []
     for name, one in config.layers.items():

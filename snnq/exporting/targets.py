@@ -1,8 +1,8 @@
 """The formats a packed folder can be exported to. A new one is a module here and a line in ``TARGETS``.
 
-A target's module has one function, ``export(folder, out)``: it reads the packed folder (``source.read_source``), writes
-``out``, a path that does not exist yet, as one file or one folder, and returns ``Facts``. Libraries that snnq does not
-install are imported inside it, after ``libraries.require``.
+A target is one function of a module, ``export(folder, out)``: it reads the packed folder (``source.read_source``),
+writes ``out``, a path that does not exist yet, as one file or one folder, and returns ``Facts``. Libraries that snnq
+does not install are imported inside it, after ``libraries.require``.
 """
 
 from __future__ import annotations
@@ -18,16 +18,20 @@ from snnq.exporting.records import Facts
 
 @dataclass(frozen=True)
 class Target:
-    """One format: its module, what the packed folder's name is lengthened by, and what it is in a few words."""
+    """One format: its module, what the packed folder's name is lengthened by, and what it is in a few words.
+
+    ``function`` is the module's that exports.
+    """
 
     module: str
     suffix: str
     what: str
+    function: str = "export"
 
     @property
     def export(self) -> Callable[[Path, Path], Facts]:
         """The target's function; its module is imported now."""
-        return import_module(self.module).export
+        return getattr(import_module(self.module), self.function)
 
 
 TARGETS = {
@@ -36,10 +40,13 @@ TARGETS = {
     ),
     "qonnx": Target("snnq.exporting.to_qonnx", ".onnx", "an ONNX file, each layer by itself"),
     "c": Target("snnq.exporting.to_c", "-c", "C99 source, the whole network in integers"),
+    "c-coded": Target("snnq.exporting.to_c", "-c-coded", "the same, coded: less ROM, more RAM", "export_coded"),
     "spikingjelly": Target(
         "snnq.exporting.to_spikingjelly", "-spikingjelly.safetensors", "a state dict for its own classes"
     ),
     "nir": Target("snnq.exporting.to_nir", ".nir", "an HDF5 file, layers and neurons"),
+    "fixed": Target("snnq.exporting.to_storage", "-fixed", "a packed folder, codes in fixed words", "to_fixed"),
+    "coded": Target("snnq.exporting.to_storage", "-coded", "a packed folder, codes entropy-coded", "to_coded"),
 }
 
 

@@ -1,4 +1,4 @@
-"""``--to c``: the whole network as one C99 header and source, in integers, without any dependency."""
+"""``--to c`` and ``--to c-coded``: the whole network as one C99 header and source, in integers, on its own."""
 
 from __future__ import annotations
 
@@ -13,10 +13,21 @@ from snnq.packed.arrays import open_arrays
 
 def export(folder: Path, out: Path) -> Facts:
     """Write ``<name>.h`` and ``<name>.c`` to a new folder ``out``; the name is the packed folder's as an identifier."""
-    source = c_source(open_arrays(folder), c_name(folder.resolve().name))
+    return _write(folder, out, coded=False)
+
+
+def export_coded(folder: Path, out: Path) -> Facts:
+    """Write the same with entropy-coded weights, which the first run decodes into memory."""
+    return _write(folder, out, coded=True)
+
+
+def _write(folder: Path, out: Path, *, coded: bool) -> Facts:
+    source = c_source(open_arrays(folder), c_name(folder.resolve().name), coded=coded)
     write_c(source, out)
-    notes = (f"{source.rom:,} bytes of read-only data, {source.ram:,} bytes of working memory",)
-    return Facts(tuple(map(_exported, (*source.layers, source.head))), notes)
+    note = f"{source.rom:,} bytes of read-only data, {source.ram:,} bytes of working memory"
+    if source.decoded:
+        note += f", {source.decoded:,} bytes for decoded codes"
+    return Facts(tuple(map(_exported, (*source.layers, source.head))), (note,))
 
 
 def _exported(one: CLayer | CHead) -> ExportedLayer:

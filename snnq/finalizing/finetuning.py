@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from snnq.data import DataSet
 from snnq.finalizing.quantized import parameter_groups
+from snnq.finalizing.rate import Aim
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.training.augmentation import parse_changes, training_share
 from snnq.training.batches import training_batches
@@ -48,7 +49,9 @@ class Finetuning:
         teacher: Teacher | None,
         settings: FinalizeSettings,
         total_steps: int,
+        aim: Aim,
     ) -> None:
+        self.aim, self.rate = aim, aim.rate(model)
         self.fabric, self.model, self.settings, self.total_steps = fabric, model, settings, total_steps
         self.data, self.teacher = data, teacher
         self.changes = parse_changes(settings.augment)
@@ -59,12 +62,13 @@ class Finetuning:
 
     def stateful(self) -> dict[str, Stateful]:
         """Return what a run saves."""
-        return {
+        parts = {
             "model": self.model,
             "optimizer": self.optimizer.optimizer,
             "precision": self.fabric.strategy.precision,  # the loss scale of 16-mixed
             "best": self.best,
         }
+        return parts if self.rate is None else parts | {"rate": self.rate}
 
     def batches(self, epoch: int) -> list[list[int]]:
         """Return the global training batches of an epoch."""
@@ -85,6 +89,10 @@ class Finetuning:
         teacher = None if self.teacher is None else self.teacher(frames, indices)
         logits = self.network(frames)
         loss = distilled_loss(logits, targets, teacher, one.distillation, one.distillation_temperature)
+        facts = {}
+        if self.rate is not None:
+            price, facts["bits"] = self.rate.loss(place.overall / self.total_steps)
+            loss = loss + price
         self.watch.close(f"epoch {place.epoch + 1}, step {place.step + 1}", loss)
         rates = {"peak": one.rate_peak, "start": one.rate_start, "floor": one.rate_floor}
         set_rate(self.optimizer, learning_rate(place.overall, self.total_steps, **rates))
@@ -93,11 +101,15 @@ class Finetuning:
         self.optimizer.step()
         labels = targets if targets.ndim == 1 else targets.argmax(1)
         right = (logits.detach().argmax(1) == labels).float().mean()
-        return {"loss": loss.detach(), "accuracy": right}
+        return {"loss": loss.detach(), "accuracy": right} | facts
 
     def after_epoch(self, epoch: int) -> dict[str, Any]:
         """Score the epoch on the validation split and keep the model if it is the best so far."""
         found = evaluate(self.model, self.data.validation, self.settings.batch_size)
         self.model.train()
-        self.best.offer((found.accuracy, -found.loss), epoch + 1, self.model)
-        return {"validation_accuracy": found.accuracy, "validation_loss": found.loss}
+        score, facts = (found.accuracy, -found.loss), {}
+        if self.rate is not None:
+            fits, bits = self.rate.fits(), self.rate.per_weight()
+            score, facts = (float(fits), *score), {"coded_bits": bits, "price": float(self.rate.now)}
+        self.best.offer(score, epoch + 1, self.model)
+        return {"validation_accuracy": found.accuracy, "validation_loss": found.loss} | facts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -12,6 +12,9 @@ from torch.nn.utils import parametrize
 from snnq.packed.coding import Coded
 from snnq.schemes.scheme import Params, scheme
 
+# How many times as fast as a weight the scale of a rated layer learns.
+RATED_PACE = 10
+
 
 class FakeQuantize(nn.Module):
     """Parametrization of a layer's weight: latent weight in, quantised weight out, straight-through gradients.
@@ -19,14 +22,18 @@ class FakeQuantize(nn.Module):
     The scheme's parameters start at the least-squares fit and are learned as shifts (``Scheme.moved``): a scale moves
     by a factor, a zero-point and a power-of-two exponent by a difference. So one learning rate fits all of them, where
     LSQ divides the gradient by √(n·levels): AdamW divides by the gradient's size anyway.
+
+    ``coarse``: the layer is ``rated``, trained to be coded in few bits. It starts from these parameters, a grid about
+    zero, whose zero-point stays where it is: most weights are to become zero.
     """
 
-    def __init__(self, name: str, weight: Tensor) -> None:
+    def __init__(self, name: str, weight: Tensor, coarse: Params | None = None) -> None:
         super().__init__()
-        self.scheme = scheme(name)
-        for key, value in self.scheme.fit(weight).items():
+        self.scheme, self.rated = scheme(name), coarse is not None
+        for key, value in (coarse or self.scheme.fit(weight)).items():
             self.register_buffer(f"{key}_start", value)
-            self.register_parameter(f"{key}_shift", nn.Parameter(torch.zeros_like(value)))
+            learned = not (self.rated and key == "zero_point")
+            self.register_parameter(f"{key}_shift", nn.Parameter(torch.zeros_like(value), requires_grad=learned))
 
     def params(self) -> Params:
         """Return the scheme's parameters as they stand, differentiable in the shifts."""
@@ -39,24 +46,43 @@ class FakeQuantize(nn.Module):
         return self.scheme.quantize(weight, self.params())
 
 
-def quantize_model(model: nn.Module, schemes: Mapping[str, str]) -> nn.Module:
-    """Put a ``FakeQuantize`` on every layer the plan does not leave in float32; changes and returns ``model``."""
+def quantize_model(
+    model: nn.Module, schemes: Mapping[str, str], coarse: Callable[[str, Tensor], Params | None] = lambda *_: None
+) -> nn.Module:
+    """Put a ``FakeQuantize`` on every layer the plan does not leave in float32; changes and returns ``model``.
+
+    ``coarse`` gives the first parameters of a layer that is trained to a rate, by its name and weight; None for others.
+    """
     for name, scheme_name in schemes.items():
         if scheme(scheme_name).is_float:
             continue
         layer = model.get_submodule(name)
-        parametrization = FakeQuantize(scheme_name, layer.weight)  # pyright: ignore
+        weight = layer.get_parameter("weight")
+        parametrization = FakeQuantize(scheme_name, weight, coarse(name, weight))
         parametrize.register_parametrization(layer, "weight", parametrization, unsafe=True)
     return model
 
 
+def quantized_layers(model: nn.Module) -> Iterator[tuple[str, FakeQuantize, Tensor]]:
+    """Yield the name, the parametrization and the latent weight of every quantised layer."""
+    for name, module in model.named_modules():
+        if parametrize.is_parametrized(module, "weight"):
+            chain: Any = module.parametrizations["weight"]  # pyright: ignore
+            yield name, chain[0], chain.original
+
+
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Return optimizer groups: weight decay for weights, none for BN, biases and scheme parameters."""
-    decayed, free = [], []
+    """Return optimizer groups: weight decay for weights, none for BN, biases and scheme parameters.
+
+    The parameters of rated layers are a group of their own, which moves at ``RATED_PACE``: coarser grids are far away.
+    """
+    rated = {id(one) for _, chain, _ in quantized_layers(model) if chain.rated for one in chain.parameters()}
+    decayed, free, fast = [], [], []
     for name, parameter in model.named_parameters():
         is_weight = parameter.ndim > 1 and not name.endswith("_shift")
-        (decayed if is_weight else free).append(parameter)
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
+        (fast if id(parameter) in rated else decayed if is_weight else free).append(parameter)
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
+    return [*groups, {"params": fast, "weight_decay": 0.0, "pace": RATED_PACE}] if fast else groups
 
 
 @torch.no_grad()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,19 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from snnq.assessing.measure import SAMPLES
+from snnq.base.errors import BudgetError
 from snnq.base.progress import Progress, silent
 from snnq.checkpoints.opening import load_model
+from snnq.finalizing.budget import limits_of
 from snnq.finalizing.finetuning import Finetuning
 from snnq.finalizing.quantized import encode_model, quantize_model
+from snnq.finalizing.rate import Rate, aim_of, layer_rates, realised, trim
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.finalizing.starting import begin_from
 from snnq.packed.coding import Coded
 from snnq.packed.config import MODEL_FILE, read_config
 from snnq.packed.folder import check_free
-from snnq.packing.finish import Destination, Finalized, finished, fold, pack
+from snnq.packing.finish import Destination, Finalized, finished, fold, model_bytes, pack
 from snnq.packing.planned import open_planned
 from snnq.packing.record import Finetuned
 from snnq.plan import Plan
@@ -36,6 +40,9 @@ from snnq.training.run_folder import RunFolder, open_run, run_path
 from snnq.training.search_runs import find_run
 from snnq.training.teacher import float_logits, float_teacher
 from snnq.training.threads import keeps_threads, use_threads
+
+# How often codes are trimmed anew where what is packed exceeds its budget by tables, which entropy does not count.
+FREEZINGS = 5
 
 
 @keeps_threads
@@ -88,13 +95,11 @@ def finalize(
     folder = open_run(where, config, out=out, force=force, words=words)
     say_fit(float_logits(job, "validation", fabric, settings.batch_size, progress), job.data)
     moving, history = _finetune(folder, job, chosen, settings, start, fabric, progress)
-    model = moving.model
-    coded, reestimated = _freeze(model, chosen, job, moving, settings)
-    how = Finetuned.model_validate(
-        asdict(settings) | {"best_epoch": moving.best.epoch, "batchnorm_reestimated": reestimated, "history": history}
-    )
+    folded, coded, chosen, reestimated = _frozen(moving, chosen, job, settings)
+    facts = {"best_epoch": moving.best.epoch, "batchnorm_reestimated": reestimated, "history": history}
+    how = Finetuned.model_validate(_said(settings) | facts)
     return pack(
-        fold(model, job),
+        folded,
         coded,
         how,
         Destination(out, mark, behind, force),
@@ -116,8 +121,13 @@ def _config(plan: Plan, job: Job, settings: FinalizeSettings, compute: Compute) 
         "search": plan.search.fingerprint if plan.search else None,
         "cost_table_sha256": plan.cost_table.sha256,
         "precision": compute.precision,
-        **asdict(settings),
+        **_said(settings),
     }
+
+
+def _said(settings: FinalizeSettings) -> dict[str, Any]:
+    """Return the settings; those of the rate only where there is one."""
+    return {key: value for key, value in asdict(settings).items() if key not in ("rate", "budget") or value}
 
 
 def _finetune(
@@ -135,11 +145,12 @@ def _finetune(
         augmented = bool(settings.augment)
         teacher = float_teacher(job, fabric, settings.batch_size, augmented=augmented, progress=progress)
     torch.manual_seed(settings.seed)
-    model = quantize_model(load_model(job.checkpoint), plan.schemes()).train()
+    aim = aim_of(plan, settings, lambda rated: _rest(plan, job, rated))
+    model = quantize_model(load_model(job.checkpoint), plan.schemes(), aim.begin).train()
     if start is not None:
         begin_from(model, start, plan)
     steps = settings.epochs * steps_per_epoch(len(job.data.train), settings.batch_size)
-    moving = Finetuning(fabric, model, job.data, teacher, settings, steps)
+    moving = Finetuning(fabric, model, job.data, teacher, settings, steps, aim)
     with moving.watch as watch:
         history = run_epochs(
             run,
@@ -156,14 +167,49 @@ def _finetune(
     return moving, history
 
 
+def _rest(plan: Plan, job: Job, rated: Collection[str]) -> float:
+    """Return the bits of the file that are not codes of rated layers, of the checkpoint packed without training."""
+    model = quantize_model(load_model(job.checkpoint), plan.schemes())
+    coded = encode_model(model.eval(), plan.schemes())
+    file = 8 * len(model_bytes(fold(model, job), coded, plan, job))
+    return file - math.fsum(rate * coded[name].codes.numel() for name, rate in layer_rates(plan, coded, rated).items())
+
+
+def _frozen(
+    moving: Finetuning, plan: Plan, job: Job, settings: FinalizeSettings
+) -> tuple[nn.Module, dict[str, Coded], Plan, bool]:
+    """Return the folded model, its codes, the plan with the rates that they have come to, and whether BN is new.
+
+    Where what is packed would exceed the budget, it is frozen again with a lower target. Raises BudgetError.
+    """
+    limits, aim = limits_of(plan, settings.budget), moving.aim
+    for _ in range(FREEZINGS):
+        model = quantize_model(load_model(job.checkpoint), plan.schemes(), aim.begin).to(moving.fabric.device)
+        model.load_state_dict(moving.best.state)
+        rate = aim.rate(model)
+        trimmed = rate is not None and trim(rate).exchanged > 0
+        entropy = math.fsum(rate.bits().values()) if rate else 0.0
+        coded, reestimated = _freeze(model, plan, job, settings, None if trimmed else moving.best.score)
+        found, coded = realised(plan, coded, rate)
+        folded = fold(model, job)
+        over = limits.excess(folded, coded, found, job) if aim.target else 0.0
+        if over <= 0:
+            return folded, coded, found, reestimated
+        aim = replace(aim, target=min(aim.target or 0.0, entropy) - over)
+    raise BudgetError("the codes stay above the budget", "allow more bits, or train longer")
+
+
 def _freeze(
-    model: nn.Module, plan: Plan, job: Job, moving: Finetuning, settings: FinalizeSettings
+    model: nn.Module, plan: Plan, job: Job, settings: FinalizeSettings, score: tuple[float, ...] | None
 ) -> tuple[dict[str, Coded], bool]:
-    """Estimate BN anew if that is no worse on validation, then turn every weight into its codes."""
-    before = moving.best.state
+    """Estimate BN anew if that is no worse, then turn every weight into its codes; ``score`` is what is to be kept."""
+    if score is None:
+        found = evaluate(model, job.data.validation, settings.batch_size)
+        score = (found.accuracy, -found.loss)
+    before = {name: value.detach().clone() for name, value in model.state_dict().items()}
     reestimate_batchnorm(model, job.data.train, settings.batch_size, settings.seed)
     found = evaluate(model, job.data.validation, settings.batch_size)
-    kept = moving.best.score is None or (found.accuracy, -found.loss) >= moving.best.score
+    kept = (found.accuracy, -found.loss) >= score[-2:]
     if not kept:
         model.load_state_dict(before)
     return encode_model(model.cpu().eval(), plan.schemes()), kept

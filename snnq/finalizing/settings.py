@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from snnq.base.errors import UsageError
 from snnq.base.parsing import check_seed
@@ -17,6 +19,9 @@ class FinalizeSettings:
     ``distillation_temperature`` (Hinton et al. 2015); the teacher is the float checkpoint. AdamW with warm-up from
     ``rate_start`` to ``rate_peak`` and a cosine to ``rate_floor``. ``augment`` names what is done to the training
     frames (see ``training.augmentation``), nothing by default; it is kept in its shortest form.
+
+    ``rate`` is the price μ of a coded bit a weight in the loss (``finalizing.rate``), or ``budget`` the bits that the
+    price is steured to: by ``avg_bits`` of the plan, ``file_bits`` a weight of the whole file, or ``file_kib``.
     """
 
     epochs: int = 15
@@ -29,6 +34,8 @@ class FinalizeSettings:
     rate_floor: float = 1e-5
     weight_decay: float = 0.01
     augment: str = ""
+    rate: float | None = None
+    budget: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 2:
@@ -36,4 +43,8 @@ class FinalizeSettings:
         if not 0 <= self.distillation <= 1:
             raise UsageError(f"--distillation is {self.distillation}, it must lie between 0 (off) and 1")
         check_seed(self.seed)
+        if self.rate is not None and not (0 < self.rate < math.inf):
+            raise UsageError(f"--rate is {self.rate:g}, it must be a positive price of a bit, such as 0.2")
+        if self.rate is not None and self.budget:
+            raise UsageError("--rate and --budget: give one of them", "the price of a budget is found while training")
         object.__setattr__(self, "augment", changes_text(parse_changes(self.augment)))

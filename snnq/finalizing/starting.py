@@ -13,7 +13,8 @@ from snnq.models.registry import architecture
 from snnq.packed.coding import read_layer
 from snnq.packed.config import MODEL_FILE, PackedConfig, check_hash, read_config
 from snnq.packed.loading import as_tensors
-from snnq.packed.safefile import TensorFile, read_tensors
+from snnq.packed.opening import open_tensors
+from snnq.packed.safefile import TensorFile
 from snnq.plan import Plan
 from snnq.schemes.names import FLOAT32
 from snnq.training.evaluation import NORMS
@@ -23,24 +24,30 @@ from snnq.training.evaluation import NORMS
 def begin_from(model: nn.Module, folder: str | Path, plan: Plan) -> nn.Module:
     """Give a model of ``quantize_model`` the codes, grids and norms of a packed folder; changes and returns it.
 
-    A latent weight stays the float one where that rounds to the code, and becomes the code's level elsewhere. BN keeps
-    what it learned; its running statistics become those that fold into the packed norms, so that in evaluation mode the
-    model is the packed one. Raises PlanError unless the folder was packed under the same schemes, PackedError.
+    Where packing has moved the scales of a layer's channels into its norm, they come back: as those that bring the
+    levels nearest to the float weights, by which the norm's multiplier is divided. A latent weight stays the float one
+    where that rounds to the code, and becomes the code's level elsewhere. BN keeps what it learned; its running
+    statistics become those that fold into the packed norms, so that in evaluation mode the model is the packed one.
+    Raises PlanError unless the folder was packed under the same schemes, PackedError.
     """
     folder = Path(folder)
     config = read_config(folder)
     check_hash(folder, MODEL_FILE, config)
-    file = read_tensors(folder / MODEL_FILE)
+    file = open_tensors(folder, config)
     _check_schemes(folder, config, plan)
+    norms, gains = architecture(config.architecture).wiring(config.config).norms, {}
     for name, packed in config.layers.items():
         if packed.family != FLOAT32:
             stored = read_layer(name, packed, file)
-            _begin_layer(model.get_submodule(name), torch.from_numpy(stored.codes), as_tensors(stored.params))
-    layer_of = {norm: layer for layer, norm in architecture(config.architecture).wiring(config.config).norms.items()}
+            layer, codes, params = model.get_submodule(name), torch.from_numpy(stored.codes), as_tensors(stored.params)
+            if name in norms:
+                params, gains[norms[name]] = _scaled_back(layer, codes, params)
+            _begin_layer(layer, codes, params)
+    layer_of = {norm: layer for layer, norm in norms.items()}
     for path, norm in model.named_modules():
         if isinstance(norm, NORMS):
             bias = getattr(model.get_submodule(layer_of[path]), "bias", None) if path in layer_of else None
-            _begin_norm(path, norm, bias, file)
+            _begin_norm(path, norm, bias, file, gains.get(path))
     return model
 
 
@@ -55,6 +62,22 @@ def _check_schemes(folder: Path, config: PackedConfig, plan: Plan) -> None:
             )
 
 
+def _scaled_back(layer: Any, codes: Tensor, params: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor | None]:
+    """Return parameters with a scale for each channel, and by how much each is larger than the shared one, (out,).
+
+    The scale is that of least squared error, ⟨w, l⟩/⟨l, l⟩ for levels l. Scales that differ were never moved: None.
+    """
+    chain = layer.parametrizations["weight"]
+    one, shared = chain[0].scheme, chain[0].scheme.factor(params)
+    if bool((shared != shared[0]).any()):
+        return params, None
+    weight, level = chain.original.flatten(1).double(), one.decode(codes, params).double()
+    gain = (weight * level).sum(1, keepdim=True) / level.square().sum(1, keepdim=True)
+    gain = torch.where(gain.isfinite() & (gain > 0), gain, torch.ones_like(gain))
+    found = one.stored(one.with_factor(params, (shared * gain).float()))
+    return found, (one.factor(found).double() / shared.double()).flatten()
+
+
 def _begin_layer(layer: Any, codes: Tensor, params: dict[str, Tensor]) -> None:
     chain = layer.parametrizations["weight"]
     one, latent = chain[0].scheme, chain.original
@@ -65,10 +88,15 @@ def _begin_layer(layer: Any, codes: Tensor, params: dict[str, Tensor]) -> None:
     latent.copy_(torch.where(same, latent.flatten(1), level).view_as(latent))
 
 
-def _begin_norm(path: str, norm: Any, bias: Tensor | None, file: TensorFile) -> None:
-    """Set μ and σ² so that γ/√(σ² + ε) is the packed multiplier and β + (bias − μ) · multiplier its offset."""
+def _begin_norm(path: str, norm: Any, bias: Tensor | None, file: TensorFile, gain: Tensor | None) -> None:
+    """Set μ and σ² so that γ/√(σ² + ε) is the packed multiplier and β + (bias − μ) · multiplier its offset.
+
+    The multiplier is divided by the ``gain`` (out,) of the scales before it.
+    """
     parts = ("multiplier", "offset")
     multiplier, offset = as_tensors({part: file.tensors[f"{path}.{part}"].astype(float) for part in parts}).values()
+    if gain is not None:
+        multiplier = multiplier / gain
     gamma = torch.ones_like(multiplier) if norm.weight is None else norm.weight.double()
     beta = torch.zeros_like(offset) if norm.bias is None else norm.bias.double()
     ratio = gamma / torch.where(multiplier == 0, torch.ones_like(multiplier), multiplier)

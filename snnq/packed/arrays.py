@@ -22,7 +22,8 @@ from snnq.packed.config import (
     no_model,
     read_config,
 )
-from snnq.packed.safefile import TensorFile, read_tensors
+from snnq.packed.opening import open_tensors
+from snnq.packed.safefile import TensorFile
 from snnq.schemes.format import Stored
 from snnq.schemes.scheme import Scheme, scheme
 from snnq.schemes.whole import Whole
@@ -89,4 +90,4 @@ def open_arrays(path: str | Path) -> PackedArrays:
             f"{folder}: {config.architecture} does not run in whole numbers, because {wiring.reason}",
             "run it on torch: snnq eval",
         )
-    return PackedArrays(folder, config, wiring, read_tensors(folder / MODEL_FILE))
+    return PackedArrays(folder, config, wiring, open_tensors(folder, config))

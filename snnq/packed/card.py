@@ -5,45 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from snnq.packed.readers import NUMPY_READERS
 from snnq.packed.sizes import Sizes, file_bits
 from snnq.plan import Plan
 from snnq.structure.edits import STRUCTURE, described, edits_of
 
-# Reads a packed folder without snnq and without torch; printed in every model card and run by the tests as it stands.
-NUMPY_READER = """\
-import json
-from pathlib import Path
-import numpy as np
-from safetensors.numpy import load_file
 
-folder, weights = Path("packed"), {}
-tensors = load_file(folder / "model.safetensors")
-for name, layer in json.loads((folder / "config.json").read_text())["quantization_config"]["layers"].items():
-    family, bits, part = layer["family"], layer["bits"], lambda key: tensors[f"{name}.weight{key}"]
-    if family not in ("float32", "uniform", "power-of-two", "ternary", "binary"):
-        raise ValueError(f"{name}: this does not read {family}")
-    if family == "float32":
-        weight = part("")
-    elif family == "ternary":  # scale * -1, 0 or 1: five in a byte, times 1, 3, 9, 27 and 81
-        trits = (part("_trits").astype(np.int64)[:, :, None] + 121) // 3 ** np.arange(5) % 3 - 1
-        weight = part("_scale") * trits.reshape(len(trits), -1)[:, : part("_shape")[1]]
-    else:  # 32 // bits codes in each word, the first in the lowest bits
-        key = {"uniform": "_packed", "power-of-two": "_pot_packed", "binary": "_signs"}[family]
-        words = part(key).astype(np.int64)
-        codes = (words[:, :, None] >> bits * np.arange(32 // bits)) % 2**bits
-        codes = codes.reshape(len(words), -1)[:, : part("_shape")[1]]
-        if family == "uniform":  # scale * (code - zero point)
-            weight = part("_scale") * (codes - part("_zero_point_halves") / 2)
-        elif family == "binary":  # scale, or minus it
-            weight = part("_scale") * (2 * codes - 1) + 0.0
-        else:  # sign * 2^(e + k - K), and 0 for k = 0
-            sign, k, top = codes >> bits - 1, codes % 2 ** (bits - 1), 2 ** (bits - 1) - 1
-            weight = np.where(k > 0, (1 - 2 * sign) * np.ldexp(1.0, part("_scale_exp") + k - top), 0)
-    weights[name] = weight.astype(np.float32).reshape(layer["shape"])
-"""
-
-
-def model_card(plan: Plan, results: Mapping[str, Any], sizes: Sizes) -> str:
+def model_card(plan: Plan, results: Mapping[str, Any], sizes: Sizes, storage: str) -> str:
     """Return the model card of a packed folder as Markdown; equal inputs give equal text."""
     sections = [
         _FRONT_MATTER,
@@ -55,7 +23,7 @@ def model_card(plan: Plan, results: Mapping[str, Any], sizes: Sizes) -> str:
         "## Storage",
         _storage(plan, sizes),
         "## Reading it",
-        _READING.format(reader=NUMPY_READER),
+        _READING.format(reader=NUMPY_READERS[storage], layout=_LAYOUTS[storage]),
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -84,10 +52,17 @@ Without it (numpy and safetensors only; change `folder` to where this lies):
 ```python
 {reader}```
 
-`snnq verify packed` checks every code and hash. The layout of the words is that of compressed-tensors'
-`pack-quantized` (of 2, 4 and 8 bits; others as up to its version 0.17); convolutions are flattened to (out, in·k·k)
-before they are packed. Batch normalisation is folded: what follows each layer is `multiplier · x + offset`, one of each
+`snnq verify packed` checks every code and hash. {layout} Convolutions are flattened to (out, in·k·k) before they are
+packed. Batch normalisation is folded: what follows each layer is `multiplier · x + offset`, one of each
 per output channel."""
+
+
+_LAYOUTS = {
+    "fixed": """The layout of the words is that of compressed-tensors'
+`pack-quantized` (of 2, 4 and 8 bits; others as up to its version 0.17).""",
+    "coded": """Codes and parameters are entropy-coded in one
+stream, whose layout stands in snnq's docs/packed-folder.md.""",
+}
 
 
 def _bits(plan: Plan) -> str:
@@ -142,7 +117,7 @@ def _percent(value: Any) -> str:
 
 def _plan_table(plan: Plan) -> str:
     rows = [
-        (f"`{layer.name}`", layer.group, "×".join(map(str, layer.shape)), layer.scheme, f"{layer.bits:,}")
+        (f"`{layer.name}`", layer.group, "×".join(map(str, layer.shape)), layer.scheme, f"{round(layer.bits, 2):,}")
         for layer in plan.layers
     ]
     return _table(("layer", "group", "shape", "scheme", "bits"), rows)
@@ -151,8 +126,9 @@ def _plan_table(plan: Plan) -> str:
 def _storage(plan: Plan, sizes: Sizes) -> str:
     percent = (sizes.total - sizes.weights) / sizes.total
     words = (
-        f"`model.safetensors` has {sizes.total_bytes:,} bytes. The weights take the plan's "
-        f"{_bits(plan)} bits, {plan.totals.avg_bits:.3f} a weight; {percent:.1%} of the file is "
+        f"`model.safetensors` has {sizes.total_bytes:,} bytes. By the plan the weights take "
+        f"{_bits(plan)} bits, {plan.totals.avg_bits:.3f} a weight; their codes lie in the file in "
+        f"{round(sizes.weights, 2):,} bits, {sizes.weights / plan.totals.weights:.3f} a weight. {percent:.1%} of the file is "
         f"everything else (scales, norms, header), which makes {file_bits(sizes.total_bytes, plan.totals.weights):.3f} "
         "bits a weight in the file:"
     )

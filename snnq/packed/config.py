@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import PositiveInt, field_validator, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from snnq.base.errors import PackedError, SnnqError, UsageError, VerificationError, nearest
 from snnq.base.files import MAX_TEXT_BYTES, open_regular, read_text, regular_size
@@ -45,7 +45,7 @@ class PackedLayer(Record):
     @model_validator(mode="after")
     def _as_the_scheme_says(self) -> PackedLayer:
         one = scheme(self.scheme)
-        if (self.family, self.bits) != (one.family, one.bits):
+        if (self.family, self.bits) != (one.family, one.code_width):
             raise ValueError(f"{self.scheme} is not {self.family} of {self.bits} bits")
         if len(self.shape) < 2:
             raise ValueError(f"shape {list(self.shape)} is not that of a weight (out, in, …)")
@@ -57,11 +57,24 @@ class PackedLayer(Record):
         return self.shape[0], math.prod(self.shape[1:])
 
 
+class PackedTensor(Record):
+    """Type and shape of a tensor that belongs to no layer."""
+
+    dtype: Literal["float32", "int8", "int16", "int32", "int64"]
+    shape: Many[NonNegativeInt]
+
+
 class Quantization(Record):
-    """The part that Hugging Face's readers look for."""
+    """The part that Hugging Face's readers look for.
+
+    ``storage``: model.safetensors holds every tensor as it is (``fixed``) or all in one coded stream. Of a stream,
+    ``tensors`` are those that belong to no layer.
+    """
 
     quant_method: Literal["snnq"]
     layers: dict[str, PackedLayer]
+    storage: Literal["fixed", "coded"] = "fixed"
+    tensors: dict[str, PackedTensor] = Field(default_factory=dict)
 
 
 class PackedConfig(Record):
@@ -101,9 +114,16 @@ class PackedConfig(Record):
         """Files of the folder that no hash protects: those of folders made by early versions."""
         return tuple(name for name in ALSO_HASHED if name not in self.sha256)
 
+    def said(self) -> dict[str, Any]:
+        """Return plain data, ready for JSON; fixed storage says nothing of itself, as in folders of early versions."""
+        plain = self.model_dump(mode="json")
+        if self.quantization_config.storage == "fixed":
+            del plain["quantization_config"]["storage"], plain["quantization_config"]["tensors"]
+        return plain
+
     def own_sha256(self) -> str:
         """Return the sha256 of all that this config says, but for that hash itself."""
-        said = self.model_dump(mode="json")
+        said = self.said()
         said["sha256"].pop(CONFIG_FILE, None)
         return hashlib.sha256(json.dumps(said, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 

@@ -31,8 +31,9 @@ from snnq.packed.config import (
     PackedLayer,
     Quantization,
 )
-from snnq.packed.safefile import DTYPES, TensorFile, safetensors_bytes
+from snnq.packed.safefile import DTYPES
 from snnq.packed.sizes import measure_sizes
+from snnq.packed.storage import Storage, Written, write_tensors
 from snnq.plan import Plan
 from snnq.plan.files import plan_text
 from snnq.schemes.scheme import scheme
@@ -50,13 +51,15 @@ def write_packed(
     plan: Plan,
     layers: Mapping[str, Coded],
     results: Mapping[str, Any],
+    storage: Storage = "coded",
     force: bool = False,
 ) -> None:
     """Write a packed folder: config.json, model.safetensors, plan.json, report.json and README.md.
 
     ``model`` is folded (no batch normalisation); ``layers`` holds the codes of every layer that the plan does not leave
     in float32, and each of those layers' weight must be exactly what its codes decode to. ``results`` becomes
-    report.json. Equal inputs give equal bytes. An old folder is kept until the new one is complete.
+    report.json. ``storage`` is that of model.safetensors. Equal inputs give equal bytes. An old folder is kept until
+    the new one is complete.
 
     Raises OutputExistsError if the folder is there (with ``force``: if it holds anything that is no packed folder's),
     VerificationError naming the first layer whose codes are not the model's weights or the first tensor that is not
@@ -65,7 +68,7 @@ def write_packed(
     folder = Path(os.path.abspath(folder))
     check_free(folder, force)
     tensors, packed = _pack_model(model, plan, layers)
-    files = _contents(plan, tensors, packed, results)
+    files = contents(plan, write_tensors(tensors, packed, storage), storage, packed, results)
     try:
         with workplace(folder) as new:
             new.mkdir()
@@ -77,6 +80,11 @@ def write_packed(
         raise OutputExistsError(f"{folder} is already there", _ADD_FORCE) from None
     except OSError as problem:
         raise PackedError(f"{folder}: cannot be written ({problem.strerror})", "choose another --out") from None
+
+
+def tensors_file(model: nn.Module, plan: Plan, layers: Mapping[str, Coded], storage: Storage = "coded") -> Written:
+    """Return the model.safetensors that ``write_packed`` would write of the same."""
+    return write_tensors(*_pack_model(model, plan, layers), storage)
 
 
 def check_free(folder: Path, force: bool) -> None:
@@ -136,7 +144,7 @@ def _pack_model(
         packed[entry.name] = PackedLayer(
             scheme=entry.scheme,
             family=one.family,
-            bits=one.bits,
+            bits=one.code_width,
             shape=entry.shape,
             weight_sha256=weight_sha256(weight.numpy()),
         )
@@ -169,21 +177,17 @@ def _refuse(name: str, message: str) -> NoReturn:
     raise VerificationError(f"layer {name}: {message}", "please report this")
 
 
-def _contents(
-    plan: Plan, tensors: Mapping[str, Tensor], packed: Mapping[str, PackedLayer], results: Mapping[str, Any]
+def contents(
+    plan: Plan, written: Written, storage: Storage, packed: Mapping[str, PackedLayer], results: Mapping[str, Any]
 ) -> dict[str, bytes]:
     """Return the bytes of every file of the folder; raises NotFiniteError for a result that is not finite."""
     require_finite(results, REPORT_FILE)
-    model_bytes = safetensors_bytes(tensors, {"format": "pt", "snnq": __version__})
-    header_bytes = 8 + int.from_bytes(model_bytes[:8], "little")
-    sizes = measure_sizes(
-        TensorFile(Path(MODEL_FILE), {name: one.numpy() for name, one in tensors.items()}, header_bytes), packed
-    )
+    sizes = measure_sizes(written.file, packed)
     files = {
-        MODEL_FILE: model_bytes,
+        MODEL_FILE: written.content,
         PLAN_FILE: plan_text(plan.to_dict()).encode(),
         REPORT_FILE: plan_text(dict(results)).encode(),
-        CARD_FILE: model_card(plan, results, sizes).encode(),
+        CARD_FILE: model_card(plan, results, sizes, storage).encode(),
     }
     config = PackedConfig(
         schema_version=SCHEMA_VERSION,
@@ -191,9 +195,11 @@ def _contents(
         architecture=plan.model.architecture,
         config=plan.model.config,
         data=plan.data,
-        quantization_config=Quantization(quant_method=QUANT_METHOD, layers=dict(packed)),
+        quantization_config=Quantization(
+            quant_method=QUANT_METHOD, layers=dict(packed), storage=storage, tensors=written.others
+        ),
         sha256={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     )
-    said = config.model_dump(mode="json")
+    said = config.said()
     said["sha256"][CONFIG_FILE] = config.own_sha256()
     return files | {CONFIG_FILE: plan_text(said).encode()}

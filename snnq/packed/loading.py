@@ -17,7 +17,8 @@ from snnq.network.layers import NO_COUNTS, check_frames_shape, frames_shape
 from snnq.network.wiring import FloatWiring, Wiring
 from snnq.packed.coding import other_tensors, read_layer, read_weight
 from snnq.packed.config import MODEL_FILE, REPACK, UNBUILDABLE, PackedConfig, check_hash, no_model, read_config
-from snnq.packed.safefile import TensorFile, read_tensors
+from snnq.packed.opening import open_tensors
+from snnq.packed.safefile import TensorFile
 from snnq.schemes.scheme import scheme
 from snnq.schemes.whole import Whole
 
@@ -42,7 +43,7 @@ def load_packed(path: str | Path, arithmetic: str | None = None) -> nn.Module:
         raise UsageError(f"arithmetic '{arithmetic}': there is integer and float{nearest(arithmetic, ARITHMETICS)}")
     folder = Path(path)
     config = read_config(folder)
-    file = read_tensors(folder / MODEL_FILE)
+    file = open_tensors(folder, config)
     check_hash(folder, MODEL_FILE, config)
     model = assemble(folder, config, file, {name: read_weight(name, one, file) for name, one in config.layers.items()})
     wiring = architecture(config.architecture).wiring(config.config)

@@ -19,22 +19,41 @@ from safetensors import SafetensorError, safe_open
 from snnq.base.errors import PackedError
 from snnq.base.files import open_regular
 from snnq.packed.config import REPACK
+from snnq.packed.numbers import Taken
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-# numpy's (and torch's) name of a type, and the file's.
+# numpy's (and torch's) name of a type, and the file's; uint8 is a coded stream's alone.
 DTYPES = {"float32": "F32", "int8": "I8", "int16": "I16", "int32": "I32", "int64": "I64"}
-_NUMPY = {"F32": "<f4", "I8": "i1", "I16": "<i2", "I32": "<i4", "I64": "<i8"}
+_TYPES = DTYPES | {"uint8": "U8"}
+_NUMPY = {"F32": "<f4", "I8": "i1", "I16": "<i2", "I32": "<i4", "I64": "<i8", "U8": "u1"}
+
+
+@dataclass(frozen=True)
+class Coding:
+    """How coded tensors share a stream: what each takes, the bits of the lanes' states, and the bytes of it all."""
+
+    taken: Mapping[str, Taken]
+    state_bits: int
+    bytes: int
 
 
 @dataclass(frozen=True)
 class TensorFile:
-    """The tensors of a safetensors file by name, and the bytes before them (8 of length, then the header)."""
+    """The tensors of a model.safetensors by name, and the bytes before them (8 of length, then the header).
+
+    ``coding`` says how they are coded; None where the file holds each as it is.
+    """
 
     path: Path
     tensors: Mapping[str, np.ndarray]
     header_bytes: int
+    coding: Coding | None = None
+
+    def taken(self, name: str) -> Taken:
+        """Return what a tensor takes in the file, in bits."""
+        return self.coding.taken[name] if self.coding else Taken(8 * self.tensors[name].nbytes, 0)
 
     def take(self, name: str, shape: tuple[int, ...], *dtypes: str) -> np.ndarray:
         """Return a tensor; raises PackedError if it is missing, of another shape or dtype, or not finite."""
@@ -54,14 +73,14 @@ class TensorFile:
 
 def safetensors_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
     """Return a whole safetensors file; equal tensors and metadata give equal bytes."""
-    header: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))}
+    header: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
     parts, end = [], 0
     for name in sorted(tensors, key=lambda name: (-tensors[name].element_size(), name)):
         # numpy's little-endian types, whatever this machine's are.
         array = tensors[name].detach().cpu().contiguous().numpy()
         part = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
         offsets = [end, end := end + len(part)]
-        header[name] = {"dtype": DTYPES[array.dtype.name], "shape": list(array.shape), "data_offsets": offsets}
+        header[name] = {"dtype": _TYPES[array.dtype.name], "shape": list(array.shape), "data_offsets": offsets}
         parts.append(part)
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)

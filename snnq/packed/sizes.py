@@ -21,8 +21,8 @@ def file_bits(file_bytes: int, weights: int) -> float:
 def bits_words(plan: float, file: float) -> str:
     """Return both bits per weight as a sentence that says what is in each."""
     return (
-        f"{plan:.3f} bits per weight by the plan, {file:.3f} in the file: weights, scales, zero points, norms, padding "
-        "and header."
+        f"{plan:.3f} bits per weight by the plan, {file:.3f} in the file: weights, scales, zero points, norms and all "
+        "the rest."
     )
 
 
@@ -38,12 +38,15 @@ def folder_bits(folder: Path) -> tuple[float, float]:
 class Sizes:
     """Bits of a model.safetensors by kind; together they are the whole file.
 
-    ``weights`` is what the plan counts, Σ weights · bits. The rest is overhead: ``padding`` of rows to whole words,
-    ``scales``, ``zero_points`` and ``shapes`` of the layers, ``batchnorm`` (folded multipliers and offsets),
-    ``biases``, ``other`` tensors, and the file's ``header`` (names, types, offsets).
+    ``weights`` is what their codes take: in fixed storage what the plan counts, Σ weights · bits, in coded storage
+    their symbols' code lengths. The rest is overhead: ``tables`` of the codes' frequencies, with the classes of
+    channels, ``padding`` of rows to whole words, ``scales``, ``zero_points`` and ``shapes`` of the layers,
+    ``batchnorm`` (folded multipliers and offsets), ``biases``, ``other`` tensors, ``states`` of the lanes of a coded
+    stream, and the file's ``header`` (names, types, offsets) with what fills up bits and words.
     """
 
     weights: float
+    tables: float
     padding: float
     scales: float
     zero_points: float
@@ -51,6 +54,7 @@ class Sizes:
     batchnorm: float
     biases: float
     other: float
+    states: float
     header: float
 
     @property
@@ -77,17 +81,32 @@ class Sizes:
 def measure_sizes(file: TensorFile, layers: Mapping[str, PackedLayer]) -> Sizes:
     """Return where the bits of a file go, measured on its tensors."""
     bits: dict[str, float] = dict.fromkeys(Sizes.__dataclass_fields__, 0)
-    bits["header"] = file.header_bytes * 8
     for name, layer in layers.items():
-        one = scheme(layer.scheme)
-        price = one.storage_bits(layer.shape)
-        bits["weights"] += price
-        bits["padding"] -= price
-        for key, kind in one.format.tensors.items():
-            bits["padding" if kind == "words" else kind] += 8 * file.tensors[f"{name}.{key}"].nbytes
-    for name, array in other_tensors(file, layers).items():
-        bits[_kind(name)] += 8 * array.nbytes
+        weights = weight_bits(file, name, layer)
+        bits["weights"] += weights
+        bits["padding"] -= weights
+        for key, kind in scheme(layer.scheme).format.tensors.items():
+            taken = file.taken(f"{name}.{key}")
+            if kind == "words":
+                bits["padding"] += taken.content
+                bits["tables"] += taken.tables
+            else:
+                bits[kind] += taken.all
+    for name in other_tensors(file, layers):
+        bits[_kind(name)] += file.taken(name).all
+    bits["header"] = 8 * file.header_bytes
+    if file.coding:
+        bits["states"] = file.coding.state_bits
+        bits["header"] += 8 * (file.header_bytes + file.coding.bytes) - sum(bits.values())
     return Sizes(**bits)
+
+
+def weight_bits(file: TensorFile, name: str, layer: PackedLayer) -> float:
+    """Return what the weights of a layer take: their code lengths, or in fixed storage the price of the scheme."""
+    one = scheme(layer.scheme)
+    if file.coding is None:
+        return one.storage_bits(layer.shape)
+    return sum(file.taken(f"{name}.{key}").content for key, kind in one.format.tensors.items() if kind == "words")
 
 
 def _kind(name: str) -> str:

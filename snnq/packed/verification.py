@@ -14,7 +14,6 @@ from snnq.models.registry import unregistered
 from snnq.packed.coding import is_canonical, read_layer, read_weight, weight_sha256
 from snnq.packed.config import (
     CONFIG_FILE,
-    MODEL_FILE,
     PLAN_FILE,
     REPACK,
     PackedConfig,
@@ -24,8 +23,9 @@ from snnq.packed.config import (
     read_config,
 )
 from snnq.packed.loading import assemble
-from snnq.packed.safefile import TensorFile, read_tensors
-from snnq.packed.sizes import Sizes, file_bits, measure_sizes
+from snnq.packed.opening import open_tensors
+from snnq.packed.safefile import TensorFile
+from snnq.packed.sizes import Sizes, file_bits, measure_sizes, weight_bits
 from snnq.packed.source import source_state
 from snnq.plan.files import read_json
 from snnq.plan.plan import parse_plan
@@ -38,7 +38,7 @@ SIZE_COLUMNS = ("what", "bytes", "share")
 
 @dataclass(frozen=True)
 class LayerCheck:
-    """One layer that was found right. ``bits_on_disk`` is what its words take, without ``padding_bits``.
+    """One layer that was found right. ``bits_on_disk`` is what its codes take, without ``padding_bits`` of words.
 
     ``codes_used`` of ``codes`` possible ones occur; both are 0 for float32.
     """
@@ -70,7 +70,12 @@ class Verification:
 
     @property
     def avg_bits(self) -> float:
-        """Bits per weight, as the plan claims and the words hold."""
+        """Bits per weight, as the plan claims."""
+        return sum(layer.bits_in_plan for layer in self.layers) / self.weights
+
+    @property
+    def coded_avg_bits(self) -> float:
+        """Bits per weight of the codes alone, as they lie in the file."""
         return self.sizes.weights / self.weights
 
     @property
@@ -81,7 +86,7 @@ class Verification:
     def to_dict(self) -> dict[str, Any]:
         """Return plain data; sizes in bits, by kind, and the size of the file in bytes."""
         sizes = {"file_bytes": self.sizes.total_bytes, "weights_bits": self.sizes.weights}
-        sizes |= {"avg_bits": self.avg_bits, "file_avg_bits": self.file_avg_bits}
+        sizes |= {"avg_bits": self.avg_bits, "coded_avg_bits": self.coded_avg_bits, "file_avg_bits": self.file_avg_bits}
         return {
             "folder": self.folder,
             "verified": True,
@@ -99,7 +104,7 @@ class Verification:
             (
                 one.name,
                 one.scheme,
-                f"{one.bits_in_plan:,}",
+                f"{round(one.bits_in_plan, 2):,}",
                 f"{one.bits_on_disk:,}",
                 round(one.padding_bits, 2),
                 f"{one.codes_used}/{one.codes}" if one.codes else None,
@@ -111,8 +116,8 @@ class Verification:
 def verify(path: str | Path) -> Verification:
     """Check a packed folder against its plan, and return what was found.
 
-    For every layer: the scheme and shape are the plan's, the bits on disk are the plan's, every code is a level of the
-    scheme, padding is zero, and the decoded weight has the sha256 of the weight that was evaluated. Then: all tensors
+    For every layer: the scheme and shape are the plan's, its words take the bits of the scheme, every code is a level
+    of it, padding is zero, and the decoded weight has the sha256 of the weight that was evaluated. Then: all tensors
     together are the model (a user's own that is not registered is not built), config.json and plan.json tell of the
     same model and data, every file has its hash, and the sizes of the tensors add up to the file.
 
@@ -124,8 +129,8 @@ def verify(path: str | Path) -> Verification:
     check_size(folder / PLAN_FILE)
     # Only what the plan says of its layers: a cost table of the user's own need not be at hand.
     plan = parse_plan(read_json(folder / PLAN_FILE), str(folder / PLAN_FILE))
-    file = read_tensors(folder / MODEL_FILE)
     _check_names(plan.layers, config)
+    file = open_tensors(folder, config)
     weights: dict[str, np.ndarray] = {}
     checks = []
     for entry in plan.layers:
@@ -181,13 +186,15 @@ def _check_layer(entry: LayerInput, layer: PackedLayer, file: TensorFile, weight
     one = scheme(entry.scheme)
     words = [f"{entry.name}.{key}" for key, kind in one.format.tensors.items() if kind == "words"]
     found = 8 * sum(file.tensors[key].nbytes for key in words)
-    price, due = one.storage_bits(entry.shape), one.word_bits(entry.shape)
+    due = one.word_bits(entry.shape)
     if found != due:
         _refuse(entry.name, f"{found} bits are on disk, {entry.scheme} of {list(entry.shape)} takes {due}")
     used = 0 if one.is_float else _codes_used(entry.name, layer, file)
     if weight_sha256(weight) != layer.weight_sha256:
         _refuse(entry.name, "its codes do not decode to the weight that was evaluated (sha256 differs)")
-    return LayerCheck(entry.name, entry.scheme, price, price, found - price, used, len(one.valid_codes))
+    price, taken = one.storage_bits(entry.shape), weight_bits(file, entry.name, layer)
+    padding = 0 if file.coding else found - price
+    return LayerCheck(entry.name, entry.scheme, price, taken, padding, used, len(one.valid_codes))
 
 
 def _codes_used(name: str, layer: PackedLayer, file: TensorFile) -> int:

@@ -22,11 +22,13 @@ from snnq.network.folding import fold_batchnorm
 from snnq.network.wiring import Wiring
 from snnq.packed.coding import Coded
 from snnq.packed.config import PLAN_FILE
-from snnq.packed.folder import write_packed
+from snnq.packed.folder import tensors_file, write_packed
 from snnq.packed.loading import load_packed
+from snnq.packed.storage import Storage
 from snnq.packed.verification import verify
 from snnq.packing.record import Finetuned, Reconstructed, Results, read_results
 from snnq.packing.results import accuracies, activity_record, search_record, weight_records
+from snnq.packing.shortening import shortened
 from snnq.plan import Plan
 from snnq.schemes.scheme import scheme
 from snnq.schemes.whole import Whole
@@ -45,12 +47,16 @@ class Finalized:
 
 @dataclass(frozen=True)
 class Destination:
-    """Where a packed folder goes: ``fingerprint`` of the run that makes it, ``search_run`` of its plan's search."""
+    """Where a packed folder goes, and how its tensors are stored.
+
+    ``fingerprint`` is of the run that makes it, ``search_run`` that of its plan's search.
+    """
 
     folder: Path
     fingerprint: str
     search_run: Path | None
     force: bool
+    storage: Storage = "coded"
 
 
 def finished(out: Path, mark: str) -> Finalized:
@@ -90,11 +96,14 @@ def pack(
     measure: int,
     progress: Progress,
 ) -> Finalized:
-    """Measure, write and verify a folded model whose weights are exactly what ``coded`` decodes to.
+    """Shorten, measure, write and verify a folded model whose weights are exactly what ``coded`` decodes to.
 
     What is evaluated is the arithmetic of what is packed. ``how`` it was made stands in report.json. Raises
     OutputExistsError, VerificationError.
     """
+    histograms = weight_records(job.checkpoint.state_dict, folded, plan)  # before scales move into norms
+    norms = architecture(job.checkpoint.architecture).wiring(job.checkpoint.config).norms
+    folded, coded = shortened(folded, coded, norms)
     exact = _exact_form(folded, job, coded)
     accuracy = accuracies(job, exact, fabric, batch_size, progress)
     search, front = search_record(plan, destination.search_run, job.data.sha256)
@@ -107,11 +116,18 @@ def pack(
         ptq=how if isinstance(how, Reconstructed) else None,
         search=search,
         front=front,
-        weights=weight_records(job.checkpoint.state_dict, folded, plan),
+        weights=histograms,
         activity=processes.on_first(lambda: activity_record(job, exact, measure, progress)),
     )
     processes.on_first(lambda: _write_verified(folded, exact, coded, destination, plan, job, results))
     return Finalized(destination.folder, results)
+
+
+def model_bytes(folded: nn.Module, coded: Mapping[str, Coded], plan: Plan, job: Job) -> bytes:
+    """Return the model.safetensors that ``pack`` would write."""
+    norms = architecture(job.checkpoint.architecture).wiring(job.checkpoint.config).norms
+    folded, coded = shortened(folded, coded, norms)
+    return tensors_file(folded, plan, coded).content
 
 
 def _exact_form(folded: nn.Module, job: Job, coded: Mapping[str, Coded]) -> nn.Module:
@@ -145,7 +161,9 @@ def _write_verified(
     if destination.search_run is not None:
         used = with_run(used, destination.search_run, out / PLAN_FILE)
     plain = results.to_dict()
-    write_packed(out, model=folded, plan=used, layers=coded, results=plain, force=destination.force)
+    write_packed(
+        out, model=folded, plan=used, layers=coded, results=plain, storage=destination.storage, force=destination.force
+    )
     verify(out)
     frames, _ = job.data.validation.__getitems__(list(range(min(8, len(job.data.validation)))))
     if not torch.equal(load_packed(out)(frames), exact(frames)):

@@ -21,28 +21,31 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from snnq.base.errors import UsageError
 from snnq.base.paired import Difference
 from snnq.base.strict_json import Json
 from snnq.base.validation import Many, Record, refuse_unknown
 from snnq.cost.quantities import Amount, declared
 from snnq.network.layers import KINDS, Layer
-from snnq.schemes.scheme import scheme_names, unknown
+from snnq.schemes.scheme import RATE_SIGN, scheme, scheme_names
 
 SCHEMA_VERSION = 1
 
 
 def check_scheme(name: str) -> str:
     """Return a scheme's name; raises ValueError naming the nearest one."""
-    if name not in scheme_names():
-        raise ValueError(unknown(name))
-    return name
+    try:
+        return scheme(name).name
+    except UsageError as problem:
+        raise ValueError(problem.message) from None
 
 
 class _SchemeSchema:
     """The names that there are when a schema is asked for."""
 
     def __get_pydantic_json_schema__(self, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {"type": "string", "enum": list(scheme_names()), "title": "Scheme"}
+        rated = {"pattern": rf"^.+{RATE_SIGN}[0-9.]+$"}
+        return {"type": "string", "anyOf": [{"enum": list(scheme_names())}, rated], "title": "Scheme"}
 
 
 SchemeName = Annotated[str, AfterValidator(check_scheme), _SchemeSchema()]

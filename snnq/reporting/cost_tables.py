@@ -131,11 +131,12 @@ def layer_cells(row: LayerRow | Part) -> list[str]:
 def disk_table(report: Report) -> Table:
     """Return where the bits of the weights file go."""
     disk = report.disk
-    rows = [("weights, as the plan claims", disk.plan_bits), *((part.kind, part.bits) for part in disk.overhead)]
-    known, whole = disk.plan_bits + disk.overhead_bits, disk.file_bytes * 8
-    rows += [("plan and overhead together", known), ("the file", whole)]
+    rows = [("weights, as the plan claims", disk.plan_bits), ("weights, in the file", disk.weights_bits)]
+    rows += [(part.kind, part.bits) for part in disk.overhead]
+    known, whole = disk.weights_bits + disk.overhead_bits, disk.file_bytes * 8
+    rows += [("weights and overhead together", known), ("the file", whole)]
     shown = [(name, f"{round(bits, 2):,}", f"{bits / 8:,.1f}", per_cent(bits / whole)) for name, bits in rows]
-    shown.append(("file over plan and overhead", f"{disk.ratio:.4f}", "", ""))
+    shown.append(("file over weights and overhead", f"{disk.ratio:.4f}", "", ""))
     shown.append(("bits per weight, plan", f"{report.totals.avg_bits:.4f}", "", ""))
     shown.append(("bits per weight, file", f"{report.totals.file_avg_bits:.4f}", "", ""))
     columns = ("what", "bits", "bytes", "% of file")

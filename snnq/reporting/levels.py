@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from snnq.packed.coding import read_layer
-from snnq.packed.config import MODEL_FILE, read_config
+from snnq.packed.config import read_config
 from snnq.packed.loading import as_tensors
-from snnq.packed.safefile import read_tensors
+from snnq.packed.opening import open_tensors
 from snnq.reporting.records import Level, Levels
 from snnq.schemes.format import Stored
 from snnq.schemes.names import FLOAT32
@@ -22,7 +22,8 @@ PERCENTILES = (0.1, 0.5, 0.9)
 
 def measure_levels(folder: Path, names: Sequence[str]) -> tuple[Levels, ...]:
     """Return the levels of every quantised layer of a folder, in the order of ``names``; raises PackedError."""
-    config, file = read_config(folder), read_tensors(folder / MODEL_FILE)
+    config = read_config(folder)
+    file = open_tensors(folder, config)
     found = []
     for name in names:
         layer = config.layers[name]

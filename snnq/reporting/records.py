@@ -198,13 +198,14 @@ class DiskPart:
 
 @dataclass(frozen=True)
 class Disk:
-    """model.safetensors: the bits the plan claims, all the rest by kind, and the file's real size.
+    """model.safetensors: the bits of the weights by the plan and in the file, all the rest by kind, and its real size.
 
-    ``ratio`` is the file's bits over plan_bits + overhead_bits: 1 means that everything in the file is accounted for.
+    ``ratio`` is the file's bits over weights_bits + overhead_bits: 1 means that all of the file is accounted for.
     """
 
     file: str
     plan_bits: float
+    weights_bits: float
     overhead: tuple[DiskPart, ...]
     overhead_bits: float
     file_bytes: int

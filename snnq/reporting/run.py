@@ -137,8 +137,9 @@ def _disk(folder: Path) -> tuple[Disk, dict[str, str]]:
     found = verify(folder)
     parts = tuple(DiskPart(kind.replace("_", " "), bits) for kind, bits in found.sizes.overhead.items())
     overhead, bits = sum(part.bits for part in parts), sum(layer.bits_in_plan for layer in found.layers)
-    size = (folder / MODEL_FILE).stat().st_size
-    return Disk(MODEL_FILE, bits, parts, overhead, size, 8 * size / (bits + overhead)), dict(found.sha256)
+    size, weights = (folder / MODEL_FILE).stat().st_size, found.sizes.weights
+    disk = Disk(MODEL_FILE, bits, weights, parts, overhead, size, 8 * size / (weights + overhead))
+    return disk, dict(found.sha256)
 
 
 def write_html(found: Report, path: str | Path) -> None:

@@ -67,6 +67,16 @@ def flat_bits(shape: Sequence[int], width: int) -> float:
     return math.prod(shape) * width
 
 
+def scale_of(params: Params) -> Tensor:
+    """Return the parameter named scale."""
+    return params["scale"]
+
+
+def with_scale(params: Params, factor: Tensor) -> Params:
+    """Return parameters of another scale."""
+    return params | {"scale": factor}
+
+
 @dataclass(frozen=True, eq=False)
 class Format:
     """One family of number formats.
@@ -75,8 +85,8 @@ class Format:
     at unit scale; one named ``scale`` multiplies every level. ``operation``: what its weights cost, one of
     ``OPERATIONS``. ``bits``: the price of a weight of that shape; whole numbers stay int.
 
-    ``tensors``: the key of each tensor on disk, and what its bytes count as: ``words`` (the weights), ``scales``,
-    ``zero_points`` or ``shapes``.
+    ``tensors``: the key of each tensor on disk, and what its bytes count as: ``words`` (the weights, one tensor),
+    then ``scales`` or ``zero_points``, one tensor for each parameter in their order, and ``shapes``.
     """
 
     name: str
@@ -110,3 +120,8 @@ class Format:
     # Whole numbers, fine enough that the sums of inputs up to a bound are exact.
     whole: Callable[[np.ndarray, Arrays, int, int], Whole]
     bits: Callable[[Sequence[int], int], float] = flat_bits
+    # torch: the parameters of a grid about zero, from the distance (out, 1) of its first levels; None: it has no zero.
+    around_zero: Callable[[Tensor, int], Params] | None = None
+    # What multiplies every level of a channel, (out, 1), and the parameters with another such factor.
+    factor: Callable[[Params], Tensor] = scale_of
+    with_factor: Callable[[Params, Tensor], Params] = with_scale

@@ -140,6 +140,11 @@ def moved(params: dict[str, Tensor], shifts: dict[str, Tensor]) -> dict[str, Ten
     return {"log2_scale": params["log2_scale"] + shifts["log2_scale"]}
 
 
+def around_zero(step: Tensor, bits: int) -> dict[str, Tensor]:
+    """Return log2_scale (out, 1) of the grid whose smallest level is about ``step``."""
+    return {"log2_scale": (step.log2() + exponents(bits) - 1).clamp_max(LARGEST)}
+
+
 def stored(params: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the parameters with log2_scale rounded to the exponent it stands for."""
     return {"log2_scale": params["log2_scale"].round()}
@@ -232,4 +237,7 @@ POWER_OF_TWO = Format(
     # "Minus zero" is none: zero has one code.
     valid_codes=lambda bits: np.delete(np.arange(2**bits), 2 ** (bits - 1)),
     whole=whole,
+    around_zero=around_zero,
+    factor=scale,
+    with_factor=lambda params, factor: {"log2_scale": factor.log2().round()},
 )

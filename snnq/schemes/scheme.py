@@ -1,14 +1,18 @@
 """Schemes: a number format at one width, by name, and which formats there are.
 
+``uniform-4@0.95`` is a rated scheme: codes of uniform-4 that finetuning makes so unequal that a coder stores a weight
+in 0.95 bits (docs/method.md §6). Its rate is its price; grid, codes and arithmetic are those of uniform-4.
+
 A scheme works on a layer's weight of any shape (out, …), flattened to (out, n); its parameters are float tensors of
 shape (out, 1). All functions are pure.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import wraps
+from functools import cache, wraps
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
@@ -16,12 +20,14 @@ import numpy as np
 from snnq.base.errors import UsageError, nearest
 from snnq.schemes.binary import BINARY
 from snnq.schemes.float32 import FLOAT
-from snnq.schemes.format import OPERATIONS, Arrays, Format, Params, Stored, Take
+from snnq.schemes.format import OPERATIONS, Arrays, Format, Params, Stored, Take, scale_of
 from snnq.schemes.names import FLOAT32
 from snnq.schemes.power_of_two import POWER_OF_TWO
+from snnq.schemes.rated import fit_rate
 from snnq.schemes.ternary import TERNARY
 from snnq.schemes.uniform import UNIFORM
 from snnq.schemes.whole import Whole
+from snnq.schemes.words import MAX_BITS
 
 if TYPE_CHECKING:
     import torch
@@ -46,11 +52,15 @@ def _no_grad(method: Callable[Concatenate[Scheme, P], T]) -> Callable[Concatenat
 
 @dataclass(frozen=True, eq=False)
 class Scheme:
-    """A number format at one width; ``name`` is such as ``uniform-2`` or ``ternary``. There is one of each name."""
+    """A number format at one width; ``name`` is such as ``uniform-2`` or ``ternary``. There is one of each name.
+
+    ``rate``: of a rated scheme, the coded bits a weight that its name says; None where every code has a fixed width.
+    """
 
     name: str
     format: Format
     width: int
+    rate: float | None = None
 
     def __reduce__(self) -> tuple[Callable[[str], Scheme], tuple[str]]:
         return scheme, (self.name,)
@@ -63,7 +73,17 @@ class Scheme:
     @property
     def bits(self) -> float:
         """Bits per weight; whole numbers are int."""
+        return self.storage_bits((1, 1))
+
+    @property
+    def code_width(self) -> float:
+        """Bits per weight without any rate: what a code takes in words."""
         return self.format.bits((1, 1), self.width)
+
+    @property
+    def grid_name(self) -> str:
+        """The name of the scheme without its rate: ``uniform-4``."""
+        return self.name.partition(RATE_SIGN)[0]
 
     @property
     def is_float(self) -> bool:
@@ -87,7 +107,7 @@ class Scheme:
 
     def storage_bits(self, shape: Sequence[int]) -> float:
         """Return the price of a weight of that shape, in bits."""
-        return self.format.bits(shape, self.width)
+        return self.format.bits(shape, self.width) if self.rate is None else math.prod(shape) * self.rate
 
     def word_bits(self, shape: Sequence[int]) -> int:
         """Return the bits that a weight of that shape takes on disk, padding included, parameters not."""
@@ -95,13 +115,26 @@ class Scheme:
 
     @_no_grad
     def fit(self, weight: Tensor) -> Params:
-        """Return the parameters of least squared error for a weight (out, …)."""
+        """Return the parameters of least squared error for a weight (out, …); of a rated scheme, those of its rate."""
+        if self.rate is not None:
+            return self.coarse(weight, self.rate)
         return self.format.fit(weight.detach().flatten(1), self.width)
 
     @_no_grad
     def cover(self, weight: Tensor) -> Params:
         """Return the parameters whose levels reach the extremes of a weight (out, …): nothing is clipped."""
         return self.format.cover(weight.detach().flatten(1), self.width)
+
+    @_no_grad
+    def coarse(self, weight: Tensor, rate: float) -> Params:
+        """Return the parameters of a grid about zero whose codes of a weight (out, …) have an entropy of ``rate``."""
+        return fit_rate(weight.detach().flatten(1), self, rate)
+
+    @_no_grad
+    def around_zero(self, step: Tensor) -> Params:
+        """Return the parameters whose levels next to zero are about ``step`` (out, 1) away from it: a coarse grid."""
+        assert self.format.around_zero is not None, self.name
+        return self.format.around_zero(step, self.width)
 
     @_no_grad
     def candidates(self, weight: Tensor) -> list[Params]:
@@ -120,6 +153,14 @@ class Scheme:
     def stored(self, params: Params) -> Params:
         """Return the parameters as they are stored: zero-points and exponents rounded to what they stand for."""
         return self.format.stored(params)
+
+    def factor(self, params: Params) -> Tensor:
+        """Return what multiplies every level of each channel, (out, 1)."""
+        return self.format.factor(params)
+
+    def with_factor(self, params: Params, factor: Tensor) -> Params:
+        """Return parameters whose levels have another factor (out, 1), or the nearest that the format has."""
+        return self.format.with_factor(params, factor)
 
     def quantize(self, weight: Tensor, params: Params) -> Tensor:
         """Return the quantised weight, same shape, differentiable (straight-through) in weight and params."""
@@ -167,6 +208,9 @@ class Scheme:
         return self.format.whole(*stored, self.width, bound)
 
 
+RATE_SIGN = "@"
+# A rate is written with so many decimals: a ten-thousandth of a bit.
+RATE_DECIMALS = 4
 _SCHEMES: dict[str, Scheme] = {}
 
 
@@ -174,6 +218,8 @@ def register(format: Format) -> None:
     """Make a format's schemes known everywhere; raises ValueError for a name that is taken or an unknown operation."""
     if format.operation not in OPERATIONS:
         raise ValueError(f"{format.name}: unknown operation '{format.operation}'; allowed: {', '.join(OPERATIONS)}")
+    if format.parameters and "scale" not in format.parameters and format.factor is scale_of:
+        raise ValueError(f"{format.name}: no parameter is its scale, so it must say 'factor' and 'with_factor'")
     for name in format.variants:
         if name in _SCHEMES:
             raise ValueError(f"{format.name}: there is a scheme '{name}' already")
@@ -184,6 +230,7 @@ def unregister(format: Format) -> None:
     """Take away what ``register`` made known."""
     for name in format.variants:
         del _SCHEMES[name]
+    _rated.cache_clear()
 
 
 def scheme_names() -> tuple[str, ...]:
@@ -198,9 +245,39 @@ def formats() -> tuple[Format, ...]:
 
 def scheme(name: str) -> Scheme:
     """Return the scheme of that name; raises UsageError naming the nearest one."""
-    if name not in _SCHEMES:
-        raise UsageError(unknown(name))
-    return _SCHEMES[name]
+    if name in _SCHEMES:
+        return _SCHEMES[name]
+    grid, sign, rate = name.partition(RATE_SIGN)
+    if not sign or grid not in _SCHEMES:
+        raise UsageError(unknown(grid if sign else name))
+    return _rated(grid, rate_of(name, rate))
+
+
+def rated(name: str, rate: float) -> str:
+    """Return the name of a grid at a rate in bits a weight, rounded up to the decimals that are written."""
+    ticks = 10**RATE_DECIMALS
+    return f"{scheme(name).grid_name}{RATE_SIGN}{math.ceil(rate * ticks - 1e-6) / ticks:g}"
+
+
+def rate_of(name: str, text: str) -> float:
+    """Return the rate behind the sign of a name; raises UsageError for what is no number."""
+    try:
+        rate = round(float(text), RATE_DECIMALS)
+    except ValueError:
+        rate = math.nan
+    if not 0 < rate <= MAX_BITS:
+        raise UsageError(f"scheme '{name}': '{text}' is no number of bits a weight, such as uniform-4{RATE_SIGN}0.95")
+    return rate
+
+
+@cache
+def _rated(grid: str, rate: float) -> Scheme:
+    one = _SCHEMES[grid]
+    if one.format.around_zero is None:
+        raise UsageError(f"{grid}{RATE_SIGN}{rate:g}: {grid} has no level at zero, so it is trained to no rate")
+    if rate > one.code_width:
+        raise UsageError(f"{grid}{RATE_SIGN}{rate:g}: a code of {grid} takes {one.code_width:g} bits at most")
+    return Scheme(f"{grid}{RATE_SIGN}{rate:g}", one.format, one.width, rate)
 
 
 def unknown(name: str) -> str:

@@ -165,6 +165,11 @@ def moved(params: dict[str, Tensor], shifts: dict[str, Tensor]) -> dict[str, Ten
     }
 
 
+def around_zero(step: Tensor, bits: int) -> dict[str, Tensor]:
+    """Return the grid of that scale (out, 1) whose zero-point is a level: as many levels below it as above, and one."""
+    return {"scale": step, "zero_point": torch.full_like(step, 2 ** (bits - 1) - 1)}
+
+
 def stored(params: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the parameters with z rounded to the multiple of ½ it stands for."""
     return {"scale": params["scale"], "zero_point": half_step(params["zero_point"])}
@@ -248,4 +253,5 @@ UNIFORM = Format(
     word_bits=word_bits,
     valid_codes=lambda bits: np.arange(2**bits),
     whole=whole,
+    around_zero=around_zero,
 )

@@ -11,7 +11,7 @@ from snnq.base.errors import UsageError
 from snnq.base.parsing import check_once
 from snnq.network.layers import Layer
 from snnq.schemes.names import FLOAT32
-from snnq.schemes.scheme import scheme_names, unknown
+from snnq.schemes.scheme import scheme
 from snnq.searching.patterns import matching
 
 
@@ -74,11 +74,11 @@ def resolve(layers: Sequence[Layer], space: Sequence[str], constraints: Constrai
     locked: dict[int, str] = {}
     locks = [("--lock", *lock) for lock in constraints.locks]
     locks += [("--exclude", pattern, FLOAT32) for pattern in constraints.excludes]
-    for option, pattern, scheme in locks:
+    for option, pattern, name in locks:
         for i in matching(pattern, layers, option):
-            if locked.setdefault(i, scheme) != scheme:
-                raise UsageError(f"{option}: {layers[i].name} is to be {scheme}, but is already locked to {locked[i]}")
-            sets[i] = (scheme,)
+            if locked.setdefault(i, name) != name:
+                raise UsageError(f"{option}: {layers[i].name} is to be {name}, but is already locked to {locked[i]}")
+            sets[i] = (name,)
     names = tuple(dict.fromkeys(name for one in sets for name in one))
     allowed = np.array([[name in one for name in names] for one in sets])
     return Choices(tuple(layers), names, *_tie(layers, allowed, constraints.ties))
@@ -154,6 +154,7 @@ def parse_lists(texts: Sequence[str]) -> tuple[tuple[str, ...], ...]:
 
 def check_scheme_name(name: str, option: str) -> str:
     """Return a scheme's name; raises UsageError naming the option and the nearest scheme."""
-    if name not in scheme_names():
-        raise UsageError(f"{option}: {unknown(name)}")
-    return name
+    try:
+        return scheme(name).name
+    except UsageError as problem:
+        raise UsageError(f"{option}: {problem.message}") from None

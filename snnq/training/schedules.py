@@ -20,9 +20,9 @@ def learning_rate(step: int, total: int, *, peak: float, start: float, floor: fl
 
 
 def set_rate(optimizer: Optimizer, rate: float) -> None:
-    """Give every parameter group of an optimizer the learning rate ``rate``."""
+    """Give every parameter group of an optimizer the learning rate ``rate``; one with a ``pace`` so many times it."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("pace", 1)
 
 
 def temperature(step: int, total: int, *, high: float, low: float) -> float:

@@ -32,7 +32,7 @@ def test_the_record_says_what_was_written(folder: Path, note_target: str) -> Non
 def test_an_unknown_target_names_the_nearest(folder: Path) -> None:
     with pytest.raises(UsageError, match=r"unknown target 'onnx' .*did you mean 'qonnx'") as caught:
         snnq.export(folder, "onnx")
-    assert "compressed-tensors, qonnx, c, spikingjelly, nir" in caught.value.hint
+    assert "compressed-tensors, qonnx, c, c-coded, spikingjelly, nir, fixed, coded" in caught.value.hint
 
 
 @pytest.mark.parametrize("name", TARGETS)

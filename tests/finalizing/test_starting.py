@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,6 +14,9 @@ from snnq.finalizing.run import finalize
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.finalizing.starting import begin_from
 from snnq.models.registry import build
+from snnq.packed.coding import read_layer
+from snnq.packed.config import read_config
+from snnq.packed.opening import open_tensors
 from snnq.plan import Plan
 from snnq.reconstructing.run import ptq as run_ptq
 from snnq.reconstructing.settings import PtqSettings
@@ -44,11 +48,22 @@ def begun(start):
 
 def test_it_begins_with_the_very_codes(start):
     model, plan = begun(start)
-    coded = encode_model(model, plan.schemes())
-    packed = snnq.load_packed(start / "ptq", "float")
-    for name, one in coded.items():
-        assert torch.equal(model.get_submodule(name).weight, packed.get_submodule(name).weight), name
+    config = read_config(start / "ptq")
+    file = open_tensors(start / "ptq", config)
+    for name, one in encode_model(model, plan.schemes()).items():
+        stored = read_layer(name, config.layers[name], file)
+        assert np.array_equal(one.codes.numpy(), stored.codes), name
         assert int(one.codes.max()) <= 3
+        # Packing left one scale to all channels; here each has its own again, near the float weights.
+        form = scheme(one.scheme)
+        assert len(form.factor(one.params).unique()) > 1
+        floating = load_model(open_checkpoint(start / "float.safetensors")).get_parameter(f"{name}.weight").flatten(1)
+        level = form.decode(one.codes, one.params)
+        nearest = (floating * level).sum(1) / level.square().sum(1)
+        if form.family == "uniform":
+            torch.testing.assert_close(nearest, torch.ones_like(nearest), rtol=1e-4, atol=1e-4)
+        else:
+            assert bool(((nearest > 0.7) & (nearest < 1.5)).all())
 
 
 def test_in_evaluation_mode_it_is_the_packed_model(start):

@@ -14,3 +14,9 @@ def sample() -> Sample:
 @pytest.fixture
 def folder(sample: Sample, tmp_path: Path) -> Path:
     return sample.write(tmp_path / "packed")
+
+
+@pytest.fixture
+def fixed(sample: Sample, tmp_path: Path) -> Path:
+    """A folder whose file holds every tensor as it is."""
+    return sample.write(tmp_path / "fixed", storage="fixed")

@@ -36,6 +36,7 @@ FILES = ("config.json", "model.safetensors", "plan.json", "report.json", "README
 CHECKS = (
     ("no file", "is missing: |cannot be read|there is no such"),
     ("whole safetensors", "not a whole safetensors file"),
+    ("coded stream", "its coded tensors are damaged|bytes are too few for layer|of bytes must be all"),
     ("text or JSON", "not valid JSON|not the config of|not a plan: "),
     ("layer against the plan", "^layer .*(plan.json|config.json)"),
     ("codes of a layer", "^layer "),

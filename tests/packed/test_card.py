@@ -13,8 +13,9 @@ import pytest
 import torch
 from packed_samples import RESULTS, Sample, make_sample
 
-from snnq.packed.card import NUMPY_READER, model_card
+from snnq.packed.card import model_card
 from snnq.packed.loading import load_packed
+from snnq.packed.readers import NUMPY_READERS
 from snnq.packed.verification import verify
 from snnq.schemes.scheme import scheme_names
 
@@ -28,10 +29,13 @@ def python_block(card: str) -> str:
 
 
 @pytest.mark.parametrize("layout", ["cifar10dvs", "cifar10", "imagenet", "qkformer-dvs", "maxformer-imagenet"])
-def test_the_numpy_block_decodes_every_layer(layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = make_sample(layout, schemes=NAMES).write(tmp_path / "packed")
+@pytest.mark.parametrize("storage", NUMPY_READERS)
+def test_the_numpy_block_decodes_every_layer(
+    storage: str, layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_sample(layout, schemes=NAMES).write(tmp_path / "packed", storage=storage)
     block = python_block((folder / "README.md").read_text())
-    assert block == NUMPY_READER
+    assert block == NUMPY_READERS[storage]
     monkeypatch.chdir(tmp_path)
     found: dict[str, dict[str, np.ndarray]] = {}
     exec(compile(block, "README.md", "exec"), found)
@@ -47,7 +51,7 @@ def test_the_numpy_block_decodes_every_layer(layout: str, tmp_path: Path, monkey
 
 def test_the_numpy_block_needs_neither_snnq_nor_torch(folder: Path) -> None:
     after = "\nimport sys; assert weights and not {'torch', 'snnq'} & set(sys.modules), sorted(sys.modules)"
-    command = [sys.executable, "-W", "error", "-c", NUMPY_READER + after]
+    command = [sys.executable, "-W", "error", "-c", NUMPY_READERS["coded"] + after]
     done = subprocess.run(command, cwd=folder.parent, env=dict(os.environ), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
@@ -68,15 +72,15 @@ def test_far_exponents_decode_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     verify(folder)
     monkeypatch.chdir(tmp_path)
     found: dict[str, dict[str, np.ndarray]] = {}
-    exec(NUMPY_READER, found)
+    exec(NUMPY_READERS["coded"], found)
     model = load_packed(folder, "float")
     for name, weight in found["weights"].items():
         np.testing.assert_array_equal(weight, model.get_submodule(name).get_parameter("weight").numpy())
 
 
-def test_what_the_card_says(sample: Sample, folder: Path) -> None:
+def test_what_the_card_says(sample: Sample, folder: Path, tmp_path: Path) -> None:
     card, sizes = (folder / "README.md").read_text(), verify(folder).sizes
-    assert card == model_card(sample.plan, RESULTS, sizes)
+    assert card == model_card(sample.plan, RESULTS, sizes, "coded")
     assert card.startswith("---\nlibrary_name: snnq\n")
     assert f"{sample.plan.totals.avg_bits:.2f} bits a weight" in card
     assert "| float checkpoint | 50.00% | 25.00% |" in card
@@ -89,15 +93,18 @@ def test_what_the_card_says(sample: Sample, folder: Path) -> None:
     assert f"{sizes.total_bytes:,} bytes" in card
     for entry in sample.plan.layers:
         assert f"| `{entry.name}` | {entry.group} |" in card
-    for kind in ("padding", "scales", "zero points", "shapes", "batchnorm", "biases", "header"):
+    for kind in ("tables", "scales", "zero points", "batchnorm", "biases", "states", "header"):
         assert f"| {kind} | " in card
+    fixed = sample.write(tmp_path / "fixed", storage="fixed") / "README.md"
+    for kind in ("padding", "scales", "zero points", "shapes", "batchnorm", "biases", "header"):
+        assert f"| {kind} | " in fixed.read_text()
 
 
 def test_a_card_without_accuracies(sample: Sample, folder: Path) -> None:
     sizes = verify(folder).sizes
     for results in ({}, {"accuracy": None}, {"accuracy": {}}):
-        card = model_card(sample.plan, results, sizes)
+        card = model_card(sample.plan, results, sizes, "coded")
         assert "## Accuracy" not in card
         assert "## Number formats" in card
-    partial = model_card(sample.plan, {"accuracy": {"plan": {"test": 0.5}}}, sizes)
+    partial = model_card(sample.plan, {"accuracy": {"plan": {"test": 0.5}}}, sizes, "coded")
     assert "| this folder | not measured | 50.00% |" in partial

@@ -115,9 +115,9 @@ def test_json_of_an_absurd_size(folder: Path, monkeypatch: pytest.MonkeyPatch) -
         (lambda c: c["quantization_config"]["layers"].pop("block.0.attn.v"), "tensor 'block.0.attn.v"),
     ],
 )
-def test_a_config_that_does_not_fit(folder: Path, change: Callable[[dict[str, Any]], object], words: str) -> None:
-    edit_config(folder, change)
-    refused(folder, words)
+def test_a_config_that_does_not_fit(fixed: Path, change: Callable[[dict[str, Any]], object], words: str) -> None:
+    edit_config(fixed, change)
+    refused(fixed, words)
 
 
 def test_a_file_that_is_not_the_one_hashed(folder: Path) -> None:
@@ -144,10 +144,10 @@ def test_a_file_that_is_not_the_one_hashed(folder: Path) -> None:
     ],
 )
 def test_tensors_that_are_not_the_model(
-    folder: Path, change: Callable[[dict[str, torch.Tensor]], object], words: str
+    fixed: Path, change: Callable[[dict[str, torch.Tensor]], object], words: str
 ) -> None:
-    edit_tensors(folder, change)
-    refused(folder, words)
+    edit_tensors(fixed, change)
+    refused(fixed, words)
 
 
 def test_frames_of_another_shape_are_refused_in_words(folder: Path, sample: Sample) -> None:

@@ -44,8 +44,8 @@ def edit_tensors(folder: Path, change: Callable[[dict[str, torch.Tensor]], objec
     rehash(folder)
 
 
-def test_everything_is_found_right(sample: Sample, folder: Path) -> None:
-    found = verify(folder)
+def test_everything_is_found_right(sample: Sample, fixed: Path) -> None:
+    found = verify(fixed)
     assert [one.name for one in found.layers] == [entry.name for entry in sample.plan.layers]
     for one, entry in zip(found.layers, sample.plan.layers, strict=True):
         assert one.scheme == entry.scheme
@@ -56,17 +56,17 @@ def test_everything_is_found_right(sample: Sample, folder: Path) -> None:
     assert sum(one.bits_on_disk for one in found.layers) == sample.plan.totals.storage_bits == found.sizes.weights
     assert sum(one.padding_bits for one in found.layers) == found.sizes.padding
     hashed = ("model.safetensors", "plan.json", "report.json", "README.md")
-    assert found.sha256.pop("config.json") == read_config(folder).own_sha256()
-    assert found.sha256 == {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in hashed}
+    assert found.sha256.pop("config.json") == read_config(fixed).own_sha256()
+    assert found.sha256 == {name: hashlib.sha256((fixed / name).read_bytes()).hexdigest() for name in hashed}
     assert found.unprotected == ()
 
 
 @pytest.mark.parametrize("layout", ["cifar10dvs", "cifar10", "imagenet", "qkformer-dvs", "maxformer-imagenet"])
 def test_sizes_add_up_to_the_file(layout: str, tmp_path: Path) -> None:
     sample = make_sample(layout)
-    folder = sample.write(tmp_path / "packed")
-    sizes = verify(folder).sizes
-    size = (folder / "model.safetensors").stat().st_size
+    fixed = sample.write(tmp_path / "packed", storage="fixed")
+    sizes = verify(fixed).sizes
+    size = (fixed / "model.safetensors").stat().st_size
     assert sizes.total == sizes.weights + sum(sizes.overhead.values()) == size * 8
     assert sizes.total_bytes == size
     # Counted again from the model and its plan alone.
@@ -80,13 +80,13 @@ def test_sizes_add_up_to_the_file(layout: str, tmp_path: Path) -> None:
     assert sizes.biases == 32 * 3
     assert sizes.batchnorm == 32 * sum(b.numel() for name, b in sample.model.named_buffers())
     assert sizes.other == 0
-    header = int.from_bytes((folder / "model.safetensors").read_bytes()[:8], "little")
+    header = int.from_bytes((fixed / "model.safetensors").read_bytes()[:8], "little")
     assert sizes.header == 8 * (8 + header)
 
 
 def test_padding_by_hand(tmp_path: Path) -> None:
     # The first convolution is (2, 2, 3, 3): 18 codes a row. At 4 bits they take 72 of the 96 bits of 3 words.
-    folder = make_sample(schemes=("uniform-4",)).write(tmp_path / "packed")
+    folder = make_sample(schemes=("uniform-4",)).write(tmp_path / "packed", storage="fixed")
     first = verify(folder).layers[0]
     assert (first.bits_in_plan, first.bits_on_disk, first.padding_bits) == (144, 144, 2 * (96 - 72))
     assert first.codes == 16
@@ -94,7 +94,7 @@ def test_padding_by_hand(tmp_path: Path) -> None:
 
 def test_padding_of_a_depth_wise_convolution_by_hand(tmp_path: Path) -> None:
     # (4, 1, 7, 7): 49 codes a row. At 4 bits they take 196 of the 224 bits of 7 words.
-    folder = make_sample("maxformer-imagenet", schemes=("uniform-4",)).write(tmp_path / "packed")
+    folder = make_sample("maxformer-imagenet", schemes=("uniform-4",)).write(tmp_path / "packed", storage="fixed")
     found = next(layer for layer in verify(folder).layers if layer.name == "stage1.0.mixer.conv5")
     assert (found.bits_on_disk, found.padding_bits) == (4 * 196, 4 * (224 - 196))
 
@@ -147,14 +147,14 @@ def set_bits(name: str, bits: int) -> Callable[[dict[str, torch.Tensor]], object
     ],
 )
 def test_changed_tensors_name_their_layer(
-    folder: Path, change: Callable[[dict[str, torch.Tensor]], object], words: str | None
+    fixed: Path, change: Callable[[dict[str, torch.Tensor]], object], words: str | None
 ) -> None:
-    edit_tensors(folder, change)
+    edit_tensors(fixed, change)
     if words is None:  # a bias is no layer's weight: with a hash made right again nothing contradicts it
-        verify(folder)
+        verify(fixed)
         return
     with pytest.raises(VerificationError, match=words) as caught:
-        verify(folder)
+        verify(fixed)
     assert caught.value.exit_code == 4
     assert "\n" not in caught.value.message
 
@@ -195,13 +195,13 @@ def test_hashes_of_both_files(folder: Path) -> None:
     load_packed(folder)  # the plan is no part of the model
 
 
-def test_a_changed_bias_breaks_the_hash(folder: Path) -> None:
-    path = folder / "model.safetensors"
+def test_a_changed_bias_breaks_the_hash(fixed: Path) -> None:
+    path = fixed / "model.safetensors"
     tensors = load_file(path)
     tensors["head.bias"] += 1
     path.write_bytes(safetensors_bytes(tensors, {"format": "pt", "snnq": "0.1.0"}))
     with pytest.raises(VerificationError, match=r"model\.safetensors: sha256 is"):
-        verify(folder)
+        verify(fixed)
 
 
 def test_every_flipped_byte_is_found(folder: Path) -> None:

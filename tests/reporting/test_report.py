@@ -10,7 +10,7 @@ import pytest
 from report_editing import edit, without_hashes
 
 from snnq.base.errors import CostTableError, PackedError, VerificationError
-from snnq.packed.card import NUMPY_READER
+from snnq.packed.readers import CODED_READER
 from snnq.plan import Plan
 from snnq.reporting.glossary import KEYS
 from snnq.reporting.page import html_page
@@ -66,10 +66,9 @@ def test_the_file_is_accounted_for(found, ready):
     assert found.disk.file_bytes == size
     assert found.disk.plan_bits == found.totals.storage_bits
     assert found.disk.overhead_bits == sum(part.bits for part in found.disk.overhead)
-    assert found.disk.ratio == 8 * size / (found.disk.plan_bits + found.disk.overhead_bits)
-    assert found.disk.ratio <= 1.03
+    assert found.disk.ratio == 8 * size / (found.disk.weights_bits + found.disk.overhead_bits) == 1
     kinds = {part.kind for part in found.disk.overhead}
-    assert kinds >= {"scales", "zero points", "batchnorm", "biases", "padding", "shapes", "header"}
+    assert kinds >= {"tables", "scales", "zero points", "batchnorm", "biases", "states", "header"}
 
 
 def test_json_keys_are_stable(found):
@@ -132,7 +131,7 @@ def test_levels_and_zeros_recomputed_from_the_weights(found, ready, monkeypatch)
     """Three numbers of the page, by numpy from the packed words: storage, zeros and the fullest level."""
     monkeypatch.chdir(ready.parent)
     space: dict = {}
-    exec(compile(NUMPY_READER, "reader", "exec"), space)
+    exec(compile(CODED_READER, "reader", "exec"), space)
     page = html_page(found)
     stored = 0
     for row in found.layers:

@@ -12,8 +12,9 @@ from lively import write_lively
 
 from snnq.arithmetic.integer_form import IntegerLIF
 from snnq.base.errors import PackedError, UsageError, VerificationError
+from snnq.packed.config import read_config
 from snnq.packed.loading import load_packed
-from snnq.packed.safefile import read_tensors
+from snnq.packed.opening import open_tensors
 from snnq.runtime import Engine, unpack
 from snnq.runtime.reference import Reference
 
@@ -75,7 +76,7 @@ def test_all_three_agree_on_zero_points_far_outside_the_codes(tmp_path: Path) ->
     frames = write_lively(tmp_path / "packed", ["uniform-8", "uniform-2", "uniform-5"], one_sign=True)
     rates = all_agree(tmp_path / "packed", frames)
     assert sorted(rates.values())[2] > 0.01, rates
-    tensors = read_tensors(tmp_path / "packed" / "model.safetensors").tensors
+    tensors = open_tensors(tmp_path / "packed", read_config(tmp_path / "packed")).tensors
     assert min(int(value.min()) for name, value in tensors.items() if name.endswith("_halves")) < -4000
 
 

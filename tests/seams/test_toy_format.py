@@ -3,6 +3,8 @@
 To add a number format:
 
 1. Write one file in ``snnq/schemes``: its equation, the torch and numpy functions and one ``Format`` record of them.
+   Its tensors are the words, one for each parameter, and the shape if need be. A parameter ``scale`` multiplies every
+   level, or the record says ``factor`` and ``with_factor``.
 2. Register the record at the end of ``schemes/scheme.py``; a number in ``variants`` comes back as ``width``.
 3. Say what it costs: ``bits`` of a shape, and the ``operation`` of ``OPERATIONS`` that a cost table prices.
 4. Test it: a vector typed by hand, and its names in the parametrised tests of ``tests/schemes``.
@@ -30,7 +32,7 @@ from snnq.cli.main import run
 from snnq.models.registry import build
 from snnq.network.layers import frames_shape
 from snnq.packed.loading import load_packed
-from snnq.packed.safefile import read_tensors
+from snnq.packed.opening import open_tensors
 from snnq.packed.verification import verify
 from snnq.plan import Plan
 from snnq.runtime import Engine
@@ -188,10 +190,9 @@ def _packed_as_planned(folder: Path, plan: Plan, capsys: pytest.CaptureFixture[s
     checks = {one["name"]: one for one in shown["layers"]}
     for layer in plan.layers:
         one = checks[layer.name]
-        assert one["bits_on_disk"] == one["bits_in_plan"] == layer.bits
+        assert one["bits_in_plan"] == layer.bits
         if layer.scheme == "toy":
-            due = 8 * layer.shape[0] * columns(layer.shape)
-            assert one["bits_on_disk"] + one["padding_bits"] == pytest.approx(due)
+            assert one["bits_on_disk"] <= layer.bits * 1.02  # coded, log2(3) bits at most
             assert one["codes"] == 3
     assert 8 * shown["file_bytes"] == pytest.approx(shown["weights_bits"] + sum(shown["overhead_bits"].values()))
     said = json.loads((folder / "config.json").read_text())["quantization_config"]["layers"]
@@ -270,7 +271,8 @@ def test_damage_is_named(tmp_path: Path, toy: None) -> None:
 
     write_lively(tmp_path / "packed", ["toy"], depth=1)
     verify(tmp_path / "packed")
-    file, layer = read_tensors(tmp_path / "packed/model.safetensors"), read_config(tmp_path / "packed").layers["head"]
+    config = read_config(tmp_path / "packed")
+    file, layer = open_tensors(tmp_path / "packed", config), config.layers["head"]
     trits = file.tensors["head.weight_trits"].copy()
     trits[0, 0] = -1  # 255 is more than five trits say
     damaged = TensorFile(file.path, {**file.tensors, "head.weight_trits": trits}, 0)

@@ -1,0 +1,167 @@
+"""Finetuning for few coded bits: the price in the loss, budgets that are kept, and the same bytes when cut off."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from tiny_checkpoints import save_tiny
+from torch import nn
+
+import snnq
+from snnq.base.errors import BudgetError, InterruptedRun, PlanError, UsageError
+from snnq.finalizing.budget import parse_budget
+from snnq.finalizing.quantized import encode_model, parameter_groups, quantize_model
+from snnq.finalizing.rate import Rate, aim_of, layer_bits, trim
+from snnq.finalizing.run import finalize
+from snnq.finalizing.settings import FinalizeSettings
+from snnq.plan import Plan
+from snnq.schemes.rated import entropy
+from snnq.schemes.scheme import scheme
+from snnq.searching.uniform import uniform_plan
+
+SHORT = FinalizeSettings(epochs=2, batch_size=8)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rate")
+    checkpoint = save_tiny(folder)
+    uniform_plan("uniform-4@1", checkpoint=checkpoint).with_schemes({"head": "uniform-4"}).write(folder / "rated.json")
+    uniform_plan("uniform-3", checkpoint=checkpoint).write(folder / "plain.json")
+    return folder
+
+
+def rated_layer(rate: float = 1.0) -> tuple[nn.Module, Rate]:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 32))
+    name = f"uniform-4@{rate:g}"
+    model = quantize_model(model, {"0": name}, lambda _, weight: scheme(name).fit(weight))
+
+    class Aim:
+        weights, price, target = 2048, None, rate * 2048
+
+    return model, Rate(model, Aim())  # pyright: ignore[reportArgumentType]
+
+
+def test_the_loss_pays_for_the_lengths_of_codes():
+    model, rate = rated_layer()
+    _, chain, latent = rate.layers[0]
+    with torch.no_grad():
+        latent.copy_(model[0].weight)  # on levels, the length between two codes is that of one
+    smooth, bits = layer_bits(chain, latent)
+    assert smooth.item() == pytest.approx(bits.item(), rel=0.01)
+    # Towards the more frequent level, which is zero, a weight becomes cheaper.
+    with torch.no_grad():
+        latent.copy_(model[0].weight * 0.9 + 0.3 * torch.sign(latent) * chain.params()["scale"])
+    smooth, _ = layer_bits(chain, latent)
+    smooth.backward()
+    apart = latent.abs() > 0.3 * chain.params()["scale"]
+    assert bool((latent.grad * torch.sign(latent))[apart].min() >= 0)
+
+
+def test_rated_scales_learn_faster_and_zero_points_stay():
+    model, _ = rated_layer()
+    groups = parameter_groups(model, 0.01)
+    assert [group.get("pace", 1) for group in groups] == [1, 1, 10]
+    assert sum(one.requires_grad for one in groups[2]["params"]) == 1  # pyright: ignore
+
+
+@pytest.mark.parametrize("share", [0.999, 0.8, 0.4])
+def test_trimming_keeps_a_budget_and_little_more(share):
+    model, rate = rated_layer()
+    before = model[0].weight.detach().clone()
+    bits = math.fsum(rate.bits().values())
+    rate.target = share * bits
+    found = trim(rate)
+    after = math.fsum(rate.bits().values())
+    assert found.exchanged > 0
+    assert share * bits * 0.95 <= after <= share * bits
+    assert entropy(encode_model(model, {"0": "uniform-4@1"})["0"].codes.long()) * 2048 == pytest.approx(after)
+    # What was exchanged became smaller, or at most as large.
+    assert bool((model[0].weight.abs() <= before.abs() + 1e-6).all())
+
+
+def test_nothing_is_trimmed_below_a_budget():
+    _, rate = rated_layer()
+    assert trim(rate).exchanged == 0
+
+
+def test_the_rates_of_a_plan_are_kept_and_the_plan_says_what_became_of_them(place):
+    found = finalize(place / "rated.json", settings=SHORT, out=place / "rated", measure=4)
+    plan = Plan.read(place / "rated" / "plan.json")
+    mine = [layer for layer in plan.layers if layer.name != "head"]
+    weights = sum(math.prod(layer.shape) for layer in mine)
+    assert 0.7 * weights <= sum(layer.bits for layer in mine) <= weights * 1.0001
+    assert plan.schemes()["head"] == "uniform-4"
+    assert len({layer.scheme for layer in mine}) > 3  # the bits have found their own layers
+    snnq.verify(place / "rated")
+    history = found.results.made()["history"]
+    assert all(0 < line["coded_bits"] < 1.5 and line["price"] > 0 for line in history)
+
+
+def test_a_budget_trains_any_plan(place):
+    limits = parse_budget(["avg-bits=1.5"])
+    finalize(place / "plain.json", settings=FinalizeSettings(epochs=1, batch_size=8, budget=limits), out=place / "kept")
+    plan = Plan.read(place / "kept" / "plan.json")
+    assert plan.totals.avg_bits <= 1.5
+    assert all(layer.scheme.startswith("uniform-3@") for layer in plan.layers)
+
+
+def test_a_file_keeps_its_size(place):
+    limits = parse_budget(["file-kib=2.5"])
+    settings = FinalizeSettings(epochs=1, batch_size=8, budget=limits)
+    finalize(place / "plain.json", settings=settings, out=place / "small")
+    assert 0.9 * 2.5 * 1024 < (place / "small" / "model.safetensors").stat().st_size <= 2.5 * 1024
+    with pytest.raises(BudgetError, match="more than it allows"):
+        finalize(
+            place / "plain.json", settings=replace(settings, budget={"file_kib": 0.5}), out=place / "none", force=True
+        )
+
+
+def test_a_price_trains_any_plan_too(place):
+    settings = FinalizeSettings(epochs=1, batch_size=8, rate=3.0)
+    finalize(place / "plain.json", settings=settings, out=place / "priced")
+    assert Plan.read(place / "priced" / "plan.json").totals.avg_bits < 2.2
+
+
+def test_cut_off_it_gives_the_same_bytes(place, tmp_path):
+    def progress(stage, done, total, /, **facts):
+        if stage == "finetuning" and done == 9:
+            raise InterruptedRun("here", "go on")
+
+    whole = finalize(place / "rated.json", settings=SHORT, out=tmp_path / "whole")
+    with pytest.raises(InterruptedRun):
+        finalize(place / "rated.json", settings=SHORT, out=tmp_path / "cut", progress=progress)
+    cut = finalize(place / "rated.json", settings=SHORT, out=tmp_path / "cut")
+    for name in ("model.safetensors", "plan.json"):
+        assert (whole.folder / name).read_bytes() == (cut.folder / name).read_bytes(), name
+
+
+def test_what_cannot_be_kept_is_refused_before_training(place, tmp_path):
+    plan = Plan.read(place / "plain.json")
+    floats = plan.with_schemes(dict.fromkeys(plan.schemes(), "float32"))
+    with pytest.raises(PlanError, match="no rate to train"):
+        aim_of(floats, FinalizeSettings(rate=0.2), len)
+    one = next(iter(plan.schemes()))
+    heavy = plan.with_schemes({name: "float32" for name in plan.schemes() if name != one})
+    with pytest.raises(BudgetError, match="bits a weight more than it allows"):
+        aim_of(heavy, FinalizeSettings(budget={"avg_bits": 1.0}), len)
+    with pytest.raises(UsageError, match="give one of them"):
+        FinalizeSettings(rate=0.2, budget={"avg_bits": 1.0})
+    with pytest.raises(UsageError, match="must be a positive price"):
+        FinalizeSettings(rate=-1.0)
+
+
+@pytest.mark.parametrize("word", ["avg-bits", "avg-bits=", "avg-bits=-1", "avg-bits=nan", "avg-bit=1", "energy=3"])
+def test_budgets_that_are_none(word):
+    with pytest.raises(UsageError, match="--budget"):
+        parse_budget([word])
+
+
+def test_budgets_as_they_are_typed():
+    assert parse_budget(["avg-bits=1.5,file-kib=36"]) == {"avg_bits": 1.5, "file_kib": 36.0}
+    with pytest.raises(UsageError, match="twice"):
+        parse_budget(["avg-bits=1", "avg_bits=2"])
