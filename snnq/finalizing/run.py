@@ -19,7 +19,7 @@ from snnq.checkpoints.opening import load_model
 from snnq.finalizing.budget import limits_of
 from snnq.finalizing.finetuning import Finetuning
 from snnq.finalizing.quantized import encode_model, quantize_model
-from snnq.finalizing.rate import Rate, aim_of, layer_rates, realised, trim
+from snnq.finalizing.rate import aim_of, layer_rates, realised, trim
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.finalizing.starting import begin_from
 from snnq.packed.coding import Coded

@@ -128,7 +128,7 @@ def _storage(plan: Plan, sizes: Sizes) -> str:
     words = (
         f"`model.safetensors` has {sizes.total_bytes:,} bytes. By the plan the weights take "
         f"{_bits(plan)} bits, {plan.totals.avg_bits:.3f} a weight; their codes lie in the file in "
-        f"{round(sizes.weights, 2):,} bits, {sizes.weights / plan.totals.weights:.3f} a weight. {percent:.1%} of the file is "
+        f"{round(sizes.weights, 2):,} bits, {sizes.weights / plan.totals.weights:.3f} a weight. {percent:.1%} of it is "
         f"everything else (scales, norms, header), which makes {file_bits(sizes.total_bytes, plan.totals.weights):.3f} "
         "bits a weight in the file:"
     )
