@@ -22,11 +22,9 @@ from snnq.base.errors import BudgetError, PlanError
 from snnq.finalizing.budget import limits_of
 from snnq.finalizing.quantized import FakeQuantize, quantized_layers
 from snnq.finalizing.settings import FinalizeSettings
-from snnq.packed.coding import Coded
-from snnq.packed.numbers import coded_bits
 from snnq.plan import Plan
 from snnq.schemes.rated import between, code_lengths, entropy
-from snnq.schemes.scheme import Params, Scheme, rated, scheme
+from snnq.schemes.scheme import Params, Scheme, scheme
 
 # Where a grid begins of which no rate is asked: finer than any budget below two bits ends at.
 FIRST_RATE = 2.0
@@ -204,23 +202,3 @@ def _exchanged(chain: FakeQuantize, latent: Tensor, price: float) -> Tensor:
     best = (((rows - values) / step).square() + price * length[choices]).argmin(0)
     chosen = choices.gather(0, best[None])[0]
     return torch.where(chosen == nearest, rows, levels.gather(1, chosen))
-
-
-def realised(plan: Plan, coded: Mapping[str, Coded], rate: Rate | None) -> tuple[Plan, dict[str, Coded]]:
-    """Return the plan and the codes under the rates that the codes have come to, where layers were trained to one."""
-    if rate is None:
-        return plan, dict(coded)
-    rates = layer_rates(plan, coded, [name for name, _, _ in rate.layers])
-    names = {name: rated(coded[name].scheme, bits) for name, bits in rates.items()}
-    found = {name: one._replace(scheme=names.get(name, one.scheme)) for name, one in coded.items()}
-    return plan.with_schemes(names), found
-
-
-def layer_rates(plan: Plan, coded: Mapping[str, Coded], names: Collection[str]) -> dict[str, float]:
-    """Return the bits that a weight of each of these layers takes in a file, tables included."""
-    shapes = {layer.name: layer.shape for layer in plan.layers}
-    found = {}
-    for name in names:
-        codes = coded[name].codes.cpu().numpy()
-        found[name] = coded_bits(codes, math.prod(shapes[name][2:])) / codes.size
-    return found

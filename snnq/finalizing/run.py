@@ -19,7 +19,7 @@ from snnq.checkpoints.opening import load_model
 from snnq.finalizing.budget import limits_of
 from snnq.finalizing.finetuning import Finetuning
 from snnq.finalizing.quantized import encode_model, quantize_model
-from snnq.finalizing.rate import aim_of, layer_rates, realised, trim
+from snnq.finalizing.rate import aim_of, trim
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.finalizing.starting import begin_from
 from snnq.packed.coding import Coded
@@ -27,6 +27,7 @@ from snnq.packed.config import MODEL_FILE, read_config
 from snnq.packed.folder import check_free
 from snnq.packing.finish import Destination, Finalized, finished, fold, model_bytes, pack
 from snnq.packing.planned import open_planned
+from snnq.packing.rates import layer_rates, realised
 from snnq.packing.record import Finetuned
 from snnq.plan import Plan
 from snnq.training import processes
@@ -190,7 +191,7 @@ def _frozen(
         trimmed = rate is not None and trim(rate).exchanged > 0
         entropy = math.fsum(rate.bits().values()) if rate else 0.0
         coded, reestimated = _freeze(model, plan, job, settings, None if trimmed else moving.best.score)
-        found, coded = realised(plan, coded, rate)
+        found, coded = realised(plan, coded, aim.schemes)
         folded = fold(model, job)
         over = limits.excess(folded, coded, found, job) if aim.target else 0.0
         if over <= 0:

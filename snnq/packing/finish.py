@@ -26,6 +26,7 @@ from snnq.packed.folder import tensors_file, write_packed
 from snnq.packed.loading import load_packed
 from snnq.packed.storage import Storage
 from snnq.packed.verification import verify
+from snnq.packing.rates import realised
 from snnq.packing.record import Finetuned, Reconstructed, Results, read_results
 from snnq.packing.results import accuracies, activity_record, search_record, weight_records
 from snnq.packing.shortening import shortened
@@ -103,6 +104,7 @@ def pack(
     """
     histograms = weight_records(job.checkpoint.state_dict, folded, plan)  # before scales move into norms
     norms = architecture(job.checkpoint.architecture).wiring(job.checkpoint.config).norms
+    plan, coded = realised(plan, coded)
     folded, coded = shortened(folded, coded, norms)
     exact = _exact_form(folded, job, coded)
     accuracy = accuracies(job, exact, fabric, batch_size, progress)

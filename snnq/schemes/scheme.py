@@ -122,7 +122,12 @@ class Scheme:
 
     @_no_grad
     def cover(self, weight: Tensor) -> Params:
-        """Return the parameters whose levels reach the extremes of a weight (out, …): nothing is clipped."""
+        """Return the parameters whose levels reach the extremes of a weight (out, …): nothing is clipped.
+
+        A rated scheme has one grid for a weight, that of ``fit``, here and in ``candidates``; ``refine`` keeps it.
+        """
+        if self.rate is not None:
+            return self.fit(weight)
         return self.format.cover(weight.detach().flatten(1), self.width)
 
     @_no_grad
@@ -139,12 +144,14 @@ class Scheme:
     @_no_grad
     def candidates(self, weight: Tensor) -> list[Params]:
         """Return the parameters that ``fit`` chooses from, for a choice by another measure than squared error."""
+        if self.rate is not None:
+            return [self.fit(weight)]
         return list(self.format.candidates(weight.detach().flatten(1), self.width))
 
     @_no_grad
     def refine(self, weight: Tensor, params: Params) -> Params:
         """Return parameters near ``params`` that fit the weight no worse: much cheaper than ``fit``."""
-        return self.format.refine(weight.detach().flatten(1), params, self.width)
+        return params if self.rate is not None else self.format.refine(weight.detach().flatten(1), params, self.width)
 
     def moved(self, params: Params, shifts: Params) -> Params:
         """Return the parameters after learned shifts of the same shapes; zero shifts change nothing."""
@@ -254,9 +261,13 @@ def scheme(name: str) -> Scheme:
 
 
 def rated(name: str, rate: float) -> str:
-    """Return the name of a grid at a rate in bits a weight, rounded up to the decimals that are written."""
-    ticks = 10**RATE_DECIMALS
-    return f"{scheme(name).grid_name}{RATE_SIGN}{math.ceil(rate * ticks - 1e-6) / ticks:g}"
+    """Return the name of a grid at a rate in bits a weight, rounded up to the decimals that are written.
+
+    That is one unit of the last at least; where the rate is no less than the code's width, it is the grid's own name.
+    """
+    one, ticks = scheme(name), 10**RATE_DECIMALS
+    written = max(1, math.ceil(rate * ticks - 1e-6)) / ticks
+    return f"{one.grid_name}{RATE_SIGN}{written:g}" if written < one.code_width else one.grid_name
 
 
 def rate_of(name: str, text: str) -> float:

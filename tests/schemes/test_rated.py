@@ -30,6 +30,8 @@ def test_a_rate_is_the_price_and_all_else_is_the_grids():
 def test_a_rate_is_rounded_up():
     assert rated("uniform-4@3", 0.12341) == "uniform-4@0.1235"
     assert rated("uniform-4", 0.5) == "uniform-4@0.5"
+    assert rated("uniform-4", 0.0) == "uniform-4@0.0001"
+    assert rated("uniform-2@1", 2.01) == "uniform-2"
 
 
 @pytest.mark.parametrize(
@@ -39,6 +41,8 @@ def test_a_rate_is_rounded_up():
         ("uniform-4@nan", "no number of bits"),
         ("uniform-4@many", "'many' is no number of bits"),
         ("uniform-2@3", "2 bits at most"),
+        ("ternary@1.7", "1.6 bits at most"),
+        ("binary@0.5", "no level at zero"),
         ("float32@1", "no level at zero"),
         ("unifrom-4@1", "unknown scheme 'unifrom-4'"),
     ],
@@ -48,7 +52,7 @@ def test_what_is_no_rate_is_refused(name, said):
         scheme(name)
 
 
-@pytest.mark.parametrize("name", ["uniform-2@1.2", "uniform-3@1", "uniform-4@0.5", "uniform-4@2.5", "power-of-two-3@1"])
+@pytest.mark.parametrize("name", ["uniform-2@1.2", "uniform-3@1", "uniform-4@0.5", "uniform-4@2.5", "power-of-two-3@1", "ternary@0.8"])
 def test_a_grid_is_as_coarse_as_its_rate_says(name):
     one = scheme(name)
     params = one.fit(GAUSSIAN)
