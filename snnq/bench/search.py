@@ -18,11 +18,9 @@ from snnq.checkpoints.opening import load_model, open_checkpoint
 from snnq.cost.quantities import STORAGE
 from snnq.cost.table import DEFAULT_TABLE, read_table
 from snnq.network.layers import forward_macs, frames_shape, layer_table
-from snnq.searching.architecture import Architecture, sample
 from snnq.searching.bilevel import Bilevel
-from snnq.searching.branches import BranchNet
 from snnq.searching.constraints import resolve
-from snnq.searching.mixture import Supernet
+from snnq.searching.mixture import Architecture, BranchNet, Supernet, sample
 from snnq.searching.objective import objective, start_price
 from snnq.searching.settings import SearchSettings
 from snnq.training.devices import Compute, as_compute, start_fabric

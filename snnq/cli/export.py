@@ -9,12 +9,12 @@ from snnq.cli.building import typed
 from snnq.commands.looking import export as run_export
 
 if TYPE_CHECKING:
-    from snnq.exporting.records import Exported
+    from snnq.exporting.targets import Exported
 
 
 def _shown(found: Exported, json: bool, words: dict[str, Any]) -> None:
     from snnq import console
-    from snnq.exporting.records import LAYER_COLUMNS
+    from snnq.exporting.targets import LAYER_COLUMNS
 
     if json:
         console.emit_json(found.to_dict())

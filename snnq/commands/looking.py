@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from snnq.checkpoints.grafting import Grafted
     from snnq.checkpoints.inspecting import Inspection
     from snnq.data import Prepared
-    from snnq.exporting.records import Exported
+    from snnq.exporting.targets import Exported
     from snnq.plan import Plan
     from snnq.reporting.compare import Comparison
     from snnq.reporting.records import Report

@@ -30,8 +30,8 @@ from torch import Tensor, nn
 from snnq.base.errors import UsageError, VerificationError
 from snnq.base.version import __version__
 from snnq.exporting.libraries import require
-from snnq.exporting.records import ExportedLayer, Facts
 from snnq.exporting.source import Source, SourceLayer, read_source
+from snnq.exporting.targets import ExportedLayer, Facts
 from snnq.models.registry import architecture
 from snnq.network.tracing import Traced, trace
 from snnq.network.wiring import COUNT_LIMIT, FloatWiring

@@ -27,8 +27,8 @@ from torch import Tensor, nn
 from snnq.base.errors import UsageError
 from snnq.base.version import __version__
 from snnq.exporting.libraries import require
-from snnq.exporting.records import ExportedLayer, Facts
 from snnq.exporting.source import Source, SourceLayer, read_source
+from snnq.exporting.targets import ExportedLayer, Facts
 from snnq.network.tracing import Traced, trace
 from snnq.schemes import power_of_two
 from snnq.schemes.format import Params

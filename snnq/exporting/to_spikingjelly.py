@@ -24,8 +24,8 @@ from snnq.base.errors import UsageError, VerificationError
 from snnq.base.version import __version__
 from snnq.checkpoints.fused import cut, join
 from snnq.checkpoints.keymaps import every_keys, expected_shapes
-from snnq.exporting.records import ExportedLayer, Facts
 from snnq.exporting.source import Source, read_source
+from snnq.exporting.targets import ExportedLayer, Facts
 from snnq.models.registry import ARCHITECTURES
 from snnq.models.registry import architecture as architecture_of
 from snnq.packed.safefile import safetensors_bytes

@@ -16,13 +16,11 @@ from torch import Tensor, nn
 
 from snnq.network.replay import Ran, Replay, find_layout
 from snnq.packed.coding import Coded
-from snnq.reconstructing.finished import Finished
 from snnq.reconstructing.layers import LearnedLayer
-from snnq.reconstructing.losses import block_loss
 from snnq.reconstructing.norms import Moments, Norm, live, matched, output_moments
 from snnq.reconstructing.settings import SCHEDULES, PtqSettings
-from snnq.reconstructing.sides import Budget, Side, Target
-from snnq.reconstructing.work import Work
+from snnq.reconstructing.sides import Budget, Side, Target, block_loss
+from snnq.reconstructing.work import Finished, Work
 from snnq.schemes.fitting.clips import choose, grams
 from snnq.schemes.scheme import scheme
 from snnq.training.loop import Place

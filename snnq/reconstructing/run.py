@@ -22,7 +22,7 @@ from snnq.packing.planned import open_planned
 from snnq.packing.record import Reconstructed
 from snnq.plan import Plan, make_plan
 from snnq.plan.records import check_scheme
-from snnq.reconstructing.batchnorm import divergence, logits_of, reestimated
+from snnq.reconstructing.norms import divergence, logits_of, reestimated
 from snnq.reconstructing.reconstruction import Reconstruction
 from snnq.reconstructing.settings import PtqSettings
 from snnq.training.chance import say_fit

@@ -16,9 +16,8 @@ import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from snnq.searching.architecture import Architecture
-from snnq.searching.mixture import Supernet
-from snnq.searching.price import Price
+from snnq.searching.mixture import Architecture, Supernet
+from snnq.searching.objective import Price
 from snnq.searching.settings import SearchSettings
 from snnq.training import processes
 from snnq.training.batches import Samples, steps_per_epoch, training_batches

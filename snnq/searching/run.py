@@ -20,13 +20,12 @@ from snnq.cost.quantities import STORAGE
 from snnq.cost.table import DEFAULT_TABLE, read_table
 from snnq.plan import Plan
 from snnq.plan.verdict import winning_plan
-from snnq.searching.allocation import check_budget
-from snnq.searching.architecture import Architecture
 from snnq.searching.bilevel import Bilevel
+from snnq.searching.budget import check_budget
 from snnq.searching.constraints import Choices, resolve
 from snnq.searching.finishing import Found, finish
 from snnq.searching.judging import Judge, learned, sensitivity
-from snnq.searching.mixture import Supernet
+from snnq.searching.mixture import Architecture, Supernet
 from snnq.searching.objective import Objective, objective, start_price
 from snnq.searching.scores import front_columns, front_rows
 from snnq.searching.settings import SearchSettings

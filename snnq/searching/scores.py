@@ -28,8 +28,7 @@ from snnq.plan.files import read_json
 from snnq.plan.plan import parse_plan, without_costs
 from snnq.plan.records import Baseline
 from snnq.schemes.names import FLOAT32
-from snnq.searching.allocation import allocate
-from snnq.searching.budget import limit_costs, realised
+from snnq.searching.budget import allocate, limit_costs, realised
 from snnq.searching.constraints import Choices
 from snnq.training.run_folder import run_path
 from snnq.training.search_runs import find_run, no_run, with_run

@@ -17,8 +17,7 @@ from firing_models import Answers, counts, digits_folder, firing_folder, torch_a
 from torch import nn
 
 from snnq.base.errors import PackedError, SnnqError, UsageError, VerificationError
-from snnq.exporting.c_names import c_name
-from snnq.exporting.c_source import c_source, write_c
+from snnq.exporting.to_c import c_name, c_source, write_c
 from snnq.network.folding import ChannelAffine
 from snnq.packed.arrays import open_arrays
 from snnq.schemes.scheme import scheme_names

@@ -15,8 +15,8 @@ from rounded_digits import write_digits
 
 from snnq.cli.main import run
 from snnq.data import open_data
-from snnq.exporting.c_names import c_name, c_note
 from snnq.exporting.run import export
+from snnq.exporting.to_c import c_name, c_note
 from snnq.packed.loading import load_packed
 
 GCC = shutil.which("gcc")

@@ -238,7 +238,7 @@ def test_the_c_program_computes_the_same(tmp_path: Path, ternary: None, monkeypa
     from c_programs import build as compiled  # pyright: ignore[reportMissingImports]
     from lively import write_lively
 
-    from snnq.exporting.c_source import c_source, write_c
+    from snnq.exporting.to_c import c_source, write_c
     from snnq.packed.arrays import open_arrays
 
     frames = write_lively(tmp_path / "packed", ["ternary", "ternary", "uniform-4"], depth=1)
