@@ -18,8 +18,7 @@ from snnq.base.progress import Progress, silent
 from snnq.bench import memory
 from snnq.bench.peers import check_peers, open_peer
 from snnq.bench.reference_model import ARCHITECTURE, write_reference
-from snnq.bench.row_limit import row_limit
-from snnq.bench.scaling import firing, growth
+from snnq.bench.scaling import firing, growth, row_limit
 from snnq.bench.timing import machine, median_ratio, time_in_turns
 from snnq.data import DataSet, open_data
 from snnq.models.registry import architecture

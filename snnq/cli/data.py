@@ -75,7 +75,7 @@ def prepare(
 
     size = None if image_size is None else parse_image_size(image_size)
     if download:
-        from snnq.data.downloading import download as fetch
+        from snnq.data.open import download as fetch
 
         fetch(spec)
     with console.progress_view() as progress:

@@ -29,7 +29,7 @@ def show_packed(done: Finalized, json: bool, words: dict[str, Any], made: str = 
     """Print what became of a model: accuracies, bits, and the command that reports."""
     from snnq import console
     from snnq.packed.sizes import bits_words, folder_bits
-    from snnq.reporting.comparisons import tested_sentence
+    from snnq.reporting.sentences import tested_sentence
 
     bits = dict(zip(("avg_bits", "file_avg_bits"), folder_bits(done.folder), strict=True))
     accuracy = done.results.accuracy

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 from snnq.base.errors import SnnqError
@@ -125,3 +128,25 @@ def error(problem: SnnqError) -> None:
     _to_stderr(f"Error: {problem.message}")
     if problem.hint:
         _to_stderr(f"Hint: {problem.hint}")
+
+
+class _Notes(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        said = record.getMessage()
+        note(f"Warning: {said}" if record.levelno >= logging.WARNING else said)
+
+
+@contextmanager
+def remarks_shown() -> Iterator[None]:
+    """Print what is logged under ``snnq`` meanwhile, from INFO on; a warning says that it is one."""
+    log, handler = logging.getLogger("snnq"), _Notes()
+    before = log.level, log.propagate
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before[0])
+        log.propagate = before[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,9 @@ import numpy as np
 from snnq.base.errors import DataError
 from snnq.base.files import open_regular, read_text
 from snnq.base.strict_json import strict_json
-from snnq.data.contract import Recordings, Request, Samples
-from snnq.data.fingerprint import hash_files
-from snnq.data.images import OFFICIAL, image_samples, simulation_facts
-from snnq.data.repeats import Hashed, noted
+from snnq.data.contract import Recordings, Request
+from snnq.data.images import official_recordings
 from snnq.data.saccade import Saccades
-from snnq.data.splits import VALIDATION_SHARE, stratified
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _SIDE = 32
@@ -38,41 +36,21 @@ def open_source(request: Request) -> Recordings:
         DataError: a file is missing or is not of the package's form.
     """
     root = Path(request.spec.path).expanduser()
-    files = [_find(root, name) for images, labels in _FILES.values() for name in (*images, labels)]
-    content = hash_files(root, files, request.cache, request.progress)
-    of = {file.name: one for file, one in zip(files, content.files, strict=True)}
-    hashed = {
-        split: Hashed([root / name for name in images], [0] * len(images), [of[name] for name in images])
-        for split, (images, _) in _FILES.items()
+    files = {
+        split: ([_find(root, name) for name in images], _find(root, labels))
+        for split, (images, labels) in _FILES.items()
     }
-    return Recordings(
-        classes=CLASSES,
-        fingerprint={"content": content.total, **simulation_facts(_SACCADES, _FILL, request)},
-        split=noted(request, OFFICIAL, hashed),
-        read=lambda: _read(root, request),
-    )
+    return official_recordings(request, files, CLASSES, _SACCADES, _FILL, _read)
 
 
-def _read(root: Path, request: Request) -> dict[str, Samples]:
-    images, labels = {}, {}
-    for split, (image_names, label_name) in _FILES.items():
-        images[split] = np.concatenate([read_images(_find(root, name)) for name in image_names])
-        labels[split] = read_labels(_find(root, label_name))
-        if len(images[split]) != len(labels[split]):
-            raise DataError(
-                f"{root / label_name}: {len(labels[split])} labels for {len(images[split])} images "
-                f"in {', '.join(image_names)}."
-            )
-    validation, train = stratified(labels["train"], (VALIDATION_SHARE,))
-    return image_samples(
-        images={"train": images["train"], "validation": images["train"], "test": images["test"]},
-        labels={"train": labels["train"], "validation": labels["train"], "test": labels["test"]},
-        chosen={"train": train, "validation": validation, "test": np.arange(len(labels["test"]))},
-        saccades=_SACCADES,
-        fill=_FILL,
-        white=255,
-        request=request,
-    )
+def _read(image_files: Sequence[Path], label_file: Path) -> tuple[np.ndarray, np.ndarray]:
+    images, labels = np.concatenate([read_images(file) for file in image_files]), read_labels(label_file)
+    if len(images) != len(labels):
+        raise DataError(
+            f"{label_file}: {len(labels)} labels for {len(images)} images "
+            f"in {', '.join(file.name for file in image_files)}."
+        )
+    return images, labels
 
 
 def _find(root: Path, name: str) -> Path:

@@ -10,13 +10,13 @@ import numpy as np
 
 from snnq.base.errors import DataError, nearest
 from snnq.base.files import regular_size
-from snnq.data.formats import aedat, aedat4, arrays, atis, prophesee
+from snnq.data.formats import aedat, arrays, atis, prophesee
 from snnq.data.formats.raw import Raw
 from snnq.data.integrator import Events
 
 READERS = {
     ".aedat": aedat.read,
-    ".aedat4": aedat4.read,
+    ".aedat4": aedat.read_4,
     ".bin": atis.read_single,
     ".dat": prophesee.read_dat,
     ".raw": prophesee.read_raw,

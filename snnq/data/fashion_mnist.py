@@ -5,18 +5,16 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from snnq.base.errors import DataError
 from snnq.base.files import open_regular
-from snnq.data.contract import Recordings, Request, Samples
-from snnq.data.fingerprint import hash_files
-from snnq.data.images import OFFICIAL, image_samples, simulation_facts
-from snnq.data.repeats import Hashed, noted
+from snnq.data.contract import Recordings, Request
+from snnq.data.images import official_recordings
 from snnq.data.saccade import Saccades
-from snnq.data.splits import VALIDATION_SHARE, stratified
 
 # 28 of 34 pixels, as N-MNIST shows MNIST: the path's ±3.5 pixels stay within the field but for half a pixel.
 _FILL = 28 / 34
@@ -35,38 +33,18 @@ def open_source(request: Request) -> Recordings:
         DataError: a file is missing or is not a sound IDX file.
     """
     root = Path(request.spec.path).expanduser()
-    files = [find_idx(root, name) for names in _FILES.values() for name in names]
-    content = hash_files(root, files, request.cache, request.progress)
-    train, _, test, _ = (Hashed([file], [0], [one]) for file, one in zip(files, content.files, strict=True))
-    return Recordings(
-        classes=tuple(str(label) for label in range(10)),
-        fingerprint={"content": content.total, **simulation_facts(_SACCADES, _FILL, request)},
-        split=noted(request, OFFICIAL, {"train": train, "test": test}),
-        read=lambda: _read(root, request),
-    )
+    files = {split: ([find_idx(root, images)], find_idx(root, labels)) for split, (images, labels) in _FILES.items()}
+    classes = tuple(str(label) for label in range(10))
+    return official_recordings(request, files, classes, _SACCADES, _FILL, _read)
 
 
-def _read(root: Path, request: Request) -> dict[str, Samples]:
-    images, labels = {}, {}
-    for split, (image_name, label_name) in _FILES.items():
-        image_file, label_file = find_idx(root, image_name), find_idx(root, label_name)
-        images[split], labels[split] = read_idx(image_file, 3), read_idx(label_file, 1)
-        if len(images[split]) != len(labels[split]):
-            raise DataError(
-                f"{label_file}: {len(labels[split])} labels for {len(images[split])} images in {image_file}."
-            )
-        if labels[split].max(initial=0) > 9:
-            raise DataError(f"{label_file}: label {labels[split].max()} found, allowed: 0 to 9.")
-    validation, train = stratified(labels["train"], (VALIDATION_SHARE,))
-    return image_samples(
-        images={"train": images["train"], "validation": images["train"], "test": images["test"]},
-        labels={"train": labels["train"], "validation": labels["train"], "test": labels["test"]},
-        chosen={"train": train, "validation": validation, "test": np.arange(len(labels["test"]))},
-        saccades=_SACCADES,
-        fill=_FILL,
-        white=255,
-        request=request,
-    )
+def _read(image_files: Sequence[Path], label_file: Path) -> tuple[np.ndarray, np.ndarray]:
+    images, labels = read_idx(image_files[0], 3), read_idx(label_file, 1)
+    if len(images) != len(labels):
+        raise DataError(f"{label_file}: {len(labels)} labels for {len(images)} images in {image_files[0]}.")
+    if labels.max(initial=0) > 9:
+        raise DataError(f"{label_file}: label {labels.max()} found, allowed: 0 to 9.")
+    return images, labels
 
 
 def find_idx(root: Path, name: str) -> Path:

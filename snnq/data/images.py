@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
-from snnq.data.contract import Part, Request, Samples
+from snnq.data.contract import Part, Recordings, Request, Samples
+from snnq.data.fingerprint import hash_files
 from snnq.data.integrator import By, integrate
 from snnq.data.saccade import Saccades, simulate
 from snnq.data.spec import SPLITS
-from snnq.data.splits import limited
+from snnq.data.splits import VALIDATION_SHARE, Hashed, limited, noted, stratified
 
 # Images simulated at once. A large field has many events an image: fewer of them, so that the memory stays bounded.
 _BLOCK = 256
@@ -74,6 +76,37 @@ def image_samples(
         return Samples(labels[split][indices].astype(np.int64), size, part)
 
     return {split: samples(split) for split in SPLITS}
+
+
+def official_recordings(
+    request: Request,
+    files: Mapping[str, tuple[Sequence[Path], Path]],
+    classes: tuple[str, ...],
+    saccades: Saccades,
+    fill: float,
+    read: Callable[[Sequence[Path], Path], tuple[np.ndarray, np.ndarray]],
+) -> Recordings:
+    """Return the recordings of an image set with a test split of its own, whose white is 255, split as ``OFFICIAL``.
+
+    ``files`` are those of train and test: of the images, which files, and of the labels, which one. ``read`` returns
+    what lies in them: images (N, h, w) and labels (N,).
+    """
+    root = Path(request.spec.path).expanduser()
+    listed = [file for images, labels in files.values() for file in (*images, labels)]
+    content = hash_files(root, listed, request.cache, request.progress)
+    of = dict(zip(listed, content.files, strict=True))
+    hashed = {split: Hashed(own, [0] * len(own), [of[file] for file in own]) for split, (own, _) in files.items()}
+
+    def samples() -> dict[str, Samples]:
+        found = {split: read(*own) for split, own in files.items()}
+        images, labels = ({split: one[part] for split, one in found.items()} for part in (0, 1))
+        validation, train = stratified(labels["train"], (VALIDATION_SHARE,))
+        chosen = {"train": train, "validation": validation, "test": np.arange(len(labels["test"]))}
+        images, labels = ({**parts, "validation": parts["train"]} for parts in (images, labels))
+        return image_samples(images, labels, chosen, saccades, fill, 255, request)
+
+    facts = {"content": content.total, **simulation_facts(saccades, fill, request)}
+    return Recordings(classes, facts, noted(request, OFFICIAL, hashed), samples)
 
 
 def _record(

@@ -1,4 +1,4 @@
-"""Opening a data set by its spec: from the cache, or prepared into it."""
+"""Opening a data set by its spec: from the cache, prepared into it, or fetched with tonic first."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from snnq.data import cache, preparing
 from snnq.data.contract import Recordings, Request
 from snnq.data.dataset import DataSet, Frames
 from snnq.data.spec import SPLITS, DataSpec, parse_spec
+
+_TWO_DOWNLOADS = ("DVSGesture", "NMNIST")  # train and test each
+
 
 # Of one sample: an hour of a megapixel sensor, a frame every 30 s, has less.
 _MOST_COUNTS = 2**28
@@ -211,3 +214,22 @@ def _check_shape(spec: DataSpec, steps: int, image_size: tuple[int, int]) -> Non
             f"data '{spec}': its recordings are {real}, but the image size asked for is {found}.",
             f"Use a model for {real}, or '--image-size {real}'.",
         )
+
+
+def download(text: str) -> None:
+    """Fetch what is missing of a spec's data set into its folder, where tonic lays it out and the source finds it.
+
+    Raises:
+        DataError: tonic has no such set, or fetching fails.
+    """
+    spec = parse_spec(text)
+    name = spec.source.tonic
+    if name is None:
+        raise DataError(f"data spec '{text}': tonic cannot fetch '{spec.name}'.", "Fetch it by hand into the folder.")
+    from tonic import datasets
+
+    try:
+        for train in ({"train": True}, {"train": False}) if name in _TWO_DOWNLOADS else ({},):
+            getattr(datasets, name)(save_to=spec.path, **train)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise DataError(f"{spec.path}: {spec.name} cannot be fetched ({error}).", "Fetch it by hand.") from error

@@ -15,9 +15,8 @@ from snnq.data.event_files import Recording
 from snnq.data.fingerprint import hash_files
 from snnq.data.folders import ClassFolders, Sorted, pick
 from snnq.data.integrator import By, integrate_resized
-from snnq.data.repeats import Hashed, noted
 from snnq.data.spec import SPLITS
-from snnq.data.splits import limited
+from snnq.data.splits import Hashed, limited, noted
 
 
 def open_recordings(request: Request, found: Sorted, read: Callable[[Path], Recording]) -> Recordings:

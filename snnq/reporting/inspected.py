@@ -19,10 +19,10 @@ from snnq.reporting.documents import Document, Figure
 from snnq.reporting.figures.matrix import amounts
 from snnq.reporting.figures.strip import layer_strip
 from snnq.reporting.figures.weights import float_panel
-from snnq.reporting.making_tables import inputs_table
 from snnq.reporting.records import Histogram, LayerRow, Part, PlanRow
 from snnq.reporting.sentences import energy_model
 from snnq.reporting.table import Table
+from snnq.reporting.tables import inputs_table
 from snnq.schemes.names import FLOAT32
 
 BINS = 61

@@ -11,6 +11,7 @@ from snnq.cost import event_views
 from snnq.cost.quantities import ENERGY, Costs, Quantity, declared, share_of
 from snnq.plan.views import per_cent
 from snnq.reporting import tables
+from snnq.reporting.documents import render
 from snnq.reporting.figures.firing import firing_rows
 from snnq.reporting.figures.front import accuracy_points, front_panel, loss_points
 from snnq.reporting.figures.matrix import amounts
@@ -19,7 +20,6 @@ from snnq.reporting.figures.shares import Slice, before_after
 from snnq.reporting.figures.strip import layer_strip, legend
 from snnq.reporting.figures.weights import weight_panel
 from snnq.reporting.glossary import key_table
-from snnq.reporting.html import render
 from snnq.reporting.records import LayerRow, Report
 from snnq.reporting.table import Table
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
 
 from snnq.base.errors import OutputExistsError, PackedError, UsageError
 from snnq.base.files import MAX_TEXT_BYTES, read_regular, write_atomic
@@ -17,7 +21,10 @@ from snnq.cost.quantities import declared
 from snnq.cost.table import read_table
 from snnq.models.registry import attention_table
 from snnq.network.products import Products
-from snnq.packed.config import CONFIG_FILE, MODEL_FILE, PAGE_FILE, PLAN_FILE, REPORT_FILE
+from snnq.packed.coding import read_layer
+from snnq.packed.config import CONFIG_FILE, MODEL_FILE, PAGE_FILE, PLAN_FILE, REPORT_FILE, read_config
+from snnq.packed.loading import as_tensors
+from snnq.packed.safefile import read_tensors
 from snnq.packed.verification import verify
 from snnq.packing.record import FrontPlan, Results, SplitScores, read_results
 from snnq.plan import Plan
@@ -26,10 +33,8 @@ from snnq.plan.plan import parse_plan
 from snnq.plan.verdict import verdict as compared
 from snnq.plan.views import weights_words
 from snnq.reporting import costs, sentences
-from snnq.reporting.comparisons import paired_rows, tested_sentence
 from snnq.reporting.energies import dynamics, event_energies, firing_rows, measure_now, model_rows
 from snnq.reporting.glossary import formulas
-from snnq.reporting.levels import measure_levels
 from snnq.reporting.records import (
     REPORT_SCHEMA,
     Accuracy,
@@ -39,14 +44,49 @@ from snnq.reporting.records import (
     DiskPart,
     FrontPoint,
     Histogram,
+    Level,
+    Levels,
     Report,
     Search,
     SearchEpoch,
 )
+from snnq.reporting.sentences import paired_rows, tested_sentence
+from snnq.schemes.format import Stored
 from snnq.schemes.names import FLOAT32
+from snnq.schemes.scheme import scheme
 
 if TYPE_CHECKING:
     from snnq.training.devices import Compute
+
+PERCENTILES = (0.1, 0.5, 0.9)
+
+
+def measure_levels(folder: Path, names: Sequence[str]) -> tuple[Levels, ...]:
+    """Return the levels of every quantised layer of a folder, in the order of ``names``; raises PackedError."""
+    config, file = read_config(folder), read_tensors(folder / MODEL_FILE)
+    found = []
+    for name in names:
+        layer = config.layers[name]
+        if layer.family != FLOAT32:
+            levels = levels_of(layer.scheme, read_layer(name, layer, file))
+            found.append(Levels(name, layer.scheme, layer.shape[0], levels))
+    return tuple(found)
+
+
+def levels_of(name: str, stored: Stored) -> tuple[Level, ...]:
+    """Return a layer's levels from its codes (out, n) and parameters (out, 1), ascending."""
+    one = scheme(name)
+    grid = one.grid(as_tensors(stored.params)).double()  # (out, levels)
+    low, middle, high = torch.quantile(grid, torch.tensor(PERCENTILES, dtype=grid.dtype), dim=0).tolist()
+    # Which level each code stands for is the same at every scale; at scale 1 none of them vanishes in float32.
+    unit = {key: torch.full((1, 1), value) for key, value in one.format.parameters.items()}
+    valid = torch.from_numpy(one.valid_codes)
+    values, order = one.decode(valid.view(1, -1), unit)[0], one.grid(unit)[0]
+    place = (values[:, None] == order).int().argmax(1)
+    counts = torch.from_numpy(np.bincount(stored.codes.ravel(), minlength=256))[valid]
+    shares = torch.zeros(grid.shape[1], dtype=torch.int64).index_add_(0, place, counts).double() / stored.codes.size
+    return tuple(Level(*facts) for facts in zip(middle, low, high, shares.tolist(), strict=True))
+
 
 __all__ = ["PAGE_FILE", "Report", "report", "write_html"]
 

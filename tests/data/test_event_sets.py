@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from snnq.base.errors import DataError
 from snnq.data import DataSet, open_data, prepare
 from snnq.data.cifar10 import CLASSES
-from snnq.data.downloading import download
 from snnq.data.integrator import Events, integrate, integrate_resized
+from snnq.data.open import download
 
 GESTURE = REAL / "recordings" / "dvs128_gesture_0_0.hdf5"
 
