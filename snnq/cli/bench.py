@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from snnq import console
 from snnq.cli.building import GroupedCommand, typed
 from snnq.commands.looking import bench_search
 from snnq.commands.words import Data, Json, Threads
@@ -19,8 +20,6 @@ def bench() -> None:
 
 
 def _show_search(found: dict[str, Any], json: bool, words: dict[str, Any]) -> None:
-    from snnq import console
-
     if json:
         console.emit_json(found)
         return
@@ -45,7 +44,6 @@ def data(
     json: Json = False,
 ) -> None:
     """Time opening and preparing recordings against tonic alone reading the same files."""
-    from snnq import console
     from snnq.bench.data import bench_data
 
     with console.progress_view() as progress:
@@ -79,7 +77,6 @@ def runtime(
     json: Json = False,
 ) -> None:
     """Time the integer engine against PyTorch on a packed folder: speed, memory, and how the time grows."""
-    from snnq import console
     from snnq.bench.runtime import DEFAULT_PEERS, bench_runtime
 
     with console.progress_view() as progress:
@@ -106,8 +103,6 @@ def runtime(
 
 
 def _facts(found: dict[str, Any]) -> None:
-    from snnq import console
-
     weights, kernel, facts = found["weights"], found["kernel"], found["machine"]
     console.note(f"weights: {weights['bytes']:,} bytes in memory, {weights['file_bytes']:,} in the file")
     for batch, kinds in found["memory"].items():

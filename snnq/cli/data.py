@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from snnq import console
+
 app = typer.Typer(help="List data sources; prepare a data set ahead of a run.", no_args_is_help=True)
 
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -17,7 +19,7 @@ def list_sources(as_json: _Json = False) -> None:
     """Show every data source with its options, and what lies prepared in the cache."""
     from dataclasses import asdict
 
-    from snnq import console, data
+    from snnq import data
 
     root = data.cache_root()
     prepared = data.summary(root)
@@ -69,7 +71,7 @@ def prepare(
 
     A run that was cut off goes on where it was when the same command is typed again.
     """
-    from snnq import console, data
+    from snnq import data
     from snnq.base.machine import available_processors
     from snnq.base.parsing import parse_image_size
 

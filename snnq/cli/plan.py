@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from snnq import console
 from snnq.cli.building import GroupedCommand, typed
 from snnq.cli.showing import Format, FormatOption, Page, show_document, show_strip
 from snnq.commands.looking import uniform_plan
@@ -31,7 +32,6 @@ def show(
     ] = None,
 ) -> None:
     """Show a plan's layers, groups, totals and baselines; costs are computed from the schemes in the file."""
-    from snnq import console
     from snnq.cost.table import read_table
     from snnq.plan import Plan, views
 
@@ -57,7 +57,6 @@ def _write_uniform(out: Path, force: bool, **words: Any) -> Plan:
 
 
 def _show_uniform(plan: Plan, json: bool, words: dict[str, Any]) -> None:
-    from snnq import console
     from snnq.plan import views
 
     if json:
@@ -96,7 +95,6 @@ def solve(
     force: Force = False,
 ) -> None:
     """Find the best plan for another budget from a finished search, in seconds, without training."""
-    from snnq import console
     from snnq.base.errors import UsageError
     from snnq.plan import views
     from snnq.searching.budget import parse_budget
@@ -142,7 +140,6 @@ def diff(
     out: Page = None,
 ) -> None:
     """Show the layers whose scheme differs between two plans and what that changes, and their totals side by side."""
-    from snnq import console
     from snnq.reporting.compare import compare
     from snnq.reporting.comparing import difference_document
 
@@ -154,7 +151,6 @@ def diff(
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of plan.json."""
-    from snnq import console
     from snnq.plan.plan import plan_schema
 
     console.emit_json(plan_schema())

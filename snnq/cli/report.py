@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from snnq import console
 from snnq.cli.showing import Format, FormatOption, show_document, show_in, show_strip
 from snnq.commands.words import Data, Device, Json, Model, Threads, WeightReuse
 
@@ -42,8 +43,6 @@ def report(
     --measure the event model's energies in it are of the samples that were run just now. Several plans (plan.json)
     and packed folders are shown side by side instead, their differences marked.
     """
-    from snnq import console
-
     given, format = paths or [Path("packed")], Format.json if json else format
     if len(given) > 1:
         _compare(given, format, cost_table, out)
@@ -84,7 +83,6 @@ def _refuse_plan(path: Path) -> None:
 
 
 def _compare(paths: list[Path], format: Format, cost_table: str | None, out: Path | None) -> None:
-    from snnq import console
     from snnq.reporting.compare import compare
     from snnq.reporting.comparing import comparison_document
 
@@ -116,7 +114,6 @@ def show(found: Report, format: Format = Format.table) -> None:
 
 
 def _show_tables(found: Report) -> None:
-    from snnq import console
     from snnq.reporting.tables import main_tables
 
     console.say(found.verdict)

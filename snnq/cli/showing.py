@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from snnq import console
+
 if TYPE_CHECKING:
     from snnq.reporting.documents import Document
 
@@ -30,7 +32,6 @@ Page = Annotated[Path | None, typer.Option("--out", help="Write an HTML page her
 
 def show_document(found: Document, format: Format, out: Path | None = None) -> None:
     """Print a document to stdout in a format, and write its page to ``out``; remarks go to stderr."""
-    from snnq import console
     from snnq.reporting.documents import document_html, document_markdown
     from snnq.reporting.run import write_page
 
@@ -47,8 +48,6 @@ def show_document(found: Document, format: Format, out: Path | None = None) -> N
 
 
 def _show_tables(found: Document) -> None:
-    from snnq import console
-
     console.say(found.verdict)
     console.out("")
     for one in found.tables:
@@ -66,7 +65,6 @@ def show_in(
     html: Callable[[], str],
 ) -> None:
     """Print to stdout in a format: plain data as JSON or CSV, or what one of the three others makes of it."""
-    from snnq import console
     from snnq.reporting.formats import csv_text
 
     if format is Format.json:
@@ -83,7 +81,6 @@ def show_in(
 
 def show_strip(layers: Iterable[tuple[str, str]]) -> None:
     """Print every layer (its name, its scheme) as a block, those of one module in a row."""
-    from snnq import console
     from snnq.reporting.figures.palette import hex_colour, letters, scheme_colour, short_name
     from snnq.reporting.figures.strip import module_of
 
