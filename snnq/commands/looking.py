@@ -8,7 +8,7 @@ import typer
 
 from snnq.base.progress import Progress, shown
 from snnq.commands.calling import command, texts
-from snnq.commands.words import Budget, Data, Force, OwnModel, Typed, WeightReuse
+from snnq.commands.words import Budget, Data, Force, OwnModel, Typed, WeightReuse, Words, register
 from snnq.exporting.targets import TARGETS
 
 if TYPE_CHECKING:
@@ -32,15 +32,8 @@ Engine = Annotated[str, typer.Option(help="What runs a packed folder: torch or i
 Split = Annotated[str, typer.Option(help="train, validation or test.")]
 
 
-def _register(model: Any) -> None:
-    from snnq.models.registry import register_model
-
-    if model is not None:
-        register_model(model)
-
-
 @command
-def inspect(checkpoint: Checkpoint, *, sizes: dict[str, Any]) -> "Inspection":
+def inspect(checkpoint: Checkpoint, *, sizes: Words) -> "Inspection":
     """Recognise a checkpoint's architecture and upstream layout; show where its bits and picojoules are.
 
     Nothing is trained; it takes seconds.
@@ -61,7 +54,7 @@ def graft(
     attention: Annotated[str, typer.Option(help="statten: chunked spatial-temporal attention.")] = "statten",
     scale: Annotated[float | None, typer.Option(help="c of Q (KᵀV · c); a power of two by default.")] = None,
     force: Force = False,
-    file_sizes: dict[str, Any],
+    file_sizes: Words,
 ) -> "Grafted":
     """Put another attention on the same weights; finetune it shortly afterwards."""
     from snnq.checkpoints.grafting import graft as run_graft
@@ -80,7 +73,7 @@ def eval(
     engine: Engine = "torch",
     batch_size: Annotated[int, typer.Option(min=1, help="Samples at a time.")] = 32,
     one_device: "Compute",
-    sizes: dict[str, Any],
+    sizes: Words,
     progress: Progress = shown,
 ) -> "Evaluation":
     """Measure accuracy on a split of the data."""
@@ -99,9 +92,7 @@ def eval(
 
 
 @command
-def classify(
-    path: str | Path, input: str | Path, *, engine: Engine = "torch", sizes: dict[str, Any]
-) -> "Classification":
+def classify(path: str | Path, input: str | Path, *, engine: Engine = "torch", sizes: Words) -> "Classification":
     """Classify one recording: an event file, or an .npz of frames (``snnq eval PATH --input FILE``)."""
     from snnq.assessing.classify import classify as run_classify
 
@@ -122,7 +113,7 @@ def measure(
     cost_table: Annotated[str | None, typer.Option(help="Cost table: a name or a path.")] = None,
     weight_reuse: WeightReuse = "inference",
     one_device: "Compute",
-    sizes: dict[str, Any],
+    sizes: Words,
     progress: Progress = shown,
 ) -> "Measurement":
     """Run a model on real inputs; show firing rates, synaptic operations and energy by the event model."""
@@ -159,7 +150,7 @@ def report(
     """
     from snnq.reporting.run import report as run_report
 
-    _register(model)
+    register(model)
     return run_report(
         folder,
         cost_table=cost_table,
@@ -176,7 +167,7 @@ def compare(paths: list[str | Path], *, cost_table: str | None = None, model: Ow
     """Put plans and packed folders side by side (``snnq report A B …``, ``snnq plan diff A B``)."""
     from snnq.reporting.compare import compare as run_compare
 
-    _register(model)
+    register(model)
     return run_compare([Path(path) for path in paths], cost_table=cost_table)
 
 
@@ -190,7 +181,7 @@ def verify(
     """Check a packed folder: bits on disk are the plan's, every code decodes, hashes match, both engines agree."""
     from snnq.assessing.verify import verify as run_verify
 
-    _register(model)
+    register(model)
     return run_verify(folder, run=run)
 
 
@@ -209,7 +200,7 @@ def export(
     """
     from snnq.exporting.run import export as run_export
 
-    _register(model)
+    register(model)
     return run_export(folder, to, out, force)
 
 
@@ -227,7 +218,7 @@ def uniform_plan(
         typer.Option(help="An architecture at its published sizes; which one a checkpoint is, where it does not say."),
     ] = None,
     cost_table: Annotated[str | None, typer.Option(help="A cost table's name or path.")] = None,
-    sizes: dict[str, Any],
+    sizes: Words,
 ) -> "Plan":
     """Make the plan that gives every layer the same scheme.
 
@@ -295,7 +286,7 @@ def bench_search(
     batch_size: Annotated[int, typer.Option(min=2, help="Samples a step; small ones time overheads.")] = 64,
     repeats: Annotated[int, typer.Option(min=3, help="Paired repeats.")] = 15,
     one_device: "Compute",
-    file_sizes: dict[str, Any],
+    file_sizes: Words,
     progress: Progress = shown,
 ) -> dict[str, Any]:
     """Time a search step against a float training step and against the K-branch form."""

@@ -19,6 +19,10 @@ class Typed(NamedTuple):
     kind: Any
 
 
+# Words of a command by their names, as they were given: what each may be, its parameter says.
+Words = dict[str, Any]
+# Words by their names: the type of each as Typer reads it, and its default.
+Kinds = dict[str, tuple[object, object]]
 # A test sees to it that every option stands here: the table of sources would take numpy to import.
 _DATA_HELP = (
     "Data: SOURCE[:DIR][,OPTION=VALUE…], such as digits,limit=500 or frames:DIR,classes=numeric; by default what model "
@@ -40,7 +44,7 @@ Measure = Annotated[
     int, typer.Option(min=0, help="Validation samples to measure firing rates on, in the end; 0: none.")
 ]
 # What Python takes for a list of PATTERN=VALUE: a mapping; for a list of lists: lists.
-Patterns = Mapping[str, Any] | Sequence[Any] | str | float | None
+Patterns = Mapping[str, object] | Sequence[object] | str | float | None
 _Several = Typed(list[str] | None)
 Budget = Annotated[
     Patterns,
@@ -58,7 +62,10 @@ Exclude = Annotated[Patterns, typer.Option(help="Patterns of layers that stay in
 Tie = Annotated[Patterns, typer.Option(help="Layers that take one scheme, such as q,k,v."), _Several]
 
 
-def _register(name: str | None) -> str | None:
+Builder = str | Callable[..., Any] | None
+
+
+def register(name: Builder) -> Builder:
     """Import the user's own model as soon as it is named: commands that open plans and folders need no more of it."""
     if name is not None:
         from snnq.models.registry import register_model
@@ -67,9 +74,8 @@ def _register(name: str | None) -> str | None:
     return name
 
 
-Builder = str | Callable[..., Any] | None
 _MODEL = typer.Option(
-    metavar="MODULE:BUILDER", help="A model of your own: the function that builds it.", callback=_register
+    metavar="MODULE:BUILDER", help="A model of your own: the function that builds it.", callback=register
 )
 Model = Annotated[str | None, _MODEL]
 OwnModel = Annotated[Builder, _MODEL, Typed(str | None)]
@@ -84,7 +90,7 @@ Threads = Annotated[
 ]
 
 # What a checkpoint cannot tell: parameters that are given to a command together, under the name ``sizes``.
-FILE_SIZES: dict[str, tuple[Any, Any]] = {
+FILE_SIZES: Kinds = {
     "architecture": (
         Annotated[
             str | None,
@@ -127,7 +133,7 @@ SIZES = FILE_SIZES | {
     "model": (OwnModel, None),
     "model_arg": (
         Annotated[
-            Mapping[str, Any] | Sequence[str] | None,
+            Mapping[str, object] | Sequence[str] | None,
             typer.Option(metavar="NAME=VALUE", help="An argument of --model's function."),
             _Several,
         ],
@@ -148,8 +154,8 @@ Devices = Annotated[int, typer.Option(help="How many devices on each node: one p
 Nodes = Annotated[int, typer.Option(help="How many machines, started by torchrun or SLURM.")]
 Strategy = Annotated[str, typer.Option(help="auto or ddp.")]
 Precision = Annotated[str, typer.Option(help="Of the training steps: 32-true, bf16-mixed or 16-mixed.")]
-ONE_DEVICE: dict[str, tuple[Any, Any]] = {"device": (Device, "auto"), "threads": (Threads, None)}
-DEVICES: dict[str, tuple[Any, Any]] = {
+ONE_DEVICE: Kinds = {"device": (Device, "auto"), "threads": (Threads, None)}
+DEVICES: Kinds = {
     "device": (Device, "auto"),
     "devices": (Devices, 1),
     "nodes": (Nodes, 1),
