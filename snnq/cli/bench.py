@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from snnq import console
 from snnq.cli.building import GroupedCommand, typed
 from snnq.commands.looking import bench_search
-from snnq.commands.words import Data, Json, Threads
+from snnq.commands.words import Data, Json, Threads, Words
+
+if TYPE_CHECKING:
+    from snnq.bench.timing import Findings
 
 app = typer.Typer(no_args_is_help=True, help="Measure snnq's own speed on this machine, as ratios.")
 
@@ -19,7 +22,7 @@ def bench() -> None:
     """Measure snnq's own speed on this machine, as ratios."""
 
 
-def _show_search(found: dict[str, Any], json: bool, words: dict[str, Any]) -> None:
+def _show_search(found: Findings, json: bool, words: Words) -> None:
     if json:
         console.emit_json(found)
         return
@@ -102,7 +105,7 @@ def runtime(
     _facts(found)
 
 
-def _facts(found: dict[str, Any]) -> None:
+def _facts(found: Findings) -> None:
     weights, kernel, facts = found["weights"], found["kernel"], found["machine"]
     console.note(f"weights: {weights['bytes']:,} bytes in memory, {weights['file_bytes']:,} in the file")
     for batch, kinds in found["memory"].items():

@@ -5,22 +5,22 @@ from __future__ import annotations
 import shlex
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from snnq import console
 from snnq.cli.building import typed
-from snnq.cli.showing import show_strip
+from snnq.cli.showing import show_plan
 from snnq.commands import compressing as commands
-from snnq.commands.words import Force
+from snnq.commands.words import Force, Words
 
 if TYPE_CHECKING:
     from snnq.packing.finish import Finalized
     from snnq.plan import Plan
 
 
-def _show_search(plan: Plan, json: bool, words: dict[str, Any]) -> None:
+def _show_search(plan: Plan, json: bool, words: Words) -> None:
     from snnq.models.registry import architecture
     from snnq.searching.run import better_plan
 
@@ -43,9 +43,7 @@ def _show_plan(plan: Plan, json: bool) -> None:
     if json:
         console.emit_json(plan.to_dict())
         return
-    show_strip(plan.schemes().items())
-    console.table("The plan", *views.layer_table(plan))
-    console.table("Totals", *views.total_table(plan))
+    show_plan(plan)
     console.table(views.baseline_title(plan), *views.baseline_table(plan))
     if said := verdict(plan):
         console.say(said)
@@ -54,7 +52,7 @@ def _show_plan(plan: Plan, json: bool) -> None:
 search = typed(commands.search, _show_search)
 
 
-def _run_finalize(plan_option: Path | None = None, **words: Any) -> Finalized:
+def _run_finalize(plan_option: Path | None = None, **words: object) -> Finalized:
     from snnq.base.errors import UsageError
 
     plan = words.pop("plan")
@@ -63,7 +61,7 @@ def _run_finalize(plan_option: Path | None = None, **words: Any) -> Finalized:
     return commands.finalize(plan or plan_option or Path("plan.json"), **words)
 
 
-def show_packed(done: Finalized, json: bool, words: dict[str, Any], made: str = "Packed and verified") -> None:
+def show_packed(done: Finalized, json: bool, words: Words, made: str = "Packed and verified") -> None:
     """Print what became of a model: accuracies, bits, and the command that reports."""
     from snnq.packed.sizes import bits_words, folder_bits
     from snnq.reporting.sentences import tested_sentence
@@ -112,7 +110,7 @@ finalize = typed(
 compress = typed(commands.compress, show_packed)
 
 
-def _show_ptq(done: Finalized, json: bool, words: dict[str, Any]) -> None:
+def _show_ptq(done: Finalized, json: bool, words: Words) -> None:
     seconds = time.monotonic() - words["began"]
     show_packed(done, json, words, f"Packed and verified in {seconds:.0f} s")
 
@@ -125,7 +123,7 @@ def demo(
     force: Force = False,
 ) -> None:
     """Compress the built-in digits model: search, finalize and report, in one folder."""
-    from snnq.cli.report import show, write_page
+    from snnq.cli.report import show_with_page
     from snnq.finalizing.run import finalize
     from snnq.reporting.run import report
     from snnq.searching.run import search
@@ -133,8 +131,5 @@ def demo(
     with console.progress_view() as progress:
         search("digits", out=folder / "plan.json", force=force, progress=progress)
         finalize(folder / "plan.json", out=folder / "packed", force=force, progress=progress)
-    found = report(folder / "packed")
-    page = write_page(found)
-    show(found)
-    console.note(f"Page: {page}")
+    show_with_page(report(folder / "packed"))
     console.next_step("snnq search YOUR_CHECKPOINT --data SPEC")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from snnq import console
 from snnq.cli.building import GroupedCommand, typed
 from snnq.commands.looking import measure as run_measure
-from snnq.commands.words import Json
+from snnq.commands.words import Json, Words
 
 if TYPE_CHECKING:
     from snnq.assessing.measure import Measurement
@@ -80,7 +80,7 @@ def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="Your own co
     console.next_step(f"snnq cost show {shlex.quote(str(file))}")
 
 
-def _measured(found: Measurement, json: bool, words: dict[str, Any]) -> None:
+def _measured(found: Measurement, json: bool, words: Words) -> None:
     if json:
         console.emit_json(found.to_dict())
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +13,7 @@ from snnq import console
 from snnq.cli.building import typed
 from snnq.cli.showing import Format, FormatOption, Page, show_document
 from snnq.commands import looking as commands
-from snnq.commands.words import SIZES, Json
+from snnq.commands.words import SIZES, Json, Words
 
 if TYPE_CHECKING:
     from snnq.assessing.classify import Classification
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from snnq.exporting.targets import Exported
 
 
-def _run_inspect(format: Format, cost_table: str | None, out: Any, **words: Any) -> Inspection:
+def _run_inspect(format: Format, cost_table: str | None, out: Path | None, **words: object) -> Inspection:
     return commands.inspect(**words)
 
 
-def _show_inspection(found: Inspection, json: bool, words: dict[str, Any]) -> None:
+def _show_inspection(found: Inspection, json: bool, words: Words) -> None:
     from snnq.checkpoints.sizes import given_sizes, typed_again
     from snnq.cost.table import read_table
     from snnq.reporting.inspected import inspection_document
@@ -54,7 +54,7 @@ inspect = typed(
 )
 
 
-def _show_graft(found: Grafted, json: bool, words: dict[str, Any]) -> None:
+def _show_graft(found: Grafted, json: bool, words: Words) -> None:
     if json:
         console.emit_json(asdict(found))
     else:
@@ -74,7 +74,7 @@ _Input = Annotated[
 ]
 
 
-def _run_eval(input: Path | None, **words: Any) -> Evaluation | Classification:
+def _run_eval(input: Path | None, **words: object) -> Evaluation | Classification:
     from snnq.base.errors import UsageError
 
     if input is None:
@@ -84,12 +84,18 @@ def _run_eval(input: Path | None, **words: Any) -> Evaluation | Classification:
     return commands.classify(words["path"], input, engine=words["engine"], **{name: words[name] for name in SIZES})
 
 
-def _show_evaluation(found: Any, json: bool, words: dict[str, Any]) -> None:
+def _show_result(found: Evaluation | Classification, json: bool, words: Words) -> None:
+    from snnq.assessing.classify import Classification
+
+    if isinstance(found, Classification):
+        _show_classes(found, json)
+    else:
+        _show_evaluation(found, json)
+
+
+def _show_evaluation(found: Evaluation, json: bool) -> None:
     from snnq.packed.sizes import bits_words
 
-    if words["input"] is not None:
-        _show_classes(found, json)
-        return
     if json:
         console.emit_json(asdict(found))
         return
@@ -117,10 +123,10 @@ def _show_classes(found: Classification, json: bool) -> None:
     console.note(f"{found.events:,} events{span}, {found.steps} frames{cut}; {found.kind} model on {found.engine}")
 
 
-evaluate = typed(commands.eval, _show_evaluation, run=_run_eval, more={"input": (_Input, None)})
+evaluate = typed(commands.eval, _show_result, run=_run_eval, more={"input": (_Input, None)})
 
 
-def _show_verified(verified: Verified, json: bool, words: dict[str, Any]) -> None:
+def _show_verified(verified: Verified, json: bool, words: Words) -> None:
     from snnq.packed import verification
     from snnq.packed.sizes import bits_words
     from snnq.packed.source import SENTENCES
@@ -150,7 +156,7 @@ def _show_verified(verified: Verified, json: bool, words: dict[str, Any]) -> Non
 verify = typed(commands.verify, _show_verified)
 
 
-def _show_export(found: Exported, json: bool, words: dict[str, Any]) -> None:
+def _show_export(found: Exported, json: bool, words: Words) -> None:
     from snnq.exporting.targets import LAYER_COLUMNS
 
     if json:

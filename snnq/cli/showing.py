@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from snnq import console
 
 if TYPE_CHECKING:
+    from snnq.plan import Plan
     from snnq.reporting.documents import Document
 
 
@@ -58,7 +59,7 @@ def _show_tables(found: Document) -> None:
 
 def show_in(
     format: Format,
-    data: Mapping[str, Any],
+    data: Mapping[str, object],
     *,
     tables: Callable[[], None],
     markdown: Callable[[], str],
@@ -77,6 +78,15 @@ def show_in(
         console.document(html())
     else:
         tables()
+
+
+def show_plan(plan: Plan) -> None:
+    """Print a plan that was just made: its layers as blocks, and the tables of its layers and totals."""
+    from snnq.plan import views
+
+    show_strip(plan.schemes().items())
+    console.table("The plan", *views.layer_table(plan))
+    console.table("Totals", *views.total_table(plan))
 
 
 def show_strip(layers: Iterable[tuple[str, str]]) -> None:

@@ -1,8 +1,8 @@
 """The commands that look at checkpoints, plans and packed folders, and those that write them in another form."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from snnq.assessing.eval import Evaluation
     from snnq.assessing.measure import Measurement
     from snnq.assessing.verify import Verified
+    from snnq.bench.timing import Findings
     from snnq.checkpoints.grafting import Grafted
     from snnq.checkpoints.inspecting import Inspection
     from snnq.data import Prepared
@@ -254,7 +255,7 @@ def prepare(
     spec: str,
     *,
     steps: int | None = None,
-    image_size: Any = None,
+    image_size: str | int | Sequence[int] | None = None,
     workers: int = 1,
     skip_corrupt: bool = False,
     progress: Progress = shown,
@@ -288,7 +289,7 @@ def bench_search(
     one_device: "Compute",
     file_sizes: Words,
     progress: Progress = shown,
-) -> dict[str, Any]:
+) -> "Findings":
     """Time a search step against a float training step and against the K-branch form."""
     from snnq.bench.search import bench_search as run_bench
 
