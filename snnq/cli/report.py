@@ -93,9 +93,9 @@ def show_with_page(found: Report, out: Path | None = None, format: Format = Form
 
     What a reader of the tables must know goes to stderr.
     """
+    from snnq.packed.config import PAGE_FILE
     from snnq.reporting.formats import to_markdown
-    from snnq.reporting.page import html_page
-    from snnq.reporting.run import PAGE_FILE, write_html
+    from snnq.reporting.page import html_page, write_html
 
     page = out or Path(found.folder) / PAGE_FILE
     write_html(found, page)

@@ -64,9 +64,8 @@ def chunks_of(folder: Path, split: str, samples: Samples) -> list[Chunk]:
 def make(chunk: Chunk, part: Part) -> Note:
     """Prepare a chunk and write it, its frames first and its note last; return the note.
 
-    Raises:
-        DataError: a sample holds a count above 65 535 or values that are no counts, or two have different shapes.
-        OSError: it cannot be written.
+    Raises DataError: a sample holds a count above 65 535 or values that are no counts, or two have different shapes;
+    OSError: it cannot be written.
     """
     kept: list[int] = []
     damaged: list[Damaged] = []
@@ -148,8 +147,7 @@ def assemble(chunks: Sequence[Chunk], whole: Path) -> np.ndarray:
     The first chunk becomes that file, where its type is that of all. No more than one chunk lies on the disk twice, and
     what was cut off goes on with the first chunk that is left.
 
-    Raises:
-        DataError: two samples have different shapes.
+    Raises DataError: two samples have different shapes.
     """
     notes = [note for chunk in chunks if (note := chunk.note()) is not None]
     shapes = sorted({note.shape for note in notes if note.kept})

@@ -32,8 +32,7 @@ _SACCADES = Saccades(legs=((_LEG, _LEG), (_LEG, -_LEG), (-_LEG, -_LEG), (-_LEG, 
 def open_source(request: Request) -> Recordings:
     """Return the images' recordings: the official test split, and 15 % of the training split as validation.
 
-    Raises:
-        DataError: a file is missing or is not of the package's form.
+    Raises DataError: a file is missing or is not of the package's form.
     """
     root = Path(request.spec.path).expanduser()
     files = {
@@ -64,9 +63,8 @@ def read_images(file: Path) -> np.ndarray:
 
     The luminance is Rec. 601's, 0.299 R + 0.587 G + 0.114 B, rounded.
 
-    Raises:
-        DataError: the file cannot be read, its rows have another length, there are more of them than the whole set has,
-            or its pixels are no bytes.
+    Raises DataError: the file cannot be read, its rows have another length, there are more of them than the whole set
+    has, or its pixels are no bytes.
     """
     from PIL import Image
 
@@ -91,8 +89,7 @@ def read_images(file: Path) -> np.ndarray:
 def read_labels(file: Path) -> np.ndarray:
     """Return the labels of a JSON file, a list of 0 to 9: int64 (N,).
 
-    Raises:
-        DataError: the file cannot be read or holds anything else.
+    Raises DataError: the file cannot be read or holds anything else.
     """
     try:
         found = strict_json(read_text(file))

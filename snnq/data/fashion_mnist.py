@@ -29,8 +29,7 @@ _FILES = {
 def open_source(request: Request) -> Recordings:
     """Return the images' recordings: the official test split, and 15 % of the training split as validation.
 
-    Raises:
-        DataError: a file is missing or is not a sound IDX file.
+    Raises DataError: a file is missing or is not a sound IDX file.
     """
     root = Path(request.spec.path).expanduser()
     files = {split: ([find_idx(root, images)], find_idx(root, labels)) for split, (images, labels) in _FILES.items()}
@@ -50,8 +49,7 @@ def _read(image_files: Sequence[Path], label_file: Path) -> tuple[np.ndarray, np
 def find_idx(root: Path, name: str) -> Path:
     """Return the file ``name`` or ``name``.gz in ``root``.
 
-    Raises:
-        DataError: neither is there.
+    Raises DataError: neither is there.
     """
     for file in (root / name, root / f"{name}.gz"):
         if file.is_file():
@@ -68,9 +66,8 @@ def read_idx(file: Path, dimensions: int) -> np.ndarray:
     The format: two zero bytes, the type (8: unsigned byte), the number of axes, each axis' length as big-endian
     32 bits, then the bytes (LeCun, Cortes, Burges: the MNIST database).
 
-    Raises:
-        DataError: the file cannot be read, has another type or number of axes, is too short or too long, or says that
-            it holds more than 1 GiB. What it says is looked at before anything is unpacked.
+    Raises DataError: the file cannot be read, has another type or number of axes, is too short or too long, or says
+    that it holds more than 1 GiB. What it says is looked at before anything is unpacked.
     """
     head = 4 + 4 * dimensions
     try:

@@ -37,8 +37,7 @@ class Sorted:
 def locate(path: str, inside: Sequence[str] = ()) -> Path:
     """Return the folder of a spec, or the first of the folders ``inside`` it that there is.
 
-    Raises:
-        DataError: there is no such folder.
+    Raises DataError: there is no such folder.
     """
     root = Path(path).expanduser()
     if not root.is_dir():
@@ -55,8 +54,7 @@ def split_folder(root: Path, names: Sequence[str]) -> Path | None:
 def class_names(folder: Path, order: str = "name") -> tuple[str, ...]:
     """Return the class folders' names in an order of ``class_orders``.
 
-    Raises:
-        DataError: by number, and a name is no number.
+    Raises DataError: by number, and a name is no number.
     """
     names = [path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__"))]
     orders = class_orders(names)
@@ -84,8 +82,7 @@ def _is_number(name: str) -> bool:
 def list_samples(folder: Path, classes: Sequence[str], suffixes: str | tuple[str, ...]) -> ClassFolders:
     """Return every <class>/*<suffix> file of a split.
 
-    Raises:
-        DataError: a class folder that is not one of ``classes``, or no file at all.
+    Raises DataError: a class folder that is not one of ``classes``, or no file at all.
     """
     strange = [name for name in class_names(folder) if name not in classes]
     if strange:
@@ -100,8 +97,7 @@ def list_classes(folder: Path, classes: Sequence[str], suffixes: str | tuple[str
 
     Names are in lexicographic order (``a_10`` before ``a_2``), as torchvision's and so SpikingJelly's folders are.
 
-    Raises:
-        DataError: there is no such file.
+    Raises DataError: there is no such file.
     """
     found = [_files(folder / name, suffixes) for name in classes]
     labels = np.repeat(np.arange(len(classes), dtype=np.int64), [len(files) for files in found])
@@ -126,8 +122,7 @@ def by_folders(root: Path, suffix: str, order: str = "name") -> Sorted:
 
     Without a validation folder, 15 % of the training samples are held out as validation, class by class.
 
-    Raises:
-        DataError: a folder is missing or empty, or a class is unknown.
+    Raises DataError: a folder is missing or empty, or a class is unknown.
     """
     train_folder, test_folder = _needed(root, "train", suffix), _needed(root, "test", suffix)
     classes = class_names(train_folder, order)

@@ -72,8 +72,7 @@ def open_data(
     ``seed`` is the simulated sensor's (its pixels' thresholds) and that of ``random``, not a run's: the splits do not
     depend on it. ``cache_dir`` replaces $SNNQ_CACHE.
 
-    Raises:
-        DataError: the spec, a file or the shape cannot be used; says which, what was found and what is allowed.
+    Raises DataError: the spec, a file or the shape cannot be used; says which, what was found and what is allowed.
     """
     return _open(spec, steps, image_size, seed, cache_dir, progress).data
 
@@ -94,8 +93,7 @@ def prepare(
     ``workers`` processes prepare; a run that was cut off goes on where it was. ``skip_corrupt`` leaves out recordings
     that are damaged; which, stands in ``data.skipped``.
 
-    Raises:
-        DataError: as ``open_data``; or the shape is not given and the source has no default.
+    Raises DataError: as ``open_data``; or the shape is not given and the source has no default.
     """
     parsed = parse_spec(spec)
     steps = steps or parsed.integer("steps")
@@ -166,7 +164,8 @@ def _skip_hint(request: Request) -> str:
 
 def _open_source(request: Request) -> Recordings:
     try:
-        return import_module(request.spec.source.module).open_source(request)
+        source = request.spec.source
+        return getattr(import_module(source.module), source.opener)(request)
     except OSError as error:
         raise DataError(f"{error.filename}: cannot be read ({error.strerror}).") from error
 
@@ -219,8 +218,7 @@ def _check_shape(spec: DataSpec, steps: int, image_size: tuple[int, int]) -> Non
 def download(text: str) -> None:
     """Fetch what is missing of a spec's data set into its folder, where tonic lays it out and the source finds it.
 
-    Raises:
-        DataError: tonic has no such set, or fetching fails.
+    Raises DataError: tonic has no such set, or fetching fails.
     """
     spec = parse_spec(text)
     name = spec.source.tonic

@@ -47,9 +47,8 @@ def store(
     Where another process makes the same entry, this one waits for it. With ``skip_corrupt`` damaged recordings are
     left out and noted in the entry.
 
-    Raises:
-        DataError: the cache cannot be written, recordings are damaged (all are named), or a sample holds a count above
-            65 535.
+    Raises DataError: the cache cannot be written, recordings are damaged (all are named), or a sample holds a count
+    above 65 535.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ import numpy as np
 
 from snnq.base.errors import DataError
 from snnq.data.contract import Damaged, Part, Recordings, Request, Samples
-from snnq.data.event_files import Recording
+from snnq.data.event_files import read_events
 from snnq.data.fingerprint import hash_files
 from snnq.data.folders import ClassFolders, Sorted, pick
 from snnq.data.integrator import By, integrate_resized
@@ -19,21 +19,18 @@ from snnq.data.spec import SPLITS
 from snnq.data.splits import Hashed, limited, noted
 
 
-def open_recordings(request: Request, found: Sorted, read: Callable[[Path], Recording]) -> Recordings:
-    """Return event recordings, one a file, as frames of the model's time steps and image size.
+def open_recordings(request: Request, found: Sorted, sensor: tuple[int, int]) -> Recordings:
+    """Return event recordings of a sensor (height, width), one a file, as frames of the model's steps and image size.
 
-    ``read(file)`` returns a recording and raises DataError where the file is damaged. Recordings of another size than
-    the model's are resized by the nearest pixel (``integrate_resized``).
+    Recordings of another size than the model's are resized by the nearest pixel (``integrate_resized``).
     """
-    frames = partial(read_frames, read=read, steps=request.steps, image_size=request.image_size, by=request.spec.by)
+    frames = partial(_frames, sensor=sensor, steps=request.steps, image_size=request.image_size, by=request.spec.by)
     return open_files(request, found, frames, quick=True)
 
 
-def read_frames(
-    file: Path, read: Callable[[Path], Recording], steps: int, image_size: tuple[int, int], by: By
-) -> np.ndarray:
-    """Return one recording's counts (steps, 2, *image_size); raises what ``read`` raises."""
-    recording = read(file)
+def _frames(file: Path, sensor: tuple[int, int], steps: int, image_size: tuple[int, int], by: By) -> np.ndarray:
+    """Return one recording's counts (steps, 2, *image_size)."""
+    recording = read_events(file, sensor)
     return integrate_resized(recording.events, steps, recording.sensor, image_size, by)
 
 

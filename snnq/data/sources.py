@@ -23,13 +23,12 @@ OPTIONS: dict[str, str] = {
 class Source:
     """A row: how the source is named in a spec, which module reads it, and what may be asked of it.
 
-    ``module`` has ``open_source(request: Request) -> Recordings``. ``path`` says whether the spec carries one.
+    ``module`` has the function ``opener(request: Request) -> Recordings``. ``path`` says whether the spec carries one.
     ``options`` maps each option to its default, None where it has none; the defaults of ``steps`` and ``image_size``
     only serve where no model says them. ``choices`` are the words an option takes, where it takes words; ``order`` is
     the option that says in which order the classes are, and nothing else. ``marks`` are patterns of what lies in such a
-    folder. ``sensor`` is the (height, width) that
-    recordings have and that cannot be changed, or None. ``tonic`` is the name of tonic's data set that can be fetched,
-    or None.
+    folder. ``sensor`` is the (height, width) that recordings have and that cannot be changed, or None. ``tonic`` is the
+    name of tonic's data set that can be fetched, or None.
     """
 
     name: str
@@ -43,6 +42,7 @@ class Source:
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"by": ("count", "time")})
     order: str | None = None
     marks: tuple[str, ...] = ()
+    opener: str = "open_source"
 
     @property
     def usage(self) -> str:
@@ -79,7 +79,8 @@ _ROWS = (
     ),
     Source(
         name="n-mnist",
-        module="snnq.data.n_mnist",
+        module="snnq.data.event_sets",
+        opener="n_mnist",
         summary="N-MNIST recordings: Train/ and Test/<class>/*.bin, 34x34",
         path=True,
         options={"steps": "8", "image_size": "34x34", "limit": None, "by": "count"},
@@ -90,7 +91,8 @@ _ROWS = (
     ),
     Source(
         name="dvs128-gesture",
-        module="snnq.data.dvs128_gesture",
+        module="snnq.data.event_sets",
+        opener="dvs128_gesture",
         summary="DVS128 Gesture recordings as tonic has them: ibmGestureTrain/ and ibmGestureTest/, 128x128",
         path=True,
         options={"steps": "16", "image_size": "128x128", "limit": None, "by": "count", "numbering": "tonic"},
@@ -103,7 +105,8 @@ _ROWS = (
     ),
     Source(
         name="cifar10-dvs",
-        module="snnq.data.cifar10_dvs",
+        module="snnq.data.event_sets",
+        opener="cifar10_dvs",
         summary="CIFAR10-DVS recordings: <class>/*.aedat, or tonic's *.aedat4, 128x128; test: the last tenth",
         path=True,
         options={"steps": "16", "image_size": "128x128", "limit": None, "by": "count"},
@@ -114,7 +117,8 @@ _ROWS = (
     ),
     Source(
         name="n-caltech101",
-        module="snnq.data.n_caltech101",
+        module="snnq.data.event_sets",
+        opener="n_caltech101",
         summary="N-Caltech101 recordings: <class>/*.bin, 180x240, resized; test: the last tenth",
         path=True,
         options={"steps": "16", "image_size": "64x64", "limit": None, "by": "count"},

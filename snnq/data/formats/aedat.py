@@ -18,9 +18,8 @@ _MAGIC_4 = b"#!AER-DAT4"
 def read_4(file: Path) -> Raw:
     """Read the first stream of events.
 
-    Raises:
-        DataError: it is no AEDAT 4 file, it is cut off or damaged, or has no events.
-        MissingLibraryError: ``aedat`` is not installed.
+    Raises DataError: it is no AEDAT 4 file, it is cut off or damaged, or has no events; MissingLibraryError: ``aedat``
+    is not installed.
     """
     if not head(file, len(_MAGIC_4)).startswith(_MAGIC_4):
         raise wrong_type(file, f"an AEDAT 4 file, which begins with '{_MAGIC_4.decode()}'")
@@ -56,8 +55,7 @@ _PACKET_BYTES, _POLARITY, _EVENT_BYTES = 28, 1, 8
 def read(file: Path) -> Raw:
     """Read a file of version 2, 3 or 4.
 
-    Raises:
-        DataError: it is none of them, it is cut off, or its chip is unknown.
+    Raises DataError: it is none of them, it is cut off, or its chip is unknown.
     """
     magic = head(file, 16)
     if not magic.startswith(_MAGIC):

@@ -45,8 +45,7 @@ _FILTERS = {
 def read_npy(file: Path) -> Raw:
     """Read records with fields t (µs), x, y, p; or numbers (N, 4): x, y, p, t in ms, as tonic's DVS128 Gesture.
 
-    Raises:
-        DataError: it is no .npy file, it is cut off, or holds something else. Nothing is unpickled.
+    Raises DataError: it is no .npy file, it is cut off, or holds something else. Nothing is unpickled.
     """
     if not head(file, 6).startswith(b"\x93NUMPY"):
         raise wrong_type(file, "a .npy file")
@@ -87,8 +86,7 @@ def _whole_numbers(file: Path, values: np.ndarray) -> np.ndarray:
 def read_npz(file: Path) -> Raw:
     """Read the keys t (µs), x, y, p, as SpikingJelly's ``events_np`` has them.
 
-    Raises:
-        DataError: it is no .npz file, it is damaged, misses a key, or claims more than it can hold.
+    Raises DataError: it is no .npz file, it is damaged, misses a key, or claims more than it can hold.
     """
     if not head(file, 4).startswith(b"PK"):
         raise wrong_type(file, "a .npz file")
@@ -128,8 +126,7 @@ def _integers(file: Path, part: np.ndarray) -> np.ndarray:
 def read_hdf5(file: Path) -> Raw:
     """Read the one recording in an HDF5 file: records with t (µs), x, y, p, or a group with a data set for each.
 
-    Raises:
-        DataError: it is no HDF5 file, it is damaged, or has none or several of these.
+    Raises DataError: it is no HDF5 file, it is damaged, or has none or several of these.
     """
     import h5py
 

@@ -71,8 +71,7 @@ class Archive:
 def open_npz(file: Path) -> Iterator[Archive]:
     """Open an archive for reading.
 
-    Raises:
-        DataError: it is none, or it is cut off or damaged; also while it is read.
+    Raises DataError: it is none, or it is cut off or damaged; also while it is read.
     """
     try:
         with open_regular(file) as stream, zipfile.ZipFile(stream) as archive:

@@ -21,8 +21,7 @@ _DAT_BITS = {"1": (9, 8, 1), "2": (14, 14, 4)}  # of x, y and p, by the header's
 def read_dat(file: Path) -> Raw:
     """Read events of 8 bytes: time in µs, then p, y and x in one word. A polarity of −1 is read as it is.
 
-    Raises:
-        DataError: it is no such file, it is cut off or damaged, or holds something else than events.
+    Raises DataError: it is no such file, it is cut off or damaged, or holds something else than events.
     """
     data = read_regular(file)
     header, start = _header(file, data)
@@ -47,8 +46,7 @@ def read_dat(file: Path) -> Raw:
 def read_raw(file: Path) -> Raw:
     """Read EVT 2.0, 2.1 or 3.0, as the header says; EVT 2.1 in both orders of its halves.
 
-    Raises:
-        DataError: it is no such file, it is cut off or damaged, or of another encoding.
+    Raises DataError: it is no such file, it is cut off or damaged, or of another encoding.
     """
     data = read_regular(file)
     header, start = _header(file, data)
