@@ -9,7 +9,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from snnq.base.errors import SnnqError
 
@@ -117,7 +117,7 @@ def next_step(command: str) -> None:
         _to_stderr(f"Next: {command}")
 
 
-def emit_json(value: Any) -> None:
+def emit_json(value: object) -> None:
     """Print one JSON object to stdout."""
     if speaks():
         sys.stdout.write(json.dumps(value, indent=2, allow_nan=False) + "\n")

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from snnq.console.printing import is_plain, rich_console, safe, speaks
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 _BLOCKS_WIDTH = 79
 _HEADING = 24
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], strong: Sequence[bool] = ()) -> None:
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], strong: Sequence[bool] = ()) -> None:
     """Print a table to stdout; columns whose every cell looks like a number are right-aligned.
 
     Rows that are ``strong`` are printed bold where the terminal can; their cells must say so too. No name and no number
@@ -62,7 +65,7 @@ def blocks(title: str, rows: Sequence[tuple[str, Sequence[tuple[str, str, str]]]
     _print(Text("\n").join([*lines, Text()]))
 
 
-def _print(view: Any) -> None:
+def _print(view: RenderableType) -> None:
     console = rich_console(sys.stdout)
     if console.is_terminal:
         console.print(view, crop=False)

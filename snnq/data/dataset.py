@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+Batch = TypeVar("Batch")
 CLASS_COLUMNS = ("index", "class", "train", "validation", "test")
 
 
@@ -41,7 +42,7 @@ class Frames:
         return frames, torch.from_numpy(self.labels[at])
 
     @staticmethod
-    def collate(batch: Any) -> Any:
+    def collate(batch: Batch) -> Batch:
         """Pass on what ``__getitems__`` already made a batch of."""
         return batch
 

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from snnq.base.errors import SnnqError
@@ -28,7 +29,7 @@ def shared(
     """
     kind = "fork" if sys.platform == "linux" else "spawn"
     context = multiprocessing.get_context(kind)
-    processes: list[Any] = []
+    processes: list[BaseProcess] = []
     readers: list[Connection] = []
     try:
         for number in range(min(workers, len(jobs))):
@@ -54,7 +55,7 @@ def shared(
             process.join()
 
 
-def _received(reader: Connection, process: Any) -> tuple[int, Any]:
+def _received(reader: Connection, process: BaseProcess) -> tuple[int, Any]:
     try:
         at, result = reader.recv()
     except EOFError:
@@ -67,7 +68,9 @@ def _received(reader: Connection, process: Any) -> tuple[int, Any]:
     return at, result
 
 
-def _do(work: Callable[[Any, Any], Any], jobs: Sequence[tuple[Any, Any]], writer: Connection, parent: int) -> None:
+def _do(
+    work: Callable[[Job, Given], object], jobs: Sequence[tuple[Job, Given]], writer: Connection, parent: int
+) -> None:
     with suppress(KeyboardInterrupt, BrokenPipeError):  # the parent says so
         for at, (job, given) in enumerate(jobs):
             if os.getppid() != parent:

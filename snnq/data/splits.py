@@ -6,7 +6,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -57,7 +56,7 @@ class Hashed:
 
     files: Sequence[Path]
     labels: Sequence[int]
-    hashes: Sequence[Any]
+    hashes: Sequence[str]
 
 
 def noted(request: Request, how: str, splits: Mapping[str, Hashed]) -> str:
@@ -73,9 +72,9 @@ def repeats(splits: Mapping[str, Hashed]) -> str:
 
     A network has seen such a sample before it is tested on it: an accuracy there says less than it seems to.
     """
-    first: dict[Any, tuple[str, Path, int]] = {}
+    first: dict[str, tuple[str, Path, int]] = {}
     twice: dict[tuple[str, str], list[tuple[Path, Path]]] = {}
-    torn: dict[Any, tuple[Path, Path]] = {}
+    torn: dict[str, tuple[Path, Path]] = {}
     for split, own in splits.items():
         for file, label, content in zip(own.files, own.labels, own.hashes, strict=True):
             where, before, before_label = first.setdefault(content, (split, file, label))

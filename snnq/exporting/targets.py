@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from snnq.base.errors import UsageError, nearest
 
@@ -49,11 +48,11 @@ class Exported:
     notes: tuple[str, ...]
     unsaid: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return plain data; sizes in bytes."""
         return asdict(self)
 
-    def layer_rows(self) -> list[tuple[Any, ...]]:
+    def layer_rows(self) -> list[tuple[str, str, str, float]]:
         """Return a row of ``LAYER_COLUMNS`` for every layer."""
         return [(one.name, one.scheme, one.written_as, one.bits) for one in self.layers]
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -185,7 +184,7 @@ class LearnedLayer(nn.Module):
         return Coded(self.scheme.name, codes, self.grid), by if self.scaled else None
 
     @torch.no_grad()
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, float | list[float]]:
         """Return the share of weights rounded other than to the nearest, and least, quartiles and greatest factor."""
         by = factor(self.v).flatten()
         quantiles = torch.quantile(by, torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0], device=by.device))

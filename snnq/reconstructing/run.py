@@ -26,6 +26,7 @@ from snnq.plan.records import check_scheme
 from snnq.reconstructing.norms import divergence, logits_of, reestimated
 from snnq.reconstructing.reconstruction import Reconstruction
 from snnq.reconstructing.settings import PtqSettings
+from snnq.reconstructing.work import State
 from snnq.training.chance import say_fit
 from snnq.training.devices import Compute, as_compute, start_fabric
 from snnq.training.job import Job, fingerprint, open_job
@@ -163,7 +164,7 @@ def _open(
     return make_plan(job.layers, schemes, model=job.model_info(), data=job.data_info(), table=table), job
 
 
-def _config(task: _Task) -> dict[str, Any]:
+def _config(task: _Task) -> State:
     """Return everything the result depends on; how much is kept in memory is none of it."""
     plan, knobs = task.plan, {key: value for key, value in asdict(task.settings).items() if key != "memory_mib"}
     return {
@@ -178,7 +179,7 @@ def _config(task: _Task) -> dict[str, Any]:
 
 def _reconstruct(
     run: RunFolder, task: _Task, samples: Frames, progress: Progress
-) -> tuple[Reconstruction, list[dict[str, Any]]]:
+) -> tuple[Reconstruction, list[State]]:
     """Quantise block after block; go on where a run was cut off."""
     job, settings = task.job, task.settings
     wiring = architecture(job.checkpoint.architecture).wiring(job.checkpoint.config)
@@ -207,14 +208,14 @@ def _reconstruct(
     return made, history
 
 
-def _choose_norms(made: Reconstruction, task: _Task, samples: Frames) -> tuple[nn.Module, dict[str, Any]]:
+def _choose_norms(made: Reconstruction, task: _Task, samples: Frames) -> tuple[nn.Module, State]:
     """Return the folded model, with the norms as they were learned or estimated anew, and what was found about both."""
     job, settings, device = task.job, task.settings, task.fabric.device
     folded = made.apply(fold(job.model, job))
     size = min(settings.batch_size, len(samples))
     floating = logits_of(job.model, samples, size, device)
     far = divergence(floating, logits_of(folded, samples, size, device))
-    record: dict[str, Any] = {"divergence": far, "batchnorm_reestimated": False}
+    record: State = {"divergence": far, "batchnorm_reestimated": False}
     if settings.batchnorm == "off":
         return folded, record
     anew = reestimated(job, made.coded(), samples, size, settings.seed, device)

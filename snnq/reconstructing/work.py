@@ -15,6 +15,9 @@ from snnq.reconstructing.norms import Norm
 from snnq.reconstructing.settings import PtqSettings
 from snnq.schemes.scheme import scheme
 
+# What may stand in a run's state: tensors on the CPU, strings, numbers, and lists and dicts of them.
+State = dict[str, Any]
+
 
 @dataclass(frozen=True)
 class Finished:
@@ -34,7 +37,7 @@ class Finished:
             model.get_buffer(f"{name}.multiplier").copy_(norm.multiplier)
             model.get_buffer(f"{name}.offset").copy_(norm.offset)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> State:
         """Return tensors on the CPU, strings and dicts: what may stand in a run's state."""
         return {
             "coded": {
@@ -49,7 +52,7 @@ class Finished:
         }
 
     @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> Finished:
+    def from_dict(cls, plain: State) -> Finished:
         """Return what ``to_dict`` was given by."""
         coded = {name: Coded(one["scheme"], one["codes"], one["params"]) for name, one in plain["coded"].items()}
         return cls(coded, {name: Norm(*norm) for name, norm in plain["norms"].items()})
@@ -87,7 +90,7 @@ class Work:
     def start_round(self) -> None:
         """Make the optimizer anew: Adam, without what it remembers of the last round."""
         settings, layers = self.settings, self.layers.values()
-        groups: list[dict[str, Any]] = [
+        groups: list[State] = [
             {"params": [one.nu for one in layers if one.nu.requires_grad], "lr": settings.rounding_rate},
             {
                 "params": [one.v for one in layers if one.v.requires_grad],
@@ -109,7 +112,7 @@ class Work:
         loss.backward()
         self.optimizer.step()
 
-    def choices(self) -> dict[str, Any]:
+    def choices(self) -> State:
         """Return everything that was decided, to come back to it by ``choose``."""
         return {
             "layers": {
@@ -121,7 +124,7 @@ class Work:
         }
 
     @torch.no_grad()
-    def choose(self, choices: Mapping[str, Any]) -> None:
+    def choose(self, choices: State) -> None:
         """Take back what ``choices`` gave."""
         for name, state in choices["layers"].items():
             self.layers[name].load_state_dict(state)
@@ -140,11 +143,11 @@ class Work:
         for one in self.layers.values():
             one.choose_nearest()
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """Return the choices and the optimizer's state."""
         return {**self.choices(), "optimizer": self.optimizer.state_dict() if self.optimizer else None}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         """Take the state back."""
         self.choose(state)
         if state["optimizer"] is not None:

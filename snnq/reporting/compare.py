@@ -215,14 +215,15 @@ def _verdict(
     priced = [one for one in declared() if one_table or not one.model]
     for one in priced:
         values = {letter: row.costs[one.key] for letter, row in candidates.items()}
-        said.append(f"{_letters(values, min)} {'smallest' if one is STORAGE else f'lowest in {one.name}'}")
+        said.append(f"{_letters(values)} {'smallest' if one is STORAGE else f'lowest in {one.name}'}")
     if len(tests) > 1:
         said.append(ranked(tests))
     return "; ".join(said) + "."
 
 
-def _letters(values: dict[str, Any], best: Any) -> str:
-    top = best(values.values())
+def _letters(values: Mapping[str, Amount]) -> str:
+    """Return which letters have the least amount."""
+    top = min(values.values())
     found = [letter for letter, value in values.items() if math.isclose(value, top, rel_tol=1e-12)]
     return f"{' and '.join(found)} {'are' if len(found) > 1 else 'is'}"
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from typing import Any
 
 from snnq.cost import event_views
 from snnq.cost.quantities import ENERGY, Costs, Quantity, declared
@@ -182,7 +181,7 @@ def _dynamics(report: Report) -> Table:
     return table_of(title, report.firing, cells, "dynamics")
 
 
-def _both(packed: float | None, floats: float | None, shown: Callable[[Any], str]) -> str:
+def _both(packed: float | None, floats: float | None, shown: Callable[[float], str]) -> str:
     if packed is None:
         return "-"
     return shown(packed) if floats is None else f"{shown(packed)} ({shown(floats)})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from snnq.cost.quantities import STORAGE, Amount, Costs, declared, share_of
 from snnq.cost.table import CostTable, read_table
@@ -19,6 +19,7 @@ from snnq.reporting.records import LayerRow, Part, PlanRow, Totals
 from snnq.schemes.scheme import scheme
 
 THIS_PLAN = "this plan"
+Bits = TypeVar("Bits", float, float | None)
 
 
 def table_of(plan: Plan) -> CostTable:
@@ -36,7 +37,7 @@ def plan_costs(plan: Plan) -> dict[str, Amount]:
     return {key: getattr(plan.totals, key) for one in declared() for key in one.keys}
 
 
-def with_file_bits(costs: Costs, bits: float | None) -> dict[str, Any]:
+def with_file_bits(costs: Costs, bits: Bits) -> dict[str, Amount | Bits]:
     """Return costs with the bits per weight of the packed file, None without one, behind those of the plan."""
     return {STORAGE.relative: costs[STORAGE.relative], "file_avg_bits": bits, **costs}
 

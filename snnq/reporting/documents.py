@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -14,7 +13,7 @@ from snnq.reporting.formats import markdown_table, plain
 from snnq.reporting.table import Table, visible
 
 
-def render(template: str, **values: Any) -> str:
+def render(template: str, **values: object) -> str:
     """Return a template's page. All strings are escaped, and control characters in them made visible."""
     environment = Environment(
         loader=PackageLoader("snnq.reporting"),
@@ -28,7 +27,7 @@ def render(template: str, **values: Any) -> str:
     return environment.get_template(template).render(hatch=Markup(HATCH), **values)
 
 
-def _finalize(value: Any) -> Any:
+def _finalize(value: object) -> object:
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
@@ -54,7 +53,7 @@ class Document:
     notes: tuple[str, ...]
     tables: tuple[Table, ...]
     figures: tuple[Figure, ...]
-    data: Mapping[str, Any]
+    data: Mapping[str, object]
     lead: int = 0
     panels: str = ""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeGuard
 
 from snnq.reporting.records import Report
 from snnq.reporting.table import Table, visible
@@ -24,7 +24,7 @@ _NAMES = ("name", "model", "plan", "layer", "epoch", "kind")
 _MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\|`*_[]#~"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
 
 
-def long_frame(data: Mapping[str, Any]) -> pd.DataFrame:
+def long_frame(data: Mapping[str, object]) -> pd.DataFrame:
     """Return plain data as a frame of ``COLUMNS``, one line a value; values are text, numbers unrounded.
 
     ``frame[frame.section == "layers"].pivot(index="row", columns="key", values="value")`` is one section as a table.
@@ -35,7 +35,7 @@ def long_frame(data: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=list(COLUMNS))
 
 
-def _lines(data: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Any]]:
+def _lines(data: Mapping[str, object]) -> Iterator[tuple[str, str, str, object]]:
     """Yield (section, row, key, value) of everything; single values are in the section ``report``."""
     for section, content in data.items():
         if isinstance(content, Mapping) and content and all(isinstance(one, Mapping) for one in content.values()):
@@ -51,7 +51,7 @@ def _lines(data: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Any]]:
                 yield "report", "", key, value
 
 
-def _parts(section: str, content: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Any]]:
+def _parts(section: str, content: Mapping[str, object]) -> Iterator[tuple[str, str, str, object]]:
     """Yield what a section says of itself, then the lists of rows in it, however deep: ``event_energy.plan.layers``."""
     deep = {key: value for key, value in content.items() if isinstance(value, Mapping) and _holds_rows(value)}
     lists = {key: value for key, value in content.items() if _is_rows(value)}
@@ -63,15 +63,15 @@ def _parts(section: str, content: Mapping[str, Any]) -> Iterator[tuple[str, str,
         yield from _parts(f"{section}.{key}", inner)
 
 
-def _holds_rows(content: Mapping[str, Any]) -> bool:
+def _holds_rows(content: Mapping[str, object]) -> bool:
     return any(_is_rows(one) or (isinstance(one, Mapping) and _holds_rows(one)) for one in content.values())
 
 
-def _is_rows(value: Any) -> bool:
+def _is_rows(value: object) -> TypeGuard[Sequence[Mapping[str, object]]]:
     return isinstance(value, Sequence) and not isinstance(value, str) and any(isinstance(one, Mapping) for one in value)
 
 
-def _rows(section: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, str, Any]]:
+def _rows(section: str, rows: Sequence[Mapping[str, object]]) -> Iterator[tuple[str, str, str, object]]:
     for place, row in enumerate(rows, start=1):
         name = next((key for key in _NAMES if key in row), None)
         label = str(row[name]) if name else str(place)
@@ -79,7 +79,7 @@ def _rows(section: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str
             yield section, label, key, value
 
 
-def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def _flat(value: object, path: str = "") -> Iterator[tuple[str, object]]:
     """Yield (key, value): keys of what is inside are joined with dots, lists of numbers are one value."""
     if isinstance(value, Mapping):
         parts = value.items()
@@ -92,11 +92,11 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield from _flat(one, f"{path}.{key}" if path else key)
 
 
-def _is_numbers(value: Sequence[Any]) -> bool:
+def _is_numbers(value: Sequence[object]) -> bool:
     return bool(value) and all(isinstance(one, int | float) for one in value)
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     """Return a value as text: numbers unrounded, nothing for None, never what a spreadsheet takes for a formula."""
     if value is None:
         return ""
@@ -108,7 +108,7 @@ def _cell(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
-def csv_text(data: Mapping[str, Any]) -> str:
+def csv_text(data: Mapping[str, object]) -> str:
     """Return plain data as CSV text of ``COLUMNS``, without a line break at its end."""
     frame = long_frame(data)
     for column in COLUMNS[:3]:

@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from snnq.base.errors import OutputExistsError, UsageError
 from snnq.base.files import MAX_TEXT_BYTES, read_regular, write_atomic
@@ -113,7 +112,7 @@ def _placed(all_tables: Iterable[Table]) -> dict[str, list[Table]]:
     return found
 
 
-def _figures(report: Report) -> dict[str, Any]:
+def _figures(report: Report) -> dict[str, object]:
     """Return the figures as SVG, by their place in the template."""
     epochs, names = report.search.epochs, [layer.name for layer in report.layers]
     order = most_contested(epochs, names) if epochs else []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -160,7 +159,7 @@ def rounding_prior(model: nn.Module, choices: Choices) -> np.ndarray:
     """Return ROUNDING · Σ(W − Q_k(W))² / Σ W², (L, K): the smaller error wins where measuring cannot tell."""
     rows = []
     for layer in choices.layers:
-        weight: Any = model.get_submodule(layer.name).weight
+        weight: Tensor = model.get_submodule(layer.name).get_parameter("weight")
         if float(weight.abs().max()) > 1e15:  # squares of float32 overflow from 1.8e19 on
             weight = weight / weight.abs().max()
         whole = weight.square().sum().clamp_min(torch.finfo(weight.dtype).tiny)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -70,8 +69,9 @@ class Switchboard:
 
     def set(self, i: int, k: int) -> None:
         """Give layer ``i`` its weight under candidate ``k``."""
-        weight: Any = self.layers[i].weight
-        weight.data.copy_(self.candidates[i][k])
+        candidate = self.candidates[i][k]
+        assert candidate is not None
+        self.layers[i].get_parameter("weight").data.copy_(candidate)
 
     @torch.no_grad()
     def losses(
@@ -132,7 +132,7 @@ class _Replay:
             module.forward = self._wrapped(module, module.forward)
 
     def _wrapped(self, module: nn.Module, forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        def call(*arguments: Any, **named: Any) -> Tensor:
+        def call(*arguments: object, **named: object) -> Tensor:
             number, self.count = self.count, self.count + 1
             if number < self.stop:
                 return self.outputs[number]

@@ -35,6 +35,8 @@ from snnq.training.search_runs import find_run, no_run, with_run
 
 SCORES_VERSION, POINTS = 1, 24
 OWN = "this plan"
+# A plan on the front: its schemes by layer, and numbers, None where they are not known; ready for JSON.
+Point = dict[str, Any]
 SCORED = ("validation_loss", "validation_accuracy")
 
 
@@ -54,7 +56,7 @@ class Scores:
     plan: Plan
     choices: Choices
     values: np.ndarray
-    front: tuple[dict[str, Any], ...] = ()
+    front: tuple[Point, ...] = ()
     each: Mapping[str, PerSample] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -158,7 +160,7 @@ def predicted_loss(run: str | Path, plan: Plan) -> float:
         raise UsageError("the plan takes a layer or a scheme that the search did not score") from None
 
 
-def front(run: str | Path, *, cost_table: str | Path | None = None, points: int = POINTS) -> list[dict[str, Any]]:
+def front(run: str | Path, *, cost_table: str | Path | None = None, points: int = POINTS) -> list[Point]:
     """Return the accuracy–cost front of a finished search, one dict a plan (``front_columns``), cheapest first.
 
     ``predicted_loss`` is the summed score above that of each layer's best scheme, in nats; loss and accuracy on
@@ -184,7 +186,7 @@ def front_choices(scores: Scores, table: CostTable, points: int) -> list[list[in
     return [list(chosen) for chosen in found]
 
 
-def front_rows(scores: Scores, table: CostTable, points: int = POINTS) -> list[dict[str, Any]]:
+def front_rows(scores: Scores, table: CostTable, points: int = POINTS) -> list[Point]:
     """Return ``front`` of scores at hand."""
     costs = limit_costs(scores.choices.layers, scores.choices.names, table)
     measured = {json.dumps(point["schemes"], sort_keys=True): point for point in scores.front}
@@ -206,7 +208,7 @@ def front_rows(scores: Scores, table: CostTable, points: int = POINTS) -> list[d
     return sorted(rows, key=lambda row: (row[STORAGE.relative], row["predicted_loss"]))
 
 
-def front_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+def front_csv(rows: Sequence[Point]) -> str:
     """Return front rows as CSV text: ``front_columns``, then one column a layer with its scheme."""
     columns = front_columns()
     layers = list(rows[0]["schemes"]) if rows else []
@@ -219,7 +221,7 @@ def front_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def write_front(path: Path, rows: Sequence[Mapping[str, Any]], *, force: bool = False) -> None:
+def write_front(path: Path, rows: Sequence[Point], *, force: bool = False) -> None:
     """Write front rows as CSV; raises OutputExistsError if it is there and not ``force``, UsageError."""
     try:
         write_atomic(path, front_csv(rows), overwrite=force)

@@ -7,13 +7,19 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from snnq.base.errors import DataError, MissingLibraryError
 from snnq.data.formats.npz import Header, open_npz
 from snnq.data.formats.raw import Raw, check_unpacked, head, wrong_type
+
+if TYPE_CHECKING:
+    import h5py
+
+    Item = h5py.Group | h5py.Dataset
+    Shaped = Header | h5py.Dataset | np.ndarray
 
 _NAMES = {
     "t": ("t", "ts", "time", "timestamp", "timestamps"),
@@ -106,7 +112,7 @@ def _named(file: Path, found: tuple[str, ...]) -> dict[str, str]:
     return {key: str(name) for key, name in named.items()}
 
 
-def _columns(file: Path, headers: Mapping[str, Any], read: Callable[[str], np.ndarray]) -> Raw:
+def _columns(file: Path, headers: Mapping[str, Shaped], read: Callable[[str], np.ndarray]) -> Raw:
     """Return events of columns t, x, y, p, each with a shape and dtype; ``read`` gives a column's numbers."""
     shapes = {key: header.shape for key, header in headers.items()}
     if any(len(shape) != 1 for shape in shapes.values()) or len(set(shapes.values())) != 1:
@@ -134,17 +140,17 @@ def read_hdf5(file: Path) -> Raw:
         raise wrong_type(file, "an HDF5 file")
     try:
         with h5py.File(file, "r") as root:
-            found: list[Any] = [root] if _is_recording(root) else []
+            found: list[Item] = [root] if _is_recording(root) else []
             root.visititems(lambda _, item: found.append(item) if _is_recording(item) else None)
             if len(found) != 1:
-                names = ", ".join(item.name for item in found) or "none"
+                names = ", ".join(str(item.name) for item in found) or "none"
                 raise DataError(f"{file}: it must hold one recording with t, x, y and p, found {names}.")
             return _read_item(file, found[0])
     except (OSError, KeyError, RuntimeError, ValueError) as error:
         raise DataError(f"{file}: the file is cut off or damaged ({error}).") from error
 
 
-def _read_item(file: Path, item: Any) -> Raw:
+def _read_item(file: Path, item: Item) -> Raw:
     import h5py
 
     names = _named(file, _fields(item))
@@ -162,7 +168,7 @@ def _read_item(file: Path, item: Any) -> Raw:
     return _columns(file, parts, lambda key: _read_dataset(file, parts[key]))
 
 
-def _read_dataset(file: Path, item: Any) -> np.ndarray:
+def _read_dataset(file: Path, item: h5py.Dataset) -> np.ndarray:
     """Return a data set's content, by filters that are there, in the file itself, and of a size that it can hold."""
     if item.external or item.is_virtual:
         raise DataError(f"{file}: '{item.name}' lies in another file, which is not opened.")
@@ -196,10 +202,10 @@ def _missing(numbers: list[int]) -> list[int]:
     return [number for number in missing if not h5py.h5z.filter_avail(number)]
 
 
-def _fields(item: Any) -> tuple[str, ...]:
+def _fields(item: Item) -> tuple[str, ...]:
     kind = getattr(item, "dtype", None)
     return tuple(kind.names or ()) if kind is not None else tuple(item)
 
 
-def _is_recording(item: Any) -> bool:
+def _is_recording(item: Item) -> bool:
     return all(any(name in names for name in _fields(item)) for names in _NAMES.values())
