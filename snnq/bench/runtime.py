@@ -16,8 +16,7 @@ from snnq.base.errors import DataError
 from snnq.base.machine import fitting_threads
 from snnq.base.progress import Progress, silent
 from snnq.bench import memory
-from snnq.bench.peers import check_peers, open_peer
-from snnq.bench.reference_model import ARCHITECTURE, write_reference
+from snnq.bench.peers import ARCHITECTURE, check_peers, open_peer, write_reference
 from snnq.bench.scaling import firing, growth, row_limit
 from snnq.bench.timing import Findings, machine, median_ratio, time_in_turns
 from snnq.data import DataSet, open_data

@@ -10,9 +10,8 @@ import numpy as np
 from snnq.base.errors import DataError
 from snnq.base.files import open_regular, read_text
 from snnq.base.strict_json import strict_json
-from snnq.data.contract import Recordings, Request
-from snnq.data.images import official_recordings
-from snnq.data.saccade import Saccades
+from snnq.data.dataset import Recordings, Request
+from snnq.data.images import Saccades, official_recordings
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _SIDE = 32

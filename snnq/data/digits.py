@@ -7,9 +7,8 @@ import hashlib
 import numpy as np
 
 from snnq.base.errors import DataError
-from snnq.data.contract import Recordings, Request, Samples
-from snnq.data.images import image_samples, simulation_facts
-from snnq.data.saccade import Saccades
+from snnq.data.dataset import Recordings, Request, Samples
+from snnq.data.images import Saccades, image_samples, simulation_facts
 from snnq.data.splits import TEST_SHARE, VALIDATION_SHARE, stratified
 
 # Fills three quarters of the field, so that the moving digit stays inside it.

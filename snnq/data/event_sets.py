@@ -10,10 +10,18 @@ import numpy as np
 
 from snnq.base.errors import DataError
 from snnq.data.cifar10 import CLASSES
-from snnq.data.contract import Recordings, Request
-from snnq.data.folders import ClassFolders, by_folders, by_last_tenth, class_names, hold_out, list_classes, locate
+from snnq.data.dataset import Recordings, Request
+from snnq.data.folders import (
+    ClassFolders,
+    by_folders,
+    by_last_tenth,
+    class_names,
+    hold_out,
+    list_classes,
+    locate,
+    open_recordings,
+)
 from snnq.data.formats import aedat, atis
-from snnq.data.recorded import open_recordings
 
 GESTURES = (
     "hand clapping",

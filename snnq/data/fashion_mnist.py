@@ -12,9 +12,8 @@ import numpy as np
 
 from snnq.base.errors import DataError
 from snnq.base.files import open_regular
-from snnq.data.contract import Recordings, Request
-from snnq.data.images import official_recordings
-from snnq.data.saccade import Saccades
+from snnq.data.dataset import Recordings, Request
+from snnq.data.images import Saccades, official_recordings
 
 # 28 of 34 pixels, as N-MNIST shows MNIST: the path's ±3.5 pixels stay within the field but for half a pixel.
 _FILL = 28 / 34

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from snnq.base.errors import DataError
-from snnq.data.contract import LARGEST_COUNT, Recordings, Request
+from snnq.data.dataset import LARGEST_COUNT, Recordings, Request
 from snnq.data.folders import (
     Sorted,
     by_folders,
@@ -18,10 +18,10 @@ from snnq.data.folders import (
     class_orders,
     list_classes,
     locate,
+    open_files,
     split_folder,
 )
 from snnq.data.formats.npz import open_npz
-from snnq.data.recorded import open_files
 
 _MOST_CHANNELS = 256
 _SPLITS = ("train", "test", "validation", "val", "valid")

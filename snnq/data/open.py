@@ -11,8 +11,7 @@ from shlex import quote
 from snnq.base.errors import DataError
 from snnq.base.progress import Progress, silent
 from snnq.data import cache, preparing
-from snnq.data.contract import Recordings, Request
-from snnq.data.dataset import DataSet, Frames
+from snnq.data.dataset import DataSet, Frames, Recordings, Request
 from snnq.data.spec import SPLITS, DataSpec, parse_spec
 
 _TWO_DOWNLOADS = ("DVSGesture", "NMNIST")  # train and test each

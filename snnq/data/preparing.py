@@ -21,9 +21,8 @@ from snnq.base.errors import DataError
 from snnq.base.progress import Progress
 from snnq.data import chunks
 from snnq.data.cache import META, Entry, facts_of, frames_hash, load, read_split, write_stamps
-from snnq.data.chunks import Chunk, Note
-from snnq.data.contract import Damaged, Recordings, Samples
-from snnq.data.sharing import shared
+from snnq.data.chunks import Chunk, Note, shared
+from snnq.data.dataset import Damaged, Recordings, Samples
 from snnq.data.spec import SPLITS
 
 _ATTEMPTS = 5

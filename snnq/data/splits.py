@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from snnq.data.contract import Request
+from snnq.data.dataset import Request
 
 VALIDATION_SHARE = 0.15
 TEST_SHARE = 0.20

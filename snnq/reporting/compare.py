@@ -22,8 +22,7 @@ from snnq.packed.verification import verify
 from snnq.packing.record import Results, SplitScores, read_results
 from snnq.plan import Plan
 from snnq.plan.records import GroupCost, PlanLayer
-from snnq.reporting.costs import plan_costs, table_of, with_file_bits
-from snnq.reporting.energies import event_energies
+from snnq.reporting.costs import event_energies, plan_costs, table_of, with_file_bits
 from snnq.reporting.records import cost_of, plain
 from snnq.reporting.sentences import ranked
 

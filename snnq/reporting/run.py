@@ -33,7 +33,7 @@ from snnq.plan.records import CostTableInfo
 from snnq.plan.verdict import verdict as compared
 from snnq.plan.views import weights_words
 from snnq.reporting import costs, sentences
-from snnq.reporting.energies import dynamics, event_energies, firing_rows, measure_now, model_rows
+from snnq.reporting.costs import dynamics, event_energies, firing_rows, measure_now, model_rows
 from snnq.reporting.glossary import formulas
 from snnq.reporting.records import (
     REPORT_SCHEMA,

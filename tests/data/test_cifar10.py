@@ -10,8 +10,7 @@ from PIL import Image
 from snnq.base.errors import DataError
 from snnq.data import cifar10, open_data
 from snnq.data.cifar10 import CLASSES, read_images, read_labels
-from snnq.data.images import place
-from snnq.data.saccade import path, simulate
+from snnq.data.images import path, place, simulate
 
 BATCHES = [f"data_batch_{number}.png" for number in range(1, 6)]
 

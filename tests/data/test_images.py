@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snnq.data import digits, fashion_mnist
-from snnq.data.images import place, resize_matrix
-from snnq.data.saccade import path, shift
+from snnq.data.images import path, place, resize_matrix, shift
 
 
 def test_resize_golden() -> None:
