@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +13,7 @@ from snnq import console
 from snnq.cli.building import typed
 from snnq.cli.showing import Format, FormatOption, Page, show_document
 from snnq.commands import looking as commands
-from snnq.commands.words import SIZES, Json, Words
+from snnq.commands.words import Json, Sizes, Words
 
 if TYPE_CHECKING:
     from snnq.assessing.classify import Classification
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from snnq.checkpoints.grafting import Grafted
     from snnq.checkpoints.inspecting import Inspection
     from snnq.exporting.targets import Exported
+
+
+def _sizes(words: Words) -> Words:
+    return {one.name: words[one.name] for one in fields(Sizes)}
 
 
 def _run_inspect(format: Format, cost_table: str | None, out: Path | None, **words: object) -> Inspection:
@@ -37,7 +41,7 @@ def _show_inspection(found: Inspection, json: bool, words: Words) -> None:
     shown = inspection_document(found, read_table(table) if table else None)
     show_document(shown, Format.json if json else words["format"], words["out"])
     data = "" if found.checkpoint.data else " --data SPEC"
-    given = typed_again(given_sizes(**{name: words[name] for name in SIZES}))
+    given = typed_again(given_sizes(**_sizes(words)))
     again = "".join(f" {shlex.quote(word)}" for word in given)
     console.next_step(f"snnq search {shlex.quote(words['checkpoint'])}{data}{again}")
 
@@ -81,7 +85,7 @@ def _run_eval(input: Path | None, **words: object) -> Evaluation | Classificatio
         return commands.eval(**words)
     if words["data"] is not None:
         raise UsageError("--input and --data: give one of them")
-    return commands.classify(words["path"], input, engine=words["engine"], **{name: words[name] for name in SIZES})
+    return commands.classify(words["path"], input, engine=words["engine"], **_sizes(words))
 
 
 def _show_result(found: Evaluation | Classification, json: bool, words: Words) -> None:

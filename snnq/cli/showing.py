@@ -14,7 +14,7 @@ from snnq import console
 
 if TYPE_CHECKING:
     from snnq.plan import Plan
-    from snnq.reporting.documents import Document
+    from snnq.reporting.formats import Document
 
 
 class Format(StrEnum):
@@ -33,7 +33,7 @@ Page = Annotated[Path | None, typer.Option("--out", help="Write an HTML page her
 
 def show_document(found: Document, format: Format, out: Path | None = None) -> None:
     """Print a document to stdout in a format, and write its page to ``out``; remarks go to stderr."""
-    from snnq.reporting.documents import document_html, document_markdown
+    from snnq.reporting.formats import document_html, document_markdown
     from snnq.reporting.page import write_page
 
     show_in(

@@ -7,19 +7,13 @@ from dataclasses import fields, is_dataclass
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TypeVar
 
 from snnq.base.errors import UsageError, nearest
 from snnq.base.progress import shown
-from snnq.commands.words import DEVICES, FILE_SIZES, ONE_DEVICE, SIZES, Kinds, Patterns, Settings, Words
-
-if TYPE_CHECKING:
-    from snnq.training.devices import Compute
+from snnq.commands.words import Kinds, Patterns, Settings, Words
 
 Result = TypeVar("Result")
-# Parameters that stand for several words, beside those of a record's type: each is given as what the words make.
-_TOGETHER = {"sizes": SIZES, "file_sizes": FILE_SIZES, "compute": DEVICES, "one_device": ONE_DEVICE}
-_SHAPES = ("sizes", "file_sizes")
 # What is no setting of a run: how it is shown, and whether it may overwrite.
 _NO_SETTING = ("progress", "force", "settings")
 
@@ -27,10 +21,9 @@ _NO_SETTING = ("progress", "force", "settings")
 def command(function: Callable[..., Result]) -> Callable[..., Result]:
     """Return the function as users call it.
 
-    Its parameters ``sizes``, ``file_sizes``, ``compute`` and ``one_device``, and those whose type is a dataclass,
-    become the words they stand for. One called ``words`` is given all words as they were resolved, ready for JSON; with
-    it the function takes ``settings``, the file that an earlier run wrote. ``progress`` is shown on stderr unless it is
-    given.
+    Parameters whose type is a dataclass become the words that are its fields. One called ``words`` is given all words
+    as they were resolved, ready for JSON; with it the function takes ``settings``, the file that an earlier run wrote.
+    ``progress`` is shown on stderr unless it is given.
 
     Calling it raises TypeError for a word that it does not take, naming the nearest one.
     """
@@ -83,9 +76,8 @@ def _spread(own: Signature) -> Signature:
 
 def _together(one: Parameter) -> Kinds:
     """Return the words that a parameter stands for; none for most."""
-    if is_dataclass(one.annotation):
-        return {field.name: (field.type, field.default) for field in fields(one.annotation)}
-    return _TOGETHER.get(one.name, {})
+    together = is_dataclass(one.annotation)
+    return {field.name: (field.type, field.default) for field in fields(one.annotation)} if together else {}
 
 
 def _run(function: Callable[..., Result], own: Signature, values: Words) -> Result:
@@ -93,8 +85,7 @@ def _run(function: Callable[..., Result], own: Signature, values: Words) -> Resu
     for name, one in own.parameters.items():
         if together := _together(one):
             part = {word: values.pop(word) for word in together if word in values and word not in own.parameters}
-            make = _compute if name in _TOGETHER else one.annotation
-            values[name] = _sizes(part, own) if name in _SHAPES else make(**part)
+            values[name] = one.annotation(**part)
     if "words" in own.parameters:
         values["words"] = {"command": function.__name__, "words": words}
     if "progress" not in own.parameters or values["progress"] is not shown:
@@ -103,19 +94,6 @@ def _run(function: Callable[..., Result], own: Signature, values: Words) -> Resu
 
     with progress_view() as progress:
         return function(**{**values, "progress": progress})
-
-
-def _sizes(words: Words, own: Signature) -> Words:
-    """Return what the words say of a checkpoint's sizes, without those that the command has itself."""
-    from snnq.checkpoints.sizes import given_sizes
-
-    return {name: value for name, value in given_sizes(**words).items() if name not in own.parameters}
-
-
-def _compute(**words: Any) -> Compute:
-    from snnq.training.devices import Compute
-
-    return Compute(**words)
 
 
 def plain(value: object) -> object:

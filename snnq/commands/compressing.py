@@ -14,10 +14,13 @@ from snnq.commands.words import (
     Checkpoint,
     CostTable,
     Data,
+    Devices,
     Force,
     Measure,
+    OneDevice,
     OwnModel,
     Run,
+    Sizes,
     Typed,
     Weights,
     Words,
@@ -27,7 +30,6 @@ from snnq.commands.words import (
 if TYPE_CHECKING:
     from snnq.packing.finish import Finalized
     from snnq.plan import Plan
-    from snnq.training.devices import Compute
 
 _TABLE = "horowitz-45nm"
 _PlanFile = Annotated[str | Path, typer.Argument(metavar="[PLAN]", help="The plan."), Typed(Path)]
@@ -54,8 +56,8 @@ def search(
     cost_table: CostTable = _TABLE,
     out: Annotated[Path, typer.Option(help="Where to write the plan.")] = Path("plan.json"),
     run: Run = None,
-    compute: "Compute",
-    sizes: Words,
+    compute: Devices,
+    sizes: Sizes,
     force: Force = False,
     progress: Progress = shown,
     words: Words,
@@ -74,11 +76,11 @@ def search(
         settings=settings,
         cost_table=cost_table,
         run=run,
-        compute=compute,
+        compute=compute.compute(),
         force=force,
         progress=progress,
         words=resolved(words, settings, unless=("trade_off",) if asked.budget else ()),
-        **sizes,
+        **sizes.given(),
     )
 
 
@@ -95,7 +97,7 @@ def finalize(
     measure: Measure = 64,
     out: _Packed = Path("packed"),
     run: Run = None,
-    compute: "Compute",
+    compute: Devices,
     force: Force = False,
     progress: Progress = shown,
     words: Words,
@@ -117,7 +119,7 @@ def finalize(
         out=out,
         settings=settings,
         run=run,
-        compute=compute,
+        compute=compute.compute(),
         measure=measure,
         force=force,
         progress=progress,
@@ -138,8 +140,8 @@ def ptq(
     measure: Measure = 64,
     out: _Packed = Path("packed"),
     run: Run = None,
-    one_device: "Compute",
-    sizes: Words,
+    compute: OneDevice,
+    sizes: Sizes,
     force: Force = False,
     progress: Progress = shown,
     words: Words,
@@ -158,12 +160,12 @@ def ptq(
             settings=settings,
             cost_table=cost_table,
             run=run,
-            compute=one_device,
+            compute=compute.compute(),
             measure=measure,
             force=force,
             progress=progress,
             words=resolved(words, settings, unless=() if settings.reconstructs else BLOCKWISE),
-            **sizes,
+            **sizes.given(),
         )
 
 
@@ -190,8 +192,8 @@ def compress(
     epochs: Annotated[int | None, typer.Option(help="Passes over the training split, of each of both steps.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same packed bytes.")] = 0,
     out: Annotated[Path, typer.Option(help="Packed folder to write; the plan lies beside it.")] = Path("packed"),
-    compute: "Compute",
-    sizes: Words,
+    compute: Devices,
+    sizes: Sizes,
     force: Force = False,
     progress: Progress = shown,
 ) -> "Finalized":
@@ -207,7 +209,7 @@ def compress(
 
     place = Path(out).with_name(f"{Path(out).name}.plan.json")
     searching = parse_settings(budget=(f"avg-bits={bits!r}",), epochs=epochs, seed=seed)
-    common = {"data": data, "compute": compute, "force": force, "progress": progress}
-    plan = run_search(checkpoint, out=place, settings=searching, **common, **sizes)
+    common = {"data": data, "compute": compute.compute(), "force": force, "progress": progress}
+    plan = run_search(checkpoint, out=place, settings=searching, **common, **sizes.given())
     finetuning = FinalizeSettings(seed=seed, **given({"epochs": epochs}))
     return run_finalize(better_plan(plan, place), out=out, settings=finetuning, **common)

@@ -8,7 +8,7 @@ import typer
 
 from snnq.base.progress import Progress, shown
 from snnq.commands.calling import command, texts
-from snnq.commands.words import Budget, Data, Force, OwnModel, Typed, WeightReuse, Words, register
+from snnq.commands.words import Budget, Data, FileSizes, Force, OneDevice, OwnModel, Sizes, Typed, WeightReuse, register
 from snnq.exporting.targets import TARGETS
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from snnq.plan import Plan
     from snnq.reporting.compare import Comparison
     from snnq.reporting.records import Report
-    from snnq.training.devices import Compute
 
 Checkpoint = Annotated[str | Path, typer.Argument(metavar="CKPT", help="A float checkpoint, or 'digits'."), Typed(str)]
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="A packed folder.")]
@@ -34,14 +33,14 @@ Split = Annotated[str, typer.Option(help="train, validation or test.")]
 
 
 @command
-def inspect(checkpoint: Checkpoint, *, sizes: Words) -> "Inspection":
+def inspect(checkpoint: Checkpoint, *, sizes: Sizes) -> "Inspection":
     """Recognise a checkpoint's architecture and upstream layout; show where its bits and picojoules are.
 
     Nothing is trained; it takes seconds.
     """
     from snnq.checkpoints.inspecting import inspect as run_inspect
 
-    return run_inspect(checkpoint, **sizes)
+    return run_inspect(checkpoint, **sizes.given())
 
 
 @command
@@ -55,12 +54,14 @@ def graft(
     attention: Annotated[str, typer.Option(help="statten: chunked spatial-temporal attention.")] = "statten",
     scale: Annotated[float | None, typer.Option(help="c of Q (KᵀV · c); a power of two by default.")] = None,
     force: Force = False,
-    file_sizes: Words,
+    sizes: FileSizes,
 ) -> "Grafted":
     """Put another attention on the same weights; finetune it shortly afterwards."""
     from snnq.checkpoints.grafting import graft as run_graft
 
-    return run_graft(checkpoint, attention=attention, chunk=chunk, scale=scale, out=out, force=force, **file_sizes)
+    return run_graft(
+        checkpoint, attention=attention, chunk=chunk, scale=scale, out=out, force=force, **sizes.given("chunk")
+    )
 
 
 @command
@@ -73,8 +74,8 @@ def eval(
     split: Split = "test",
     engine: Engine = "torch",
     batch_size: Annotated[int, typer.Option(min=1, help="Samples at a time.")] = 32,
-    one_device: "Compute",
-    sizes: Words,
+    compute: OneDevice,
+    sizes: Sizes,
     progress: Progress = shown,
 ) -> "Evaluation":
     """Measure accuracy on a split of the data."""
@@ -86,18 +87,18 @@ def eval(
         split=split,
         batch_size=batch_size,
         engine=engine,
-        compute=one_device,
+        compute=compute.compute(),
         progress=progress,
-        **sizes,
+        **sizes.given(),
     )
 
 
 @command
-def classify(path: str | Path, input: str | Path, *, engine: Engine = "torch", sizes: Words) -> "Classification":
+def classify(path: str | Path, input: str | Path, *, engine: Engine = "torch", sizes: Sizes) -> "Classification":
     """Classify one recording: an event file, or an .npz of frames (``snnq eval PATH --input FILE``)."""
     from snnq.assessing.classify import classify as run_classify
 
-    return run_classify(path, input, engine=engine, **sizes)
+    return run_classify(path, input, engine=engine, **sizes.given())
 
 
 @command
@@ -113,8 +114,8 @@ def measure(
     samples: Annotated[int, typer.Option(min=1, help="Samples to run, spread evenly over the split.")] = 64,
     cost_table: Annotated[str | None, typer.Option(help="Cost table: a name or a path.")] = None,
     weight_reuse: WeightReuse = "inference",
-    one_device: "Compute",
-    sizes: Words,
+    compute: OneDevice,
+    sizes: Sizes,
     progress: Progress = shown,
 ) -> "Measurement":
     """Run a model on real inputs; show firing rates, synaptic operations and energy by the event model."""
@@ -127,9 +128,9 @@ def measure(
         samples=samples,
         cost_table=cost_table,
         weight_reuse=weight_reuse,
-        compute=one_device,
+        compute=compute.compute(),
         progress=progress,
-        **sizes,
+        **sizes.given(),
     )
 
 
@@ -141,7 +142,7 @@ def report(
     weight_reuse: WeightReuse = "inference",
     measure: int | None = None,
     data: Data = None,
-    one_device: "Compute",
+    compute: OneDevice,
     model: OwnModel = None,
     progress: Progress = shown,
 ) -> "Report":
@@ -158,7 +159,7 @@ def report(
         weight_reuse=weight_reuse,
         measure=measure,
         data=data,
-        compute=one_device,
+        compute=compute.compute(),
         progress=progress,
     )
 
@@ -219,7 +220,7 @@ def uniform_plan(
         typer.Option(help="An architecture at its published sizes; which one a checkpoint is, where it does not say."),
     ] = None,
     cost_table: Annotated[str | None, typer.Option(help="A cost table's name or path.")] = None,
-    sizes: Words,
+    sizes: Sizes,
 ) -> "Plan":
     """Make the plan that gives every layer the same scheme.
 
@@ -229,7 +230,7 @@ def uniform_plan(
     from snnq.searching.uniform import uniform_plan as make
 
     table = read_table(cost_table) if cost_table else None
-    return make(scheme, checkpoint=checkpoint, table=table, **sizes | {"architecture": architecture})
+    return make(scheme, checkpoint=checkpoint, table=table, **sizes.given() | {"architecture": architecture})
 
 
 @command
@@ -286,13 +287,18 @@ def bench_search(
     *,
     batch_size: Annotated[int, typer.Option(min=2, help="Samples a step; small ones time overheads.")] = 64,
     repeats: Annotated[int, typer.Option(min=3, help="Paired repeats.")] = 15,
-    one_device: "Compute",
-    file_sizes: Words,
+    compute: OneDevice,
+    sizes: FileSizes,
     progress: Progress = shown,
 ) -> "Findings":
     """Time a search step against a float training step and against the K-branch form."""
     from snnq.bench.search import bench_search as run_bench
 
     return run_bench(
-        checkpoint, batch_size=batch_size, repeats=repeats, compute=one_device, progress=progress, **file_sizes
+        checkpoint,
+        batch_size=batch_size,
+        repeats=repeats,
+        compute=compute.compute(),
+        progress=progress,
+        **sizes.given(),
     )

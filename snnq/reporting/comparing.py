@@ -11,10 +11,10 @@ from snnq.plan.measured import NOT_MEASURED
 from snnq.plan.views import per_cent
 from snnq.reporting.compare import Candidate, Comparison
 from snnq.reporting.cost_tables import cost_rows
-from snnq.reporting.documents import Document, Figure
-from snnq.reporting.figures.matrix import amounts, scheme_matrix
+from snnq.reporting.figures.bars import amounts, scheme_matrix
 from snnq.reporting.figures.palette import letters, short_name
 from snnq.reporting.figures.strip import legend
+from snnq.reporting.formats import Document, Figure
 from snnq.reporting.table import DIFFERS, YES, Table
 
 Value = TypeVar("Value")

@@ -15,14 +15,13 @@ from snnq.cost.quantities import ENERGY, Costs, Quantity, declared, share_of
 from snnq.packed.config import CONFIG_FILE, PAGE_FILE
 from snnq.plan.views import per_cent
 from snnq.reporting import tables
-from snnq.reporting.documents import render
+from snnq.reporting.figures.bars import Slice, amounts, before_after
 from snnq.reporting.figures.firing import firing_rows
 from snnq.reporting.figures.front import accuracy_points, front_panel, loss_points
-from snnq.reporting.figures.matrix import amounts
 from snnq.reporting.figures.probabilities import most_contested, probability_panel
-from snnq.reporting.figures.shares import Slice, before_after
 from snnq.reporting.figures.strip import layer_strip, legend
 from snnq.reporting.figures.weights import weight_panel
+from snnq.reporting.formats import render
 from snnq.reporting.glossary import key_table
 from snnq.reporting.records import LayerRow, Report
 from snnq.reporting.table import Table
