@@ -15,13 +15,12 @@ from torch import nn
 from snnq.base.progress import Progress, silent
 from snnq.bench.timing import Findings, machine, median_ratio, time_in_turns
 from snnq.checkpoints.opening import Checkpoint, load_model, open_checkpoint
-from snnq.cost.quantities import STORAGE
 from snnq.cost.table import DEFAULT_TABLE, read_table
 from snnq.network.layers import forward_macs, frames_shape, layer_table
 from snnq.searching.bilevel import Bilevel
 from snnq.searching.constraints import resolve
-from snnq.searching.mixture import Architecture, BranchNet, Supernet, sample
-from snnq.searching.objective import objective, start_price
+from snnq.searching.mixture import BranchNet, sample
+from snnq.searching.objective import objective
 from snnq.searching.settings import SearchSettings
 from snnq.training.devices import Compute, as_compute, start_fabric
 from snnq.training.loop import Place
@@ -87,14 +86,8 @@ def _contestants(
     layers = layer_table(load_model(opened), shape)
     names = [layer.name for layer in layers]
     use_threads(compute, forward_macs(layers, shape[0], settings.batch_size))
-    supernet = Supernet(load_model(opened), names, settings.space).train()
-    choices = resolve(layers, settings.space, settings.constraints)
-    aim = objective(choices, settings, read_table(DEFAULT_TABLE))
-    price, bits = start_price(choices, aim, settings), torch.from_numpy(aim.costs[STORAGE.relative]).float()
-    groups = [layer.group for layer in layers]
-    search = Bilevel(
-        fabric, supernet, Architecture(choices), price, bits, groups, batch, batch, settings, total_steps=10_000
-    )
+    aim = objective(resolve(layers, settings.space, settings.constraints), settings, read_table(DEFAULT_TABLE))
+    search = Bilevel(fabric, load_model(opened), aim, batch, batch, settings, total_steps=10_000)
     branches = BranchNet(load_model(opened), names, settings.space).train()
     shares = sample(torch.zeros(len(names), len(settings.space)), 1.0, generator(0, "shares"), one_hot=False)
     place, indices = Place(0, 0, 0), list(range(settings.batch_size))
@@ -102,7 +95,7 @@ def _contestants(
         "float": _training_step(fabric, load_model(opened).train(), batch),
         "weights": lambda: float(search.weight_step(place, indices)),
         "architecture": lambda: float(search.architecture_step(place)),
-        "refresh": supernet.refresh,
+        "refresh": search.supernet.refresh,
         "branches": _training_step(fabric, branches, batch, shares),
     }
 

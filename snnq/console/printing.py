@@ -1,6 +1,7 @@
 """Lines of text, tables and coloured blocks to stdout and stderr, fit for whatever reads them.
 
-Colours are never all there is: every block has its letters."""
+Colours are never all there is: every block has its letters.
+"""
 
 from __future__ import annotations
 

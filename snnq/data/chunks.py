@@ -1,6 +1,7 @@
 """A split made in chunks: each is one file with a note beside it, so that work which was cut off goes on there.
 
-Chunks are made by processes that outlive nobody: each takes every n-th job and stops when its parent is gone."""
+Chunks are made by processes that outlive nobody: each takes every n-th job and stops when its parent is gone.
+"""
 
 from __future__ import annotations
 

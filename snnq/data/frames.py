@@ -21,7 +21,7 @@ from snnq.data.folders import (
     open_files,
     split_folder,
 )
-from snnq.data.formats.npz import open_npz
+from snnq.data.formats.arrays import open_npz
 
 _MOST_CHANNELS = 256
 _SPLITS = ("train", "test", "validation", "val", "valid")

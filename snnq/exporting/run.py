@@ -1,6 +1,7 @@
 """``snnq.export``: a packed folder in another format.
 
-It is written under a temporary name beside its place, then renamed; nothing is lost on the way."""
+It is written under a temporary name beside its place, then renamed; nothing is lost on the way.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 A target's module has one function, ``export(folder, out)``: it reads the packed folder (``source.read_source``), writes
 ``out``, a path that does not exist yet, as one file or one folder, and returns ``Facts``. Libraries that snnq does not
-install are imported inside it, after ``libraries.require``.
+install are imported inside it, after ``source.require``.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 They need only <stdint.h> and <string.h>. The source computes exactly what ``snnq.arithmetic.integers`` says: the same
 spikes at every neuron, the same whole logits. Weights stay packed in constant arrays; a spike train is a bit a step, so
-that a weight is decoded once for all steps. Nothing from a stranger's folder can break out of a name or a comment."""
+that a weight is decoded once for all steps. Nothing from a stranger's folder can break out of a name or a comment.
+"""
 
 from __future__ import annotations
 

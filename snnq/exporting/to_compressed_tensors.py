@@ -29,8 +29,7 @@ from torch import Tensor
 
 from snnq.base.errors import UsageError
 from snnq.base.version import __version__
-from snnq.exporting.libraries import broken_torchvision_hidden, require
-from snnq.exporting.source import Source, SourceLayer, read_source
+from snnq.exporting.source import Source, SourceLayer, broken_torchvision_hidden, read_source, require
 from snnq.exporting.targets import ExportedLayer, Facts
 from snnq.packed.coding import Coded
 from snnq.packed.config import CONFIG_FILE, MODEL_FILE

@@ -29,8 +29,7 @@ from torch import Tensor, nn
 
 from snnq.base.errors import UsageError, VerificationError
 from snnq.base.version import __version__
-from snnq.exporting.libraries import require
-from snnq.exporting.source import Source, SourceLayer, read_source
+from snnq.exporting.source import Source, SourceLayer, read_source, require
 from snnq.exporting.targets import ExportedLayer, Facts
 from snnq.models.registry import architecture
 from snnq.network.tracing import Traced, trace

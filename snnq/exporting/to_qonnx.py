@@ -26,8 +26,7 @@ from torch import Tensor, nn
 
 from snnq.base.errors import UsageError
 from snnq.base.version import __version__
-from snnq.exporting.libraries import require
-from snnq.exporting.source import Source, SourceLayer, read_source
+from snnq.exporting.source import Source, SourceLayer, read_source, require
 from snnq.exporting.targets import ExportedLayer, Facts
 from snnq.network.tracing import Traced, trace
 from snnq.schemes import power_of_two

@@ -1,6 +1,7 @@
 """The float and the quantised model on the calibration samples: what each gave so far, and how far a block is off.
 
-Cached activations take little memory, without loss: spikes as bits, small whole numbers as bytes, the rest as is."""
+Cached activations take little memory, without loss: spikes as bits, small whole numbers as bytes, the rest as is.
+"""
 
 from __future__ import annotations
 

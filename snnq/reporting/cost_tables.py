@@ -1,6 +1,7 @@
 """Tables of what a plan costs, every declared quantity in its columns, of the file on disk, and of the event model.
 
-Columns of amounts are named by a quantity's first unit: KiB, and nJ per time step and sample."""
+Columns of amounts are named by a quantity's first unit: KiB, and nJ per time step and sample.
+"""
 
 from __future__ import annotations
 

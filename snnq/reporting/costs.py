@@ -1,6 +1,7 @@
 """A plan's costs beside the same model in float32 and in one scheme everywhere: in total, by part and by layer.
 
-And the event model beside the paper's: what was measured on a packed folder, priced."""
+And the event model beside the paper's: what was measured on a packed folder, priced.
+"""
 
 from __future__ import annotations
 

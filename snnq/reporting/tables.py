@@ -1,6 +1,7 @@
 """A report as tables of text, each at most 80 columns wide; terminal, markdown, csv and the page show these.
 
-Those of costs are in ``cost_tables``."""
+Those of costs are in ``cost_tables``.
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ The latter is a small integer programme over scores,
 
     min Σ_l Σ_k s_lk x_lk   subject to   Σ_k x_lk = 1,   Σ_l Σ_k c_i,lk x_lk ≤ limit_i,   x ∈ {0, 1}
 
-a multiple-choice knapsack, solved exactly by HiGHS (``scipy.optimize.milp``). Tied layers share their x."""
+a multiple-choice knapsack, solved exactly by HiGHS (``scipy.optimize.milp``). Tied layers share their x.
+"""
 
 from __future__ import annotations
 

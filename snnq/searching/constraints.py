@@ -1,6 +1,7 @@
 """What each layer may become: spaces, locks, exclusions and ties by layer pattern, and what they leave of a search.
 
-Patterns name layers as ``q``, ``attn.*``, ``tokenizer`` or ``block.0.*`` do."""
+Patterns name layers as ``q``, ``attn.*``, ``tokenizer`` or ``block.0.*`` do.
+"""
 
 from __future__ import annotations
 

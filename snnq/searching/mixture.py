@@ -5,7 +5,8 @@ quantised, so y = f(Σ_k p_k Q_k(W), x) exactly: only the weights are mixed (doc
 layers are quantised together as one long vector: a few large operations instead of many small ones.
 
 ``BranchNet`` is the layer as the paper writes it, slow and obvious: the oracle of tests, and what ``snnq bench search``
-times the mixture against."""
+times the mixture against.
+"""
 
 from __future__ import annotations
 

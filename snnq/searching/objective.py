@@ -8,7 +8,8 @@ while the expected cost is above its limit the price rises, below it falls,
     log μ_i ← log μ_i + η · clip(Σ p c_i / t − 1, ±½).
 
 In the logarithm, because the right price lies anywhere over three decades, and against a target t that falls from
-where the search starts to 1 over the first half of the run, so that no price piles up meanwhile."""
+where the search starts to 1 over the first half of the run, so that no price piles up meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -98,10 +99,10 @@ def same_cost(aim: Objective, chosen: list[int]) -> Objective:
     return Objective(aim.choices, aim.costs, limits, np.zeros_like(aim.penalty))
 
 
-def start_price(choices: Choices, aim: Objective, settings: SearchSettings) -> Price:
+def start_price(aim: Objective, settings: SearchSettings) -> Price:
     """Return what cost weighs: the trade-off on energy, or a steered price of every budget."""
     if not settings.budget:
-        relative = trade_offs(choices, settings) / (settings.trade_off or 1.0)
+        relative = trade_offs(aim.choices, settings) / (settings.trade_off or 1.0)
         costs = relative[:, None] * aim.costs[ENERGY.fraction]
         return Price(torch.from_numpy(costs[None]).float(), trade_off=settings.trade_off)
     rows = [aim.costs[name] / limit for name, limit in settings.budget.items()]

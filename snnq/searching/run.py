@@ -16,17 +16,15 @@ from torch import Tensor, nn
 from snnq.base.errors import OutputExistsError, PlanError
 from snnq.base.progress import Progress, silent
 from snnq.checkpoints.opening import load_model
-from snnq.cost.quantities import STORAGE
 from snnq.cost.table import DEFAULT_TABLE, CostTable, read_table
 from snnq.plan import Plan
 from snnq.plan.verdict import winning_plan
 from snnq.searching.bilevel import Bilevel
 from snnq.searching.budget import check_budget
-from snnq.searching.constraints import Choices, resolve
+from snnq.searching.constraints import resolve
 from snnq.searching.finishing import Found, finish
 from snnq.searching.judging import Judge, learned, sensitivity
-from snnq.searching.mixture import Architecture, Supernet
-from snnq.searching.objective import Objective, objective, start_price
+from snnq.searching.objective import Objective, objective
 from snnq.searching.scores import front_columns, front_rows
 from snnq.searching.settings import SearchSettings
 from snnq.training import processes
@@ -82,7 +80,6 @@ class _Problem:
     """What a search is about, and what it computes on."""
 
     job: Job
-    choices: Choices
     aim: Objective
     settings: SearchSettings
     table: CostTable
@@ -103,10 +100,9 @@ def _posed(
     processes.check_batch_size(settings.batch_size)
     with processes.first_goes_first():
         job = open_job(checkpoint, data, progress, **given)
-    choices = resolve(job.layers, settings.space, settings.constraints)
-    aim = objective(choices, settings, table)
-    check_budget(choices, aim.costs, aim.budget)
-    return _Problem(job, choices, aim, settings, table, compute, fabric)
+    aim = objective(resolve(job.layers, settings.space, settings.constraints), settings, table)
+    check_budget(aim.choices, aim.costs, aim.budget)
+    return _Problem(job, aim, settings, table, compute, fabric)
 
 
 def _searched(
@@ -145,7 +141,7 @@ def _found(problem: _Problem, folder: RunFolder, progress: Progress) -> tuple[Ju
     teacher = float_logits(job, "validation", fabric, settings.batch_size, progress)
     say_fit(teacher, job.data)
     floats = load_model(job.checkpoint).to(fabric.device)
-    judge = Judge(job, floats, teacher, problem.choices, settings)
+    judge = Judge(job, floats, teacher, aim.choices, settings)
     if settings.method == "sensitivity":
         return judge, Found(floats, sensitivity(judge, aim, progress))
     weights, shares = _train(problem, folder, progress)
@@ -154,21 +150,10 @@ def _found(problem: _Problem, folder: RunFolder, progress: Progress) -> tuple[Ju
 
 def _train(problem: _Problem, folder: RunFolder, progress: Progress) -> tuple[nn.Module, Tensor]:
     """Run or resume the bi-level search; return the model with its latent weights, and the probabilities (L, K)."""
-    job, choices, aim, settings = problem.job, problem.choices, problem.aim, problem.settings
+    settings, model, data = problem.settings, problem.job.model, problem.job.data
     torch.manual_seed(settings.seed)
-    supernet = Supernet(job.model, [layer.name for layer in choices.layers], choices.names).train()
-    moving = Bilevel(
-        problem.fabric,
-        supernet,
-        Architecture(choices),
-        start_price(choices, aim, settings),
-        torch.from_numpy(aim.costs[STORAGE.relative]).float(),
-        [layer.group for layer in choices.layers],
-        job.data.train,
-        job.data.validation,
-        settings,
-        settings.epochs * steps_per_epoch(len(job.data.train), settings.batch_size),
-    )
+    total = settings.epochs * steps_per_epoch(len(data.train), settings.batch_size)
+    moving = Bilevel(problem.fabric, model, problem.aim, data.train, data.validation, settings, total)
     with moving.watch as watch:
         run_epochs(
             folder,
@@ -182,7 +167,7 @@ def _train(problem: _Problem, folder: RunFolder, progress: Progress) -> tuple[nn
             check=watch.check,
             progress=progress,
         )
-    return supernet.model, moving.shares()
+    return model, moving.shares()
 
 
 def winner_path(out: Path, name: str) -> Path:
