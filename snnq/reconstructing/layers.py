@@ -159,7 +159,7 @@ class LearnedLayer(nn.Module):
 
     @torch.no_grad()
     def descend(self, weight: Tensor, gram: Tensor, passes: int) -> None:
-        """Decide every weight by coordinate descent on the error of the layer's outputs (``layerwise``)."""
+        """Decide every weight by coordinate descent on the error of the layer's outputs (``fitting.descent``)."""
 
         def levels(column: int, wanted: Tensor) -> Tensor:
             low, high = (one[:, column : column + 1] for one in (self.low, self.high))

@@ -29,6 +29,7 @@ from snnq.training.transfers import fetched
 
 # A layer's path, its weight and a scheme → the weight under that scheme.
 Rounded = Callable[[str, Tensor, Scheme], Tensor]
+PASSES = 2
 
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
@@ -177,13 +178,12 @@ def measure(
     solve: Callable[[np.ndarray], list[int]],
     batches: Callable[[], Iterator[tuple[Tensor, Tensor]]],
     *,
-    passes: int = 2,
     progress: Progress = silent,
     stage: str = "measuring layers",
     count: int = 1,
     rounded: Rounded = nearest,
 ) -> np.ndarray:
-    """Return scores (L, K) in nats: the mean of D over ``passes`` anchors, the later ones at the best plan so far.
+    """Return scores (L, K) in nats: the mean of D over two anchors, the second one at the best plan so far.
 
     The second anchor is where layers interact as they will in the plan. Rows are known up to a constant each. Within a
     family more bits never score worse: a finer grid loses no more, the rest is noise.
@@ -194,9 +194,9 @@ def measure(
     def step() -> None:
         nonlocal done
         done += 1
-        progress(stage, done, passes * count)
+        progress(stage, done, PASSES * count)
 
-    for _ in range(passes):
+    for _ in range(PASSES):
         found.append(board.losses(anchor, batches(), step))
         scores = monotone(np.mean(found, 0), choices.names)
         anchor = solve(scores)

@@ -160,14 +160,14 @@ def predicted_loss(run: str | Path, plan: Plan) -> float:
         raise UsageError("the plan takes a layer or a scheme that the search did not score") from None
 
 
-def front(run: str | Path, *, cost_table: str | Path | None = None, points: int = POINTS) -> list[Point]:
+def front(run: str | Path, *, cost_table: str | Path | None = None) -> list[Point]:
     """Return the accuracy–cost front of a finished search, one dict a plan (``front_columns``), cheapest first.
 
     ``predicted_loss`` is the summed score above that of each layer's best scheme, in nats; loss and accuracy on
     validation, before finetuning, are given where the search measured that very plan.
     """
     scores = read_scores(run_of(Path(run)))
-    return front_rows(scores, _table(scores.plan, cost_table), points)
+    return front_rows(scores, _table(scores.plan, cost_table))
 
 
 def front_choices(scores: Scores, table: CostTable, points: int) -> list[list[int]]:
