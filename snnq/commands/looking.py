@@ -235,11 +235,7 @@ def uniform_plan(
 
 @command
 def solve(
-    run: str | Path,
-    budget: Budget,
-    *,
-    out: str | Path | None = None,
-    cost_table: str | Path | None = None,
+    run: str | Path, budget: Budget, *, out: str | Path | None = None, cost_table: str | Path | None = None
 ) -> "Plan":
     """Find the best plan for another budget from a finished search, without training (``snnq plan solve``).
 

@@ -83,8 +83,7 @@ _MODEL = typer.Option(
 Model = Annotated[str | None, _MODEL]
 OwnModel = Annotated[Builder, _MODEL, Typed(str | None)]
 Weights = Annotated[
-    str | None,
-    typer.Option(metavar="ema|last|KEY", help="Which weights, where a checkpoint holds averaged ones, too."),
+    str | None, typer.Option(metavar="ema|last|KEY", help="Which weights, where a checkpoint holds averaged ones, too.")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Threads = Annotated[

@@ -37,10 +37,7 @@ GESTURES = (
     "other gestures",
 )
 # The gesture of each label: tonic's numbers are those of the files, and the published ones minus one.
-ORDERS = {
-    "tonic": tuple(range(len(GESTURES))),
-    "spikingjelly": tuple(sorted(range(len(GESTURES)), key=str)),
-}
+ORDERS = {"tonic": tuple(range(len(GESTURES))), "spikingjelly": tuple(sorted(range(len(GESTURES)), key=str))}
 _GESTURE_FOLDERS = {"train": "ibmGestureTrain", "test": "ibmGestureTest"}
 
 

@@ -100,8 +100,7 @@ def find_idx(root: Path, name: str) -> Path:
         if file.is_file():
             return file
     raise DataError(
-        f"{root}: no {name} or {name}.gz in it.",
-        "Give the folder with the four IDX files of Fashion-MNIST.",
+        f"{root}: no {name} or {name}.gz in it.", "Give the folder with the four IDX files of Fashion-MNIST."
     )
 
 

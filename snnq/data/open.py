@@ -15,8 +15,6 @@ from snnq.data.dataset import DataSet, Frames, Recordings, Request
 from snnq.data.spec import SPLITS, DataSpec, parse_spec
 
 _TWO_DOWNLOADS = ("DVSGesture", "NMNIST")  # train and test each
-
-
 # Of one sample: an hour of a megapixel sensor, a frame every 30 s, has less.
 _MOST_COUNTS = 2**28
 

@@ -34,12 +34,7 @@ _WORTH_SECONDS = 0.5  # of work left: less of it is not worth other processes
 
 
 def store(
-    folder: Path,
-    recordings: Recordings,
-    stage: str,
-    progress: Progress,
-    workers: int = 1,
-    skip_corrupt: bool = False,
+    folder: Path, recordings: Recordings, stage: str, progress: Progress, workers: int = 1, skip_corrupt: bool = False
 ) -> dict[str, Entry]:
     """Prepare every split and put it at ``folder``; return it. The bytes do not depend on ``workers`` or on cuts.
 
@@ -187,12 +182,7 @@ def _finish(place: Path, work: list[Chunk], samples: Samples, stage: str) -> dic
 
 
 def _make_chunks(
-    place: Path,
-    work: dict[str, list[Chunk]],
-    splits: dict[str, Samples],
-    stage: str,
-    progress: Progress,
-    workers: int,
+    place: Path, work: dict[str, list[Chunk]], splits: dict[str, Samples], stage: str, progress: Progress, workers: int
 ) -> None:
     """Make every chunk that is not there yet, telling how many samples and MiB are done and how fast."""
     missing = {split: chunks.to_do(own, place / f"{split}-frames.npy") for split, own in work.items()}

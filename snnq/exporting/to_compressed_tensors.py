@@ -167,9 +167,7 @@ def make_config(source: Source, forms: Mapping[str, Form]) -> dict[str, Any]:
 
 def _written(layer: SourceLayer) -> tuple[Form, dict[str, Tensor]]:
     """Return how a uniform layer is written, and its tensors."""
-    from compressed_tensors.compressors.pack_quantized.helpers import (  # pyright: ignore[reportMissingImports]
-        pack_to_int32,
-    )
+    from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32  # pyright: ignore[reportMissingImports]
 
     assert layer.codes is not None
     whole = whole_integers(layer.scheme, layer.codes, layer.params)

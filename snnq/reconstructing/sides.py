@@ -107,12 +107,7 @@ class Side:
         return next(self.replay.model.parameters()).device
 
     def run(
-        self,
-        block: Block,
-        batch: int,
-        *,
-        tensors: Mapping[str, Tensor] | None = None,
-        keep: Sequence[Address] = (),
+        self, block: Block, batch: int, *, tensors: Mapping[str, Tensor] | None = None, keep: Sequence[Address] = ()
     ) -> Ran:
         """Run a block on a batch, from what is kept or, where nothing is, from the frames."""
         cache = None

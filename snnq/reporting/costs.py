@@ -164,11 +164,7 @@ def measure_now(
 
 
 def event_energies(
-    plan: Plan,
-    products: Sequence[Products],
-    measured: Measurements | None,
-    table: CostTable,
-    reuse: str,
+    plan: Plan, products: Sequence[Products], measured: Measurements | None, table: CostTable, reuse: str
 ) -> EventEnergy:
     """Return the event model of what was measured; where nothing was, a sentence that says so.
 

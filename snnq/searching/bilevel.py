@@ -162,10 +162,7 @@ class Bilevel:
 
     def _sample(self, place: Place, which: str, *, one_hot: bool) -> Tensor:
         heat = temperature(
-            place.overall,
-            self.total_steps,
-            high=self.settings.temperature_high,
-            low=self.settings.temperature_low,
+            place.overall, self.total_steps, high=self.settings.temperature_high, low=self.settings.temperature_low
         )
         draw = generator(self.settings.seed, which, place.overall)
         return self.architecture.sample(heat, draw, one_hot=one_hot)

@@ -144,13 +144,7 @@ class Judge:
         """Return the validation score of a plan with these weights, BN estimated anew but in the float model itself."""
         data, one = self.job.data, self.settings
         return score_rounded(
-            model,
-            schemes,
-            data.train,
-            data.validation,
-            one.batch_size,
-            one.seed,
-            as_given=model is self.floats,
+            model, schemes, data.train, data.validation, one.batch_size, one.seed, as_given=model is self.floats
         )
 
 

@@ -119,8 +119,7 @@ def read_scores(run: Path) -> Scores:
         each = {name: PerSample.model_validate(one) for name, one in data.get("each", {}).items()}
     except FileNotFoundError:
         raise UsageError(
-            f"{run} holds no finished search (no scores.json)",
-            "give a search's run folder, such as plan.json.run",
+            f"{run} holds no finished search (no scores.json)", "give a search's run folder, such as plan.json.run"
         ) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
         raise UsageError(f"{file} cannot be read: {problem}", "search again: snnq search --force") from None
@@ -128,11 +127,7 @@ def read_scores(run: Path) -> Scores:
 
 
 def solve(
-    run: str | Path,
-    budget: Mapping[str, float],
-    *,
-    cost_table: str | Path | None = None,
-    out: str | Path | None = None,
+    run: str | Path, budget: Mapping[str, float], *, cost_table: str | Path | None = None, out: str | Path | None = None
 ) -> Plan:
     """Return the best plan for another budget from a finished search, without training.
 
