@@ -22,7 +22,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -136,12 +135,12 @@ def check_plan(layers: tuple[SourceLayer, ...], folder: Path) -> None:
         )
 
 
-def make_config(source: Source, forms: Mapping[str, Form]) -> dict[str, Any]:
+def make_config(source: Source, forms: Mapping[str, Form]) -> dict[str, object]:
     """Return config.json: the library's ``quantization_config``, and under ``snnq`` what it has no place for."""
     formats = {form.format for form in forms.values()}
     groups = {}
     for number, form in enumerate(sorted(set(forms.values()), key=lambda one: (one.format, one.bits, one.symmetric))):
-        weights: dict[str, Any] = {"num_bits": form.bits, "type": "int", "symmetric": form.symmetric}
+        weights: dict[str, object] = {"num_bits": form.bits, "type": "int", "symmetric": form.symmetric}
         weights |= {"strategy": "channel", "dynamic": False}
         if form.format == BYTES:
             weights["zp_dtype"] = "torch.float32"

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from snnq.checkpoints.opening import load_model
 from snnq.data.dataset import Frames
+from snnq.network.folding import ChannelAffine
 from snnq.packed.coding import Coded
 from snnq.packing.finish import fold
 from snnq.schemes.scheme import scheme
@@ -57,7 +58,7 @@ def output_moments(norms: Mapping[str, nn.Module], run: Callable[[], None]) -> d
     """Return the moments of what norms give while ``run`` runs, by name: the plain mean over their calls."""
     seen: dict[str, list[Moments]] = {name: [] for name in norms}
 
-    def note(name: str, norm: Any, given: Any, output: Tensor) -> None:
+    def note(name: str, norm: ChannelAffine, given: object, output: Tensor) -> None:
         seen[name].append(moments(output, norm.leading))
 
     hooks = [norm.register_forward_hook(partial(note, name)) for name, norm in norms.items()]
@@ -77,7 +78,7 @@ def live(norms: Mapping[str, nn.Module], wanted: Mapping[str, Moments]) -> Itera
     """
     seen: dict[str, list[Moments]] = {name: [] for name in wanted}
 
-    def normalise(name: str, norm: Any, given: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    def normalise(name: str, norm: ChannelAffine, given: tuple[Tensor, ...], output: Tensor) -> Tensor:
         x = given[0]
         found = moments(x, norm.leading)
         seen[name].append(Moments(*(part.detach() for part in found)))

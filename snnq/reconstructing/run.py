@@ -55,7 +55,7 @@ def ptq(
     measure: int = SAMPLES,
     force: bool = False,
     progress: Progress = silent,
-    words: Mapping[str, Any] | None = None,
+    words: Mapping[str, object] | None = None,
     **given: Any,
 ) -> Finalized:
     """Quantise a float checkpoint under a plan, or with one ``scheme`` everywhere, from unlabelled training frames.
@@ -98,7 +98,7 @@ def _quantised(
     run: str | Path | None,
     measure: int,
     force: bool,
-    words: Mapping[str, Any] | None,
+    words: Mapping[str, object] | None,
     progress: Progress,
 ) -> Finalized:
     job, settings = task.job, task.settings

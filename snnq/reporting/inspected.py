@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from snnq.checkpoints.inspecting import FACT_COLUMNS, Inspection
-from snnq.cost.quantities import ENERGY, STORAGE, Quantity, declared, share_of
+from snnq.cost.quantities import ENERGY, STORAGE, Amount, Quantity, declared, share_of
 from snnq.cost.table import CostTable, read_table
 from snnq.network import products
 from snnq.plan import ModelInfo, Plan, make_plan
@@ -163,5 +163,5 @@ def _data(
     return data
 
 
-def _costs(one: Part | LayerRow) -> dict[str, Any]:
+def _costs(one: Part | LayerRow) -> dict[str, Amount]:
     return {key: one.costs[key] for quantity in declared() for key in (quantity.key, quantity.share)}

@@ -87,7 +87,7 @@ class Bilevel:
             self.architecture_step(place)
         return {"loss": self.weight_step(place, indices)}
 
-    def after_epoch(self, epoch: int) -> dict[str, Any]:
+    def after_epoch(self, epoch: int) -> dict[str, object]:
         """Return what is logged of an epoch: expected bits, decided layers and every layer's probabilities."""
         shares = dict(zip(self.supernet.layers, self.shares().tolist(), strict=True))
         names = [scheme.name for scheme in self.supernet.schemes]

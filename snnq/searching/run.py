@@ -53,7 +53,7 @@ def search(
     compute: Compute | str = "auto",
     force: bool = False,
     progress: Progress = silent,
-    words: Mapping[str, Any] | None = None,
+    words: Mapping[str, object] | None = None,
     **given: Any,
 ) -> Plan:
     """Search a number format for every layer of a float checkpoint; write and return the plan.
@@ -110,7 +110,7 @@ def _searched(
     out: Path,
     run: str | Path | None,
     force: bool,
-    words: Mapping[str, Any] | None,
+    words: Mapping[str, object] | None,
     progress: Progress,
 ) -> Plan:
     job, settings, table, compute = problem.job, problem.settings, problem.table, problem.compute
