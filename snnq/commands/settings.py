@@ -47,19 +47,9 @@ class SearchWords:
         """Return the settings that the words mean; raises UsageError."""
         from snnq.searching.settings import parse_settings
 
-        return parse_settings(
-            budget=texts(self.budget, dashes=True),
-            trade_off=texts(self.trade_off),
-            space=one_list(self.space),
-            lock=texts(self.lock),
-            exclude=texts(self.exclude),
-            tie=texts(self.tie),
-            method=self.method,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            reconstruct=self.reconstruct,
-            seed=self.seed,
-        )
+        lists = {name: texts(getattr(self, name)) for name in ("trade_off", "lock", "exclude", "tie")}
+        lists |= {"budget": texts(self.budget, dashes=True), "space": one_list(self.space)}
+        return parse_settings(**vars(self) | lists)
 
 
 @dataclass(frozen=True)
