@@ -86,6 +86,10 @@ Weights = Annotated[
     str | None, typer.Option(metavar="ema|last|KEY", help="Which weights, where a checkpoint holds averaged ones, too.")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Devices = Annotated[int, typer.Option(help="How many devices on each node: one process a device.")]
+Nodes = Annotated[int, typer.Option(help="How many machines, started by torchrun or SLURM.")]
+Strategy = Annotated[str, typer.Option(help="auto or ddp.")]
+Precision = Annotated[str, typer.Option(help="Of the training steps: 32-true, bf16-mixed or 16-mixed.")]
 Threads = Annotated[
     int | None,
     typer.Option(min=1, help="Threads on the CPU; by default by the size of a batch, the same on every machine."),
@@ -159,14 +163,14 @@ class OneDevice:
 
 
 @dataclass(frozen=True)
-class Devices:
+class Machines:
     """What a command computes on, by several processes, too."""
 
     device: Device = "auto"
-    devices: Annotated[int, typer.Option(help="How many devices on each node: one process a device.")] = 1
-    nodes: Annotated[int, typer.Option(help="How many machines, started by torchrun or SLURM.")] = 1
-    strategy: Annotated[str, typer.Option(help="auto or ddp.")] = "auto"
-    precision: Annotated[str, typer.Option(help="Of the training steps: 32-true, bf16-mixed or 16-mixed.")] = "32-true"
+    devices: Devices = 1
+    nodes: Nodes = 1
+    strategy: Strategy = "auto"
+    precision: Precision = "32-true"
     threads: Threads = None
 
     def compute(self) -> "Compute":
