@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from snnq.data import open_data
-from snnq.data.n_mnist import read_recording
+from snnq.data.event_files import read_events
+from snnq.data.formats.atis import N_MNIST
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL = ROOT.parent / "shared/data/n-mnist-8/train9600.npz"
@@ -55,7 +56,7 @@ def test_every_recording_is_read_back(converter, archive, tmp_path):
     ends = np.cumsum(archive["n_events"])
     for i, (index, label) in enumerate(zip(archive["mnist_index"], archive["label"], strict=True)):
         (file,) = (tmp_path / "out").glob(f"*/{label}/{index:05d}.bin")
-        events, span = read_recording(file).events, slice(ends[i] - archive["n_events"][i], ends[i])
+        events, span = read_events(file, N_MNIST).events, slice(ends[i] - archive["n_events"][i], ends[i])
         assert events.t.tolist() == [1000 * int(t) for t in archive["t"][span]]
         for name in ("x", "y", "p"):
             assert getattr(events, name).tolist() == archive[name][span].tolist()
@@ -88,6 +89,6 @@ def test_real_recordings_are_read_back(converter, tmp_path):
         assert len(files) == 8 * count
         for file in files:
             assert labels[int(file.stem)] == int(file.parent.name)
-            found = read_recording(file).events
+            found = read_events(file, N_MNIST).events
             assert len(found.t) == events[int(file.stem)]
             assert 250_000 < found.t.max() < 320_000

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from snnq.data.fashion_mnist import find_idx, read_idx
+from snnq.data.image_sets import find_idx, read_idx
 
 Split = Iterator[tuple[str, np.ndarray]]  # (class, frames (T, C, H, W) uint8)
 

@@ -7,22 +7,19 @@ import statistics
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from snnq.base.errors import UsageError
 from snnq.base.progress import Progress, silent
-from snnq.bench.timing import machine, median_ratio, time_in_turns
+from snnq.bench.timing import Findings, machine, median_ratio, time_in_turns
 from snnq.data import parse_spec, prepare
 
 MADE = ("n-mnist", "dvs128-gesture")
 _PEOPLE, _GESTURES = 3, 11
 
 
-def bench_data(
-    spec: str | None = None, *, workers: int = 1, repeats: int = 9, progress: Progress = silent
-) -> dict[str, Any]:
+def bench_data(spec: str | None = None, *, workers: int = 1, repeats: int = 9, progress: Progress = silent) -> Findings:
     """Return times and ratios of opening data, of the set named by ``spec`` or of made files of N-MNIST's and DVS128
     Gesture's form (random events, as many as real recordings have).
 
@@ -32,7 +29,7 @@ def bench_data(
 
     Raises UsageError for a set that tonic does not read, DataError for one that cannot be opened.
     """
-    found: dict[str, Any] = {"workers": workers, "repeats": repeats, "machine": machine(), "sets": {}}
+    found: Findings = {"workers": workers, "repeats": repeats, "machine": machine(), "sets": {}}
     with tempfile.TemporaryDirectory() as folder:
         specs = [spec] if spec else [f"{name}:{_make(name, Path(folder) / name)}" for name in MADE]
         for one in specs:
@@ -42,7 +39,7 @@ def bench_data(
     return found
 
 
-def _time(spec: str, cache: Path, workers: int, repeats: int, progress: Progress) -> dict[str, Any]:
+def _time(spec: str, cache: Path, workers: int, repeats: int, progress: Progress) -> Findings:
     read, files = _tonic(spec)
 
     def read_all() -> None:

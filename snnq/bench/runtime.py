@@ -16,11 +16,9 @@ from snnq.base.errors import DataError
 from snnq.base.machine import fitting_threads
 from snnq.base.progress import Progress, silent
 from snnq.bench import memory
-from snnq.bench.peers import check_peers, open_peer
-from snnq.bench.reference_model import ARCHITECTURE, write_reference
-from snnq.bench.row_limit import row_limit
-from snnq.bench.scaling import firing, growth
-from snnq.bench.timing import machine, median_ratio, time_in_turns
+from snnq.bench.peers import ARCHITECTURE, check_peers, open_peer, write_reference
+from snnq.bench.scaling import firing, growth, row_limit
+from snnq.bench.timing import Findings, machine, median_ratio, time_in_turns
 from snnq.data import DataSet, open_data
 from snnq.models.registry import architecture
 from snnq.network.layers import frames_shape
@@ -45,7 +43,7 @@ def bench_runtime(
     threads: int | None = None,
     progress: Progress = silent,
     **sizes: Any,
-) -> dict[str, Any]:
+) -> Findings:
     """Time the integer engine and the peers in turns at batch 1 and 16, and return medians, ratios and memory.
 
     ``folder``: a packed folder; without one the paper's model with random weights is made (``write_reference``;
@@ -58,22 +56,13 @@ def bench_runtime(
     """
     check_peers(peers)
     with tempfile.TemporaryDirectory() as scratch:
-        if folder is None:
-            config = architecture(ARCHITECTURE).default_config() | sizes
-            samples = _open(data or DEFAULT_DATA, config, progress)
-            folder = Path(scratch) / "packed"
-            write_reference(folder, samples.train.__getitems__(range(min(CALIBRATION, len(samples.train))))[0], **sizes)
-        else:
-            known = read_config(Path(folder))
-            if data is None and known.data is None:
-                raise DataError(f"{folder} does not say what it was trained on", "name the data: --data SPEC")
-            samples = _open(data or known.data.spec, known.config, progress)  # pyright: ignore[reportOptionalMemberAccess]
-        threads = threads or fitting_threads(macs_of(open_subject(folder), max(BATCHES)))
+        place, samples = _subject(folder, data, sizes, Path(scratch), progress)
+        threads = threads or fitting_threads(macs_of(open_subject(place), max(BATCHES)))
         torch.set_num_threads(threads)
         chosen = np.resize(np.arange(len(samples.test)), max(BATCHES))
         frames = np.asarray(samples.test.frames)[chosen]
-        found = _measure(Path(folder), frames, peers, repeats, threads, progress)
-        found["memory"] = _memory(Path(folder), frames, Path(scratch), threads)
+        found = _measure(place, frames, peers, repeats, threads, progress)
+        found["memory"] = _memory(place, frames, Path(scratch), threads)
     if found["memory"]:
         found["memory_over_float"] = max(_ratios(found["memory"], "inference_mib").values())
         found["process_memory_over_float"] = _ratios(found["memory"], "process_mib")
@@ -85,6 +74,22 @@ def bench_runtime(
     }
 
 
+def _subject(
+    folder: str | Path | None, data: str | None, sizes: dict[str, Any], scratch: Path, progress: Progress
+) -> tuple[Path, DataSet]:
+    """Return the packed folder that is timed, made below ``scratch`` where none is given, and its frames."""
+    if folder is None:
+        samples = _open(data or DEFAULT_DATA, architecture(ARCHITECTURE).default_config() | sizes, progress)
+        given = samples.train.__getitems__(range(min(CALIBRATION, len(samples.train))))[0]
+        write_reference(scratch / "packed", given, **sizes)
+        return scratch / "packed", samples
+    known = read_config(Path(folder))
+    spec = data or (known.data.spec if known.data else None)
+    if spec is None:
+        raise DataError(f"{folder} does not say what it was trained on", "name the data: --data SPEC")
+    return Path(folder), _open(spec, known.config, progress)
+
+
 def _open(spec: str, config: dict[str, Any], progress: Progress) -> DataSet:
     steps, _, height, width = frames_shape(config)
     return open_data(spec, steps=steps, image_size=(height, width), progress=progress)
@@ -92,10 +97,10 @@ def _open(spec: str, config: dict[str, Any], progress: Progress) -> DataSet:
 
 def _measure(
     folder: Path, frames: np.ndarray, peers: Sequence[str], repeats: int, threads: int, progress: Progress
-) -> dict[str, Any]:
+) -> Findings:
     engine = Engine(folder, threads)
     runs = {peer: open_peer(peer, folder, torch.from_numpy(frames[:1].astype(np.float32))) for peer in peers}
-    found: dict[str, Any] = {"speedup": {peer: {} for peer in peers}, "median_ms": {}}
+    found: Findings = {"speedup": {peer: {} for peer in peers}, "median_ms": {}}
     found |= {"samples_per_second": {}, "parts_ms": {}}
     for batch in BATCHES:
         part, given = frames[:batch], torch.from_numpy(frames[:batch].astype(np.float32))

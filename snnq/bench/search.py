@@ -13,17 +13,14 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from snnq.base.progress import Progress, silent
-from snnq.bench.timing import machine, median_ratio, time_in_turns
-from snnq.checkpoints.opening import load_model, open_checkpoint
-from snnq.cost.quantities import STORAGE
+from snnq.bench.timing import Findings, machine, median_ratio, time_in_turns
+from snnq.checkpoints.opening import Checkpoint, load_model, open_checkpoint
 from snnq.cost.table import DEFAULT_TABLE, read_table
 from snnq.network.layers import forward_macs, frames_shape, layer_table
-from snnq.searching.architecture import Architecture, sample
 from snnq.searching.bilevel import Bilevel
-from snnq.searching.branches import BranchNet
 from snnq.searching.constraints import resolve
-from snnq.searching.mixture import Supernet
-from snnq.searching.objective import objective, start_price
+from snnq.searching.mixture import BranchNet, sample
+from snnq.searching.objective import objective
 from snnq.searching.settings import SearchSettings
 from snnq.training.devices import Compute, as_compute, start_fabric
 from snnq.training.loop import Place
@@ -55,49 +52,18 @@ def bench_search(
     compute: Compute | str = "auto",
     progress: Progress = silent,
     **given: Any,
-) -> dict[str, Any]:
+) -> Findings:
     """Time one step of each kind in turns and return medians in ms and the ratios.
 
     ``composite_over_float``: the mean search step, weight and architecture steps and refreshed scales mixed as the
     search mixes them, against a float training step on the same batch. ``branches_over_composite``: the weight step
     in the K-branch form against the composite one.
     """
-    settings = SearchSettings(batch_size=batch_size)
-    opened = open_checkpoint(checkpoint, **given)
-    shape = frames_shape(opened.config)
-    batch = _Batch(shape, batch_size, opened.config["classes"])
-    layers = layer_table(load_model(opened), shape)
-    names = [layer.name for layer in layers]
-    fabric = start_fabric(compute)
-    use_threads(as_compute(compute), forward_macs(layers, shape[0], batch_size))
-
-    supernet = Supernet(load_model(opened), names, settings.space).train()
-    choices = resolve(layers, settings.space, settings.constraints)
-    aim = objective(choices, settings, read_table(DEFAULT_TABLE))
-    price, bits = start_price(choices, aim, settings), torch.from_numpy(aim.costs[STORAGE.relative]).float()
-    groups = [layer.group for layer in layers]
-    search = Bilevel(
-        fabric, supernet, Architecture(choices), price, bits, groups, batch, batch, settings, total_steps=10_000
-    )
-    branches = BranchNet(load_model(opened), names, settings.space).train()
-    shares = sample(torch.zeros(len(names), len(settings.space)), 1.0, generator(0, "shares"), one_hot=False)
-    place, indices = Place(0, 0, 0), list(range(batch_size))
-    seconds = time_in_turns(
-        {
-            "float": _training_step(fabric, load_model(opened).train(), batch),
-            "weights": lambda: float(search.weight_step(place, indices)),  # returns when the device is done
-            "architecture": lambda: float(search.architecture_step(place)),
-            "refresh": supernet.refresh,
-            "branches": _training_step(fabric, branches, batch, shares),
-        },
-        repeats,
-        progress=progress,
-        stage="timing search steps",
-    )
-    mixed = [
-        _mean_step(settings, *times)
-        for times in zip(seconds["weights"], seconds["architecture"], seconds["refresh"], strict=True)
-    ]
+    settings, opened = SearchSettings(batch_size=batch_size), open_checkpoint(checkpoint, **given)
+    contestants = _contestants(opened, settings, start_fabric(compute), as_compute(compute))
+    seconds = time_in_turns(contestants, repeats, progress=progress, stage="timing search steps")
+    parts = zip(seconds["weights"], seconds["architecture"], seconds["refresh"], strict=True)
+    mixed = [_mean_step(settings, *times) for times in parts]
     return {
         "composite_over_float": median_ratio(mixed, seconds["float"]),
         "branches_over_composite": median_ratio(seconds["branches"], seconds["weights"]),
@@ -108,6 +74,29 @@ def bench_search(
         "repeats": repeats,
         "candidates": list(settings.space),
         "machine": machine(),
+    }
+
+
+def _contestants(
+    opened: Checkpoint, settings: SearchSettings, fabric: Fabric, compute: Compute
+) -> dict[str, Callable[[], object]]:
+    """Return the steps to be timed; each returns when the device is done."""
+    shape = frames_shape(opened.config)
+    batch = _Batch(shape, settings.batch_size, opened.config["classes"])
+    layers = layer_table(load_model(opened), shape)
+    names = [layer.name for layer in layers]
+    use_threads(compute, forward_macs(layers, shape[0], settings.batch_size))
+    aim = objective(resolve(layers, settings.space, settings.constraints), settings, read_table(DEFAULT_TABLE))
+    search = Bilevel(fabric, load_model(opened), aim, batch, batch, settings, total_steps=10_000)
+    branches = BranchNet(load_model(opened), names, settings.space).train()
+    shares = sample(torch.zeros(len(names), len(settings.space)), 1.0, generator(0, "shares"), one_hot=False)
+    place, indices = Place(0, 0, 0), list(range(settings.batch_size))
+    return {
+        "float": _training_step(fabric, load_model(opened).train(), batch),
+        "weights": lambda: float(search.weight_step(place, indices)),
+        "architecture": lambda: float(search.architecture_step(place)),
+        "refresh": search.supernet.refresh,
+        "branches": _training_step(fabric, branches, batch, shares),
     }
 
 

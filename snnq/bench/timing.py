@@ -6,8 +6,12 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from snnq.base.progress import Progress, silent
+
+# What a benchmark found, ready for JSON: numbers by nested names that its function tells.
+Findings = dict[str, Any]
 
 
 def time_in_turns(

@@ -1,1 +1,1 @@
-"""The command line: one file a command; each only parses, calls the function of the same name and shows the result."""
+"""The command line: it only parses, calls the function of a command's name and shows what that returns."""

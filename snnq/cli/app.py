@@ -10,17 +10,9 @@ from snnq import console
 from snnq.base.version import __version__
 from snnq.cli import bench, cost, data, plan
 from snnq.cli.building import GroupedCommand
-from snnq.cli.demo import demo
-from snnq.cli.doctor import doctor
-from snnq.cli.eval import evaluate
-from snnq.cli.export import export
-from snnq.cli.finalize import compress, finalize
-from snnq.cli.graft import graft
-from snnq.cli.inspect import inspect
-from snnq.cli.ptq import ptq
+from snnq.cli.compressing import compress, demo, finalize, ptq, search
+from snnq.cli.looking import doctor, evaluate, export, graft, inspect, verify
 from snnq.cli.report import report
-from snnq.cli.search import search
-from snnq.cli.verify import verify
 
 app = typer.Typer(
     name="snnq",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from snnq import console
 from snnq.cli.building import GroupedCommand, typed
 from snnq.commands.looking import bench_search
-from snnq.commands.words import Data, Json, Threads
+from snnq.commands.words import Data, Json, Threads, Words
+
+if TYPE_CHECKING:
+    from snnq.bench.timing import Findings
 
 app = typer.Typer(no_args_is_help=True, help="Measure snnq's own speed on this machine, as ratios.")
 
@@ -18,9 +22,7 @@ def bench() -> None:
     """Measure snnq's own speed on this machine, as ratios."""
 
 
-def _show_search(found: dict[str, Any], json: bool, words: dict[str, Any]) -> None:
-    from snnq import console
-
+def _show_search(found: Findings, json: bool, words: Words) -> None:
     if json:
         console.emit_json(found)
         return
@@ -45,7 +47,6 @@ def data(
     json: Json = False,
 ) -> None:
     """Time opening and preparing recordings against tonic alone reading the same files."""
-    from snnq import console
     from snnq.bench.data import bench_data
 
     with console.progress_view() as progress:
@@ -79,7 +80,6 @@ def runtime(
     json: Json = False,
 ) -> None:
     """Time the integer engine against PyTorch on a packed folder: speed, memory, and how the time grows."""
-    from snnq import console
     from snnq.bench.runtime import DEFAULT_PEERS, bench_runtime
 
     with console.progress_view() as progress:
@@ -105,9 +105,7 @@ def runtime(
     _facts(found)
 
 
-def _facts(found: dict[str, Any]) -> None:
-    from snnq import console
-
+def _facts(found: Findings) -> None:
     weights, kernel, facts = found["weights"], found["kernel"], found["machine"]
     console.note(f"weights: {weights['bytes']:,} bytes in memory, {weights['file_bytes']:,} in the file")
     for batch, kinds in found["memory"].items():

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import wraps
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from typer.core import TyperCommand
 
 from snnq.commands.calling import read_settings
-from snnq.commands.words import Json, Typed
+from snnq.commands.words import Json, Kinds, Typed, Words
 
 if TYPE_CHECKING:
     from typer._click import Context, HelpFormatter
 
+Result = TypeVar("Result")
 # Under which heading an option stands in the help of a long command; all others are about the output.
 _HEADINGS = {
     "What": "data plan checkpoint scheme method start settings weights input split engine samples bits",
@@ -51,11 +52,11 @@ class GroupedCommand(TyperCommand):
 
 
 def typed(
-    function: Callable[..., Any],
-    show: Callable[..., None],
+    function: Callable[..., Result],
+    show: Callable[[Result, bool, Words], None],
     *,
-    more: dict[str, tuple[Any, Any]] | None = None,
-    run: Callable[..., Any] | None = None,
+    more: Kinds | None = None,
+    run: Callable[..., Result] | None = None,
 ) -> Callable[..., None]:
     """Return a command's function as Typer takes it.
 
@@ -73,12 +74,12 @@ def typed(
     ]
 
     @wraps(function)
-    def called(context: typer.Context, **values: Any) -> None:
-        json, file = values.pop("json"), values.pop("settings", None)
+    def called(context: typer.Context, **values: object) -> None:
+        json, file = bool(values.pop("json")), values.pop("settings", None)
         if file is not None:
-            values |= _untyped(read_settings(file, function.__name__, taken), context)
+            values |= _untyped(read_settings(str(file), function.__name__, taken), context)
         out = values.get("out")
-        facts = {"known": out is not None and Path(out).exists(), "began": time.monotonic()}
+        facts = {"known": out is not None and Path(str(out)).exists(), "began": time.monotonic()}
         show((run or function)(**values), json, values | facts)
 
     called.__signature__ = signature(function).replace(parameters=parameters)  # pyright: ignore
@@ -86,18 +87,18 @@ def typed(
     return called
 
 
-def _untyped(read: Mapping[str, Any], context: typer.Context) -> dict[str, Any]:
+def _untyped(read: Words, context: typer.Context) -> Words:
     """Return the words of a file of settings but for those that were typed."""
     sources = {name: context.get_parameter_source(name) for name in read}
     left = {name: value for name, value in read.items() if not (one := sources[name]) or one.name == "DEFAULT"}
     return left | ({"out": Path(left["out"])} if "out" in left else {})
 
 
-def _kinds(function: Callable[..., Any]) -> dict[str, Any]:
+def _kinds(function: Callable[..., object]) -> dict[str, object]:
     """Return the types that a function's words have on a command line."""
-    found = {}
+    found: dict[str, object] = {}
     for name, kind in function.__annotations__.items():
-        about: tuple[Any, ...] = getattr(kind, "__metadata__", ())
+        about: tuple[object, ...] = getattr(kind, "__metadata__", ())
         as_typed = next((one.kind for one in about if isinstance(one, Typed)), None)
         found[name] = kind if as_typed is None else Annotated[as_typed, about[0]]
     return found

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from snnq import console
 from snnq.cli.building import GroupedCommand, typed
 from snnq.commands.looking import measure as run_measure
-from snnq.commands.words import Json
+from snnq.commands.words import Json, Words
 
 if TYPE_CHECKING:
     from snnq.assessing.measure import Measurement
@@ -21,7 +22,6 @@ app = typer.Typer(no_args_is_help=True, help="Look at cost tables, and check you
 @app.command("list")
 def list_(json: Json = False) -> None:
     """List the cost tables that come with snnq."""
-    from snnq import console
     from snnq.cost import views
     from snnq.cost.table import DEFAULT_TABLE, TABLES, list_tables, read_table
 
@@ -43,7 +43,6 @@ def show(
     json: Json = False,
 ) -> None:
     """Show a table's constants with their units and sources and, for a plan, the energy of each group."""
-    from snnq import console
     from snnq.base.files import read_text
     from snnq.cost import views
     from snnq.cost.table import TABLES, read_table
@@ -71,7 +70,6 @@ def show(
 @app.command()
 def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="Your own cost table, a .toml file.")]) -> None:
     """Check that a cost table of your own can be used."""
-    from snnq import console
     from snnq.cost import views
     from snnq.cost.table import read_table
 
@@ -82,9 +80,7 @@ def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="Your own co
     console.next_step(f"snnq cost show {shlex.quote(str(file))}")
 
 
-def _measured(found: Measurement, json: bool, words: dict[str, Any]) -> None:
-    from snnq import console
-
+def _measured(found: Measurement, json: bool, words: Words) -> None:
     if json:
         console.emit_json(found.to_dict())
     else:
@@ -99,7 +95,6 @@ app.command(cls=GroupedCommand)(typed(run_measure, _measured))
 
 
 def _show_events(found: Measurement) -> None:
-    from snnq import console
     from snnq.cost import event_views as views
     from snnq.network import products
 

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import shlex
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-app = typer.Typer(help="List data sources; prepare a data set ahead of a run.", no_args_is_help=True)
+from snnq import console
+from snnq.commands.words import Json
 
-_Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+if TYPE_CHECKING:
+    from snnq.data import Prepared
+
+app = typer.Typer(help="List data sources; prepare a data set ahead of a run.", no_args_is_help=True)
 
 
 @app.command("list")
-def list_sources(as_json: _Json = False) -> None:
+def list_sources(json: Json = False) -> None:
     """Show every data source with its options, and what lies prepared in the cache."""
     from dataclasses import asdict
 
-    from snnq import console, data
+    from snnq import data
 
     root = data.cache_root()
     prepared = data.summary(root)
-    if as_json:
+    if json:
         sources = [
             {"spec": s.usage, "options": dict(s.options), "simulated": s.simulated, "summary": s.summary}
             for s in data.SOURCES.values()
@@ -63,21 +67,19 @@ def prepare(
     download: Annotated[
         bool, typer.Option("--download", help="Let tonic fetch the set into DIR first, where it has one.")
     ] = False,
-    as_json: _Json = False,
+    json: Json = False,
 ) -> None:
     """Make a data set's frames now, so that the run that needs them starts at once.
 
     A run that was cut off goes on where it was when the same command is typed again.
     """
-    from snnq import console, data
+    from snnq import data
     from snnq.base.machine import available_processors
     from snnq.base.parsing import parse_image_size
 
     size = None if image_size is None else parse_image_size(image_size)
     if download:
-        from snnq.data.downloading import download as fetch
-
-        fetch(spec)
+        data.download(spec)
     with console.progress_view() as progress:
         done = data.prepare(
             spec,
@@ -87,11 +89,17 @@ def prepare(
             skip_corrupt=skip_corrupt,
             progress=progress,
         )
-    if as_json:
+    if json:
         console.emit_json(done.facts())
-        return
+    else:
+        _show_prepared(done)
+
+
+def _show_prepared(done: Prepared) -> None:
+    from snnq.data import CLASS_COLUMNS
+
     console.out(done.data.describe())
-    console.table("Classes", data.CLASS_COLUMNS, done.data.class_rows())
+    console.table("Classes", CLASS_COLUMNS, done.data.class_rows())
     console.out(f"{done.stored.path} ({done.stored.mib:.1f} MiB{', was there already' if done.cached else ''})")
     console.out(f"sha256 {done.data.sha256}")
     console.out(f"{done.seconds:.2f} s, {done.recordings_per_second:,.0f} recordings/s")

@@ -11,9 +11,11 @@ import shlex
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from snnq.base.errors import SnnqError
 
 # How long another process than the first waits before it reports an error of its own.
@@ -117,7 +119,7 @@ def _interrupts_are_raised() -> None:
         sys.unraisablehook = _unraisable
 
 
-def _unraisable(unraisable: Any) -> None:
+def _unraisable(unraisable: sys.UnraisableHookArgs) -> None:
     """Raise an interrupt that came where nothing can be raised, as in a callback, a moment later."""
     if isinstance(unraisable.exc_value, KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
@@ -125,7 +127,7 @@ def _unraisable(unraisable: Any) -> None:
         sys.__unraisablehook__(unraisable)
 
 
-def _leave_at_once(number: int, frame: Any) -> NoReturn:
+def _leave_at_once(number: int, frame: FrameType | None) -> NoReturn:
     os._exit(INTERRUPTED)
 
 

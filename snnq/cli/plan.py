@@ -5,20 +5,22 @@ from __future__ import annotations
 import shlex
 from inspect import Parameter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from snnq import console
 from snnq.cli.building import GroupedCommand, typed
-from snnq.cli.showing import Format, FormatOption, Page, show_document, show_strip
+from snnq.cli.showing import Format, FormatOption, Page, show_document, show_plan, show_strip
 from snnq.commands.looking import uniform_plan
-from snnq.commands.words import Force, Json
+from snnq.commands.words import Force, Json, Words
 
 if TYPE_CHECKING:
     from snnq.plan import Plan
 
 app = typer.Typer(no_args_is_help=True, help="Look at plans, make simple ones, solve for other budgets.")
 
+_SearchsTable = Annotated[str | None, typer.Option(help="A cost table's name or path; the search's by default.")]
 PlanPath = Annotated[Path, typer.Argument(metavar="PLAN", help="A plan.json.")]
 
 
@@ -31,7 +33,6 @@ def show(
     ] = None,
 ) -> None:
     """Show a plan's layers, groups, totals and baselines; costs are computed from the schemes in the file."""
-    from snnq import console
     from snnq.cost.table import read_table
     from snnq.plan import Plan, views
 
@@ -50,14 +51,13 @@ def show(
     console.next_step(views.next_command(found, plan))
 
 
-def _write_uniform(out: Path, force: bool, **words: Any) -> Plan:
+def _write_uniform(out: Path, force: bool, **words: object) -> Plan:
     plan = uniform_plan(**words)
     plan.write(out, force=force)
     return plan
 
 
-def _show_uniform(plan: Plan, json: bool, words: dict[str, Any]) -> None:
-    from snnq import console
+def _show_uniform(plan: Plan, json: bool, words: Words) -> None:
     from snnq.plan import views
 
     if json:
@@ -89,16 +89,12 @@ def solve(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write the plan.")] = None,
     front: Annotated[Path | None, typer.Option(help="Write the whole accuracy-cost front here, as CSV.")] = None,
-    cost_table: Annotated[
-        str | None, typer.Option(help="A cost table's name or path; the search's by default.")
-    ] = None,
+    cost_table: _SearchsTable = None,
     json: Json = False,
     force: Force = False,
 ) -> None:
     """Find the best plan for another budget from a finished search, in seconds, without training."""
-    from snnq import console
     from snnq.base.errors import UsageError
-    from snnq.plan import views
     from snnq.searching.budget import parse_budget
     from snnq.searching.scores import front as front_of
     from snnq.searching.scores import predicted_loss, write_front
@@ -119,9 +115,7 @@ def solve(
     if json:
         console.emit_json(plan.to_dict())
     else:
-        show_strip(plan.schemes().items())
-        console.table("The plan", *views.layer_table(plan))
-        console.table("Totals", *views.total_table(plan))
+        show_plan(plan)
         console.note(
             f"Expected: a loss {predicted_loss(run, plan):.4f} nats above that of every layer's best scheme, by the "
             "search's measured scores, before finetuning."
@@ -142,7 +136,6 @@ def diff(
     out: Page = None,
 ) -> None:
     """Show the layers whose scheme differs between two plans and what that changes, and their totals side by side."""
-    from snnq import console
     from snnq.reporting.compare import compare
     from snnq.reporting.comparing import difference_document
 
@@ -154,7 +147,6 @@ def diff(
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of plan.json."""
-    from snnq import console
     from snnq.plan.plan import plan_schema
 
     console.emit_json(plan_schema())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from snnq import console
 from snnq.cli.showing import Format, FormatOption, show_document, show_in, show_strip
 from snnq.commands.words import Data, Device, Json, Model, Threads, WeightReuse
 
@@ -15,26 +16,26 @@ if TYPE_CHECKING:
     from snnq.reporting.records import Report
     from snnq.training.devices import Compute
 
+_Paths = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="[FOLDER | A B ...]", help="A packed folder (packed), or plans and folders to compare."),
+]
+_Measure = Annotated[int | None, typer.Option(min=1, help="Measure firing rates anew, on so many validation samples.")]
+_Page = Annotated[Path | None, typer.Option(help="The HTML page; FOLDER/report.html by default, none of a comparison.")]
+
 
 def report(
-    paths: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="[FOLDER | A B ...]", help="A packed folder (packed), or plans and folders to compare."),
-    ] = None,
+    paths: _Paths = None,
     format: FormatOption = Format.table,
     json: Json = False,
     cost_table: Annotated[str | None, typer.Option(help="Cost table: a name or a path; the plan's by default.")] = None,
     weight_reuse: WeightReuse = "inference",
-    measure: Annotated[
-        int | None, typer.Option(min=1, help="Measure firing rates anew, on so many validation samples.")
-    ] = None,
+    measure: _Measure = None,
     data: Data = None,
     device: Device = "auto",
     threads: Threads = None,
     model: Model = None,
-    out: Annotated[
-        Path | None, typer.Option(help="The HTML page; FOLDER/report.html by default, none of a comparison.")
-    ] = None,
+    out: _Page = None,
 ) -> None:
     """Report accuracy, storage and energy of a packed folder; write its HTML page anew.
 
@@ -42,8 +43,6 @@ def report(
     --measure the event model's energies in it are of the samples that were run just now. Several plans (plan.json)
     and packed folders are shown side by side instead, their differences marked.
     """
-    from snnq import console
-
     given, format = paths or [Path("packed")], Format.json if json else format
     if len(given) > 1:
         _compare(given, format, cost_table, out)
@@ -61,9 +60,7 @@ def report(
             compute=_compute(device, threads) if measure else "auto",
             progress=progress,
         )
-    page = write_page(found, out)
-    show(found, format)
-    console.note(f"Page: {page}")
+    show_with_page(found, out, format)
     console.next_step(f"snnq verify {shlex.quote(str(given[0]))}")
 
 
@@ -84,7 +81,6 @@ def _refuse_plan(path: Path) -> None:
 
 
 def _compare(paths: list[Path], format: Format, cost_table: str | None, out: Path | None) -> None:
-    from snnq import console
     from snnq.reporting.compare import compare
     from snnq.reporting.comparing import comparison_document
 
@@ -92,20 +88,17 @@ def _compare(paths: list[Path], format: Format, cost_table: str | None, out: Pat
     console.next_step(f"snnq plan diff {shlex.join(map(str, paths[:2]))}")
 
 
-def write_page(found: Report, out: Path | None = None) -> Path:
-    """Write the report's page, in its folder unless said otherwise; return where it is."""
-    from snnq.reporting.run import PAGE_FILE, write_html
+def show_with_page(found: Report, out: Path | None = None, format: Format = Format.table) -> None:
+    """Write the report's page, in its folder unless said otherwise, and print the report to stdout.
+
+    What a reader of the tables must know goes to stderr.
+    """
+    from snnq.packed.config import PAGE_FILE
+    from snnq.reporting.formats import to_markdown
+    from snnq.reporting.page import html_page, write_html
 
     page = out or Path(found.folder) / PAGE_FILE
     write_html(found, page)
-    return page
-
-
-def show(found: Report, format: Format = Format.table) -> None:
-    """Print a report to stdout; what a reader of the tables must know goes to stderr."""
-    from snnq.reporting.formats import to_markdown
-    from snnq.reporting.page import html_page
-
     show_in(
         format,
         found.to_dict(),
@@ -113,10 +106,10 @@ def show(found: Report, format: Format = Format.table) -> None:
         markdown=lambda: to_markdown(found),
         html=lambda: html_page(found),
     )
+    console.note(f"Page: {page}")
 
 
 def _show_tables(found: Report) -> None:
-    from snnq import console
     from snnq.reporting.tables import main_tables
 
     console.say(found.verdict)

@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from snnq import console
+
 if TYPE_CHECKING:
-    from snnq.reporting.documents import Document
+    from snnq.plan import Plan
+    from snnq.reporting.formats import Document
 
 
 class Format(StrEnum):
@@ -30,9 +33,8 @@ Page = Annotated[Path | None, typer.Option("--out", help="Write an HTML page her
 
 def show_document(found: Document, format: Format, out: Path | None = None) -> None:
     """Print a document to stdout in a format, and write its page to ``out``; remarks go to stderr."""
-    from snnq import console
-    from snnq.reporting.documents import document_html, document_markdown
-    from snnq.reporting.run import write_page
+    from snnq.reporting.formats import document_html, document_markdown
+    from snnq.reporting.page import write_page
 
     show_in(
         format,
@@ -47,8 +49,6 @@ def show_document(found: Document, format: Format, out: Path | None = None) -> N
 
 
 def _show_tables(found: Document) -> None:
-    from snnq import console
-
     console.say(found.verdict)
     console.out("")
     for one in found.tables:
@@ -59,14 +59,13 @@ def _show_tables(found: Document) -> None:
 
 def show_in(
     format: Format,
-    data: Mapping[str, Any],
+    data: Mapping[str, object],
     *,
     tables: Callable[[], None],
     markdown: Callable[[], str],
     html: Callable[[], str],
 ) -> None:
     """Print to stdout in a format: plain data as JSON or CSV, or what one of the three others makes of it."""
-    from snnq import console
     from snnq.reporting.formats import csv_text
 
     if format is Format.json:
@@ -81,9 +80,17 @@ def show_in(
         tables()
 
 
+def show_plan(plan: Plan) -> None:
+    """Print a plan that was just made: its layers as blocks, and the tables of its layers and totals."""
+    from snnq.plan import views
+
+    show_strip(plan.schemes().items())
+    console.table("The plan", *views.layer_table(plan))
+    console.table("Totals", *views.total_table(plan))
+
+
 def show_strip(layers: Iterable[tuple[str, str]]) -> None:
     """Print every layer (its name, its scheme) as a block, those of one module in a row."""
-    from snnq import console
     from snnq.reporting.figures.palette import hex_colour, letters, scheme_colour, short_name
     from snnq.reporting.figures.strip import module_of
 

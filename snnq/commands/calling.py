@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from snnq.base.errors import UsageError, nearest
 from snnq.base.progress import shown
-from snnq.commands.words import DEVICES, FILE_SIZES, ONE_DEVICE, SIZES, Settings
+from snnq.commands.words import Kinds, Patterns, Settings, Words
 
 Result = TypeVar("Result")
-# Parameters that stand for several words: each is given as the record that the words make.
-_TOGETHER = {"sizes": SIZES, "file_sizes": FILE_SIZES, "compute": DEVICES, "one_device": ONE_DEVICE}
-_SHAPES = ("sizes", "file_sizes")
 # What is no setting of a run: how it is shown, and whether it may overwrite.
 _NO_SETTING = ("progress", "force", "settings")
 
@@ -23,9 +21,9 @@ _NO_SETTING = ("progress", "force", "settings")
 def command(function: Callable[..., Result]) -> Callable[..., Result]:
     """Return the function as users call it.
 
-    Its parameters ``sizes``, ``file_sizes``, ``compute`` and ``one_device`` become the words they stand for. One called
-    ``words`` is given all words as they were resolved, ready for JSON; with it the function takes ``settings``, the
-    file that an earlier run wrote. ``progress`` is shown on stderr unless it is given.
+    Parameters whose type is a dataclass become the words that are its fields. One called ``words`` is given all words
+    as they were resolved, ready for JSON; with it the function takes ``settings``, the file that an earlier run wrote.
+    ``progress`` is shown on stderr unless it is given.
 
     Calling it raises TypeError for a word that it does not take, naming the nearest one.
     """
@@ -33,14 +31,14 @@ def command(function: Callable[..., Result]) -> Callable[..., Result]:
     spread = _spread(own)
 
     @wraps(function)
-    def called(*arguments: Any, **given: Any) -> Result:
+    def called(*arguments: object, **given: object) -> Result:
         for word in given:
             if word not in spread.parameters:
                 close, allowed = nearest(word, spread.parameters), ", ".join(spread.parameters)
                 raise TypeError(f"snnq.{function.__name__}() takes no '{word}'{close}; it takes {allowed}")
         bound = spread.bind(*arguments, **given)
-        if bound.arguments.get("settings") is not None:
-            read = read_settings(bound.arguments["settings"], function.__name__, spread.parameters)
+        if (file := bound.arguments.get("settings")) is not None:
+            read = read_settings(file, function.__name__, spread.parameters)
             bound = spread.bind(*arguments, **{**_unbound(read, arguments, spread), **given})
         bound.apply_defaults()
         values = dict(bound.arguments)
@@ -52,7 +50,7 @@ def command(function: Callable[..., Result]) -> Callable[..., Result]:
     return called
 
 
-def _unbound(read: Mapping[str, Any], arguments: Sequence[Any], spread: Signature) -> dict[str, Any]:
+def _unbound(read: Words, arguments: Sequence[object], spread: Signature) -> Words:
     """Return the words of a file but for those that were given by their position."""
     taken = list(spread.parameters)[: len(arguments)]
     return {word: value for word, value in read.items() if word not in taken}
@@ -62,11 +60,11 @@ def _spread(own: Signature) -> Signature:
     """Return the signature with the words that single parameters stand for."""
     found: list[Parameter] = []
     for one in own.parameters.values():
-        if one.name in _TOGETHER:
+        if together := _together(one):
             taken = {other.name for other in (*found, *own.parameters.values())}
             found += [
                 Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=kind)
-                for name, (kind, default) in _TOGETHER[one.name].items()
+                for name, (kind, default) in together.items()
                 if name not in taken
             ]
         elif one.name != "words":
@@ -76,11 +74,18 @@ def _spread(own: Signature) -> Signature:
     return own.replace(parameters=found)
 
 
-def _run(function: Callable[..., Result], own: Signature, values: dict[str, Any]) -> Result:
+def _together(one: Parameter) -> Kinds:
+    """Return the words that a parameter stands for; none for most."""
+    together = is_dataclass(one.annotation)
+    return {field.name: (field.type, field.default) for field in fields(one.annotation)} if together else {}
+
+
+def _run(function: Callable[..., Result], own: Signature, values: Words) -> Result:
     words = {name: plain(value) for name, value in values.items() if name not in _NO_SETTING}
-    for name in _TOGETHER.keys() & own.parameters.keys():
-        part = {word: values.pop(word) for word in _TOGETHER[name] if word in values and word not in own.parameters}
-        values[name] = _sizes(part, own) if name in _SHAPES else _compute(part)
+    for name, one in own.parameters.items():
+        if together := _together(one):
+            part = {word: values.pop(word) for word in together if word in values and word not in own.parameters}
+            values[name] = one.annotation(**part)
     if "words" in own.parameters:
         values["words"] = {"command": function.__name__, "words": words}
     if "progress" not in own.parameters or values["progress"] is not shown:
@@ -91,20 +96,7 @@ def _run(function: Callable[..., Result], own: Signature, values: dict[str, Any]
         return function(**{**values, "progress": progress})
 
 
-def _sizes(words: dict[str, Any], own: Signature) -> dict[str, Any]:
-    """Return what the words say of a checkpoint's sizes, without those that the command has itself."""
-    from snnq.checkpoints.sizes import given_sizes
-
-    return {name: value for name, value in given_sizes(**words).items() if name not in own.parameters}
-
-
-def _compute(words: dict[str, Any]) -> Any:
-    from snnq.training.devices import Compute
-
-    return Compute(**words)
-
-
-def plain(value: Any) -> Any:
+def plain(value: object) -> object:
     """Return a word's value as it stands in JSON."""
     if isinstance(value, Mapping):
         return {str(key): plain(one) for key, one in value.items()}
@@ -117,7 +109,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-def read_settings(path: str | Path, command: str, known: Collection[str]) -> dict[str, Any]:
+def read_settings(path: str | Path, command: str, known: Collection[str]) -> Words:
     """Return the words of a settings.json that a run of ``command`` wrote.
 
     Raises UsageError for anything else, and for a word that is not ``known``.
@@ -143,7 +135,7 @@ def read_settings(path: str | Path, command: str, known: Collection[str]) -> dic
     return words
 
 
-def texts(value: Any, *, dashes: bool = False) -> tuple[str, ...]:
+def texts(value: Patterns, *, dashes: bool = False) -> tuple[str, ...]:
     """Return what a word means as it is typed: a mapping as PATTERN=VALUE, lists within lists with commas.
 
     ``dashes``: names are typed with dashes, such as ``avg-bits`` of ``avg_bits``.
@@ -157,11 +149,11 @@ def texts(value: Any, *, dashes: bool = False) -> tuple[str, ...]:
     return tuple(_joined(one) for one in value)
 
 
-def one_list(value: Any) -> tuple[str, ...]:
+def one_list(value: Patterns) -> tuple[str, ...]:
     """Return ``texts``, a plain list of names being one list: ``["uniform-2", "uniform-4"]``."""
     found = texts(value)
     return (",".join(found),) if len(found) > 1 and not any("=" in text or "," in text for text in found) else found
 
 
-def _joined(value: Any) -> str:
+def _joined(value: object) -> str:
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -1,14 +1,14 @@
 """The commands that look at checkpoints, plans and packed folders, and those that write them in another form."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from snnq.base.progress import Progress, shown
 from snnq.commands.calling import command, texts
-from snnq.commands.words import Budget, Data, Force, OwnModel, Typed, WeightReuse
+from snnq.commands.words import Budget, Data, FileSizes, Force, OneDevice, OwnModel, Sizes, Typed, WeightReuse, register
 from snnq.exporting.targets import TARGETS
 
 if TYPE_CHECKING:
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from snnq.assessing.eval import Evaluation
     from snnq.assessing.measure import Measurement
     from snnq.assessing.verify import Verified
+    from snnq.bench.timing import Findings
     from snnq.checkpoints.grafting import Grafted
     from snnq.checkpoints.inspecting import Inspection
     from snnq.data import Prepared
-    from snnq.exporting.records import Exported
+    from snnq.exporting.targets import Exported
     from snnq.plan import Plan
     from snnq.reporting.compare import Comparison
     from snnq.reporting.records import Report
-    from snnq.training.devices import Compute
 
 Checkpoint = Annotated[str | Path, typer.Argument(metavar="CKPT", help="A float checkpoint, or 'digits'."), Typed(str)]
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="A packed folder.")]
@@ -32,22 +32,15 @@ Engine = Annotated[str, typer.Option(help="What runs a packed folder: torch or i
 Split = Annotated[str, typer.Option(help="train, validation or test.")]
 
 
-def _register(model: Any) -> None:
-    from snnq.models.registry import register_model
-
-    if model is not None:
-        register_model(model)
-
-
 @command
-def inspect(checkpoint: Checkpoint, *, sizes: dict[str, Any]) -> "Inspection":
+def inspect(checkpoint: Checkpoint, *, sizes: Sizes) -> "Inspection":
     """Recognise a checkpoint's architecture and upstream layout; show where its bits and picojoules are.
 
     Nothing is trained; it takes seconds.
     """
     from snnq.checkpoints.inspecting import inspect as run_inspect
 
-    return run_inspect(checkpoint, **sizes)
+    return run_inspect(checkpoint, **sizes.given())
 
 
 @command
@@ -61,12 +54,14 @@ def graft(
     attention: Annotated[str, typer.Option(help="statten: chunked spatial-temporal attention.")] = "statten",
     scale: Annotated[float | None, typer.Option(help="c of Q (KᵀV · c); a power of two by default.")] = None,
     force: Force = False,
-    file_sizes: dict[str, Any],
+    sizes: FileSizes,
 ) -> "Grafted":
     """Put another attention on the same weights; finetune it shortly afterwards."""
     from snnq.checkpoints.grafting import graft as run_graft
 
-    return run_graft(checkpoint, attention=attention, chunk=chunk, scale=scale, out=out, force=force, **file_sizes)
+    return run_graft(
+        checkpoint, attention=attention, chunk=chunk, scale=scale, out=out, force=force, **sizes.given("chunk")
+    )
 
 
 @command
@@ -79,8 +74,8 @@ def eval(
     split: Split = "test",
     engine: Engine = "torch",
     batch_size: Annotated[int, typer.Option(min=1, help="Samples at a time.")] = 32,
-    one_device: "Compute",
-    sizes: dict[str, Any],
+    compute: OneDevice,
+    sizes: Sizes,
     progress: Progress = shown,
 ) -> "Evaluation":
     """Measure accuracy on a split of the data."""
@@ -92,20 +87,18 @@ def eval(
         split=split,
         batch_size=batch_size,
         engine=engine,
-        compute=one_device,
+        compute=compute.compute(),
         progress=progress,
-        **sizes,
+        **sizes.given(),
     )
 
 
 @command
-def classify(
-    path: str | Path, input: str | Path, *, engine: Engine = "torch", sizes: dict[str, Any]
-) -> "Classification":
+def classify(path: str | Path, input: str | Path, *, engine: Engine = "torch", sizes: Sizes) -> "Classification":
     """Classify one recording: an event file, or an .npz of frames (``snnq eval PATH --input FILE``)."""
     from snnq.assessing.classify import classify as run_classify
 
-    return run_classify(path, input, engine=engine, **sizes)
+    return run_classify(path, input, engine=engine, **sizes.given())
 
 
 @command
@@ -121,8 +114,8 @@ def measure(
     samples: Annotated[int, typer.Option(min=1, help="Samples to run, spread evenly over the split.")] = 64,
     cost_table: Annotated[str | None, typer.Option(help="Cost table: a name or a path.")] = None,
     weight_reuse: WeightReuse = "inference",
-    one_device: "Compute",
-    sizes: dict[str, Any],
+    compute: OneDevice,
+    sizes: Sizes,
     progress: Progress = shown,
 ) -> "Measurement":
     """Run a model on real inputs; show firing rates, synaptic operations and energy by the event model."""
@@ -135,9 +128,9 @@ def measure(
         samples=samples,
         cost_table=cost_table,
         weight_reuse=weight_reuse,
-        compute=one_device,
+        compute=compute.compute(),
         progress=progress,
-        **sizes,
+        **sizes.given(),
     )
 
 
@@ -149,7 +142,7 @@ def report(
     weight_reuse: WeightReuse = "inference",
     measure: int | None = None,
     data: Data = None,
-    one_device: "Compute",
+    compute: OneDevice,
     model: OwnModel = None,
     progress: Progress = shown,
 ) -> "Report":
@@ -159,14 +152,14 @@ def report(
     """
     from snnq.reporting.run import report as run_report
 
-    _register(model)
+    register(model)
     return run_report(
         folder,
         cost_table=cost_table,
         weight_reuse=weight_reuse,
         measure=measure,
         data=data,
-        compute=one_device,
+        compute=compute.compute(),
         progress=progress,
     )
 
@@ -176,7 +169,7 @@ def compare(paths: list[str | Path], *, cost_table: str | None = None, model: Ow
     """Put plans and packed folders side by side (``snnq report A B …``, ``snnq plan diff A B``)."""
     from snnq.reporting.compare import compare as run_compare
 
-    _register(model)
+    register(model)
     return run_compare([Path(path) for path in paths], cost_table=cost_table)
 
 
@@ -190,7 +183,7 @@ def verify(
     """Check a packed folder: bits on disk are the plan's, every code decodes, hashes match, both engines agree."""
     from snnq.assessing.verify import verify as run_verify
 
-    _register(model)
+    register(model)
     return run_verify(folder, run=run)
 
 
@@ -209,7 +202,7 @@ def export(
     """
     from snnq.exporting.run import export as run_export
 
-    _register(model)
+    register(model)
     return run_export(folder, to, out, force)
 
 
@@ -227,7 +220,7 @@ def uniform_plan(
         typer.Option(help="An architecture at its published sizes; which one a checkpoint is, where it does not say."),
     ] = None,
     cost_table: Annotated[str | None, typer.Option(help="A cost table's name or path.")] = None,
-    sizes: dict[str, Any],
+    sizes: Sizes,
 ) -> "Plan":
     """Make the plan that gives every layer the same scheme.
 
@@ -237,16 +230,12 @@ def uniform_plan(
     from snnq.searching.uniform import uniform_plan as make
 
     table = read_table(cost_table) if cost_table else None
-    return make(scheme, checkpoint=checkpoint, table=table, **sizes | {"architecture": architecture})
+    return make(scheme, checkpoint=checkpoint, table=table, **sizes.given() | {"architecture": architecture})
 
 
 @command
 def solve(
-    run: str | Path,
-    budget: Budget,
-    *,
-    out: str | Path | None = None,
-    cost_table: str | Path | None = None,
+    run: str | Path, budget: Budget, *, out: str | Path | None = None, cost_table: str | Path | None = None
 ) -> "Plan":
     """Find the best plan for another budget from a finished search, without training (``snnq plan solve``).
 
@@ -263,7 +252,7 @@ def prepare(
     spec: str,
     *,
     steps: int | None = None,
-    image_size: Any = None,
+    image_size: str | int | Sequence[int] | None = None,
     workers: int = 1,
     skip_corrupt: bool = False,
     progress: Progress = shown,
@@ -294,13 +283,18 @@ def bench_search(
     *,
     batch_size: Annotated[int, typer.Option(min=2, help="Samples a step; small ones time overheads.")] = 64,
     repeats: Annotated[int, typer.Option(min=3, help="Paired repeats.")] = 15,
-    one_device: "Compute",
-    file_sizes: dict[str, Any],
+    compute: OneDevice,
+    sizes: FileSizes,
     progress: Progress = shown,
-) -> dict[str, Any]:
+) -> "Findings":
     """Time a search step against a float training step and against the K-branch form."""
     from snnq.bench.search import bench_search as run_bench
 
     return run_bench(
-        checkpoint, batch_size=batch_size, repeats=repeats, compute=one_device, progress=progress, **file_sizes
+        checkpoint,
+        batch_size=batch_size,
+        repeats=repeats,
+        compute=compute.compute(),
+        progress=progress,
+        **sizes.given(),
     )

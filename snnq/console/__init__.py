@@ -4,10 +4,20 @@ On a terminal, long work shows a live bar; elsewhere one sparse line now and the
 without UTF-8 are respected. Of several processes that work on one run, the first one prints.
 """
 
-from snnq.console.printing import document, emit_json, error, next_step, note, out, say, speaks
+from snnq.console.printing import (
+    blocks,
+    document,
+    emit_json,
+    error,
+    next_step,
+    note,
+    out,
+    remarks_shown,
+    say,
+    speaks,
+    table,
+)
 from snnq.console.progress import progress_view
-from snnq.console.remarks import remarks_shown
-from snnq.console.tables import blocks, table
 
 __all__ = [
     "blocks",

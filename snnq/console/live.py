@@ -22,12 +22,7 @@ BAR = 30
 @contextmanager
 def live_view() -> Iterator[Progress]:
     """Give a ``Progress`` that draws on stderr, a few times a second."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(12),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(compact=True),
-    )
+    columns = (TextColumn("{task.description}"), BarColumn(12), MofNCompleteColumn(), TimeRemainingColumn(compact=True))
     console = rich_console(sys.stderr)
     bars, tasks, parts = Bars(*columns, console=console), {}, Parts()
     with Live(Group(bars, parts), console=console, refresh_per_second=4):

@@ -10,10 +10,13 @@ import errno
 import io
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING
 
 from snnq.base.errors import SnnqError
 from snnq.console.printing import error
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 _FAULTS: list[OSError] = []  # of stdout, the first one first
 
@@ -21,7 +24,7 @@ _FAULTS: list[OSError] = []  # of stdout, the first one first
 class _Unbreakable(io.FileIO):
     """A file that is written to as far as it goes; stdout's faults are remembered."""
 
-    def write(self, data: Any, /) -> int:
+    def write(self, data: Buffer, /) -> int:
         try:
             return super().write(data)
         except OSError as fault:

@@ -2,7 +2,7 @@
 
 from snnq.data.cache import cache_root, summary
 from snnq.data.dataset import CLASS_COLUMNS, DataSet, Frames
-from snnq.data.open import Prepared, open_data, prepare
+from snnq.data.open import Prepared, download, open_data, prepare
 from snnq.data.sources import OPTIONS, SOURCES, Source
 from snnq.data.spec import DataSpec, parse_spec
 
@@ -16,6 +16,7 @@ __all__ = [
     "Prepared",
     "Source",
     "cache_root",
+    "download",
     "open_data",
     "parse_spec",
     "prepare",

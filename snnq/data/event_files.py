@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,13 +9,13 @@ import numpy as np
 
 from snnq.base.errors import DataError, nearest
 from snnq.base.files import regular_size
-from snnq.data.formats import aedat, aedat4, arrays, atis, prophesee
+from snnq.data.formats import aedat, arrays, atis, prophesee
 from snnq.data.formats.raw import Raw
 from snnq.data.integrator import Events
 
 READERS = {
     ".aedat": aedat.read,
-    ".aedat4": aedat4.read,
+    ".aedat4": aedat.read_4,
     ".bin": atis.read_single,
     ".dat": prophesee.read_dat,
     ".raw": prophesee.read_raw,
@@ -43,28 +42,22 @@ class Recording:
     sensor_known: bool = True
 
 
-def read_events(file: Path) -> Recording:
-    """Read an event file by the format its name ends with.
+def read_events(file: Path, sensor: tuple[int, int] | None = None) -> Recording:
+    """Read an event file by the format its name ends with; ``sensor`` is the size that it must have, if that is known.
 
-    Raises:
-        DataError: the ending is unknown, or the file is empty, cut off, of another type, or has events that go back in
-            time or lie outside the sensor. Nothing is unpickled, and nothing but a regular file is opened.
-        MissingLibraryError: a format needs a library that is not installed.
+    Raises DataError: the ending is unknown, or the file is empty, cut off, of another type, or has events that go back
+    in time or lie outside the sensor. Nothing is unpickled, and nothing but a regular file is opened;
+    MissingLibraryError: a format needs a library that is not installed.
     """
     suffix = file.suffix.lower()
     if suffix not in READERS:
         raise DataError(
             f"{file}: files ending with '{suffix}' are unknown{nearest(suffix, READERS)}; known: {', '.join(READERS)}."
         )
-    return read_as(file, READERS[suffix])
-
-
-def read_as(file: Path, reader: Callable[[Path], Raw], sensor: tuple[int, int] | None = None) -> Recording:
-    """As ``read_events``, by a given reader; ``sensor`` is the size that the recording must have, if that is known."""
     try:
         if regular_size(file) == 0:
             raise DataError(f"{file}: the file is empty: 0 bytes.")
-        raw: Raw = reader(file)
+        raw: Raw = READERS[suffix](file)
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror or error}).") from error
     return _sound(file, raw, sensor or raw.sensor)

@@ -39,8 +39,7 @@ def hash_files(root: Path, files: Sequence[Path], cache: Path, progress: Progres
     With ``quick``, of a file above 1 MiB only the first 16 KiB of every 256 KiB are hashed, and the last 16: another
     recording, or one made anew, differs there, too, while the sha256 of all would take longer than reading the events.
 
-    Raises:
-        DataError: a file cannot be read.
+    Raises DataError: a file cannot be read.
     """
     place = f"{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:24]}{'-quick' if quick else ''}.json"
     notes = cache / "hashes" / place

@@ -1,17 +1,24 @@
-"""Samples as files in one folder a class, and how they are told apart into train, validation and test."""
+"""Samples as files in one folder a class: how they are told apart into splits, hashed, and read in chunks."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from snnq.base.errors import DataError
-from snnq.data.splits import VALIDATION_SHARE, stratified
+from snnq.data.dataset import Damaged, Part, Recordings, Request, Samples
+from snnq.data.event_files import read_events
+from snnq.data.fingerprint import hash_files
+from snnq.data.integrator import By, integrate_resized
+from snnq.data.spec import SPLITS
+from snnq.data.splits import VALIDATION_SHARE, Hashed, limited, noted, stratified
 
 HELD_OUT = f"validation is {VALIDATION_SHARE:.0%} of train, by class".replace("%", " %")
 
@@ -37,8 +44,7 @@ class Sorted:
 def locate(path: str, inside: Sequence[str] = ()) -> Path:
     """Return the folder of a spec, or the first of the folders ``inside`` it that there is.
 
-    Raises:
-        DataError: there is no such folder.
+    Raises DataError: there is no such folder.
     """
     root = Path(path).expanduser()
     if not root.is_dir():
@@ -55,8 +61,7 @@ def split_folder(root: Path, names: Sequence[str]) -> Path | None:
 def class_names(folder: Path, order: str = "name") -> tuple[str, ...]:
     """Return the class folders' names in an order of ``class_orders``.
 
-    Raises:
-        DataError: by number, and a name is no number.
+    Raises DataError: by number, and a name is no number.
     """
     names = [path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__"))]
     orders = class_orders(names)
@@ -84,8 +89,7 @@ def _is_number(name: str) -> bool:
 def list_samples(folder: Path, classes: Sequence[str], suffixes: str | tuple[str, ...]) -> ClassFolders:
     """Return every <class>/*<suffix> file of a split.
 
-    Raises:
-        DataError: a class folder that is not one of ``classes``, or no file at all.
+    Raises DataError: a class folder that is not one of ``classes``, or no file at all.
     """
     strange = [name for name in class_names(folder) if name not in classes]
     if strange:
@@ -100,8 +104,7 @@ def list_classes(folder: Path, classes: Sequence[str], suffixes: str | tuple[str
 
     Names are in lexicographic order (``a_10`` before ``a_2``), as torchvision's and so SpikingJelly's folders are.
 
-    Raises:
-        DataError: there is no such file.
+    Raises DataError: there is no such file.
     """
     found = [_files(folder / name, suffixes) for name in classes]
     labels = np.repeat(np.arange(len(classes), dtype=np.int64), [len(files) for files in found])
@@ -126,8 +129,7 @@ def by_folders(root: Path, suffix: str, order: str = "name") -> Sorted:
 
     Without a validation folder, 15 % of the training samples are held out as validation, class by class.
 
-    Raises:
-        DataError: a folder is missing or empty, or a class is unknown.
+    Raises DataError: a folder is missing or empty, or a class is unknown.
     """
     train_folder, test_folder = _needed(root, "train", suffix), _needed(root, "test", suffix)
     classes = class_names(train_folder, order)
@@ -172,3 +174,60 @@ def _needed(root: Path, name: str, suffix: str) -> Path:
             f"{root}: no folder '{name}' in it; expected train/<class>/*{suffix} and test/<class>/*{suffix}."
         )
     return folder
+
+
+def open_recordings(request: Request, found: Sorted, sensor: tuple[int, int]) -> Recordings:
+    """Return event recordings of a sensor (height, width), one a file, as frames of the model's steps and image size.
+
+    Recordings of another size than the model's are resized by the nearest pixel (``integrate_resized``).
+    """
+    frames = partial(_frames, sensor=sensor, steps=request.steps, image_size=request.image_size, by=request.spec.by)
+    return open_files(request, found, frames, quick=True)
+
+
+def _frames(file: Path, sensor: tuple[int, int], steps: int, image_size: tuple[int, int], by: By) -> np.ndarray:
+    """Return one recording's counts (steps, 2, *image_size)."""
+    recording = read_events(file, sensor)
+    return integrate_resized(recording.events, steps, recording.sensor, image_size, by)
+
+
+def open_files(request: Request, found: Sorted, read: Callable[[Path], np.ndarray], quick: bool = False) -> Recordings:
+    """Return recordings of which ``read(file)`` gives the counts (T, C, H, W); the spec's ``limit`` is obeyed.
+
+    ``quick`` is ``hash_files``'.
+    """
+    splits = {
+        name: pick(split, limited(np.arange(len(split.labels)), split.labels, request.spec.limit(name)))
+        for name, split in found.splits.items()
+    }
+    files = [file for split in splits.values() for file in split.files]
+    content = hash_files(found.root, files, request.cache, request.progress, quick)
+    left = iter(content.files)
+    hashed = {
+        name: Hashed(split.files, split.labels.tolist(), list(islice(left, len(split.files))))
+        for name, split in splits.items()
+    }
+    return Recordings(
+        classes=found.classes,
+        fingerprint={"content": content.total},
+        split=noted(request, found.how, hashed),
+        read=lambda: _samples(splits, request.chunk, read),
+    )
+
+
+def _samples(splits: Mapping[str, ClassFolders], chunk: int, read: Callable[[Path], np.ndarray]) -> dict[str, Samples]:
+    def samples(split: ClassFolders) -> Samples:
+        def part(start: int, stop: int) -> Part:
+            return partial(_read_all, split.files[start:stop], read)
+
+        return Samples(split.labels, chunk, part)
+
+    return {name: samples(splits[name]) for name in SPLITS}
+
+
+def _read_all(files: Sequence[Path], read: Callable[[Path], np.ndarray]) -> Iterator[np.ndarray | Damaged]:
+    for file in files:
+        try:
+            yield read(file)
+        except DataError as error:
+            yield Damaged.of(str(file), error)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from snnq.base.errors import DataError
-from snnq.data.contract import LARGEST_COUNT, Recordings, Request
+from snnq.data.dataset import LARGEST_COUNT, Recordings, Request
 from snnq.data.folders import (
     Sorted,
     by_folders,
@@ -18,10 +18,10 @@ from snnq.data.folders import (
     class_orders,
     list_classes,
     locate,
+    open_files,
     split_folder,
 )
-from snnq.data.formats.npz import open_npz
-from snnq.data.recorded import open_files
+from snnq.data.formats.arrays import open_npz
 
 _MOST_CHANNELS = 256
 _SPLITS = ("train", "test", "validation", "val", "valid")
@@ -34,8 +34,7 @@ def open_source(request: Request) -> Recordings:
     of each class. ``DIR`` may also be the folder above, with ``frames_number_<T>_split_by_number`` in it. Classes are
     in the order of their names as strings, as SpikingJelly's own loader has them; by number with ``classes=numeric``.
 
-    Raises:
-        DataError: a folder is missing or empty.
+    Raises DataError: a folder is missing or empty.
     """
     root = _frames_folder(locate(request.spec.path), request.steps)
     found = _sorted(root, request.spec.option("classes") or "name")
@@ -75,8 +74,7 @@ def _sorted(root: Path, order: str) -> Sorted:
 def read_sample(file: Path, first: Path, steps: int, image_size: tuple[int, int]) -> np.ndarray:
     """As ``read_frames``; the sample must have as many channels as the ``first`` one, if that can be read.
 
-    Raises:
-        DataError: as ``read_frames``, or the shapes differ.
+    Raises DataError: as ``read_frames``, or the shapes differ.
     """
     counts = read_frames(file, steps, image_size)
     expected = _shape(first, steps, image_size)
@@ -104,8 +102,7 @@ def holds_frames(file: Path) -> bool:
 def read_frames(file: Path, steps: int, image_size: tuple[int, int]) -> np.ndarray:
     """Read one sample: whole-number counts (T, C, H, W), int64.
 
-    Raises:
-        DataError: the file is damaged, has no ``frames``, another shape, or values that are no counts up to 65 535.
+    Raises DataError: the file is damaged, has no ``frames``, another shape, or values that are no counts up to 65 535.
     """
     with open_npz(file) as archive:
         if "frames" not in archive.names():

@@ -49,8 +49,7 @@ def integrate(events: Events, steps: int, height: int, width: int, by: By = "cou
 
     Channel 0 counts p = 0 and channel 1 p = 1. No event is lost: the counts sum to ``len(events)``.
 
-    Raises:
-        ValueError: an event lies outside the field, has a polarity other than 0 and 1, or comes out of order.
+    Raises ValueError: an event lies outside the field, has a polarity other than 0 and 1, or comes out of order.
     """
     t = events.t
     if np.any(t[1:] < t[:-1]):

@@ -1,4 +1,4 @@
-"""Opening a data set by its spec: from the cache, or prepared into it."""
+"""Opening a data set by its spec: from the cache, prepared into it, or fetched with tonic first."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from shlex import quote
 from snnq.base.errors import DataError
 from snnq.base.progress import Progress, silent
 from snnq.data import cache, preparing
-from snnq.data.contract import Recordings, Request
-from snnq.data.dataset import DataSet, Frames
+from snnq.data.dataset import DataSet, Frames, Recordings, Request
 from snnq.data.spec import SPLITS, DataSpec, parse_spec
 
+_TWO_DOWNLOADS = ("DVSGesture", "NMNIST")  # train and test each
 # Of one sample: an hour of a megapixel sensor, a frame every 30 s, has less.
 _MOST_COUNTS = 2**28
 
@@ -69,8 +69,7 @@ def open_data(
     ``seed`` is the simulated sensor's (its pixels' thresholds) and that of ``random``, not a run's: the splits do not
     depend on it. ``cache_dir`` replaces $SNNQ_CACHE.
 
-    Raises:
-        DataError: the spec, a file or the shape cannot be used; says which, what was found and what is allowed.
+    Raises DataError: the spec, a file or the shape cannot be used; says which, what was found and what is allowed.
     """
     return _open(spec, steps, image_size, seed, cache_dir, progress).data
 
@@ -91,8 +90,7 @@ def prepare(
     ``workers`` processes prepare; a run that was cut off goes on where it was. ``skip_corrupt`` leaves out recordings
     that are damaged; which, stands in ``data.skipped``.
 
-    Raises:
-        DataError: as ``open_data``; or the shape is not given and the source has no default.
+    Raises DataError: as ``open_data``; or the shape is not given and the source has no default.
     """
     parsed = parse_spec(spec)
     steps = steps or parsed.integer("steps")
@@ -163,7 +161,8 @@ def _skip_hint(request: Request) -> str:
 
 def _open_source(request: Request) -> Recordings:
     try:
-        return import_module(request.spec.source.module).open_source(request)
+        source = request.spec.source
+        return getattr(import_module(source.module), source.opener)(request)
     except OSError as error:
         raise DataError(f"{error.filename}: cannot be read ({error.strerror}).") from error
 
@@ -211,3 +210,21 @@ def _check_shape(spec: DataSpec, steps: int, image_size: tuple[int, int]) -> Non
             f"data '{spec}': its recordings are {real}, but the image size asked for is {found}.",
             f"Use a model for {real}, or '--image-size {real}'.",
         )
+
+
+def download(text: str) -> None:
+    """Fetch what is missing of a spec's data set into its folder, where tonic lays it out and the source finds it.
+
+    Raises DataError: tonic has no such set, or fetching fails.
+    """
+    spec = parse_spec(text)
+    name = spec.source.tonic
+    if name is None:
+        raise DataError(f"data spec '{text}': tonic cannot fetch '{spec.name}'.", "Fetch it by hand into the folder.")
+    from tonic import datasets
+
+    try:
+        for train in ({"train": True}, {"train": False}) if name in _TWO_DOWNLOADS else ({},):
+            getattr(datasets, name)(save_to=spec.path, **train)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise DataError(f"{spec.path}: {spec.name} cannot be fetched ({error}).", "Fetch it by hand.") from error

@@ -21,9 +21,8 @@ from snnq.base.errors import DataError
 from snnq.base.progress import Progress
 from snnq.data import chunks
 from snnq.data.cache import META, Entry, facts_of, frames_hash, load, read_split, write_stamps
-from snnq.data.chunks import Chunk, Note
-from snnq.data.contract import Damaged, Recordings, Samples
-from snnq.data.sharing import shared
+from snnq.data.chunks import Chunk, Note, shared
+from snnq.data.dataset import Damaged, Recordings, Samples
 from snnq.data.spec import SPLITS
 
 _ATTEMPTS = 5
@@ -35,21 +34,15 @@ _WORTH_SECONDS = 0.5  # of work left: less of it is not worth other processes
 
 
 def store(
-    folder: Path,
-    recordings: Recordings,
-    stage: str,
-    progress: Progress,
-    workers: int = 1,
-    skip_corrupt: bool = False,
+    folder: Path, recordings: Recordings, stage: str, progress: Progress, workers: int = 1, skip_corrupt: bool = False
 ) -> dict[str, Entry]:
     """Prepare every split and put it at ``folder``; return it. The bytes do not depend on ``workers`` or on cuts.
 
     Where another process makes the same entry, this one waits for it. With ``skip_corrupt`` damaged recordings are
     left out and noted in the entry.
 
-    Raises:
-        DataError: the cache cannot be written, recordings are damaged (all are named), or a sample holds a count above
-            65 535.
+    Raises DataError: the cache cannot be written, recordings are damaged (all are named), or a sample holds a count
+    above 65 535.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -189,12 +182,7 @@ def _finish(place: Path, work: list[Chunk], samples: Samples, stage: str) -> dic
 
 
 def _make_chunks(
-    place: Path,
-    work: dict[str, list[Chunk]],
-    splits: dict[str, Samples],
-    stage: str,
-    progress: Progress,
-    workers: int,
+    place: Path, work: dict[str, list[Chunk]], splits: dict[str, Samples], stage: str, progress: Progress, workers: int
 ) -> None:
     """Make every chunk that is not there yet, telling how many samples and MiB are done and how fast."""
     missing = {split: chunks.to_do(own, place / f"{split}-frames.npy") for split, own in work.items()}

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from snnq.base.errors import DataError
-from snnq.data.contract import Part, Recordings, Request, Samples
+from snnq.data.dataset import Part, Recordings, Request, Samples
 from snnq.data.spec import SPLITS
 
 _PATTERN_RATE, _NOISE_RATE = 3.0, 0.2
@@ -21,8 +21,7 @@ def open_source(request: Request) -> Recordings:
 
     Options: ``classes``, and ``samples`` of every split. Everything follows from the seed.
 
-    Raises:
-        DataError: more than 2³² counts in a split, or 2²⁸ pixels in the classes' patterns.
+    Raises DataError: more than 2³² counts in a split, or 2²⁸ pixels in the classes' patterns.
     """
     classes = request.spec.integer("classes") or 1
     samples = request.spec.integer("samples") or 1

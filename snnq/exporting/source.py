@@ -1,22 +1,62 @@
-"""A packed folder as the targets want it: every layer's codes, parameters and weight, and the other tensors."""
+"""A packed folder as the targets want it: every layer's codes, parameters and weight, and the other tensors.
+
+And the libraries that they need, which snnq does not install.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snnq.base.errors import VerificationError
+from snnq.base.errors import MissingLibraryError, VerificationError
 from snnq.models.registry import architecture
 from snnq.packed.coding import other_tensors, read_layer, read_weight, weight_sha256
 from snnq.packed.config import MODEL_FILE, PackedConfig, check_hash, read_config
 from snnq.packed.loading import as_tensors, assemble
 from snnq.packed.opening import open_tensors
 from snnq.schemes.scheme import Params, scheme
+
+
+def require(extra: str, *modules: str) -> None:
+    """Raise MissingLibraryError, saying how to install them, unless all these modules import."""
+    for module in modules:
+        try:
+            import_module(module)
+        except ImportError as problem:
+            message = f"--to {extra} needs the library '{module.partition('.')[0]}', which does not import ({problem})"
+            raise MissingLibraryError(message, f"pip install 'snnq[{extra}]'") from None
+
+
+@contextmanager
+def broken_torchvision_hidden() -> Iterator[None]:
+    """Import transformers inside this: it imports torchvision wherever that is installed.
+
+    spikingjelly installs torchvision, and one that was built for another torch raises. Nothing here needs it.
+    """
+    if "torchvision" in sys.modules or not (find_spec("transformers") and find_spec("torchvision")):
+        yield
+        return
+    try:
+        import_module("torchvision")
+    except Exception:
+        # None in sys.modules is Python's own way to say that there is no such module.
+        sys.modules["torchvision"] = None  # pyright: ignore[reportArgumentType]
+        try:
+            yield
+        finally:
+            del sys.modules["torchvision"]
+    else:
+        yield
+
 
 _REPORT = "please report this"
 

@@ -2,18 +2,59 @@
 
 A target is one function of a module, ``export(folder, out)``: it reads the packed folder (``source.read_source``),
 writes ``out``, a path that does not exist yet, as one file or one folder, and returns ``Facts``. Libraries that snnq
-does not install are imported inside it, after ``libraries.require``.
+does not install are imported inside it, after ``source.require``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 
 from snnq.base.errors import UsageError, nearest
-from snnq.exporting.records import Facts
+
+LAYER_COLUMNS = ("layer", "scheme", "written as", "bits a weight")
+
+
+@dataclass(frozen=True)
+class ExportedLayer:
+    """One layer: the plan's ``scheme``, what it is ``written_as``, and the ``bits`` a weight takes in that form."""
+
+    name: str
+    scheme: str
+    written_as: str
+    bits: float
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a target has written: its layers, ``notes`` for a reader, and what its format could not say (``unsaid``)."""
+
+    layers: tuple[ExportedLayer, ...]
+    notes: tuple[str, ...] = ()
+    unsaid: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A finished export: from ``folder`` to ``out``, and the size in bytes of every file of it."""
+
+    target: str
+    folder: str
+    out: str
+    files: dict[str, int]
+    layers: tuple[ExportedLayer, ...]
+    notes: tuple[str, ...]
+    unsaid: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain data; sizes in bytes."""
+        return asdict(self)
+
+    def layer_rows(self) -> list[tuple[str, str, str, float]]:
+        """Return a row of ``LAYER_COLUMNS`` for every layer."""
+        return [(one.name, one.scheme, one.written_as, one.bits) for one in self.layers]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from snnq.exporting.c_layers import CHead, CLayer
 from snnq.exporting.c_names import c_name
 from snnq.exporting.c_source import c_source, write_c
-from snnq.exporting.records import ExportedLayer, Facts
+from snnq.exporting.targets import ExportedLayer, Facts
 from snnq.packed.arrays import open_arrays
 
 

@@ -2,9 +2,15 @@
 
 Every uniform layer of b bits becomes a matrix (out, in·k·k) of packed integers; the library packs matrices only, so
 convolutions are flattened, and ``config.json`` holds their true shapes under ``snnq.shapes``. Its zero-points are
-whole: a layer with half ones takes one more bit (``whole_codes.py``). Where that would be nine, the codes are written
+whole: a layer with half ones takes one more bit (``whole_integers``). Where that would be nine, the codes are written
 in the library's ``naive-quantized`` format instead: one byte each, with float zero-points, which it does take there.
 Ternary and binary layers are int2 without zero-points.
+
+A weight is s · (q − z) with z a multiple of ½. With m = 2 for the channels whose z is not whole, and 1 for the others,
+
+    s · (q − z) = (s/m) · v,   v = m·q − m·z, an integer (``snnq.arithmetic.integers``),
+
+and both sides are the same float32 number: q − z and v are exact, and halving s is exact (but for a subnormal s).
 
 Sources: compressed-tensors 0.20, ``compressors/pack_quantized`` and ``quantization/quant_config.py``. Since 0.18 its
 words are dense (code i begins at bit i·b of its row, across words); before, and in packed folders, each word holds
@@ -17,28 +23,65 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from snnq.base.errors import UsageError
 from snnq.base.version import __version__
-from snnq.exporting.libraries import broken_torchvision_hidden, require
-from snnq.exporting.records import ExportedLayer, Facts
-from snnq.exporting.source import Source, SourceLayer, read_source
-from snnq.exporting.whole_codes import whole_integers
+from snnq.exporting.source import Source, SourceLayer, broken_torchvision_hidden, read_source, require
+from snnq.exporting.targets import ExportedLayer, Facts
+from snnq.packed.coding import Coded
 from snnq.packed.config import CONFIG_FILE, MODEL_FILE
 from snnq.packed.safefile import safetensors_bytes
 from snnq.plan.files import plan_text
 from snnq.schemes.binary import BINARY
 from snnq.schemes.names import FLOAT32
-from snnq.schemes.scheme import scheme
+from snnq.schemes.scheme import Params, scheme
 from snnq.schemes.ternary import TERNARY
 from snnq.schemes.uniform import UNIFORM
 
+MAX_BITS = 8
 # Formats whose levels are evenly spaced.
 _PACKABLE = (UNIFORM.name, TERNARY.name, BINARY.name)
+
+
+@dataclass(frozen=True)
+class Integers:
+    """scale · (codes − zero_point): codes (out, n) and zero_point (out, 1) are int8 of ``bits`` bits, signed.
+
+    ``zero_point`` is None where it is 0 in every channel. ``scale`` is float32 (out, 1).
+    """
+
+    codes: Tensor
+    scale: Tensor
+    zero_point: Tensor | None
+    bits: int
+
+
+def whole_integers(name: str, codes: Tensor, params: Params) -> Integers | None:
+    """Return a layer with whole zero-points in the fewest bits, at least its own; None where 8 are not enough.
+
+    Without zero-points where that takes no more bits: those of the codes that occur, and 0, then fit as they are.
+    """
+    whole, bits = scheme(name).whole(Coded(name, codes, params).stored(), bound=1), scheme(name).width
+    values, scale = torch.from_numpy(whole.values), torch.from_numpy(whole.unit).float()[:, None]
+    low, high = values.amin(1, keepdim=True).clamp_max(0), values.amax(1, keepdim=True).clamp_min(0)
+    plain = max(bits, _signed_bits(low, high))
+    shifted = max(bits, int((high - low).max()).bit_length())
+    if min(plain, shifted) > MAX_BITS:
+        return None
+    if plain <= shifted:
+        return Integers(values.to(torch.int8), scale, None, plain)
+    zero_point = -(2 ** (shifted - 1)) - low  # the lowest value of each channel gets the lowest code
+    return Integers((values + zero_point).to(torch.int8), scale, zero_point.to(torch.int8), shifted)
+
+
+def _signed_bits(low: Tensor, high: Tensor) -> int:
+    """Return the bits of two's complement that hold everything from ``low`` ≤ 0 to ``high`` ≥ 0."""
+    return 1 + max((-int(low.min()) - 1).bit_length() if int(low.min()) < 0 else 0, int(high.max()).bit_length())
+
+
 PACKED, BYTES, MIXED = "pack-quantized", "naive-quantized", "mixed-precision"
 TO = "compressed-tensors"
 
@@ -97,12 +140,12 @@ def check_plan(layers: tuple[SourceLayer, ...], folder: Path) -> None:
         )
 
 
-def make_config(source: Source, forms: Mapping[str, Form]) -> dict[str, Any]:
+def make_config(source: Source, forms: Mapping[str, Form]) -> dict[str, object]:
     """Return config.json: the library's ``quantization_config``, and under ``snnq`` what it has no place for."""
     formats = {form.format for form in forms.values()}
     groups = {}
     for number, form in enumerate(sorted(set(forms.values()), key=lambda one: (one.format, one.bits, one.symmetric))):
-        weights: dict[str, Any] = {"num_bits": form.bits, "type": "int", "symmetric": form.symmetric}
+        weights: dict[str, object] = {"num_bits": form.bits, "type": "int", "symmetric": form.symmetric}
         weights |= {"strategy": "channel", "dynamic": False}
         if form.format == BYTES:
             weights["zp_dtype"] = "torch.float32"
@@ -128,9 +171,7 @@ def make_config(source: Source, forms: Mapping[str, Form]) -> dict[str, Any]:
 
 def _written(layer: SourceLayer) -> tuple[Form, dict[str, Tensor]]:
     """Return how a quantised layer is written, and its tensors."""
-    from compressed_tensors.compressors.pack_quantized.helpers import (  # pyright: ignore[reportMissingImports]
-        pack_to_int32,
-    )
+    from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32  # pyright: ignore[reportMissingImports]
 
     assert layer.codes is not None
     whole = whole_integers(layer.scheme, layer.codes, layer.params)

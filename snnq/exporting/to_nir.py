@@ -29,9 +29,8 @@ from torch import Tensor, nn
 
 from snnq.base.errors import UsageError, VerificationError
 from snnq.base.version import __version__
-from snnq.exporting.libraries import require
-from snnq.exporting.records import ExportedLayer, Facts
-from snnq.exporting.source import Source, SourceLayer, read_source
+from snnq.exporting.source import Source, SourceLayer, read_source, require
+from snnq.exporting.targets import ExportedLayer, Facts
 from snnq.models.registry import architecture
 from snnq.network.tracing import Traced, trace
 from snnq.network.wiring import COUNT_LIMIT, FloatWiring
@@ -103,11 +102,11 @@ def fold(model: nn.Module, stage: Traced) -> Folded:
 
 def _graph(
     model: nn.Module, stages: Sequence[Traced], layers: dict[str, SourceLayer], folded: dict[str, Folded]
-) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+) -> tuple[dict[str, object], list[tuple[str, str]]]:
     """Return NIR's nodes and edges; every stage has an output of its own, and an input where nothing said feeds it."""
     import nir  # pyright: ignore[reportMissingImports]
 
-    nodes: dict[str, Any] = {}
+    nodes: dict[str, object] = {}
     edges: list[tuple[str, str]] = []
     ends: dict[str, str] = {}
     for stage in stages:
@@ -139,11 +138,11 @@ def _feeds_linear(model: nn.Module, stages: Sequence[Traced], stage: Traced) -> 
     return stage.layer is None and any(isinstance(model.get_submodule(name), nn.Linear) for name in fed)
 
 
-def _layer_node(module: Any, layer: SourceLayer, numbers: Folded, shape: tuple[int, ...]) -> Any:
+def _layer_node(module: Any, layer: SourceLayer, numbers: Folded, shape: tuple[int, ...]) -> object:
     """Return one layer as NIR says it, for inputs of that shape, channels first."""
     import nir  # pyright: ignore[reportMissingImports]
 
-    metadata: dict[str, Any] = {"scheme": layer.scheme, "bits": layer.bits}
+    metadata: dict[str, object] = {"scheme": layer.scheme, "bits": layer.bits}
     if numbers.multiplier is not None:
         metadata["multiplier"] = numbers.multiplier
     if isinstance(module, nn.Linear):
@@ -159,7 +158,7 @@ def _layer_node(module: Any, layer: SourceLayer, numbers: Folded, shape: tuple[i
     return make(input_shape=place, **sizes, **common)
 
 
-def _neuron_node(node: Any, shape: tuple[int, ...]) -> Any:
+def _neuron_node(node: Any, shape: tuple[int, ...]) -> object:
     """Return a neuron population of that shape."""
     import nir  # pyright: ignore[reportMissingImports]
 

@@ -29,9 +29,8 @@ from torch import Tensor, nn
 
 from snnq.base.errors import UsageError
 from snnq.base.version import __version__
-from snnq.exporting.libraries import require
-from snnq.exporting.records import ExportedLayer, Facts
-from snnq.exporting.source import Source, SourceLayer, read_source
+from snnq.exporting.source import Source, SourceLayer, read_source, require
+from snnq.exporting.targets import ExportedLayer, Facts
 from snnq.network.tracing import Traced, trace
 from snnq.schemes import power_of_two
 from snnq.schemes.binary import BINARY
@@ -71,8 +70,8 @@ class _Pieces:
     """An ONNX graph that is being written: nodes, constants, and the shape of every tensor between them."""
 
     def __init__(self) -> None:
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
+        self.nodes: list[object] = []
+        self.constants: list[object] = []
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.inputs: list[str] = []
         self.outputs: list[str] = []
@@ -85,7 +84,13 @@ class _Pieces:
         return name
 
     def node(
-        self, kind: str, inputs: Sequence[str], output: str, shape: Sequence[int], domain: str = "", **attributes: Any
+        self,
+        kind: str,
+        inputs: Sequence[str],
+        output: str,
+        shape: Sequence[int],
+        domain: str = "",
+        **attributes: Any,
     ) -> str:
         """Add a node with one output of that shape and return the output's name."""
         from onnx import helper  # pyright: ignore[reportMissingImports]
@@ -99,7 +104,7 @@ class _Pieces:
         from onnx import TensorProto, helper  # pyright: ignore[reportMissingImports]
         from qonnx.util.basic import qonnx_make_model  # pyright: ignore[reportMissingImports]
 
-        def described(names: Sequence[str]) -> list[Any]:
+        def described(names: Sequence[str]) -> list[object]:
             return [helper.make_tensor_value_info(name, TensorProto.FLOAT, self.shapes[name]) for name in names]
 
         between = [name for name in self.shapes if name not in {*self.inputs, *self.outputs}]

@@ -24,8 +24,8 @@ from snnq.base.errors import UsageError, VerificationError
 from snnq.base.version import __version__
 from snnq.checkpoints.fused import cut, join
 from snnq.checkpoints.keymaps import every_keys, expected_shapes
-from snnq.exporting.records import ExportedLayer, Facts
 from snnq.exporting.source import Source, read_source
+from snnq.exporting.targets import ExportedLayer, Facts
 from snnq.models.registry import ARCHITECTURES
 from snnq.models.registry import architecture as architecture_of
 from snnq.packed.safefile import safetensors_bytes
@@ -69,7 +69,7 @@ _UNSAID = (
 )
 
 
-def constructor_arguments(folder: Path, architecture: str, config: Mapping[str, Any]) -> dict[str, Any]:
+def constructor_arguments(folder: Path, architecture: str, config: Mapping[str, object]) -> dict[str, object]:
     """Return the arguments of SpikingJelly's class; raises UsageError for a model that it cannot be."""
     one, known = architecture_of(architecture), [name for name, one in ARCHITECTURES.items() if one.spikingjelly]
     if one.spikingjelly is None:
@@ -105,7 +105,7 @@ def _names(source: Source) -> dict[str, str]:
     return {name: keys.upstream_name(name) for name in _state(source)}
 
 
-def _theirs(module: str, name: str, arguments: Mapping[str, Any], state: Mapping[str, Tensor]) -> nn.Module:
+def _theirs(module: str, name: str, arguments: Mapping[str, object], state: Mapping[str, Tensor]) -> nn.Module:
     made_by = getattr(import_module(f"spikingjelly.activation_based.model.{module}"), name)
     with torch.device("meta"):  # no random numbers are drawn
         model = made_by(**arguments)

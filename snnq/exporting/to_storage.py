@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from snnq.exporting.records import ExportedLayer, Facts
+from snnq.exporting.targets import ExportedLayer, Facts
 from snnq.packed.converting import convert
 from snnq.packed.storage import Storage
 from snnq.packed.verification import verify

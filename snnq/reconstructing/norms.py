@@ -1,7 +1,8 @@
 """Folded norms that give their neurons currents of the float model's mean and variance, channel by channel.
 
-Rounded weights shift and scale a layer's sums. Batch normalisation estimated anew would undo that; this is the same for
-one block: in a pass over the calibration samples every norm normalises by the batch's own statistics,
+Rounded weights shift and scale a layer's sums. Batch normalisation estimated anew undoes that, nearly free and without
+labels (``reestimated``). This is the same for one block: in a pass over the calibration samples every norm normalises
+by the batch's own statistics,
 
     y = m_f + √v_f · sign · (x − μ) / √(σ² + ε),   m_f, v_f: of the float model's y
 
@@ -14,10 +15,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from snnq.checkpoints.opening import load_model
+from snnq.data.dataset import Frames
+from snnq.network.folding import ChannelAffine
+from snnq.packed.coding import Coded
+from snnq.packing.finish import fold
+from snnq.schemes.scheme import scheme
+from snnq.training.evaluation import predict, reestimate_batchnorm
+from snnq.training.job import Job
 
 EPSILON = 1e-5
 
@@ -47,7 +58,7 @@ def output_moments(norms: Mapping[str, nn.Module], run: Callable[[], None]) -> d
     """Return the moments of what norms give while ``run`` runs, by name: the plain mean over their calls."""
     seen: dict[str, list[Moments]] = {name: [] for name in norms}
 
-    def note(name: str, norm: Any, given: Any, output: Tensor) -> None:
+    def note(name: str, norm: ChannelAffine, given: object, output: Tensor) -> None:
         seen[name].append(moments(output, norm.leading))
 
     hooks = [norm.register_forward_hook(partial(note, name)) for name, norm in norms.items()]
@@ -67,7 +78,7 @@ def live(norms: Mapping[str, nn.Module], wanted: Mapping[str, Moments]) -> Itera
     """
     seen: dict[str, list[Moments]] = {name: [] for name in wanted}
 
-    def normalise(name: str, norm: Any, given: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    def normalise(name: str, norm: ChannelAffine, given: tuple[Tensor, ...], output: Tensor) -> Tensor:
         x = given[0]
         found = moments(x, norm.leading)
         seen[name].append(Moments(*(part.detach() for part in found)))
@@ -102,3 +113,34 @@ def _norm(norm: nn.Module, wanted: Moments, found: Moments) -> Norm:
 
 def _mean(found: Sequence[Moments]) -> Moments:
     return Moments(*(torch.stack(parts).mean(0) for parts in zip(*found, strict=True)))
+
+
+@torch.no_grad()
+def reestimated(
+    job: Job, coded: Mapping[str, Coded], samples: Frames, batch_size: int, seed: int, device: torch.device
+) -> nn.Module:
+    """Return the folded model of these codes whose norms' statistics are those of the samples under the codes.
+
+    The norms are the checkpoint's own: factors and offsets that were learned for them are not in it.
+    """
+    model = load_model(job.checkpoint)
+    for name, one in coded.items():
+        weight = model.get_parameter(f"{name}.weight")
+        weight.copy_(scheme(one.scheme).decode(one.codes, one.params).view_as(weight))
+    model.to(device)
+    reestimate_batchnorm(model, samples, batch_size, seed)
+    return fold(model.cpu(), job)
+
+
+@torch.no_grad()
+def logits_of(model: nn.Module, samples: Frames, batch_size: int, device: torch.device) -> Tensor:
+    """Return the logits (N, classes) of a model that is put on ``device`` for it; it comes back to the CPU."""
+    found, _ = predict(model.to(device), samples, batch_size)
+    model.cpu()
+    return found
+
+
+def divergence(floating: Tensor, found: Tensor) -> float:
+    """Return the mean KL(float ‖ found) of logits (N, classes), in nats: how far a model is, without labels."""
+    target, own = (F.log_softmax(one.double(), 1) for one in (floating, found))
+    return float(F.kl_div(own, target, log_target=True, reduction="batchmean"))

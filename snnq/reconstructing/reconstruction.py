@@ -9,20 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from snnq.network.replay import Ran, Replay, find_layout
 from snnq.packed.coding import Coded
-from snnq.reconstructing.finished import Finished
 from snnq.reconstructing.layers import LearnedLayer
-from snnq.reconstructing.losses import block_loss
 from snnq.reconstructing.norms import Moments, Norm, live, matched, output_moments
 from snnq.reconstructing.settings import SCHEDULES, PtqSettings
-from snnq.reconstructing.sides import Budget, Side, Target
-from snnq.reconstructing.work import Work
+from snnq.reconstructing.sides import Budget, Side, Target, block_loss
+from snnq.reconstructing.work import Finished, State, Work
 from snnq.schemes.fitting.clips import choose, grams
 from snnq.schemes.scheme import scheme
 from snnq.training.loop import Place
@@ -63,12 +60,12 @@ class Reconstruction:
         self.wanted: dict[str, Moments] = {}
         self.soft_loss, self.nearest = 0.0, (0.0, self.work.choices())
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """Return the finished blocks, and the work on the next one."""
         work = self.work.state_dict() if self.at >= 0 else {}
         return {"finished": [one.to_dict() for one in self.finished], "at": self.at, "work": work}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         """Take the state back: finished blocks are installed, the one in work is prepared again and goes on."""
         for number, one in enumerate(state["finished"]):
             self._install(number, Finished.from_dict(one))
@@ -101,7 +98,7 @@ class Reconstruction:
         self.work.step(loss, place.step / settings.steps_per_block)
         return {"loss": loss.detach()}
 
-    def after_block(self, number: int) -> dict[str, Any]:
+    def after_block(self, number: int) -> State:
         """Decide what is still soft, keep what is better, and go on; return what became of the block."""
         if self.at != number:
             self._prepare(number)
@@ -195,7 +192,7 @@ class Reconstruction:
         every = fetched([block_loss(self._run(i), self._target(i), target) for i in range(len(self.batches))])
         return sum(every) / len(every)
 
-    def _measured(self) -> tuple[float, dict[str, Any]]:
+    def _measured(self) -> tuple[float, State]:
         return self._loss(), self.work.choices()
 
     @torch.no_grad()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lightning_fabric import Fabric
 from torch import nn
 
 from snnq.assessing.measure import SAMPLES
@@ -22,9 +23,10 @@ from snnq.packing.planned import open_planned
 from snnq.packing.record import Reconstructed
 from snnq.plan import Plan, make_plan
 from snnq.plan.records import check_scheme
-from snnq.reconstructing.batchnorm import divergence, logits_of, reestimated
+from snnq.reconstructing.norms import divergence, logits_of, reestimated
 from snnq.reconstructing.reconstruction import Reconstruction
 from snnq.reconstructing.settings import PtqSettings
+from snnq.reconstructing.work import State
 from snnq.training.chance import say_fit
 from snnq.training.devices import Compute, as_compute, start_fabric
 from snnq.training.job import Job, fingerprint, open_job
@@ -53,7 +55,7 @@ def ptq(
     measure: int = SAMPLES,
     force: bool = False,
     progress: Progress = silent,
-    words: Mapping[str, Any] | None = None,
+    words: Mapping[str, object] | None = None,
     **given: Any,
 ) -> Finalized:
     """Quantise a float checkpoint under a plan, or with one ``scheme`` everywhere, from unlabelled training frames.
@@ -68,32 +70,57 @@ def ptq(
     OutputExistsError if ``out`` is there and is not from this very run (unless ``force``), RunChangedError,
     InterruptedRun after Ctrl-C, VerificationError.
     """
-    settings, out, compute = settings or PtqSettings(), Path(out), as_compute(compute)
+    compute = as_compute(compute)
     if compute.devices * compute.nodes > 1:
         raise UsageError("ptq runs on one device", "--devices 1")
     fabric = start_fabric(compute)
     chosen, job = _open(checkpoint, plan, scheme, data, cost_table, given, progress)
     behind = find_run(chosen, Path(plan)) if plan is not None else None
-    config, where = _config(chosen, job, settings), run_path(out, run)
-    config["threads"] = use_threads(compute, job.macs(settings.batch_size), None if force else where)
+    task = _Task(chosen, behind, job, settings or PtqSettings(), compute, fabric)
+    return _quantised(task, Path(out), run, measure, force, words, progress)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is quantised, under which plan (``search_run``: of its search) and how, and what it computes on."""
+
+    plan: Plan
+    search_run: Path | None
+    job: Job
+    settings: PtqSettings
+    compute: Compute
+    fabric: Fabric
+
+
+def _quantised(
+    task: _Task,
+    out: Path,
+    run: str | Path | None,
+    measure: int,
+    force: bool,
+    words: Mapping[str, object] | None,
+    progress: Progress,
+) -> Finalized:
+    job, settings = task.job, task.settings
+    config, where = _config(task), run_path(out, run)
+    config["threads"] = use_threads(task.compute, job.macs(settings.batch_size), None if force else where)
     mark = fingerprint(config)
     if out.exists() and not force and (done := finished(out, mark)):
         return done
     check_free(out, force)
     folder = open_run(where, config, out=out, force=force, words=words)
-    say_fit(float_logits(job, "validation", fabric, EVALUATION_BATCH, progress), job.data)
+    say_fit(float_logits(job, "validation", task.fabric, EVALUATION_BATCH, progress), job.data)
     samples = calibration(job, settings)
-    made, history = _reconstruct(folder, job, chosen, samples, settings, fabric.device, progress)
-    folded, record = _choose_norms(made, job, samples, settings, fabric.device)
-    how = Reconstructed.model_validate(asdict(settings) | {"samples": len(samples), **record, "blocks": history})
+    made, history = _reconstruct(folder, task, samples, progress)
+    folded, record = _choose_norms(made, task, samples)
     return pack(
         folded,
         made.coded(),
-        how,
-        Destination(out, mark, behind, force),
-        plan=chosen,
+        Reconstructed.model_validate(asdict(settings) | {"samples": len(samples), **record, "blocks": history}),
+        Destination(out, mark, task.search_run, force),
+        plan=task.plan,
         job=job,
-        fabric=fabric,
+        fabric=task.fabric,
         batch_size=EVALUATION_BATCH,
         measure=measure,
         progress=progress,
@@ -137,12 +164,12 @@ def _open(
     return make_plan(job.layers, schemes, model=job.model_info(), data=job.data_info(), table=table), job
 
 
-def _config(plan: Plan, job: Job, settings: PtqSettings) -> dict[str, Any]:
+def _config(task: _Task) -> State:
     """Return everything the result depends on; how much is kept in memory is none of it."""
-    knobs = {key: value for key, value in asdict(settings).items() if key != "memory_mib"}
+    plan, knobs = task.plan, {key: value for key, value in asdict(task.settings).items() if key != "memory_mib"}
     return {
         "command": "ptq",
-        **job.facts(),
+        **task.job.facts(),
         "schemes": plan.schemes(),
         "search": plan.search.fingerprint if plan.search else None,
         "cost_table_sha256": plan.cost_table.sha256,
@@ -151,19 +178,20 @@ def _config(plan: Plan, job: Job, settings: PtqSettings) -> dict[str, Any]:
 
 
 def _reconstruct(
-    run: RunFolder, job: Job, plan: Plan, samples: Frames, settings: PtqSettings, device: Any, progress: Progress
-) -> tuple[Reconstruction, list[dict[str, Any]]]:
+    run: RunFolder, task: _Task, samples: Frames, progress: Progress
+) -> tuple[Reconstruction, list[State]]:
     """Quantise block after block; go on where a run was cut off."""
+    job, settings = task.job, task.settings
     wiring = architecture(job.checkpoint.architecture).wiring(job.checkpoint.config)
     size = min(settings.batch_size, len(samples))
     made = Reconstruction(
         fold(job.model, job),
         wiring.norms,
-        plan.schemes(),
+        task.plan.schemes(),
         {layer.name: layer.group for layer in job.layers},
         [samples.__getitems__(list(range(i, i + size)))[0] for i in range(0, len(samples), size)],
         settings,
-        device,
+        task.fabric.device,
     )
     history = run_epochs(
         run,
@@ -180,15 +208,14 @@ def _reconstruct(
     return made, history
 
 
-def _choose_norms(
-    made: Reconstruction, job: Job, samples: Frames, settings: PtqSettings, device: Any
-) -> tuple[nn.Module, dict[str, Any]]:
+def _choose_norms(made: Reconstruction, task: _Task, samples: Frames) -> tuple[nn.Module, State]:
     """Return the folded model, with the norms as they were learned or estimated anew, and what was found about both."""
+    job, settings, device = task.job, task.settings, task.fabric.device
     folded = made.apply(fold(job.model, job))
     size = min(settings.batch_size, len(samples))
     floating = logits_of(job.model, samples, size, device)
     far = divergence(floating, logits_of(folded, samples, size, device))
-    record: dict[str, Any] = {"divergence": far, "batchnorm_reestimated": False}
+    record: State = {"divergence": far, "batchnorm_reestimated": False}
     if settings.batchnorm == "off":
         return folded, record
     anew = reestimated(job, made.coded(), samples, size, settings.seed, device)

@@ -1,17 +1,56 @@
-"""The float and the quantised model on the calibration samples, each with what it gave so far, in little memory."""
+"""The float and the quantised model on the calibration samples: what each gave so far, and how far a block is off.
+
+Cached activations take little memory, without loss: spikes as bits, small whole numbers as bytes, the rest as is.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from snnq.network.blocks import Address, Block
 from snnq.network.replay import Layout, Ran, Replay
-from snnq.reconstructing.storing import Stored, restore, store
 from snnq.training.transfers import moved
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A tensor at rest: ``kind`` bits, bytes or as-is, and its true shape and type."""
+
+    kind: str
+    data: Tensor
+    shape: torch.Size
+    dtype: torch.dtype
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes taken."""
+        return self.data.numel() * self.data.element_size()
+
+
+def store(tensor: Tensor) -> Stored:
+    """Return a tensor packed as tightly as its values allow, on the CPU."""
+    tensor = tensor.detach().cpu()
+    shape, dtype = tensor.shape, tensor.dtype
+    small = tensor.to(torch.uint8) if tensor.numel() and tensor.min() >= 0 and tensor.max() <= 255 else None
+    if small is None or not torch.equal(small.to(dtype), tensor):
+        return Stored("as-is", tensor.clone(), shape, dtype)
+    if int(small.max()) <= 1:
+        return Stored("bits", torch.from_numpy(np.packbits(small.numpy().reshape(-1))), shape, dtype)
+    return Stored("bytes", small, shape, dtype)
+
+
+def restore(stored: Stored, device: torch.device) -> Tensor:
+    """Return the tensor that was stored, on ``device``."""
+    data = stored.data
+    if stored.kind == "bits":
+        data = torch.from_numpy(np.unpackbits(data.numpy(), count=math.prod(stored.shape)))
+    return moved(data, device).to(stored.dtype).view(stored.shape)
 
 
 class Budget:
@@ -68,12 +107,7 @@ class Side:
         return next(self.replay.model.parameters()).device
 
     def run(
-        self,
-        block: Block,
-        batch: int,
-        *,
-        tensors: Mapping[str, Tensor] | None = None,
-        keep: Sequence[Address] = (),
+        self, block: Block, batch: int, *, tensors: Mapping[str, Tensor] | None = None, keep: Sequence[Address] = ()
     ) -> Ran:
         """Run a block on a batch, from what is kept or, where nothing is, from the frames."""
         cache = None
@@ -122,3 +156,21 @@ class Side:
         for kept in self.kept or ():
             self.budget.give_back(sum(one.nbytes for one in kept.values()))
         self.kept = None
+
+
+def normalised(found: Tensor, target: Tensor) -> Tensor:
+    """Return the mean squared error over the target's variance: 0 is equal, 1 as far off as the target's mean."""
+    spread = target.var(correction=0).clamp_min(1e-6)
+    return (found - target).square().mean() / spread
+
+
+def block_loss(ran: Ran, target: Target, kind: str) -> Tensor:
+    """Return the output's error, the mean of the neurons' currents' errors, or their sum; a block without neurons has
+    its output only."""
+    losses = []
+    if kind != "current" or not target.stored_currents:
+        losses.append(normalised(ran.output, target.output))
+    if kind != "output" and target.stored_currents:
+        pairs = zip(ran.currents, target.currents, strict=True)
+        losses.append(torch.stack([normalised(*pair) for pair in pairs]).mean())
+    return torch.stack(losses).sum()

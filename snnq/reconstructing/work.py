@@ -1,18 +1,61 @@
-"""The block that is being learned: its layers, its norms, and the optimizer of the round."""
+"""The block that is being learned, its layers, its norms and the optimizer of the round; and what it becomes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from snnq.reconstructing.finished import Finished
-from snnq.reconstructing.layers import LearnedLayer
-from snnq.reconstructing.losses import push
+from snnq.packed.coding import Coded
+from snnq.reconstructing.layers import LearnedLayer, push
 from snnq.reconstructing.norms import Norm
 from snnq.reconstructing.settings import PtqSettings
+from snnq.schemes.scheme import scheme
+
+# What may stand in a run's state: tensors on the CPU, strings, numbers, and lists and dicts of them.
+State = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The codes of a block's layers and its folded norms, by module path."""
+
+    coded: Mapping[str, Coded]
+    norms: Mapping[str, Norm]
+
+    @torch.no_grad()
+    def install(self, model: nn.Module) -> None:
+        """Put the weights that the codes decode to, and the norms, into a folded model."""
+        for name, one in self.coded.items():
+            weight = model.get_parameter(f"{name}.weight")
+            params = {key: value.to(weight.device) for key, value in one.params.items()}
+            weight.copy_(scheme(one.scheme).decode(one.codes.to(weight.device), params).view_as(weight))
+        for name, norm in self.norms.items():
+            model.get_buffer(f"{name}.multiplier").copy_(norm.multiplier)
+            model.get_buffer(f"{name}.offset").copy_(norm.offset)
+
+    def to_dict(self) -> State:
+        """Return tensors on the CPU, strings and dicts: what may stand in a run's state."""
+        return {
+            "coded": {
+                name: {
+                    "scheme": one.scheme,
+                    "codes": one.codes.cpu(),
+                    "params": {key: value.detach().cpu() for key, value in one.params.items()},
+                }
+                for name, one in self.coded.items()
+            },
+            "norms": {name: [one.detach().cpu() for one in norm] for name, norm in self.norms.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, plain: State) -> Finished:
+        """Return what ``to_dict`` was given by."""
+        coded = {name: Coded(one["scheme"], one["codes"], one["params"]) for name, one in plain["coded"].items()}
+        return cls(coded, {name: Norm(*norm) for name, norm in plain["norms"].items()})
 
 
 class Work:
@@ -47,7 +90,7 @@ class Work:
     def start_round(self) -> None:
         """Make the optimizer anew: Adam, without what it remembers of the last round."""
         settings, layers = self.settings, self.layers.values()
-        groups: list[dict[str, Any]] = [
+        groups: list[State] = [
             {"params": [one.nu for one in layers if one.nu.requires_grad], "lr": settings.rounding_rate},
             {
                 "params": [one.v for one in layers if one.v.requires_grad],
@@ -69,7 +112,7 @@ class Work:
         loss.backward()
         self.optimizer.step()
 
-    def choices(self) -> dict[str, Any]:
+    def choices(self) -> State:
         """Return everything that was decided, to come back to it by ``choose``."""
         return {
             "layers": {
@@ -81,7 +124,7 @@ class Work:
         }
 
     @torch.no_grad()
-    def choose(self, choices: Mapping[str, Any]) -> None:
+    def choose(self, choices: State) -> None:
         """Take back what ``choices`` gave."""
         for name, state in choices["layers"].items():
             self.layers[name].load_state_dict(state)
@@ -100,11 +143,11 @@ class Work:
         for one in self.layers.values():
             one.choose_nearest()
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """Return the choices and the optimizer's state."""
         return {**self.choices(), "optimizer": self.optimizer.state_dict() if self.optimizer else None}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         """Take the state back."""
         self.choose(state)
         if state["optimizer"] is not None:

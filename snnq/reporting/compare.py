@@ -22,10 +22,9 @@ from snnq.packed.verification import verify
 from snnq.packing.record import Results, SplitScores, read_results
 from snnq.plan import Plan
 from snnq.plan.records import GroupCost, PlanLayer
-from snnq.reporting.comparisons import ranked
-from snnq.reporting.costs import plan_costs, table_of, with_file_bits
-from snnq.reporting.energies import event_energies
+from snnq.reporting.costs import event_energies, plan_costs, table_of, with_file_bits
 from snnq.reporting.records import cost_of, plain
+from snnq.reporting.sentences import ranked
 
 COMPARISON_SCHEMA = 1
 PACKED, PLAN = "packed folder", "plan"
@@ -215,14 +214,15 @@ def _verdict(
     priced = [one for one in declared() if one_table or not one.model]
     for one in priced:
         values = {letter: row.costs[one.key] for letter, row in candidates.items()}
-        said.append(f"{_letters(values, min)} {'smallest' if one is STORAGE else f'lowest in {one.name}'}")
+        said.append(f"{_letters(values)} {'smallest' if one is STORAGE else f'lowest in {one.name}'}")
     if len(tests) > 1:
         said.append(ranked(tests))
     return "; ".join(said) + "."
 
 
-def _letters(values: dict[str, Any], best: Any) -> str:
-    top = best(values.values())
+def _letters(values: Mapping[str, Amount]) -> str:
+    """Return which letters have the least amount."""
+    top = min(values.values())
     found = [letter for letter, value in values.items() if math.isclose(value, top, rel_tol=1e-12)]
     return f"{' and '.join(found)} {'are' if len(found) > 1 else 'is'}"
 

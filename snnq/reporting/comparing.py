@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TypeVar
 
 from snnq.cost.quantities import ENERGY, Quantity, declared
 from snnq.plan.measured import NOT_MEASURED
 from snnq.plan.views import per_cent
 from snnq.reporting.compare import Candidate, Comparison
 from snnq.reporting.cost_tables import cost_rows
-from snnq.reporting.documents import Document, Figure
-from snnq.reporting.figures.matrix import amounts, scheme_matrix
+from snnq.reporting.figures.bars import amounts, scheme_matrix
 from snnq.reporting.figures.palette import letters, short_name
 from snnq.reporting.figures.strip import legend
+from snnq.reporting.formats import Document, Figure
 from snnq.reporting.table import DIFFERS, YES, Table
+
+Value = TypeVar("Value")
 
 
 def comparison_document(found: Comparison) -> Document:
@@ -61,7 +63,7 @@ def _changes(found: Comparison) -> Table:
     return Table("Totals", ("total", "A", "B", "change", DIFFERS), tuple(rows))
 
 
-def _change(name: str, ours: Any, theirs: Any, shown: Callable[[Any], str]) -> tuple[str, ...]:
+def _change(name: str, ours: float, theirs: float, shown: Callable[[float], str]) -> tuple[str, ...]:
     change = f"{100 * (theirs / ours - 1):+.2f} %" if ours else "-"
     return (name, shown(ours), shown(theirs), change, _mark_two(ours, theirs))
 
@@ -148,7 +150,7 @@ def _groups(found: Comparison) -> Table:
     return Table("Groups", ("group", *found.candidates, DIFFERS), tuple(rows))
 
 
-def _group(name: str, values: Mapping[str, Any], shown: Callable[[Any], str]) -> tuple[str, ...]:
+def _group(name: str, values: Mapping[str, float | None], shown: Callable[[float], str]) -> tuple[str, ...]:
     return (name, *_cells(values, shown), YES if len(set(values.values())) > 1 else "")
 
 
@@ -170,5 +172,5 @@ def _firing(found: Comparison) -> tuple[Table, ...]:
     return (Table("Firing rates: inputs that are not zero, %, as measured", ("layer", *known), rows),) if known else ()
 
 
-def _cells(values: Mapping[str, Any], shown: Any) -> list[str]:
+def _cells(values: Mapping[str, Value | None], shown: Callable[[Value], str]) -> list[str]:
     return ["-" if value is None else shown(value) for value in values.values()]

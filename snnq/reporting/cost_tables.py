@@ -1,17 +1,21 @@
-"""Tables of what a plan costs, every declared quantity in its columns, and of the file on disk.
+"""Tables of what a plan costs, every declared quantity in its columns, of the file on disk, and of the event model.
 
 Columns of amounts are named by a quantity's first unit: KiB, and nJ per time step and sample.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 
-from snnq.cost.quantities import Costs, Quantity, declared
+from snnq.cost import event_views
+from snnq.cost.quantities import ENERGY, Costs, Quantity, declared
+from snnq.network import products
+from snnq.network.products import Products
 from snnq.plan.measured import NOT_MEASURED
 from snnq.plan.views import per_cent
 from snnq.reporting.records import LayerRow, Part, Report, Totals
-from snnq.reporting.table import Table, loss_text
+from snnq.reporting.table import Table, loss_text, table_of
 
 
 def remark(cost_table: str = "", by: str = "column") -> str:
@@ -141,3 +145,63 @@ def disk_table(report: Report) -> Table:
     shown.append(("bits per weight, file", f"{report.totals.file_avg_bits:.4f}", "", ""))
     columns = ("what", "bits", "bytes", "% of file")
     return Table(f"Size of {disk.file} on disk", columns, tuple(shown), "disk", long=True)
+
+
+def both_models_tables(report: Report) -> list[Table]:
+    """Return both energy models' totals, what attentions compute and, where measured, the event model by part."""
+    cells = {
+        "model": lambda row: row.model,
+        "of what": lambda row: row.counts,
+        "float nJ": lambda row: "-" if row.energy_pj_float is None else ENERGY.shown(row.energy_pj_float),
+        "nJ": lambda row: "-" if row.energy_pj is None else ENERGY.shown(row.energy_pj),
+        "% of float": lambda row: per_cent(row.energy_fraction),
+    }
+    title = f"Both energy models, per sample; nJ: {report.provenance['cost table']}"
+    own = tuple(products.rows(_products(report)))
+    found = [
+        table_of(title, report.energies, cells, "models"),
+        Table(products.TITLE, products.COLUMNS, own, "firing", long=True),
+        _dynamics(report),
+    ]
+    if events := report.event_energy.plan:
+        label = event_views.label(events)
+        found.append(Table(f"Energy by part; nJ: {label}", *event_views.part_table(events), "firing"))
+        found.append(Table(f"Events by layer; nJ: {label}", *event_views.layer_table(events), "firing", long=True))
+    return found
+
+
+def _dynamics(report: Report) -> Table:
+    """Return how the neurons fire, packed and float, where that was measured."""
+    cells = {
+        "neurons": lambda one: one.name,
+        "rate %": lambda one: _both(one.firing_rate, one.firing_rate_float, per_cent),
+        "distance": lambda one: "-" if one.distance is None else f"{one.distance:.4f}",
+        "dead": lambda one: _both(one.dead, one.dead_float, "{:,}".format),
+        "saturated": lambda one: _both(one.saturated, one.saturated_float, "{:,}".format),
+    }
+    title = "Firing of neurons, packed (float); distance: earth mover's, of rates 0 … 1"
+    return table_of(title, report.firing, cells, "dynamics")
+
+
+def _both(packed: float | None, floats: float | None, shown: Callable[[float], str]) -> str:
+    if packed is None:
+        return "-"
+    return shown(packed) if floats is None else f"{shown(packed)} ({shown(floats)})"
+
+
+def events_tables(report: Report) -> list[Table]:
+    """Return the measured rates at every step, and what neurons and attentions do."""
+    events = report.event_energy.plan
+    if events is None:
+        return []
+    label, attentions = event_views.label(events), event_views.attention_table(events, _products(report))
+    return [
+        Table("Firing rates by step", *event_views.step_table(events), "firing"),
+        Table(f"Neurons; nJ: {label}", *event_views.neuron_table(events), "firing"),
+        Table(f"Attention, measured; nJ: {label}", *attentions, "firing"),
+    ]
+
+
+def _products(report: Report) -> tuple[Products, ...]:
+    keys = [field.name for field in fields(Products)]
+    return tuple(Products(**{key: row[key] for key in keys}) for row in report.attention_products)

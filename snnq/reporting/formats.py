@@ -1,4 +1,4 @@
-"""A report as text: CSV with every number unrounded, and markdown. The HTML page is in ``page``.
+"""A report, or a smaller document, as text: CSV with every number unrounded, markdown, and templates' pages.
 
 CSV is one long table ``section,row,key,value`` for everything: section and key are those of the JSON (``glossary``),
 row is the name, plan, layer or epoch that the number is of.
@@ -8,8 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeGuard
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from snnq.reporting.figures.svg import HATCH
 from snnq.reporting.records import Report
 from snnq.reporting.table import Table, visible
 from snnq.reporting.tables import detail_tables, main_tables
@@ -24,7 +29,7 @@ _NAMES = ("name", "model", "plan", "layer", "epoch", "kind")
 _MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\|`*_[]#~"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
 
 
-def long_frame(data: Mapping[str, Any]) -> pd.DataFrame:
+def long_frame(data: Mapping[str, object]) -> pd.DataFrame:
     """Return plain data as a frame of ``COLUMNS``, one line a value; values are text, numbers unrounded.
 
     ``frame[frame.section == "layers"].pivot(index="row", columns="key", values="value")`` is one section as a table.
@@ -35,7 +40,7 @@ def long_frame(data: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=list(COLUMNS))
 
 
-def _lines(data: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Any]]:
+def _lines(data: Mapping[str, object]) -> Iterator[tuple[str, str, str, object]]:
     """Yield (section, row, key, value) of everything; single values are in the section ``report``."""
     for section, content in data.items():
         if isinstance(content, Mapping) and content and all(isinstance(one, Mapping) for one in content.values()):
@@ -51,7 +56,7 @@ def _lines(data: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Any]]:
                 yield "report", "", key, value
 
 
-def _parts(section: str, content: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Any]]:
+def _parts(section: str, content: Mapping[str, object]) -> Iterator[tuple[str, str, str, object]]:
     """Yield what a section says of itself, then the lists of rows in it, however deep: ``event_energy.plan.layers``."""
     deep = {key: value for key, value in content.items() if isinstance(value, Mapping) and _holds_rows(value)}
     lists = {key: value for key, value in content.items() if _is_rows(value)}
@@ -63,15 +68,15 @@ def _parts(section: str, content: Mapping[str, Any]) -> Iterator[tuple[str, str,
         yield from _parts(f"{section}.{key}", inner)
 
 
-def _holds_rows(content: Mapping[str, Any]) -> bool:
+def _holds_rows(content: Mapping[str, object]) -> bool:
     return any(_is_rows(one) or (isinstance(one, Mapping) and _holds_rows(one)) for one in content.values())
 
 
-def _is_rows(value: Any) -> bool:
+def _is_rows(value: object) -> TypeGuard[Sequence[Mapping[str, object]]]:
     return isinstance(value, Sequence) and not isinstance(value, str) and any(isinstance(one, Mapping) for one in value)
 
 
-def _rows(section: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, str, Any]]:
+def _rows(section: str, rows: Sequence[Mapping[str, object]]) -> Iterator[tuple[str, str, str, object]]:
     for place, row in enumerate(rows, start=1):
         name = next((key for key in _NAMES if key in row), None)
         label = str(row[name]) if name else str(place)
@@ -79,7 +84,7 @@ def _rows(section: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str
             yield section, label, key, value
 
 
-def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def _flat(value: object, path: str = "") -> Iterator[tuple[str, object]]:
     """Yield (key, value): keys of what is inside are joined with dots, lists of numbers are one value."""
     if isinstance(value, Mapping):
         parts = value.items()
@@ -92,11 +97,11 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield from _flat(one, f"{path}.{key}" if path else key)
 
 
-def _is_numbers(value: Sequence[Any]) -> bool:
+def _is_numbers(value: Sequence[object]) -> bool:
     return bool(value) and all(isinstance(one, int | float) for one in value)
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     """Return a value as text: numbers unrounded, nothing for None, never what a spreadsheet takes for a formula."""
     if value is None:
         return ""
@@ -108,7 +113,7 @@ def _cell(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
-def csv_text(data: Mapping[str, Any]) -> str:
+def csv_text(data: Mapping[str, object]) -> str:
     """Return plain data as CSV text of ``COLUMNS``, without a line break at its end."""
     frame = long_frame(data)
     for column in COLUMNS[:3]:
@@ -148,3 +153,66 @@ def markdown_table(table: Table) -> str:
 
 def _is_numeric(cells: Sequence[str]) -> bool:
     return any(cells) and all(re.fullmatch(r"[-+]?[\d,]*(\.\d+)?( %| points)?", cell) for cell in cells)
+
+
+def render(template: str, **values: object) -> str:
+    """Return a template's page. All strings are escaped, and control characters in them made visible."""
+    environment = Environment(
+        loader=PackageLoader("snnq.reporting"),
+        autoescape=True,
+        finalize=_finalize,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template(template).render(hatch=Markup(HATCH), **values)
+
+
+def _finalize(value: object) -> object:
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing with its caption; ``svg`` comes from ``figures``, which escape all text in it."""
+
+    caption: str
+    svg: str
+    small: bool = False
+
+
+@dataclass(frozen=True)
+class Document:
+    """What is shown in any format. ``data`` becomes JSON and CSV.
+
+    The first ``lead`` tables stand above the figures of the page, the others below them; ``panels`` is the title over
+    the small figures.
+    """
+
+    title: str
+    verdict: str
+    notes: tuple[str, ...]
+    tables: tuple[Table, ...]
+    figures: tuple[Figure, ...]
+    data: Mapping[str, object]
+    lead: int = 0
+    panels: str = ""
+
+
+def document_markdown(document: Document) -> str:
+    """Return the document as GitHub markdown, to be pasted under a heading of a README."""
+    parts = [f"## {plain(document.title)}", plain(document.verdict)]
+    parts += ["\n".join(f"- {plain(note)}" for note in document.notes)] if document.notes else []
+    return "\n\n".join([*parts, *map(markdown_table, document.tables)])
+
+
+def document_html(document: Document) -> str:
+    """Return the document as a self-contained HTML page; whatever comes from files is escaped."""
+    return render(
+        "document.html.j2",
+        document=document,
+        figures=[one for one in document.figures if not one.small],
+        panels=[one for one in document.figures if one.small],
+        tables=document.tables,
+    )

@@ -8,21 +8,21 @@ from typing import Any
 import torch
 
 from snnq.checkpoints.inspecting import FACT_COLUMNS, Inspection
-from snnq.cost.quantities import ENERGY, STORAGE, Quantity, declared, share_of
+from snnq.cost.quantities import ENERGY, STORAGE, Amount, Quantity, declared, share_of
 from snnq.cost.table import CostTable, read_table
 from snnq.network import products
 from snnq.plan import ModelInfo, Plan, make_plan
 from snnq.plan.views import per_cent
 from snnq.reporting import costs
 from snnq.reporting.cost_tables import cost_rows, layer_cells, layer_columns, remark
-from snnq.reporting.documents import Document, Figure
-from snnq.reporting.figures.matrix import amounts
+from snnq.reporting.figures.bars import amounts
 from snnq.reporting.figures.strip import layer_strip
 from snnq.reporting.figures.weights import float_panel
-from snnq.reporting.making_tables import inputs_table
+from snnq.reporting.formats import Document, Figure
 from snnq.reporting.records import Histogram, LayerRow, Part, PlanRow
 from snnq.reporting.sentences import energy_model
 from snnq.reporting.table import Table
+from snnq.reporting.tables import inputs_table
 from snnq.schemes.names import FLOAT32
 
 BINS = 61
@@ -163,5 +163,5 @@ def _data(
     return data
 
 
-def _costs(one: Part | LayerRow) -> dict[str, Any]:
+def _costs(one: Part | LayerRow) -> dict[str, Amount]:
     return {key: one.costs[key] for quantity in declared() for key in (quantity.key, quantity.share)}

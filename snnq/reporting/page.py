@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
+from snnq.base.errors import OutputExistsError, UsageError
+from snnq.base.files import MAX_TEXT_BYTES, read_regular, write_atomic
 from snnq.cost import event_views
 from snnq.cost.quantities import ENERGY, Costs, Quantity, declared, share_of
+from snnq.packed.config import CONFIG_FILE, PAGE_FILE
 from snnq.plan.views import per_cent
 from snnq.reporting import tables
+from snnq.reporting.figures.bars import Slice, amounts, before_after
 from snnq.reporting.figures.firing import firing_rows
 from snnq.reporting.figures.front import accuracy_points, front_panel, loss_points
-from snnq.reporting.figures.matrix import amounts
 from snnq.reporting.figures.probabilities import most_contested, probability_panel
-from snnq.reporting.figures.shares import Slice, before_after
 from snnq.reporting.figures.strip import layer_strip, legend
 from snnq.reporting.figures.weights import weight_panel
+from snnq.reporting.formats import render
 from snnq.reporting.glossary import key_table
-from snnq.reporting.html import render
 from snnq.reporting.records import LayerRow, Report
 from snnq.reporting.table import Table
+
+# What every page of ours has in its head, and nobody else's.
+_PAGE_MARK = b"default-src 'none'; style-src 'unsafe-inline'"
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,7 @@ def _placed(all_tables: Iterable[Table]) -> dict[str, list[Table]]:
     return found
 
 
-def _figures(report: Report) -> dict[str, Any]:
+def _figures(report: Report) -> dict[str, object]:
     """Return the figures as SVG, by their place in the template."""
     epochs, names = report.search.epochs, [layer.name for layer in report.layers]
     order = most_contested(epochs, names) if epochs else []
@@ -179,3 +185,29 @@ def _float_shares(row: LayerRow, report: Report) -> list[float]:
         else share_of(row.costs[f"{one.key}_float"], whole.costs[f"{one.key}_float"])
         for one in declared()
     ]
+
+
+def write_html(found: Report, path: str | Path) -> None:
+    """Write the report as one self-contained HTML page: to a temporary name, then renamed. Raises UsageError."""
+    write_page(html_page(found), path)
+
+
+def write_page(text: str, path: str | Path) -> None:
+    """Write a page to a temporary name, then rename it.
+
+    Pages are made of what lies elsewhere, so one is replaced without asking. Raises OutputExistsError where anything
+    else is there, UsageError where it cannot be written.
+    """
+    path = Path(path)
+    try:
+        if os.path.lexists(path) and not _is_page(path):
+            raise OutputExistsError(f"{path} is there and is no page of snnq's", "name another place: --out")
+        write_atomic(path, text)
+    except OSError as problem:
+        raise UsageError(f"{path}: cannot write the page ({problem.strerror})", "choose another place: --out") from None
+
+
+def _is_page(path: Path) -> bool:
+    """Return whether a file is a page of ours: by what it says, or by its place in a packed folder."""
+    in_folder = path.name == PAGE_FILE and (path.parent / CONFIG_FILE).exists()
+    return in_folder or _PAGE_MARK in read_regular(path, MAX_TEXT_BYTES)[:1024]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from snnq.base.errors import OutputExistsError, PackedError, UsageError
-from snnq.base.files import MAX_TEXT_BYTES, read_regular, write_atomic
+import numpy as np
+import torch
+
+from snnq.base.errors import PackedError
 from snnq.base.progress import Progress, silent
 from snnq.base.version import __version__
 from snnq.cost.energy import products_record
@@ -17,19 +20,21 @@ from snnq.cost.quantities import declared
 from snnq.cost.table import read_table
 from snnq.models.registry import attention_table
 from snnq.network.products import Products
-from snnq.packed.config import CONFIG_FILE, MODEL_FILE, PAGE_FILE, PLAN_FILE, REPORT_FILE
+from snnq.packed.coding import read_layer
+from snnq.packed.config import MODEL_FILE, PLAN_FILE, REPORT_FILE, read_config
+from snnq.packed.loading import as_tensors
+from snnq.packed.opening import open_tensors
 from snnq.packed.verification import verify
-from snnq.packing.record import FrontPlan, Results, SplitScores, read_results
+from snnq.packing.record import FrontPlan, Measurements, Results, SplitScores, read_results
 from snnq.plan import Plan
 from snnq.plan.files import read_json
 from snnq.plan.plan import parse_plan
+from snnq.plan.records import CostTableInfo
 from snnq.plan.verdict import verdict as compared
 from snnq.plan.views import weights_words
 from snnq.reporting import costs, sentences
-from snnq.reporting.comparisons import paired_rows, tested_sentence
-from snnq.reporting.energies import dynamics, event_energies, firing_rows, measure_now, model_rows
+from snnq.reporting.costs import dynamics, event_energies, firing_rows, measure_now, model_rows
 from snnq.reporting.glossary import formulas
-from snnq.reporting.levels import measure_levels
 from snnq.reporting.records import (
     REPORT_SCHEMA,
     Accuracy,
@@ -39,19 +44,21 @@ from snnq.reporting.records import (
     DiskPart,
     FrontPoint,
     Histogram,
+    Level,
+    Levels,
     Report,
     Search,
     SearchEpoch,
 )
+from snnq.schemes.format import Stored
 from snnq.schemes.names import FLOAT32
+from snnq.schemes.scheme import scheme
 
 if TYPE_CHECKING:
     from snnq.training.devices import Compute
 
-__all__ = ["PAGE_FILE", "Report", "report", "write_html"]
-
-# What every page of ours has in its head, and nobody else's.
-_PAGE_MARK = b"default-src 'none'; style-src 'unsafe-inline'"
+# Over a layer's channels, of a level's value.
+PERCENTILES = (0.1, 0.5, 0.9)
 
 
 def report(
@@ -76,19 +83,39 @@ def report(
     Raises PackedError for a folder that is missing or damaged, VerificationError for one that does not hold what its
     plan says, PlanError, CostTableError, DataError and UsageError.
     """
-    folder = Path(folder)
+    opened = _open(Path(folder), cost_table)
+    if measure is None:
+        return _report(opened, opened.results.activity, weight_reuse)
+    return _report(opened, measure_now(opened.folder, measure, data, compute, progress), weight_reuse)
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A verified folder: its plan, and the cost table that plan.json names; what was recorded; its files' sha256."""
+
+    folder: Path
+    plan: Plan
+    recorded: CostTableInfo
+    results: Results
+    disk: Disk
+    hashes: dict[str, str]
+
+
+def _open(folder: Path, cost_table: str | None) -> _Opened:
     results = read_results(folder)
     disk, hashes = _disk(folder)
     recorded = parse_plan(read_json(folder / PLAN_FILE), str(folder / PLAN_FILE)).cost_table
     plan = Plan.read(folder / PLAN_FILE, read_table(cost_table) if cost_table else None)
     check_layers(plan, results, folder)
-    table = costs.table_of(plan)
+    return _Opened(folder, plan, recorded, results, disk, hashes)
+
+
+def _report(opened: _Opened, measured: Measurements | None, weight_reuse: str) -> Report:
+    folder, plan, results, table = opened.folder, opened.plan, opened.results, costs.table_of(opened.plan)
     floats, plans = costs.everywhere(plan, FLOAT32), costs.plan_rows(plan)
-    layers, products = costs.layer_rows(plan, floats), _products(plan)
-    measured = results.activity if measure is None else measure_now(folder, measure, data, compute, progress)
+    layers, products, firing = costs.layer_rows(plan, floats), _products(plan), firing_rows(measured)
     events = event_energies(plan, products, measured, table, weight_reuse)
-    firing = firing_rows(measured)
-    totals, tool = costs.totals(plan, floats, disk.file_bytes), f"snnq {__version__}"
+    totals, tool = costs.totals(plan, floats, opened.disk.file_bytes), f"snnq {__version__}"
     return Report(
         schema_version=REPORT_SCHEMA,
         tool=tool,
@@ -96,17 +123,8 @@ def report(
         verdict=sentences.verdict(results, totals, plans),
         energy_model=sentences.energy_model(table),
         formulas=formulas(table),
-        notes=sentences.notes(plan, results, layers, recorded),
-        simulated=results.accuracy.simulated,
-        validation_samples=results.accuracy.validation_samples,
-        test_samples=results.accuracy.test_samples,
-        classes=tuple(ClassRow(name, index) for index, name in enumerate(plan.data.classes if plan.data else ())),
-        accuracy=(
-            _accuracy("float", "the checkpoint as given", results.accuracy.float_model),
-            _accuracy(costs.THIS_PLAN, sentences.made(results), results.accuracy.plan),
-        ),
-        tested=tested_sentence(results),
-        paired=paired_rows(plan, results),
+        notes=sentences.notes(plan, results, layers, opened.recorded),
+        **_accuracies(plan, results),
         totals=totals,
         plans=plans,
         plan_weights=weights_words(plan),
@@ -120,16 +138,33 @@ def report(
         dynamics=dynamics(firing),
         firing=firing,
         attention_products=products_record(products, table),
-        disk=disk,
+        disk=opened.disk,
         search=_search(plan, results),
         best_epoch=results.finalize.best_epoch if results.finalize else None,
         finetuning=results.finalize.history if results.finalize else (),
         blocks=_blocks(results),
         histograms=tuple(Histogram(name, **results.weights[name].named()) for name in plan.schemes()),
         levels=measure_levels(folder, list(plan.schemes())),
-        provenance=sentences.provenance(plan, results, hashes, tool),
+        provenance=sentences.provenance(plan, results, opened.hashes, tool),
         commands=sentences.commands(plan, results, folder),
     )
+
+
+def _accuracies(plan: Plan, results: Results) -> dict[str, Any]:
+    """Return the fields of a report that are of the data and the accuracies on them."""
+    found = results.accuracy
+    return {
+        "simulated": found.simulated,
+        "validation_samples": found.validation_samples,
+        "test_samples": found.test_samples,
+        "classes": tuple(ClassRow(name, index) for index, name in enumerate(plan.data.classes if plan.data else ())),
+        "accuracy": (
+            _accuracy("float", "the checkpoint as given", found.float_model),
+            _accuracy(costs.THIS_PLAN, sentences.made(results), found.plan),
+        ),
+        "tested": sentences.tested_sentence(results),
+        "paired": sentences.paired_rows(plan, results),
+    }
 
 
 def _disk(folder: Path) -> tuple[Disk, dict[str, str]]:
@@ -140,34 +175,6 @@ def _disk(folder: Path) -> tuple[Disk, dict[str, str]]:
     size, weights = (folder / MODEL_FILE).stat().st_size, found.sizes.weights
     disk = Disk(MODEL_FILE, bits, weights, parts, overhead, size, 8 * size / (weights + overhead))
     return disk, dict(found.sha256)
-
-
-def write_html(found: Report, path: str | Path) -> None:
-    """Write the report as one self-contained HTML page: to a temporary name, then renamed. Raises UsageError."""
-    from snnq.reporting.page import html_page
-
-    write_page(html_page(found), path)
-
-
-def write_page(text: str, path: str | Path) -> None:
-    """Write a page to a temporary name, then rename it.
-
-    Pages are made of what lies elsewhere, so one is replaced without asking. Raises OutputExistsError where anything
-    else is there, UsageError where it cannot be written.
-    """
-    path = Path(path)
-    try:
-        if os.path.lexists(path) and not _is_page(path):
-            raise OutputExistsError(f"{path} is there and is no page of snnq's", "name another place: --out")
-        write_atomic(path, text)
-    except OSError as problem:
-        raise UsageError(f"{path}: cannot write the page ({problem.strerror})", "choose another place: --out") from None
-
-
-def _is_page(path: Path) -> bool:
-    """Return whether a file is a page of ours: by what it says, or by its place in a packed folder."""
-    in_folder = path.name == PAGE_FILE and (path.parent / CONFIG_FILE).exists()
-    return in_folder or _PAGE_MARK in read_regular(path, MAX_TEXT_BYTES)[:1024]
 
 
 def check_layers(plan: Plan, results: Results, folder: Path) -> None:
@@ -220,3 +227,30 @@ def _search(plan: Plan, results: Results) -> Search:
     space = epochs[0].space if epochs else plan.search.space if plan.search else ()
     rows = tuple(SearchEpoch(one.epoch, one.bits, one.decided, one.probabilities) for one in epochs)
     return Search(sentences.search_sentence(plan, results), space, rows)
+
+
+def measure_levels(folder: Path, names: Sequence[str]) -> tuple[Levels, ...]:
+    """Return the levels of every quantised layer of a folder, in the order of ``names``; raises PackedError."""
+    config = read_config(folder)
+    file, found = open_tensors(folder, config), []
+    for name in names:
+        layer = config.layers[name]
+        if layer.family != FLOAT32:
+            levels = levels_of(layer.scheme, read_layer(name, layer, file))
+            found.append(Levels(name, layer.scheme, layer.shape[0], levels))
+    return tuple(found)
+
+
+def levels_of(name: str, stored: Stored) -> tuple[Level, ...]:
+    """Return a layer's levels from its codes (out, n) and parameters (out, 1), ascending."""
+    one = scheme(name)
+    grid = one.grid(as_tensors(stored.params)).double()  # (out, levels)
+    low, middle, high = torch.quantile(grid, torch.tensor(PERCENTILES, dtype=grid.dtype), dim=0).tolist()
+    # Which level each code stands for is the same at every scale; at scale 1 none of them vanishes in float32.
+    unit = {key: torch.full((1, 1), value) for key, value in one.format.parameters.items()}
+    valid = torch.from_numpy(one.valid_codes)
+    values, order = one.decode(valid.view(1, -1), unit)[0], one.grid(unit)[0]
+    place = (values[:, None] == order).int().argmax(1)
+    counts = torch.from_numpy(np.bincount(stored.codes.ravel(), minlength=256))[valid]
+    shares = torch.zeros(grid.shape[1], dtype=torch.int64).index_add_(0, place, counts).double() / stored.codes.size
+    return tuple(Level(*facts) for facts in zip(middle, low, high, shares.tolist(), strict=True))

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
-from snnq.searching.architecture import Architecture
-from snnq.searching.mixture import Supernet
-from snnq.searching.price import Price
+from snnq.cost.quantities import STORAGE
+from snnq.searching.mixture import Architecture, Supernet
+from snnq.searching.objective import Objective, start_price
 from snnq.searching.settings import SearchSettings
 from snnq.training import processes
 from snnq.training.batches import Samples, steps_per_epoch, training_batches
@@ -33,18 +33,15 @@ from snnq.training.transfers import moved
 class Bilevel:
     """The search's moving parts: supernet, architecture parameters and prices, two optimizers, and the two steps.
 
-    ``bits`` (L, K) is each layer's share of all weights times the bits of each candidate, so that Σ p · bits is the
-    expected average bits; ``groups`` (L) names each layer's group.
+    ``model`` is trained as it is. ``bits`` (L, K) is each layer's share of all weights times the bits of each
+    candidate, so that Σ p · bits is the expected average bits; ``groups`` (L) names each layer's group.
     """
 
     def __init__(
         self,
         fabric: Fabric,
-        supernet: Supernet,
-        architecture: Architecture,
-        price: Price,
-        bits: Tensor,
-        groups: Sequence[str],
+        model: nn.Module,
+        aim: Objective,
         train: Samples,
         validation: Samples,
         settings: SearchSettings,
@@ -52,6 +49,9 @@ class Bilevel:
     ) -> None:
         self.fabric, self.settings, self.total_steps = fabric, settings, total_steps
         self.train, self.validation = train, validation
+        layers = aim.choices.layers
+        supernet = Supernet(model, [layer.name for layer in layers], aim.choices.names).train()
+        architecture, price = Architecture(aim.choices), start_price(aim, settings)
         weights = torch.optim.AdamW(
             supernet.weight_parameters(), lr=settings.rate_start, weight_decay=settings.weight_decay
         )
@@ -61,7 +61,8 @@ class Bilevel:
         self.architecture_optimizer: Any = fabric.setup_optimizers(
             torch.optim.Adam([architecture.logits], lr=settings.architecture_rate, betas=(0.5, 0.999))
         )
-        self.bits, self.groups = bits, groups
+        self.bits = torch.from_numpy(aim.costs[STORAGE.relative]).float()
+        self.groups = [layer.group for layer in layers]
 
     def stateful(self) -> dict[str, Stateful]:
         """Return what a run saves."""
@@ -86,7 +87,7 @@ class Bilevel:
             self.architecture_step(place)
         return {"loss": self.weight_step(place, indices)}
 
-    def after_epoch(self, epoch: int) -> dict[str, Any]:
+    def after_epoch(self, epoch: int) -> dict[str, object]:
         """Return what is logged of an epoch: expected bits, decided layers and every layer's probabilities."""
         shares = dict(zip(self.supernet.layers, self.shares().tolist(), strict=True))
         names = [scheme.name for scheme in self.supernet.schemes]
@@ -161,10 +162,7 @@ class Bilevel:
 
     def _sample(self, place: Place, which: str, *, one_hot: bool) -> Tensor:
         heat = temperature(
-            place.overall,
-            self.total_steps,
-            high=self.settings.temperature_high,
-            low=self.settings.temperature_low,
+            place.overall, self.total_steps, high=self.settings.temperature_high, low=self.settings.temperature_low
         )
         draw = generator(self.settings.seed, which, place.overall)
         return self.architecture.sample(heat, draw, one_hot=one_hot)

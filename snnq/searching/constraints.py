@@ -1,18 +1,45 @@
-"""What each layer may become: spaces, locks, exclusions and ties, and what they leave of a search."""
+"""What each layer may become: spaces, locks, exclusions and ties by layer pattern, and what they leave of a search.
+
+Patterns name layers as ``q``, ``attn.*``, ``tokenizer`` or ``block.0.*`` do.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 import numpy as np
 
-from snnq.base.errors import UsageError
+from snnq.base.errors import UsageError, nearest
 from snnq.base.parsing import check_once
 from snnq.network.layers import Layer
 from snnq.schemes.names import FLOAT32
 from snnq.schemes.scheme import scheme
-from snnq.searching.patterns import matching
+
+
+def layer_names(layer: Layer) -> list[str]:
+    """Return everything a layer answers to: its group, every dotted ending of its name, and group.ending.
+
+    ``block.0.attn.q`` answers to ``attention``, ``q``, ``attn.q``, …, ``attention.q`` and so on.
+    """
+    parts = layer.name.split(".")
+    endings = [".".join(parts[i:]) for i in range(len(parts))]
+    return [*endings, layer.group, *(f"{layer.group}.{ending}" for ending in endings)]
+
+
+def matching(pattern: str, layers: Sequence[Layer], option: str) -> list[int]:
+    """Return the positions of the layers that a pattern (with ``*``, ``?`` and ``[…]``) names, at least one.
+
+    Raises UsageError naming the nearest layer if there is none.
+    """
+    found = [i for i, layer in enumerate(layers) if any(fnmatchcase(name, pattern) for name in layer_names(layer))]
+    if not found:
+        known = dict.fromkeys(name for layer in layers for name in layer_names(layer))
+        raise UsageError(
+            f"{option}: no layer is called '{pattern}'{nearest(pattern, known)}", "snnq inspect CKPT lists the layers"
+        )
+    return found
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
@@ -19,7 +18,7 @@ from snnq.schemes.names import FLOAT32
 from snnq.schemes.scheme import scheme
 from snnq.searching.judging import Judge, sensitivity
 from snnq.searching.objective import Objective, same_cost
-from snnq.searching.scores import OWN, Scores, beside, front_choices
+from snnq.searching.scores import OWN, Point, Scores, beside, front_choices
 
 FRONT_POINTS = 6
 
@@ -86,9 +85,7 @@ def simple_plans(
     return found, each
 
 
-def _front(
-    kept: Scores, judge: Judge, weights: nn.Module, table: CostTable, progress: Progress
-) -> tuple[dict[str, Any], ...]:
+def _front(kept: Scores, judge: Judge, weights: nn.Module, table: CostTable, progress: Progress) -> tuple[Point, ...]:
     points, found = front_choices(kept, table, FRONT_POINTS), []
     for i, point in enumerate(points):
         progress("scoring the front", i, len(points))

@@ -1,9 +1,9 @@
-"""From a trained mixture, or from the float model alone, to scores of every layer under every scheme."""
+"""What plans and layers are worth before any finetuning: a plan's score, and scores of every layer and scheme."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -13,16 +13,60 @@ from torch import Tensor, nn
 from snnq.base.progress import Progress
 from snnq.schemes.fitting.clips import grams
 from snnq.schemes.fitting.descent import reconstructed
+from snnq.schemes.names import FLOAT32
 from snnq.schemes.scheme import Scheme, scheme
 from snnq.searching.constraints import Choices
 from snnq.searching.measuring import Rounded, measure, nearest
 from snnq.searching.objective import Objective
-from snnq.searching.scoring import Subset, score_rounded
 from snnq.searching.settings import SearchSettings
 from snnq.training import processes
-from snnq.training.evaluation import Score
+from snnq.training.batches import Samples
+from snnq.training.evaluation import Score, evaluate, reestimate_batchnorm
 from snnq.training.job import Job
+from snnq.training.seeding import shuffled
 from snnq.training.transfers import fetched, moved
+
+BATCHNORM_SAMPLES, SCORE_SAMPLES = 512, 1024
+
+
+class Subset:
+    """At most ``count`` samples of a split, chosen by ``seed``."""
+
+    def __init__(self, samples: Samples, count: int, seed: int) -> None:
+        self.samples, self.chosen = samples, sorted(shuffled(len(samples), seed, "subset")[:count])
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitems__(self, indices: Sequence[int], /) -> tuple[Tensor, Tensor]:
+        return self.samples.__getitems__([self.chosen[i] for i in indices])
+
+
+@torch.no_grad()
+def score_rounded(
+    model: nn.Module,
+    schemes: Mapping[str, str],
+    train: Samples,
+    validation: Samples,
+    batch_size: int,
+    seed: int,
+    *,
+    as_given: bool,
+) -> Score:
+    """Return the validation score of a model with every layer rounded to its scheme; ``model`` is not changed.
+
+    Each layer's parameters are the least-squares fit. BN statistics are estimated anew on training samples, unless the
+    weights are those of the checkpoint, ``as_given``, and stay it: without that, low bits shift every current and the
+    score says little about the plan. At most ``BATCHNORM_SAMPLES`` and ``SCORE_SAMPLES`` are looked at.
+    """
+    rounded = copy.deepcopy(model)
+    for name, scheme_name in schemes.items():
+        one, weight = scheme(scheme_name), rounded.get_submodule(name).weight
+        weight.copy_(one.project(weight, one.fit(weight))[0])  # pyright: ignore
+    if not as_given or any(name != FLOAT32 for name in schemes.values()):
+        reestimate_batchnorm(rounded, Subset(train, BATCHNORM_SAMPLES, seed), batch_size, seed)
+    return evaluate(rounded, Subset(validation, SCORE_SAMPLES, seed), batch_size)
+
 
 # Nats by which learned probabilities and rounding errors count beside the measured losses: they decide where those say
 # nothing, as between two formats of a layer that hardly matters.
@@ -100,13 +144,7 @@ class Judge:
         """Return the validation score of a plan with these weights, BN estimated anew but in the float model itself."""
         data, one = self.job.data, self.settings
         return score_rounded(
-            model,
-            schemes,
-            data.train,
-            data.validation,
-            one.batch_size,
-            one.seed,
-            as_given=model is self.floats,
+            model, schemes, data.train, data.validation, one.batch_size, one.seed, as_given=model is self.floats
         )
 
 
@@ -115,7 +153,7 @@ def rounding_prior(model: nn.Module, choices: Choices) -> np.ndarray:
     """Return ROUNDING · Σ(W − Q_k(W))² / Σ W², (L, K): the smaller error wins where measuring cannot tell."""
     rows = []
     for layer in choices.layers:
-        weight: Any = model.get_submodule(layer.name).weight
+        weight: Tensor = model.get_submodule(layer.name).get_parameter("weight")
         if float(weight.abs().max()) > 1e15:  # squares of float32 overflow from 1.8e19 on
             weight = weight / weight.abs().max()
         whole = weight.square().sum().clamp_min(torch.finfo(weight.dtype).tiny)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -30,6 +29,7 @@ from snnq.training.transfers import fetched
 
 # A layer's path, its weight and a scheme → the weight under that scheme.
 Rounded = Callable[[str, Tensor, Scheme], Tensor]
+PASSES = 2
 
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
@@ -70,8 +70,9 @@ class Switchboard:
 
     def set(self, i: int, k: int) -> None:
         """Give layer ``i`` its weight under candidate ``k``."""
-        weight: Any = self.layers[i].weight
-        weight.data.copy_(self.candidates[i][k])
+        candidate = self.candidates[i][k]
+        assert candidate is not None
+        self.layers[i].get_parameter("weight").data.copy_(candidate)
 
     @torch.no_grad()
     def losses(
@@ -132,7 +133,7 @@ class _Replay:
             module.forward = self._wrapped(module, module.forward)
 
     def _wrapped(self, module: nn.Module, forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        def call(*arguments: Any, **named: Any) -> Tensor:
+        def call(*arguments: object, **named: object) -> Tensor:
             number, self.count = self.count, self.count + 1
             if number < self.stop:
                 return self.outputs[number]
@@ -177,13 +178,12 @@ def measure(
     solve: Callable[[np.ndarray], list[int]],
     batches: Callable[[], Iterator[tuple[Tensor, Tensor]]],
     *,
-    passes: int = 2,
     progress: Progress = silent,
     stage: str = "measuring layers",
     count: int = 1,
     rounded: Rounded = nearest,
 ) -> np.ndarray:
-    """Return scores (L, K) in nats: the mean of D over ``passes`` anchors, the later ones at the best plan so far.
+    """Return scores (L, K) in nats: the mean of D over two anchors, the second one at the best plan so far.
 
     The second anchor is where layers interact as they will in the plan. Rows are known up to a constant each. Within a
     family more bits never score worse: a finer grid loses no more, the rest is noise.
@@ -194,9 +194,9 @@ def measure(
     def step() -> None:
         nonlocal done
         done += 1
-        progress(stage, done, passes * count)
+        progress(stage, done, PASSES * count)
 
-    for _ in range(passes):
+    for _ in range(PASSES):
         found.append(board.losses(anchor, batches(), step))
         scores = monotone(np.mean(found, 0), choices.names)
         anchor = solve(scores)

@@ -3,6 +3,9 @@
 The paper's composite layer is y = Σ_k p_k · f(Q_k(W), x). A layer f is linear in its weight and activations are not
 quantised, so y = f(Σ_k p_k Q_k(W), x) exactly: only the weights are mixed (docs/method.md §4). The weights of all
 layers are quantised together as one long vector: a few large operations instead of many small ones.
+
+``BranchNet`` is the layer as the paper writes it, slow and obvious: the oracle of tests, and what ``snnq bench search``
+times the mixture against.
 """
 
 from __future__ import annotations
@@ -15,6 +18,53 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from snnq.schemes.scheme import Params, Scheme, scheme
+from snnq.searching.constraints import Choices
+from snnq.training.transfers import moved
+
+
+class Architecture(nn.Module):
+    """Parameters ``logits`` (groups, K), zero at first: equal probabilities for all that is allowed [paper].
+
+    Apart from the network, whose weights another optimizer trains. Tied layers share a row.
+    """
+
+    allowed: Tensor
+    group: Tensor
+
+    def __init__(self, choices: Choices) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(choices.groups, len(choices.names)))
+        allowed = torch.ones_like(self.logits, dtype=torch.bool)
+        for own, row in zip(choices.group, torch.from_numpy(choices.allowed), strict=True):
+            allowed[own] &= row
+        self.register_buffer("allowed", allowed, persistent=False)
+        self.register_buffer("group", torch.tensor(choices.group), persistent=False)
+
+    def sample(self, temperature: float, generator: torch.Generator, *, one_hot: bool) -> Tensor:
+        """Return Gumbel-softmax shares (L, K) of every layer."""
+        return sample(self._masked(), temperature, generator, one_hot=one_hot)[self.group]
+
+    def shares(self) -> Tensor:
+        """Return softmax(a), (L, K): the probabilities without noise."""
+        return torch.softmax(self._masked(), dim=-1)[self.group]
+
+    def _masked(self) -> Tensor:
+        return self.logits.masked_fill(~self.allowed, -torch.inf)
+
+
+def sample(logits: Tensor, temperature: float, generator: torch.Generator, *, one_hot: bool) -> Tensor:
+    """Return Gumbel-softmax shares (L, K): p = softmax((a + g)/τ), or onehot(argmax) - stop(p) + p [paper].
+
+    g ~ Gumbel(0, 1), drawn from ``generator`` on the CPU.
+    """
+    uniform = torch.rand(logits.shape, generator=generator).clamp(1e-9, 1 - 1e-7)
+    gumbel = -torch.log(-torch.log(uniform))
+    gumbel = moved(gumbel, logits.device)
+    soft = torch.softmax((logits + gumbel) / temperature, dim=-1)
+    if not one_hot:
+        return soft
+    hard = torch.zeros_like(soft).scatter_(-1, soft.argmax(-1, keepdim=True), 1.0)
+    return hard + (soft - soft.detach())
 
 
 class _Mix(torch.autograd.Function):
@@ -103,3 +153,48 @@ class Supernet(nn.Module):
         mixed = _Mix.apply(probabilities, candidates, *self.latent_weights())
         weights = {f"{name}.weight": part for name, part in zip(self.layers, mixed, strict=True)}  # pyright: ignore
         return functional_call(self.model, weights, (frames,))
+
+
+class Branches(nn.Module):
+    """One layer as K quantised copies of itself, weighted by ``probabilities`` (K,)."""
+
+    def __init__(self, layer: nn.Module, names: Sequence[str]) -> None:
+        super().__init__()
+        self.layer = layer
+        self.schemes = tuple(scheme(name) for name in names)
+        # Not refitted while it trains: only the time and the values of one step are asked of it.
+        self.fitted = [one.fit(layer.weight) for one in self.schemes]  # pyright: ignore
+        self.probabilities = torch.full((len(names),), 1 / len(names))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the weighted sum of the candidates' outputs."""
+        weight: Tensor = self.layer.weight  # pyright: ignore
+        parts = [
+            share * functional_call(self.layer, {"weight": one.quantize(weight, _like(params, weight))}, (x,))
+            for share, one, params in zip(self.probabilities.unbind(), self.schemes, self.fitted, strict=True)
+        ]
+        return torch.stack(parts).sum(0)
+
+
+def _like(params: Params, weight: Tensor) -> Params:
+    return {name: value.to(weight) for name, value in params.items()}
+
+
+class BranchNet(nn.Module):
+    """A model whose planned layers are ``Branches``; called as ``mixture.Supernet`` is."""
+
+    def __init__(self, model: nn.Module, layers: Sequence[str], names: Sequence[str]) -> None:
+        super().__init__()
+        self.model = model
+        self.branches: list[Branches] = []
+        for name in layers:
+            parent, _, own = name.rpartition(".")
+            branch = Branches(model.get_submodule(name), names)
+            setattr(model.get_submodule(parent), own, branch)
+            self.branches.append(branch)
+
+    def forward(self, frames: Tensor, probabilities: Tensor) -> Tensor:
+        """Return logits (B, classes) of frames (B, T, C, H, W) under the shares ``probabilities`` (L, K)."""
+        for branch, shares in zip(self.branches, probabilities.unbind(), strict=True):
+            branch.probabilities = shares
+        return self.model(frames)

@@ -1,4 +1,15 @@
-"""What a search aims for: scores under a budget, or scores and priced cost; and the price while it trains."""
+"""What a search aims for: scores under a budget, or scores and priced cost; and what cost weighs while it trains.
+
+    L = CE + Σ_i μ_i · Σ_l Σ_k p_lk c_i,lk
+
+With a trade-off, c is E/E_float32 and μ = λ [paper]. With budgets, c_i is cost/limit_i and μ_i follows by dual ascent:
+while the expected cost is above its limit the price rises, below it falls,
+
+    log μ_i ← log μ_i + η · clip(Σ p c_i / t − 1, ±½).
+
+In the logarithm, because the right price lies anywhere over three decades, and against a target t that falls from
+where the search starts to 1 over the first half of the run, so that no price piles up meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +18,48 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from snnq.cost.quantities import ENERGY, declared
 from snnq.cost.table import CostTable
-from snnq.searching.allocation import allocate
-from snnq.searching.budget import limit_costs, realised
-from snnq.searching.constraints import Choices
-from snnq.searching.patterns import matching
-from snnq.searching.price import Price
+from snnq.searching.budget import allocate, limit_costs, realised
+from snnq.searching.constraints import Choices, matching
 from snnq.searching.settings import SearchSettings
+
+START, RATE = 0.03, 0.1
+
+
+class Price(nn.Module):
+    """``costs`` (Q, L, K) and their multipliers; ``steered`` says whether these follow a budget."""
+
+    log_price: Tensor
+    first: Tensor
+    costs: Tensor
+
+    def __init__(self, costs: Tensor, *, trade_off: float | None) -> None:
+        super().__init__()
+        self.steered = trade_off is None
+        start = START if trade_off is None else trade_off
+        self.register_buffer("costs", costs, persistent=False)
+        self.register_buffer("log_price", torch.full((len(costs),), start).log())
+        self.register_buffer("first", torch.zeros(len(costs)))
+
+    def forward(self, shares: Tensor) -> Tensor:
+        """Return the penalty of shares (L, K)."""
+        return self.log_price.exp() @ self._expected(shares)
+
+    @torch.no_grad()
+    def update(self, shares: Tensor, along: float) -> None:
+        """Let the prices follow the expected costs of shares (L, K), ``along`` (0 … 1) the run."""
+        if not self.steered:
+            return
+        expected = self._expected(shares)
+        self.first.copy_(torch.where(self.first.any(), self.first, expected.clamp_min(1)))
+        target = self.first ** max(0.0, 1 - 2 * along)
+        self.log_price += RATE * (expected / target - 1).clamp(-0.5, 0.5)
+
+    def _expected(self, shares: Tensor) -> Tensor:
+        return (self.costs * shares).sum((1, 2))
 
 
 @dataclass(frozen=True)
@@ -55,10 +99,10 @@ def same_cost(aim: Objective, chosen: list[int]) -> Objective:
     return Objective(aim.choices, aim.costs, limits, np.zeros_like(aim.penalty))
 
 
-def start_price(choices: Choices, aim: Objective, settings: SearchSettings) -> Price:
+def start_price(aim: Objective, settings: SearchSettings) -> Price:
     """Return what cost weighs: the trade-off on energy, or a steered price of every budget."""
     if not settings.budget:
-        relative = trade_offs(choices, settings) / (settings.trade_off or 1.0)
+        relative = trade_offs(aim.choices, settings) / (settings.trade_off or 1.0)
         costs = relative[:, None] * aim.costs[ENERGY.fraction]
         return Price(torch.from_numpy(costs[None]).float(), trade_off=settings.trade_off)
     rows = [aim.costs[name] / limit for name, limit in settings.budget.items()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +17,15 @@ from snnq.base.errors import OutputExistsError, PlanError
 from snnq.base.placing import sweep
 from snnq.base.progress import Progress, silent
 from snnq.checkpoints.opening import load_model
-from snnq.cost.quantities import STORAGE
-from snnq.cost.table import DEFAULT_TABLE, read_table
+from snnq.cost.table import DEFAULT_TABLE, CostTable, read_table
 from snnq.plan import Plan
 from snnq.plan.verdict import winning_plan
-from snnq.searching.allocation import check_budget
-from snnq.searching.architecture import Architecture
 from snnq.searching.bilevel import Bilevel
-from snnq.searching.constraints import Choices, resolve
+from snnq.searching.budget import check_budget
+from snnq.searching.constraints import resolve
 from snnq.searching.finishing import Found, finish
 from snnq.searching.judging import Judge, learned, sensitivity
-from snnq.searching.mixture import Supernet
-from snnq.searching.objective import Objective, objective, start_price
+from snnq.searching.objective import Objective, objective
 from snnq.searching.scores import front_columns, front_rows
 from snnq.searching.settings import SearchSettings
 from snnq.training import processes
@@ -57,7 +54,7 @@ def search(
     compute: Compute | str = "auto",
     force: bool = False,
     progress: Progress = silent,
-    words: Mapping[str, Any] | None = None,
+    words: Mapping[str, object] | None = None,
     **given: Any,
 ) -> Plan:
     """Search a number format for every layer of a float checkpoint; write and return the plan.
@@ -73,15 +70,51 @@ def search(
     with other settings, BudgetError before anything is trained if no plan keeps the budget, InterruptedRun after
     Ctrl-C, and what opening checkpoint, data and cost table raises.
     """
-    settings, out = settings or SearchSettings(), Path(out)
-    compute, table = as_compute(compute), read_table(cost_table)
+    problem = _posed(
+        checkpoint, data, settings or SearchSettings(), read_table(cost_table), as_compute(compute), given, progress
+    )
+    return _searched(problem, Path(out), run, force, words, progress)
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """What a search is about, and what it computes on."""
+
+    job: Job
+    aim: Objective
+    settings: SearchSettings
+    table: CostTable
+    compute: Compute
+    fabric: Fabric
+
+
+def _posed(
+    checkpoint: str | Path,
+    data: str | None,
+    settings: SearchSettings,
+    table: CostTable,
+    compute: Compute,
+    given: dict[str, Any],
+    progress: Progress,
+) -> _Problem:
     fabric = start_fabric(compute)  # before the data: where there are more processes, they start from the top
     processes.check_batch_size(settings.batch_size)
     with processes.first_goes_first():
         job = open_job(checkpoint, data, progress, **given)
-    choices = resolve(job.layers, settings.space, settings.constraints)
-    aim = objective(choices, settings, table)
-    check_budget(choices, aim.costs, aim.budget)
+    aim = objective(resolve(job.layers, settings.space, settings.constraints), settings, table)
+    check_budget(aim.choices, aim.costs, aim.budget)
+    return _Problem(job, aim, settings, table, compute, fabric)
+
+
+def _searched(
+    problem: _Problem,
+    out: Path,
+    run: str | Path | None,
+    force: bool,
+    words: Mapping[str, object] | None,
+    progress: Progress,
+) -> Plan:
+    job, settings, table, compute = problem.job, problem.settings, problem.table, problem.compute
     config = {"command": "search", **job.facts(), "cost_table_sha256": table.sha256, **asdict(settings)}
     config["precision"] = compute.precision
     where = run_path(out, run)
@@ -91,16 +124,8 @@ def search(
     if done:
         return done
     folder = open_run(where, config, out=out, force=force, words=words)
-    teacher = float_logits(job, "validation", fabric, settings.batch_size, progress)
-    say_fit(teacher, job.data)
-    floats = load_model(job.checkpoint).to(fabric.device)
-    judge = Judge(job, floats, teacher, choices, settings)
-    if settings.method == "sensitivity":
-        found = Found(floats, sensitivity(judge, aim, progress))
-    else:
-        weights, shares = _train(folder, fabric, job, choices, aim, settings, progress)
-        found = Found(weights, learned(judge, weights, shares, aim, progress), shares)
-    kept = finish(judge, aim, found, table, mark, progress)
+    judge, found = _found(problem, folder, progress)
+    kept = finish(judge, problem.aim, found, table, mark, progress)
     plan = with_run(kept.plan, folder.path, out, mark)
     front = [{key: row[key] for key in front_columns()} for row in front_rows(kept, table)]
     kept_text, front_text = (json.dumps(one, allow_nan=False) for one in (kept.to_dict(), front))
@@ -111,32 +136,25 @@ def search(
     return plan
 
 
-def _train(
-    folder: RunFolder,
-    fabric: Fabric,
-    job: Job,
-    choices: Choices,
-    aim: Objective,
-    settings: SearchSettings,
-    progress: Progress,
-) -> tuple[nn.Module, Tensor]:
+def _found(problem: _Problem, folder: RunFolder, progress: Progress) -> tuple[Judge, Found]:
+    """Return what the search ends with, of a training or of none, and the judge of plans."""
+    job, aim, settings, fabric = problem.job, problem.aim, problem.settings, problem.fabric
+    teacher = float_logits(job, "validation", fabric, settings.batch_size, progress)
+    say_fit(teacher, job.data)
+    floats = load_model(job.checkpoint).to(fabric.device)
+    judge = Judge(job, floats, teacher, aim.choices, settings)
+    if settings.method == "sensitivity":
+        return judge, Found(floats, sensitivity(judge, aim, progress))
+    weights, shares = _train(problem, folder, progress)
+    return judge, Found(weights, learned(judge, weights, shares, aim, progress), shares)
+
+
+def _train(problem: _Problem, folder: RunFolder, progress: Progress) -> tuple[nn.Module, Tensor]:
     """Run or resume the bi-level search; return the model with its latent weights, and the probabilities (L, K)."""
+    settings, model, data = problem.settings, problem.job.model, problem.job.data
     torch.manual_seed(settings.seed)
-    supernet = Supernet(job.model, [layer.name for layer in choices.layers], choices.names).train()
-    bits = torch.from_numpy(aim.costs[STORAGE.relative]).float()
-    total = settings.epochs * steps_per_epoch(len(job.data.train), settings.batch_size)
-    moving = Bilevel(
-        fabric,
-        supernet,
-        Architecture(choices),
-        start_price(choices, aim, settings),
-        bits,
-        [layer.group for layer in choices.layers],
-        job.data.train,
-        job.data.validation,
-        settings,
-        total,
-    )
+    total = settings.epochs * steps_per_epoch(len(data.train), settings.batch_size)
+    moving = Bilevel(problem.fabric, model, problem.aim, data.train, data.validation, settings, total)
     with moving.watch as watch:
         run_epochs(
             folder,
@@ -150,7 +168,7 @@ def _train(
             check=watch.check,
             progress=progress,
         )
-    return supernet.model, moving.shares()
+    return model, moving.shares()
 
 
 def winner_path(out: Path, name: str) -> Path:

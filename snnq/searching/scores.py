@@ -28,14 +28,15 @@ from snnq.plan.files import read_json
 from snnq.plan.plan import parse_plan, without_costs
 from snnq.plan.records import Baseline
 from snnq.schemes.names import FLOAT32
-from snnq.searching.allocation import allocate
-from snnq.searching.budget import limit_costs, realised
+from snnq.searching.budget import allocate, limit_costs, realised
 from snnq.searching.constraints import Choices
 from snnq.training.run_folder import run_path
 from snnq.training.search_runs import find_run, no_run, with_run
 
 SCORES_VERSION, POINTS = 1, 24
 OWN = "this plan"
+# A plan on the front: its schemes by layer, and numbers, None where they are not known; ready for JSON.
+Point = dict[str, Any]
 SCORED = ("validation_loss", "validation_accuracy")
 
 
@@ -55,7 +56,7 @@ class Scores:
     plan: Plan
     choices: Choices
     values: np.ndarray
-    front: tuple[dict[str, Any], ...] = ()
+    front: tuple[Point, ...] = ()
     each: Mapping[str, PerSample] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -118,8 +119,7 @@ def read_scores(run: Path) -> Scores:
         each = {name: PerSample.model_validate(one) for name, one in data.get("each", {}).items()}
     except FileNotFoundError:
         raise UsageError(
-            f"{run} holds no finished search (no scores.json)",
-            "give a search's run folder, such as plan.json.run",
+            f"{run} holds no finished search (no scores.json)", "give a search's run folder, such as plan.json.run"
         ) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
         raise UsageError(f"{file} cannot be read: {problem}", "search again: snnq search --force") from None
@@ -127,11 +127,7 @@ def read_scores(run: Path) -> Scores:
 
 
 def solve(
-    run: str | Path,
-    budget: Mapping[str, float],
-    *,
-    cost_table: str | Path | None = None,
-    out: str | Path | None = None,
+    run: str | Path, budget: Mapping[str, float], *, cost_table: str | Path | None = None, out: str | Path | None = None
 ) -> Plan:
     """Return the best plan for another budget from a finished search, without training.
 
@@ -159,14 +155,14 @@ def predicted_loss(run: str | Path, plan: Plan) -> float:
         raise UsageError("the plan takes a layer or a scheme that the search did not score") from None
 
 
-def front(run: str | Path, *, cost_table: str | Path | None = None, points: int = POINTS) -> list[dict[str, Any]]:
+def front(run: str | Path, *, cost_table: str | Path | None = None) -> list[Point]:
     """Return the accuracy–cost front of a finished search, one dict a plan (``front_columns``), cheapest first.
 
     ``predicted_loss`` is the summed score above that of each layer's best scheme, in nats; loss and accuracy on
     validation, before finetuning, are given where the search measured that very plan.
     """
     scores = read_scores(run_of(Path(run)))
-    return front_rows(scores, _table(scores.plan, cost_table), points)
+    return front_rows(scores, _table(scores.plan, cost_table))
 
 
 def front_choices(scores: Scores, table: CostTable, points: int) -> list[list[int]]:
@@ -185,7 +181,7 @@ def front_choices(scores: Scores, table: CostTable, points: int) -> list[list[in
     return [list(chosen) for chosen in found]
 
 
-def front_rows(scores: Scores, table: CostTable, points: int = POINTS) -> list[dict[str, Any]]:
+def front_rows(scores: Scores, table: CostTable, points: int = POINTS) -> list[Point]:
     """Return ``front`` of scores at hand."""
     costs = limit_costs(scores.choices.layers, scores.choices.names, table)
     measured = {json.dumps(point["schemes"], sort_keys=True): point for point in scores.front}
@@ -207,7 +203,7 @@ def front_rows(scores: Scores, table: CostTable, points: int = POINTS) -> list[d
     return sorted(rows, key=lambda row: (row[STORAGE.relative], row["predicted_loss"]))
 
 
-def front_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+def front_csv(rows: Sequence[Point]) -> str:
     """Return front rows as CSV text: ``front_columns``, then one column a layer with its scheme."""
     columns = front_columns()
     layers = list(rows[0]["schemes"]) if rows else []
@@ -220,7 +216,7 @@ def front_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def write_front(path: Path, rows: Sequence[Mapping[str, Any]], *, force: bool = False) -> None:
+def write_front(path: Path, rows: Sequence[Point], *, force: bool = False) -> None:
     """Write front rows as CSV; raises OutputExistsError if it is there and not ``force``, UsageError."""
     try:
         write_atomic(path, front_csv(rows), overwrite=force)

@@ -12,7 +12,7 @@ from lively import write_lively
 
 from snnq.base.errors import DataError, UsageError
 from snnq.bench import peers
-from snnq.bench.reference_model import write_reference
+from snnq.bench.peers import write_reference
 from snnq.bench.runtime import bench_runtime
 from snnq.cli.main import run
 from snnq.packed.loading import load_packed

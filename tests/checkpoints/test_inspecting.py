@@ -13,7 +13,7 @@ from upstream_files import PUBLISHED, dvs_container, filled, tiny, upstream_shap
 
 from snnq.checkpoints.grafting import graft
 from snnq.checkpoints.inspecting import inspect
-from snnq.cli import inspect as command
+from snnq.cli import looking as command
 from snnq.cli.main import run
 
 

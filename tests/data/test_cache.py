@@ -13,7 +13,7 @@ import pytest
 
 from snnq.base.errors import DataError
 from snnq.data import cache, open_data, preparing
-from snnq.data.contract import Part, Recordings, Samples
+from snnq.data.dataset import Part, Recordings, Samples
 
 
 def recordings(largest: int = 3, calls: list[str] | None = None, train: int = 5) -> Recordings:

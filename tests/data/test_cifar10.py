@@ -8,10 +8,9 @@ import pytest
 from PIL import Image
 
 from snnq.base.errors import DataError
-from snnq.data import cifar10, open_data
-from snnq.data.cifar10 import CLASSES, read_images, read_labels
-from snnq.data.images import place
-from snnq.data.saccade import path, simulate
+from snnq.data import open_data
+from snnq.data.image_sets import CIFAR10, CLASSES, read_images, read_labels
+from snnq.data.images import path, place, simulate
 
 BATCHES = [f"data_batch_{number}.png" for number in range(1, 6)]
 
@@ -70,7 +69,7 @@ def test_limits_of_the_splits(tmp_path: Path) -> None:
 
 
 def test_the_path_is_three_closed_loops_of_four_diagonals() -> None:
-    walk = path(cifar10._SACCADES, (128, 128))
+    walk = path(CIFAR10.saccades, (128, 128))
     assert len(walk) == 192 + 1
     corners = [[-6, 0], [0, 6], [6, 0], [0, -6]] * 3 + [[-6, 0]]
     assert walk[::16] == pytest.approx(np.array(corners))
@@ -78,7 +77,7 @@ def test_the_path_is_three_closed_loops_of_four_diagonals() -> None:
 
 def test_some_hundred_thousand_events_of_both_signs() -> None:
     image = np.random.default_rng(0).random((1, 4, 4))  # coarse patches, as large as a photograph's things
-    (events,) = simulate(place(image, (128, 128), cifar10._FILL), cifar10._SACCADES, [0])
+    (events,) = simulate(place(image, (128, 128), CIFAR10.fill), CIFAR10.saccades, [0])
     assert 50_000 < len(events) < 500_000
     assert abs(events.p.mean() - 0.5) < 0.05
 

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from snnq.base.errors import DataError
 from snnq.data import DataSet, open_data, prepare
-from snnq.data.cifar10 import CLASSES
-from snnq.data.downloading import download
+from snnq.data.event_files import read_events
+from snnq.data.image_sets import CLASSES
 from snnq.data.integrator import Events, integrate, integrate_resized
+from snnq.data.open import download
 
 GESTURE = REAL / "recordings" / "dvs128_gesture_0_0.hdf5"
 
@@ -177,8 +178,6 @@ def write_caltech(root: Path, samples: tuple[int, ...] = (15, 11)) -> None:
 
 @pytest.mark.parametrize("inside", ["", "Caltech101"])
 def test_n_caltech101_splits_and_resizes_as_statten(tmp_path: Path, inside: str) -> None:
-    from snnq.data.n_caltech101 import read_recording
-
     root = tmp_path / "set" / inside
     write_caltech(root)
     data = opened(f"n-caltech101:{tmp_path / 'set'}", tmp_path, size=(64, 64))
@@ -189,7 +188,7 @@ def test_n_caltech101_splits_and_resizes_as_statten(tmp_path: Path, inside: str)
         files += own[int(len(own) * 0.9) :]
     assert len(files) == len(data.test) == 4
     for file, frames in zip(files, data.test.frames, strict=True):
-        whole = integrate(read_recording(file).events, 2, 180, 240)
+        whole = integrate(read_events(file, (180, 240)).events, 2, 180, 240)
         nearest = torch.nn.functional.interpolate(torch.from_numpy(whole).float(), size=(64, 64), mode="nearest")
         assert np.array_equal(frames, nearest.numpy())
 

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from snnq.base.errors import DataError
 from snnq.data.event_files import read_events
-from snnq.data.formats.evt import decode_evt2, decode_evt3, decode_evt21, halves_swapped
-from snnq.data.formats.prophesee import read_dat, read_raw
+from snnq.data.formats.prophesee import decode_evt2, decode_evt3, decode_evt21, halves_swapped, read_dat, read_raw
 from snnq.data.formats.raw import Raw
 
 

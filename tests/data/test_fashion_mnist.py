@@ -9,7 +9,7 @@ import pytest
 
 from snnq.base.errors import DataError
 from snnq.data import open_data
-from snnq.data.fashion_mnist import read_idx
+from snnq.data.image_sets import read_idx
 
 NAMES = {"train": ("train", 40), "test": ("t10k", 20)}
 

@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snnq.data import digits, fashion_mnist
-from snnq.data.images import place, resize_matrix
-from snnq.data.saccade import path, shift
+from snnq.data.image_sets import DIGITS, MNIST
+from snnq.data.images import path, place, resize_matrix, shift
 
 
 def test_resize_golden() -> None:
@@ -40,12 +39,12 @@ def test_place_centres_in_the_dark() -> None:
 
 @pytest.mark.parametrize("side", [12, 16, 24, 34])
 def test_a_moving_digit_stays_inside_the_field(side: int) -> None:
-    field = place(np.ones((1, 8, 8)), (side, side), digits._FILL)
-    for dx, dy in path(digits._SACCADES, (side, side)):
+    field = place(np.ones((1, 8, 8)), (side, side), DIGITS.fill)
+    for dx, dy in path(DIGITS.saccades, (side, side)):
         assert shift(field, dx, dy).sum() == pytest.approx(field.sum())
 
 
 def test_a_moving_28_pixel_image_leaves_at_most_half_a_pixel() -> None:
-    field = place(np.ones((1, 28, 28)), (34, 34), fashion_mnist._FILL)
-    inside = [shift(field, dx, dy).sum() for dx, dy in path(fashion_mnist._SACCADES, (34, 34))]
+    field = place(np.ones((1, 28, 28)), (34, 34), MNIST.fill)
+    inside = [shift(field, dx, dy).sum() for dx, dy in path(MNIST.saccades, (34, 34))]
     assert min(inside) >= 27.5**2 - 1e-9

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from snnq.base.errors import DataError
 from snnq.data import open_data
+from snnq.data.event_files import read_events
+from snnq.data.formats.atis import N_MNIST
 from snnq.data.integrator import integrate
-from snnq.data.n_mnist import read_recording
 
 REAL = Path(__file__).resolve().parents[2] / "../shared/data/n-mnist"
 real_recordings = pytest.mark.skipif(not REAL.is_dir(), reason="needs the N-MNIST recordings in ../shared/data")
@@ -38,7 +39,7 @@ def write_set(root: Path, samples: int = 4, classes: int = 2) -> Path:
 def test_golden_bytes(tmp_path: Path) -> None:
     file = tmp_path / "a.bin"
     file.write_bytes(bytes([3, 5, 0x80, 0x01, 0x02, 33, 0, 0x01, 0x00, 0x00]))
-    recording = read_recording(file).events
+    recording = read_events(file, N_MNIST).events
     assert recording.x.tolist() == [3, 33]
     assert recording.y.tolist() == [5, 0]
     assert recording.p.tolist() == [1, 0]
@@ -58,7 +59,7 @@ def test_what_is_written_is_read_and_a_little_disorder_is_sorted(
 ) -> None:
     file = tmp_path_factory.mktemp("bin") / "a.bin"
     file.write_bytes(b"".join(pack(*event) for event in events))
-    recording = read_recording(file).events
+    recording = read_events(file, N_MNIST).events
     expected = sorted(events, key=lambda event: event[3])
     columns = (recording.x, recording.y, recording.p, recording.t)
     assert list(zip(*(column.tolist() for column in columns), strict=True)) == expected
@@ -83,7 +84,7 @@ def test_a_damaged_recording_is_named(tmp_path: Path, content: bytes, words: lis
     for word in [str(file), *words]:
         assert word in caught.value.message
     with pytest.raises(DataError, match="cannot be read"):
-        read_recording(tmp_path / "gone.bin")
+        read_events(tmp_path / "gone.bin", N_MNIST)
 
 
 def test_open_splits_by_the_official_folders(tmp_path: Path) -> None:
@@ -93,7 +94,7 @@ def test_open_splits_by_the_official_folders(tmp_path: Path) -> None:
     assert not data.simulated
     assert data.classes == ("0", "1")
     files = sorted((root / "Test").rglob("*.bin"))
-    expected = np.stack([integrate(read_recording(file).events, 3, 34, 34, "count") for file in files])
+    expected = np.stack([integrate(read_events(file, N_MNIST).events, 3, 34, 34, "count") for file in files])
     assert np.array_equal(data.test.frames, expected)
     assert data.test.labels.tolist() == [0] * 10 + [1] * 10
     samples = {frame.tobytes() for part in (data.train, data.validation, data.test) for frame in part.frames}
@@ -134,7 +135,7 @@ def test_real_recordings_as_tonic_reads_them() -> None:
     from tonic.io import events_struct, read_mnist_file
 
     file = sorted((REAL / "Train" / "0").glob("*.bin"))[0]
-    recording, raw = read_recording(file).events, read_mnist_file(str(file), dtype=events_struct)
+    recording, raw = read_events(file, N_MNIST).events, read_mnist_file(str(file), dtype=events_struct)
     assert len(recording) == len(raw) == file.stat().st_size // 5
     for name in ("t", "x", "y", "p"):
         assert np.array_equal(getattr(recording, name), raw[name])

@@ -16,9 +16,9 @@ from event_writers import draw, write_bin
 
 from snnq.base.errors import DataError, SnnqError
 from snnq.data import chunks, preparing
-from snnq.data.contract import Part, Recordings, Samples
+from snnq.data.chunks import shared
+from snnq.data.dataset import Part, Recordings, Samples
 from snnq.data.open import prepare
-from snnq.data.sharing import shared
 
 
 def quiet(stage: str, done: int, total: int, /, **facts: float | int | str) -> None:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from snnq.data.images import Saccades, path, shift, simulate
 from snnq.data.integrator import Events
-from snnq.data.saccade import Saccades, path, shift, simulate
 
 BLOB = np.exp(-((np.arange(34)[:, None] - 16) ** 2 + (np.arange(34) - 18) ** 2) / 20.0)
 

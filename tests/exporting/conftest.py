@@ -12,9 +12,8 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "packed"))  # for pack
 
 from packed_samples import Sample, make_sample
 
-from snnq.exporting.records import ExportedLayer, Facts
 from snnq.exporting.source import Source, read_source
-from snnq.exporting.targets import TARGETS, Target
+from snnq.exporting.targets import TARGETS, ExportedLayer, Facts, Target
 
 UNIFORM = ("uniform-4", "uniform-2", "float32", "uniform-3", "uniform-8", "uniform-7", "uniform-5", "uniform-6")
 

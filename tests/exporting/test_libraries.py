@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from snnq.exporting.libraries import broken_torchvision_hidden
+from snnq.exporting.source import broken_torchvision_hidden
 
 
 @pytest.mark.parametrize("broken", [True, False])
@@ -27,6 +27,6 @@ def test_a_broken_torchvision_is_hidden_and_a_sound_one_is_not(
 
 def test_without_transformers_nothing_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "torchvision", raising=False)
-    monkeypatch.setattr("snnq.exporting.libraries.find_spec", lambda name: None)
+    monkeypatch.setattr("snnq.exporting.source.find_spec", lambda name: None)
     with broken_torchvision_hidden():
         assert "torchvision" not in sys.modules

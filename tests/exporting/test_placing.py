@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from snnq.base.errors import OutputExistsError, UsageError
-from snnq.exporting.placing import check_free, default_place, file_sizes, put
+from snnq.exporting.run import check_free, default_place, file_sizes, put
 
 
 def a_file(text: str):

@@ -140,7 +140,7 @@ def test_what_the_library_reads_otherwise_is_refused(uniform_folder: Path, monke
         return found and type(found)(found.codes, found.scale * 1.5, found.zero_point, found.bits)
 
     from snnq.exporting import to_compressed_tensors
-    from snnq.exporting.whole_codes import whole_integers
+    from snnq.exporting.to_compressed_tensors import whole_integers
 
     monkeypatch.setattr(to_compressed_tensors, "whole_integers", shifted)
     with pytest.raises(

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snnq.exporting.whole_codes import MAX_BITS, whole_integers
+from snnq.exporting.to_compressed_tensors import MAX_BITS, whole_integers
 from snnq.schemes.scheme import scheme
 
 

@@ -10,7 +10,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from snnq.base.errors import PackedError, VerificationError
-from snnq.cli.verify import verify
+from snnq.cli.looking import verify
 
 
 def call(*words: str) -> Result:

@@ -20,7 +20,7 @@ from snnq.data.dataset import Frames
 from snnq.models.registry import build
 from snnq.packed.verification import verify
 from snnq.reconstructing import run as ptq_run
-from snnq.reconstructing.batchnorm import divergence
+from snnq.reconstructing.norms import divergence
 from snnq.reconstructing.run import calibration
 from snnq.reconstructing.run import ptq as run_ptq
 from snnq.reconstructing.settings import METHODS, PtqSettings

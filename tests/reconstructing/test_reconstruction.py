@@ -10,10 +10,9 @@ from spikingjelly.activation_based import functional
 from tiny_models import CONFIG, tiny_of
 
 from snnq.network.replay import Ran
-from snnq.reconstructing.losses import BETA, WARM_UP, block_loss, normalised, push
+from snnq.reconstructing.layers import BETA, WARM_UP, push
 from snnq.reconstructing.norms import Moments, matched, moments, output_moments
-from snnq.reconstructing.sides import Target
-from snnq.reconstructing.storing import store
+from snnq.reconstructing.sides import Target, block_loss, normalised, store
 from snnq.schemes.scheme import scheme, scheme_names
 from snnq.training.loop import Place
 

@@ -10,8 +10,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snnq.reconstructing.layers import LearnedLayer
-from snnq.reconstructing.rounding import cells, decided, factor, inverse_sigmoid, most_decided, rectified_sigmoid
+from snnq.reconstructing.layers import (
+    LearnedLayer,
+    cells,
+    decided,
+    factor,
+    inverse_sigmoid,
+    most_decided,
+    rectified_sigmoid,
+)
 from snnq.reconstructing.settings import SCHEDULES
 from snnq.schemes.scheme import scheme, scheme_names
 

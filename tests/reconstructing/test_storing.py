@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snnq.reconstructing.storing import restore, store
+from snnq.reconstructing.sides import restore, store
 
 CPU = torch.device("cpu")
 

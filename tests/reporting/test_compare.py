@@ -13,8 +13,8 @@ from snnq.cli.main import run
 from snnq.plan import Plan
 from snnq.reporting.compare import compare
 from snnq.reporting.comparing import comparison_document, difference_document
-from snnq.reporting.documents import document_html, document_markdown
-from snnq.reporting.figures.matrix import amounts, scheme_matrix
+from snnq.reporting.figures.bars import amounts, scheme_matrix
+from snnq.reporting.formats import document_html, document_markdown
 from snnq.reporting.run import report
 
 SVG = "{http://www.w3.org/2000/svg}"

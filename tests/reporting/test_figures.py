@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from snnq.cost.quantities import ENERGY, STORAGE
 from snnq.reporting.figures import svg
+from snnq.reporting.figures.bars import Slice, before_after
 from snnq.reporting.figures.front import Point, accuracy_points, front_panel, loss_points
 from snnq.reporting.figures.palette import contrast, ink_on, letters, part_colour, scheme_colour, short_name
 from snnq.reporting.figures.probabilities import most_contested, probability_panel
-from snnq.reporting.figures.shares import Slice, before_after
 from snnq.reporting.figures.strip import layer_strip, legend
 from snnq.reporting.figures.weights import float_panel, weight_panel
 from snnq.reporting.records import FrontPoint, Histogram, Level, PlanRow, SearchEpoch

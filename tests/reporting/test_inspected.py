@@ -13,7 +13,7 @@ import torch
 from snnq.checkpoints.inspecting import inspect
 from snnq.cli.main import run
 from snnq.cost.table import read_table
-from snnq.reporting.documents import document_html, document_markdown
+from snnq.reporting.formats import document_html, document_markdown
 from snnq.reporting.inspected import inspection_document
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snnq.packed.coding import Coded
-from snnq.reporting.levels import levels_of
+from snnq.reporting.run import levels_of
 from snnq.schemes.format import Stored
 from snnq.schemes.names import FLOAT32
 from snnq.schemes.scheme import scheme, scheme_names

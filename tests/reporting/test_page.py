@@ -11,9 +11,9 @@ from snnq.base.progress import silent
 from snnq.packed.loading import load_packed
 from snnq.plan import Plan
 from snnq.reporting.figures.palette import contrast
-from snnq.reporting.page import html_page, tiles
+from snnq.reporting.page import html_page, tiles, write_html
 from snnq.reporting.records import Level, Levels, SearchEpoch
-from snnq.reporting.run import report, write_html
+from snnq.reporting.run import report
 from snnq.reporting.tables import detail_tables, main_tables
 
 HOSTILE = "<script>alert(1)</script>\x00\x1b[31m\"'&\ud800"

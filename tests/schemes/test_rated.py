@@ -52,7 +52,10 @@ def test_what_is_no_rate_is_refused(name, said):
         scheme(name)
 
 
-@pytest.mark.parametrize("name", ["uniform-2@1.2", "uniform-3@1", "uniform-4@0.5", "uniform-4@2.5", "power-of-two-3@1", "ternary@0.8"])
+RATED = ("uniform-2@1.2", "uniform-3@1", "uniform-4@0.5", "uniform-4@2.5", "power-of-two-3@1", "ternary@0.8")
+
+
+@pytest.mark.parametrize("name", RATED)
 def test_a_grid_is_as_coarse_as_its_rate_says(name):
     one = scheme(name)
     params = one.fit(GAUSSIAN)

@@ -14,8 +14,7 @@ from snnq.cost.table import read_table
 from snnq.network.layers import Layer
 from snnq.schemes.names import PAPER_SPACE
 from snnq.schemes.scheme import scheme_names
-from snnq.searching.allocation import allocate, check_budget
-from snnq.searching.budget import limit_costs, parse_budget, realised, shown
+from snnq.searching.budget import allocate, check_budget, limit_costs, parse_budget, realised, shown
 from snnq.searching.constraints import Constraints, resolve
 
 NAMES = scheme_names()

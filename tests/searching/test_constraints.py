@@ -6,8 +6,7 @@ import pytest
 
 from snnq.base.errors import UsageError
 from snnq.schemes.names import PAPER_SPACE
-from snnq.searching.constraints import Constraints, parse_locks, parse_space, resolve
-from snnq.searching.patterns import matching
+from snnq.searching.constraints import Constraints, matching, parse_locks, parse_space, resolve
 
 TWO = ("uniform-2", "uniform-4")
 

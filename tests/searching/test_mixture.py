@@ -16,9 +16,7 @@ from snnq.models.spikformer.sizes import LAYOUTS as SPIKFORMERS
 from snnq.network.layers import layer_table
 from snnq.schemes.names import PAPER_SPACE
 from snnq.schemes.scheme import scheme, scheme_names
-from snnq.searching.architecture import sample
-from snnq.searching.branches import BranchNet
-from snnq.searching.mixture import Supernet
+from snnq.searching.mixture import BranchNet, Supernet, sample
 from snnq.training.seeding import generator
 
 NAMES = scheme_names()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from snnq.searching.price import START, Price
+from snnq.searching.objective import START, Price
 
 COSTS = torch.tensor([[[0.5, 0.1], [1.0, 0.2]]])  # one quantity, two layers, two candidates
 DEAR, CHEAP = torch.tensor([[1.0, 0.0], [1.0, 0.0]]), torch.tensor([[0.0, 1.0], [0.0, 1.0]])

@@ -25,7 +25,7 @@ from event_writers import (
 )
 from strange_inputs import Row, check, rows
 
-from snnq.data.cifar10 import CLASSES
+from snnq.data.image_sets import CLASSES
 
 GOOD = draw(500, 30, 34)
 RECORDS = np.dtype([("x", "<u2"), ("y", "<u2"), ("p", "<i2"), ("t", "<i8")])

@@ -1,4 +1,4 @@
-"""``.aedat``: AEDAT 2 (jAER) and AEDAT 3 (cAER); a file that says it is version 4 is read as that."""
+"""``.aedat``: AEDAT 2 (jAER), AEDAT 3 (cAER) and AEDAT 4 (iniVation), which the library ``aedat``, an extra, reads."""
 
 from __future__ import annotations
 
@@ -8,10 +8,42 @@ from pathlib import Path
 
 import numpy as np
 
-from snnq.base.errors import DataError
+from snnq.base.errors import DataError, MissingLibraryError
 from snnq.base.files import read_regular
-from snnq.data.formats import aedat4
 from snnq.data.formats.raw import Raw, check_whole, head, unwrapped, wrong_type
+
+_MAGIC_4 = b"#!AER-DAT4"
+
+
+def read_4(file: Path) -> Raw:
+    """Read the first stream of events.
+
+    Raises DataError: it is no AEDAT 4 file, it is cut off or damaged, or has no events; MissingLibraryError: ``aedat``
+    is not installed.
+    """
+    if not head(file, len(_MAGIC_4)).startswith(_MAGIC_4):
+        raise wrong_type(file, f"an AEDAT 4 file, which begins with '{_MAGIC_4.decode()}'")
+    try:
+        import aedat
+    except ImportError as error:
+        raise MissingLibraryError(
+            f"{file}: AEDAT 4 files are read_4 by the library 'aedat', which is not installed.",
+            "Install it: pip install 'snnq[aedat4]'.",
+        ) from error
+    try:
+        decoder = aedat.Decoder(str(file))  # pyright: ignore
+        streams = decoder.id_to_stream()
+        numbers = [number for number, stream in streams.items() if stream["type"] == "events"]
+        if not numbers:
+            raise DataError(f"{file}: there are no events in it, only {[s['type'] for s in streams.values()]}.")
+        number = min(numbers)
+        parts = [packet["events"] for packet in decoder if packet["stream_id"] == number]
+    except (RuntimeError, ValueError, OSError) as error:
+        raise DataError(f"{file}: the file is cut off or damaged ({error}).") from error
+    found = np.concatenate(parts) if parts else np.zeros(0, [(name, np.int64) for name in "txyp"])
+    t, x, y, p = (found[name] for name in found.dtype.names or ())
+    return Raw(t, x, y, p, (int(streams[number]["height"]), int(streams[number]["width"])))
+
 
 DVS128 = (128, 128)
 _MAGIC = b"#!AER-DAT"
@@ -23,14 +55,13 @@ _PACKET_BYTES, _POLARITY, _EVENT_BYTES = 28, 1, 8
 def read(file: Path) -> Raw:
     """Read a file of version 2, 3 or 4.
 
-    Raises:
-        DataError: it is none of them, it is cut off, or its chip is unknown.
+    Raises DataError: it is none of them, it is cut off, or its chip is unknown.
     """
     magic = head(file, 16)
     if not magic.startswith(_MAGIC):
         raise wrong_type(file, f"an AEDAT file, which begins with '{_MAGIC.decode()}'")
     version = magic[len(_MAGIC) : len(_MAGIC) + 1]
-    readers = {b"2": _read_2, b"3": _read_3, b"4": aedat4.read}
+    readers = {b"2": _read_2, b"3": _read_3, b"4": read_4}
     if version not in readers:
         raise DataError(f"{file}: AEDAT version '{version.decode('latin1')}' found, allowed: 2, 3 and 4.")
     return readers[version](file)

@@ -1,19 +1,97 @@
-"""``.npy``, ``.npz`` and ``.hdf5``: events as arrays, a column each or as records."""
+"""``.npy``, ``.npz`` and ``.hdf5``: events as arrays, a column each or as records.
+
+Of archives headers are read before any array is: what a header claims takes no memory.
+"""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+import lzma
+import math
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from snnq.base.errors import DataError, MissingLibraryError
-from snnq.data.formats.npz import Header, open_npz
+from snnq.base.files import open_regular
 from snnq.data.formats.raw import Raw, check_unpacked, head, wrong_type
+
+if TYPE_CHECKING:
+    import h5py
+
+    Item = h5py.Group | h5py.Dataset
+    Shaped: TypeAlias = "Header | h5py.Dataset | np.ndarray"
+
+_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError)
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an archive says of one array: its shape and type."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+
+class Archive:
+    """An open archive: ``headers`` by name, and the arrays by ``read``."""
+
+    def __init__(self, file: Path, archive: zipfile.ZipFile) -> None:
+        self._file, self._archive = file, archive
+        self._members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+
+    def names(self) -> tuple[str, ...]:
+        """Return the arrays' names."""
+        return tuple(self._members)
+
+    def unpacked_bytes(self) -> int:
+        """Return the size that the archive says its arrays have together."""
+        return sum(member.file_size for member in self._members.values())
+
+    def header(self, name: str) -> Header:
+        """Return what the archive says of an array; raises DataError where it cannot hold that."""
+        member = self._members[name]
+        with self._archive.open(member) as stream:
+            version = np.lib.format.read_magic(stream)
+            if version not in _HEADERS:
+                raise ValueError(f"'{name}' is of version {version}")
+            shape, _, dtype = _HEADERS[version](stream)
+            size = math.prod(shape) * dtype.itemsize
+            if dtype.hasobject:
+                raise ValueError(f"'{name}' holds Python objects")
+            if size != member.file_size - stream.tell() or member.compress_size > self._file.stat().st_size:
+                raise ValueError(
+                    f"'{name}' says it is {dtype} of shape {shape}, which its {member.file_size} bytes are not"
+                )
+        return Header(shape, dtype)
+
+    def read(self, name: str) -> np.ndarray:
+        """Return an array. Nothing is unpickled; raises DataError where the file is too small to hold it."""
+        self.header(name)
+        with self._archive.open(self._members[name]) as stream:
+            return np.asanyarray(np.lib.format.read_array(stream, allow_pickle=False))
+
+
+@contextmanager
+def open_npz(file: Path) -> Iterator[Archive]:
+    """Open an archive for reading.
+
+    Raises DataError: it is none, or it is cut off or damaged; also while it is read.
+    """
+    try:
+        with open_regular(file) as stream, zipfile.ZipFile(stream) as archive:
+            yield Archive(file, archive)
+    except (*_DAMAGE, ValueError, EOFError, OSError, RuntimeError) as error:  # RuntimeError: of one with a password
+        raise DataError(f"{file}: the file is cut off or damaged ({error}).") from error
+
 
 _NAMES = {
     "t": ("t", "ts", "time", "timestamp", "timestamps"),
@@ -45,8 +123,7 @@ _FILTERS = {
 def read_npy(file: Path) -> Raw:
     """Read records with fields t (µs), x, y, p; or numbers (N, 4): x, y, p, t in ms, as tonic's DVS128 Gesture.
 
-    Raises:
-        DataError: it is no .npy file, it is cut off, or holds something else. Nothing is unpickled.
+    Raises DataError: it is no .npy file, it is cut off, or holds something else. Nothing is unpickled.
     """
     if not head(file, 6).startswith(b"\x93NUMPY"):
         raise wrong_type(file, "a .npy file")
@@ -87,8 +164,7 @@ def _whole_numbers(file: Path, values: np.ndarray) -> np.ndarray:
 def read_npz(file: Path) -> Raw:
     """Read the keys t (µs), x, y, p, as SpikingJelly's ``events_np`` has them.
 
-    Raises:
-        DataError: it is no .npz file, it is damaged, misses a key, or claims more than it can hold.
+    Raises DataError: it is no .npz file, it is damaged, misses a key, or claims more than it can hold.
     """
     if not head(file, 4).startswith(b"PK"):
         raise wrong_type(file, "a .npz file")
@@ -108,7 +184,7 @@ def _named(file: Path, found: tuple[str, ...]) -> dict[str, str]:
     return {key: str(name) for key, name in named.items()}
 
 
-def _columns(file: Path, headers: Mapping[str, Any], read: Callable[[str], np.ndarray]) -> Raw:
+def _columns(file: Path, headers: Mapping[str, Shaped], read: Callable[[str], np.ndarray]) -> Raw:
     """Return events of columns t, x, y, p, each with a shape and dtype; ``read`` gives a column's numbers."""
     shapes = {key: header.shape for key, header in headers.items()}
     if any(len(shape) != 1 for shape in shapes.values()) or len(set(shapes.values())) != 1:
@@ -128,8 +204,7 @@ def _integers(file: Path, part: np.ndarray) -> np.ndarray:
 def read_hdf5(file: Path) -> Raw:
     """Read the one recording in an HDF5 file: records with t (µs), x, y, p, or a group with a data set for each.
 
-    Raises:
-        DataError: it is no HDF5 file, it is damaged, or has none or several of these.
+    Raises DataError: it is no HDF5 file, it is damaged, or has none or several of these.
     """
     import h5py
 
@@ -137,17 +212,17 @@ def read_hdf5(file: Path) -> Raw:
         raise wrong_type(file, "an HDF5 file")
     try:
         with h5py.File(file, "r") as root:
-            found: list[Any] = [root] if _is_recording(root) else []
+            found: list[Item] = [root] if _is_recording(root) else []
             root.visititems(lambda _, item: found.append(item) if _is_recording(item) else None)
             if len(found) != 1:
-                names = ", ".join(item.name for item in found) or "none"
+                names = ", ".join(str(item.name) for item in found) or "none"
                 raise DataError(f"{file}: it must hold one recording with t, x, y and p, found {names}.")
             return _read_item(file, found[0])
     except (OSError, KeyError, RuntimeError, ValueError) as error:
         raise DataError(f"{file}: the file is cut off or damaged ({error}).") from error
 
 
-def _read_item(file: Path, item: Any) -> Raw:
+def _read_item(file: Path, item: Item) -> Raw:
     import h5py
 
     names = _named(file, _fields(item))
@@ -165,7 +240,7 @@ def _read_item(file: Path, item: Any) -> Raw:
     return _columns(file, parts, lambda key: _read_dataset(file, parts[key]))
 
 
-def _read_dataset(file: Path, item: Any) -> np.ndarray:
+def _read_dataset(file: Path, item: h5py.Dataset) -> np.ndarray:
     """Return a data set's content, by filters that are there, in the file itself, and of a size that it can hold."""
     if item.external or item.is_virtual:
         raise DataError(f"{file}: '{item.name}' lies in another file, which is not opened.")
@@ -199,10 +274,10 @@ def _missing(numbers: list[int]) -> list[int]:
     return [number for number in missing if not h5py.h5z.filter_avail(number)]
 
 
-def _fields(item: Any) -> tuple[str, ...]:
+def _fields(item: Item) -> tuple[str, ...]:
     kind = getattr(item, "dtype", None)
     return tuple(kind.names or ()) if kind is not None else tuple(item)
 
 
-def _is_recording(item: Any) -> bool:
+def _is_recording(item: Item) -> bool:
     return all(any(name in names for name in _fields(item)) for names in _NAMES.values())

@@ -22,8 +22,7 @@ def read(file: Path) -> Raw:
     An event at y = 240 is none, but says that the time of all that follow is 2¹³ µs later. The events are those that
     tonic's ``read_mnist_file`` gives, which takes four times as long; the file does not say the sensor's size.
 
-    Raises:
-        DataError: the file is cut off.
+    Raises DataError: the file is cut off.
     """
     data = read_regular(file)
     check_whole(file, len(data), _RECORD.itemsize, "data")

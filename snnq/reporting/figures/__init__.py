@@ -1,4 +1,4 @@
-"""Numbers → SVG text, one figure a file. Pure functions: no page, no script, nothing loaded.
+"""Numbers → SVG text. Pure functions: no page, no script, nothing loaded.
 
 Every figure says in a ``<title>`` what it shows, names its parts in words beside their colour, and takes the colour of
 its text from the page (``currentColor``), so that it can be read in light and dark, on paper and without colours.

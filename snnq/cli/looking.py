@@ -1,0 +1,192 @@
+"""What a checkpoint, a packed folder and a machine are: inspect, graft, eval, verify, export and doctor."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from snnq import console
+from snnq.cli.building import typed
+from snnq.cli.showing import Format, FormatOption, Page, show_document
+from snnq.commands import looking as commands
+from snnq.commands.words import Json, Sizes, Words
+
+if TYPE_CHECKING:
+    from snnq.assessing.classify import Classification
+    from snnq.assessing.eval import Evaluation
+    from snnq.assessing.verify import Verified
+    from snnq.checkpoints.grafting import Grafted
+    from snnq.checkpoints.inspecting import Inspection
+    from snnq.exporting.targets import Exported
+
+
+def _sizes(words: Words) -> Words:
+    return {one.name: words[one.name] for one in fields(Sizes)}
+
+
+def _run_inspect(format: Format, cost_table: str | None, out: Path | None, **words: object) -> Inspection:
+    return commands.inspect(**words)
+
+
+def _show_inspection(found: Inspection, json: bool, words: Words) -> None:
+    from snnq.checkpoints.sizes import given_sizes, typed_again
+    from snnq.cost.table import read_table
+    from snnq.reporting.inspected import inspection_document
+
+    table = words["cost_table"]
+    shown = inspection_document(found, read_table(table) if table else None)
+    show_document(shown, Format.json if json else words["format"], words["out"])
+    data = "" if found.checkpoint.data else " --data SPEC"
+    given = typed_again(given_sizes(**_sizes(words)))
+    again = "".join(f" {shlex.quote(word)}" for word in given)
+    console.next_step(f"snnq search {shlex.quote(words['checkpoint'])}{data}{again}")
+
+
+inspect = typed(
+    commands.inspect,
+    _show_inspection,
+    run=_run_inspect,
+    more={
+        "format": (FormatOption, Format.table),
+        "cost_table": (Annotated[str | None, typer.Option(help="Cost table: a name or a path.")], None),
+        "out": (Page, None),
+    },
+)
+
+
+def _show_graft(found: Grafted, json: bool, words: Words) -> None:
+    if json:
+        console.emit_json(asdict(found))
+    else:
+        rows = [(found.architecture, found.chunk, f"{found.attention_scale:g}", found.out)]
+        console.table("Grafted", ("architecture", "chunk", "scale c", "checkpoint"), rows)
+    console.next_step(f"snnq search {shlex.quote(str(words['out']))} --data SPEC")
+
+
+graft = typed(commands.graft, _show_graft)
+
+
+_Input = Annotated[
+    Path | None,
+    typer.Option(
+        help="One event file (.aedat4 .aedat .dat .raw .bin .hdf5 .npz .npy), or .npz of frames: its class scores."
+    ),
+]
+
+
+def _run_eval(input: Path | None, **words: object) -> Evaluation | Classification:
+    from snnq.base.errors import UsageError
+
+    if input is None:
+        return commands.eval(**words)
+    if words["data"] is not None:
+        raise UsageError("--input and --data: give one of them")
+    return commands.classify(words["path"], input, engine=words["engine"], **_sizes(words))
+
+
+def _show_result(found: Evaluation | Classification, json: bool, words: Words) -> None:
+    from snnq.assessing.classify import Classification
+
+    if isinstance(found, Classification):
+        _show_classes(found, json)
+    else:
+        _show_evaluation(found, json)
+
+
+def _show_evaluation(found: Evaluation, json: bool) -> None:
+    from snnq.packed.sizes import bits_words
+
+    if json:
+        console.emit_json(asdict(found))
+        return
+    kind = f"{found.kind}, {found.engine}, {found.arithmetic}" if found.kind == "packed" else found.kind
+    rows = [(kind, found.data, found.split, found.samples, f"{found.accuracy:.2%}", f"{found.loss:.4f}")]
+    console.table("Accuracy", ("model", "data", "split", "samples", "accuracy", "cross-entropy"), rows)
+    if found.avg_bits is not None and found.file_avg_bits is not None:
+        console.note(bits_words(found.avg_bits, found.file_avg_bits))
+
+
+def _show_classes(found: Classification, json: bool) -> None:
+    sizes = [f"{height}x{width}" for height, width in (found.sensor, found.image_size)]
+    if not found.sensor_known:
+        console.note(f"{found.input} does not say the sensor's size; its events reach over {sizes[0]}.")
+    if found.resized:
+        console.note(f"Resized from {sizes[0]} to the model's {sizes[1]} by the nearest pixel.")
+    if json:
+        console.emit_json(asdict(found))
+        return
+    rows = [(one.name, f"{one.probability:.4f}", f"{one.logit:.4f}") for one in found.scores]
+    console.out(f"{found.input}: {found.scores[0].name}")
+    console.table("", ("class", "probability", "logit"), rows)
+    span = "" if found.span_us is None else f" in {found.span_us / 1000:,.1f} ms"
+    cut = "" if found.by is None else f" by {found.by}"
+    console.note(f"{found.events:,} events{span}, {found.steps} frames{cut}; {found.kind} model on {found.engine}")
+
+
+evaluate = typed(commands.eval, _show_result, run=_run_eval, more={"input": (_Input, None)})
+
+
+def _show_verified(verified: Verified, json: bool, words: Words) -> None:
+    from snnq.packed import verification
+    from snnq.packed.sizes import bits_words
+    from snnq.packed.source import SENTENCES
+
+    found, folder = verified.files, str(words["folder"])
+    if json:
+        console.emit_json(verified.to_dict())
+    else:
+        console.table("Layers", verification.LAYER_COLUMNS, found.layer_rows())
+        console.table("model.safetensors", verification.SIZE_COLUMNS, found.sizes.rows())
+    console.note(f"{folder} holds what its plan says: {len(found.layers)} layers, every code and hash is right.")
+    console.note(bits_words(found.avg_bits, found.file_avg_bits))
+    if found.unprotected:
+        console.note(f"This folder was made by an early version: no hash protects {', '.join(found.unprotected)}.")
+    console.note(SENTENCES[found.source])
+    if verified.reason:
+        console.note(f"{verified.reason[0].upper()}{verified.reason[1:]}.")
+    if verified.engines:
+        engines = verified.engines
+        console.note(
+            f"torch and the integer engine agree on every spike of {engines.samples} random samples of "
+            f"{engines.steps} time steps: {engines.neurons} layers of neurons, {engines.spikes:,} spikes."
+        )
+    console.next_step("snnq report" if folder == "packed" else f"snnq report {shlex.quote(folder)}")
+
+
+verify = typed(commands.verify, _show_verified)
+
+
+def _show_export(found: Exported, json: bool, words: Words) -> None:
+    from snnq.exporting.targets import LAYER_COLUMNS
+
+    if json:
+        console.emit_json(found.to_dict())
+    else:
+        console.table(found.out, LAYER_COLUMNS, found.layer_rows())
+    for line in found.notes:
+        console.note(line)
+    for line in found.unsaid:
+        console.note(f"Not in it: {line}")
+    console.note(f"Exported: {found.out} ({sum(found.files.values()):,} bytes)")
+    console.next_step(f"snnq report {shlex.quote(str(words['folder']))}")
+
+
+export = typed(commands.export, _show_export)
+
+
+def doctor(json: Json = False) -> None:
+    """Show versions, devices and folders, and run one small model forwards and backwards."""
+    from snnq.assessing.doctor import advice, diagnose
+
+    found = diagnose()
+    if json:
+        console.emit_json(found)
+    else:
+        console.table("This machine", ("what", "found"), list(found.items()))
+        for sentence in advice(found):
+            console.note(sentence)
+        console.next_step("snnq demo")

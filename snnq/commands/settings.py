@@ -1,0 +1,129 @@
+"""What search, finalize and ptq take of their settings: words with their types and help, and the record they make.
+
+A command that has such a record among its parameters takes its words instead (``commands.calling``).
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from snnq.commands.calling import one_list, plain, texts
+from snnq.commands.words import Budget, Exclude, FileBudget, Lock, Space, Tie, TradeOff, Words
+
+if TYPE_CHECKING:
+    from snnq.finalizing.settings import FinalizeSettings
+    from snnq.reconstructing.settings import PtqSettings
+    from snnq.searching.settings import SearchSettings
+
+# Words of ptq that belong to reconstruction block by block.
+BLOCKWISE = ("rounds", "steps_per_round", "target")
+
+
+@dataclass(frozen=True)
+class SearchWords:
+    """Words of ``snnq search``."""
+
+    method: Annotated[
+        str, typer.Option(help="differentiable, paper (its plain form) or sensitivity (no training).")
+    ] = "differentiable"
+    budget: Budget = None
+    trade_off: TradeOff = None
+    space: Space = None
+    lock: Lock = None
+    exclude: Exclude = None
+    tie: Tie = None
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training split.")] = None
+    batch_size: Annotated[int | None, typer.Option(help="Samples a step.")] = None
+    reconstruct: Annotated[
+        int | None,
+        typer.Option(
+            help="With --method sensitivity: passes that fit a layer's levels to its outputs before it is scored."
+        ),
+    ] = None
+    seed: Annotated[int, typer.Option(help="The same seed gives the same plan.")] = 0
+
+    def settings(self) -> "SearchSettings":
+        """Return the settings that the words mean; raises UsageError."""
+        from snnq.searching.settings import parse_settings
+
+        lists = {name: texts(getattr(self, name)) for name in ("trade_off", "lock", "exclude", "tie")}
+        lists |= {"budget": texts(self.budget, dashes=True), "space": one_list(self.space)}
+        return parse_settings(**vars(self) | lists)
+
+
+@dataclass(frozen=True)
+class FinalizeWords:
+    """Words of ``snnq finalize``."""
+
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training split.")] = None
+    batch_size: Annotated[int | None, typer.Option(help="Samples a step, in all processes together.")] = None
+    distillation: Annotated[
+        float | None, typer.Option(help="Weight of the float teacher in the loss, 0 (off) to 1.")
+    ] = None
+    augment: Annotated[
+        str,
+        typer.Option(help="Changes to the training frames, such as flip,snn-wide,mixup:alpha=0.5; none by default."),
+    ] = ""
+    rate: Annotated[
+        float | None, typer.Option(help="Price of a coded bit a weight in the loss, such as 0.2; or give --budget.")
+    ] = None
+    budget: FileBudget = None
+    seed: Annotated[int, typer.Option(help="The same seed gives the same packed bytes.")] = 0
+
+    def settings(self) -> "FinalizeSettings":
+        """Return the settings that the words mean; raises UsageError."""
+        from snnq.finalizing.budget import parse_budget
+        from snnq.finalizing.settings import FinalizeSettings
+
+        limits = parse_budget(texts(self.budget, dashes=True))
+        return FinalizeSettings(**given(vars(self) | {"budget": limits}))
+
+
+@dataclass(frozen=True)
+class PtqWords:
+    """Words of ``snnq ptq``."""
+
+    samples: Annotated[int | None, typer.Option(help="How many training samples; their labels are not used.")] = None
+    batch_size: Annotated[int | None, typer.Option(help="Samples a step.")] = None
+    rounds: Annotated[int | None, typer.Option(help="Rounds of progressive rounding, 10 or 20; tesseraq.")] = None
+    steps_per_round: Annotated[int | None, typer.Option(help="Optimizer steps a round; adaround, tesseraq.")] = None
+    start: Annotated[str | None, typer.Option(help="Grids that rounding starts from: rtn, clip or awq.")] = None
+    target: Annotated[
+        str | None, typer.Option(help="What a block must reproduce: output, current (before its neurons) or both.")
+    ] = None
+    norms: Annotated[
+        str | None,
+        typer.Option(
+            help="A block's folded norms: kept, matched to the float model's moments, or that at every step (live)."
+        ),
+    ] = None
+    batchnorm: Annotated[
+        str | None, typer.Option(help="Estimate BN statistics anew: on, off, or auto (if the logits come nearer).")
+    ] = None
+    memory_mib: Annotated[int | None, typer.Option(help="For cached activations; the rest is recomputed.")] = None
+    seed: Annotated[int, typer.Option(help="Draws the samples; the same seed gives the same packed bytes.")] = 0
+
+    def settings(self, method: str) -> "PtqSettings":
+        """Return the settings that the words mean; raises UsageError."""
+        from snnq.base.errors import UsageError
+        from snnq.reconstructing.settings import RECONSTRUCTING, PtqSettings
+
+        named = next((name for name in BLOCKWISE if getattr(self, name)), None)
+        if named is not None and method not in RECONSTRUCTING:
+            option = f"--{named.replace('_', '-')}"
+            raise UsageError(f"{option} belongs to reconstruction block by block", "add --method tesseraq")
+        words = {"steps" if name == "steps_per_round" else name: value for name, value in vars(self).items()}
+        return PtqSettings(method=method, **given(words))
+
+
+def given(words: Words) -> Words:
+    """Return the words that were given: those left out take the settings' own defaults."""
+    return {name: value for name, value in words.items() if value is not None}
+
+
+def resolved(words: Words, settings: object, unless: tuple[str, ...] = ()) -> Words:
+    """Return a run's words with the defaults that ``settings`` filled in, but for those that may not be typed."""
+    missing: set[str] = {word for word, value in words["words"].items() if value is None} - {"steps", *unless}
+    found = {word: getattr(settings, "steps" if word == "steps_per_round" else word, None) for word in missing}
+    return words | {"words": words["words"] | {word: plain(one) for word, one in found.items()}}
