@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from snnq.schemes.names import FLOAT32
 from snnq.schemes.scheme import scheme
+from snnq.searching.rounding import Rounded
 from snnq.training.batches import Samples
 from snnq.training.evaluation import Score, evaluate, reestimate_batchnorm
 from snnq.training.seeding import shuffled
@@ -39,18 +41,19 @@ def score_rounded(
     batch_size: int,
     seed: int,
     *,
+    rounded: Rounded,
     as_given: bool,
 ) -> Score:
     """Return the validation score of a model with every layer rounded to its scheme; ``model`` is not changed.
 
-    Each layer's parameters are the least-squares fit. BN statistics are estimated anew on training samples, unless the
+    ``rounded`` says how, by path, weight and scheme. BN statistics are estimated anew on training samples, unless the
     weights are those of the checkpoint, ``as_given``, and stay it: without that, low bits shift every current and the
     score says little about the plan. At most ``BATCHNORM_SAMPLES`` and ``SCORE_SAMPLES`` are looked at.
     """
-    rounded = copy.deepcopy(model)
+    changed = copy.deepcopy(model)
     for name, scheme_name in schemes.items():
-        one, weight = scheme(scheme_name), rounded.get_submodule(name).weight
-        weight.copy_(one.project(weight, one.fit(weight))[0])  # pyright: ignore
+        weight: Any = changed.get_submodule(name).weight
+        weight.copy_(rounded(name, weight, scheme(scheme_name)))
     if not as_given or any(name != FLOAT32 for name in schemes.values()):
-        reestimate_batchnorm(rounded, Subset(train, BATCHNORM_SAMPLES, seed), batch_size, seed)
-    return evaluate(rounded, Subset(validation, SCORE_SAMPLES, seed), batch_size)
+        reestimate_batchnorm(changed, Subset(train, BATCHNORM_SAMPLES, seed), batch_size, seed)
+    return evaluate(changed, Subset(validation, SCORE_SAMPLES, seed), batch_size)
