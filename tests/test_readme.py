@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ import torch
 from documents import PAGES, README, Page
 
 from snnq.cli.main import run
+from snnq.data.sources import SOURCES
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.models.registry import build
 from snnq.packed.card import NUMPY_READER
@@ -91,6 +92,8 @@ def shorten(monkeypatch: pytest.MonkeyPatch, record: type, **fewer: int) -> None
 def test_every_command_works_in_the_order_of_the_documents(tmp_path, monkeypatch, capsys):
     shorten(monkeypatch, SearchSettings, epochs=1, calibration=32)
     shorten(monkeypatch, FinalizeSettings, epochs=2)
+    digits = SOURCES["digits"]
+    monkeypatch.setitem(SOURCES, "digits", replace(digits, options={**digits.options, "limit": "64"}))
     type_all(tmp_path, monkeypatch, capsys)
     assert Plan.read("plan.json").totals.avg_bits <= 4
 
