@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import Any
 
 
 class _Torch:
     def __getattr__(self, name: str) -> Any:
-        return getattr(import_module("torch"), name)
+        return getattr(sys.modules.get("torch") or import_module("torch"), name)
 
 
 torch = _Torch()

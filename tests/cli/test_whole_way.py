@@ -83,7 +83,8 @@ def said_by(command):
 
 
 def search(*more):
-    return run(["search", "float.safetensors", "--epochs", "2", "--batch-size", "8", *more])
+    small = ["--epochs", "2", "--batch-size", "8", "--space", "uniform-2,power-of-two-4,float32"]
+    return run(["search", "float.safetensors", *small, *more])
 
 
 def finalize(*more, measure=3):
