@@ -16,6 +16,7 @@ from snnq.models.registry import ARCHITECTURES, architecture
 from snnq.network.wiring import FloatWiring
 from snnq.packed.loading import load_packed
 from snnq.runtime import Engine
+from snnq.searching import finishing
 
 SIZES: dict[str, Any] = {"dim": 16, "depth": 1, "heads": 2, "steps": 4, "classes": 4, "image_size": [16, 16]}
 # Blocks of the architectures in stages: one each, two in the second stage of those for ImageNet.
@@ -41,11 +42,13 @@ def test_the_whole_way(
     depth = {"depth": SHALLOWEST[layout.partition("-")[0]]} if family in ("qkformer", "maxformer") else {}
     model = one.build(SIZES | {"in_channels": 2} | depth | more)
     save_checkpoint("float.safetensors", model, architecture=name, facts={"data": "random,samples=8"})
-    # The measured choice has tests of its own. One batch a split, since every format of every layer is run on each.
-    small, space = ["--epochs", "2", "--batch-size", "8"], "float32,uniform-4,power-of-two-2"
+    # The measured choice and the simple plans have tests of their own. One batch a split, since every format of every
+    # layer is run on each.
+    monkeypatch.setattr(finishing, "BASELINES", ("float32", "power-of-two-2"))
+    small, space = ["--epochs", "1", "--batch-size", "8"], "float32,uniform-4,power-of-two-2"
     searched = ["search", "float.safetensors", *small, "--method", "paper", "--space", space, "--out", "plan.json"]
     assert run(searched) == 0
-    assert run(["finalize", "--plan", "plan.json", *small]) == 0
+    assert run(["finalize", "--plan", "plan.json", "--measure", "2", *small]) == 0
     capsys.readouterr()
     assert run(["verify", "packed", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +13,15 @@ import pytest
 import torch
 from documents import PAGES, README, Page
 
+from snnq.bench import memory
 from snnq.cli.main import run
+from snnq.data.sources import SOURCES
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.models.registry import build
 from snnq.packed.loading import load_packed
 from snnq.packed.readers import NUMPY_READERS
 from snnq.plan import Plan
+from snnq.searching import finishing
 from snnq.searching.settings import SearchSettings
 
 # A small model of upstream's DVS layout: T and heads are asked for by the README's commands, the rest is inferred.
@@ -89,8 +92,12 @@ def shorten(monkeypatch: pytest.MonkeyPatch, record: type, **fewer: int) -> None
 
 @pytest.mark.timeout(1500)
 def test_every_command_works_in_the_order_of_the_documents(tmp_path, monkeypatch, capsys):
-    shorten(monkeypatch, SearchSettings, epochs=1, calibration=32)
+    shorten(monkeypatch, SearchSettings, epochs=1, calibration=8)
     shorten(monkeypatch, FinalizeSettings, epochs=2)
+    monkeypatch.setattr(finishing, "FRONT_POINTS", 2)
+    digits = SOURCES["digits"]
+    monkeypatch.setitem(SOURCES, "digits", replace(digits, options={**digits.options, "limit": "32"}))
+    monkeypatch.setattr(memory, "tells", lambda: False)  # four more processes; tests/bench starts them
     type_all(tmp_path, monkeypatch, capsys)
     assert Plan.read("plan.json").totals.avg_bits <= 4
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,6 @@ else:
 
     class _Torch:
         def __getattr__(self, name: str) -> object:
-            return getattr(import_module("torch"), name)
+            return getattr(sys.modules.get("torch") or import_module("torch"), name)
 
     torch = _Torch()

@@ -45,7 +45,8 @@ def build_uniform(table, words, bits, factor, shift, first, lanes, taps, channel
     groups, each = (channels + 3) // 4, 32 // bits
     mask = np.uint32((1 << bits) - 1)
     factors, shifts = np.zeros(LANES, np.int32), np.zeros(LANES, np.int32)
-    factors[:lanes], shifts[:lanes] = factor[first : first + lanes], shift[first : first + lanes]
+    for c in range(lanes):  # a copy of a slice takes seconds to compile
+        factors[c], shifts[c] = factor[first + c], shift[first + c]
     clear(table, taps * groups)
     for tap in range(taps):
         for channel in range(channels):
@@ -66,7 +67,8 @@ def build_power(table, words, bits, sign, lead, first, lanes, taps, channels):  
     mask = np.uint32((1 << bits) - 1)
     half = np.int64(1 << (bits - 1))
     signs, leads = np.zeros(LANES, np.int64), np.zeros(LANES, np.int64)
-    signs[:lanes], leads[:lanes] = sign[first : first + lanes], lead[first : first + lanes]
+    for c in range(lanes):
+        signs[c], leads[c] = sign[first + c], lead[first + c]
     clear(table, taps * groups)
     for tap in range(taps):
         for channel in range(channels):
@@ -93,7 +95,8 @@ def build_whole(table, weights, first, lanes, taps, channels):  # pragma: no cov
         for channel in range(channels):
             weight = weights[tap * channels + channel, first : first + lanes]
             at = ((tap * groups + channel // 4) * PATTERNS + (1 << (channel % 4))) * LANES
-            table[at : at + lanes] = weight
+            for c in range(lanes):
+                table[at + c] = weight[c]
         for group in range(groups):
             complete(table, tap * groups + group)
 

@@ -126,9 +126,10 @@ def refine(weight: Tensor, params: dict[str, Tensor], bits: int, rounds: int = 1
     A little more and less reach is tried; then codes and the closed-form scale ⟨w, q-z⟩/⟨q-z, q-z⟩ alternate, at the
     zero-point and half a step beside it.
     """
-    best = _tried(weight, params["scale"], params["zero_point"], bits)
+    scale, zero_point = params["scale"], half_step(params["zero_point"])
+    best = _tried(weight, scale, zero_point, bits)
     for factor in (1.1, 1.03, 0.97):
-        best = _better(best, _tried(weight, params["scale"] * factor, params["zero_point"], bits))
+        best = _better(best, _tried(weight, scale * factor, zero_point, bits))
     for _ in range(rounds):
         for shift in (0, 0, -0.5, 0.5):
             zero_point = best["zero_point"] + shift
@@ -138,9 +139,14 @@ def refine(weight: Tensor, params: dict[str, Tensor], bits: int, rounds: int = 1
 
 
 def _tried(weight: Tensor, scale: Tensor, zero_point: Tensor, bits: int) -> dict[str, Tensor]:
-    """Return parameters together with the squared error they give each channel."""
-    params = {"scale": scale, "zero_point": zero_point}
-    return params | {"error": (project(weight, params, bits)[0] - weight).square().sum(1, keepdim=True)}
+    """Return parameters, the zero-point a multiple of ½, with the squared error of what ``project`` gives by them."""
+    value = _centred(weight, scale, zero_point, bits).mul_(scale)
+    return {"scale": scale, "zero_point": zero_point, "error": value.sub_(weight).square_().sum(1, keepdim=True)}
+
+
+def _centred(weight: Tensor, scale: Tensor, zero_point: Tensor, bits: int) -> Tensor:
+    """Return q - z (out, n); in place, since a fit is hundreds of these."""
+    return (weight / scale).add_(zero_point).round_().clamp_(0, levels(bits)).sub_(zero_point)
 
 
 def _better(best: dict[str, Tensor], tried: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -152,7 +158,7 @@ def _better(best: dict[str, Tensor], tried: dict[str, Tensor]) -> dict[str, Tens
 def _closed_scale(weight: Tensor, scale: Tensor, zero_point: Tensor, bits: int) -> Tensor:
     """Return the scale of least squared error for the codes of ``scale``, or ``scale`` if it is not positive."""
     tiny = torch.finfo(weight.dtype).tiny ** 0.5
-    centred = codes(weight, {"scale": scale, "zero_point": zero_point}, bits) - zero_point
+    centred = _centred(weight, scale, zero_point, bits)
     closed = (weight * centred).sum(1, keepdim=True) / centred.square().sum(1, keepdim=True).clamp_min(tiny)
     return torch.where(closed > tiny, closed, scale)
 

@@ -16,8 +16,9 @@ from snnq.schemes.fitting.descent import reconstructed
 from snnq.schemes.names import FLOAT32
 from snnq.schemes.scheme import Scheme, scheme
 from snnq.searching.constraints import Choices
-from snnq.searching.measuring import Rounded, measure, nearest
+from snnq.searching.measuring import measure
 from snnq.searching.objective import Objective
+from snnq.searching.rounding import Nearest, Rounded
 from snnq.searching.settings import SearchSettings
 from snnq.training import processes
 from snnq.training.batches import Samples
@@ -51,21 +52,22 @@ def score_rounded(
     batch_size: int,
     seed: int,
     *,
+    rounded: Rounded,
     as_given: bool,
 ) -> Score:
     """Return the validation score of a model with every layer rounded to its scheme; ``model`` is not changed.
 
-    Each layer's parameters are the least-squares fit. BN statistics are estimated anew on training samples, unless the
+    ``rounded`` says how, by path, weight and scheme. BN statistics are estimated anew on training samples, unless the
     weights are those of the checkpoint, ``as_given``, and stay it: without that, low bits shift every current and the
     score says little about the plan. At most ``BATCHNORM_SAMPLES`` and ``SCORE_SAMPLES`` are looked at.
     """
-    rounded = copy.deepcopy(model)
+    changed = copy.deepcopy(model)
     for name, scheme_name in schemes.items():
-        one, weight = scheme(scheme_name), rounded.get_submodule(name).weight
-        weight.copy_(one.project(weight, one.fit(weight))[0])  # pyright: ignore
+        weight = changed.get_submodule(name).get_parameter("weight")
+        weight.copy_(rounded(name, weight, scheme(scheme_name)))
     if not as_given or any(name != FLOAT32 for name in schemes.values()):
-        reestimate_batchnorm(rounded, Subset(train, BATCHNORM_SAMPLES, seed), batch_size, seed)
-    return evaluate(rounded, Subset(validation, SCORE_SAMPLES, seed), batch_size)
+        reestimate_batchnorm(changed, Subset(train, BATCHNORM_SAMPLES, seed), batch_size, seed)
+    return evaluate(changed, Subset(validation, SCORE_SAMPLES, seed), batch_size)
 
 
 # Nats by which learned probabilities and rounding errors count beside the measured losses: they decide where those say
@@ -85,11 +87,16 @@ class Judge:
     ) -> None:
         self.job, self.floats, self.choices, self.settings = job, floats, choices, settings
         self.device = next(floats.parameters()).device
+        self._nearest: dict[nn.Module, Nearest] = {}
         self.samples = Subset(job.data.validation, settings.calibration, settings.seed)
         self.teacher = torch.softmax(teacher[self.samples.chosen], 1)
         # Equal batches: batch statistics of a small rest would be noise.
         size = min(settings.batch_size, len(self.samples) // processes.count() * processes.count())
         self.order = [list(range(i * size, (i + 1) * size)) for i in range(len(self.samples) // size)]
+
+    def nearest(self, model: nn.Module) -> Nearest:
+        """Return how a model's weights, which stay as they are, are rounded to the nearest levels."""
+        return self._nearest.setdefault(model, Nearest())
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield frames (n, T, C, H, W) and targets (n, classes): this process' share of the calibration batches."""
@@ -107,7 +114,7 @@ class Judge:
         progress: Progress,
         stage: str,
         prior: np.ndarray,
-        rounded: Rounded = nearest,
+        rounded: Rounded | None = None,
     ) -> np.ndarray:
         """Return scores (L, K): measured losses of two passes, and a little of ``prior``."""
 
@@ -123,14 +130,14 @@ class Judge:
             progress=progress,
             stage=stage,
             count=len(self.order),
-            rounded=rounded,
+            rounded=rounded or self.nearest(model),
         )
         return scores + prior
 
-    def rounding(self) -> Rounded:
+    def rounding(self) -> Rounded | None:
         """Return how weights are rounded for the training-free scores: to the nearest, or for the layer's outputs."""
         if not self.settings.reconstruct:
-            return nearest
+            return None
         layers = {layer.name: self.floats.get_submodule(layer.name) for layer in self.choices.layers}
         own = grams(layers, lambda: [self.floats(frames) for frames, _ in self.batches()])
         found = {name: processes.mean(one) for name, one in own.items()}
@@ -144,21 +151,29 @@ class Judge:
         """Return the validation score of a plan with these weights, BN estimated anew but in the float model itself."""
         data, one = self.job.data, self.settings
         return score_rounded(
-            model, schemes, data.train, data.validation, one.batch_size, one.seed, as_given=model is self.floats
+            model,
+            schemes,
+            data.train,
+            data.validation,
+            one.batch_size,
+            one.seed,
+            rounded=self.nearest(model),
+            as_given=model is self.floats,
         )
 
 
 @torch.no_grad()
-def rounding_prior(model: nn.Module, choices: Choices) -> np.ndarray:
+def rounding_prior(model: nn.Module, choices: Choices, rounded: Rounded) -> np.ndarray:
     """Return ROUNDING · Σ(W − Q_k(W))² / Σ W², (L, K): the smaller error wins where measuring cannot tell."""
     rows = []
     for layer in choices.layers:
         weight: Tensor = model.get_submodule(layer.name).get_parameter("weight")
+        own = rounded
         if float(weight.abs().max()) > 1e15:  # squares of float32 overflow from 1.8e19 on
-            weight = weight / weight.abs().max()
+            weight, own = weight / weight.abs().max(), Nearest()
         whole = weight.square().sum().clamp_min(torch.finfo(weight.dtype).tiny)
-        ones = (scheme(name) for name in choices.names)
-        errors = [(one.project(weight, one.fit(weight))[0] - weight).square().sum() / whole for one in ones]
+        ones = (own(layer.name, weight, scheme(name)) for name in choices.names)
+        errors = [(one - weight).square().sum() / whole for one in ones]
         rows += errors
     return ROUNDING * np.array(fetched(rows)).reshape(len(choices.layers), len(choices.names))
 
@@ -176,7 +191,7 @@ def most_precise(choices: Choices) -> list[int]:
 
 def sensitivity(judge: Judge, aim: Objective, progress: Progress) -> np.ndarray:
     """Return training-free scores (L, K): losses measured from the float model, then corrected at the plan so found."""
-    prior = rounding_prior(judge.floats, judge.choices)
+    prior = rounding_prior(judge.floats, judge.choices, judge.nearest(judge.floats))
     start = most_precise(judge.choices)
     rounded = judge.rounding()
     return judge.measured(judge.floats, start, aim.solve, progress, "measuring the float model", prior, rounded)
@@ -191,5 +206,5 @@ def learned(judge: Judge, weights: nn.Module, shares: Tensor, aim: Objective, pr
     if judge.settings.method == "paper":
         return np.where(judge.choices.allowed, thought, np.nan)
     anchor = aim.solve(thought)
-    prior = thought + rounding_prior(weights, judge.choices)
+    prior = thought + rounding_prior(weights, judge.choices, judge.nearest(weights))
     return judge.measured(weights, anchor, aim.solve, progress, "measuring layers", prior)

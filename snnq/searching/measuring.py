@@ -20,15 +20,14 @@ from torch import Tensor, nn
 from snnq.base.errors import NotFiniteError
 from snnq.base.progress import Progress, silent
 from snnq.network.neurons import is_neuron
-from snnq.schemes.scheme import Scheme, scheme
+from snnq.schemes.scheme import scheme
 from snnq.searching.constraints import Choices
+from snnq.searching.rounding import Nearest, Rounded
 from snnq.training import processes
 from snnq.training.batchnorm import share_batchnorm
 from snnq.training.evaluation import NORMS
 from snnq.training.transfers import fetched
 
-# A layer's path, its weight and a scheme → the weight under that scheme.
-Rounded = Callable[[str, Tensor, Scheme], Tensor]
 PASSES = 2
 
 
@@ -38,19 +37,14 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     return -(targets * F.log_softmax(logits.float(), 1)).sum()
 
 
-def nearest(path: str, weight: Tensor, one: Scheme) -> Tensor:
-    """Return a weight rounded to the nearest levels of the scheme's least-squares fit."""
-    return one.project(weight, one.fit(weight))[0]
-
-
 class Switchboard:
     """A model whose layers can be switched between the candidates of their weights.
 
     ``model`` is copied; the weights to be quantised are those it has, ``rounded`` (path, weight, scheme) to a scheme.
     """
 
-    def __init__(self, model: nn.Module, choices: Choices, rounded: Rounded = nearest) -> None:
-        self.choices, self.rounded = choices, rounded
+    def __init__(self, model: nn.Module, choices: Choices, rounded: Rounded | None = None) -> None:
+        self.choices, self.rounded = choices, rounded or Nearest()
         self.model = share_batchnorm(copy.deepcopy(model)).eval()
         for norm in self.model.modules():
             if isinstance(norm, NORMS):
@@ -181,7 +175,7 @@ def measure(
     progress: Progress = silent,
     stage: str = "measuring layers",
     count: int = 1,
-    rounded: Rounded = nearest,
+    rounded: Rounded | None = None,
 ) -> np.ndarray:
     """Return scores (L, K) in nats: the mean of D over two anchors, the second one at the best plan so far.
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import shutil
+from contextlib import chdir, redirect_stderr
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,34 +21,82 @@ CONFIG = {"in_channels": 2, "image_size": [8, 8], "dim": 16, "depth": 1, "heads"
 DATA = "random,classes=3,samples=16"
 
 
+@dataclass(frozen=True)
+class Made:
+    """A folder in which search and finalize were typed, and what they said."""
+
+    folder: Path
+    searching: str
+    finalizing: str
+
+    def copied(self, place: Path, *, packed: bool = True) -> Path:
+        """Copy it to an empty folder, without what finalize made unless ``packed``; return the copy."""
+        left = shutil.ignore_patterns() if packed else shutil.ignore_patterns("packed*")
+        return shutil.copytree(self.folder, place, ignore=left, dirs_exist_ok=True)
+
+
 def save_small(path, layout="cifar10dvs"):
     torch.manual_seed(3)
     model = build(f"spikformer-{layout}", CONFIG | {"pooling": [False, False, True, True]})
     save_checkpoint(path, model, architecture=f"spikformer-{layout}", facts={"data": DATA})
 
 
+@pytest.fixture(scope="module")
+def make(tmp_path_factory):
+    """Give what search and finalize make of a layout, once for all tests: each changes a copy of its own."""
+    known: dict[str, Made] = {}
+
+    def made_of(layout: str) -> Made:
+        if layout not in known:
+            folder = tmp_path_factory.mktemp(layout)
+            save_small(folder / "float.safetensors", layout)
+            with chdir(folder):
+                known[layout] = Made(folder, said_by(search), said_by(finalize))
+        return known[layout]
+
+    return made_of
+
+
 @pytest.fixture(params=["cifar10dvs", "cifar10", "imagenet"])
-def place(request, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    save_small("float.safetensors", request.param)
+def made(request, make):
+    return make(request.param)
+
+
+@pytest.fixture
+def place(made, tmp_path, monkeypatch):
+    """Work where search and finalize were typed."""
+    monkeypatch.chdir(made.copied(tmp_path))
     return tmp_path
 
 
+@pytest.fixture
+def searched(make, tmp_path, monkeypatch):
+    """Work where search was typed."""
+    monkeypatch.chdir(make("cifar10dvs").copied(tmp_path, packed=False))
+    return tmp_path
+
+
+def said_by(command):
+    with redirect_stderr(io.StringIO()) as said:
+        assert command() == 0, said.getvalue()
+    return said.getvalue()
+
+
 def search(*more):
-    return run(["search", "float.safetensors", "--epochs", "2", "--batch-size", "8", *more])
+    small = ["--epochs", "2", "--batch-size", "8", "--space", "uniform-2,power-of-two-4,float32"]
+    return run(["search", "float.safetensors", *small, *more])
 
 
-def finalize(*more):
-    return run(["finalize", "--plan", "plan.json", "--epochs", "1", "--batch-size", "8", *more])
+def finalize(*more, measure=3):
+    small = ["--epochs", "1", "--batch-size", "8", "--measure", str(measure)]
+    return run(["finalize", "--plan", "plan.json", *small, *more])
 
 
-def test_the_three_commands_in_a_row(place, capsys):
-    assert search() == 0
-    said = capsys.readouterr().err
+def test_the_three_commands_in_a_row(made, place, capsys):
+    said = made.searching
     assert re.search(r"Next: snnq finalize --plan plan\.([\w-]+\.)?json$", said, re.MULTILINE)  # or a simple plan wins
     assert said.index("Float model: right on ") < said.index("searching: ")
-    assert finalize() == 0
-    said = capsys.readouterr().err
+    said = made.finalizing
     assert "snnq report" in said
     assert said.index("of 16 validation samples (chance: ") < said.index("finetuning: ")
     assert run(["report", "--format", "json"]) == 0
@@ -61,12 +114,9 @@ def test_the_three_commands_in_a_row(place, capsys):
 
 
 def test_finalize_measures_events_and_the_report_prices_them(place, capsys):
-    assert search() == 0
-    assert finalize("--measure", "3") == 0
     recorded = json.loads((place / "packed/report.json").read_text())["activity"]
     assert {name: one["arithmetic"] for name, one in recorded.items()} == {"plan": "integer", "float": "float"}
     assert recorded["plan"]["samples"] == 3
-    capsys.readouterr()
     assert run(["report", "--format", "json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert run(["report", "--format", "json", "--measure", "3"]) == 0
@@ -77,74 +127,56 @@ def test_finalize_measures_events_and_the_report_prices_them(place, capsys):
     assert json.loads(capsys.readouterr().out)["activity"] == recorded["plan"]
 
 
-def test_what_is_not_measured_is_said(place, capsys):
-    assert search() == 0
-    assert finalize("--measure", "0") == 0
-    assert json.loads((place / "packed/report.json").read_text())["activity"] is None
+def test_what_is_not_measured_is_said(searched, capsys):
+    assert finalize(measure=0) == 0
+    assert json.loads((searched / "packed/report.json").read_text())["activity"] is None
     capsys.readouterr()
     assert run(["report"]) == 0
     assert "not measured yet: snnq report --measure 64" in capsys.readouterr().err
 
 
 def test_typing_a_command_again_does_nothing_and_changes_nothing(place, capsys):
-    assert search() == 0
-    assert finalize() == 0
     before = {path: path.read_bytes() for path in sorted(place.rglob("*")) if path.is_file()}
-    capsys.readouterr()
     assert search() == 0
     assert finalize() == 0
     assert capsys.readouterr().err.count("nothing was done") == 2
     assert {path: path.read_bytes() for path in sorted(place.rglob("*")) if path.is_file()} == before
 
 
-def test_nothing_is_overwritten_without_force(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    save_small("float.safetensors")
-    assert search() == 0
+def test_nothing_is_overwritten_without_force(make, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(make("cifar10dvs").copied(tmp_path))
     before = (tmp_path / "plan.json").read_bytes()
     assert search("--seed", "1") == 2
     assert "--force" in capsys.readouterr().err
     assert (tmp_path / "plan.json").read_bytes() == before
+    packed = (tmp_path / "packed/model.safetensors").read_bytes()
+    assert finalize("--seed", "1") == 2
+    assert (tmp_path / "packed/model.safetensors").read_bytes() == packed
     assert search("--seed", "1", "--force") == 0
     assert json.loads((tmp_path / "plan.json").read_text())["search"]["seed"] == 1
-    assert finalize() == 0
-    assert finalize("--seed", "1") == 2
     assert finalize("--seed", "1", "--force") == 0
 
 
-def test_the_same_seed_gives_the_same_bytes(tmp_path, monkeypatch):
-    found = []
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        monkeypatch.chdir(tmp_path / name)
-        save_small("float.safetensors")
-        assert search("--seed", "5") == 0
-        assert finalize("--seed", "5") == 0
-        folder = tmp_path / name
-        names = ("plan.json", "packed/model.safetensors", "packed/report.json", "packed/config.json")
-        found.append([(folder / part).read_bytes() for part in names])
-    assert found[0] == found[1]
-
-
-def test_a_changed_input_is_refused_by_name(tmp_path, monkeypatch, capsys):
+def test_the_same_seed_gives_the_same_bytes(make, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_small("float.safetensors")
     assert search() == 0
-    (tmp_path / "plan.json").unlink()
-    capsys.readouterr()
+    assert finalize() == 0
+    for name in ("plan.json", "packed/model.safetensors", "packed/report.json", "packed/config.json"):
+        assert (tmp_path / name).read_bytes() == (make("cifar10dvs").folder / name).read_bytes(), name
+
+
+def test_a_changed_input_is_refused_by_name(searched, capsys):
+    (searched / "plan.json").unlink()
     assert search("--trade-off", "0.9") == 2
     assert "trade_off" in capsys.readouterr().err
     assert search() == 0  # the run's state is still whole
 
 
-def test_finalize_refuses_another_checkpoint(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    save_small("float.safetensors")
-    assert search() == 0
+def test_finalize_refuses_another_checkpoint(searched, capsys):
     torch.manual_seed(99)
     other = build("spikformer-cifar10dvs", CONFIG | {"pooling": [False, False, True, True]})
     save_checkpoint("float.safetensors", other, architecture="spikformer-cifar10dvs", facts={"data": DATA})
-    capsys.readouterr()
     assert finalize() == 2
     assert "sha256" in capsys.readouterr().err
 

@@ -117,6 +117,7 @@ def test_odd_sizes_and_zero_points_without_undefined_behaviour(sizes: dict[str, 
 
 
 @needs_gcc
+@pytest.mark.slow  # tests/exporting/test_c_source.py runs them, too
 def test_every_test_digit(tmp_path: Path) -> None:
     write_digits(tmp_path / "packed", ["uniform-4", "uniform-2", "power-of-two-2", "uniform-2"])
     samples = open_data("digits", steps=4, image_size=(16, 16)).test

@@ -76,3 +76,12 @@ def test_convolutions_keep_their_shape() -> None:
     assert one.quantize(weight, params).shape == weight.shape
     assert one.encode(weight, params).shape == (4, 27)
     assert torch.equal(one.decode(one.encode(weight, params), params), one.quantize(weight, params).flatten(1))
+
+
+@pytest.mark.parametrize("bits", [2, 5, 8])
+def test_the_error_that_a_fit_compares_is_that_of_the_projected_weight(bits: int) -> None:
+    draw = torch.Generator().manual_seed(bits)
+    weight = torch.randn(6, 40, generator=draw)
+    params = {"scale": torch.rand(6, 1, generator=draw) + 0.05, "zero_point": column(0.0, 1.5, -2.0, 3.5, 700.0, 1.0)}
+    due = (uniform.project(weight, params, bits)[0] - weight).square().sum(1, keepdim=True)
+    assert torch.equal(uniform._tried(weight, **params, bits=bits)["error"], due)

@@ -239,7 +239,7 @@ def test_the_c_program_computes_the_same(tmp_path: Path, toy: None, monkeypatch:
     from c_programs import build as compiled  # pyright: ignore[reportMissingImports]
     from lively import write_lively
 
-    from snnq.exporting.to_c import c_source, write_c
+    from snnq.exporting.c_source import c_source, write_c
     from snnq.packed.arrays import open_arrays
 
     frames = write_lively(tmp_path / "packed", ["toy", "toy", "uniform-4"], depth=1)

@@ -10,9 +10,10 @@ import torch
 
 from snnq.models.registry import build
 from snnq.network.layers import layer_table
-from snnq.schemes.scheme import scheme
+from snnq.schemes.scheme import Scheme, scheme
 from snnq.searching.constraints import Constraints, resolve
 from snnq.searching.measuring import Switchboard, measure, monotone, soft_cross_entropy
+from snnq.searching.rounding import Nearest
 from snnq.training.evaluation import NORMS
 
 CONFIG = {"in_channels": 2, "image_size": [8, 8], "dim": 16, "depth": 1, "heads": 2, "steps": 2, "classes": 3}
@@ -93,3 +94,14 @@ def test_more_bits_of_a_family_never_score_worse():
     scores = np.array([[0.3, 0.1, 0.2, 0.05, np.nan], [0.0, 0.2, 0.1, 0.3, 0.4]])
     expected = np.array([[0.05, 0.1, 0.1, 0.05, np.nan], [0.0, 0.2, 0.1, 0.3, 0.1]])
     np.testing.assert_array_equal(monotone(scores, names), expected)
+
+
+def test_a_grid_is_fitted_once_for_each_layer_and_scheme(monkeypatch):
+    one, weight, nearest = scheme("uniform-2"), torch.randn(4, 6, generator=torch.Generator().manual_seed(0)), Nearest()
+    due = one.project(weight, one.fit(weight))[0]
+    assert torch.equal(nearest("first", weight, one), due)
+    monkeypatch.setattr(Scheme, "fit", lambda *_: pytest.fail("fitted again"))
+    assert torch.equal(nearest("first", weight, one), due)
+    for place in (("second", one), ("first", scheme("uniform-4"))):
+        with pytest.raises(pytest.fail.Exception):
+            nearest(place[0], weight, place[1])

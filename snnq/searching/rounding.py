@@ -1,0 +1,29 @@
+"""How a search rounds weights before it measures what that costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from snnq.schemes.scheme import Params, Scheme
+
+# (path, weight, scheme) → the weight under the scheme, of the same shape.
+Rounded = Callable[[str, Tensor, Scheme], Tensor]
+
+
+class Nearest:
+    """Rounds a model's weights (out, …) to the nearest levels of a scheme's least-squares fit.
+
+    A grid is fitted once for each layer and scheme: fitting takes longer than rounding, and the weights stay the same.
+    """
+
+    def __init__(self) -> None:
+        self.grids: dict[tuple[str, str], Params] = {}
+
+    def __call__(self, path: str, weight: Tensor, one: Scheme) -> Tensor:
+        """Return the weight under the scheme, without gradients."""
+        place = path, one.name
+        if place not in self.grids:
+            self.grids[place] = one.fit(weight)
+        return one.project(weight, self.grids[place])[0]
