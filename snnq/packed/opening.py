@@ -14,7 +14,7 @@ def open_tensors(folder: Path, config: PackedConfig) -> TensorFile:
     """Return the tensors of a packed folder, read-only: of fixed storage views of the mapped file.
 
     Raises PackedError if the file is missing, cut off, damaged, or not of the storage that the config names, and
-    VerificationError for a stream that is not the one config.json was written for: what it would decode to says nothing.
+    VerificationError for a stream that is not the one config.json was written for, before it is decoded.
     """
     file, said = read_tensors(folder / MODEL_FILE), config.quantization_config
     if said.storage == "fixed":
