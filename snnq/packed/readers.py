@@ -47,11 +47,13 @@ fields = np.frombuffer(stream[6 : 6 + size] + bytes(8), np.uint8)
 x = np.frombuffer(stream, "<u4", lanes, 6 + size).astype(np.int64)  # the lanes' states
 words = np.frombuffer(stream, "<u2", -1, 6 + size + 4 * lanes)
 
+
 def block(width, count=1):  # numbers of one width, one behind the other, the lowest bit first
     global at
     where, at = at + width * np.arange(count), at + width * count
     read = sum(fields[(where >> 3) + i].astype(np.uint64) << np.uint64(8 * i) for i in range(8))
     return (read >> (where & 7).astype(np.uint64) & np.uint64(2**width - 1)).astype(np.int64)
+
 
 def gamma():  # Elias' code of a positive number
     zeros = 0
@@ -59,14 +61,17 @@ def gamma():  # Elias' code of a positive number
         zeros += 1
     return 2**zeros + int(block(zeros)[0])
 
+
 def signed():
     n = gamma() - 1
     return -(n + 1) // 2 if n % 2 else n // 2
+
 
 def table(size):  # frequencies that add up to 4096
     fine, raw = block(4, 2)
     f = [(gamma() - 1 << raw) + block(raw)[0] for _ in range(size - 1)]
     return np.array([*f, 2**fine - sum(f)]) << 12 - fine
+
 
 def symbols(tables, which):  # asymmetric numeral systems; every symbol has one of the tables
     global used
@@ -82,6 +87,7 @@ def symbols(tables, which):  # asymmetric numeral systems; every symbol has one 
         x[short] = x[short] << 16 | words[used : used + len(short)]
         used += len(short)
     return symbol[place]
+
 
 def whole(rows, n, coded=False):
     lowest, low, size, high = signed(), int(block(6)[0]), gamma(), np.zeros(1, np.int64)
@@ -103,12 +109,14 @@ def whole(rows, n, coded=False):
             high = high.reshape(n, rows).T.ravel() if kind == 2 else high
     return ((high << low) + block(low, rows * n)).reshape(rows, n) + lowest
 
+
 def real(rows, n):
     if block(1)[0]:
         return np.ldexp(1.0, signed()) * whole(rows, n)
     zeros = int(block(5)[0])
     bits = whole(rows, n) << zeros  # exponent, sign, mantissa
     return ((bits >> 23 & 1) << 31 | bits >> 24 << 23 | bits & 2**23 - 1).astype(np.uint32).view(np.float32)
+
 
 for name, layer in sorted(json.loads((folder / "config.json").read_text())["quantization_config"]["layers"].items()):
     family, bits, out, n = layer["family"], layer["bits"], layer["shape"][0], math.prod(layer["shape"][1:])
