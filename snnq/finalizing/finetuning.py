@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from snnq.base.strict_json import Json
 from snnq.data import DataSet
 from snnq.finalizing.quantized import parameter_groups
 from snnq.finalizing.rate import Aim
@@ -103,7 +102,7 @@ class Finetuning:
         right = (logits.detach().argmax(1) == labels).float().mean()
         return {"loss": loss.detach(), "accuracy": right} | facts
 
-    def after_epoch(self, epoch: int) -> dict[str, Any]:
+    def after_epoch(self, epoch: int) -> Json:
         """Score the epoch on the validation split and keep the model if it is the best so far."""
         found = evaluate(self.model, self.data.validation, self.settings.batch_size)
         self.model.train()

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -15,6 +14,7 @@ from torch import nn
 from snnq.assessing.measure import SAMPLES
 from snnq.base.errors import BudgetError
 from snnq.base.progress import Progress, silent
+from snnq.base.strict_json import Config, Json
 from snnq.checkpoints.opening import load_model
 from snnq.finalizing.budget import limits_of
 from snnq.finalizing.finetuning import Finetuning
@@ -61,7 +61,7 @@ def finalize(
     measure: int = SAMPLES,
     force: bool = False,
     progress: Progress = silent,
-    words: Mapping[str, Any] | None = None,
+    words: Config | None = None,
 ) -> Finalized:
     """Finetune a float checkpoint under a plan, then encode, fold, pack and verify it.
 
@@ -113,7 +113,7 @@ def finalize(
     )
 
 
-def _config(plan: Plan, job: Job, settings: FinalizeSettings, compute: Compute) -> dict[str, Any]:
+def _config(plan: Plan, job: Job, settings: FinalizeSettings, compute: Compute) -> Json:
     """Return everything the result depends on; how many processes work on it is none of it."""
     return {
         "command": "finalize",
@@ -126,7 +126,7 @@ def _config(plan: Plan, job: Job, settings: FinalizeSettings, compute: Compute) 
     }
 
 
-def _said(settings: FinalizeSettings) -> dict[str, Any]:
+def _said(settings: FinalizeSettings) -> Json:
     """Return the settings; those of the rate only where there is one."""
     return {key: value for key, value in asdict(settings).items() if key not in ("rate", "budget") or value}
 
@@ -139,7 +139,7 @@ def _finetune(
     start: str | Path | None,
     fabric: Fabric,
     progress: Progress,
-) -> tuple[Finetuning, list[dict[str, Any]]]:
+) -> tuple[Finetuning, list[Json]]:
     """Train the quantised model with the float model as teacher; leave it with the weights of its best epoch."""
     teacher = None
     if settings.distillation > 0:

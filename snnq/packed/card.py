@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from snnq.base.strict_json import Config
 from snnq.packed.readers import NUMPY_READERS
 from snnq.packed.sizes import Sizes, file_bits
 from snnq.plan import Plan
 from snnq.structure.edits import STRUCTURE, described, edits_of
 
 
-def model_card(plan: Plan, results: Mapping[str, Any], sizes: Sizes, storage: str) -> str:
+def model_card(plan: Plan, results: Config, sizes: Sizes, storage: str) -> str:
     """Return the model card of a packed folder as Markdown; equal inputs give equal text."""
     sections = [
         _FRONT_MATTER,

@@ -6,14 +6,14 @@ import hashlib
 import json
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from snnq.base.errors import PackedError, SnnqError, UsageError, VerificationError, nearest
 from snnq.base.files import MAX_TEXT_BYTES, open_regular, read_text, regular_size
 from snnq.base.kinds import takers
-from snnq.base.strict_json import strict_json
+from snnq.base.strict_json import Json, strict_json
 from snnq.base.validation import Many, Record, dotted, validate
 from snnq.plan.records import DataInfo, SchemeName
 from snnq.schemes.scheme import scheme
@@ -83,7 +83,7 @@ class PackedConfig(Record):
     schema_version: Literal[1]
     tool: str
     architecture: str
-    config: dict[str, Any]
+    config: Json
     data: DataInfo | None
     quantization_config: Quantization
     sha256: dict[str, str]
@@ -114,7 +114,7 @@ class PackedConfig(Record):
         """Files of the folder that no hash protects: those of folders made by early versions."""
         return tuple(name for name in ALSO_HASHED if name not in self.sha256)
 
-    def said(self) -> dict[str, Any]:
+    def said(self) -> Json:
         """Return plain data, ready for JSON; fixed storage says nothing of itself, as in folders of early versions."""
         plain = self.model_dump(mode="json")
         if self.quantization_config.storage == "fixed":

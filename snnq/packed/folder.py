@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from snnq.base.errors import OutputExistsError, PackedError, VerificationError
 from snnq.base.files import read_text
 from snnq.base.placing import install, is_temporary, sweep, workplace
-from snnq.base.strict_json import strict_json
+from snnq.base.strict_json import Config, strict_json
 from snnq.base.validation import require_finite
 from snnq.base.version import __version__
 from snnq.packed.card import model_card
@@ -50,7 +50,7 @@ def write_packed(
     model: nn.Module,
     plan: Plan,
     layers: Mapping[str, Coded],
-    results: Mapping[str, Any],
+    results: Config,
     storage: Storage = "coded",
     force: bool = False,
 ) -> None:
@@ -178,7 +178,7 @@ def _refuse(name: str, message: str) -> NoReturn:
 
 
 def contents(
-    plan: Plan, written: Written, storage: Storage, packed: Mapping[str, PackedLayer], results: Mapping[str, Any]
+    plan: Plan, written: Written, storage: Storage, packed: Mapping[str, PackedLayer], results: Config
 ) -> dict[str, bytes]:
     """Return the bytes of every file of the folder; raises NotFiniteError for a result that is not finite."""
     require_finite(results, REPORT_FILE)

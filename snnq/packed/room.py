@@ -6,13 +6,13 @@ config may ask for any amount.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from snnq.base.errors import PackedError
 from snnq.base.machine import free_memory
+from snnq.base.strict_json import Config
 from snnq.network.layers import frames_shape
 from snnq.packed.config import CONFIG_FILE, REPACK
 
@@ -20,7 +20,7 @@ from snnq.packed.config import CONFIG_FILE, REPACK
 _NUMBER, _NARROWEST = 4, 8
 
 
-def least_bytes(config: Mapping[str, Any], samples: int, steps: int | None = None) -> int:
+def least_bytes(config: Config, samples: int, steps: int | None = None) -> int:
     """Return what running ``samples`` samples takes at least, in bytes: frames and the first layer's output."""
     found, channels, height, width = frames_shape(config)
     dim = config.get("dim", 0)
@@ -28,9 +28,7 @@ def least_bytes(config: Mapping[str, Any], samples: int, steps: int | None = Non
     return samples * (found if steps is None else steps) * height * width * (channels + first) * _NUMBER
 
 
-def check_room(
-    folder: Path, config: Mapping[str, Any], samples: int, steps: int | None = None, products: int = 0
-) -> None:
+def check_room(folder: Path, config: Config, samples: int, steps: int | None = None, products: int = 0) -> None:
     """Raise PackedError where a model of these sizes cannot run on ``samples`` samples in the memory that is left.
 
     ``products`` are those of an attention in one time step, where it keeps them.
@@ -42,7 +40,7 @@ def check_room(
 
 
 @contextmanager
-def within_memory(folder: Path, config: Mapping[str, Any]) -> Iterator[None]:
+def within_memory(folder: Path, config: Config) -> Iterator[None]:
     """Turn memory that runs out inside into a PackedError that names the sizes which ask for it."""
     try:
         yield
@@ -52,7 +50,7 @@ def within_memory(folder: Path, config: Mapping[str, Any]) -> Iterator[None]:
         raise _no_room(folder, config, "more than there is") from None
 
 
-def _no_room(folder: Path, config: Mapping[str, Any], amount: str) -> PackedError:
+def _no_room(folder: Path, config: Config, amount: str) -> PackedError:
     steps, _, height, width = frames_shape(config)
     return PackedError(
         f"{folder / CONFIG_FILE}: steps {steps} and image_size {height}x{width} take too much memory ({amount})",

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from snnq.base.errors import VerificationError
+from snnq.base.strict_json import Json
 from snnq.models.registry import unregistered
 from snnq.packed.coding import is_canonical, read_layer, read_weight, weight_sha256
 from snnq.packed.config import (
@@ -83,7 +84,7 @@ class Verification:
         """Bits per weight of the whole file."""
         return file_bits(self.sizes.total_bytes, self.weights)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Return plain data; sizes in bits, by kind, and the size of the file in bytes."""
         sizes = {"file_bytes": self.sizes.total_bytes, "weights_bits": self.sizes.weights}
         sizes |= {"avg_bits": self.avg_bits, "coded_avg_bits": self.coded_avg_bits, "file_avg_bits": self.file_avg_bits}
@@ -178,7 +179,7 @@ def _check_facts(folder: Path, config: PackedConfig, plan: PlanInput) -> None:
             raise VerificationError(f"{folder}: {CONFIG_FILE} and {PLAN_FILE} do not agree on {key}", REPACK)
 
 
-def _keyed(config: dict[str, Any]) -> dict[str, Any]:
+def _keyed(config: Json) -> Json:
     return {f"config.{key}": value for key, value in config.items()}
 
 

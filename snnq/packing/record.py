@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, 
 from snnq.base.errors import PackedError
 from snnq.base.files import read_regular
 from snnq.base.paired import PerSample
+from snnq.base.strict_json import Json
 from snnq.base.validation import Many
 from snnq.cost.activity import Activity
 from snnq.packed.config import MAX_JSON_BYTES, REPORT_FILE, check_size
@@ -25,7 +26,7 @@ class _Measured(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
 
-    def named(self) -> dict[str, Any]:
+    def named(self) -> Json:
         """Return the named keys alone."""
         return {key: getattr(self, key) for key in type(self).model_fields}
 
@@ -52,7 +53,7 @@ class Measured(_Measured):
     float_model: SplitScores = Field(alias="float")
     plan: SplitScores
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> Json:
         """Return plain data without what was kept of each sample, to be printed."""
         plain = self.model_dump(mode="json", by_alias=True)
         for model in ("float", "plan"):
@@ -204,12 +205,12 @@ class Results(_Measured):
             raise ValueError("the epochs of the search are over different candidates")
         return self
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Return plain data, ready for JSON; of finalize and ptq the one that made the folder."""
         plain = self.model_dump(mode="json", by_alias=True)
         return {key: value for key, value in plain.items() if value is not None or key not in ("finalize", "ptq")}
 
-    def made(self) -> dict[str, Any]:
+    def made(self) -> Json:
         """Return how the folder was made: every setting, the history, what was chosen."""
         how = self.finalize or self.ptq
         return how.model_dump(mode="json") if how else {}
