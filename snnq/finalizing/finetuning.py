@@ -61,7 +61,7 @@ class Finetuning:
 
     def stateful(self) -> dict[str, Stateful]:
         """Return what a run saves."""
-        parts = {
+        parts: dict[str, Stateful] = {
             "model": self.model,
             "optimizer": self.optimizer.optimizer,
             "precision": self.fabric.strategy.precision,  # the loss scale of 16-mixed
