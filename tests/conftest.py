@@ -37,6 +37,7 @@ LONGEST = (
     "test_strange_files.py",
     "test_examples.py",
     "test_toy_format.py",
+    "test_devices.py",
     "test_kill_everywhere.py",
 )
 
