@@ -76,8 +76,17 @@ def run(arguments: list[str]) -> int:
     except Exception as problem:
         if os.environ.get("SNNQ_DEBUG") == "1":
             raise
-        return _failed(_known(problem), arguments)
+        return INTERRUPTED if _of_an_interrupt(problem) else _failed(_known(problem), arguments)
     return 0
+
+
+def _of_an_interrupt(problem: BaseException | None) -> bool:
+    """Return whether an error is what a library made of Ctrl-C, as some do while they are imported."""
+    while problem is not None:
+        if isinstance(problem, KeyboardInterrupt) or "KeyboardInterrupt" in str(problem):
+            return True
+        problem = problem.__cause__ or problem.__context__
+    return False
 
 
 def _failed(problem: SnnqError, arguments: list[str]) -> int:

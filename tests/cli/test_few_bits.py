@@ -16,8 +16,8 @@ from snnq.checkpoints.opening import save_checkpoint
 from snnq.cli.main import run
 from snnq.models.registry import build
 from snnq.network.layers import frames_shape
-from snnq.packed.card import NUMPY_READER
 from snnq.packed.loading import load_packed
+from snnq.packed.readers import NUMPY_READERS
 from snnq.plan import Plan
 from snnq.reconstructing.settings import METHODS
 from snnq.runtime import Engine
@@ -59,7 +59,7 @@ def engines_agree(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def numpy_reads_the_same(folder: Path) -> None:
     found: dict[str, Any] = {}
-    exec(compile(NUMPY_READER, "README.md", "exec"), found)
+    exec(compile(NUMPY_READERS["coded"], "README.md", "exec"), found)
     model = load_packed(folder, "float")
     for name, weight in found["weights"].items():
         assert weight.tobytes() == model.get_submodule(name).get_parameter("weight").numpy().tobytes()

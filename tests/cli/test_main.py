@@ -100,6 +100,21 @@ def test_an_unexpected_failure_hides_its_traceback_unless_asked(capsys, monkeypa
         run(["doctor"])
 
 
+@pytest.mark.parametrize("chained", [True, False])
+def test_what_a_library_makes_of_ctrl_c_is_ctrl_c(chained, capsys, monkeypatch):
+    def interrupted():
+        if not chained:
+            raise RuntimeError("KeyboardInterrupt: <no message>")
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise RuntimeError("it failed") from None
+
+    monkeypatch.setattr("snnq.assessing.doctor.diagnose", interrupted)
+    assert run(["doctor"]) == 130
+    assert capsys.readouterr().err == ""
+
+
 def test_doctor_says_what_it_found(capsys):
     assert run(["doctor", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -127,13 +127,14 @@ def test_an_option_that_agrees_is_fine() -> None:
 
 
 def test_prepare_uses_the_defaults_and_says_where_it_lies() -> None:
-    done = prepare("random,samples=8")
+    spec = "random,samples=11"  # nobody else's: the cache is the session's
+    done = prepare(spec)
     assert done.data.frames_shape == (4, 2, 16, 16)
     assert not done.cached
-    assert prepare("random,samples=8").cached
+    assert prepare(spec).cached
     facts = done.facts()
-    assert facts["samples"] == {"train": 8, "validation": 8, "test": 8}
-    assert facts["bytes"] == done.stored.bytes > 3 * 8 * 4 * 2 * 16 * 16
+    assert facts["samples"] == {"train": 11, "validation": 11, "test": 11}
+    assert facts["bytes"] == done.stored.bytes > 3 * 11 * 4 * 2 * 16 * 16
 
 
 def test_prepare_asks_for_a_shape_it_cannot_know() -> None:

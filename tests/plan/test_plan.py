@@ -1,5 +1,6 @@
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -307,7 +308,10 @@ def test_schema_describes_what_is_written(make):
     assert schema["additionalProperties"] is False
     layer = schema["$defs"]["PlanLayer"]
     assert set(layer["properties"]) == set(plan["layers"][0])
-    assert layer["properties"]["scheme"]["enum"] == list(NAMES)
+    names, rated = layer["properties"]["scheme"]["anyOf"]
+    assert names == {"enum": list(NAMES)}
+    assert re.fullmatch(rated["pattern"], "uniform-4@0.95")
+    assert not re.fullmatch(rated["pattern"], "uniform-4")
     assert layer["properties"]["bits"]["readOnly"] is True
     assert "bits" not in layer["required"]
     assert set(schema["$defs"]["Totals"]["properties"]) == set(plan["totals"])

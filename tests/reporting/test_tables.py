@@ -92,7 +92,7 @@ def test_accuracy_totals_and_disk(found):
     for part in data["disk"]["overhead"]:
         assert disk[part["kind"]] == f"{part['bits']:,}"
     assert disk["the file"] == f"{8 * data['disk']['file_bytes']:,}"
-    assert disk["file over plan and overhead"] == f"{data['disk']['ratio']:.4f}"
+    assert disk["file over weights and overhead"] == f"{data['disk']['ratio']:.4f}"
 
 
 def test_epochs_and_probabilities(found):
