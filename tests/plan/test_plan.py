@@ -307,7 +307,7 @@ def test_schema_describes_what_is_written(make):
     assert schema["additionalProperties"] is False
     layer = schema["$defs"]["PlanLayer"]
     assert set(layer["properties"]) == set(plan["layers"][0])
-    assert layer["properties"]["scheme"]["enum"] == list(NAMES)
+    assert layer["properties"]["scheme"]["anyOf"][0]["enum"] == list(NAMES)
     assert layer["properties"]["bits"]["readOnly"] is True
     assert "bits" not in layer["required"]
     assert set(schema["$defs"]["Totals"]["properties"]) == set(plan["totals"])
