@@ -173,10 +173,14 @@ KEYS: dict[str, tuple[str, str]] = {
 }
 
 
+def every_key() -> dict[str, tuple[str, str]]:
+    """Return unit and meaning of every key, in the order above, and those of further quantities below."""
+    return KEYS | {key: meaning for one in declared() for key, meaning in _cost_keys(one).items() if key not in KEYS}
+
+
 def key_table() -> Table:
-    """Return what every key means that has a unit, in the order above, and those of further quantities below."""
-    keys = KEYS | {key: meaning for one in declared() for key, meaning in _cost_keys(one).items() if key not in KEYS}
-    rows = [(key, unit, meaning) for key, (unit, meaning) in keys.items() if unit]
+    """Return what every key means that has a unit."""
+    rows = [(key, unit, meaning) for key, (unit, meaning) in every_key().items() if unit]
     return Table("Keys of the JSON and CSV: units and formulas", ("key", "unit", "what it is"), tuple(rows))
 
 
