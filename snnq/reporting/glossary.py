@@ -5,7 +5,7 @@ from __future__ import annotations
 from snnq.cost.quantities import ENERGY, STORAGE, Quantity, declared
 from snnq.cost.table import ARITHMETICS, CostTable
 from snnq.reporting.table import Table
-from snnq.schemes.scheme import formats
+from snnq.schemes.scheme import allowed, formats
 
 # Key → its unit and what it is. A key means the same wherever it stands.
 KEYS: dict[str, tuple[str, str]] = {
@@ -70,7 +70,7 @@ KEYS: dict[str, tuple[str, str]] = {
     "kind": ("", "linear, conv1d or conv2d; in disk: what the bits are"),
     "shape": ("", "out, in, kernel"),
     "input": ("", "what a layer sees: spikes, integers, counts or reals"),
-    "scheme": ("", "number format: float32, ternary, binary, uniform-b or power-of-two-b"),
+    "scheme": ("", f"number format: {allowed()}"),
     "bits": (
         "bits",
         "bits per weight; in search: expected ones, Σ p · bits · weights / Σ weights; in disk: their number",
