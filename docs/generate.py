@@ -15,6 +15,7 @@ from snnq.cost.table import DEFAULT_TABLE, read_table
 from snnq.data.sources import OPTIONS, SOURCES
 from snnq.packed.readers import CODED_READER, FIXED_READER
 from snnq.reporting.glossary import every_key, formulas
+from snnq.schemes.scheme import formats, scheme
 from snnq.searching.budget import units
 
 FOLDER = Path(__file__).parent
@@ -81,6 +82,16 @@ def equations() -> str:
     return "\n".join(f"- {text}" for text in formulas(read_table(DEFAULT_TABLE)))
 
 
+def schemes() -> str:
+    """Return the table of number formats: the names of their schemes, bits per weight and levels."""
+    rows = []
+    for one in formats():
+        bits = [f"{scheme(name).bits:g}" for name in one.variants]
+        name = one.name if len(bits) == 1 else f"{one.name}-b"
+        rows.append((f"`{name}`", " … ".join(dict.fromkeys((bits[0], bits[-1]))), one.label.formula.partition(": ")[2]))
+    return table(("scheme", "bits per weight", "levels"), rows)
+
+
 def keys() -> str:
     """Return every key of a report, its unit and what it means."""
     rows = ((f"`{key}`", unit, plain(said)) for key, (unit, said) in every_key().items())
@@ -106,6 +117,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "fixed-reader": fixed_reader,
     "formulas": equations,
     "keys": keys,
+    "schemes": schemes,
     "functions": functions,
 }
 
