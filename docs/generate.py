@@ -14,7 +14,8 @@ import snnq
 from snnq.cost.table import DEFAULT_TABLE, read_table
 from snnq.data.sources import OPTIONS, SOURCES
 from snnq.packed.readers import CODED_READER, FIXED_READER
-from snnq.reporting.glossary import KEYS, formulas
+from snnq.reporting.glossary import every_key, formulas
+from snnq.schemes.scheme import formats, scheme
 from snnq.searching.budget import units
 
 FOLDER = Path(__file__).parent
@@ -48,11 +49,11 @@ def options() -> str:
 
 def budgets() -> str:
     """Return the table of the units that a budget may be given in."""
-    rows = []
+    rows, known = [], every_key()
     for name, unit in units().items():
         number = f"{unit.factor:,.0f} " if unit.factor > 1 else ""
-        one = "per cent of float32, with its sign" if unit.per_cent else f"{number}{KEYS[unit.key][0]}"
-        rows.append((f"`{name}`", f"`{unit.key}`", one, KEYS[unit.key][1]))
+        one = "per cent of float32, with its sign" if unit.per_cent else f"{number}{known[unit.key][0]}"
+        rows.append((f"`{name}`", f"`{unit.key}`", one, known[unit.key][1]))
     return table(("`--budget`", "key in a report", "in units of", "what it limits"), rows)
 
 
@@ -81,9 +82,20 @@ def equations() -> str:
     return "\n".join(f"- {text}" for text in formulas(read_table(DEFAULT_TABLE)))
 
 
+def schemes() -> str:
+    """Return the table of number formats: the names of their schemes, bits per weight and levels."""
+    rows = []
+    for one in formats():
+        bits = [f"{scheme(name).bits:g}" for name in one.variants]
+        name = one.name if len(bits) == 1 else f"{one.name}-b"
+        rows.append((f"`{name}`", " … ".join(dict.fromkeys((bits[0], bits[-1]))), one.label.formula.partition(": ")[2]))
+    return table(("scheme", "bits per weight", "levels"), rows)
+
+
 def keys() -> str:
     """Return every key of a report, its unit and what it means."""
-    return table(("key", "unit", "what it is"), ((f"`{key}`", unit, plain(said)) for key, (unit, said) in KEYS.items()))
+    rows = ((f"`{key}`", unit, plain(said)) for key, (unit, said) in every_key().items())
+    return table(("key", "unit", "what it is"), rows)
 
 
 def functions() -> str:
@@ -105,6 +117,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "fixed-reader": fixed_reader,
     "formulas": equations,
     "keys": keys,
+    "schemes": schemes,
     "functions": functions,
 }
 

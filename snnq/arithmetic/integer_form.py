@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from snnq.arithmetic import integers
 from snnq.arithmetic.integers import Neurons
+from snnq.base.errors import UsageError
 from snnq.network.wiring import COUNT_LIMIT, Wiring
 from snnq.schemes.whole import Whole, fixed_point
 
@@ -120,7 +121,10 @@ class IntegerHead(nn.Module):
 
 @torch.no_grad()
 def to_integers(model: nn.Module, wiring: Wiring, wholes: Mapping[str, Whole]) -> nn.Module:
-    """Turn a folded model into its integer form, in place, and return it; ``wholes`` are of the quantised layers."""
+    """Turn a folded model into its integer form, in place, and return it; ``wholes`` are of the quantised layers.
+
+    Raises UsageError for an attention whose ``scale`` is not that of its wiring: it could not be taken out of it.
+    """
     for stage in wiring.stages:
         layer, norm = model.get_submodule(stage.layer), model.get_submodule(stage.norm)
         weight = layer.get_parameter("weight").cpu().flatten(1).numpy()
@@ -138,7 +142,13 @@ def to_integers(model: nn.Module, wiring: Wiring, wholes: Mapping[str, Whole]) -
             mixing.neuron,
             IntegerLIF(torch.tensor([threshold], dtype=torch.int32), _channel_dim(model, mixing.neuron), shift),
         )
-        model.get_submodule(mixing.module).scale = 1.0  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
+        attention = model.get_submodule(mixing.module)
+        if (scale := getattr(attention, "scale", None)) != mixing.scale:
+            raise UsageError(
+                f"attention {mixing.module}: its attribute 'scale' is {scale}, but its wiring says {mixing.scale:g}",
+                "its method mix must read self.scale: SpikingAttention in snnq/models/attention.py",
+            )
+        attention.scale = 1.0  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
     old = model.get_submodule(wiring.head)
     weight, bias = (old.get_parameter(name).cpu().numpy() for name in ("weight", "bias"))
     head = integers.head(weight, bias, wiring.summands, wiring.bound)

@@ -208,7 +208,7 @@ def export(
 
 @command
 def uniform_plan(
-    scheme: Annotated[str, typer.Option(help="float32, ternary, binary, uniform-b or power-of-two-b, b from 2 to 8.")],
+    scheme: Annotated[str, typer.Option(help="One scheme for every layer, such as uniform-2.")],
     *,
     checkpoint: Annotated[
         str | Path | None,

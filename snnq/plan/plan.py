@@ -6,7 +6,7 @@ today's cost table of the recorded name or path; scores stay only where they wer
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from snnq.base.errors import CostTableError, PlanError, nearest
 from snnq.base.strict_json import Config, Json
 from snnq.base.validation import Many, validate
 from snnq.base.version import __version__
-from snnq.cost.quantities import declared
+from snnq.cost.quantities import Quantity, declared
 from snnq.cost.table import DEFAULT_TABLE, CostTable, read_table
 from snnq.network.layers import Layer
 from snnq.plan.costing import baseline_costs, cost_layers, group_costs, total_costs
@@ -174,22 +174,31 @@ def without_costs(data: Config, part: str, computed: Collection[str] = ()) -> li
 
     So a plan opens that was written with quantities which nothing declares here.
     """
-    totals = data.get("totals")
-    dropped = {*computed, *(totals if isinstance(totals, dict) else ())} - LayerInput.model_fields.keys()
+    totals, known = data.get("totals"), (key for one in declared() for key in one.keys)
+    dropped = {*computed, *known, *(totals if isinstance(totals, dict) else ())} - LayerInput.model_fields.keys()
     return [
         {key: value for key, value in entry.items() if key not in dropped} if isinstance(entry, dict) else entry
         for entry in data[part]
     ]
 
 
+# The records with costs, and the keys under which each has those of a quantity.
+_COSTED: Mapping[str, Callable[[Quantity], tuple[str, ...]]] = {
+    "PlanLayer": lambda one: (one.key,),
+    "Totals": lambda one: one.keys,
+    "GroupCost": lambda one: (*one.means, one.key, one.share, f"{one.share}_float"),
+    "Baseline": lambda one: one.ratios,
+}
+
+
 def plan_schema() -> Json:
     """Return the JSON Schema of plan.json. Computed keys are read-only and may be left out."""
     schema = Plan.model_json_schema()
-    parts, costed = schema["$defs"], ("PlanLayer", "Totals", "GroupCost", "Baseline")
-    named = {key for name in costed for key in parts[name]["properties"]}
-    keys = [key for one in declared() for key in (*one.keys, one.share, f"{one.share}_float")]
-    further = {key: {"readOnly": True, "type": "number"} for key in keys if key not in named}
-    for name in costed:
+    parts = schema["$defs"]
+    named = {key for name in _COSTED for key in parts[name]["properties"]}
+    for name, keys_of in _COSTED.items():
+        keys = (key for one in declared() for key in keys_of(one) if key not in named)
+        further = {key: {"readOnly": True, "type": "number"} for key in keys}
         parts[name] |= {"additionalProperties": False, "properties": parts[name]["properties"] | further}
     for part in (schema, parts["PlanLayer"]):
         part["required"] = [key for key in part["required"] if not part["properties"][key].get("readOnly")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from snnq.cost.quantities import ENERGY, STORAGE, Quantity, declared
 from snnq.cost.table import ARITHMETICS, CostTable
 from snnq.reporting.table import Table
-from snnq.schemes.scheme import formats
+from snnq.schemes.scheme import allowed, formats
 
 # Key → its unit and what it is. A key means the same wherever it stands.
 KEYS: dict[str, tuple[str, str]] = {
@@ -70,7 +70,7 @@ KEYS: dict[str, tuple[str, str]] = {
     "kind": ("", "linear, conv1d or conv2d; in disk: what the bits are"),
     "shape": ("", "out, in, kernel"),
     "input": ("", "what a layer sees: spikes, integers, counts or reals"),
-    "scheme": ("", "number format: float32, ternary, binary, uniform-b or power-of-two-b"),
+    "scheme": ("", f"number format: {allowed()}"),
     "bits": (
         "bits",
         "bits per weight; in search: expected ones, Σ p · bits · weights / Σ weights; in disk: their number",
@@ -173,10 +173,14 @@ KEYS: dict[str, tuple[str, str]] = {
 }
 
 
+def every_key() -> dict[str, tuple[str, str]]:
+    """Return unit and meaning of every key, in the order above, and those of further quantities below."""
+    return KEYS | {key: meaning for one in declared() for key, meaning in _cost_keys(one).items() if key not in KEYS}
+
+
 def key_table() -> Table:
-    """Return what every key means that has a unit, in the order above, and those of further quantities below."""
-    keys = KEYS | {key: meaning for one in declared() for key, meaning in _cost_keys(one).items() if key not in KEYS}
-    rows = [(key, unit, meaning) for key, (unit, meaning) in keys.items() if unit]
+    """Return what every key means that has a unit."""
+    rows = [(key, unit, meaning) for key, (unit, meaning) in every_key().items() if unit]
     return Table("Keys of the JSON and CSV: units and formulas", ("key", "unit", "what it is"), tuple(rows))
 
 

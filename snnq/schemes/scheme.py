@@ -296,11 +296,16 @@ def unknown(name: str) -> str:
     # Of a family that there is, the bits are wrong, and no other number of them is nearer to what was meant.
     family = name.rpartition("-")[0]
     close = "" if any(one.startswith(f"{family}-") for one in scheme_names()) else nearest(name, scheme_names())
+    return f"unknown scheme '{name}'{close}; allowed: {allowed()}"
+
+
+def allowed() -> str:
+    """Return the names of all schemes in a few words, those of a format with several widths as one."""
     single = [one.name for one in formats() if len(one.variants) == 1]
     ranges = [one for one in formats() if len(one.variants) > 1]
     widths = [width for one in ranges for width in one.variants.values()]
-    allowed = ", ".join([*single, *(f"{one.name}-b" for one in ranges)])
-    return f"unknown scheme '{name}'{close}; allowed: {allowed} with b from {min(widths)} to {max(widths)}"
+    names = ", ".join([*single, *(f"{one.name}-b" for one in ranges)])
+    return f"{names} with b from {min(widths)} to {max(widths)}"
 
 
 for _format in (FLOAT, UNIFORM, POWER_OF_TWO, TERNARY, BINARY):

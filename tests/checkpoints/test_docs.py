@@ -15,6 +15,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "checkpoints.md"
 
 
 def asked(name: str) -> str:
+    if not any(name in keys.architectures for keys in every_keys()):
+        return ""
     found = [OPTIONS[size] for size in architecture(name).asked()]
     others = [one for keys in every_keys() if name in keys.architectures for one in keys.architectures if one != name]
     if others:
@@ -40,7 +42,9 @@ def _value(name: str, size: str, config: dict) -> str:
 
 
 def told(name: str) -> str:
-    keys = next(keys for keys in every_keys() if name in keys.architectures)
+    keys = next((keys for keys in every_keys() if name in keys.architectures), None)
+    if keys is None:
+        return "no file but snnq's own"
     leaks = architecture(name).upstream.told(["head_lif.w"])
     more = {"learned leaks": leaks, "blocks of every stage": keys.free, "image size": "pos_embed" in _published(name)}
     return ", ".join(["sizes", *(what for what, is_so in more.items() if is_so)])

@@ -104,6 +104,23 @@ def test_a_checkpoint_opens_as_what_it_was(tmp_path: Path) -> None:
         assert torch.equal(model(frames), fill_model(build(OWN, {}), 1).eval()(frames))
 
 
+def test_a_scale_that_whole_numbers_could_not_take_out_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = toy_network.Mixer.__init__
+
+    def otherwise(self: toy_network.Mixer, config: toy_network.ToySizes) -> None:
+        made(self, config)
+        del self.scale
+        self.mix = lambda q, k, v: toy_network.mix_keys_first(q, k, v, 0.25)
+
+    monkeypatch.setattr(toy_network.Mixer, "__init__", otherwise)
+    plan = snnq.uniform_plan("uniform-4", checkpoint=save_toy(tmp_path, PLAIN))
+    plan.write(tmp_path / "plan.json")
+    assert run(["finalize", "--plan", str(tmp_path / "plan.json"), "--epochs", "1", "--out", str(tmp_path / "p")]) == 2
+    assert "mixer: its attribute 'scale' is None, but its wiring says 0.25" in capsys.readouterr().err
+
+
 def test_a_name_is_taken_once() -> None:
     with pytest.raises(UsageError, match="'toy-plain': the name is taken"):
         snnq.register_architecture(toy_network.Architecture(PLAIN, PLAIN, int, int, int))  # pyright: ignore

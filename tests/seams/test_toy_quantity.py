@@ -28,7 +28,9 @@ from snnq.models.registry import build
 from snnq.plan import Plan
 from snnq.plan.plan import plan_schema
 from snnq.plan.verdict import rivals, verdict
+from snnq.reporting.glossary import every_key
 from snnq.schemes.scheme import scheme as scheme_of
+from snnq.searching.budget import units
 
 CONFIG = {
     "in_channels": 2,
@@ -105,7 +107,14 @@ def test_a_budget_of_it_is_kept_and_every_plan_says_what_it_costs(folder, monkey
     assert {one.scheme for one in rivals(plan)} <= {"uniform-2", "power-of-two-2"}
     assert "the budget of tables" in verdict(plan)
     assert "--budget" in data["search"]["options"]
-    assert plan_schema()["$defs"]["GroupCost"]["properties"]["tables_share"]["readOnly"]
+    parts = plan_schema()["$defs"]
+    assert parts["GroupCost"]["properties"]["tables_share"]["readOnly"]
+    assert set(parts["PlanLayer"]["properties"]) == set(data["layers"][0])
+    assert set(parts["Totals"]["properties"]) == set(totals)
+    del data["totals"]  # what is computed may be left out
+    (folder / "bare.json").write_text(json.dumps(data))
+    assert Plan.read("bare.json") == plan
+    assert {unit.key for unit in units().values()} <= every_key().keys()
     shown = succeeds(capsys, "plan", "show", "plan.json")
     assert f"tables % of float32  {100 * totals['tables_fraction']:.4f}" in re.sub(r" {2,}", "  ", shown)
     assert re.search(r"asked lut +3500, realised", shown)

@@ -54,7 +54,7 @@ def halve(model: nn.Module, first: str, second: str) -> nn.Module:
 def registered() -> Iterator[None]:
     snnq.register_edit(Edit("halved", halve, lambda first, second: f"half of what {second} takes of {first}"))
     yield
-    EDITS.clear()
+    EDITS.pop("halved", None)
 
 
 def save_edited(path: Path, name: str) -> nn.Module:
@@ -167,7 +167,7 @@ def test_files_of_an_edit_that_is_not_known(tmp_path: Path, capsys: pytest.Captu
     plan = snnq.uniform_plan("uniform-4", checkpoint=tmp_path / "edited.safetensors")
     plan.write(tmp_path / "plan.json")
     assert run(["finalize", "--plan", str(tmp_path / "plan.json"), "--epochs", "1", "--out", str(tmp_path / "p")]) == 0
-    EDITS.clear()
+    del EDITS["halved"]
     with pytest.raises(CheckpointError, match="the edit 'halved' is not known here"):
         open_checkpoint(tmp_path / "edited.safetensors")
     with pytest.raises(PackedError, match="the edit 'halved' is not known here"):
