@@ -31,8 +31,9 @@ FIRST_RATE = 2.0
 # A price that is given rises from nothing over this share of the steps.
 RISE = 0.5
 # The price of a budget: its first value, and how much its logarithm moves for an error of the rate by a factor e, at
-# once and for good. It aims a little below the budget, so that little is left to trim.
-FIRST_PRICE, AT_ONCE, EACH_STEP, BELOW = 0.05, 8.0, 0.5, 0.99
+# once and for good. It aims a little below the budget, so that little is left to trim. Below the least price nothing is
+# paid any more, and from far below it the way back would be long.
+FIRST_PRICE, LEAST_PRICE, AT_ONCE, EACH_STEP, BELOW = 0.05, 1e-3, 8.0, 0.5, 0.99
 # An epoch counts as keeping its budget up to here: the rest is trimmed.
 NEAR = 1.02
 
@@ -134,7 +135,7 @@ class Rate(nn.Module):
         if self.target is None:
             return (self.price or 0.0) * min(1.0, along / RISE)
         error = (bits.log() - math.log(self.target * BELOW)).clamp(-0.5, 0.5)
-        self.memory.add_(EACH_STEP * error)
+        self.memory.add_(EACH_STEP * error).clamp_(min=math.log(LEAST_PRICE))
         return (self.memory + AT_ONCE * error).exp().float()
 
     def per_weight(self) -> float:
