@@ -152,26 +152,18 @@ class Rate(nn.Module):
         return {name: float(layer_bits(chain, latent)[1]) for name, chain, latent in self.layers}
 
 
-@dataclass(frozen=True)
-class Trim:
-    """Weights whose code was exchanged for a shorter one, and at which price in squared steps a bit."""
-
-    exchanged: int
-    price: float
-
-
 @torch.no_grad()
-def trim(rate: Rate) -> Trim:
+def trim(rate: Rate) -> int:
     """Exchange codes for shorter ones, the cheapest first, until the rated layers' entropy keeps the target.
 
     A weight takes the level l of its channel that is least in (w - l)²/s² + λ · len(l), out of the two beside it and
     zero, s being the distance of the two; λ is the least, within a per cent, that keeps the target (rate-distortion
-    optimised quantisation: Sullivan & Wiegand 1998). The latent weights become the levels chosen.
+    optimised quantisation: Sullivan & Wiegand 1998). The latent weights become the levels chosen; how many is returned.
     """
     before = {name: latent.detach().clone() for name, _, latent in rate.layers}
     target = rate.target
     if target is None or sum(rate.bits().values()) <= target:
-        return Trim(0, 0.0)
+        return 0
     low, high = 0.0, 1e-3
     while _trimmed(rate, before, high) > target and high < 1e6:
         low, high = high, high * 4
@@ -179,8 +171,7 @@ def trim(rate: Rate) -> Trim:
         middle = (low + high) / 2
         low, high = (middle, high) if _trimmed(rate, before, middle) > target else (low, middle)
     _trimmed(rate, before, high)
-    moved = sum(int((latent != before[name]).sum()) for name, _, latent in rate.layers)
-    return Trim(moved, high)
+    return sum(int((latent != before[name]).sum()) for name, _, latent in rate.layers)
 
 
 def _trimmed(rate: Rate, before: dict[str, Tensor], price: float) -> float:

@@ -188,7 +188,7 @@ def _frozen(
         model = quantize_model(load_model(job.checkpoint), plan.schemes(), aim.begin).to(moving.fabric.device)
         model.load_state_dict(moving.best.state)
         rate = aim.rate(model)
-        trimmed = rate is not None and trim(rate).exchanged > 0
+        trimmed = rate is not None and trim(rate) > 0
         entropy = math.fsum(rate.bits().values()) if rate else 0.0
         coded, reestimated = _freeze(model, plan, job, settings, None if trimmed else moving.best.score)
         found, coded = realised(plan, coded, aim.schemes)

@@ -7,9 +7,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from agreeing import engines_agree
 from lively import wake
 
 from snnq.checkpoints.opening import save_checkpoint
@@ -20,8 +20,6 @@ from snnq.packed.loading import load_packed
 from snnq.packed.readers import NUMPY_READERS
 from snnq.plan import Plan
 from snnq.reconstructing.settings import METHODS
-from snnq.runtime import Engine
-from snnq.runtime.reference import Reference
 
 LAYOUT = "spikformer-cifar10dvs"
 CONFIG: dict[str, Any] = {"in_channels": 2, "image_size": [8, 8], "dim": 16, "depth": 1, "heads": 2, "steps": 2}
@@ -40,21 +38,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         wake(model, frames)
     save_checkpoint("float.safetensors", model, architecture=LAYOUT, facts={"data": "random,classes=3,samples=16"})
     return tmp_path
-
-
-def engines_agree(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    frames = np.random.default_rng(1).poisson(0.7, (3, *frames_shape(CONFIG))).astype(np.uint16)
-    with torch.no_grad():
-        due = load_packed(folder)(torch.from_numpy(frames.astype(np.float32))).numpy()
-    assert np.ptp(due) > 0
-    assert np.array_equal(Engine(folder)(frames), due)
-    assert np.array_equal(Reference(folder)(frames), due)
-    found = []
-    for engine in ("torch", "integer"):
-        capsys.readouterr()
-        assert run(["eval", str(folder), "--engine", engine, "--json"]) == 0
-        found.append(json.loads(capsys.readouterr().out)["accuracy"])
-    assert found[0] == found[1]
 
 
 def numpy_reads_the_same(folder: Path) -> None:
@@ -80,7 +63,7 @@ def test_search_to_report_and_export(scheme: str, place: Path, capsys: pytest.Ca
     assert run(["finalize", "--plan", "plan.json", "--epochs", "1", *TINY]) == 0
     assert run(["verify", "packed"]) == 0
     assert "999999" not in capsys.readouterr().out  # bits that are no whole numbers are still short
-    engines_agree(place / "packed", capsys)
+    engines_agree(place / "packed", frames_shape(CONFIG), capsys)
     numpy_reads_the_same(place / "packed")
     assert run(["report", "--format", "json"]) == 0
     shown = json.loads(capsys.readouterr().out)
@@ -110,4 +93,4 @@ def test_every_method_of_ptq(scheme: str, place: Path, capsys: pytest.CaptureFix
         words += ["--steps-per-round", "1"] if method in ("adaround", "tesseraq") else []
         assert run(["ptq", "float.safetensors", "--scheme", scheme, "--out", method, *words]) == 0
         assert run(["verify", method]) == 0
-    engines_agree(place / METHODS[-1], capsys)
+    engines_agree(place / METHODS[-1], frames_shape(CONFIG), capsys)

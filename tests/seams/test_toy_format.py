@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from agreeing import engines_agree
 from lively import wake
 from torch import Tensor
 
@@ -36,7 +37,6 @@ from snnq.packed.opening import open_tensors
 from snnq.packed.verification import verify
 from snnq.plan import Plan
 from snnq.runtime import Engine
-from snnq.runtime.reference import Reference
 from snnq.schemes.format import INTEGER_OPERATION, Arrays, Format, Label, Params, Stored, Take, round_ste
 from snnq.schemes.scheme import register, scheme, scheme_names, unregister
 from snnq.schemes.whole import Whole
@@ -179,7 +179,7 @@ def test_search_to_report_and_export(place: Path, capsys: pytest.CaptureFixture[
     assert run(["finalize", "--plan", "plan.json", "--epochs", "1", *TINY]) == 0
     capsys.readouterr()
     _packed_as_planned(place / "packed", plan, capsys)
-    _engines_agree(place / "packed", capsys)
+    engines_agree(place / "packed", frames_shape(CONFIG), capsys)
     _reports(place, capsys)
     _exports(place / "packed")
 
@@ -197,20 +197,6 @@ def _packed_as_planned(folder: Path, plan: Plan, capsys: pytest.CaptureFixture[s
     assert 8 * shown["file_bytes"] == pytest.approx(shown["weights_bits"] + sum(shown["overhead_bits"].values()))
     said = json.loads((folder / "config.json").read_text())["quantization_config"]["layers"]
     assert {one["bits"] for one in said.values() if one["family"] == "toy"} == {1.6}
-
-
-def _engines_agree(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    frames = np.random.default_rng(1).poisson(0.7, (3, *frames_shape(CONFIG))).astype(np.uint16)
-    with torch.no_grad():
-        due = load_packed(folder)(torch.from_numpy(frames.astype(np.float32))).numpy()
-    assert np.ptp(due) > 0
-    assert np.array_equal(Engine(folder)(frames), due)
-    assert np.array_equal(Reference(folder)(frames), due)
-    found = []
-    for engine in ("torch", "integer"):
-        assert run(["eval", str(folder), "--engine", engine, "--json"]) == 0
-        found.append(json.loads(capsys.readouterr().out)["accuracy"])
-    assert found[0] == found[1]
 
 
 def _reports(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
