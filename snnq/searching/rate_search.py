@@ -22,6 +22,7 @@ from snnq.searching.rating import (
     rate_aim,
     rate_scores,
     trained_rates,
+    water_filled,
     with_own,
 )
 from snnq.searching.settings import SearchSettings
@@ -36,6 +37,8 @@ from snnq.training.teacher import float_teacher
 
 # An epoch that leaves more than this of its budget unspent is no rival of one that does not.
 SPENT = 0.95
+# Rates are rounded up to the decimals of their names: so much of a budget is left for that.
+ROOM = 0.999
 
 
 class RateTraining:
@@ -122,20 +125,21 @@ def found_rates(
 ) -> tuple[Choices, Found, dict[tuple[str, str], Params]]:
     """Return the choices with the trained rates among them, what the search ends with, and the grids of these rates.
 
-    The plan is that of the trained rates, where these keep the budget and spend it; else it is solved from the scores.
+    Rates that exceed the budget, or leave much of it, are brought to it together. The plan has these rates where it may
+    and they keep the budget; else it is solved from the scores.
     """
-    space, rates = moving.space, trained_rates(moving.space, trained)
+    space, rates, target = moving.space, trained_rates(moving.space, trained), moving.rate.target
+    taken = math.fsum(rates[name] * moving.weights_of[name] for name in rates)
+    if target is not None and not SPENT <= taken / target <= 1:
+        rates = water_filled(rates, moving.weights_of, target * ROOM)
     choices, own = with_own(space, rates)
     if own is not None and not keeps(objective(choices, moving.settings, table), own):
-        own = None
-    target = moving.rate.target
-    if target is not None and math.fsum(trained.bits.values()) < SPENT * target:
         own = None
     params = {name: chain.params() for name, chain, _ in quantized_layers(moving.trainee.model)}
     grids = {
         (name, rated(space.schemes[name], rates[name])): {key: value.detach() for key, value in params[name].items()}
         for name in space.free
-        if rates[name] == trained.bits[name] / moving.weights_of[name]  # else it is tied, or came to nothing
+        if rates[name] == trained.bits[name] / moving.weights_of[name]  # else it is another's, or was moved
     }
     scores = rate_scores(choices, rates, trained.price)
     return choices, Found(moving.trainee.latent(), scores, chosen=own), grids
