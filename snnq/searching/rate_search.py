@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from lightning_fabric import Fabric
@@ -35,6 +36,8 @@ from snnq.training.quantized import quantized_layers
 from snnq.training.run_folder import RunFolder
 from snnq.training.teacher import float_teacher
 
+# Training aims so far below a budget: nothing is trimmed here, and rates swing a little about what is aimed at.
+AIMED = 0.98
 # An epoch that leaves more than this of its budget unspent is no rival of one that does not.
 SPENT = 0.95
 # Rates are rounded up to the decimals of their names: so much of a budget is left for that.
@@ -47,6 +50,9 @@ class RateTraining:
     def __init__(self, fabric: Fabric, job: Job, space: RateSpace, settings: SearchSettings, table: CostTable) -> None:
         self.job, self.space, self.settings = job, space, settings
         aim = rate_aim(space, settings, table)
+        self.target = aim.target
+        if aim.target is not None:
+            aim = replace(aim, target=aim.target * AIMED)
         self.trainee = Trainee(fabric, job, space.schemes, aim, settings)
         assert self.trainee.price is not None
         self.rate, self.best, self.precision = self.trainee.price, Best(), fabric.strategy.precision
@@ -65,7 +71,7 @@ class RateTraining:
         self.trainee.model.train()
         bits = self.rate.bits()
         whole = sum(bits.values())
-        share = SPENT if self.rate.target is None else whole / self.rate.target
+        share = SPENT if self.target is None else whole / self.target
         score = (float(share <= 1), float(share >= SPENT), found.accuracy, -found.loss)
         self.best.offer(score, epoch + 1, self.trainee.model)
         rates = {layer.name: bits[layer.name] / layer.weights for layer in self.job.layers if layer.name in bits}
@@ -128,7 +134,7 @@ def found_rates(
     Rates that exceed the budget, or leave much of it, are brought to it together. The plan has these rates where it may
     and they keep the budget; else it is solved from the scores.
     """
-    space, rates, target = moving.space, trained_rates(moving.space, trained), moving.rate.target
+    space, rates, target = moving.space, trained_rates(moving.space, trained), moving.target
     taken = math.fsum(rates[name] * moving.weights_of[name] for name in rates)
     if target is not None and not SPENT <= taken / target <= 1:
         rates = water_filled(rates, moving.weights_of, target * ROOM)

@@ -100,8 +100,8 @@ def test_a_trade_off_is_the_price_of_the_energy_of_a_bit(model):
 def test_what_has_no_rate_is_refused_by_name_before_training(model):
     with pytest.raises(UsageError, match=r"head may take float32, which has no rate"):
         space_of(model, budget=["avg-bits=1"], space=["uniform-4", "head=uniform-4,float32"])
-    with pytest.raises(UsageError, match="may take ternary, which has no rate"):
-        space_of(model, budget=["avg-bits=1.8"], space=["ternary,uniform-4"])
+    with pytest.raises(UsageError, match="may take binary, which has no rate"):
+        space_of(model, budget=["avg-bits=1.8"], space=["binary,uniform-4"])
     with pytest.raises(UsageError, match="every layer is locked"):
         space_of(model, budget=["avg-bits=5"], lock=["*=uniform-4"])
     for method in ("drift", "random", "halving"):
@@ -177,8 +177,8 @@ def test_held_rates_keep_every_layer_at_its_own():
     goal, given = [one.weight.detach().clone() for one in model], torch.optim.Adam(model.parameters(), lr=1e-3)
     for step in range(60):
         given.zero_grad()
-        # A task that asks for more of the first layer and less of the second.
-        task = (model[0].weight - 3 * goal[0]).square().sum() + (model[1].weight - 0.3 * goal[1]).square().sum()
+        # A task that asks for more bits than each layer may take.
+        task = sum((one.weight - 2 * wanted).square().sum() for one, wanted in zip(model, goal, strict=True))
         price, bits = rate.loss(step / 60)
         (task + price).backward()
         given.step()
