@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import Tensor, nn
 
+from snnq.base.errors import BudgetError
 from snnq.base.paired import PerSample
 from snnq.base.progress import Progress
 from snnq.cost.table import CostTable
@@ -50,7 +52,9 @@ def finish(judge: Judge, aim: Objective, found: Found, table: CostTable, mark: s
         same = same_cost(aim, chosen)
         measured = coarser(judge)
         same = replace(same, choices=measured.choices)
-        rival = judge.choices.schemes(same.solve(sensitivity(measured, same, progress)))
+        # Rates that were trained may be lower than all that are measured.
+        with suppress(BudgetError):
+            rival = judge.choices.schemes(same.solve(sensitivity(measured, same, progress)))
     plan = _plan(judge, chosen, found, table, mark)
     own = judge.score(found.weights, plan.schemes())
     measured = {"validation_accuracy": own.accuracy, "validation_loss": own.loss, "samples": own.samples}
@@ -66,8 +70,13 @@ def coarser(judge: Judge) -> Judge:
     if judge.settings.method != "rate":
         return judge
     choices, narrow = judge.choices, copy.copy(judge)
-    rates = np.array([scheme(name).rate in MEASURED for name in choices.names])
-    allowed = np.where((choices.allowed & rates).sum(1, keepdims=True) > 1, choices.allowed & rates, choices.allowed)
+    allowed = choices.allowed.copy()
+    for row in allowed:
+        open_ = {choices.names[k] for k in np.flatnonzero(row)}
+        few = {rated(scheme(name).grid_name, rate) for name in open_ for rate in MEASURED}
+        few = {name for name in few if scheme(name).rate is not None}
+        if few <= open_:  # locked layers, and those of a few rates, keep all they have
+            row &= [name in few for name in choices.names]
     narrow.choices = replace(choices, allowed=allowed)
     return narrow
 
