@@ -73,9 +73,6 @@ class FinalizeWords:
         float | None, typer.Option(help="Price of a coded bit a weight in the loss, such as 0.2; or give --budget.")
     ] = None
     budget: FileBudget = None
-    hold: Annotated[
-        bool, typer.Option("--hold", help="Hold each layer to the plan's own rate; else bits move between layers.")
-    ] = False
     seed: Annotated[int, typer.Option(help="The same seed gives the same packed bytes.")] = 0
 
     def settings(self) -> "FinalizeSettings":

@@ -26,8 +26,6 @@ def aim_of(plan: Plan, settings: FinalizeSettings, rest: Callable[[Collection[st
     named = {name: one for name, one in zeroed.items() if one.rate is not None}
     asked = settings.rate is not None or bool(settings.budget)
     rated = named or (zeroed if asked else {})
-    if settings.hold and not named:
-        raise PlanError("no layer of the plan has a rate to hold", "drop --hold, or give one uniform-4@1")
     weights = plan.totals.weights
     if not rated:
         if asked:
@@ -45,4 +43,4 @@ def aim_of(plan: Plan, settings: FinalizeSettings, rest: Callable[[Collection[st
             "allow more bits, or give the layers that are trained to no rate other schemes",
         )
     count = sum(math.prod(entries[name].shape) for name in rated)
-    return Aim(rated, weights, target=target, first=min(FIRST_RATE, target / count), each=settings.hold)
+    return Aim(rated, weights, target=target, first=min(FIRST_RATE, target / count))

@@ -130,7 +130,7 @@ def _config(plan: Plan, job: Job, settings: FinalizeSettings, compute: Compute) 
 
 def _said(settings: FinalizeSettings) -> Json:
     """Return the settings; those of the rate only where there is one."""
-    return {key: value for key, value in asdict(settings).items() if key not in ("rate", "budget", "hold") or value}
+    return {key: value for key, value in asdict(settings).items() if key not in ("rate", "budget") or value}
 
 
 def _finetune(

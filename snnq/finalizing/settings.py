@@ -22,7 +22,6 @@ class FinalizeSettings:
 
     ``rate`` is the price μ of a coded bit a weight in the loss (``training.rate``), or ``budget`` the bits that the
     price is steured to: by ``avg_bits`` of the plan, ``file_bits`` a weight of the whole file, or ``file_kib``.
-    ``hold`` keeps every layer at the plan's own rate, where one price for all would move bits between layers.
     """
 
     epochs: int = 15
@@ -37,7 +36,6 @@ class FinalizeSettings:
     augment: str = ""
     rate: float | None = None
     budget: Mapping[str, float] = field(default_factory=dict)
-    hold: bool = False
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 2:
@@ -49,9 +47,4 @@ class FinalizeSettings:
             raise UsageError(f"--rate is {self.rate:g}, it must be a positive price of a bit, such as 0.2")
         if self.rate is not None and self.budget:
             raise UsageError("--rate and --budget: give one of them", "the price of a budget is found while training")
-        if self.hold and (self.rate is not None or self.budget):
-            raise UsageError(
-                "--hold keeps the rates of the plan: with it there is no --rate and no --budget",
-                "drop --hold, or make a plan of that budget: snnq search, or snnq plan solve",
-            )
         object.__setattr__(self, "augment", changes_text(parse_changes(self.augment)))

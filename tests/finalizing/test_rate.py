@@ -105,21 +105,6 @@ def test_the_rates_of_a_plan_are_kept_and_the_plan_says_what_became_of_them(plac
     assert all(0 < line["coded_bits"] < 1.5 and line["price"] > 0 for line in history)
 
 
-def test_held_layers_keep_their_own_rates(place):
-    plan = Plan.read(place / "rated.json")
-    wanted = {layer.name: 0.6 if layer.group == "mlp" else 1.6 for layer in plan.layers if layer.name != "head"}
-    plan.with_schemes({name: f"uniform-4@{rate}" for name, rate in wanted.items()}).write(place / "apart.json")
-    hold = FinalizeSettings(epochs=2, batch_size=8, hold=True)
-    found = finalize(place / "apart.json", settings=hold, out=place / "apart", measure=0)
-    rates = {name: scheme(one).rate for name, one in Plan.read(found.folder / "plan.json").schemes().items()}
-    assert {name: rates[name] for name in wanted} == pytest.approx(wanted, rel=0.1)
-    assert Plan.read(found.folder / "plan.json").totals.bits <= Plan.read(place / "apart.json").totals.bits * 1.0001
-    with pytest.raises(PlanError, match="no layer of the plan has a rate to hold"):
-        finalize(place / "plain.json", settings=hold, out=place / "none")
-    with pytest.raises(UsageError, match="--hold keeps the rates of the plan"):
-        FinalizeSettings(hold=True, rate=0.1)
-
-
 def test_a_budget_trains_any_plan(place):
     limits = parse_budget(["avg-bits=1.5"])
     finalize(place / "plain.json", settings=FinalizeSettings(epochs=1, batch_size=8, budget=limits), out=place / "kept")
