@@ -32,7 +32,7 @@ def sentence(events: Events) -> str:
         f"{events.cost_table} ({events.node}), measured on {events.samples} {events.split} samples of {events.data}. "
         f"A spike adds its weight{signed}; a whole number adds a quantised weight once for each set bit and multiplies "
         "a float32 one; real numbers multiply; every neuron is updated at every step "
-        f"({events.arithmetic} arithmetic). Weight bits fetched, by reuse '{events.weight_reuse}': "
+        f"({events.arithmetic} arithmetic).{' Zero weights are skipped.' if events.skips_zeros else ''} Weight bits fetched, by reuse '{events.weight_reuse}': "
         f"{events.weight_reuse_equation}. ops: synaptic operations, firing rate · fan-out · T; adds: additions.{known}"
     )
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
-from snnq.cost.quantities import STORAGE, declared, share_of
+from snnq.cost.quantities import STORAGE, Quantity, share_of, side_by_side
 from snnq.plan.costing import TRAINED_FLOAT
 from snnq.plan.measured import NOT_MEASURED, edited_layers
 from snnq.plan.plan import Plan
@@ -21,14 +22,32 @@ def per_cent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.2f}"
 
 
-def layer_table(plan: Plan) -> tuple[list[str], Rows]:
+Titled = tuple[str, list[str], Rows]
+
+
+def layer_tables(plan: Plan) -> list[Titled]:
+    """Return titles, columns and rows of the costs by layer: ``layer_table`` of the main quantities and of others."""
+    return [(f"Layers{_counted(shelf)}", *layer_table(plan, shelf)) for shelf in side_by_side(plan.quantities)]
+
+
+def group_tables(plan: Plan) -> list[Titled]:
+    """Return titles, columns and rows of the costs by group, likewise."""
+    return [(f"Groups{_counted(shelf)}", *group_table(plan, shelf)) for shelf in side_by_side(plan.quantities)]
+
+
+def _counted(shelf: Sequence[Quantity]) -> str:
+    """Return what stands behind the title of a table of its own: whose figures it has."""
+    return "" if shelf[0].main else "".join(f"; {one.name}: {one.counted}" for one in shelf if one.counted)
+
+
+def layer_table(plan: Plan, shelf: Sequence[Quantity]) -> tuple[list[str], Rows]:
     """Return the columns and one row a layer; a share is left out where the weights tell it."""
     columns = ["layer", "scheme", "weights", "MACs M", "input"]
     rows = [
         [layer.name, layer.scheme, f"{math.prod(layer.shape):,}", f"{layer.macs / 1e6:,.3f}", layer.input]
         for layer in plan.layers
     ]
-    for one in declared():
+    for one in shelf:
         whole = getattr(plan.totals, one.key)
         columns += [one.heading] if one.per_weight else [one.heading, f"{one.name} %"]
         for row, layer in zip(rows, plan.layers, strict=True):
@@ -38,15 +57,15 @@ def layer_table(plan: Plan) -> tuple[list[str], Rows]:
     return columns, rows
 
 
-def group_table(plan: Plan) -> tuple[list[str], Rows]:
+def group_table(plan: Plan, shelf: Sequence[Quantity]) -> tuple[list[str], Rows]:
     """Return the columns and one row a group; the columns called float are the float32 plan's shares."""
-    means = [one for one in declared() if one.per_weight]
+    means = [one for one in shelf if one.per_weight]
     columns = ["group", "weights", *(f"{one.unit} avg" for one in means)]
-    columns += [name for one in declared() for name in (one.heading, f"{one.name} %", "float %")]
+    columns += [name for one in shelf for name in (one.heading, f"{one.name} %", "float %")]
     rows = []
     for name, group in plan.groups.items():
         row = [name, f"{group.weights:,}", *(f"{getattr(group, one.relative):.3f}" for one in means)]
-        for one in declared():
+        for one in shelf:
             shares = (getattr(group, one.share), getattr(group, f"{one.share}_float"))
             row += [one.shown(getattr(group, one.key), _DECIMALS), *map(per_cent, shares)]
         rows.append(row)
@@ -57,7 +76,7 @@ def total_table(plan: Plan) -> tuple[list[str], Rows]:
     """Return the columns and one row a total."""
     totals = plan.totals
     rows = [["weights", f"{totals.weights:,}"]]
-    for one in declared():
+    for one in plan.quantities:
         rows += [[f"{one.unit} per weight", f"{getattr(totals, key):.5f}"] for key in one.means]
         rows.append([f"{one.name} {one.column}", one.shown(getattr(totals, one.key), _DECIMALS)])
         rows.append([f"{one.name} % of float32", f"{100 * getattr(totals, one.fraction):.4f}"])
@@ -100,15 +119,15 @@ def remarks(plan: Plan) -> list[str]:
 
 def baseline_table(plan: Plan) -> tuple[list[str], Rows]:
     """Return the columns and the rows of the plan beside its baselines."""
-    means = [one for one in declared() if one.per_weight]
-    columns = ["plan", *(f"{one.unit} avg" for one in means), *(f"{one.name} %" for one in declared())]
+    means = [one for one in plan.quantities if one.per_weight]
+    columns = ["plan", *(f"{one.unit} avg" for one in means), *(f"{one.name} %" for one in plan.quantities)]
     blank = "-" if weights_words(plan) is None else NOT_MEASURED
     rows = [("this plan", plan.totals, plan.search), *((b.scheme, b, b) for b in plan.baselines)]
     return [*columns, "val. %", "val. loss"], [
         [
             name,
             *(f"{getattr(costs, one.relative):.3f}" for one in means),
-            *(per_cent(getattr(costs, one.fraction)) for one in declared()),
+            *(per_cent(getattr(costs, one.fraction)) for one in plan.quantities),
             blank if found is None or found.validation_accuracy is None else per_cent(found.validation_accuracy),
             "-" if found is None or found.validation_loss is None else f"{found.validation_loss:.4f}",
         ]
