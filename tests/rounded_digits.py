@@ -9,12 +9,13 @@ import torch
 from snnq.checkpoints.opening import load_model, open_checkpoint
 from snnq.cost.table import read_table
 from snnq.data import open_data
-from snnq.finalizing.quantized import encode_model, quantize_model
+from snnq.finalizing.encoding import encode_model
 from snnq.models.registry import architecture
 from snnq.network.folding import fold_batchnorm
 from snnq.network.layers import frames_shape, layer_table
 from snnq.packed.folder import write_packed
 from snnq.plan import DataInfo, ModelInfo, make_plan
+from snnq.training.quantized import quantize_model
 
 
 @torch.no_grad()

@@ -88,7 +88,7 @@ def test_search_and_finalize_give_what_they_give_on_the_cpu_and_no_step_waits():
     seen = there(lambda: on_device.append(finalize("packed", steps=8, augment=ALL)))
     losses = [one.results.made()["history"][0]["loss"] for one in (on_cpu, *on_device)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
-    step = ("finalizing/finetuning.py", "finalizing/quantized.py", "training/augmentation.py", "training/snn_wide.py")
+    step = ("finalizing/finetuning.py", "training/quantized.py", "training/augmentation.py", "training/snn_wide.py")
     assert waits_in(seen, *step) == 0
     assert waits_in(seen, "training/transfers.py") == 1
     sent = [place for place in seen.pageable if "fabric.setup" not in place]  # the model, once

@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from snnq.base.strict_json import Json
 from snnq.data import DataSet
-from snnq.finalizing.quantized import parameter_groups
-from snnq.finalizing.rate import Aim
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.training.augmentation import parse_changes, training_share
 from snnq.training.batches import training_batches
@@ -18,6 +16,8 @@ from snnq.training.batchnorm import share_batchnorm
 from snnq.training.evaluation import evaluate
 from snnq.training.finite import FiniteWatch
 from snnq.training.loop import Best, Place, Stateful
+from snnq.training.quantized import parameter_groups
+from snnq.training.rate import Aim
 from snnq.training.schedules import learning_rate, set_rate
 from snnq.training.seeding import generator
 from snnq.training.teacher import Teacher

@@ -16,12 +16,13 @@ from snnq.base.errors import BudgetError
 from snnq.base.progress import Progress, silent
 from snnq.base.strict_json import Config, Json
 from snnq.checkpoints.opening import load_model
+from snnq.finalizing.aiming import aim_of
 from snnq.finalizing.budget import limits_of
+from snnq.finalizing.encoding import encode_model
 from snnq.finalizing.finetuning import Finetuning
-from snnq.finalizing.quantized import encode_model, quantize_model
-from snnq.finalizing.rate import aim_of, trim
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.finalizing.starting import begin_from
+from snnq.finalizing.trimming import trim
 from snnq.packed.coding import Coded
 from snnq.packed.config import MODEL_FILE, read_config
 from snnq.packed.folder import check_free
@@ -37,6 +38,7 @@ from snnq.training.devices import Compute, as_compute, start_fabric
 from snnq.training.evaluation import evaluate, reestimate_batchnorm
 from snnq.training.job import Job, fingerprint
 from snnq.training.loop import run_epochs
+from snnq.training.quantized import quantize_model
 from snnq.training.run_folder import RunFolder, open_run, run_path
 from snnq.training.search_runs import find_run
 from snnq.training.teacher import float_logits, float_teacher

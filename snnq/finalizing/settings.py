@@ -20,7 +20,7 @@ class FinalizeSettings:
     ``rate_start`` to ``rate_peak`` and a cosine to ``rate_floor``. ``augment`` names what is done to the training
     frames (see ``training.augmentation``), nothing by default; it is kept in its shortest form.
 
-    ``rate`` is the price μ of a coded bit a weight in the loss (``finalizing.rate``), or ``budget`` the bits that the
+    ``rate`` is the price μ of a coded bit a weight in the loss (``training.rate``), or ``budget`` the bits that the
     price is steured to: by ``avg_bits`` of the plan, ``file_bits`` a weight of the whole file, or ``file_kib``.
     """
 

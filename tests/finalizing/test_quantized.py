@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from snnq.finalizing.encoding import encode_model
 from snnq.finalizing.finetuning import distilled_loss
-from snnq.finalizing.quantized import FakeQuantize, encode_model, parameter_groups, quantize_model
 from snnq.packing.results import BINS, weight_record
 from snnq.schemes.scheme import scheme, scheme_names
+from snnq.training.quantized import FakeQuantize, parameter_groups, quantize_model
 
 NAMES = scheme_names()
 

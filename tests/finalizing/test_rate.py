@@ -12,15 +12,18 @@ from torch import nn
 
 import snnq
 from snnq.base.errors import BudgetError, InterruptedRun, PlanError, UsageError
+from snnq.finalizing.aiming import aim_of
 from snnq.finalizing.budget import parse_budget
-from snnq.finalizing.quantized import encode_model, parameter_groups, quantize_model
-from snnq.finalizing.rate import Rate, aim_of, layer_bits, trim
+from snnq.finalizing.encoding import encode_model
 from snnq.finalizing.run import finalize
 from snnq.finalizing.settings import FinalizeSettings
+from snnq.finalizing.trimming import trim
 from snnq.plan import Plan
 from snnq.schemes.rated import entropy
 from snnq.schemes.scheme import scheme
 from snnq.searching.uniform import uniform_plan
+from snnq.training.quantized import parameter_groups, quantize_model
+from snnq.training.rate import Rate, layer_bits
 
 SHORT = FinalizeSettings(epochs=2, batch_size=8)
 

@@ -9,7 +9,7 @@ import torch
 import snnq
 from snnq.base.errors import PlanError
 from snnq.checkpoints.opening import load_model, open_checkpoint, save_checkpoint
-from snnq.finalizing.quantized import encode_model, quantize_model
+from snnq.finalizing.encoding import encode_model
 from snnq.finalizing.run import finalize
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.finalizing.starting import begin_from
@@ -22,6 +22,7 @@ from snnq.reconstructing.run import ptq as run_ptq
 from snnq.reconstructing.settings import PtqSettings
 from snnq.schemes.scheme import scheme
 from snnq.searching.uniform import uniform_plan
+from snnq.training.quantized import quantize_model
 
 CONFIG = {"in_channels": 2, "image_size": [8, 8], "dim": 16, "depth": 1, "heads": 2, "steps": 3, "classes": 4}
 

@@ -1,4 +1,4 @@
-"""Layers that train under a fixed scheme, and what becomes of them at the end: codes and parameters."""
+"""Layers that train under a fixed scheme."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from snnq.packed.coding import Coded
 from snnq.schemes.scheme import Params, scheme
 
 # How many times as fast as a weight the scale of a rated layer learns.
@@ -83,25 +82,3 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, ob
         (fast if id(parameter) in rated else decayed if is_weight else free).append(parameter)
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
     return [*groups, {"params": fast, "weight_decay": 0.0, "pace": RATED_PACE}] if fast else groups
-
-
-@torch.no_grad()
-def encode_model(model: nn.Module, schemes: Mapping[str, str]) -> dict[str, Coded]:
-    """Take the parametrizations off again and return every quantised layer's codes.
-
-    Afterwards each layer's weight is exactly what its codes decode to: the codes are the truth from here on.
-    """
-    coded = {}
-    for name in schemes:
-        layer = model.get_submodule(name)
-        if not parametrize.is_parametrized(layer, "weight"):
-            continue
-        chain: Any = layer.parametrizations["weight"]  # pyright: ignore
-        one, latent = chain[0].scheme, chain.original.detach()
-        params = {key: value.detach().clone() for key, value in chain[0].params().items()}
-        codes = one.encode(latent, params)
-        params = one.stored(params)
-        parametrize.remove_parametrizations(layer, "weight", leave_parametrized=False)
-        layer.weight.copy_(one.decode(codes, params).view_as(layer.weight))  # pyright: ignore
-        coded[name] = Coded(one.name, codes, params)
-    return coded

@@ -1,0 +1,54 @@
+"""Codes that are exchanged for shorter ones in the end, where training left them above their target."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from snnq.schemes.rated import between, code_lengths
+from snnq.training.quantized import FakeQuantize
+from snnq.training.rate import Rate
+
+
+@torch.no_grad()
+def trim(rate: Rate) -> int:
+    """Exchange codes for shorter ones, the cheapest first, until the rated layers' entropy keeps the target.
+
+    A weight takes the level l of its channel that is least in (w - l)²/s² + λ · len(l), out of the two beside it and
+    zero, s being the distance of the two; λ is the least, within a per cent, that keeps the target (rate-distortion
+    optimised quantisation: Sullivan & Wiegand 1998). The latent weights become the levels chosen; how many is returned.
+    """
+    before = {name: latent.detach().clone() for name, _, latent in rate.layers}
+    target = rate.target
+    if target is None or sum(rate.bits().values()) <= target:
+        return 0
+    low, high = 0.0, 1e-3
+    while _trimmed(rate, before, high) > target and high < 1e6:
+        low, high = high, high * 4
+    while high - low > 0.01 * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if _trimmed(rate, before, middle) > target else (low, middle)
+    _trimmed(rate, before, high)
+    return sum(int((latent != before[name]).sum()) for name, _, latent in rate.layers)
+
+
+def _trimmed(rate: Rate, before: dict[str, Tensor], price: float) -> float:
+    """Exchange codes at this price; return the bits of all rated layers."""
+    for name, chain, latent in rate.layers:
+        latent.copy_(_exchanged(chain, before[name], price).view_as(latent))
+    return sum(rate.bits().values())
+
+
+def _exchanged(chain: FakeQuantize, latent: Tensor, price: float) -> Tensor:
+    rows = latent.flatten(1)
+    levels = chain.scheme.grid(chain.params())
+    below, share = between(rows, levels)
+    nearest = below + (share > 0.5)
+    length = code_lengths(nearest, levels.shape[1])
+    zero = levels.abs().argmin(1, keepdim=True).expand_as(below)
+    choices = torch.stack([below, below + 1, zero])
+    values = torch.stack([levels.gather(1, one) for one in choices])
+    step = levels.gather(1, below + 1) - levels.gather(1, below)
+    best = (((rows - values) / step).square() + price * length[choices]).argmin(0)
+    chosen = choices.gather(0, best[None])[0]
+    return torch.where(chosen == nearest, rows, levels.gather(1, chosen))
