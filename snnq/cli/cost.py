@@ -63,7 +63,7 @@ def show(
         console.table("What an event costs, in the event model", *views.event_table(found))
         if costed:
             for title, columns, rows in plan_views.group_tables(costed):
-                console.table(title.replace("Groups", "What the plan costs", 1), columns, rows)
+                console.table(title, columns, rows)
         console.note(found.notes)
     console.next_step(f"snnq plan show PLAN --cost-table {shlex.quote(table)}")
 

@@ -86,7 +86,7 @@ def show_plan(plan: Plan) -> None:
 
     show_strip(plan.schemes().items())
     for title, columns, rows in views.layer_tables(plan):
-        console.table(title.replace("Layers", "The plan", 1), columns, rows)
+        console.table(title, columns, rows)
     console.table("Totals", *views.total_table(plan))
 
 

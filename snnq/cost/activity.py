@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from snnq.base.validation import Many, Record
-from snnq.network.products import Products
+from snnq.network.products import Order, Products
 
 Count = Annotated[float, Field(ge=0)]
 Arithmetic = Literal["integer", "float"]
@@ -165,14 +165,37 @@ class Activity(Record):
     attentions: Many[AttentionActivity] = ()
 
 
+class MixingRecord(Record):
+    """``Products`` of an attention, as a file has them."""
+
+    name: str
+    order: Order
+    heads: PositiveInt
+    tokens: PositiveInt
+    width: PositiveInt
+    steps: PositiveInt
+    chunk: PositiveInt = 1
+    scale: float | None = None
+    scaled: Literal["operand", "end"] | None = None
+
+    def products(self) -> Products:
+        """Return what it says."""
+        return Products(**self.model_dump())
+
+
 class FloatActivity(Record):
     """What a float model did on training samples, to price the events of plans before any of them is packed.
 
-    ``arithmetic`` is that of the neurons of its packed form, ``products`` what its attentions compute; the activity
-    itself is the float model's. ``data_sha256``: of the data, as plans record it.
+    ``arithmetic`` is that of the neurons of its packed form, ``attentions`` what they compute; the activity itself is
+    the float model's. ``data_sha256``: of the data, as plans record it.
     """
 
     data_sha256: str
     arithmetic: Arithmetic
     activity: Activity
-    products: Many[Products] = ()
+    attentions: Many[MixingRecord] = ()
+
+    @property
+    def products(self) -> tuple[Products, ...]:
+        """What the model's attentions compute."""
+        return tuple(one.products() for one in self.attentions)

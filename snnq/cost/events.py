@@ -47,7 +47,7 @@ from snnq.schemes.names import FLOAT32
 from snnq.schemes.scheme import scheme as scheme_of
 from snnq.schemes.zeros import expected_zeros
 
-EVENT_ENERGY_KEY = "event_energy_pj"
+EXPECTED = "expected_event_energy_pj"  # the key of the quantity in pJ
 INSIDE, NEURONS, ALL = "QKV products", "neurons", "all"  # parts that are no group of layers
 
 
@@ -121,7 +121,7 @@ def event_costs(layer: Layer, scheme: str, table: CostTable) -> dict[str, float]
     measured = {one.name: one for one in table.floats.activity.layers}
     _check_measured([layer.name], measured)
     found = _layer(layer, scheme, measured[layer.name], table, table.events.weight_reuse, predicted=True)
-    return {EVENT_ENERGY_KEY: found.energy_pj}
+    return {EXPECTED: found.energy_pj}
 
 
 def event_costs_beside(table: CostTable, quantised: bool) -> dict[str, float]:
@@ -137,7 +137,7 @@ def event_costs_beside(table: CostTable, quantised: bool) -> dict[str, float]:
     _check_measured([one.name for one in floats.products], mixed)
     energies = [_neurons(one, arithmetic, table).energy_pj for one in floats.activity.neurons]
     energies += [_attention(one, mixed[one.name], arithmetic, table).energy_pj for one in floats.products]
-    return {EVENT_ENERGY_KEY: math.fsum(energies)}
+    return {EXPECTED: math.fsum(energies)}
 
 
 def _arithmetic_of(table: CostTable, quantised: bool) -> Arithmetic:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from snnq.cost.energy import paper_costs
-from snnq.cost.events import EVENT_ENERGY_KEY, event_costs, event_costs_beside
+from snnq.cost.events import EXPECTED, event_costs, event_costs_beside
 from snnq.cost.table import CostTable
 from snnq.network.layers import Layer
 
@@ -146,7 +146,7 @@ ENERGY = Quantity(
     main=True,
 )
 EVENT_ENERGY = Quantity(
-    key=EVENT_ENERGY_KEY,
+    key=EXPECTED,
     name="event-energy",
     unit="pJ",
     title="Energy per inference, by events, expected",
@@ -154,7 +154,7 @@ EVENT_ENERGY = Quantity(
     scales=(Scale("nJ", 1e3, 1e6), Scale("µJ", 1e6)),
     limits={"event-energy-pj": 1, "event-energy-nj": 1e3, "event-energy-uj": 1e6},
     decimals=1,
-    model="event model",
+    model="event model, expected",
     per="per inference and sample",
     example="8%",
     measured=True,

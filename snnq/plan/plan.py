@@ -181,8 +181,8 @@ def without_costs(data: Config, part: str, computed: Collection[str] = ()) -> li
 
     So a plan opens that was written with quantities which nothing declares here.
     """
-    totals, known = data.get("totals"), (key for one in declared() for key in one.keys)
-    dropped = {*computed, *known, *(totals if isinstance(totals, dict) else ())} - LayerInput.model_fields.keys()
+    totals, computable = data.get("totals"), (key for one in declared() for key in one.keys)
+    dropped = {*computed, *computable, *(totals if isinstance(totals, dict) else ())} - LayerInput.model_fields.keys()
     return [
         {key: value for key, value in entry.items() if key not in dropped} if isinstance(entry, dict) else entry
         for entry in data[part]

@@ -303,7 +303,7 @@ def test_writing_refuses_to_overwrite_when_told(make, tmp_path):
 def test_schema_describes_what_is_written(make):
     schema = plan_schema()
     plan = make("uniform-2", BEST).to_dict()
-    assert set(schema["properties"]) == set(plan)
+    assert set(schema["properties"]) == {*plan, "activity"}
     assert schema["required"] == ["schema_version", "tool", "model", "cost_table", "layers"]
     assert schema["additionalProperties"] is False
     layer = schema["$defs"]["PlanLayer"]
