@@ -65,6 +65,7 @@ def show(
             for title, columns, rows in plan_views.group_tables(costed):
                 console.table(title, columns, rows)
         console.note(found.notes)
+        console.note(views.machine(found))
     console.next_step(f"snnq plan show PLAN --cost-table {shlex.quote(table)}")
 
 

@@ -38,9 +38,7 @@ def layer_tables(plan: Plan) -> list[Titled]:
 
 def group_tables(plan: Plan) -> list[Titled]:
     """Return titles, columns and rows of every quantity by group."""
-    return [
-        (f"{one.name.capitalize()} by group{_counted((one,))}", *group_table(plan, one)) for one in plan.quantities
-    ]
+    return [(f"{one.name.capitalize()} by group{_counted((one,))}", *group_table(plan, one)) for one in plan.quantities]
 
 
 def baseline_tables(plan: Plan) -> list[Titled]:
