@@ -20,7 +20,7 @@ from snnq.checkpoints.sizes import Given
 from snnq.cost.activity import Activity
 from snnq.cost.energy import layer_energy, products_record
 from snnq.cost.event_records import Events
-from snnq.cost.events import DEFAULT_REUSE, event_energy
+from snnq.cost.events import event_energy
 from snnq.cost.table import CostTable, read_table
 from snnq.data.dataset import DataSet
 from snnq.models.registry import attention_table
@@ -75,7 +75,7 @@ def measure(
     split: str = "validation",
     samples: int = SAMPLES,
     cost_table: str | None = None,
-    weight_reuse: str = DEFAULT_REUSE,
+    weight_reuse: str | None = None,
     compute: Compute | str = "auto",
     progress: Progress = silent,
     **given: Unpack[Given],
@@ -101,7 +101,7 @@ def measure(
         kind=subject.kind,
         simulated=found.simulated,
         paper_energy_pj=sum(layer_energy(layer, schemes[layer.name], table).total_pj for layer in layers),
-        events=event_energy(layers, schemes, activity, products, table, weight_reuse),
+        events=event_energy(layers, schemes, activity, products, table, weight_reuse, predicted=subject.kind == "plan"),
         products=products,
         activity=activity,
         table=table,

@@ -85,7 +85,8 @@ def show_plan(plan: Plan) -> None:
     from snnq.plan import views
 
     show_strip(plan.schemes().items())
-    console.table("The plan", *views.layer_table(plan))
+    for title, columns, rows in views.layer_tables(plan):
+        console.table(title, columns, rows)
     console.table("Totals", *views.total_table(plan))
 
 

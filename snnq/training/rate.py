@@ -6,15 +6,18 @@
 for a weight at the share f between the levels k and k + 1 of its channel, with p the frequencies of the layer's codes
 at that very step (entropy-penalised training: Oktay et al. 2020, Wiedemann et al. 2020; docs/method.md §6). μ is one
 price for the whole model, the Lagrange multiplier of one budget: so the bits find their own layers. It is given, or
-steered until the codes keep a budget.
+steered until the codes keep a budget. What keeps a budget is not the entropy but what the coder makes of the codes: by
+its contexts it takes less, with its tables more. It is asked now and then, and in between the entropy is corrected by
+the ratio of both.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -27,9 +30,13 @@ FIRST_RATE = 2.0
 # A price that is given rises from nothing over this share of the steps.
 RISE = 0.5
 # The price of a budget: its first value, and how much its logarithm moves for an error of the rate by a factor e, at
-# once and for good. It aims a little below the budget, so that little is left to trim. Below the least price nothing is
-# paid any more, and from far below it the way back would be long.
-FIRST_PRICE, LEAST_PRICE, AT_ONCE, EACH_STEP, BELOW = 0.05, 1e-3, 8.0, 0.5, 0.99
+# once and for good. It aims a little above the budget: a thousandth is trimmed without harm, and what is below is
+# given away. Below the least price nothing is paid any more, and from far below it the way back would be long.
+FIRST_PRICE, LEAST_PRICE, AT_ONCE, EACH_STEP, ABOVE = 0.05, 1e-3, 8.0, 0.5, 1.001
+# How often in a run the coder is asked.
+MEASURINGS = 16
+# Codes (rows, n) and the taps of their kernels → the bits they take in a file, tables included.
+Coder = Callable[[np.ndarray, int], float]
 # An epoch counts as keeping its budget up to here: the rest is trimmed.
 NEAR = 1.02
 
@@ -39,7 +46,8 @@ class Aim:
     """Which layers of a plan are trained to a rate, and how far: ``price`` of a bit, or ``target`` bits of them all.
 
     ``weights`` are all that the plan counts. Without rated layers there is nothing to aim at. ``each``: every layer is
-    held to the rate of its own scheme; the target is the sum of these.
+    held to the rate of its own scheme; the target is the sum of these. ``coder`` tells what codes take; without one it
+    is their entropy.
     """
 
     schemes: Mapping[str, Scheme]
@@ -48,6 +56,7 @@ class Aim:
     target: float | None = None
     first: float = FIRST_RATE
     each: bool = False
+    coder: Coder | None = None
 
     def begin(self, name: str, weight: Tensor) -> Params | None:
         """Return the parameters of the grid that a rated layer begins with; None for other layers."""
@@ -79,16 +88,22 @@ class Rate(nn.Module):
     """What a model's codes take, and the price of a bit.
 
     ``weights``: all that the plan counts; the loss pays for each of their bits the same. ``target``: the bits that the
-    rated layers may take in the end, or None where ``price`` is given: it then rises over the first half.
+    rated layers may take in the end, or None where ``price`` is given: it then rises over the first half. ``gain``:
+    what the coder took of their entropy when it was last asked, and ``asked`` how often it was.
     """
 
     memory: Tensor
+    gain: Tensor
+    asked: Tensor
 
     def __init__(self, model: nn.Module, aim: Aim) -> None:
         super().__init__()
         self.layers = [(name, chain, latent) for name, chain, latent in quantized_layers(model) if chain.rated]
         self.weights, self.price, self.target = aim.weights, aim.price, aim.target
+        self.coder = aim.coder
         self.register_buffer("memory", torch.tensor(math.log(FIRST_PRICE), dtype=torch.float64))
+        self.register_buffer("gain", torch.ones((), dtype=torch.float64))
+        self.register_buffer("asked", torch.zeros((), dtype=torch.int64))
         self.now: float | Tensor = 0.0
 
     def loss(self, along: float) -> tuple[Tensor, Tensor]:
@@ -96,28 +111,43 @@ class Rate(nn.Module):
         parts = [layer_bits(chain, latent) for _, chain, latent in self.layers]
         smooth = torch.stack([part for part, _ in parts]).sum()
         bits = torch.stack([part for _, part in parts]).sum()
+        self.to(bits.device)
+        self._ask(along, bits)
         self.now = self._price(along, bits)
         return self.now * smooth / self.weights, bits / self.weights
 
     def _price(self, along: float, bits: Tensor) -> float | Tensor:
         if self.target is None:
             return (self.price or 0.0) * min(1.0, along / RISE)
-        error = (bits.log() - math.log(self.target * BELOW)).clamp(-0.5, 0.5)
+        error = ((bits * self.gain).log() - math.log(self.target * ABOVE)).clamp(-0.5, 0.5)
         self.memory.add_(EACH_STEP * error).clamp_(min=math.log(LEAST_PRICE))
         return (self.memory + AT_ONCE * error).exp().float()
 
+    def _ask(self, along: float, bits: Tensor) -> None:
+        """Ask the coder, ``MEASURINGS`` times over all steps, what it takes of the codes' entropy."""
+        if self.coder is None or self.target is None or along * MEASURINGS < int(self.asked):
+            return
+        self.asked += 1
+        self.gain.copy_(self.total() / bits.clamp_min(1.0))
+
     def per_weight(self) -> float:
-        """Return the entropy of the rated layers' codes, in bits a weight of the model."""
-        return math.fsum(self.bits().values()) / self.weights
+        """Return what the rated layers' codes take, in bits a weight of the model."""
+        return self.total() / self.weights
 
     def fits(self) -> bool:
         """Return whether the codes are so near to the target that trimming them changes little."""
-        return self.target is None or math.fsum(self.bits().values()) <= self.target * NEAR
+        return self.target is None or self.total() <= self.target * NEAR
+
+    def total(self) -> float:
+        """Return what the codes of all rated layers take, in bits."""
+        return math.fsum(self.bits().values())
 
     @torch.no_grad()
     def bits(self) -> dict[str, float]:
-        """Return the entropy of every rated layer's codes, in bits altogether."""
-        return {name: float(layer_bits(chain, latent)[1]) for name, chain, latent in self.layers}
+        """Return what the codes of every rated layer take, in bits altogether: by the coder, or else their entropy."""
+        if self.coder is None:
+            return {name: float(layer_bits(chain, latent)[1]) for name, chain, latent in self.layers}
+        return {name: self.coder(*_codes(chain, latent)) for name, chain, latent in self.layers}
 
 
 class HeldRates(Rate):
@@ -143,8 +173,13 @@ class HeldRates(Rate):
         parts = [layer_bits(chain, latent) for _, chain, latent in self.layers]
         smooth, bits = (torch.stack(column) for column in zip(*parts, strict=True))
         # A layer whose codes are all zero by now has no bits: the error is bounded all the same.
-        error = (bits.clamp_min(1e-9) / (self.targets * BELOW)).log().clamp(-0.5, 0.5)
+        error = (bits.clamp_min(1e-9) / (self.targets * ABOVE)).log().clamp(-0.5, 0.5)
         self.memory.add_(EACH_STEP * error).clamp_(min=math.log(LEAST_PRICE))
         prices = (self.memory + AT_ONCE * error).exp().float()
         self.now = prices.mean()
         return (prices * smooth).sum() / self.weights, bits.sum() / self.weights
+
+
+def _codes(chain: FakeQuantize, latent: Tensor) -> tuple[np.ndarray, int]:
+    """Return a layer's codes (rows, n) and the taps of its kernels."""
+    return chain.scheme.encode(latent, chain.params()).cpu().numpy(), math.prod(latent.shape[2:])

@@ -18,12 +18,13 @@ from snnq.finalizing.encoding import encode_model
 from snnq.finalizing.run import finalize
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.finalizing.trimming import trim
+from snnq.packed.numbers import coded_bits
 from snnq.plan import Plan
 from snnq.schemes.rated import entropy
 from snnq.schemes.scheme import scheme
 from snnq.searching.uniform import uniform_plan
 from snnq.training.quantized import parameter_groups, quantize_model
-from snnq.training.rate import Rate, layer_bits
+from snnq.training.rate import MEASURINGS, Aim, Coder, Rate, layer_bits
 
 SHORT = FinalizeSettings(epochs=2, batch_size=8)
 
@@ -37,16 +38,12 @@ def place(tmp_path_factory):
     return folder
 
 
-def rated_layer(rate: float = 1.0) -> tuple[nn.Module, Rate]:
+def rated_layer(rate: float = 1.0, coder: Coder | None = None) -> tuple[nn.Module, Rate]:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(64, 32))
     name = f"uniform-4@{rate:g}"
     model = quantize_model(model, {"0": name}, lambda _, weight: scheme(name).fit(weight))
-
-    class Aim:
-        weights, price, target = 2048, None, rate * 2048
-
-    return model, Rate(model, Aim())  # pyright: ignore[reportArgumentType]
+    return model, Rate(model, Aim({"0": scheme(name)}, weights=2048, target=rate * 2048, coder=coder))
 
 
 def test_the_loss_pays_for_the_lengths_of_codes():
@@ -85,6 +82,34 @@ def test_trimming_keeps_a_budget_and_little_more(share):
     assert entropy(encode_model(model, {"0": "uniform-4@1"})["0"].codes.long()) * 2048 == pytest.approx(after)
     # What was exchanged became smaller, or at most as large.
     assert bool((model[0].weight.abs() <= before.abs() + 1e-6).all())
+
+
+def test_trimming_keeps_what_the_coder_takes():
+    model, rate = rated_layer(coder=coded_bits)
+    own = {"0": "uniform-4@1"}
+    before = model[0].weight.detach().clone()
+    rate.target = 0.9 * rate.total()
+    assert trim(rate) > 0
+    assert 0.995 * rate.target <= rate.total() <= rate.target
+    assert bool((model[0].weight.abs() <= before.abs() + 1e-6).all())
+    assert rate.total() == coded_bits(encode_model(model, own)["0"].codes.numpy(), 1)
+
+
+def test_the_price_follows_what_the_coder_takes_and_asks_it_seldom():
+    asked = []
+
+    def half(codes, taps):
+        asked.append(codes.shape)
+        return 512.0
+
+    _, rate = rated_layer(coder=half)
+    _, bits = rate.loss(0.0)
+    assert rate.gain.item() == pytest.approx(512 / (2048 * bits.item()))
+    first = rate.now  # at half of its target the price falls
+    for step in range(1, 100):
+        rate.loss(step / 100)
+    assert rate.now < first
+    assert asked == [(32, 64)] * MEASURINGS
 
 
 def test_nothing_is_trimmed_below_a_budget():

@@ -215,8 +215,8 @@ def test_json_keys_are_stable():
     events = event_energy(layers, {"conv": "float32", "out": "float32"}, found, (), read_table())
     data = json.loads(json.dumps(dataclasses.asdict(events)))
     assert set(data) == {
-        "cost_table", "node", "weight_reuse", "weight_reuse_equation", "data", "split", "samples", "steps",
-        "arithmetic", "layers", "neurons", "attentions", "parts", "total",
+        "cost_table", "node", "weight_reuse", "weight_reuse_equation", "skips_zeros", "data", "split", "samples",
+        "steps", "arithmetic", "layers", "neurons", "attentions", "parts", "total",
     }  # fmt: skip
     assert set(data["layers"][0]) == {
         "name", "group", "input", "scheme", "firing_rate", "firing_rates", "synaptic_operations", "accumulates",
