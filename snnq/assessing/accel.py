@@ -17,6 +17,7 @@ from snnq.base.progress import Progress, silent
 from snnq.base.strict_json import Json
 from snnq.data.dataset import DataSet
 from snnq.hardware.machine import DEFAULT_MACHINE, Machine, read_machine
+from snnq.hardware.prosperity import check_network, write_network
 from snnq.hardware.records import AccelMachine, LayerFacts, LayerTally, Outside, machine_record
 from snnq.hardware.simulate import check_sums, run_layer
 from snnq.models.registry import attention_table
@@ -34,6 +35,7 @@ class Accelerated:
     """What a packed folder's model takes on each machine: means over ``samples``, per inference of ``steps`` steps.
 
     ``layers`` are what runs there, ``outside`` what does not: it is counted, and no cycles or energy are given for it.
+    ``left_out``: layers that Prosperity's network has no words for; None where none was written.
     """
 
     path: str
@@ -45,6 +47,7 @@ class Accelerated:
     layers: tuple[LayerFacts, ...]
     outside: tuple[Outside, ...]
     machines: tuple[AccelMachine, ...]
+    left_out: tuple[str, ...] | None = None
 
     def to_dict(self) -> Json:
         """Return plain data, ready for JSON."""
@@ -59,6 +62,7 @@ def accel(
     data: str | None = None,
     split: str = "validation",
     samples: int = ACCEL_SAMPLES,
+    prosperity: str | Path | None = None,
     compute: Compute | str = "auto",
     progress: Progress = silent,
 ) -> Accelerated:
@@ -67,13 +71,17 @@ def accel(
     ``target``: machines by name or path, several with commas or as a list. Zeros are those of the packed weights,
     spikes those of ``samples`` samples of ``split``, spread evenly and run one by one on ``compute``; nothing is an
     expected density. A few outputs of every layer are made match by match, and must be those of the dense product.
+    ``prosperity``: where the layers and spikes of the first sample are written for Prosperity's simulator, too
+    (``snnq.hardware.prosperity``).
 
     Raises MachineError for a machine that there is not or that is damaged, UsageError for what is no packed folder, an
-    unknown split, no samples, or where no layer can run there, DataError where no data is named, VerificationError
-    where sums differ, and what opening raises.
+    unknown split, no samples, or where no layer can run there, OutputExistsError for files that are there, DataError
+    where no data is named, VerificationError where sums differ, and what opening raises.
     """
     machines = read_machines(target)
     check_split(split)
+    if prosperity is not None:
+        check_network(Path(prosperity))
     subject = open_subject(folder)
     if subject.kind != "packed" or subject.plan is None:
         raise UsageError(f"{folder} is no packed folder", "make one: snnq finalize --plan plan.json")
@@ -82,7 +90,8 @@ def accel(
     schemes = {entry.name: entry.scheme for entry in subject.plan.layers}
     compute = as_compute(compute)
     use_threads(compute, forward_macs(layers, found.frames_shape[0], 1))
-    run = _Running(placed(model, start_fabric(compute).device), layers, products, schemes, machines)
+    placed_model = placed(model, start_fabric(compute).device)
+    run = _Running(placed_model, layers, products, schemes, machines, Path(prosperity) if prosperity else None)
     run.over(found, split, samples, progress)
     return run.result(subject, found, split)
 
@@ -107,9 +116,11 @@ class _Running:
         products: Sequence[Products],
         schemes: Mapping[str, str],
         machines: Mapping[str, Machine],
+        network: Path | None,
     ) -> None:
         self.model, self.layers, self.products = model, layers, products
-        self.schemes, self.machines = schemes, machines
+        self.schemes, self.machines, self.network = schemes, machines, network
+        self.left: tuple[str, ...] | None = None
         self.tallies = {layer.name: LayerTally(layer.name, schemes[layer.name]) for layer in layers}
         self.reasons: dict[str, str] = {}
         self.checked = dict.fromkeys(machines, 0)
@@ -138,6 +149,8 @@ class _Running:
     def _take(self, record: Recording) -> None:
         """Run every layer of a sample on every machine, and check some sums of the first."""
         self.reasons |= record.outside
+        if self.network is not None and not self.samples:
+            self.left = write_network(self.network, record.operands, record.outputs)
         for name, calls in record.operands.items():
             tally = self.tallies[name]
             tally.add(calls)
@@ -169,6 +182,7 @@ class _Running:
             machines=tuple(
                 machine_record(machine, ran, self.samples, self.checked[key]) for key, machine in self.machines.items()
             ),
+            left_out=self.left,
         )
 
     def _outside(self) -> tuple[Outside, ...]:

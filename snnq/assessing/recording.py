@@ -95,8 +95,10 @@ def _operands(name: str, layer: nn.Module, values: np.ndarray, width: int) -> Op
     matrix = weight.detach().cpu().double().numpy()
     groups, window = int(getattr(layer, "groups", 1)), None
     if isinstance(layer, nn.Conv1d | nn.Conv2d):
+        values = values if isinstance(layer, nn.Conv2d) else values[:, :, None]
         window = _window(layer)
-        values = values.reshape(len(values), *values.shape[-3:]) if isinstance(layer, nn.Conv2d) else values[:, :, None]
+        if window.is_point and groups == 1:
+            values, window = np.moveaxis(values.reshape(*values.shape[:2], -1), 1, 2), None
     else:
         values = values.reshape(len(values), -1, values.shape[-1])
     flat = matrix.reshape(groups, len(matrix) // groups, -1).swapaxes(1, 2)

@@ -6,8 +6,8 @@ With A the spikes (P planes, T steps, M rows, K inputs), B the weights (K, N), x
   cycles: the corrections follow while the next chunk is joined. ``exposed_cycles`` are those if they could not: a
   chunk with matches then takes x and the slow prefix sum's cycles.
 - ``inner-join`` (SparTen-SNN): the same for each step by itself, without corrections.
-- ``outer-product`` (GoSPA-SNN): for every input k, the spikes of column k are dealt to the elements, and each goes
-  through row k of the weights: Σ_k ⌈a_k / elements⌉ · b_k cycles of a_k spikes and b_k weights that are not zero.
+- ``outer-product`` (GoSPA-SNN): outputs are dealt to the elements, which get only the spikes that one of their weights
+  waits for, queued: the most of any element, Σ over its outputs n of Σ_k a_k · [B_kn ≠ 0], a_k spikes of input k.
 - ``gustavson`` (Gamma-SNN): an element merges the weight rows of one row of spikes at one step, a weight a cycle, at
   most ``radix`` of them at once; what more rows make in between is merged again. Rows go to whichever element is free:
   max(⌈work / elements⌉, longest row) cycles.
@@ -66,7 +66,7 @@ def _joined(array: Array, together: list[np.ndarray], mask: np.ndarray, laggy_cy
     exposed = np.zeros_like(times)
     chunks_with = accumulates = corrections = 0
     for steps in together:
-        some = steps.any(0)
+        some: np.ndarray = np.any(steps, axis=0)
         bits = some.astype(np.float32)
         for start in chunked:
             part = slice(start, start + array.chunk)
@@ -98,9 +98,11 @@ def _slowest(times: np.ndarray, elements: int) -> int:
 
 
 def _outer_product(array: Array, planes: np.ndarray, mask: np.ndarray) -> Counts:
-    spikes, weights = planes.sum((0, 1, 2)), mask.sum(1)
-    work, cycles = int(spikes @ weights), int(-(-spikes // array.elements) @ weights)
-    return Counts(cycles=cycles, exposed_cycles=cycles, busy=work, accumulates=work)
+    work = planes.sum((0, 1, 2)) @ mask  # by output
+    dealt = np.zeros(-(-len(work) // array.elements) * array.elements, np.int64)
+    dealt[: len(work)] = work
+    cycles, total = int(dealt.reshape(-1, array.elements).sum(0).max()), int(work.sum())
+    return Counts(cycles=cycles, exposed_cycles=cycles, busy=total, accumulates=total)
 
 
 def _gustavson(array: Array, planes: np.ndarray, mask: np.ndarray) -> Counts:

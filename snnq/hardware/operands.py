@@ -22,6 +22,11 @@ class Window:
     dilation: tuple[int, int]
     padding: tuple[tuple[int, int], tuple[int, int]]
 
+    @property
+    def is_point(self) -> bool:
+        """Whether it sees one pixel at a time, each once: a linear layer of tokens."""
+        return self == Window((1, 1), (1, 1), self.dilation, ((0, 0), (0, 0)))
+
     def positions(self, size: tuple[int, ...]) -> int:
         """Return how many windows an image (H, W) has."""
         facts = zip(size, self.padding, self.kernel, self.stride, self.dilation, strict=True)

@@ -14,7 +14,7 @@ gustavson             the column of each spike, a pointer a row and step   the s
 
 Off the chip: spikes come in once, outputs leave once. Weights come once where they take at most half the cache, and
 again for every tile of work otherwise. The cache: inner joins read a row's fibre once and a column's for every tile of
-``elements`` rows and every pass; an outer product reads a row of weights for every ``elements`` spikes of a column, and
+``elements`` rows and every pass; an outer product reads all weights for every tile whose sums fill half the cache, and
 reads and writes a sum for every weight added; Gustavson's order reads a row of weights for every spike, and writes and
 reads what it merges a second time. Which half of the cache holds what is ours; the rest follows from the dataflows.
 """
@@ -92,10 +92,9 @@ def group_traffic(machine: Machine, planes: np.ndarray, mask: np.ndarray, value_
     entry = value_bits + index_bits(mask.shape[1])
     sums = machine.array.accumulator_bits
     if machine.dataflow == "outer-product":
-        rows = int(-(-planes.sum((0, 1, 2)) // machine.array.elements) @ mask.sum(1)) * entry
-        moved = rows + 2 * sums * counts.accumulates
-        loads = 1 if fits else _tiles(machine, planes.shape[1] * planes.shape[2] * mask.shape[1])
-        return Traffic(weights=loads * stored / 8, cache=(read + moved) / 8)
+        tiles = _tiles(machine, planes.shape[1] * planes.shape[2] * mask.shape[1])
+        moved = tiles * stored + 2 * sums * counts.accumulates
+        return Traffic(weights=(1 if fits else tiles) * stored / 8, cache=(read + moved) / 8)
     moved = counts.accumulates * entry + 2 * counts.partial * (sums + index_bits(mask.shape[1]))
     loaded = stored if fits else _united(machine, planes, mask) * entry
     return Traffic(weights=loaded / 8, cache=(read + moved) / 8)
