@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         uniform_plan,
         verify,
     )
+    from snnq.commands.simulating import accel
     from snnq.models.architecture import Architecture
     from snnq.models.registry import register_architecture, register_model
     from snnq.packed.loading import load_packed
@@ -42,6 +43,7 @@ _PLACES = {
     "Architecture": "snnq.models.architecture",
     "Edit": _STRUCTURE,
     "Plan": "snnq.plan",
+    "accel": "snnq.commands.simulating",
     "apply_edits": _STRUCTURE,
     "register_architecture": "snnq.models.registry",
     "register_edit": _STRUCTURE,
@@ -60,6 +62,7 @@ __all__ = [
     "Edit",
     "Plan",
     "__version__",
+    "accel",
     "apply_edits",
     "classify",
     "compare",

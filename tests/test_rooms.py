@@ -14,6 +14,7 @@ FLOORS = (
     {"schemes"},
     {"network"},
     {"cost"},
+    {"hardware"},
     {"plan"},
     {"structure"},
     {"models"},
