@@ -14,11 +14,13 @@ from snnq.cost.table import CostTable
 from snnq.plan import Plan, SearchInfo, make_plan
 from snnq.plan.costing import BASELINES, TRAINED_FLOAT
 from snnq.plan.records import Baseline
+from snnq.schemes.holding import has_zero
 from snnq.schemes.names import FLOAT32
 from snnq.schemes.scheme import scheme
 from snnq.searching.judging import Judge, sensitivity
 from snnq.searching.objective import Objective, same_cost
 from snnq.searching.scores import OWN, Point, Scores, beside, front_choices
+from snnq.structure.masked import masked_layers
 
 FRONT_POINTS = 6
 
@@ -66,6 +68,8 @@ def simple_plans(
     names = [layer.name for layer in judge.choices.layers]
     families = {scheme(name).family for name in BASELINES}
     everywhere = [*BASELINES, *(name for name in judge.choices.names if scheme(name).family not in families)]
+    if masked_layers(judge.floats):
+        everywhere = [name for name in everywhere if has_zero(name)]
     plans = {name: dict.fromkeys(names, name) for name in everywhere}
     if weights is not judge.floats:
         plans[TRAINED_FLOAT] = dict.fromkeys(names, FLOAT32)

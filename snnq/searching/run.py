@@ -28,6 +28,7 @@ from snnq.searching.judging import Judge, learned, sensitivity
 from snnq.searching.objective import Objective, objective
 from snnq.searching.scores import front_columns, front_rows
 from snnq.searching.settings import SearchSettings
+from snnq.structure.masked import masked_layers
 from snnq.training import processes
 from snnq.training.batches import steps_per_epoch
 from snnq.training.chance import say_fit
@@ -101,7 +102,8 @@ def _posed(
     processes.check_batch_size(settings.batch_size)
     with processes.first_goes_first():
         job = open_job(checkpoint, data, progress, **given)
-    aim = objective(resolve(job.layers, settings.space, settings.constraints), settings, table)
+    choices = resolve(job.layers, settings.space, settings.constraints, masked_layers(job.model))
+    aim = objective(choices, settings, table)
     check_budget(aim.choices, aim.costs, aim.budget)
     return _Problem(job, aim, settings, table, compute, fabric)
 
