@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         uniform_plan,
         verify,
     )
+    from snnq.commands.pruning import mask_silent, profile, prune
     from snnq.models.architecture import Architecture
     from snnq.models.registry import register_architecture, register_model
     from snnq.packed.loading import load_packed
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from snnq.structure.edits import Edit, apply_edits, register_edit
 
 _COMPRESSING = "snnq.commands.compressing"
+_PRUNING = "snnq.commands.pruning"
 _STRUCTURE = "snnq.structure.edits"
 _PLACES = {
     "Architecture": "snnq.models.architecture",
@@ -48,6 +50,9 @@ _PLACES = {
     "register_model": "snnq.models.registry",
     "compress": _COMPRESSING,
     "finalize": _COMPRESSING,
+    "mask_silent": _PRUNING,
+    "profile": _PRUNING,
+    "prune": _PRUNING,
     "ptq": _COMPRESSING,
     "search": _COMPRESSING,
     "silent": "snnq.base.progress",
@@ -69,8 +74,11 @@ __all__ = [
     "graft",
     "inspect",
     "load_packed",
+    "mask_silent",
     "measure",
     "prepare",
+    "profile",
+    "prune",
     "ptq",
     "register_architecture",
     "register_edit",

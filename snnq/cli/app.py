@@ -12,6 +12,7 @@ from snnq.cli import bench, cost, data, plan
 from snnq.cli.building import GroupedCommand
 from snnq.cli.compressing import compress, demo, finalize, ptq, search
 from snnq.cli.looking import doctor, evaluate, export, graft, inspect, verify
+from snnq.cli.pruning import mask_silent, profile, prune
 from snnq.cli.report import report
 
 app = typer.Typer(
@@ -40,6 +41,9 @@ def options(
 
 for _command in (compress, inspect, graft, search, finalize, ptq, report, verify, export, demo, doctor):
     app.command(cls=GroupedCommand)(_command)
+for _command in (prune, profile):
+    app.command(cls=GroupedCommand)(_command)
+app.command("mask-silent", cls=GroupedCommand)(mask_silent)
 app.command("eval", cls=GroupedCommand)(evaluate)
 for _name, _group in (("plan", plan.app), ("data", data.app), ("cost", cost.app), ("bench", bench.app)):
     app.add_typer(_group, name=_name)
