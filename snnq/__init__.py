@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         uniform_plan,
         verify,
     )
+    from snnq.commands.pruning import mask_silent, profile, prune
     from snnq.commands.simulating import accel
     from snnq.models.architecture import Architecture
     from snnq.models.registry import register_architecture, register_model
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from snnq.structure.edits import Edit, apply_edits, register_edit
 
 _COMPRESSING = "snnq.commands.compressing"
+_PRUNING = "snnq.commands.pruning"
 _STRUCTURE = "snnq.structure.edits"
 _PLACES = {
     "Architecture": "snnq.models.architecture",
@@ -52,6 +54,9 @@ _PLACES = {
     "compress": _COMPRESSING,
     "decompose": "snnq.commands.editing",
     "finalize": _COMPRESSING,
+    "mask_silent": _PRUNING,
+    "profile": _PRUNING,
+    "prune": _PRUNING,
     "ptq": _COMPRESSING,
     "search": _COMPRESSING,
     "silent": "snnq.base.progress",
@@ -75,8 +80,11 @@ __all__ = [
     "graft",
     "inspect",
     "load_packed",
+    "mask_silent",
     "measure",
     "prepare",
+    "profile",
+    "prune",
     "ptq",
     "register_architecture",
     "register_edit",

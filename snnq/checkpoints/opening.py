@@ -27,7 +27,8 @@ from snnq.models.custom import Builder
 from snnq.models.registry import architecture as architecture_of
 from snnq.models.registry import build, register_model
 from snnq.models.sizes import Sizes
-from snnq.structure.edits import structure_key
+from snnq.structure.edits import edits_of, structure_key
+from snnq.structure.masked import check_counts
 
 _log = logging.getLogger(__name__)
 BUILTIN = {"digits": Path(__file__).parent / "builtin" / "digits.safetensors"}
@@ -148,6 +149,8 @@ def _open_own(path: str, container: Container, given: Config) -> Checkpoint:
     recorded = {key: Recorded(_tupled(config[key]), f"config.{key}") for key in OPTIONS if key in config}
     agreed_sizes(path, recorded | {"architecture": Recorded(name, "its metadata")}, given)
     state = fit(path, container.tensors, expected, {key: key for key in expected}, name)
+    if wrong := check_counts(state, edits_of(config)):
+        raise CheckpointError(f"{path}: {wrong}", "it is damaged, or was changed without snnq prune")
     layout, data = str(config.get("layout", name)), own.get("data")
     opened = Checkpoint(path, container.sha256, container.kind, name, layout, config, state)
     return replace(opened, data=data if isinstance(data, str) else None)

@@ -85,7 +85,8 @@ def _begin_layer(layer: Any, codes: Tensor, params: dict[str, Tensor]) -> None:
         getattr(chain[0], f"{key}_start").copy_(value)
     same = one.encode(latent, params) == codes
     level = one.decode(codes, params)
-    latent.copy_(torch.where(same, latent.flatten(1), level).view_as(latent))
+    kept = same | (latent.flatten(1) == 0) if one.holds_zero else same
+    latent.copy_(torch.where(kept, latent.flatten(1), level).view_as(latent))
 
 
 def _begin_norm(path: str, norm: Any, bias: Tensor | None, file: TensorFile, gain: Tensor | None) -> None:

@@ -14,7 +14,7 @@ from snnq.models.sizes import Sizes, TransformerSizes
 from snnq.models.upstream import ASKED, NO_UPSTREAM, S, SpikingJellyClass, Upstream
 from snnq.network.products import Order, Products
 from snnq.network.wiring import FloatWiring, Wiring, float_wiring
-from snnq.structure.edits import STRUCTURE, apply_edits, edits_of, floating_because
+from snnq.structure.edits import STRUCTURE, apply_edits, edits_of, floating_because, values_only
 
 if TYPE_CHECKING:
     from torch import nn
@@ -106,7 +106,7 @@ class Architecture(Generic[S]):
     def wiring(self, values: Config) -> Wiring | FloatWiring:
         """Return what follows each layer; a ``FloatWiring`` where packed weights do not run in whole numbers."""
         found, edits = self.wiring_of(self.config(values)), edits_of(values)
-        if isinstance(found, Wiring) and edits:  # the C source writes out the widths of whole models
+        if isinstance(found, Wiring) and not values_only(edits):  # the C source writes out the widths of whole models
             found = floating_because(edits) or replace(found, in_c=False)
         return float_wiring(self.build, values, found) if isinstance(found, str) else found
 

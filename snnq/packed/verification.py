@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
-from snnq.base.errors import VerificationError
+from snnq.base.errors import PackedError, UsageError, VerificationError
 from snnq.base.strict_json import Json
 from snnq.models.registry import unregistered
 from snnq.packed.coding import is_canonical, read_layer, read_weight, weight_sha256
@@ -32,6 +33,8 @@ from snnq.plan.files import read_json
 from snnq.plan.plan import parse_plan
 from snnq.plan.records import LayerInput, PlanInput
 from snnq.schemes.scheme import scheme
+from snnq.structure.edits import edits_of
+from snnq.structure.masked import weights_left
 
 LAYER_COLUMNS = ("layer", "scheme", "bits in plan", "bits on disk", "padding bits", "levels used")
 SIZE_COLUMNS = ("what", "bytes", "share")
@@ -138,6 +141,7 @@ def verify(path: str | Path) -> Verification:
         layer = config.layers[entry.name]
         weights[entry.name] = read_weight(entry.name, layer, file)
         checks.append(_check_layer(entry, layer, file, weights[entry.name]))
+    _check_masks(config, weights)
     if not unregistered(config.architecture):
         assemble(folder, config, file, weights)
     _check_facts(folder, config, plan)
@@ -168,6 +172,18 @@ def _check_names(entries: tuple[LayerInput, ...], config: PackedConfig) -> None:
             _refuse(entry.name, f"its shape is {list(layer.shape)}, plan.json says {list(entry.shape)}")
     for name in config.layers.keys() - {entry.name for entry in entries}:
         _refuse(name, "it is in config.json, but not in plan.json")
+
+
+def _check_masks(config: PackedConfig, weights: Mapping[str, np.ndarray]) -> None:
+    """Refuse a masked layer with more weights than its mask has left."""
+    try:
+        left = weights_left(edits_of(config.config))
+    except UsageError as problem:
+        raise PackedError(f"{CONFIG_FILE}: {problem.message}", problem.hint) from None
+    for name, most in left.items():
+        found = int(np.count_nonzero(weights[name])) if name in weights else 0
+        if found > most:
+            _refuse(name, f"{found:,} of its weights are not zero, its mask has left {most:,}")
 
 
 def _check_facts(folder: Path, config: PackedConfig, plan: PlanInput) -> None:
