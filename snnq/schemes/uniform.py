@@ -264,6 +264,7 @@ UNIFORM = Format(
     word_bits=word_bits,
     valid_codes=lambda bits: np.arange(2**bits),
     whole=whole,
+    even=True,
     around_zero=around_zero,
     with_zero=with_zero,
 )
