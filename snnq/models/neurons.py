@@ -44,13 +44,13 @@ class _Rounded(torch.autograd.Function):
     """Whole numbers of at most ``most`` and at least 0; gradients pass where nothing was cut off."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, most: int, half_up: bool) -> Tensor:  # noqa: D102
+    def forward(ctx: Any, x: Tensor, most: int, half_up: bool) -> Tensor:
         ctx.save_for_backward((x >= 0) & (x <= most))
         x = x.clamp(0, most)
         return torch.floor(x + 0.5) if half_up else x.round()
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]  # noqa: D102
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore
         (inside,) = ctx.saved_tensors
         return gradient * inside, None, None
 

@@ -61,12 +61,8 @@ class Products:
     @property
     def operand_values(self) -> int:
         """Entries of the operand of one head."""
-        found = {
-            "scores": self.tokens**2,
-            "keys": self.width**2 * self.values,
-            "sums": self.width,
-            "gates": self.tokens,
-        }
+        keys = self.width**2 * self.values
+        found = {"scores": self.tokens**2, "keys": keys, "sums": self.width, "gates": self.tokens}
         return found.get(self.order, self.width)
 
     @property

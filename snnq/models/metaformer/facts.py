@@ -93,13 +93,17 @@ def _keys(layout: str) -> Keys:
         shown,
         unused=unused,
         block=r"block([34]\.\d+)\.",
-        shallowest=2,
         others=(V2_PARTS,) if both else (),
         variant=_variants if both else None,
     )
 
 
-_ALWAYS = {V2: ("heads",), V2_PARTS: ("heads",), V3: ("steps", "heads"), QSD: ("steps", "heads")}
+_ALWAYS = {
+    V2: ("heads",),
+    V2_PARTS: ("heads",),
+    V3: ("steps", "heads", "substeps"),
+    QSD: ("steps", "heads", "substeps"),
+}
 
 
 def _row(layout: str) -> Architecture[MetaFormerConfig]:

@@ -13,9 +13,9 @@ qsd-imagenet            the same; twice as much        (Q (Kᵀ V)) · 0.25, a R
                         behind attention
 ======================= ============================== =========================================== ====================
 
-Upstream's integer neurons put out c/D; here they put out c itself, and the layers behind them have their weights divided
-by D (``snnq.models.metaformer.stored``): equal sums, and layers that see whole numbers. QSD-Transformer: Qiu et al. 2025
-(arXiv:2501.13492). Upstream repeats one image T times; here the frames are given.
+Upstream's integer neurons put out c/D; here they put out c itself, and the layers behind them have their weights
+divided by D (``snnq.models.metaformer.stored``): equal sums, and layers that see whole numbers. Upstream repeats one
+image T times; here the frames are given. QSD-Transformer: Qiu et al. 2025 (arXiv:2501.13492).
 """
 
 from __future__ import annotations

@@ -16,7 +16,9 @@ def at_zero(norm: nn.Module) -> Tensor:
     """
     if isinstance(norm, ChannelAffine):
         return norm.offset
-    assert isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None and norm.running_var is not None
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
     return norm.bias.detach() - norm.running_mean * norm.weight.detach() / (norm.running_var + norm.eps).sqrt()
 
 

@@ -40,8 +40,6 @@ class MetaFormerConfig(sizes.TransformerSizes):
             raise UsageError(f"heads: found {self.heads}, every attention has as many")
         if self.width3 % self.heads:
             raise UsageError(f"width3: found {self.width3}, it must be a multiple of heads ({self.heads})")
-        if self.depth < 2:
-            raise UsageError(f"depth: found {self.depth}, it must be at least 2: one block in each of two stages")
         if self.substeps is None and self.integer_spikes:
             raise UsageError(f"substeps: {self.layout} has integer spikes: say D, the most of them in a time step")
         if self.substeps is not None:
