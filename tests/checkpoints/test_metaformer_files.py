@@ -101,7 +101,7 @@ def test_what_is_not_whole_is_named_by_upstreams_name(
     else:
         state[key] = torch.full_like(state[key], value)
     with pytest.raises(CheckpointError, match=said):
-        open_checkpoint(saved(tmp_path / "odd.pth", state), **GIVEN, **({"steps": 2} if name == V2 else {}))
+        open_checkpoint(saved(tmp_path / "odd.pth", state), **GIVEN | ({"steps": 2} if name == V2 else {}))
 
 
 @pytest.mark.parametrize("name", MADE)

@@ -98,12 +98,8 @@ def _keys(layout: str) -> Keys:
     )
 
 
-_ALWAYS = {
-    V2: ("heads",),
-    V2_PARTS: ("heads",),
-    V3: ("steps", "heads", "substeps"),
-    QSD: ("steps", "heads", "substeps"),
-}
+_STEADY = ("steps", "heads", "substeps")  # neurons without a potential: one image is one step
+_ALWAYS = {V2: ("heads",), V2_PARTS: ("heads",), V3: _STEADY, QSD: _STEADY}
 
 
 def _row(layout: str) -> Architecture[MetaFormerConfig]:

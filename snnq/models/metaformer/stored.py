@@ -13,6 +13,8 @@ Four things are said otherwise there, and each is the same function of the frame
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -26,8 +28,7 @@ BITS = 4  # of QSD's codes, two's complement, as its models.py has them
 
 def stored_model(config: MetaFormerConfig) -> nn.Module:
     """Return a model whose state dict has the names and shapes of upstream's."""
-    layout = V2_PARTS if config.layout == V2 else config.layout
-    model = MetaFormer(MetaFormerConfig(**vars(config) | {"layout": layout}))
+    model = MetaFormer(replace(config, layout=V2_PARTS) if config.layout == V2 else config)
     if config.distilled:
         model.head_kd = nn.Linear(config.dim, config.classes)
     if config.layout == QSD:
