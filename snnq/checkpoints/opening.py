@@ -20,7 +20,7 @@ from snnq.checkpoints.container import METADATA_KEY, Container, read_container
 from snnq.checkpoints.custom import open_custom
 from snnq.checkpoints.fitting import check_claims, fit
 from snnq.checkpoints.fused import cut
-from snnq.checkpoints.keymaps import expected_shapes
+from snnq.checkpoints.keymaps import expected_shapes, stored_shapes
 from snnq.checkpoints.sizes import OPTIONS, Recorded, agreed_sizes
 from snnq.checkpoints.upstream import infer_config, matched
 from snnq.models.custom import Builder
@@ -128,10 +128,23 @@ def _open_upstream(path: str, container: Container, given: Config) -> Checkpoint
     config = infer_config(path, match, usual, tensors, container.settings, sizes)
     used = {key: tensor for key, tensor in tensors.items() if key not in match.dropped}
     model = f"{name} with dim {config['dim']}, mlp_ratio {config['mlp_ratio']:g} and {config['classes']} classes"
-    expected = expected_shapes(config, name)
+    expected = stored_shapes(config, name)
     used, names = cut(path, used, expected, match.names, model)
-    state = fit(path, used, expected, names, model)
+    state = _ours(path, fit(path, used, expected, names, model), name, config)
     return Checkpoint(path, container.sha256, container.kind, name, config["layout"], config, state, match.dropped)
+
+
+def _ours(path: str, state: dict[str, Tensor], name: str, config: Config) -> dict[str, Tensor]:
+    """Return the state dict of a model for what upstream's file holds of it."""
+    one = architecture_of(name)
+    if one.upstream.stored is None:
+        return state
+    try:
+        found = one.upstream.stored.convert(state, one.config(config))
+    except UsageError as problem:
+        raise CheckpointError(f"{path}: {problem.message}", problem.hint) from None
+    expected = expected_shapes(config, name)
+    return fit(path, found, expected, {key: key for key in expected}, name)
 
 
 def _open_own(path: str, container: Container, given: Config) -> Checkpoint:

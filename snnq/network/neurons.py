@@ -32,6 +32,8 @@ CLASSES: dict[str, tuple[str, ...]] = {
         *("FewSpikeNode", "HGNode", "OutlierAwareThresholdNode"),
     ),
 }
+# Of snnq's own.
+OURS: dict[str, str] = {"IntegerSpikes": "multispikes"}
 # They put out whatever the user's part of them does.
 OPEN = ("FlexSN", "LIAFNode")
 # Bases of the others, which compute nothing themselves.
@@ -43,9 +45,9 @@ ABSTRACT = (
 PRICED = (
     *("IFNode", "LIFNode", "ParametricLIFNode", "SimpleIFNode", "SimpleLIFNode", "HalfThresholdIFNode"),
     *("ActivationAwareIFNode", "OTTTLIFNode", "SLTTLIFNode", "ILIFNode", "TernaryIFNode", "TernaryLIFNode"),
-    "IntegerLIF",
+    *("IntegerLIF", "IntegerSpikes"),
 )
-_KIND = {name: kind for kind, names in CLASSES.items() for name in names}
+_KIND = {name: kind for kind, names in CLASSES.items() for name in names} | OURS
 
 
 @cache
