@@ -14,6 +14,7 @@ from snnq.base.version import __version__
 if TYPE_CHECKING:
     from snnq.base.progress import silent
     from snnq.commands.compressing import compress, finalize, ptq, search
+    from snnq.commands.editing import decompose
     from snnq.commands.looking import (
         classify,
         compare,
@@ -47,6 +48,7 @@ _PLACES = {
     "load_packed": "snnq.packed.loading",
     "register_model": "snnq.models.registry",
     "compress": _COMPRESSING,
+    "decompose": "snnq.commands.editing",
     "finalize": _COMPRESSING,
     "ptq": _COMPRESSING,
     "search": _COMPRESSING,
@@ -62,6 +64,7 @@ __all__ = [
     "classify",
     "compare",
     "compress",
+    "decompose",
     "doctor",
     "eval",
     "export",

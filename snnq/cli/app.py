@@ -11,6 +11,7 @@ from snnq.base.version import __version__
 from snnq.cli import bench, cost, data, plan
 from snnq.cli.building import GroupedCommand
 from snnq.cli.compressing import compress, demo, finalize, ptq, search
+from snnq.cli.editing import decompose
 from snnq.cli.looking import doctor, evaluate, export, graft, inspect, verify
 from snnq.cli.report import report
 
@@ -38,7 +39,7 @@ def options(
     """Take the options that come before a command."""
 
 
-for _command in (compress, inspect, graft, search, finalize, ptq, report, verify, export, demo, doctor):
+for _command in (compress, inspect, graft, decompose, search, finalize, ptq, report, verify, export, demo, doctor):
     app.command(cls=GroupedCommand)(_command)
 app.command("eval", cls=GroupedCommand)(evaluate)
 for _name, _group in (("plan", plan.app), ("data", data.app), ("cost", cost.app), ("bench", bench.app)):

@@ -185,6 +185,9 @@ def float_wiring(build: Callable[[Config], nn.Module], config: Config, reason: s
     modules = dict(model.named_modules())
     layers = [name for name, module in modules.items() if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d)]
     norms = {name: _norm_of(name, modules) for name in layers}
+    for name, module in modules.items():  # the last core of a decomposed layer stands where the layer stood
+        if last := getattr(module, "last", None):
+            norms[f"{name}.{last}"] = _norm_of(name, modules)
     return FloatWiring({layer: norm for layer, norm in norms.items() if norm in modules}, reason)
 
 

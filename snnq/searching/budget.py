@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snnq.base.errors import BudgetError, SnnqError, UsageError, nearest
+from snnq.base.quiet import output_discarded
 from snnq.cost.quantities import costs_beside, declared, known, layer_costs
 from snnq.cost.table import CostTable
 from snnq.network.layers import Layer
@@ -189,13 +190,14 @@ def _solve(choices: Choices, scores: np.ndarray, rows: Sequence[tuple[np.ndarray
     one_each = LinearConstraint(csr_array(kron(eye_array(shape[0]), np.ones((1, shape[1])))), 1, 1)
     scores = np.where(choices.allowed, scores, 0.0)  # what is not allowed has no score
     limits = [LinearConstraint(csr_array(summed(matrix)[None]), -np.inf, limit) for matrix, limit in rows]
-    found = milp(
-        summed(scores),
-        constraints=[one_each, *limits],
-        integrality=np.ones(shape[0] * shape[1]),
-        bounds=Bounds(np.zeros(open_.size), open_.ravel().astype(float)),  # pyright: ignore
-        options={"mip_rel_gap": 0.0},
-    )
+    with output_discarded():  # HiGHS says which of its functions it has come to
+        found = milp(
+            summed(scores),
+            constraints=[one_each, *limits],
+            integrality=np.ones(shape[0] * shape[1]),
+            bounds=Bounds(np.zeros(open_.size), open_.ravel().astype(float)),  # pyright: ignore
+            options={"mip_rel_gap": 0.0},
+        )
     if found.status == 2:
         return None
     if found.x is None:

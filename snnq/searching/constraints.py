@@ -73,6 +73,11 @@ class Choices:
         """How many independent choices there are."""
         return max(self.group) + 1
 
+    @property
+    def sizes(self) -> np.ndarray:
+        """How many layers each layer takes its scheme with, itself included, (L,)."""
+        return np.bincount(self.group)[list(self.group)]
+
     def members(self, group: int) -> list[int]:
         """Return the positions of a group's layers."""
         return [i for i, own in enumerate(self.group) if own == group]

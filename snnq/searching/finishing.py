@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -15,39 +17,59 @@ from snnq.plan import Plan, SearchInfo, make_plan
 from snnq.plan.costing import BASELINES, TRAINED_FLOAT
 from snnq.plan.records import Baseline
 from snnq.schemes.names import FLOAT32
-from snnq.schemes.scheme import scheme
+from snnq.schemes.scheme import RATE_DECIMALS, rated, scheme
 from snnq.searching.judging import Judge, sensitivity
 from snnq.searching.objective import Objective, same_cost
 from snnq.searching.scores import OWN, Point, Scores, beside, front_choices
+from snnq.searching.settings import UNTRAINED
 
 FRONT_POINTS = 6
+# The rates at which the sensitivity plan beside a search of rates is measured.
+MEASURED = (0.1, 0.3, 0.65, 1.0, 1.5, 2.5)
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a search ends with: weights to score plans with, scores (L, K), probabilities (L, K) if it trained any."""
+    """What a search ends with: weights to score plans with, scores (L, K), probabilities (L, K) if it trained any.
+
+    ``chosen`` (L,): the plan, where the search has made it itself; otherwise it is solved from the scores.
+    """
 
     weights: nn.Module
     scores: np.ndarray
     shares: Tensor | None = None
+    chosen: list[int] | None = None
 
 
 def finish(judge: Judge, aim: Objective, found: Found, table: CostTable, mark: str, progress: Progress) -> Scores:
     """Return the plan of a search, scored beside the simple plans, with the scores it was solved from."""
     paper = judge.settings.method == "paper"
-    chosen = most_probable(judge, found) if paper else aim.solve(found.scores)
+    chosen = most_probable(judge, found) if paper else found.chosen or aim.solve(found.scores)
     rival = None
     if judge.settings.method != "sensitivity":
         same = same_cost(aim, chosen)
-        rival = judge.choices.schemes(same.solve(sensitivity(judge, same, progress)))
+        measured = coarser(judge)
+        same = replace(same, choices=measured.choices)
+        rival = judge.choices.schemes(same.solve(sensitivity(measured, same, progress)))
     plan = _plan(judge, chosen, found, table, mark)
     own = judge.score(found.weights, plan.schemes())
     measured = {"validation_accuracy": own.accuracy, "validation_loss": own.loss, "samples": own.samples}
     plan = plan.model_copy(update={"search": plan.search and plan.search.model_copy(update=measured)})
-    simple, each = simple_plans(judge, found.weights, rival, progress)
+    simple, each = simple_plans(judge, found.weights, rival, plan.totals.avg_bits, progress)
     plan = plan.with_baselines(beside(simple, own.each, each), table)
     kept = Scores(plan, judge.choices, found.scores, each=each | ({OWN: own.each} if own.each else {}))
     return kept if paper else replace(kept, front=_front(kept, judge, found.weights, table, progress))
+
+
+def coarser(judge: Judge) -> Judge:
+    """Return a judge who measures layers at ``MEASURED`` rates only where all rates are open: each takes its time."""
+    if judge.settings.method != "rate":
+        return judge
+    choices, narrow = judge.choices, copy.copy(judge)
+    rates = np.array([scheme(name).rate in MEASURED for name in choices.names])
+    allowed = np.where((choices.allowed & rates).sum(1, keepdims=True) > 1, choices.allowed & rates, choices.allowed)
+    narrow.choices = replace(choices, allowed=allowed)
+    return narrow
 
 
 def most_probable(judge: Judge, found: Found) -> list[int]:
@@ -56,16 +78,18 @@ def most_probable(judge: Judge, found: Found) -> list[int]:
 
 
 def simple_plans(
-    judge: Judge, weights: nn.Module, rival: dict[str, str] | None, progress: Progress
+    judge: Judge, weights: nn.Module, rival: dict[str, str] | None, bits: float, progress: Progress
 ) -> tuple[list[Baseline], dict[str, PerSample]]:
     """Return the uniform plans and the sensitivity plan, scored with the search's weights, and each sample of them.
 
     float32 is the checkpoint as given; with the search's weights it stands beside that, where they are others. A
-    candidate of a family that no baseline is of is one everywhere, too: ternary, where it is searched.
+    candidate of a family that no baseline is of is one everywhere, too: ternary, where it is searched; so is a grid
+    whose rates are searched, at the plan's ``bits`` a weight.
     """
     names = [layer.name for layer in judge.choices.layers]
     families = {scheme(name).family for name in BASELINES}
     everywhere = [*BASELINES, *(name for name in judge.choices.names if scheme(name).family not in families)]
+    everywhere = list(dict.fromkeys((*everywhere, *_one_rate(judge.choices.names, bits))))
     plans = {name: dict.fromkeys(names, name) for name in everywhere}
     if weights is not judge.floats:
         plans[TRAINED_FLOAT] = dict.fromkeys(names, FLOAT32)
@@ -83,6 +107,13 @@ def simple_plans(
             each[name] = score.each
     progress("scoring simple plans", len(plans), len(plans))
     return found, each
+
+
+def _one_rate(names: Sequence[str], bits: float) -> list[str]:
+    """Return every grid that has rates among ``names``, at so many bits a weight, rounded down; none below a rate."""
+    grids = dict.fromkeys(scheme(name).grid_name for name in names if scheme(name).rate is not None)
+    down = math.floor(bits * 10**RATE_DECIMALS) / 10**RATE_DECIMALS
+    return [rated(grid, down) for grid in grids if 0 < down < scheme(grid).code_width]
 
 
 def _front(kept: Scores, judge: Judge, weights: nn.Module, table: CostTable, progress: Progress) -> tuple[Point, ...]:
@@ -108,10 +139,10 @@ def _plan(judge: Judge, chosen: Sequence[int], found: Found, table: CostTable, m
     search = SearchInfo(
         method=one.method,
         seed=one.seed,
-        epochs=0 if rows is None else one.epochs,
+        epochs=0 if one.method in UNTRAINED else one.epochs,
         trade_off=None if one.budget else one.trade_off,
         budget=one.budget or None,
-        space=choices.names,
+        space=one.space if one.method == "rate" else choices.names,  # whose rates are most of the names
         options=one.words(),
         fingerprint=mark,
         data_sha256=judge.job.data.sha256,

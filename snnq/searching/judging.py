@@ -163,19 +163,27 @@ class Judge:
 
 
 @torch.no_grad()
-def rounding_prior(model: nn.Module, choices: Choices, rounded: Rounded) -> np.ndarray:
-    """Return ROUNDING · Σ(W − Q_k(W))² / Σ W², (L, K): the smaller error wins where measuring cannot tell."""
-    rows = []
-    for layer in choices.layers:
+def rounding_errors(model: nn.Module, choices: Choices, rounded: Rounded) -> np.ndarray:
+    """Return Σ(W − Q_k(W))² / Σ W² of every layer and scheme, (L, K), NaN where it is not allowed."""
+    found = np.full(choices.allowed.shape, np.nan)
+    places, errors = [], []
+    for i, layer in enumerate(choices.layers):
         weight: Tensor = model.get_submodule(layer.name).get_parameter("weight")
         own = rounded
         if float(weight.abs().max()) > 1e15:  # squares of float32 overflow from 1.8e19 on
             weight, own = weight / weight.abs().max(), Nearest()
         whole = weight.square().sum().clamp_min(torch.finfo(weight.dtype).tiny)
-        ones = (own(layer.name, weight, scheme(name)) for name in choices.names)
-        errors = [(one - weight).square().sum() / whole for one in ones]
-        rows += errors
-    return ROUNDING * np.array(fetched(rows)).reshape(len(choices.layers), len(choices.names))
+        for k in np.flatnonzero(choices.allowed[i]):
+            one = own(layer.name, weight, scheme(choices.names[k]))
+            errors.append((one - weight).square().sum() / whole)
+            places.append((i, k))
+    found[tuple(np.transpose(places))] = fetched(errors)
+    return found
+
+
+def rounding_prior(model: nn.Module, choices: Choices, rounded: Rounded) -> np.ndarray:
+    """Return ROUNDING times the rounding errors, (L, K): the smaller error wins where measuring cannot tell."""
+    return ROUNDING * rounding_errors(model, choices, rounded)
 
 
 def learned_prior(shares: Tensor) -> np.ndarray:

@@ -192,7 +192,8 @@ def measure(
 
     for _ in range(PASSES):
         found.append(board.losses(anchor, batches(), step))
-        scores = monotone(np.mean(found, 0), choices.names)
+        # Whoever sums the scores of a choice adds a tie's loss once for each of its members.
+        scores = monotone(np.mean(found, 0), choices.names) / choices.sizes[:, None]
         anchor = solve(scores)
     return scores
 

@@ -140,7 +140,10 @@ class Supernet(nn.Module):
         for k, one in enumerate(self.schemes):
             before = {name: getattr(self, f"{name}_{k}").split(sizes) for name in one.parameters}
             for i, weight in enumerate(weights):
-                params = one.refine(weight, {name: rows[i].unsqueeze(1) for name, rows in before.items()})
+                if one.rate is None:
+                    params = one.refine(weight, {name: rows[i].unsqueeze(1) for name, rows in before.items()})
+                else:  # its codes must stay worth the rate that is paid for
+                    params = one.fit(weight)
                 for name, value in params.items():
                     before[name][i].copy_(value.squeeze(1))
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
@@ -25,11 +26,16 @@ from snnq.plan.verdict import winning_plan
 from snnq.searching.bilevel import Bilevel
 from snnq.searching.budget import check_budget
 from snnq.searching.constraints import resolve
+from snnq.searching.drift import drift
+from snnq.searching.estimates import hessian, random
 from snnq.searching.finishing import Found, finish
+from snnq.searching.halving import halve
 from snnq.searching.judging import Judge, learned, sensitivity
 from snnq.searching.objective import Objective, objective
+from snnq.searching.rate_search import found_rates, train_rates
+from snnq.searching.rating import RateSpace, rate_space
 from snnq.searching.scores import front_columns, front_rows
-from snnq.searching.settings import SearchSettings
+from snnq.searching.settings import UNTRAINED, SearchSettings
 from snnq.training import processes
 from snnq.training.batches import steps_per_epoch
 from snnq.training.chance import say_fit
@@ -88,6 +94,7 @@ class _Problem:
     table: CostTable
     compute: Compute
     fabric: Fabric
+    rates: RateSpace | None = None
 
 
 def _posed(
@@ -104,9 +111,11 @@ def _posed(
     with processes.first_goes_first():
         job = open_job(checkpoint, data, progress, **given)
         table = priced_for(table, settings.budget or (), job, fabric.device, progress)
-    aim = objective(resolve(job.layers, settings.space, settings.constraints), settings, table)
+    rates = rate_space(job.model, job.layers, settings) if settings.method == "rate" else None
+    choices = rates.choices if rates else resolve(job.layers, settings.space, settings.constraints)
+    aim = objective(choices, settings, table)
     check_budget(aim.choices, aim.costs, aim.budget)
-    return _Problem(job, aim, settings, table, compute, fabric)
+    return _Problem(job, aim, settings, table, compute, fabric, rates)
 
 
 def _searched(
@@ -127,8 +136,8 @@ def _searched(
     if done:
         return done
     folder = open_run(where, config, out=out, force=force, words=words)
-    judge, found = _found(problem, folder, progress)
-    kept = finish(judge, problem.aim, found, table, mark, progress)
+    judge, aim, found = _found(problem, folder, progress)
+    kept = finish(judge, aim, found, table, mark, progress)
     plan = with_run(kept.plan, folder.path, out, mark)
     rows = front_rows(kept, table)
     front = [{key: row[key] for key in front_columns(rows)} for row in rows]
@@ -147,17 +156,36 @@ def _priced_with(table: CostTable) -> dict[str, str]:
     return {"activity_sha256": content_hash({"activity": table.floats.model_dump(mode="json")})}
 
 
-def _found(problem: _Problem, folder: RunFolder, progress: Progress) -> tuple[Judge, Found]:
-    """Return what the search ends with, of a training or of none, and the judge of plans."""
+def _found(problem: _Problem, folder: RunFolder, progress: Progress) -> tuple[Judge, Objective, Found]:
+    """Return what the search ends with, the judge of plans, and what these are solved for."""
     job, aim, settings, fabric = problem.job, problem.aim, problem.settings, problem.fabric
     teacher = float_logits(job, "validation", fabric, settings.batch_size, progress)
     say_fit(teacher, job.data)
     floats = load_model(job.checkpoint).to(fabric.device)
+    if problem.rates:
+        moving, trained = train_rates(fabric, job, problem.rates, settings, problem.table, folder, progress)
+        choices, found, grids = found_rates(moving, trained, problem.table)
+        judge = Judge(job, floats, teacher, choices, settings)
+        judge.nearest(found.weights).grids |= grids
+        return judge, objective(choices, settings, problem.table), found
     judge = Judge(job, floats, teacher, aim.choices, settings)
-    if settings.method == "sensitivity":
-        return judge, Found(floats, sensitivity(judge, aim, progress))
+    if settings.method in UNTRAINED:
+        return judge, aim, Found(floats, _untrained(judge, aim, progress))
+    if settings.method == "halving":
+        return judge, aim, halve(fabric, judge, aim, folder, progress)
     weights, shares = _train(problem, folder, progress)
-    return judge, Found(weights, learned(judge, weights, shares, aim, progress), shares)
+    return judge, aim, Found(weights, learned(judge, weights, shares, aim, progress), shares)
+
+
+def _untrained(judge: Judge, aim: Objective, progress: Progress) -> np.ndarray:
+    """Return the scores (L, K) of a method that trains nothing."""
+    scorers: dict[str, Callable[[], np.ndarray]] = {
+        "sensitivity": lambda: sensitivity(judge, aim, progress),
+        "hessian": lambda: hessian(judge, progress),
+        "drift": lambda: drift(judge, progress),
+        "random": lambda: random(judge.choices, judge.settings.seed),
+    }
+    return scorers[judge.settings.method]()
 
 
 def _train(problem: _Problem, folder: RunFolder, progress: Progress) -> tuple[nn.Module, Tensor]:

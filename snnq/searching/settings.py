@@ -10,11 +10,17 @@ from typing import Any
 from snnq.base.errors import UsageError, nearest
 from snnq.base.parsing import check_once, check_seed
 from snnq.schemes.names import PAPER_SPACE
-from snnq.schemes.scheme import scheme_names
+from snnq.schemes.scheme import allowed, scheme
 from snnq.searching.budget import exact, parse_budget
 from snnq.searching.constraints import Constraints, parse_lists, parse_locks, parse_space
 
-METHODS = ("differentiable", "paper", "sensitivity")
+# Those that train nothing score every layer and scheme with the checkpoint's weights.
+UNTRAINED = ("sensitivity", "hessian", "drift", "random")
+METHODS = ("differentiable", "paper", "rate", "halving", *UNTRAINED)
+# Their scores are no nats, or plans of equal cost are wanted: a trade-off would weigh nothing against them.
+BUDGETED = ("halving", "drift", "random")
+# What a layer trained to a rate is made of, where no space is given.
+RATE_SPACE = ("uniform-4",)
 
 
 @dataclass(frozen=True)
@@ -22,10 +28,11 @@ class SearchSettings:
     """Settings of a search.
 
     ``method``: ``differentiable`` trains the mixture and chooses by measured losses; ``paper`` is the paper's plain
-    form (one-hot samples, every layer its most probable scheme); ``sensitivity`` trains nothing.
+    form (one-hot samples, every layer its most probable scheme); ``rate`` trains coded bits, at one price for all
+    layers; ``halving`` finetunes candidate plans shortly and keeps the better half. ``UNTRAINED`` ones train nothing.
     ``trade_off`` is λ of L = CE + λ · E/E_float32, ``trade_offs`` replace it for layers by pattern; a ``budget``, the
     limits of quantities of ``Totals``, replaces both. ``space`` are the candidates of layers that ``constraints`` give
-    no others.
+    no others: the paper's, or ``RATE_SPACE``, unless any are given.
 
     Latent weights: AdamW, learning rate from ``rate_start`` to ``rate_peak`` and down a cosine to ``rate_floor``
     [paper]. Architecture parameters: Adam with ``architecture_rate`` and β₁ = 0.5, one step on the validation split
@@ -40,7 +47,7 @@ class SearchSettings:
     trade_off: float = 0.5
     trade_offs: tuple[tuple[str, float], ...] = ()
     budget: dict[str, float] | None = None
-    space: tuple[str, ...] = PAPER_SPACE
+    space: tuple[str, ...] = ()
     constraints: Constraints = field(default_factory=Constraints)
     epochs: int = 12
     batch_size: int = 32
@@ -61,8 +68,17 @@ class SearchSettings:
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise UsageError(f"--method {self.method}: allowed are {', '.join(METHODS)}{nearest(self.method, METHODS)}")
+        if not self.space:
+            object.__setattr__(self, "space", RATE_SPACE if self.method == "rate" else PAPER_SPACE)
         if self.method == "paper" and self.budget:
             raise UsageError("--method paper takes a trade-off, not a budget", "drop --method to search for a budget")
+        if self.method in BUDGETED and not self.budget:
+            raise UsageError(f"--method {self.method} takes a budget, not a trade-off", "add --budget avg-bits=1.2")
+        if self.method == "rate" and self.trade_offs:
+            raise UsageError(
+                f"--trade-off {self.trade_offs[0][0]}=…: --method rate has one price for all layers",
+                "give one number, or a --budget",
+            )
         if self.reconstruct < 0 or (self.reconstruct and self.method != "sensitivity"):
             raise UsageError(
                 f"--reconstruct {self.reconstruct}: a number of passes, for --method sensitivity only",
@@ -77,10 +93,14 @@ class SearchSettings:
                 f"--epochs {self.epochs}, --batch-size {self.batch_size}, --calibration {self.calibration}: "
                 "at least 1, 2 and 2 are needed"
             )
-        if len(set(self.space)) != len(self.space) or len(self.space) < 2 or set(self.space) - set(scheme_names()):
-            raise UsageError(
-                f"--space {','.join(self.space)}: give two or more different schemes out of {', '.join(scheme_names())}"
-            )
+        self._check_space()
+
+    def _check_space(self) -> None:
+        names = [scheme(name).name for name in self.space]
+        fewest = 1 if self.method == "rate" else 2
+        if len(set(names)) != len(names) or len(names) < fewest:
+            what = "different schemes" if fewest == 1 else "two or more different schemes"
+            raise UsageError(f"--space {','.join(self.space)}: give {what} out of {allowed()}")
 
     def words(self) -> tuple[str, ...]:
         """Return what is typed on the command line for these settings, as ``parse_settings`` reads it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from snnq.base.errors import UsageError, nearest
 from snnq.base.strict_json import Config, Json
@@ -39,7 +39,18 @@ class Edit:
     floating: str | None = None
 
 
-EDITS: dict[str, Edit] = {}
+def _factored(model: nn.Module, **parameters: Any) -> nn.Module:
+    from snnq.structure.factored import factored
+
+    return factored(model, **parameters)
+
+
+def _factored_words(mode: str, ranks: Mapping[str, int], **_: object) -> str:
+    return f"{len(ranks)} layers as {mode} cores of rank {min(ranks.values())} to {max(ranks.values())}"
+
+
+_CORES = "real numbers flow between the cores of a decomposed layer"
+EDITS: dict[str, Edit] = {"factored": Edit("factored", _factored, _factored_words, _CORES)}
 
 
 def register_edit(edit: Edit) -> Edit:

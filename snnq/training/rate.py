@@ -45,8 +45,9 @@ NEAR = 1.02
 class Aim:
     """Which layers of a plan are trained to a rate, and how far: ``price`` of a bit, or ``target`` bits of them all.
 
-    ``weights`` are all that the plan counts. Without rated layers there is nothing to aim at. ``coder`` tells what
-    codes take; without one it is their entropy.
+    ``weights`` are all that the plan counts. Without rated layers there is nothing to aim at. ``each``: every layer is
+    held to the rate of its own scheme; the target is the sum of these. ``coder`` tells what codes take; without one it
+    is their entropy.
     """
 
     schemes: Mapping[str, Scheme]
@@ -54,6 +55,7 @@ class Aim:
     price: float | None = None
     target: float | None = None
     first: float = FIRST_RATE
+    each: bool = False
     coder: Coder | None = None
 
     def begin(self, name: str, weight: Tensor) -> Params | None:
@@ -61,11 +63,14 @@ class Aim:
         if name not in self.schemes:
             return None
         one = self.schemes[name]
-        return one.coarse(weight, min(self.first, one.width - 0.5))
+        first = one.rate if self.each and one.rate is not None else self.first
+        return one.coarse(weight, min(first, one.width - 0.5))
 
     def rate(self, model: nn.Module) -> Rate | None:
         """Return what the codes of a model of ``quantize_model`` take; None without rated layers."""
-        return Rate(model, self) if self.schemes else None
+        if not self.schemes:
+            return None
+        return HeldRates(model, self) if self.each else Rate(model, self)
 
 
 def layer_bits(chain: FakeQuantize, latent: Tensor) -> tuple[Tensor, Tensor]:
@@ -99,7 +104,7 @@ class Rate(nn.Module):
         self.register_buffer("memory", torch.tensor(math.log(FIRST_PRICE), dtype=torch.float64))
         self.register_buffer("gain", torch.ones((), dtype=torch.float64))
         self.register_buffer("asked", torch.zeros((), dtype=torch.int64))
-        self.now = 0.0
+        self.now: float | Tensor = 0.0
 
     def loss(self, along: float) -> tuple[Tensor, Tensor]:
         """Return what the codes cost, and their bits a weight of the model, both (); ``along``: share of steps done."""
@@ -143,6 +148,36 @@ class Rate(nn.Module):
         if self.coder is None:
             return {name: float(layer_bits(chain, latent)[1]) for name, chain, latent in self.layers}
         return {name: self.coder(*_codes(chain, latent)) for name, chain, latent in self.layers}
+
+
+class HeldRates(Rate):
+    """What a model's codes take where every layer is held to its own rate, so that no bits move between layers.
+
+    Each layer has a price of its own, steered to its rate as ``Rate`` steers one price to a budget:
+
+        L = task + Σ_l μ_l · Σ_{w in l} bits(w) / weights
+
+    Allocations are compared so: at one price for all, finetuning would undo their differences.
+    """
+
+    targets: Tensor
+
+    def __init__(self, model: nn.Module, aim: Aim) -> None:
+        super().__init__(model, aim)
+        bits = [(aim.schemes[name].rate or 0.0) * latent.numel() for name, _, latent in self.layers]
+        self.register_buffer("targets", torch.tensor(bits, dtype=torch.float64), persistent=False)
+        self.memory = torch.full_like(self.targets, math.log(FIRST_PRICE))
+
+    def loss(self, along: float) -> tuple[Tensor, Tensor]:
+        """Return what the codes cost, and their bits a weight of the model, both ()."""
+        parts = [layer_bits(chain, latent) for _, chain, latent in self.layers]
+        smooth, bits = (torch.stack(column) for column in zip(*parts, strict=True))
+        # A layer whose codes are all zero by now has no bits: the error is bounded all the same.
+        error = (bits.clamp_min(1e-9) / (self.targets * ABOVE)).log().clamp(-0.5, 0.5)
+        self.memory.add_(EACH_STEP * error).clamp_(min=math.log(LEAST_PRICE))
+        prices = (self.memory + AT_ONCE * error).exp().float()
+        self.now = prices.mean()
+        return (prices * smooth).sum() / self.weights, bits.sum() / self.weights
 
 
 def _codes(chain: FakeQuantize, latent: Tensor) -> tuple[np.ndarray, int]:
