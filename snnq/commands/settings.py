@@ -70,6 +70,9 @@ class FinalizeWords:
         float | None, typer.Option(help="Price of a coded bit a weight in the loss, such as 0.2; or give --budget.")
     ] = None
     budget: FileBudget = None
+    hold_rates: Annotated[
+        bool, typer.Option("--hold-rates", help="Every layer keeps the rate its scheme names; else their sum is kept.")
+    ] = False
     seed: Annotated[int, typer.Option(help="The same seed gives the same packed bytes.")] = 0
 
     def settings(self) -> "FinalizeSettings":

@@ -77,8 +77,8 @@ class Rate(nn.Module):
     """What a model's codes take, and the price of a bit.
 
     ``weights``: all that the plan counts; the loss pays for each of their bits the same. ``target``: the bits that the
-    rated layers may take in the end, or None where ``price`` is given: it then rises over the first half. ``gain``:
-    what the coder took of their entropy when it was last asked, and ``asked`` how often it was.
+    rated layers may take in the end, or None where ``price`` is given: it then rises over the first half. ``gain``
+    (layers,): what the coder took of each one's entropy when it was last asked, and ``asked`` how often it was.
     """
 
     memory: Tensor
@@ -91,32 +91,35 @@ class Rate(nn.Module):
         self.weights, self.price, self.target = aim.weights, aim.price, aim.target
         self.coder = aim.coder
         self.register_buffer("memory", torch.tensor(math.log(FIRST_PRICE), dtype=torch.float64))
-        self.register_buffer("gain", torch.ones((), dtype=torch.float64))
+        self.register_buffer("gain", torch.ones(len(self.layers), dtype=torch.float64))
         self.register_buffer("asked", torch.zeros((), dtype=torch.int64))
+        self.times_asked = 0  # the same, known without waiting for a device
+        self.register_load_state_dict_post_hook(_count)
         self.now: float | Tensor = 0.0
 
     def loss(self, along: float) -> tuple[Tensor, Tensor]:
         """Return what the codes cost, and their bits a weight of the model, both (); ``along``: share of steps done."""
-        smooth, each = code_bits(self.layers)
-        bits = each.sum()
-        self.to(bits.device)
+        smooth, bits = code_bits(self.layers)
         self._ask(along, bits)
         self.now = self._price(along, bits)
-        return self.now * smooth / self.weights, bits / self.weights
+        return self.now * smooth / self.weights, bits.sum() / self.weights
 
     def _price(self, along: float, bits: Tensor) -> float | Tensor:
         if self.target is None:
             return (self.price or 0.0) * min(1.0, along / RISE)
-        error = ((bits * self.gain).log() - math.log(self.target * ABOVE)).clamp(-0.5, 0.5)
+        error = ((bits * self.gain).sum().log() - math.log(self.target * ABOVE)).clamp(-0.5, 0.5)
         self.memory.add_(EACH_STEP * error).clamp_(min=math.log(LEAST_PRICE))
         return (self.memory + AT_ONCE * error).exp().float()
 
     def _ask(self, along: float, bits: Tensor) -> None:
         """Ask the coder, ``MEASURINGS`` times over all steps, what it takes of the codes' entropy."""
-        if self.coder is None or self.target is None or along * MEASURINGS < int(self.asked):
+        self.to(bits.device)
+        if self.coder is None or self.target is None or along * MEASURINGS < self.times_asked:
             return
         self.asked += 1
-        self.gain.copy_(self.total() / bits.clamp_min(1.0))
+        self.times_asked += 1
+        taken = torch.tensor(list(self.bits().values()), dtype=torch.float64, device=bits.device)
+        self.gain.copy_(torch.where(bits > 0, taken / bits, 1.0))
 
     def per_weight(self) -> float:
         """Return what the rated layers' codes take, in bits a weight of the model."""
@@ -161,12 +164,18 @@ class HeldRates(Rate):
         """Return what the codes cost, and their bits a weight of the model, both ()."""
         parts = [layer_bits(chain, latent) for _, chain, latent in self.layers]
         smooth, bits = (torch.stack(column) for column in zip(*parts, strict=True))
+        self._ask(along, bits)
         # A layer whose codes are all zero by now has no bits: the error is bounded all the same.
-        error = (bits.clamp_min(1e-9) / (self.targets * ABOVE)).log().clamp(-0.5, 0.5)
+        error = ((bits * self.gain).clamp_min(1e-9) / (self.targets * ABOVE)).log().clamp(-0.5, 0.5)
         self.memory.add_(EACH_STEP * error).clamp_(min=math.log(LEAST_PRICE))
         prices = (self.memory + AT_ONCE * error).exp().float()
         self.now = prices.mean()
         return (prices * smooth).sum() / self.weights, bits.sum() / self.weights
+
+
+def _count(rate: nn.Module, _: object) -> None:
+    assert isinstance(rate, Rate)
+    rate.times_asked = int(rate.asked)
 
 
 def _codes(chain: FakeQuantize, latent: Tensor) -> tuple[np.ndarray, int]:

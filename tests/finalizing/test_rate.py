@@ -223,6 +223,12 @@ def test_what_cannot_be_kept_is_refused_before_training(place, tmp_path):
         aim_of(heavy, FinalizeSettings(budget={"avg_bits": 1.0}), len)
     with pytest.raises(UsageError, match="give one of them"):
         FinalizeSettings(rate=0.2, budget={"avg_bits": 1.0})
+    with pytest.raises(UsageError, match="--hold-rates keeps the rates of the plan"):
+        FinalizeSettings(rate=0.2, hold_rates=True)
+    with pytest.raises(PlanError, match="--hold-rates: no layer's scheme names a rate"):
+        aim_of(plan, FinalizeSettings(hold_rates=True), len)
+    rated = plan.with_schemes(dict.fromkeys(plan.schemes(), "uniform-4@0.5"))
+    assert [aim_of(rated, FinalizeSettings(hold_rates=held), len).each for held in (False, True)] == [False, True]
     with pytest.raises(UsageError, match="must be a positive price"):
         FinalizeSettings(rate=-1.0)
 

@@ -60,6 +60,22 @@ def test_the_two_layers_as_counted_by_hand():
     assert [part.name for part in events.parts] == ["tokenizer", "head", "neurons"]
 
 
+def test_weights_that_are_zero_are_told_apart():
+    model = Two()
+    with torch.no_grad():
+        model.conv.weight[1, :, :, :2] = 0.0  # of the second channel, all but the last column
+        model.out.weight[0] = 0.0
+    layers = layer_table(Two(), (2, 1, 4, 4))
+    conv, out = measure_model(model, layers, (), data_of(two_steps(3)), "test", 1).layers
+    assert conv.synaptic_operations == (50.0, 8.0)
+    # The first channel as before; of the second, a pixel meets the last column where there is an output to its left.
+    assert conv.effective_operations == (25.0 + 5.0, 4.0 + 2.0)
+    assert conv.effective_additions == (30.0, 12.0)
+    assert out.effective_operations == tuple(2 / 3 * one for one in out.synaptic_operations)
+    _, whole = two_layers()
+    assert all(one.effective_operations == one.synaptic_operations for one in whole.layers)
+
+
 def test_a_silent_input_does_nothing():
     layers, _ = two_layers()
     found = measure_model(Two(), layers, (), data_of(0 * two_steps(1)), "test", 1)
