@@ -26,7 +26,11 @@ class SearchWords:
     """Words of ``snnq search``."""
 
     method: Annotated[
-        str, typer.Option(help="differentiable, paper (its plain form) or sensitivity (no training).")
+        str,
+        typer.Option(
+            help="differentiable, paper (its plain form), rate (coded bits at one price), halving (short finetuning of "
+            "candidates); sensitivity, hessian, drift and random train nothing."
+        ),
     ] = "differentiable"
     budget: Budget = None
     trade_off: TradeOff = None

@@ -76,6 +76,7 @@ KEYS: dict[str, tuple[str, str]] = {
         "bits per weight; in search: expected ones, Σ p · bits · weights / Σ weights; in disk: their number",
     ),
     "probabilities": ("0 … 1", "softmax(a): what the search thought of each format"),
+    "rates": ("bits", "entropy of a layer's codes, a weight, after an epoch of a search that trained rates"),
     "edited": ("", "true where the scheme is not the one the search chose"),
     "disk": ("", "the weights file"),
     "file": ("", "name of the weights file"),

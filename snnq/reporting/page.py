@@ -113,7 +113,8 @@ def _placed(all_tables: Iterable[Table]) -> dict[str, list[Table]]:
 
 def _figures(report: Report) -> dict[str, object]:
     """Return the figures as SVG, by their place in the template."""
-    epochs, names = report.search.epochs, [layer.name for layer in report.layers]
+    epochs = tuple(one for one in report.search.epochs if one.probabilities)
+    names = [layer.name for layer in report.layers]
     order = most_contested(epochs, names) if epochs else []
     schemes = {row.name: row.scheme for row in report.layers}
     levels, events = {one.layer: one.levels for one in report.levels}, report.event_energy.plan

@@ -7,7 +7,7 @@ row's ``costs`` are those of every declared quantity by their keys (``snnq.cost.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from snnq.cost.event_records import Events
@@ -220,12 +220,16 @@ class Disk:
 
 @dataclass(frozen=True)
 class SearchEpoch:
-    """The search after an epoch: expected bits per weight, layers decided, and every layer's shares of ``space``."""
+    """The search after an epoch: expected bits per weight, layers decided, and every layer's shares of ``space``.
+
+    Where it trained rates, ``rates`` are the bits a weight of every such layer's codes, and there are no shares.
+    """
 
     epoch: int
     bits: float
     decided: int
     probabilities: dict[str, tuple[float, ...]]
+    rates: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -180,9 +180,9 @@ def check_layers(plan: Plan, results: Results, folder: Path) -> None:
     """Raise PackedError unless report.json speaks of exactly the plan's layers and the model's attentions."""
     layers, attentions = set(plan.schemes()), {one.name for one in _products(plan)}
     parts = [("weights", set(results.weights), layers)]
-    parts += [
-        (f"search.{i}.probabilities", set(one.probabilities), layers) for i, one in enumerate(results.search or ())
-    ]
+    for i, one in enumerate(results.search or ()):
+        parts.append((f"search.{i}.rates", layers | set(one.rates), layers))  # not all layers are trained to a rate
+        parts += [] if one.rates else [(f"search.{i}.probabilities", set(one.probabilities), layers)]
     recorded = results.activity
     for model, activity in (("plan", recorded.plan), ("float", recorded.float_model)) if recorded else ():
         if activity:
@@ -223,8 +223,9 @@ def _blocks(results: Results) -> tuple[BlockRow, ...]:
 
 def _search(plan: Plan, results: Results) -> Search:
     epochs = results.search or ()
-    space = epochs[0].space if epochs else plan.search.space if plan.search else ()
-    rows = tuple(SearchEpoch(one.epoch, one.bits, one.decided, one.probabilities) for one in epochs)
+    searched = plan.search.space if plan.search else ()
+    space = epochs[0].space or searched if epochs else searched
+    rows = tuple(SearchEpoch(one.epoch, one.bits, one.decided, one.probabilities, one.rates) for one in epochs)
     return Search(sentences.search_sentence(plan, results), space, rows)
 
 

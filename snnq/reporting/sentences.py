@@ -108,10 +108,14 @@ def search_sentence(plan: Plan, results: Results) -> str:
     if info.budget:
         weighed = f", budget {', '.join(f'{name} {limit:g}' for name, limit in info.budget.items())}"
     made = f"{info.method} search, {info.epochs} epochs{weighed}, seed {info.seed}, over {', '.join(info.space)}"
-    if info.method == "sensitivity":
+    if info.epochs == 0:
         return f"Nothing was trained, so there are no probabilities to show: {made}."
+    if results.search and results.search[-1].rates:
+        return f"Coded bits of every layer after every epoch: {made}."
     if results.search:
         return f"Probabilities of the schemes after every epoch: {made}."
+    if info.method == "halving":
+        return f"Candidate plans were finetuned shortly, and the better half went on: {made}."
     return (
         f"The plan was made by a {made}; its history by epoch is not in this folder, because the search's run folder "
         "was not found when it was finalized."

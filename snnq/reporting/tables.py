@@ -97,12 +97,23 @@ def _ranking(row: LayerRow) -> tuple[str, ...]:
     return (row.name, row.scheme, loss_text(own), other or "-", loss_text(thought[other] if other else None))
 
 
+def rates_table(report: Report) -> Table:
+    """Return how many bits a weight each layer's codes took, after some epochs of a search that trained rates."""
+    epochs = [one for one in report.search.epochs if one.rates]
+    if not epochs:
+        return Table("Bits a weight by layer", ("layer",), (), "search")
+    shown = [epochs[i] for i in sorted({round(part * (len(epochs) - 1) / 4) for part in range(5)})]
+    columns = ("layer", *(f"epoch {one.epoch}" for one in shown))
+    rows = tuple((name, *(f"{one.rates[name]:.3f}" for one in shown)) for name in shown[-1].rates)
+    return Table("Bits a weight by layer: the entropy of its codes", columns, rows, "search")
+
+
 def search_table(report: Report) -> Table:
     """Return the search by epoch, where it is known."""
     cells = {
         "epoch": lambda one: str(one.epoch),
         "expected bits per weight": lambda one: f"{one.bits:.4f}",
-        "layers decided": lambda one: str(one.decided),
+        "layers decided": lambda one: "-" if one.rates else str(one.decided),
     }
     return table_of("The search by epoch", report.search.epochs, cells, "search")
 
@@ -165,6 +176,7 @@ def detail_tables(report: Report) -> tuple[Table, ...]:
         levels_table(report),
         *cost_tables.events_tables(report),
         probabilities_table(report),
+        rates_table(report),
         search_table(report),
         *cost_tables.front_tables(report),
         finetuning_table(report),

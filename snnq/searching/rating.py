@@ -179,6 +179,23 @@ def trained_rates(space: RateSpace, trained: Trained) -> dict[str, float]:
     return found
 
 
+def water_filled(rates: Mapping[str, float], weights: Mapping[str, int], bits: float) -> dict[str, float]:
+    """Return rates that take so many bits together: all of them the same step away, but none below ``LEAST``.
+
+    That is the least sum of the scores: reverse water-filling (Cover & Thomas 2006, §10.3.3).
+    """
+
+    def moved(step: float) -> dict[str, float]:
+        return {name: max(rate + step, LEAST) for name, rate in rates.items()}
+
+    low, high = -max(rates.values()), bits / sum(weights[name] for name in rates)
+    for _ in range(60):
+        middle = (low + high) / 2
+        over = math.fsum(rate * weights[name] for name, rate in moved(middle).items()) > bits
+        low, high = (low, middle) if over else (middle, high)
+    return moved(low)
+
+
 def with_own(space: RateSpace, rates: Mapping[str, float]) -> tuple[Choices, list[int] | None]:
     """Return the choices with every free layer's own rate among them, and the plan of these rates, (L,).
 

@@ -143,7 +143,7 @@ class Rate(nn.Module):
 
 
 class HeldRates(Rate):
-    """What a model's codes take where every layer is held to its own rate, so that no bits move between layers.
+    """What a model's codes take where every layer is held to its own rate at most: no bits move between layers.
 
     Each layer has a price of its own, steered to its rate as ``Rate`` steers one price to a budget:
 
