@@ -44,7 +44,8 @@ SIZE_COLUMNS = ("what", "bytes", "share")
 class LayerCheck:
     """One layer that was found right. ``bits_on_disk`` is what its codes take, without ``padding_bits`` of words.
 
-    ``codes_used`` of ``codes`` possible ones occur; both are 0 for float32.
+    ``codes_used`` of ``codes`` possible ones occur; both are 0 for float32. ``sparse``: the file holds a mask and the
+    codes of weights that are not zero.
     """
 
     name: str
@@ -54,6 +55,7 @@ class LayerCheck:
     padding_bits: float
     codes_used: int
     codes: int
+    sparse: bool = False
 
 
 @dataclass(frozen=True)
@@ -210,8 +212,10 @@ def _check_layer(entry: LayerInput, layer: PackedLayer, file: TensorFile, weight
     if weight_sha256(weight) != layer.weight_sha256:
         _refuse(entry.name, "its codes do not decode to the weight that was evaluated (sha256 differs)")
     price, taken = one.storage_bits(entry.shape), weight_bits(file, entry.name, layer)
-    padding = 0 if file.coding else found - price
-    return LayerCheck(entry.name, entry.scheme, price, taken, padding, used, len(one.valid_codes))
+    sparse = file.sparse.get(words[0])
+    padding = 0 if file.coding else found - price if sparse is None else sparse.all - sparse.codes
+    codes = len(one.valid_codes)
+    return LayerCheck(entry.name, entry.scheme, price, taken, padding, used, codes, sparse is not None)
 
 
 def _codes_used(name: str, layer: PackedLayer, file: TensorFile) -> int:

@@ -43,8 +43,8 @@ class Silenced:
     """A written checkpoint, and by how much its function is another than that of the checkpoint as given.
 
     ``neurons``: the modules that are silenced. On validation, before any finetuning: ``changed`` is the share of
-    samples whose class is another, ``logits_moved`` the mean change of a logit, ``validation_silenced`` the accuracy. Shares of
-    silent neurons: of the checkpoint, ``silenced`` without finetuning, and of what was written.
+    samples whose class is another, ``logits_moved`` the mean change of a logit, ``validation_silenced`` the accuracy.
+    Shares of silent neurons: of the checkpoint, ``silenced`` without finetuning, and of what was written.
     """
 
     out: str
@@ -88,8 +88,8 @@ def mask_silent(
     All neurons but the first ones, which encode the frames, get the filter (LoAS). It is part of the model from then
     on, which runs packed in floating point. A run that was cut off goes on; the test split is used once, at the end.
 
-    Raises OutputExistsError if ``out`` is there and is not from this very run (unless ``force``), UsageError for a model
-    whose neurons run step by step, RunChangedError, InterruptedRun after Ctrl-C, and what opening raises.
+    Raises OutputExistsError if ``out`` is there and is not from this very run (unless ``force``), UsageError for a
+    model whose neurons run step by step, RunChangedError, InterruptedRun after Ctrl-C, and what opening raises.
     """
     compute, out = as_compute(compute), Path(out)
     fabric, size = start_fabric(compute), settings.finetune.batch_size

@@ -12,6 +12,7 @@ from snnq.base.strict_json import Json
 from snnq.data import DataSet
 from snnq.pruning.masks import Held
 from snnq.pruning.settings import Finetune
+from snnq.training import processes
 from snnq.training.batches import steps_per_epoch, training_batches
 from snnq.training.batchnorm import share_batchnorm
 from snnq.training.distilling import distilled_loss
@@ -67,8 +68,6 @@ class Finetuning:
 
     def step(self, place: Place, indices: list[int]) -> dict[str, Tensor]:
         """Do one optimizer step on a global batch; return loss and accuracy on this process' share of it, ()."""
-        from snnq.training import processes
-
         one, own = self.settings, processes.shard(indices)
         frames, labels = (moved(part, self.fabric.device) for part in self.data.train.__getitems__(own))
         teacher = None if self.teacher is None else self.teacher(frames, own)
