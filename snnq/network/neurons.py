@@ -64,6 +64,13 @@ def is_neuron(module: nn.Module) -> bool:
     return isinstance(module, neuron_classes())
 
 
+def substeps(model: nn.Module) -> int:
+    """Return D, the most spikes that a neuron of a model puts out in one time step; 1 where none says another."""
+    nodes = [module for module in model.modules() if is_neuron(module)]
+    limits = [getattr(getattr(node, "surrogate_function", None), "max_spike_count", 1) for node in nodes]
+    return max((1, *limits, *(getattr(node, "substeps", 1) for node in nodes)))
+
+
 def unpriced(model: nn.Module) -> Iterator[tuple[str, str]]:
     """Yield path and class of the neurons whose updates the event model has no price for."""
     for name, module in model.named_modules():

@@ -101,6 +101,20 @@ def test_every_layer_has_a_group_and_a_kind_of_input_and_every_norm_its_layer(na
     assert {*kinds, "head", "downsample1_1.encode_conv"} - wiring.norms.keys() == without
 
 
+def test_a_layer_of_integer_spikes_is_billed_for_every_sub_step() -> None:
+    """N_mul of the paper's model, by hand: 3x3 weights of 4 to 16 features on 8x8 pixels, D = 4, 2 and none."""
+    for name, more, times in ((V3, {}, 4), (V3, {"substeps": 2}, 2), (V2, {}, 1)):
+        one = architecture(name)
+        table = {
+            x.name: x for x in layer_table(one.build(SMALL | more), one.config(SMALL | more).frames_shape, reals=True)
+        }
+        assert table["ConvBlock1_2.0.conv1"].multiplications == 9 * 4 * 16 * 8 * 8 * times
+        assert table["ConvBlock1_2.0.conv1"].macs == 9 * 4 * 16 * 8 * 8
+        # The frames are images, real numbers, and no spikes.
+        first = table["downsample1_1.encode_conv"]
+        assert (first.input, first.multiplications) == ("reals", 49 * 3 * 2 * 32 * 32)
+
+
 def test_a_repconv_that_is_kept_has_fewer_weights_than_one_that_is_folded() -> None:
     """9·d² weights against 2·d² + 9·d, at d = 16, four in each of two blocks."""
     sizes = {}
