@@ -142,9 +142,9 @@ def _exact_form(folded: nn.Module, job: Job, coded: Mapping[str, Coded]) -> nn.M
 
 
 def wholes(wiring: Wiring, coded: Mapping[str, Coded]) -> dict[str, Whole]:
-    """Return the whole numbers of every coded layer before a neuron: what is evaluated, packed and run."""
-    bounds = {stage.layer: stage.bound for stage in wiring.stages}
-    return {name: scheme(one.scheme).whole(one.stored(), bounds[name]) for name, one in coded.items() if name in bounds}
+    """Return the whole numbers of every coded layer but the head: what is evaluated, packed and run."""
+    rooms = {one.layer: one.room for one in wiring.layers}
+    return {name: scheme(one.scheme).whole(one.stored(), rooms[name]) for name, one in coded.items() if name in rooms}
 
 
 @torch.no_grad()

@@ -111,7 +111,7 @@ def _row(layout: str) -> Architecture[MetaFormerConfig]:
         layout=layout,
         config_of=MetaFormerConfig.from_dict,
         make=lazily("metaformer.module", "MetaFormer"),
-        wiring_of=_wiring,
+        graph_of=_wiring,
         products_of=_products,
         upstream=Upstream(keys, _ALWAYS[layout], told=told, stored=stored),
     )
