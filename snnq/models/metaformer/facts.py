@@ -10,11 +10,13 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from snnq.base.strict_json import Json
-from snnq.models.architecture import MEMBRANE, Architecture, lazily
+from snnq.models.architecture import Architecture, lazily
 from snnq.models.metaformer.sizes import LAYOUTS, QSD, V2, V2_PARTS, V3, VALUES, MetaFormerConfig
 from snnq.models.upstream import Keys, Settings, Shapes, Stored, Upstream, Variants
 from snnq.network.products import Products
 from snnq.network.wiring import FloatWiring
+
+MEMBRANE = "its residuals are membrane potentials, real numbers that are added between a layer and its neuron"
 
 if TYPE_CHECKING:
     from torch import Tensor
