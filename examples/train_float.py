@@ -4,6 +4,7 @@
     python examples/train_float.py fashion-mnist:/usr/share/datasets/fashion-mnist --size image_size=32 --epochs 30
     python examples/train_float.py n-mnist:DIR --size image_size=34,steps=8,dim=64 --epochs 40
     python examples/train_float.py frames:dvs-frames --recipe cifar10dvs --precision 16-mixed
+    python examples/train_float.py digits --start decomposed.safetensors --epochs 5 --rate 1e-3
 
 The first line made the checkpoint inside the package. Every value of a recipe has an option of its own, and --size sets
 the architecture's. A run that was cut off goes on when the same line is typed again. The best epoch by validation is
@@ -15,7 +16,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,11 +30,12 @@ from snnq import console
 from snnq.base.errors import SnnqError, UsageError
 from snnq.base.parsing import parse_image_size
 from snnq.base.progress import Progress
-from snnq.checkpoints.opening import save_checkpoint
+from snnq.checkpoints.opening import Checkpoint, open_checkpoint, save_checkpoint
 from snnq.commands.words import Device, Devices, Force, Nodes, Precision, Run, Strategy
 from snnq.data import DataSet, open_data
 from snnq.models.registry import Architecture, build
 from snnq.models.registry import architecture as architecture_of
+from snnq.structure.edits import STRUCTURE
 from snnq.training import processes
 from snnq.training.augmentation import parse_changes, training_share
 from snnq.training.batches import steps_per_epoch, training_batches
@@ -185,6 +187,8 @@ def main(
     label_smoothing: Annotated[float | None, typer.Option(help="Share spread over all classes.")] = None,
     tet: Annotated[float | None, typer.Option(help="λ of a loss on every step's logits (TET).")] = None,
     augment: Annotated[str | None, typer.Option(help="Such as flip,snn-wide,mixup:until=0.7; '' for none.")] = None,
+    start: Annotated[Path | None, typer.Option(help="Go on from a checkpoint, of its architecture and sizes.")] = None,
+    scratch: Annotated[bool, typer.Option("--scratch", help="Of --start take no weights, but what it is.")] = False,
     seed: Annotated[int, typer.Option()] = 0,
     device: Device = "auto",
     devices: Devices = 1,
@@ -197,7 +201,12 @@ def main(
     """Train, keep the best epoch by validation, test once, write a safetensors checkpoint."""
     options = locals()
     chosen = resolve(recipe, {name: options[name] for name in Recipe.__annotations__ if name in options})
-    sizes = read_sizes(size or [], chosen)
+    begun = None if start is None else started(start, architecture, size)
+    if scratch and begun is None:
+        raise UsageError("--scratch goes with --start, of which it takes the model without its weights")
+    if begun is not None:
+        chosen = replace(chosen, architecture=begun.architecture)
+    sizes = read_sizes(size or [], chosen) if begun is None else dict(begun.config)
     fabric = start_fabric(Compute(device, devices, nodes, strategy, precision))
     processes.check_batch_size(chosen.batch_size)
     with console.progress_view() as progress:
@@ -205,10 +214,20 @@ def main(
         found, config = open_for(kind, sizes, data, progress)
         fixed = {key: value for key, value in asdict(chosen).items() if key not in ("source", "sizes")}
         facts = {"command": "train_float", "data_sha256": found.sha256, "seed": seed, "precision": precision}
+        if begun is not None:
+            facts |= {"start_sha256": begun.sha256, "scratch": scratch}
         settings = fixed | config | facts
         folder = open_run(run_path(out, run), settings, force=force)
         torch.manual_seed(seed)
-        moving = Training(fabric, share_batchnorm(build(kind.name, config)), found, chosen, seed)
+        model = build(kind.name, config)
+        if begun is not None and not scratch:
+            for name in ("in_channels", "classes"):
+                if begun.config[name] != config[name]:
+                    raise UsageError(
+                        f"--start {start}: its {name} are {begun.config[name]}, those of {data} {config[name]}"
+                    )
+            model.load_state_dict(begun.state_dict)
+        moving = Training(fabric, share_batchnorm(model), found, chosen, seed)
         run_epochs(
             folder, moving.stateful(), stage="training", epochs=chosen.epochs, batches=moving.batches,
             step=moving.step, after_epoch=moving.after_epoch, progress=progress,
@@ -234,7 +253,15 @@ def open_for(
     with processes.first_goes_first():
         found = open_data(data, steps=wanted.steps, image_size=wanted.image_size, progress=progress)
     fitting = {"in_channels": found.frames_shape[1], "classes": len(found.classes)}
-    return found, kind.config(sizes | fitting).to_dict()
+    edits = {name: sizes[name] for name in (STRUCTURE,) if name in sizes}
+    return found, kind.config(sizes | fitting).to_dict() | edits
+
+
+def started(path: Path, architecture: str | None, size: list[str] | None) -> Checkpoint:
+    """Return the checkpoint to go on from; raises UsageError where more is said of the model than it allows."""
+    if architecture is not None or size:
+        raise UsageError("--start: the model is the checkpoint's; --architecture and --size are for a new one")
+    return open_checkpoint(path)
 
 
 if __name__ == "__main__":

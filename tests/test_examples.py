@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 
+import snnq
 from snnq.base.errors import InterruptedRun, RunChangedError, UsageError
 from snnq.checkpoints.opening import load_model, open_checkpoint
 from snnq.models.registry import build
@@ -200,3 +201,26 @@ def test_as_typed(tmp_path):
     done = subprocess.run([*words, *small], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["checkpoint"] == "float.safetensors"
+
+
+def test_train_float_goes_on_from_a_checkpoint_and_its_structure(example, tmp_path, capsys):
+    start, cores, out = (tmp_path / f"{name}.safetensors" for name in ("start", "cores", "out"))
+    example.main(RANDOM, start, **SMALL)
+    snnq.decompose(start, mode="ptt", rank="2", out=cores)
+    words = {"start": cores, "epochs": 1, "batch_size": 8, "device": "cpu", "rate": 0.0, "start_rate": 0.0}
+    example.main(RANDOM, out, **words, floor_rate=0.0)
+    found, begun = open_checkpoint(out), open_checkpoint(cores)
+    assert found.config == begun.config
+    assert found.config["structure"]
+    moved = [key for key in found.state_dict if not torch.equal(found.state_dict[key], begun.state_dict[key])]
+    assert all("running_" in key or "num_batches" in key for key in moved)
+    example.main(RANDOM, tmp_path / "scratch.safetensors", **words, scratch=True)
+    fresh = open_checkpoint(tmp_path / "scratch.safetensors")
+    assert fresh.config == begun.config
+    assert not torch.equal(fresh.state_dict["head.weight"], begun.state_dict["head.weight"])
+    with pytest.raises(UsageError, match="--architecture and --size are for a new one"):
+        example.main(RANDOM, out, start=cores, size=["dim=32"])
+    with pytest.raises(UsageError, match="its classes are 3, those of random,classes=4,samples=16 4"):
+        example.main("random,classes=4,samples=16", tmp_path / "four.safetensors", **words)
+    with pytest.raises(UsageError, match="--scratch goes with --start"):
+        example.main(RANDOM, tmp_path / "none.safetensors", scratch=True)

@@ -9,14 +9,15 @@ import torch
 from torch import Tensor, nn
 
 
-def reach(layer: nn.Module, inputs: Tensor) -> Tensor:
+def reach(layer: nn.Module, inputs: Tensor, *, effective: bool = False) -> Tensor:
     """Return how many outputs of a layer each of its inputs goes to: the fan-out, float64, of the inputs' shape.
 
     A pixel at the edge of an image reaches fewer than one in its middle. It is the gradient of the sum of outputs for
-    weights of ones.
+    weights of ones; ``effective``: for ones where the weight is not zero.
     """
     ones = deepcopy(layer).to(inputs.device).double().requires_grad_(False)
-    ones.get_parameter("weight").fill_(1.0)
+    weight = ones.get_parameter("weight")
+    weight.copy_(weight != 0) if effective else weight.fill_(1.0)
     if isinstance(ones.bias, nn.Parameter):
         ones.bias.zero_()
     with torch.enable_grad():

@@ -20,7 +20,7 @@ from snnq.checkpoints.sizes import Given
 from snnq.cost.activity import Activity
 from snnq.cost.energy import layer_energy, products_record
 from snnq.cost.event_records import Events
-from snnq.cost.events import DEFAULT_REUSE, event_energy
+from snnq.cost.events import event_energy
 from snnq.cost.table import CostTable, read_table
 from snnq.data.dataset import DataSet
 from snnq.models.registry import attention_table
@@ -75,7 +75,7 @@ def measure(
     split: str = "validation",
     samples: int = SAMPLES,
     cost_table: str | None = None,
-    weight_reuse: str = DEFAULT_REUSE,
+    weight_reuse: str | None = None,
     compute: Compute | str = "auto",
     progress: Progress = silent,
     **given: Unpack[Given],
@@ -92,7 +92,8 @@ def measure(
     check_split(split)
     subject = open_subject(path, plans=True, **given)
     found, model = subject.data(data, progress), subject.model()
-    layers, products = subject.layers(model), attention_table(subject.architecture, subject.config)
+    layers = subject.layers(model, reals=found.pixels is not None)
+    products = attention_table(subject.architecture, subject.config)
     schemes, table = _priced(subject, layers, cost_table)
     device = _prepare(compute, layers, found)
     activity = measure_model(placed(model, device), layers, products, found, split, samples, progress)
@@ -101,7 +102,7 @@ def measure(
         kind=subject.kind,
         simulated=found.simulated,
         paper_energy_pj=sum(layer_energy(layer, schemes[layer.name], table).total_pj for layer in layers),
-        events=event_energy(layers, schemes, activity, products, table, weight_reuse),
+        events=event_energy(layers, schemes, activity, products, table, weight_reuse, predicted=subject.kind == "plan"),
         products=products,
         activity=activity,
         table=table,
@@ -163,7 +164,7 @@ def measure_model(
     Every sample is run for itself. Raises UsageError unless at least one is asked for, NotFiniteError naming the first
     neurons whose current, or else the logits, are not finite.
     """
-    frames, chosen = getattr(data, split), _spread(data, split, samples)
+    frames, chosen = getattr(data, split), spread(data, split, samples)
     steps, was_training = data.frames_shape[0], model.training
     device = next(iter((*model.parameters(), *model.buffers())), torch.empty(0)).device
     model.eval()
@@ -189,7 +190,7 @@ def measure_model(
     )
 
 
-def _spread(data: DataSet, split: str, samples: int) -> Sequence[int]:
+def spread(data: DataSet, split: str, samples: int) -> Sequence[int]:
     """Return the places of so many samples, spread evenly over a split; all where it has no more."""
     if samples < 1:
         raise UsageError(f"{samples} samples to measure: at least 1 is needed")

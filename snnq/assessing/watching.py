@@ -23,7 +23,7 @@ from snnq.training.transfers import has_float64
 
 # Of INPUTS, what neurons put out as it is.
 SPIKES = ("spikes", "ternary", "multispikes")
-QUANTITIES = ("nonzero", "synaptic_operations", "additions")
+QUANTITIES = ("nonzero", "synaptic_operations", "additions", "effective_operations", "effective_additions")
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Watch:
     neurons: dict[str, Tally] = field(default_factory=dict)
     attentions: dict[str, Tally] = field(default_factory=dict)
     samples: int = 0
-    _reaches: dict[tuple[str, tuple[int, ...]], Tensor] = field(default_factory=dict)
+    _reaches: dict[tuple[str, tuple[int, ...]], tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     def close(self) -> None:
         """Take up the sample that ran."""
@@ -83,16 +83,13 @@ class Watch:
         tally = self.layers.setdefault(name, Tally())
         key = (name, tuple(x.shape))
         if key not in self._reaches:
-            self._reaches[key] = (
-                torch.full(x.shape, float(layer.weight.shape[0]), dtype=torch.float64)  # pyright: ignore
-                if isinstance(layer, IntegerHead)
-                else counting.reach(layer, x)
-            ).to(x.device)
-        fan_out = self._reaches[key]
+            self._reaches[key] = _reaches(layer, x)
+        fan_out, effective = self._reaches[key]
         nonzero = (x != 0).double()
         bits = counting.unit_events(x) if kind in SPIKES else counting.set_bits(x)
         leading = {nn.Conv1d: x.ndim - 2, nn.Conv2d: x.ndim - 3}.get(type(layer), 1)
-        step = [counting.by_step(one, self.steps, leading) for one in (nonzero, nonzero * fan_out, bits * fan_out)]
+        values = (nonzero, nonzero * fan_out, bits * fan_out, nonzero * effective, bits * effective)
+        step = [counting.by_step(one, self.steps, leading) for one in values]
         tally.add(
             **{name: counting.totals(one) for name, one in zip(QUANTITIES, step, strict=True)},
             inputs=[float(one.numel()) for one in step[0]],
@@ -182,7 +179,7 @@ def watching(model: nn.Module, layers: Sequence[Layer], products: Sequence[Produ
             all_steps = getattr(node, "step_mode", "m") == "m"
             watch.saw_spikes(name, type(node).__name__, _exact(output), all_steps)
 
-    cores = {name: _core(model.get_submodule(name)) for name in kinds}
+    cores = {name: core(model.get_submodule(name)) for name in kinds}
     nodes = {name: one for name, one in model.named_modules() if is_neuron(one) or isinstance(one, IntegerLIF)}
     undo = [_watch_mixing(watch, one, model.get_submodule(one.name)) for one in products]
     try:
@@ -191,6 +188,18 @@ def watching(model: nn.Module, layers: Sequence[Layer], products: Sequence[Produ
     finally:
         for put_back in undo:
             put_back()
+
+
+def _reaches(layer: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the fan-out of each input, of x's shape, over all weights and over those that are not zero."""
+    if isinstance(layer, IntegerHead):
+        met = (layer.weight != 0).double()  # (out, in)
+        whole = torch.full(x.shape, float(len(met)), dtype=torch.float64)
+        return whole.to(x.device), met.sum(0).expand(x.shape).to(x.device)
+    whole = counting.reach(layer, x)
+    some = bool((cast(nn.Linear, layer).weight == 0).any())
+    effective = counting.reach(layer, x, effective=True) if some else whole
+    return whole.to(x.device), effective.to(x.device)
 
 
 def _rates(tally: Tally, neurons: int) -> Json:
@@ -209,7 +218,7 @@ def uses_integers(model: nn.Module) -> bool:
     return any(isinstance(module, IntegerLIF) for module in model.modules())
 
 
-def _core(module: nn.Module) -> nn.Module:
+def core(module: nn.Module) -> nn.Module:
     """Return the layer inside what the integer form puts around it."""
     while isinstance(module, ClippedCounts | Widened):
         module = module.layer

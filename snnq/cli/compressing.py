@@ -46,7 +46,8 @@ def _show_plan(plan: Plan, json: bool) -> None:
         console.emit_json(plan.to_dict())
         return
     show_plan(plan)
-    console.table(views.baseline_title(plan), *views.baseline_table(plan))
+    for title, columns, rows in views.baseline_tables(plan):
+        console.table(title, columns, rows)
     if said := verdict(plan):
         console.say(said)
 

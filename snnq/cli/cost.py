@@ -62,8 +62,10 @@ def show(
         console.table("What one multiplication costs", *views.operation_table(found))
         console.table("What an event costs, in the event model", *views.event_table(found))
         if costed:
-            console.table("What the plan costs", *plan_views.group_table(costed))
+            for title, columns, rows in plan_views.group_tables(costed):
+                console.table(title, columns, rows)
         console.note(found.notes)
+        console.note(views.machine(found))
     console.next_step(f"snnq plan show PLAN --cost-table {shlex.quote(table)}")
 
 

@@ -41,10 +41,11 @@ def show(
         console.emit_json(found.to_dict())
     else:
         show_strip(found.schemes().items())
-        console.table("Layers", *views.layer_table(found))
-        console.table("Groups", *views.group_table(found))
+        for title, columns, rows in (*views.layer_tables(found), *views.group_tables(found)):
+            console.table(title, columns, rows)
         console.table("Totals", *views.total_table(found))
-        console.table(views.baseline_title(found), *views.baseline_table(found))
+        for title, columns, rows in views.baseline_tables(found):
+            console.table(title, columns, rows)
         for line in views.remarks(found):
             console.note(line)
         console.note(f"Energy: the paper's model, per time step and sample, cost table {found.cost_table.name}.")

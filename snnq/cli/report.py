@@ -29,7 +29,7 @@ def report(
     format: FormatOption = Format.table,
     json: Json = False,
     cost_table: Annotated[str | None, typer.Option(help="Cost table: a name or a path; the plan's by default.")] = None,
-    weight_reuse: WeightReuse = "inference",
+    weight_reuse: WeightReuse = None,
     measure: _Measure = None,
     data: Data = None,
     device: Device = "auto",

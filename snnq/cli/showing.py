@@ -52,7 +52,8 @@ def _show_tables(found: Document) -> None:
     console.say(found.verdict)
     console.out("")
     for one in found.tables:
-        console.table(one.title, one.columns, one.rows, one.marked)
+        if not one.long:
+            console.table(one.title, one.columns, one.rows, one.marked)
     for line in found.notes:
         console.note(line)
 
@@ -85,7 +86,8 @@ def show_plan(plan: Plan) -> None:
     from snnq.plan import views
 
     show_strip(plan.schemes().items())
-    console.table("The plan", *views.layer_table(plan))
+    for title, columns, rows in views.layer_tables(plan):
+        console.table(title, columns, rows)
     console.table("Totals", *views.total_table(plan))
 
 

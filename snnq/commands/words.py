@@ -41,7 +41,11 @@ Settings = Annotated[
 ]
 CostTable = Annotated[str, typer.Option(help="Cost table: a name or a path.")]
 WeightReuse = Annotated[
-    str, typer.Option(help="How often the event model fetches a weight: once an inference, every step, every event.")
+    str | None,
+    typer.Option(
+        help="How often the event model fetches a weight: once an inference, every step, every event; by default as "
+        "the cost table says."
+    ),
 ]
 Measure = Annotated[
     int, typer.Option(min=0, help="Validation samples to measure firing rates on, in the end; 0: none.")

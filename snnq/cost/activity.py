@@ -1,7 +1,8 @@
 """What a network did on real inputs: the numbers the event model of energy starts from.
 
 Every list has one number a time step, the mean over the measured samples; a layer that runs once a sample, as the head
-on the mean over time does, has one number. Written into report.json by ``snnq finalize`` and read back.
+on the mean over time does, has one number. Written into report.json by ``snnq finalize`` and read back; that of a float
+model stands in a plan whose budget it priced.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from snnq.base.validation import Many, Record
+from snnq.network.products import Order, Products
 
 Count = Annotated[float, Field(ge=0)]
 Arithmetic = Literal["integer", "float"]
@@ -23,8 +25,9 @@ class LayerActivity(Record):
     ``synaptic_operations``: pairs of an input that is not zero and an output it reaches, fan-out counted exactly, at
     the edges of an image too. ``additions``: the same with every input counted once for each set bit of its value (5
     is 101, two), what adding its weight bit by bit takes; an input of neurons' own multispikes once for each of its
-    spikes; for single spikes all are the same. ``outputs``: values put out. ``largest``: the largest input, by amount.
-    ``reals``: whether any was no whole number.
+    spikes; for single spikes all are the same. ``effective_operations`` and ``effective_additions`` are those of them
+    that meet a weight which is not zero; files of early versions do not have them. ``outputs``: values put out.
+    ``largest``: the largest input, by amount. ``reals``: whether any was no whole number.
     """
 
     name: str
@@ -35,11 +38,17 @@ class LayerActivity(Record):
     nonzero: Annotated[Many[Count], Field(min_length=1)]
     synaptic_operations: Annotated[Many[Count], Field(min_length=1)]
     additions: Annotated[Many[Count], Field(min_length=1)]
+    effective_operations: Many[Count] = ()
+    effective_additions: Many[Count] = ()
 
     @model_validator(mode="after")
     def _same_steps(self) -> LayerActivity:
         if not len(self.nonzero) == len(self.synaptic_operations) == len(self.additions):
             raise ValueError("nonzero, synaptic_operations and additions need as many time steps")
+        if {len(self.effective_operations), len(self.effective_additions)} - {0, len(self.nonzero)}:
+            raise ValueError("effective_operations and effective_additions need as many time steps, or none")
+        if len(self.effective_operations) != len(self.effective_additions):
+            raise ValueError("effective_operations and effective_additions need as many time steps")
         return self
 
     @property
@@ -154,3 +163,39 @@ class Activity(Record):
     layers: Many[LayerActivity]
     neurons: Many[NeuronActivity]
     attentions: Many[AttentionActivity] = ()
+
+
+class MixingRecord(Record):
+    """``Products`` of an attention, as a file has them."""
+
+    name: str
+    order: Order
+    heads: PositiveInt
+    tokens: PositiveInt
+    width: PositiveInt
+    steps: PositiveInt
+    chunk: PositiveInt = 1
+    scale: float | None = None
+    scaled: Literal["operand", "end"] | None = None
+
+    def products(self) -> Products:
+        """Return what it says."""
+        return Products(**self.model_dump())
+
+
+class FloatActivity(Record):
+    """What a float model did on training samples, to price the events of plans before any of them is packed.
+
+    ``arithmetic`` is that of the neurons of its packed form, ``attentions`` what they compute; the activity itself is
+    the float model's. ``data_sha256``: of the data, as plans record it.
+    """
+
+    data_sha256: str
+    arithmetic: Arithmetic
+    activity: Activity
+    attentions: Many[MixingRecord] = ()
+
+    @property
+    def products(self) -> tuple[Products, ...]:
+        """What the model's attentions compute."""
+        return tuple(one.products() for one in self.attentions)

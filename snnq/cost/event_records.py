@@ -86,6 +86,7 @@ class Events:
     node: str
     weight_reuse: str
     weight_reuse_equation: str
+    skips_zeros: bool
     data: str
     split: str
     samples: int

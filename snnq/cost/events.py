@@ -10,15 +10,20 @@ Per inference (all T time steps) and sample, with the means of ``snnq.cost.activ
   subtracts it, at the same price, and one of c, of a neuron that may fire D times in a step, adds it in c of D binary
   sub-steps (Luo et al. 2024, arXiv:2407.20708). A whole number (the sum of spikes, an event count) adds a quantised
   weight once for each set bit of its value, and doubles every sum once for each further bit of the largest value
-  (N_shift); float32 weights multiply. A real number multiplies and adds. Zero inputs cost nothing; zero weights are not
-  skipped.
+  (N_shift); float32 weights multiply. A real number multiplies and adds. Zero inputs cost nothing. Zero weights cost
+  nothing where the table's machine ``skips_zeros``: N_acc and N_mac then count the pairs whose weight is not zero.
 - Fetched bits of weights, by reuse: ``inference``, N_bits = weights · bits, every weight fetched once per inference and
   kept; ``step``, N_bits = weights · bits · T, fetched anew every step (the head runs once); ``event``, N_bits =
-  synaptic operations · bits, read from local memory for every one (at e_local_bit).
+  synaptic operations · bits, read from local memory for every one (at e_local_bit), zero weights where they are not
+  skipped. The bits of a rated scheme are its rate: such a machine decodes what it fetches.
 - Neuron: every one is updated at every step, spike or not, its norm included. Only IF and LIF neurons and their kin
   have a price (``snnq.network.neurons.PRICED``); the updates of others are not counted, and named.
 - Attention: a pair of spikes that meets counts an entry of the operand up by one; a spike then adds the entries, not
   zero, it selects. The operand, ``operand_bits`` an entry, and the Q that waits are written to local memory and read.
+
+A plan is priced before there is a packed model: with the activity of the float model, with the neurons that the packed
+one will have, and with the share of zeros that its schemes make of Gaussian weights (``snnq.schemes.zeros``), or the
+float model's own share where that is larger. What neurons and attentions take is no layer's: it stands beside them.
 
 Not counted: routing of spikes, max-pooling, residual additions, membrane potentials in memory, idle power.
 Sources: Horowitz 2014 (energies); synaptic operations as in NeuroBench (Yik et al. 2025) and SpikingJelly's op_counter.
@@ -31,21 +36,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
 from snnq.base.errors import PlanError, UsageError, nearest
-from snnq.cost.activity import Activity, AttentionActivity, LayerActivity, NeuronActivity
+from snnq.cost.activity import Activity, Arithmetic, AttentionActivity, LayerActivity, NeuronActivity
 from snnq.cost.energy import storage_bits
 from snnq.cost.event_records import AttentionEvents, Events, LayerEvents, NeuronEvents, PartEvents
-from snnq.cost.table import CostTable
+from snnq.cost.table import REUSES, CostTable
 from snnq.network.layers import GROUPS, Layer
 from snnq.network.neurons import PRICED
 from snnq.network.products import Products
+from snnq.schemes.names import FLOAT32
 from snnq.schemes.scheme import scheme as scheme_of
+from snnq.schemes.zeros import expected_zeros
 
-REUSES: dict[str, str] = {
-    "inference": "weights · bits: every weight fetched once per inference, then kept",
-    "step": "weights · bits · T: every weight fetched anew at every time step",
-    "event": "synaptic operations · bits: a weight read from local memory for every one",
-}
-DEFAULT_REUSE = "inference"
+EXPECTED = "expected_event_energy_pj"  # the key of the quantity in pJ
 INSIDE, NEURONS, ALL = "QKV products", "neurons", "all"  # parts that are no group of layers
 
 
@@ -55,19 +57,26 @@ def event_energy(
     activity: Activity,
     products: Sequence[Products],
     table: CostTable,
-    reuse: str = DEFAULT_REUSE,
+    reuse: str | None = None,
+    *,
+    predicted: bool = False,
 ) -> Events:
     """Return the events and energies of a model whose layers have ``schemes``, with the activity measured on it.
 
-    Raises PlanError where a layer or attention was not measured, UsageError for an unknown ``reuse``.
+    ``reuse`` is the table's unless given. ``predicted``: the activity is the float model's, so the zeros that the
+    schemes make are those expected. Raises PlanError where a layer or attention was not measured, UsageError for an
+    unknown ``reuse``.
     """
+    reuse = table.events.weight_reuse if reuse is None else reuse
     if reuse not in REUSES:
         raise UsageError(f"--weight-reuse is '{reuse}', there is {', '.join(REUSES)}{nearest(reuse, REUSES)}")
     measured = {one.name: one for one in activity.layers}
     mixed = {one.name: one for one in activity.attentions}
     _check_measured([layer.name for layer in layers], measured)
     _check_measured([one.name for one in products], mixed)
-    found = tuple(_layer(layer, schemes[layer.name], measured[layer.name], table, reuse) for layer in layers)
+    found = tuple(
+        _layer(layer, schemes[layer.name], measured[layer.name], table, reuse, predicted=predicted) for layer in layers
+    )
     neurons = tuple(_neurons(one, activity.arithmetic, table) for one in activity.neurons)
     attentions = tuple(_attention(one, mixed[one.name], activity.arithmetic, table) for one in products)
     parts = _parts(found, neurons, attentions)
@@ -76,6 +85,7 @@ def event_energy(
         node=table.node,
         weight_reuse=reuse,
         weight_reuse_equation=REUSES[reuse],
+        skips_zeros=table.events.skips_zeros,
         data=activity.data,
         split=activity.split,
         samples=activity.samples,
@@ -89,16 +99,65 @@ def event_energy(
     )
 
 
+def planned_events(
+    layers: Sequence[Layer], schemes: Mapping[str, str], table: CostTable, reuse: str | None = None
+) -> Events | None:
+    """Return what a plan's events are expected to be, by the float model that the table is ``on``; None without one.
+
+    A plan that leaves every layer in float32 is the float model itself.
+    """
+    floats = table.floats
+    if floats is None:
+        return None
+    arithmetic = _arithmetic_of(table, any(name != FLOAT32 for name in schemes.values()))
+    activity = floats.activity.model_copy(update={"arithmetic": arithmetic})
+    return event_energy(layers, schemes, activity, floats.products, table, reuse, predicted=True)
+
+
+def event_costs(layer: Layer, scheme: str, table: CostTable) -> dict[str, float]:
+    """Return a layer's expected event energy in pJ by its key; nothing where the table is on no float model."""
+    if table.floats is None:
+        return {}
+    measured = {one.name: one for one in table.floats.activity.layers}
+    _check_measured([layer.name], measured)
+    found = _layer(layer, scheme, measured[layer.name], table, table.events.weight_reuse, predicted=True)
+    return {EXPECTED: found.energy_pj}
+
+
+def event_costs_beside(table: CostTable, quantised: bool) -> dict[str, float]:
+    """Return the expected event energy of neurons and attentions, which belongs to no layer, in pJ by its key.
+
+    ``quantised``: of the packed model, else of the float one.
+    """
+    floats = table.floats
+    if floats is None:
+        return {}
+    arithmetic = _arithmetic_of(table, quantised)
+    mixed = {one.name: one for one in floats.activity.attentions}
+    _check_measured([one.name for one in floats.products], mixed)
+    energies = [_neurons(one, arithmetic, table).energy_pj for one in floats.activity.neurons]
+    energies += [_attention(one, mixed[one.name], arithmetic, table).energy_pj for one in floats.products]
+    return {EXPECTED: math.fsum(energies)}
+
+
+def _arithmetic_of(table: CostTable, quantised: bool) -> Arithmetic:
+    assert table.floats is not None
+    return table.floats.arithmetic if quantised else table.floats.activity.arithmetic
+
+
 def _check_measured(names: Sequence[str], measured: Mapping[str, object]) -> None:
     for name in names:
         if name not in measured:
             raise PlanError(f"'{name}' was not measured, its events are not known", "measure: snnq cost measure PATH")
 
 
-def _layer(layer: Layer, scheme: str, seen: LayerActivity, table: CostTable, reuse: str) -> LayerEvents:
-    one, operations = scheme_of(scheme), math.fsum(seen.synaptic_operations)
+def _layer(
+    layer: Layer, scheme: str, seen: LayerActivity, table: CostTable, reuse: str, *, predicted: bool
+) -> LayerEvents:
+    one = scheme_of(scheme)
     operation = one.format.operation
-    accumulates, multiplications, shifts = _arithmetic(layer, seen, one.is_float)
+    operations, additions = _met(seen, one.name, table, predicted=predicted)
+    accumulates, multiplications, shifts = _arithmetic(layer, seen, one.is_float, operations, additions)
     compute = (
         accumulates * table.accumulate_pj(operation)
         + multiplications * table.operation_pj(operation)
@@ -116,7 +175,7 @@ def _layer(layer: Layer, scheme: str, seen: LayerActivity, table: CostTable, reu
         scheme=scheme,
         firing_rate=seen.rate,
         firing_rates=seen.rates,
-        synaptic_operations=operations,
+        synaptic_operations=math.fsum(seen.synaptic_operations),
         accumulates=accumulates,
         multiplications=multiplications,
         shifts=shifts,
@@ -127,13 +186,30 @@ def _layer(layer: Layer, scheme: str, seen: LayerActivity, table: CostTable, reu
     )
 
 
-def _arithmetic(layer: Layer, seen: LayerActivity, is_float: bool) -> tuple[float, float, float]:
+def _met(seen: LayerActivity, scheme: str, table: CostTable, *, predicted: bool) -> tuple[float, float]:
+    """Return the synaptic operations and additions that a layer does: all, or those with weights that are not zero."""
+    whole = (math.fsum(seen.synaptic_operations), math.fsum(seen.additions))
+    if not table.events.skips_zeros:
+        return whole
+    if not seen.effective_operations:
+        hint = "measure anew: snnq report --measure 64"
+        raise PlanError(f"'{seen.name}' was measured by a version that did not look for zero weights", hint)
+    own = (math.fsum(seen.effective_operations), math.fsum(seen.effective_additions))
+    if not predicted:
+        return own
+    kept = 1 - expected_zeros(scheme)
+    return min(own[0], kept * whole[0]), min(own[1], kept * whole[1])
+
+
+def _arithmetic(
+    layer: Layer, seen: LayerActivity, is_float: bool, operations: float, additions: float
+) -> tuple[float, float, float]:
     """Return a layer's additions, its multiplications and the shifts of its sums, by what it is given."""
     spikes = layer.input in ("spikes", "ternary", "multispikes")
     if layer.input == "reals" or seen.reals or (is_float and not spikes):
-        return 0.0, math.fsum(seen.synaptic_operations), 0.0
+        return 0.0, operations, 0.0
     planes = 0 if spikes else int(seen.largest).bit_length()
-    return math.fsum(seen.additions), 0.0, float(max(0, planes - 1) * seen.outputs * len(seen.nonzero))
+    return additions, 0.0, float(max(0, planes - 1) * seen.outputs * len(seen.nonzero))
 
 
 def _neurons(seen: NeuronActivity, arithmetic: str, table: CostTable) -> NeuronEvents:

@@ -1,16 +1,18 @@
 """What a plan costs: quantities, each declared once, and the price models that give their amounts for a layer.
 
-Whatever states, limits, sums, prints or compares costs loops over ``declared()``. Amounts add over layers and less is
-better: the budget's integer programme rests on both.
+Whatever may be limited, or is explained, loops over ``declared()``; whatever sums, prints or compares costs over those
+that are ``known`` of them: some must be measured first. Amounts add over layers, and to what stands beside the layers;
+less is better: the budget's integer programme rests on both.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from snnq.cost.energy import paper_costs
+from snnq.cost.events import EXPECTED, event_costs, event_costs_beside
 from snnq.cost.table import CostTable
 from snnq.network.layers import Layer
 
@@ -18,6 +20,8 @@ Amount = int | float
 Costs = Mapping[str, Amount]
 # A layer, the name of its scheme and a cost table → what the layer costs, by the keys of the quantities priced.
 Price = Callable[[Layer, str, CostTable], Costs]
+# A cost table and whether anything is quantised → what a model costs beside its layers, by the same keys.
+Beside = Callable[[CostTable, bool], Costs]
 
 
 @dataclass(frozen=True)
@@ -34,10 +38,12 @@ class Quantity:
     """One thing that a plan costs.
 
     ``key`` and ``name`` make the keys of all files: ``storage_bits`` in ``unit``, ``storage_fraction`` of float32,
-    ``storage_share`` of the whole. ``per_weight`` is the key of the mean over the weights, of a quantity that is so
+    ``storage_share`` of all layers'. ``per_weight`` is the key of the mean over the weights, of a quantity that is so
     many times the weights in float32; amounts and shares that these tell are left out of some tables. ``title`` stands
     over the page's number; ``model`` and ``per`` say whose figure it is, and of what. ``limits``: what ``--budget``
     calls its units, and their factors; it takes a fraction (``storage=6.6%``) and a mean (``avg-bits=2.2``) besides.
+    ``main`` ones stand side by side in tables, each other one in a table of its own (``side_by_side``). ``measured``:
+    its amounts are known only where the table is on a float model's activity.
     """
 
     key: str
@@ -52,6 +58,8 @@ class Quantity:
     model: str = ""
     per: str = ""
     example: str = "10%"
+    main: bool = False
+    measured: bool = False
 
     @property
     def means(self) -> tuple[str, ...]:
@@ -71,12 +79,12 @@ class Quantity:
     @property
     def fraction(self) -> str:
         """The key of the amount over that of the same layers in float32."""
-        return f"{self.name}_fraction"
+        return f"{self.name.replace('-', '_')}_fraction"
 
     @property
     def share(self) -> str:
         """The key of a part's amount over that of the whole."""
-        return f"{self.name}_share"
+        return f"{self.name.replace('-', '_')}_share"
 
     @property
     def relative(self) -> str:
@@ -122,6 +130,7 @@ STORAGE = Quantity(
     limits={"storage-kib": 8192, "storage-mib": 8192 * 1024},
     per_weight="avg_bits",
     example="6.6%",
+    main=True,
 )
 ENERGY = Quantity(
     key="energy_pj",
@@ -134,26 +143,46 @@ ENERGY = Quantity(
     decimals=1,
     model="paper's model",
     per="per time step and sample",
+    main=True,
+)
+EVENT_ENERGY = Quantity(
+    key=EXPECTED,
+    name="event-energy",
+    unit="pJ",
+    title="Energy per inference, by events, expected",
+    meaning="the event model per inference and sample, with the float model's activity; 1000 pJ are 1 nJ",
+    scales=(Scale("nJ", 1e3, 1e6), Scale("µJ", 1e6)),
+    limits={"event-energy-pj": 1, "event-energy-nj": 1e3, "event-energy-uj": 1e6},
+    decimals=1,
+    model="event model, expected",
+    per="per inference and sample",
+    example="8%",
+    measured=True,
 )
 _PRICES: dict[Quantity, Price] = {}
+_BESIDE: dict[Quantity, Beside] = {}
 
 
-def declare(price: Price, *quantities: Quantity) -> None:
+def declare(price: Price, *quantities: Quantity, beside: Beside | None = None) -> None:
     """Take quantities into every budget, file, table and page, priced by ``price``; raises ValueError for a name twice.
 
-    ``price(layer, scheme, table)`` returns the amounts of all of them by their keys.
+    ``price(layer, scheme, table)`` returns the amounts of all of them by their keys; ``beside(table, quantised)`` what
+    a model costs beside its layers, where that is anything.
     """
     taken = {name for one in _PRICES for name in (one.key, one.name)}
     for one in quantities:
         if taken & {one.key, one.name}:
             raise ValueError(f"there is a quantity {one.key} or {one.name} already")
     _PRICES.update(dict.fromkeys(quantities, price))
+    if beside is not None:
+        _BESIDE.update(dict.fromkeys(quantities, beside))
 
 
 def withdraw(*quantities: Quantity) -> None:
     """Take quantities out again; files that name them still open."""
     for one in quantities:
         del _PRICES[one]
+        _BESIDE.pop(one, None)
 
 
 def declared() -> tuple[Quantity, ...]:
@@ -161,8 +190,34 @@ def declared() -> tuple[Quantity, ...]:
     return tuple(_PRICES)
 
 
+def known(costs: object) -> tuple[Quantity, ...]:
+    """Return the declared quantities whose amount, or else whose fraction, a mapping or record of costs has."""
+
+    def has(key: str) -> bool:
+        return key in costs if isinstance(costs, Mapping) else hasattr(costs, key)
+
+    return tuple(one for one in declared() if has(one.key) or has(one.fraction))
+
+
+def side_by_side(quantities: Sequence[Quantity]) -> list[tuple[Quantity, ...]]:
+    """Return which quantities share a table's columns: the main ones do, and every other one has a table of its own.
+
+    So no table becomes wider, and none changes, by a quantity that is declared.
+    """
+    shelves = [tuple(one for one in quantities if one.main)]
+    return [shelf for shelf in (*shelves, *((one,) for one in quantities if not one.main)) if shelf]
+
+
+def costs_beside(table: CostTable, quantised: bool) -> dict[str, Amount]:
+    """Return what a model costs beside its layers, by the key of each quantity that has such amounts."""
+    costs: dict[str, Amount] = {}
+    for beside in dict.fromkeys(_BESIDE.values()):
+        costs |= beside(table, quantised)
+    return costs
+
+
 def layer_costs(layer: Layer, scheme: str, table: CostTable) -> dict[str, Amount]:
-    """Return what a layer costs under a scheme: the amount of every declared quantity by its key."""
+    """Return what a layer costs under a scheme: the amount of every quantity that is known by its key."""
     costs: dict[str, Amount] = {}
     for price in dict.fromkeys(_PRICES.values()):
         costs |= price(layer, scheme, table)
@@ -181,3 +236,4 @@ def share_of(part: float, whole: float) -> float:
 
 
 declare(paper_costs, STORAGE, ENERGY)
+declare(event_costs, EVENT_ENERGY, beside=event_costs_beside)

@@ -17,11 +17,17 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from snnq.base.errors import CostTableError, nearest
 from snnq.base.files import read_regular
 from snnq.base.validation import Many, Record, dotted, validate
+from snnq.cost.activity import FloatActivity
 from snnq.schemes.format import OPERATIONS
 
 TABLES = Path(__file__).parent / "tables"
 DEFAULT_TABLE = "horowitz-45nm"
 MAX_BYTES = 2**20
+REUSES: dict[str, str] = {
+    "inference": "weights · bits: every weight fetched once per inference, then kept",
+    "step": "weights · bits · T: every weight fetched anew at every time step",
+    "event": "synaptic operations · bits: a weight read from local memory for every one",
+}
 ARITHMETICS = ("integer", "float")
 WHOLE = ("accumulate", "multiply", "shift")
 OPERATION, WORD = "operation", "32-bit word"
@@ -57,11 +63,16 @@ class Events(Record):
     arithmetic: an update of a membrane potential with its threshold. ``whole``, whole numbers without a weight:
     ``accumulate``, one added inside an attention; ``shift``, a sum doubled between two bits of the inputs; ``shift`` or
     ``multiply``, the constant c of an attention.
+
+    Two facts of the machine: ``weight_reuse``, how often it fetches a weight (a key of ``REUSES``), and
+    ``skips_zeros``, whether it passes over weights that are zero.
     """
 
     accumulate: dict[str, Many[str]]
     neuron: dict[str, Many[str]]
     whole: dict[str, Many[str]]
+    weight_reuse: Literal["inference", "step", "event"] = "inference"
+    skips_zeros: bool = False
 
     @model_validator(mode="after")
     def _all_named(self) -> Events:
@@ -78,7 +89,8 @@ class Events(Record):
 class CostTable(Record):
     """A table of constants, and which of them each family of number formats adds up.
 
-    ``sha256`` is that of the file's bytes; ``path`` is None for a table that comes with snnq.
+    ``sha256`` is that of the file's bytes; ``path`` is None for a table that comes with snnq. ``floats`` is no part of
+    the file: what the float model did, where events are to be priced, too (``on``).
     """
 
     name: str
@@ -94,6 +106,7 @@ class CostTable(Record):
     events: Events
     sha256: str
     path: str | None
+    floats: FloatActivity | None = Field(default=None, exclude=True)
 
     @field_validator("operations")
     @classmethod
@@ -125,6 +138,10 @@ class CostTable(Record):
                     "constants of different technology nodes must not be added"
                 )
         return self
+
+    def on(self, floats: FloatActivity | None) -> CostTable:
+        """Return this table for what a float model did; with None it prices nothing that must be measured."""
+        return self.model_copy(update={"floats": floats})
 
     def operation_pj(self, operation: str) -> float:
         """Return e_op (docs/method.md §3), the energy in pJ of one multiplication under a format's ``operation``."""
@@ -204,7 +221,7 @@ def read_table(name_or_path: str | Path = DEFAULT_TABLE) -> CostTable:
         raise CostTableError(f"{given}: not a cost table: it is nested too deeply", _HINT) from None
     except ValueError as problem:  # no TOML, no UTF-8, or a path that no file can have
         raise CostTableError(f"{given}: not a TOML file: {problem}", _HINT) from None
-    for key in ("sha256", "path"):
+    for key in ("sha256", "path", "floats"):
         if key in data:
             raise CostTableError(f"{given}: unknown key '{key}'", _HINT)
     facts = {"sha256": hashlib.sha256(content).hexdigest(), "path": given if is_path else None}

@@ -31,6 +31,12 @@ def operation_table(table: CostTable) -> Cells:
     return ("scheme family", "energy pJ per multiplication", "sum of"), rows
 
 
+def machine(table: CostTable) -> str:
+    """Return the facts of the machine that the event model depends on, in a sentence."""
+    skipped = "skipped" if table.events.skips_zeros else "not skipped"
+    return f"In the event model, weights are fetched once per {table.events.weight_reuse}; zero weights are {skipped}."
+
+
 def event_table(table: CostTable) -> Cells:
     """Return one row an event of the event model, and one for a bit of local memory."""
     prices = {"accumulate": table.accumulate_pj, "neuron": table.neuron_pj, "whole": table.whole_pj}

@@ -8,8 +8,9 @@ from collections.abc import Callable, Collection
 from snnq.base.errors import BudgetError, PlanError
 from snnq.finalizing.budget import limits_of
 from snnq.finalizing.settings import FinalizeSettings
+from snnq.packed.numbers import coded_bits
 from snnq.plan import Plan
-from snnq.schemes.scheme import scheme
+from snnq.schemes.scheme import RATE_DECIMALS, scheme
 from snnq.training.rate import FIRST_RATE, Aim
 
 
@@ -27,14 +28,18 @@ def aim_of(plan: Plan, settings: FinalizeSettings, rest: Callable[[Collection[st
     asked = settings.rate is not None or bool(settings.budget)
     rated = named or (zeroed if asked else {})
     weights = plan.totals.weights
+    if settings.hold_rates and not named:
+        raise PlanError("--hold-rates: no layer's scheme names a rate", "give layers one, such as uniform-4@1")
     if not rated:
         if asked:
             raise PlanError("no layer of the plan has a level at zero: there is no rate to train", "give one uniform-4")
         return Aim({}, weights)
     if settings.rate is not None:
-        return Aim(rated, weights, price=settings.rate)
+        return Aim(rated, weights, price=settings.rate, coder=coded_bits)
     limits = limits_of(plan, settings.budget)
+    count = sum(math.prod(entries[name].shape) for name in rated)
     target = limits.plan - math.fsum(entry.storage_bits for name, entry in entries.items() if name not in rated)
+    target -= count / 10**RATE_DECIMALS  # a rate is rounded up where it is written
     if limits.file < math.inf:
         target = min(target, limits.file - rest(rated))
     if target <= 0:
@@ -42,5 +47,5 @@ def aim_of(plan: Plan, settings: FinalizeSettings, rest: Callable[[Collection[st
             f"the budget is kept by no codes: all else takes {-target / weights:.3f} bits a weight more than it allows",
             "allow more bits, or give the layers that are trained to no rate other schemes",
         )
-    count = sum(math.prod(entries[name].shape) for name in rated)
-    return Aim(rated, weights, target=target, first=min(FIRST_RATE, target / count))
+    first = min(FIRST_RATE, target / count)
+    return Aim(rated, weights, target=target, first=first, coder=coded_bits, each=settings.hold_rates)

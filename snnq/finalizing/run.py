@@ -44,8 +44,9 @@ from snnq.training.search_runs import find_run
 from snnq.training.teacher import float_logits, float_teacher
 from snnq.training.threads import keeps_threads, use_threads
 
-# How often codes are trimmed anew where what is packed exceeds its budget by tables, which entropy does not count.
-FREEZINGS = 5
+# How often codes are trimmed anew where what is packed, scales and norms included, exceeds its budget, or leaves more
+# than this share of it unused.
+FREEZINGS, SLACK = 5, 0.003
 
 
 @keeps_threads
@@ -183,23 +184,28 @@ def _frozen(
 ) -> tuple[nn.Module, dict[str, Coded], Plan, bool]:
     """Return the folded model, its codes, the plan with the rates that they have come to, and whether BN is new.
 
-    Where what is packed would exceed the budget, it is frozen again with a lower target. Raises BudgetError.
+    Where what is packed would exceed the budget, or codes were trimmed further than it asks, it is frozen again with
+    another target. Raises BudgetError.
     """
-    limits, aim = limits_of(plan, settings.budget), moving.aim
+    limits, aim, kept = limits_of(plan, settings.budget), moving.aim, None
     for _ in range(FREEZINGS):
         model = quantize_model(load_model(job.checkpoint), plan.schemes(), aim.begin).to(moving.fabric.device)
         model.load_state_dict(moving.best.state)
         rate = aim.rate(model)
         trimmed = rate is not None and trim(rate) > 0
-        entropy = math.fsum(rate.bits().values()) if rate else 0.0
+        taken = rate.total() if rate else 0.0
         coded, reestimated = _freeze(model, plan, job, settings, None if trimmed else moving.best.score)
         found, coded = realised(plan, coded, aim.schemes)
         folded = fold(model, job)
         over = limits.excess(folded, coded, found, job) if aim.target else 0.0
-        if over <= 0:
-            return folded, coded, found, reestimated
-        aim = replace(aim, target=min(aim.target or 0.0, entropy) - over)
-    raise BudgetError("the codes stay above the budget", "allow more bits, or train longer")
+        if over <= 0 and (kept is None or over > kept[0]):
+            kept = (over, folded, coded, found, reestimated)
+        if over <= 0 and (not trimmed or -over <= SLACK * taken):
+            break
+        aim = replace(aim, target=min(aim.target or 0.0, taken) - over)
+    if kept is None:
+        raise BudgetError("the codes stay above the budget", "allow more bits, or train longer")
+    return kept[1:]
 
 
 def _freeze(

@@ -12,20 +12,20 @@ from snnq.training.rate import Rate
 
 @torch.no_grad()
 def trim(rate: Rate) -> int:
-    """Exchange codes for shorter ones, the cheapest first, until the rated layers' entropy keeps the target.
+    """Exchange codes for shorter ones, the cheapest first, until what the rated layers take keeps the target.
 
     A weight takes the level l of its channel that is least in (w - l)²/s² + λ · len(l), out of the two beside it and
-    zero, s being the distance of the two; λ is the least, within a per cent, that keeps the target (rate-distortion
+    zero, s being the distance of the two; λ is the least, within a thousandth, that keeps the target (rate-distortion
     optimised quantisation: Sullivan & Wiegand 1998). The latent weights become the levels chosen; how many is returned.
     """
     before = {name: latent.detach().clone() for name, _, latent in rate.layers}
     target = rate.target
-    if target is None or sum(rate.bits().values()) <= target:
+    if target is None or rate.total() <= target:
         return 0
     low, high = 0.0, 1e-3
     while _trimmed(rate, before, high) > target and high < 1e6:
         low, high = high, high * 4
-    while high - low > 0.01 * high:
+    while high - low > 0.001 * high:
         middle = (low + high) / 2
         low, high = (middle, high) if _trimmed(rate, before, middle) > target else (low, middle)
     _trimmed(rate, before, high)
@@ -36,7 +36,7 @@ def _trimmed(rate: Rate, before: dict[str, Tensor], price: float) -> float:
     """Exchange codes at this price; return the bits of all rated layers."""
     for name, chain, latent in rate.layers:
         latent.copy_(_exchanged(chain, before[name], price).view_as(latent))
-    return sum(rate.bits().values())
+    return rate.total()
 
 
 def _exchanged(chain: FakeQuantize, latent: Tensor, price: float) -> Tensor:
@@ -51,4 +51,5 @@ def _exchanged(chain: FakeQuantize, latent: Tensor, price: float) -> Tensor:
     step = levels.gather(1, below + 1) - levels.gather(1, below)
     best = (((rows - values) / step).square() + price * length[choices]).argmin(0)
     chosen = choices.gather(0, best[None])[0]
-    return torch.where(chosen == nearest, rows, levels.gather(1, chosen))
+    kept = (chosen == nearest) | (rows == 0)  # a masked weight stays zero, however few codes are
+    return torch.where(kept, rows, levels.gather(1, chosen))

@@ -34,6 +34,7 @@ from snnq.packed.config import (
 from snnq.packed.safefile import DTYPES
 from snnq.packed.sizes import measure_sizes
 from snnq.packed.storage import Storage, Written, write_tensors
+from snnq.packed.wired import said_arithmetic
 from snnq.plan import Plan
 from snnq.plan.files import plan_text
 from snnq.schemes.scheme import scheme
@@ -196,7 +197,11 @@ def contents(
         config=plan.model.config,
         data=plan.data,
         quantization_config=Quantization(
-            quant_method=QUANT_METHOD, layers=dict(packed), storage=storage, tensors=written.others
+            quant_method=QUANT_METHOD,
+            layers=dict(packed),
+            storage=storage,
+            tensors=written.others,
+            arithmetic=said_arithmetic(plan.model.architecture, plan.model.config),
         ),
         sha256={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from snnq.cost.quantities import STORAGE, Amount, Quantity, declared, layer_costs, share_of, total
+from snnq.cost.quantities import STORAGE, Amount, Quantity, costs_beside, known, layer_costs, share_of, total
 from snnq.cost.table import CostTable
 from snnq.network.layers import GROUPS
 from snnq.plan.records import Asked, Baseline, GroupCost, LayerInput, PlanLayer, SearchInfo, Totals
@@ -37,10 +37,22 @@ def amount_of(quantity: Quantity, layers: Sequence[PlanLayer]) -> Amount:
     return total(getattr(layer, quantity.key) for layer in layers)
 
 
-def ratio_costs(quantity: Quantity, layers: Sequence[PlanLayer], floats: Sequence[PlanLayer]) -> dict[str, Amount]:
-    """Return the mean over weights, where the quantity has one, and the fraction of ``floats``, by their keys."""
-    amount, whole = amount_of(quantity, layers), amount_of(quantity, floats)
-    return mean_cost(quantity, layers) | {quantity.fraction: share_of(amount, whole)}
+def whole_costs(layers: Sequence[PlanLayer], table: CostTable) -> dict[str, Amount]:
+    """Return what a model of these layers costs by the key of every known quantity: with what stands beside layers."""
+    beside = costs_beside(table, any(layer.scheme != FLOAT32 for layer in layers))
+    own = {one.key: amount_of(one, layers) for one in known(layers[0])}
+    return {key: total((amount, beside[key])) if key in beside else amount for key, amount in own.items()}
+
+
+def ratio_costs(
+    layers: Sequence[PlanLayer], floats: Mapping[str, Amount], table: CostTable
+) -> dict[Quantity, dict[str, Amount]]:
+    """Return by quantity the mean over weights, where there is one, and the fraction of ``floats``, by their keys."""
+    amounts = whole_costs(layers, table)
+    return {
+        one: mean_cost(one, layers) | {one.fraction: share_of(amounts[one.key], floats[one.key])}
+        for one in known(amounts)
+    }
 
 
 def mean_cost(quantity: Quantity, layers: Sequence[PlanLayer]) -> dict[str, Amount]:
@@ -48,12 +60,15 @@ def mean_cost(quantity: Quantity, layers: Sequence[PlanLayer]) -> dict[str, Amou
     return {key: amount_of(quantity, layers) / weights_of(layers) for key in quantity.means}
 
 
-def total_costs(layers: Sequence[PlanLayer], floats: Sequence[PlanLayer], search: SearchInfo | None) -> Totals:
-    """Return the totals of costed layers beside ``floats``, the same layers in float32."""
-    bits = amount_of(STORAGE, layers)
-    numbers = {"weights": weights_of(layers), "bits": bits, "compression": amount_of(STORAGE, floats) / bits}
-    for one in declared():
-        numbers |= {one.key: amount_of(one, layers)} | ratio_costs(one, layers, floats)
+def total_costs(
+    layers: Sequence[PlanLayer], floats: Mapping[str, Amount], table: CostTable, search: SearchInfo | None
+) -> Totals:
+    """Return the totals of costed layers beside ``floats``, the ``whole_costs`` of the same layers in float32."""
+    amounts = whole_costs(layers, table)
+    bits = amounts[STORAGE.key]
+    numbers = {"weights": weights_of(layers), "bits": bits, "compression": floats[STORAGE.key] / bits}
+    for one, ratios in ratio_costs(layers, floats, table).items():
+        numbers |= {one.key: amounts[one.key]} | ratios
     return Totals.model_validate(numbers | {"asked": _asked(search, numbers)})
 
 
@@ -71,33 +86,36 @@ def group_costs(layers: Sequence[PlanLayer], floats: Sequence[PlanLayer]) -> dic
         mine_float = [layer for layer in floats if layer.group == group]
         if mine:
             costs = part_costs(mine, layers) | {
-                f"{one.share}_float": share_of(amount_of(one, mine_float), amount_of(one, floats)) for one in declared()
+                f"{one.share}_float": share_of(amount_of(one, mine_float), amount_of(one, floats))
+                for one in known(mine[0])
             }
             groups[group] = GroupCost.model_validate({"weights": weights_of(mine)} | costs)
     return groups
 
 
 def part_costs(part: Sequence[PlanLayer], whole: Sequence[PlanLayer]) -> dict[str, Amount]:
-    """Return the mean, the amount and the share of the whole of every quantity, by their keys."""
+    """Return the mean, the amount and the share of the whole of every known quantity, by their keys."""
     costs: dict[str, Amount] = {}
-    for one in declared():
+    for one in known(whole[0]):
         amount = amount_of(one, part)
         costs |= mean_cost(one, part) | {one.key: amount, one.share: share_of(amount, amount_of(one, whole))}
     return costs
 
 
 def baseline_costs(
-    layers: Sequence[LayerInput], floats: Sequence[PlanLayer], table: CostTable, known: Sequence[Baseline]
+    layers: Sequence[LayerInput], floats: Mapping[str, Amount], table: CostTable, others: Sequence[Baseline]
 ) -> tuple[Baseline, ...]:
-    """Return the uniform plans, head included, and all others that are known, with what has been measured of them."""
-    measured = {baseline.scheme: baseline for baseline in known}
+    """Return the uniform plans, head included, and all others that there are, with what has been measured of them.
+
+    ``floats`` are the ``whole_costs`` of the same layers in float32.
+    """
+    measured = {baseline.scheme: baseline for baseline in others}
     baselines = []
     for name in dict.fromkeys((*BASELINES, *measured)):
         one = measured.get(name) or Baseline(scheme=name)
         own = [
             entry.model_copy(update={"scheme": one.schemes[entry.name] if one.schemes else name}) for entry in layers
         ]
-        costed = cost_layers(own, table)
-        costs = {key: value for quantity in declared() for key, value in ratio_costs(quantity, costed, floats).items()}
-        baselines.append(one.model_copy(update=costs))
+        costs = ratio_costs(cost_layers(own, table), floats, table)
+        baselines.append(one.model_copy(update={key: value for one in costs.values() for key, value in one.items()}))
     return tuple(baselines)

@@ -16,10 +16,10 @@ from snnq.base.errors import CostTableError, PlanError, nearest
 from snnq.base.strict_json import Config, Json
 from snnq.base.validation import Many, validate
 from snnq.base.version import __version__
-from snnq.cost.quantities import Quantity, declared
+from snnq.cost.quantities import Quantity, declared, known
 from snnq.cost.table import DEFAULT_TABLE, CostTable, read_table
 from snnq.network.layers import Layer
-from snnq.plan.costing import baseline_costs, cost_layers, group_costs, total_costs
+from snnq.plan.costing import baseline_costs, cost_layers, group_costs, total_costs, whole_costs
 from snnq.plan.files import read_json, write_json
 from snnq.plan.measured import only_measured
 from snnq.plan.records import (
@@ -68,7 +68,13 @@ class Plan(PlanFacts):
         """Return the plan as plain data, keys in the order of the file."""
         dumped = self.model_dump(mode="json")
         first = ("schema_version", "tool", "model", "data", "search", "cost_table", "layers")
-        return {key: dumped[key] for key in (*first, "totals", "groups", "baselines")}
+        last = ("totals", "groups", "baselines", *(["activity"] if self.activity else []))
+        return {key: dumped[key] for key in (*first, *last)}
+
+    @property
+    def quantities(self) -> tuple[Quantity, ...]:
+        """The quantities whose amounts are known of this plan."""
+        return known(self.totals)
 
     def with_schemes(self, schemes: Mapping[str, str]) -> Plan:
         """Return this plan with other schemes for some layers, costed again; raises PlanError for an unknown name."""
@@ -138,6 +144,7 @@ def make_plan(
     ]
     records = {"model": model, "data": data, "search": search, "cost_table": _info(table)}
     plain = {key: record and record.model_dump(mode="json") for key, record in records.items()}
+    plain |= {} if table.floats is None else {"activity": table.floats.model_dump(mode="json")}
     facts = {"schema_version": SCHEMA_VERSION, "tool": TOOL, **plain, "layers": entries}
     return _cost(parse_plan(facts, "plan"), table)
 
@@ -174,8 +181,8 @@ def without_costs(data: Config, part: str, computed: Collection[str] = ()) -> li
 
     So a plan opens that was written with quantities which nothing declares here.
     """
-    totals, known = data.get("totals"), (key for one in declared() for key in one.keys)
-    dropped = {*computed, *known, *(totals if isinstance(totals, dict) else ())} - LayerInput.model_fields.keys()
+    totals, computable = data.get("totals"), (key for one in declared() for key in one.keys)
+    dropped = {*computed, *computable, *(totals if isinstance(totals, dict) else ())} - LayerInput.model_fields.keys()
     return [
         {key: value for key, value in entry.items() if key not in dropped} if isinstance(entry, dict) else entry
         for entry in data[part]
@@ -207,16 +214,17 @@ def plan_schema() -> Json:
 
 def _cost(inputs: PlanInput, table: CostTable) -> Plan:
     """Return the plan of these inputs, every cost computed with ``table``, without scores of anything else."""
-    inputs = only_measured(inputs)
+    inputs, table = only_measured(inputs), table.on(inputs.activity)
     layers, floats = cost_layers(inputs.layers, table), cost_layers(inputs.layers, table, FLOAT32)
-    facts = {name: getattr(inputs, name) for name in ("schema_version", "tool", "model", "data", "search")}
+    facts = {name: getattr(inputs, name) for name in ("schema_version", "tool", "model", "data", "search", "activity")}
+    whole = whole_costs(floats, table)
     return Plan(
         **facts,
         cost_table=_info(table),
         layers=layers,
-        totals=total_costs(layers, floats, inputs.search),
+        totals=total_costs(layers, whole, table, inputs.search),
         groups=group_costs(layers, floats),
-        baselines=baseline_costs(inputs.layers, floats, table, inputs.baselines),
+        baselines=baseline_costs(inputs.layers, whole, table, inputs.baselines),
     )
 
 

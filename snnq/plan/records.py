@@ -25,6 +25,7 @@ from snnq.base.errors import UsageError
 from snnq.base.paired import Difference
 from snnq.base.strict_json import Json
 from snnq.base.validation import Many, Record, refuse_unknown
+from snnq.cost.activity import FloatActivity
 from snnq.cost.quantities import Amount, declared
 from snnq.network.layers import KINDS, Layer
 from snnq.schemes.scheme import RATE_SIGN, scheme, scheme_names
@@ -254,7 +255,10 @@ class Baseline(Costed):
 
 
 class PlanFacts(Record):
-    """What a plan says beside its layers. Of the baselines only the measured accuracies are input."""
+    """What a plan says beside its layers. Of the baselines only the measured accuracies are input.
+
+    ``activity``: what the float model did, where its search priced events; absent elsewhere.
+    """
 
     schema_version: Literal[1]
     tool: str
@@ -263,6 +267,7 @@ class PlanFacts(Record):
     search: SearchInfo | None = None
     cost_table: CostTableInfo
     baselines: Many[Baseline] = ()
+    activity: FloatActivity | None = None
 
 
 class PlanInput(PlanFacts):

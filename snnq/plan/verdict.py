@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from snnq.cost.quantities import declared
 from snnq.plan.measured import edited_layers
 from snnq.plan.plan import Plan
 from snnq.plan.records import Baseline
@@ -18,7 +17,7 @@ def rivals(plan: Plan) -> tuple[Baseline, ...]:
 
     No more means: within the budget the search was given, or else no more of any quantity than this plan.
     """
-    limits = _budget(plan) or {one.relative: getattr(plan.totals, one.relative) for one in declared()}
+    limits = _budget(plan) or {one.relative: getattr(plan.totals, one.relative) for one in plan.quantities}
 
     def keeps(rival: Baseline) -> bool:
         costs = _costs(rival, plan)
@@ -32,7 +31,7 @@ def rivals(plan: Plan) -> tuple[Baseline, ...]:
 def _costs(rival: Baseline, plan: Plan) -> dict[str, float]:
     """Return what a rival costs, by every key that a budget may limit: amounts are its fractions of float32's."""
     costs: dict[str, float] = {}
-    for one in declared():
+    for one in plan.quantities:
         fraction, own = getattr(rival, one.fraction), getattr(plan.totals, one.fraction)
         whole = getattr(plan.totals, one.key) / own if own else 0.0
         costs |= {key: getattr(rival, key) for key in one.ratios} | {one.key: fraction * whole}
@@ -120,15 +119,15 @@ def _fits(plan: Plan, plural: bool = False) -> str:
     """Return in words what a plan does that costs no more."""
     budget = _budget(plan)
     if budget:
-        names = dict.fromkeys(one.name for key in budget for one in declared() if key in one.keys)
+        names = dict.fromkeys(one.name for key in budget for one in plan.quantities if key in one.keys)
         return f"keep{'' if plural else 's'} the budget of {' and '.join(names)}"
-    return f"take{'' if plural else 's'} {_listed([f'no more {one.name}' for one in declared()])} than this one"
+    return f"take{'' if plural else 's'} {_listed([f'no more {one.name}' for one in plan.quantities])} than this one"
 
 
 def _budget(plan: Plan) -> dict[str, float] | None:
-    """Return the budget of the search; None without one, and where it limits what is not declared any more."""
+    """Return the budget of the search; None without one, and where it limits what is not known of the plan."""
     budget = plan.search.budget if plan.search else None
-    known = {key for one in declared() for key in one.keys}
+    known = {key for one in plan.quantities for key in one.keys}
     return budget if budget and budget.keys() <= known else None
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
-from snnq.cost.quantities import STORAGE, declared, share_of
-from snnq.plan.costing import TRAINED_FLOAT
+from snnq.cost.quantities import STORAGE, Quantity, share_of, side_by_side
+from snnq.plan.costing import TRAINED_FLOAT, amount_of
 from snnq.plan.measured import NOT_MEASURED, edited_layers
 from snnq.plan.plan import Plan
 
@@ -21,15 +22,41 @@ def per_cent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.2f}"
 
 
-def layer_table(plan: Plan) -> tuple[list[str], Rows]:
-    """Return the columns and one row a layer; a share is left out where the weights tell it."""
+Titled = tuple[str, list[str], Rows]
+
+
+def layer_tables(plan: Plan) -> list[Titled]:
+    """Return titles, columns and rows of the layers: what they are, then the costs of each ``side_by_side``."""
     columns = ["layer", "scheme", "weights", "MACs M", "input"]
     rows = [
         [layer.name, layer.scheme, f"{math.prod(layer.shape):,}", f"{layer.macs / 1e6:,.3f}", layer.input]
         for layer in plan.layers
     ]
-    for one in declared():
-        whole = getattr(plan.totals, one.key)
+    costs = ((f"Costs by layer{_counted(shelf)}", *cost_table(plan, shelf)) for shelf in side_by_side(plan.quantities))
+    return [("Layers", columns, rows), *costs]
+
+
+def group_tables(plan: Plan) -> list[Titled]:
+    """Return titles, columns and rows of every quantity by group."""
+    return [(f"{one.name.capitalize()} by group{_counted((one,))}", *group_table(plan, one)) for one in plan.quantities]
+
+
+def baseline_tables(plan: Plan) -> list[Titled]:
+    """Return titles, columns and rows of the plan beside its baselines, by what stands ``side_by_side``."""
+    title = baseline_title(plan)
+    return [(f"{title}{_counted(shelf)}", *baseline_table(plan, shelf)) for shelf in side_by_side(plan.quantities)]
+
+
+def _counted(shelf: Sequence[Quantity]) -> str:
+    """Return what stands behind the title of a table of its own: whose figures it has."""
+    return "" if shelf[0].main else "".join(f"; {one.name}: {one.counted}" for one in shelf if one.counted)
+
+
+def cost_table(plan: Plan, shelf: Sequence[Quantity]) -> tuple[list[str], Rows]:
+    """Return the columns and one row a layer; a share is left out where the weights tell it."""
+    columns, rows = ["layer", "scheme"], [[layer.name, layer.scheme] for layer in plan.layers]
+    for one in shelf:
+        whole = amount_of(one, plan.layers)
         columns += [one.heading] if one.per_weight else [one.heading, f"{one.name} %"]
         for row, layer in zip(rows, plan.layers, strict=True):
             amount = getattr(layer, one.key)
@@ -38,18 +65,15 @@ def layer_table(plan: Plan) -> tuple[list[str], Rows]:
     return columns, rows
 
 
-def group_table(plan: Plan) -> tuple[list[str], Rows]:
-    """Return the columns and one row a group; the columns called float are the float32 plan's shares."""
-    means = [one for one in declared() if one.per_weight]
-    columns = ["group", "weights", *(f"{one.unit} avg" for one in means)]
-    columns += [name for one in declared() for name in (one.heading, f"{one.name} %", "float %")]
+def group_table(plan: Plan, one: Quantity) -> tuple[list[str], Rows]:
+    """Return the columns and one row a group; the column called float has the float32 plan's shares."""
+    columns = ["group", "weights", *(f"{one.unit} avg" for _ in one.means), one.heading, f"{one.name} %", "float %"]
     rows = []
     for name, group in plan.groups.items():
-        row = [name, f"{group.weights:,}", *(f"{getattr(group, one.relative):.3f}" for one in means)]
-        for one in declared():
-            shares = (getattr(group, one.share), getattr(group, f"{one.share}_float"))
-            row += [one.shown(getattr(group, one.key), _DECIMALS), *map(per_cent, shares)]
-        rows.append(row)
+        means = (f"{getattr(group, key):.3f}" for key in one.means)
+        shares = (getattr(group, one.share), getattr(group, f"{one.share}_float"))
+        amount = one.shown(getattr(group, one.key), _DECIMALS)
+        rows.append([name, f"{group.weights:,}", *means, amount, *map(per_cent, shares)])
     return columns, rows
 
 
@@ -57,7 +81,7 @@ def total_table(plan: Plan) -> tuple[list[str], Rows]:
     """Return the columns and one row a total."""
     totals = plan.totals
     rows = [["weights", f"{totals.weights:,}"]]
-    for one in declared():
+    for one in plan.quantities:
         rows += [[f"{one.unit} per weight", f"{getattr(totals, key):.5f}"] for key in one.means]
         rows.append([f"{one.name} {one.column}", one.shown(getattr(totals, one.key), _DECIMALS)])
         rows.append([f"{one.name} % of float32", f"{100 * getattr(totals, one.fraction):.4f}"])
@@ -98,17 +122,17 @@ def remarks(plan: Plan) -> list[str]:
     return said
 
 
-def baseline_table(plan: Plan) -> tuple[list[str], Rows]:
+def baseline_table(plan: Plan, shelf: Sequence[Quantity]) -> tuple[list[str], Rows]:
     """Return the columns and the rows of the plan beside its baselines."""
-    means = [one for one in declared() if one.per_weight]
-    columns = ["plan", *(f"{one.unit} avg" for one in means), *(f"{one.name} %" for one in declared())]
+    means = [one for one in shelf if one.per_weight]
+    columns = ["plan", *(f"{one.unit} avg" for one in means), *(f"{one.name} %" for one in shelf)]
     blank = "-" if weights_words(plan) is None else NOT_MEASURED
     rows = [("this plan", plan.totals, plan.search), *((b.scheme, b, b) for b in plan.baselines)]
     return [*columns, "val. %", "val. loss"], [
         [
             name,
             *(f"{getattr(costs, one.relative):.3f}" for one in means),
-            *(per_cent(getattr(costs, one.fraction)) for one in declared()),
+            *(per_cent(getattr(costs, one.fraction)) for one in shelf),
             blank if found is None or found.validation_accuracy is None else per_cent(found.validation_accuracy),
             "-" if found is None or found.validation_loss is None else f"{found.validation_loss:.4f}",
         ]

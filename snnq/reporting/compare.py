@@ -12,8 +12,7 @@ from typing import Any
 from snnq.base.errors import PlanError, UsageError
 from snnq.base.version import __version__
 from snnq.cost.event_records import Events
-from snnq.cost.events import DEFAULT_REUSE
-from snnq.cost.quantities import STORAGE, Amount, declared
+from snnq.cost.quantities import STORAGE, Amount, Quantity, declared, known
 from snnq.cost.table import CostTable, read_table
 from snnq.models.registry import attention_table
 from snnq.packed.config import MODEL_FILE, PLAN_FILE
@@ -89,6 +88,11 @@ class Comparison:
     groups: tuple[GroupCosts, ...]
     layers: tuple[LayerChoice, ...]
 
+    @property
+    def quantities(self) -> tuple[Quantity, ...]:
+        """The quantities that are known of every candidate."""
+        return _common([one.costs for one in self.candidates.values()])
+
     def to_dict(self) -> dict[str, Any]:
         """Return the comparison as plain data, keys in the order above."""
         return plain(self)
@@ -153,7 +157,7 @@ def _events(plan: Plan, results: Results | None) -> Events | None:
     if results is None:
         return None
     products = attention_table(plan.model.architecture, plan.model.config)
-    return event_energies(plan, products, results.activity, table_of(plan), DEFAULT_REUSE).plan
+    return event_energies(plan, products, results.activity, table_of(plan)).plan
 
 
 def _layers(plans: dict[str, Plan], events: dict[str, Events | None]) -> tuple[LayerChoice, ...]:
@@ -161,11 +165,11 @@ def _layers(plans: dict[str, Plan], events: dict[str, Events | None]) -> tuple[L
         letter: {one.name: one.firing_rate for one in seen.layers} if seen else {} for letter, seen in events.items()
     }
     found = {letter: {layer.name: layer for layer in plan.layers} for letter, plan in plans.items()}
-    rows = []
+    rows, quantities = [], _common([plan.totals for plan in plans.values()])
     for name in dict.fromkeys(layer.name for plan in plans.values() for layer in plan.layers):
         ours = {letter: layers.get(name) for letter, layers in found.items()}
         scheme = {letter: layer and layer.scheme for letter, layer in ours.items()}
-        costs = _by_letter([one.key for one in declared()], ours)
+        costs = _by_letter([one.key for one in quantities], ours)
         differs = len({layer and (layer.scheme, layer.shape) for layer in ours.values()}) > 1
         rows.append(LayerChoice(name, scheme, costs, {letter: rates[letter].get(name) for letter in ours}, differs))
     return tuple(rows)
@@ -173,7 +177,8 @@ def _layers(plans: dict[str, Plan], events: dict[str, Events | None]) -> tuple[L
 
 def _groups(plans: dict[str, Plan]) -> tuple[GroupCosts, ...]:
     names = dict.fromkeys(name for plan in plans.values() for name in plan.groups)
-    keys = [key for one in declared() for key in (*one.means, one.key)]
+    quantities = _common([plan.totals for plan in plans.values()])
+    keys = [key for one in quantities for key in (*one.means, one.key)]
     ours = {name: {letter: plan.groups.get(name) for letter, plan in plans.items()} for name in names}
     return tuple(GroupCosts(name, _by_letter(keys, groups)) for name, groups in ours.items())
 
@@ -211,13 +216,19 @@ def _verdict(
 ) -> str:
     """Return one line: how many layers differ, and which is best in what, of what can be compared."""
     said = [f"{sum(layer.differs for layer in layers)} of {len(layers)} layers differ"]
-    priced = [one for one in declared() if one_table or not one.model]
+    common = _common([one.costs for one in candidates.values()])
+    priced = [one for one in common if one_table or not one.model]
     for one in priced:
         values = {letter: row.costs[one.key] for letter, row in candidates.items()}
         said.append(f"{_letters(values)} {'smallest' if one is STORAGE else f'lowest in {one.name}'}")
     if len(tests) > 1:
         said.append(ranked(tests))
     return "; ".join(said) + "."
+
+
+def _common(costs: Sequence[object]) -> tuple[Quantity, ...]:
+    """Return the quantities that all these records or mappings of costs know."""
+    return tuple(one for one in declared() if all(one in known(each) for each in costs))
 
 
 def _letters(values: Mapping[str, Amount]) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from snnq.cost.quantities import ENERGY, Quantity, declared
+from snnq.cost.quantities import ENERGY, Quantity, side_by_side
 from snnq.plan.measured import NOT_MEASURED
 from snnq.plan.views import per_cent
 from snnq.reporting.compare import Candidate, Comparison
-from snnq.reporting.cost_tables import cost_rows
+from snnq.reporting.cost_tables import cost_rows, remark
 from snnq.reporting.figures.bars import amounts, scheme_matrix
 from snnq.reporting.figures.palette import letters, short_name
 from snnq.reporting.figures.strip import legend
@@ -24,11 +24,13 @@ def comparison_document(found: Comparison) -> Document:
     """Return the comparison's tables and figures; columns are letters, the first table says what they stand for."""
     rows = [(layer.name, list(layer.scheme.values()), layer.differs) for layer in found.layers]
     figures = (
-        *(_bars(found, one) for one in declared()),
+        *(_bars(found, one) for one in found.quantities),
         Figure("Formats of each layer", scheme_matrix("Formats of each layer", list(found.candidates), rows)),
         Figure("Formats; power-of-two is hatched, more bits are lighter", legend(_schemes(found))),
     )
-    tables = (_places(found), _costs(found), *_events(found), _groups(found), _layers(found), *_firing(found))
+    shelves = side_by_side(found.quantities)
+    costs = (_costs(found, shelf) for shelf in shelves)
+    tables = (_places(found), *costs, *_events(found), _groups(found), _layers(found), *_firing(found))
     return Document("Plans side by side", found.verdict, found.notes, tables, figures, found.to_dict(), lead=1)
 
 
@@ -40,7 +42,8 @@ def difference_document(found: Comparison) -> Document:
     """Return what two plans disagree about: totals with their change, and the layers whose scheme differs."""
     kept = replace(found, layers=tuple(layer for layer in found.layers if layer.differs))
     whole = comparison_document(kept)
-    tables = (_places(kept), _changes(kept), _changed_layers(kept))
+    layers = (_changed_layers(kept, shelf) for shelf in side_by_side(kept.quantities))
+    tables = (_places(kept), _changes(kept), *layers)
     return replace(whole, title="What two plans disagree about", tables=tables)
 
 
@@ -50,7 +53,7 @@ def _changes(found: Comparison) -> Table:
         _change("weights", a.weights, b.weights, lambda value: f"{value:,}"),
         _change("bits per weight, plan", a.avg_bits, b.avg_bits, lambda value: f"{value:.3f}"),
         *_file_bits(a, b),
-        *(_change(f"{q.name} {q.column}", a.costs[q.key], b.costs[q.key], q.shown) for q in declared()),
+        *(_change(f"{q.name} {q.column}", a.costs[q.key], b.costs[q.key], q.shown) for q in found.quantities),
     ]
     if a.event_energy_pj is not None and b.event_energy_pj is not None:
         rows.append(_change("energy by events nJ", a.event_energy_pj, b.event_energy_pj, ENERGY.shown))
@@ -89,12 +92,12 @@ def _mark_two(ours: float, theirs: float) -> str:
     return YES if ours != theirs else ""
 
 
-def _changed_layers(found: Comparison) -> Table:
+def _changed_layers(found: Comparison, shelf: Sequence[Quantity]) -> Table:
     rows = []
     for layer in found.layers:
         a, b = layer.scheme.values()
-        rows.append((layer.name, a or "-", b or "-", *(_more(one, layer.costs[one.key]) for one in declared())))
-    columns = ("layer", "A", "B", *(f"{one.column} more" for one in declared()))
+        rows.append((layer.name, a or "-", b or "-", *(_more(one, layer.costs[one.key]) for one in shelf)))
+    columns = ("layer", "A", "B", *(f"{one.column} more" for one in shelf))
     return Table("Layers that differ", columns, tuple(rows))
 
 
@@ -131,8 +134,12 @@ def _events(found: Comparison) -> tuple[Table, ...]:
     return (Table("Energy by events, per inference and sample, as measured", ("plan", "nJ"), rows),) if rows else ()
 
 
-def _costs(found: Comparison) -> Table:
-    columns, rows = cost_rows({letter: one.costs for letter, one in found.candidates.items()}, amounts=True)
+def _costs(found: Comparison, shelf: Sequence[Quantity]) -> Table:
+    plans = {letter: one.costs for letter, one in found.candidates.items()}
+    columns, rows = cost_rows(plans, shelf, amounts=True)
+    if not shelf[0].main:
+        title = f"Costs{remark(shelf)}"
+        return Table(title, ("plan", *columns), tuple(map(tuple, rows)))
     columns.insert(1, "file bits")
     for row, one in zip(rows, found.candidates.values(), strict=True):
         row.insert(2, "-" if one.file_avg_bits is None else f"{one.file_avg_bits:.3f}")
@@ -144,7 +151,7 @@ def _costs(found: Comparison) -> Table:
 def _groups(found: Comparison) -> Table:
     rows = []
     for group in found.groups:
-        for one in declared():
+        for one in found.quantities:
             rows += [_group(f"{group.name} {one.unit}", group.costs[key], "{:.3f}".format) for key in one.means]
             rows.append(_group(f"{group.name} {one.column}", group.costs[one.key], one.shown))
     return Table("Groups", ("group", *found.candidates, DIFFERS), tuple(rows))

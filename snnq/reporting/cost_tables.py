@@ -1,15 +1,16 @@
-"""Tables of what a plan costs, every declared quantity in its columns, of the file on disk, and of the event model.
+"""Tables of what a plan costs, of the file on disk, and of the event model.
 
+The main quantities stand side by side in the columns, every other one in a table of its own (``side_by_side``).
 Columns of amounts are named by a quantity's first unit: KiB, and nJ per time step and sample.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 
 from snnq.cost import event_views
-from snnq.cost.quantities import ENERGY, Costs, Quantity, declared
+from snnq.cost.quantities import ENERGY, Costs, Quantity, known, side_by_side
 from snnq.network import products
 from snnq.network.products import Products
 from snnq.plan.measured import NOT_MEASURED
@@ -18,20 +19,21 @@ from snnq.reporting.records import LayerRow, Part, Report, Totals
 from snnq.reporting.table import Table, loss_text, table_of
 
 
-def remark(cost_table: str = "", by: str = "column") -> str:
+def remark(quantities: Iterable[Quantity], cost_table: str = "", by: str = "column") -> str:
     """Return the end of a title: what the amounts of each quantity are that are not simply counted."""
-    said = {getattr(one, by): ", ".join(filter(None, (one.counted, cost_table))) for one in declared() if one.counted}
+    said = {getattr(one, by): ", ".join(filter(None, (one.counted, cost_table))) for one in quantities if one.counted}
     return "".join(f"; {name}: {words}" for name, words in said.items())
 
 
 def totals_table(report: Report) -> Table:
     """Return the plan's costs beside float32's."""
-    own, label = report.totals, remark(report.provenance["cost table"], "name")
+    own = report.totals
+    label = remark(known(own.costs), report.provenance["cost table"], "name")
     rows = (
         ("weights", f"{own.weights:,}", f"{own.weights:,}", ""),
         ("bits per weight, plan", "32.000", f"{own.avg_bits:.3f}", ""),
         ("bits per weight, file", "", f"{own.file_avg_bits:.3f}", ""),
-        *(_total(one, own) for one in declared()),
+        *(_total(one, own) for one in known(own.costs)),
         ("times smaller", "1.00", f"{own.compression:.2f}", ""),
     )
     return Table(f"Totals{label}", ("total", "float32", "this plan", "% of float32"), rows, "headline")
@@ -42,24 +44,30 @@ def _total(one: Quantity, own: Totals) -> tuple[str, ...]:
     return (f"{one.name} {one.column}", *map(one.shown, amounts), per_cent(own.costs[one.fraction]))
 
 
-def plans_table(report: Report) -> Table:
+def plans_tables(report: Report) -> list[Table]:
     """Return the plan beside simple ones: means or else amounts, % of float32, and what validation gave."""
+    return [_plans(report, shelf) for shelf in side_by_side(known(report.totals.costs))]
+
+
+def _plans(report: Report, shelf: Sequence[Quantity]) -> Table:
     unscored = report.plan_weights is None
-    columns, rows = cost_rows({row.plan: row.costs for row in report.plans}, amounts=False)
+    columns, rows = cost_rows({row.plan: row.costs for row in report.plans}, shelf, amounts=False)
     for row, one in zip(rows, report.plans, strict=True):
         known = one.validation_accuracy is not None or unscored
         row += [per_cent(one.validation_accuracy) if known else NOT_MEASURED, loss_text(one.validation_loss)]
     weights = f" ({report.plan_weights})" if report.plan_weights else ""
-    label = remark(report.provenance["cost table"])
+    label = remark(shelf, report.provenance["cost table"])
     title = f"Beside simple plans: val. % and loss before finetuning{weights}{label}"
     return Table(title, ("plan", *columns, "val. %", "loss"), tuple(map(tuple, rows)), "headline")
 
 
-def cost_rows(plans: Mapping[str, Costs], *, amounts: bool) -> tuple[list[str], list[list[str]]]:
+def cost_rows(
+    plans: Mapping[str, Costs], shelf: Sequence[Quantity], *, amounts: bool
+) -> tuple[list[str], list[list[str]]]:
     """Return columns and one row a plan: its name, means, amounts (of all, or where there is no mean), fractions."""
     columns: list[str] = []
     rows = [[name] for name in plans]
-    for one in declared():
+    for one in shelf:
         keys = [one.key] if amounts or not one.means else []
         columns += [*(one.unit for _ in one.means), *(one.column for _ in keys), f"{one.column} %"]
         for row, costs in zip(rows, plans.values(), strict=True):
@@ -68,12 +76,16 @@ def cost_rows(plans: Mapping[str, Costs], *, amounts: bool) -> tuple[list[str], 
     return columns, rows
 
 
-def front_table(report: Report) -> Table:
+def front_tables(report: Report) -> list[Table]:
     """Return the search's accuracy–cost front; it has no rows where there was no search."""
-    columns = [name for one in declared() for name in (*(one.unit for _ in one.means), f"{one.column} %")]
+    return [_front(report, shelf) for shelf in side_by_side(known(report.totals.costs))]
+
+
+def _front(report: Report, shelf: Sequence[Quantity]) -> Table:
+    columns = [name for one in shelf for name in (*(one.unit for _ in one.means), f"{one.column} %")]
     rows = [
         (
-            *(_ratio(key, one, point.costs[key]) for one in declared() for key in one.ratios),
+            *(_ratio(key, one, point.costs[key]) for one in shelf for key in one.ratios),
             f"{point.predicted_loss:.4f}",
             loss_text(point.validation_loss),
             per_cent(point.validation_accuracy),
@@ -95,7 +107,7 @@ def part_tables(report: Report) -> list[Table]:
     return [
         _parts(one, what, column, parts, report)
         for what, column, parts in kinds
-        for one in (declared() if parts else ())
+        for one in (known(parts[0].costs) if parts else ())
     ]
 
 
@@ -115,21 +127,25 @@ def _parts(one: Quantity, what: str, column: str, parts: Sequence[Part], report:
     return Table(title, tuple(columns), tuple(rows), "costs", long=column == "linear")
 
 
-def layers_table(report: Report) -> Table:
+def layers_tables(report: Report) -> list[Table]:
     """Return every layer's scheme, amounts and shares of the plan."""
-    rows = [(row.name, row.scheme, *layer_cells(row)) for row in report.layers]
-    title = f"Layers{remark(report.provenance['cost table'])}"
-    return Table(title, ("layer", "scheme", *layer_columns()), tuple(rows), "layers", long=True)
+    return [_layers(report, shelf) for shelf in side_by_side(known(report.totals.costs))]
 
 
-def layer_columns() -> list[str]:
+def _layers(report: Report, shelf: Sequence[Quantity]) -> Table:
+    rows = [(row.name, row.scheme, *layer_cells(row, shelf)) for row in report.layers]
+    title = f"Layers{remark(shelf, report.provenance['cost table'])}"
+    return Table(title, ("layer", "scheme", *layer_columns(shelf)), tuple(rows), "layers", long=True)
+
+
+def layer_columns(shelf: Sequence[Quantity]) -> list[str]:
     """Return the columns of ``layer_cells``."""
-    return [name for one in declared() for name in (one.column, f"{one.column} %")]
+    return [name for one in shelf for name in (one.column, f"{one.column} %")]
 
 
-def layer_cells(row: LayerRow | Part) -> list[str]:
-    """Return the amount and the share of every quantity."""
-    return [cell for q in declared() for cell in (q.shown(row.costs[q.key]), per_cent(row.costs[q.share]))]
+def layer_cells(row: LayerRow | Part, shelf: Sequence[Quantity]) -> list[str]:
+    """Return the amount and the share of every quantity of a shelf."""
+    return [cell for q in shelf for cell in (q.shown(row.costs[q.key]), per_cent(row.costs[q.share]))]
 
 
 def disk_table(report: Report) -> Table:

@@ -14,15 +14,15 @@ from snnq.base.progress import Progress
 from snnq.cost import event_views
 from snnq.cost.activity import NeuronActivity, rate_distance
 from snnq.cost.event_records import Events
-from snnq.cost.events import event_energy
-from snnq.cost.quantities import ENERGY, STORAGE, Amount, Costs, declared, share_of
+from snnq.cost.events import event_energy, planned_events
+from snnq.cost.quantities import ENERGY, EVENT_ENERGY, STORAGE, Amount, Costs, known, share_of
 from snnq.cost.table import CostTable, read_table
 from snnq.network.layers import GROUPS
 from snnq.network.products import Products
 from snnq.packed.sizes import file_bits
 from snnq.packing.record import Measurements
 from snnq.plan import Plan
-from snnq.plan.costing import part_costs, weights_of
+from snnq.plan.costing import amount_of, part_costs, weights_of
 from snnq.plan.measured import edited_layers
 from snnq.plan.records import Baseline, PlanLayer, SearchInfo
 from snnq.reporting.records import EventEnergy, FiringRow, LayerRow, ModelRow, Part, PlanRow, Totals
@@ -48,7 +48,7 @@ def everywhere(plan: Plan, scheme: str) -> Plan:
 
 def plan_costs(plan: Plan) -> dict[str, Amount]:
     """Return what a plan costs in total by the keys of every quantity."""
-    return {key: getattr(plan.totals, key) for one in declared() for key in one.keys}
+    return {key: getattr(plan.totals, key) for one in plan.quantities for key in one.keys}
 
 
 def with_file_bits(costs: Costs, bits: Bits) -> dict[str, Amount | Bits]:
@@ -59,7 +59,7 @@ def with_file_bits(costs: Costs, bits: Bits) -> dict[str, Amount | Bits]:
 def totals(plan: Plan, floats: Plan, file_bytes: int) -> Totals:
     """Return the plan's totals beside ``floats``, the same model in float32, and the bits of its packed file."""
     own, costs = plan.totals, {}
-    for one in declared():
+    for one in plan.quantities:
         costs |= {key: getattr(own, key) for key in (*one.means, one.key)}
         costs |= {f"{one.key}_float": getattr(floats.totals, one.key), one.fraction: getattr(own, one.fraction)}
         costs |= {"compression": own.compression} if one is STORAGE else {}
@@ -112,7 +112,7 @@ def _parts(part_of: dict[str, str], order: Sequence[str], plan: Plan, floats: Pl
 def _beside(own: Costs, floats: Costs) -> dict[str, Amount]:
     """Return a part's costs with those in float32 behind each; the mean over its weights has none."""
     costs: dict[str, Amount] = {}
-    for one in declared():
+    for one in known(own):
         costs |= {key: own[key] for key in one.means}
         for key in (one.key, one.share):
             costs |= {key: own[key], f"{key}_float": floats[key]}
@@ -143,10 +143,10 @@ def layer_rows(plan: Plan, floats: Plan) -> tuple[LayerRow, ...]:
 def _layer_costs(plan: Plan, layer: PlanLayer, before: PlanLayer) -> dict[str, Amount]:
     """Return a layer's amounts, those in float32 unless its weights tell them, and its shares of the plan."""
     costs: dict[str, Amount] = {}
-    for one in declared():
+    for one in plan.quantities:
         amount = getattr(layer, one.key)
         floats = {} if one.per_weight else {f"{one.key}_float": getattr(before, one.key)}
-        costs |= {one.key: amount} | floats | {one.share: share_of(amount, getattr(plan.totals, one.key))}
+        costs |= {one.key: amount} | floats | {one.share: share_of(amount, amount_of(one, plan.layers))}
     return costs
 
 
@@ -164,9 +164,11 @@ def measure_now(
 
 
 def event_energies(
-    plan: Plan, products: Sequence[Products], measured: Measurements | None, table: CostTable, reuse: str
+    plan: Plan, products: Sequence[Products], measured: Measurements | None, table: CostTable, reuse: str | None = None
 ) -> EventEnergy:
-    """Return the event model of what was measured; where nothing was, a sentence that says so.
+    """Return the event model of what was measured, beside what was expected of a plan that was priced by events.
+
+    Where nothing was measured, a sentence says so. ``reuse`` is the table's unless given.
 
     Raises PlanError for a measurement that misses a layer and UsageError for an unknown ``reuse``.
     """
@@ -174,13 +176,47 @@ def event_energies(
         sentence = (
             "The event model's energy is not measured yet: snnq report --measure 64 measures it on the plan's data."
         )
-        return EventEnergy(sentence, None, None)
+        return EventEnergy(sentence, None, None, None, None)
     layers, schemes = plan.layer_table(), plan.schemes()
+    expected = planned_events(layers, schemes, table.on(plan.activity), reuse)
     own = event_energy(layers, schemes, measured.plan, products, table, reuse)
     floats = None
     if measured.float_model:
         floats = event_energy(layers, dict.fromkeys(schemes, FLOAT32), measured.float_model, products, table, reuse)
-    return EventEnergy(event_views.sentence(own), own, floats)
+    if expected is None:
+        return EventEnergy(event_views.sentence(own), own, floats, None, None)
+    apart = share_of(own.total.energy_pj, expected.total.energy_pj) - 1
+    said = f"{event_views.sentence(own)} {_expected_words(plan, own, expected, apart)}"
+    return EventEnergy(said, own, floats, expected.total.energy_pj, apart)
+
+
+def _expected_words(plan: Plan, own: Events, expected: Events, apart: float) -> str:
+    """Return in a sentence or two how far the packed model's energy is from what its plan was priced at."""
+    floats, table = plan.activity, expected.cost_table
+    assert floats is not None
+    said = (
+        f"Before training {ENERGY.short(expected.total.energy_pj)} were expected, by the float model's activity on "
+        f"{floats.activity.samples} {floats.activity.split} samples; measured are {ENERGY.short(own.total.energy_pj)}, "
+        f"{100 * apart:+.2f} %."
+    )
+    limit = event_limit(plan)
+    if limit is None or (table, own.weight_reuse) != (plan.cost_table.name, table_of(plan).events.weight_reuse):
+        return said
+    over = share_of(own.total.energy_pj, limit) - 1
+    kept = "kept" if over <= 0 else "exceeded"
+    return f"{said} The budget of {ENERGY.short(limit)} is {kept} by what is measured, {100 * over:+.2f} % of it."
+
+
+def event_limit(plan: Plan) -> float | None:
+    """Return the most event energy in pJ that the plan's search was asked for; None where it was not limited."""
+    budget = plan.totals.asked.budget or {}
+    whole = plan.totals.asked.budget and EVENT_ENERGY in plan.quantities
+    if not whole:
+        return None
+    fraction, amount = budget.get(EVENT_ENERGY.fraction), budget.get(EVENT_ENERGY.key)
+    floats = getattr(plan.totals, EVENT_ENERGY.key) / getattr(plan.totals, EVENT_ENERGY.fraction)
+    limits = [*([] if fraction is None else [fraction * floats]), *([] if amount is None else [amount])]
+    return min(limits, default=None)
 
 
 def firing_rows(measured: Measurements | None) -> tuple[FiringRow, ...]:
@@ -225,7 +261,11 @@ def model_rows(totals: Totals, events: EventEnergy) -> tuple[ModelRow, ...]:
     own, floats = _total(events.plan), _total(events.float_model)
     fraction = None if own is None or floats is None else share_of(own, floats)
     counts = f"one inference, {'measured' if events.plan else 'not measured'}"
-    return (paper, ModelRow(EVENT, counts, own, floats, fraction))
+    rows = (paper, ModelRow(EVENT, counts, own, floats, fraction))
+    if events.expected_pj is None:
+        return rows
+    keys = (EVENT_ENERGY.key, f"{EVENT_ENERGY.key}_float", EVENT_ENERGY.fraction)
+    return (*rows, ModelRow(EVENT, "one inference, expected", *(totals.costs.get(key) for key in keys)))
 
 
 def _total(events: Events | None) -> float | None:

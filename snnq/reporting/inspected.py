@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from snnq.checkpoints.inspecting import FACT_COLUMNS, Inspection
-from snnq.cost.quantities import ENERGY, STORAGE, Amount, Quantity, declared, share_of
+from snnq.cost.quantities import ENERGY, STORAGE, Amount, Quantity, known, share_of
 from snnq.cost.table import CostTable, read_table
 from snnq.network import products
 from snnq.plan import ModelInfo, Plan, make_plan
@@ -26,6 +26,8 @@ from snnq.reporting.tables import inputs_table
 from snnq.schemes.names import FLOAT32
 
 BINS = 61
+# What stands in the tables; further quantities are in the figures and the data.
+MAIN = (STORAGE, ENERGY)
 
 
 def inspection_document(found: Inspection, table: CostTable | None = None) -> Document:
@@ -34,7 +36,7 @@ def inspection_document(found: Inspection, table: CostTable | None = None) -> Do
     plan = _float_plan(found, table)
     layers, groups = costs.layer_rows(plan, plan), costs.group_parts(plan, plan)
     attention, plans = costs.attention_parts(plan, plan), costs.plan_rows(plan)[1:]
-    histograms, label = _histograms(found), remark(table.name)
+    histograms, label = _histograms(found), remark(MAIN, table.name)
     return Document(
         title=f"{found.checkpoint.path}: {found.checkpoint.architecture} in float32",
         verdict=_verdict(plan, groups),
@@ -49,7 +51,7 @@ def inspection_document(found: Inspection, table: CostTable | None = None) -> Do
             _plans(plans),
         ),
         figures=(
-            *(_bars(one, groups) for one in declared()),
+            *(_bars(one, groups) for one in plan.quantities),
             Figure("Storage and energy of each layer", layer_strip("Storage and energy of each layer", layers)),
             _plan_bars(plans),
             *(Figure(one.layer, float_panel(one), small=True) for one in histograms),
@@ -93,8 +95,8 @@ def _parts(title: str, column: str, parts: Sequence[Part], found: Inspection) ->
         for key in (layer.group, layer.name.rpartition(".")[2]):
             if key in macs and (column == "group") == (key == layer.group):
                 macs[key] += layer.macs
-    rows = [(part.name, f"{part.weights:,}", *_with_macs(layer_cells(part), macs[part.name])) for part in parts]
-    return Table(title, (column, "weights", *_with_macs(layer_columns(), "MACs M")), tuple(rows))
+    rows = [(part.name, f"{part.weights:,}", *_with_macs(layer_cells(part, MAIN), macs[part.name])) for part in parts]
+    return Table(title, (column, "weights", *_with_macs(layer_columns(MAIN), "MACs M")), tuple(rows))
 
 
 def _with_macs(cells: list[str], macs: int | str) -> list[str]:
@@ -109,15 +111,16 @@ def _attentions(found: Inspection) -> tuple[Table, ...]:
 
 def _layer_costs(layers: Sequence[LayerRow], found: Inspection) -> Table:
     rows = [
-        (row.name, *_with_macs(layer_cells(row), layer.macs)) for row, layer in zip(layers, found.layers, strict=True)
+        (row.name, *_with_macs(layer_cells(row, MAIN), layer.macs))
+        for row, layer in zip(layers, found.layers, strict=True)
     ]
-    title = f"Where bits and picojoules are, in float32{remark()}"
-    return Table(title, ("layer", *_with_macs(layer_columns(), "MACs M")), tuple(rows))
+    title = f"Where bits and picojoules are, in float32{remark(MAIN)}"
+    return Table(title, ("layer", *_with_macs(layer_columns(MAIN), "MACs M")), tuple(rows))
 
 
 def _plans(plans: Sequence[PlanRow]) -> Table:
-    columns, rows = cost_rows({row.plan: row.costs for row in plans}, amounts=True)
-    models = "".join(f"; {one.column}: {one.model}" for one in declared() if one.model)
+    columns, rows = cost_rows({row.plan: row.costs for row in plans}, MAIN, amounts=True)
+    models = "".join(f"; {one.column}: {one.model}" for one in MAIN if one.model)
     title = f"What simple plans would cost{models}; % of float32"
     return Table(title, ("every layer", *columns), tuple(map(tuple, rows)))
 
@@ -151,7 +154,7 @@ def _data(
     """Return what ``Inspection`` says, with costs in bits and pJ beside weights and MACs."""
     data = found.to_dict()
     data["cost_table"] = plan.cost_table.name
-    data["totals"] = {**data["totals"], **{one.key: getattr(plan.totals, one.key) for one in declared()}}
+    data["totals"] = {**data["totals"], **{one.key: getattr(plan.totals, one.key) for one in plan.quantities}}
     for one in groups:
         data["groups"][one.name] |= _costs(one)
     data["layers"] = [{**entry, **_costs(row)} for entry, row in zip(data["layers"], layers, strict=True)]
@@ -164,4 +167,4 @@ def _data(
 
 
 def _costs(one: Part | LayerRow) -> dict[str, Amount]:
-    return {key: one.costs[key] for quantity in declared() for key in (quantity.key, quantity.share)}
+    return {key: one.costs[key] for quantity in known(one.costs) for key in (quantity.key, quantity.share)}

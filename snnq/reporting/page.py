@@ -11,7 +11,7 @@ from pathlib import Path
 from snnq.base.errors import OutputExistsError, UsageError
 from snnq.base.files import MAX_TEXT_BYTES, read_regular, write_atomic
 from snnq.cost import event_views
-from snnq.cost.quantities import ENERGY, Costs, Quantity, declared, share_of
+from snnq.cost.quantities import ENERGY, Costs, Quantity, known, share_of
 from snnq.packed.config import CONFIG_FILE, PAGE_FILE
 from snnq.plan.views import per_cent
 from snnq.reporting import tables
@@ -70,7 +70,7 @@ def tiles(report: Report) -> tuple[Tile, ...]:
             f"{own.avg_bits:.3f}",
             (f"{own.file_avg_bits:.3f} in the file", "float 32", f"{own.weights:,} weights"),
         ),
-        *(_cost_tile(one, own.costs) for one in declared()),
+        *(_cost_tile(one, own.costs) for one in known(own.costs)),
         *_event_tile(report),
     )
 
@@ -137,7 +137,7 @@ def _fronts(report: Report) -> list[tuple[str, str]]:
         return []
     title = "Validation loss over bits per weight: lower is better"
     found = [(title, front_panel(title, "bits per weight", "loss in nats", loss_points(report.front, report.plans)))]
-    for one in declared():
+    for one in known(report.totals.costs):
         points = [] if one.per_weight else accuracy_points(report.front, report.plans, one)
         if points:
             title = f"Validation accuracy over {one.name}: higher is better"
@@ -150,7 +150,7 @@ def share_figures(report: Report) -> list[tuple[str, str]]:
     kinds = (("group", report.groups), ("attention linear (all blocks)", report.attention))
     found = []
     for what, parts in kinds:
-        for one in declared() if parts else ():
+        for one in known(parts[0].costs) if parts else ():
             title = f"{one.name.capitalize()} by {what}" + (f", {one.counted}" if one.counted else "")
             slices = [Slice(part.name, part.costs[f"{one.key}_float"], part.costs[one.key]) for part in parts]
             found.append((title, before_after(title, slices, one)))
@@ -173,7 +173,7 @@ def _events(report: Report) -> list[tuple[str, str]]:
 
 
 def _strip(report: Report) -> str:
-    title = f"Scheme, {' and '.join(one.name for one in declared())} of each layer"
+    title = f"Scheme, {' and '.join(one.name for one in known(report.totals.costs))} of each layer"
     return layer_strip(title, report.layers, [_float_shares(row, report) for row in report.layers])
 
 
@@ -184,7 +184,7 @@ def _float_shares(row: LayerRow, report: Report) -> list[float]:
         row.weights / whole.weights
         if one.per_weight
         else share_of(row.costs[f"{one.key}_float"], whole.costs[f"{one.key}_float"])
-        for one in declared()
+        for one in known(whole.costs)
     ]
 
 

@@ -162,11 +162,17 @@ class ModelRow:
 
 @dataclass(frozen=True)
 class EventEnergy:
-    """The event model, per inference and sample: of the packed model, and of the float one (None: not measured)."""
+    """The event model, per inference and sample: of the packed model, and of the float one (None: not measured).
+
+    ``expected_pj`` is what a plan that was priced by events was expected to take, ``difference`` the measured energy
+    over it, minus 1; None for other plans.
+    """
 
     sentence: str
     plan: Events | None
     float_model: Events | None
+    expected_pj: float | None
+    difference: float | None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from snnq.base.errors import PackedError
 from snnq.base.progress import Progress, silent
 from snnq.base.version import __version__
 from snnq.cost.energy import products_record
-from snnq.cost.events import DEFAULT_REUSE
 from snnq.cost.quantities import declared
 from snnq.cost.table import read_table
 from snnq.models.registry import attention_table
@@ -65,7 +64,7 @@ def report(
     folder: str | Path = "packed",
     *,
     cost_table: str | None = None,
-    weight_reuse: str = DEFAULT_REUSE,
+    weight_reuse: str | None = None,
     measure: int | None = None,
     data: str | None = None,
     compute: Compute | str = "auto",
@@ -78,7 +77,7 @@ def report(
     path; default: the one the plan names). The event model's, per inference and sample, is of the activity that
     finalize measured, or of ``measure`` validation samples of ``data`` (default: the plan's) that are run now on
     ``compute`` (a device, or a ``Compute`` with threads); weights are fetched as ``weight_reuse`` says
-    (``snnq.cost.events``).
+    (``snnq.cost.events``; default: as the cost table says).
 
     Raises PackedError for a folder that is missing or damaged, VerificationError for one that does not hold what its
     plan says, PlanError, CostTableError, DataError and UsageError.
@@ -110,7 +109,7 @@ def _open(folder: Path, cost_table: str | None) -> _Opened:
     return _Opened(folder, plan, recorded, results, disk, hashes)
 
 
-def _report(opened: _Opened, measured: Measurements | None, weight_reuse: str) -> Report:
+def _report(opened: _Opened, measured: Measurements | None, weight_reuse: str | None) -> Report:
     folder, plan, results, table = opened.folder, opened.plan, opened.results, costs.table_of(opened.plan)
     floats, plans = costs.everywhere(plan, FLOAT32), costs.plan_rows(plan)
     layers, products, firing = costs.layer_rows(plan, floats), _products(plan), firing_rows(measured)

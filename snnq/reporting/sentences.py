@@ -8,7 +8,7 @@ from pathlib import Path
 
 from snnq.base.machine import machine, sentence
 from snnq.base.paired import Difference, difference, wilson
-from snnq.cost.quantities import STORAGE, Quantity, declared
+from snnq.cost.quantities import STORAGE, Quantity, known
 from snnq.cost.table import CostTable
 from snnq.packing.record import Results, SplitScores
 from snnq.plan import Plan
@@ -22,11 +22,13 @@ def verdict(results: Results, totals: Totals, plans: tuple[PlanRow, ...]) -> str
     """Return what came out, in one line: accuracy, bits and every cost, beside float and the uniform plans."""
     before, after = results.accuracy.float_model.test, results.accuracy.plan.test
     beside = ", ".join(
-        f"{row.plan}: {' and '.join(per_cent(row.costs[one.fraction]) for one in declared())} %"
+        f"{row.plan}: {' and '.join(per_cent(row.costs[one.fraction]) for one in known(row.costs) if one.main)} %"
         for row in plans[1:]
         if row.plan.startswith("uniform-")
     )
-    costs = " and ".join(f"{per_cent(totals.costs[one.fraction])} % of {_float_words(one)}" for one in declared())
+    costs = " and ".join(
+        f"{per_cent(totals.costs[one.fraction])} % of {_float_words(one)}" for one in known(totals.costs)
+    )
     return (
         f"{per_cent(after)} % test accuracy (float: {per_cent(before)} %) at {totals.avg_bits:.2f} bits per weight by "
         f"the plan ({totals.file_avg_bits:.2f} in the file, with scales, norms and header), with {costs}"

@@ -160,11 +160,11 @@ def main_tables(report: Report) -> tuple[Table, ...]:
     return _filled(
         accuracy_table(report),
         cost_tables.totals_table(report),
-        cost_tables.plans_table(report),
+        *cost_tables.plans_tables(report),
         paired_table(report),
         *cost_tables.part_tables(report),
         *cost_tables.both_models_tables(report),
-        cost_tables.layers_table(report),
+        *cost_tables.layers_tables(report),
         cost_tables.disk_table(report),
     )
 
@@ -178,7 +178,7 @@ def detail_tables(report: Report) -> tuple[Table, ...]:
         probabilities_table(report),
         rates_table(report),
         search_table(report),
-        cost_tables.front_table(report),
+        *cost_tables.front_tables(report),
         finetuning_table(report),
         blocks_table(report),
         classes_table(report),

@@ -18,7 +18,7 @@ import numpy as np
 
 from snnq.base.errors import BudgetError, SnnqError, UsageError, nearest
 from snnq.base.quiet import output_discarded
-from snnq.cost.quantities import declared, layer_costs
+from snnq.cost.quantities import costs_beside, declared, known, layer_costs
 from snnq.cost.table import CostTable
 from snnq.network.layers import Layer
 from snnq.schemes.names import FLOAT32
@@ -101,15 +101,18 @@ def _unit_of(key: str) -> tuple[str, Unit]:
 def limit_costs(layers: Sequence[Layer], names: Sequence[str], table: CostTable) -> dict[str, np.ndarray]:
     """Return, by the key of ``Totals`` that a budget may limit, what each layer under each scheme adds to it, (L, K).
 
-    All quantities are sums over the layers (docs/method.md §3), so a plan's total is the sum of its layers' entries.
+    All quantities are sums over the layers (docs/method.md §3), so a plan's total is the sum of its layers' entries;
+    what stands beside the layers of a quantised model is spread evenly over them.
     """
     priced = [[layer_costs(layer, name, table) for name in names] for layer in layers]
     floats = [layer_costs(layer, FLOAT32, table) for layer in layers]
     weights = sum(layer.weights for layer in layers)
+    beside, beside_floats = costs_beside(table, True), costs_beside(table, False)
     costs: dict[str, np.ndarray] = {}
-    for one in declared():
+    for one in known(floats[0]):
         amounts = np.array([[paid[one.key] for paid in row] for row in priced], dtype=np.float64)
-        whole = sum(paid[one.key] for paid in floats)
+        amounts += beside.get(one.key, 0.0) / len(layers)
+        whole = sum(paid[one.key] for paid in floats) + beside_floats.get(one.key, 0.0)
         costs |= dict.fromkeys(one.means, amounts / weights)
         costs |= {one.fraction: amounts / whole if whole else np.zeros_like(amounts), one.key: amounts}
     return costs

@@ -18,12 +18,14 @@ from snnq.cost.table import CostTable
 from snnq.plan import Plan, SearchInfo, make_plan
 from snnq.plan.costing import BASELINES, TRAINED_FLOAT
 from snnq.plan.records import Baseline
+from snnq.schemes.holding import has_zero
 from snnq.schemes.names import FLOAT32
 from snnq.schemes.scheme import RATE_DECIMALS, rated, scheme
 from snnq.searching.judging import Judge, sensitivity
 from snnq.searching.objective import Objective, same_cost
 from snnq.searching.scores import OWN, Point, Scores, beside, front_choices
 from snnq.searching.settings import UNTRAINED
+from snnq.structure.masked import masked_layers
 
 FRONT_POINTS = 6
 # The rates at which the sensitivity plan beside a search of rates is measured.
@@ -99,6 +101,8 @@ def simple_plans(
     families = {scheme(name).family for name in BASELINES}
     everywhere = [*BASELINES, *(name for name in judge.choices.names if scheme(name).family not in families)]
     everywhere = list(dict.fromkeys((*everywhere, *_one_rate(judge.choices.names, bits))))
+    if masked_layers(judge.floats):
+        everywhere = [name for name in everywhere if has_zero(name)]
     plans = {name: dict.fromkeys(names, name) for name in everywhere}
     if weights is not judge.floats:
         plans[TRAINED_FLOAT] = dict.fromkeys(names, FLOAT32)

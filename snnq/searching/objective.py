@@ -95,7 +95,9 @@ def trade_offs(choices: Choices, settings: SearchSettings) -> np.ndarray:
 
 def same_cost(aim: Objective, chosen: list[int]) -> Objective:
     """Return the objective of a rival: the same budget, or else no more of any quantity than the choice (L,)."""
-    limits = aim.budget or realised(aim.costs, chosen, {one.relative: 0.0 for one in declared()})
+    limits = aim.budget or realised(
+        aim.costs, chosen, {one.relative: 0.0 for one in declared() if one.relative in aim.costs}
+    )
     return Objective(aim.choices, aim.costs, limits, np.zeros_like(aim.penalty))
 
 

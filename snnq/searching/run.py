@@ -14,11 +14,13 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from snnq.assessing.float_activity import priced_for
 from snnq.base.errors import OutputExistsError, PlanError
 from snnq.base.placing import sweep
 from snnq.base.progress import Progress, silent
 from snnq.checkpoints.opening import load_model
 from snnq.cost.table import DEFAULT_TABLE, CostTable, read_table
+from snnq.data.cache import content_hash
 from snnq.plan import Plan
 from snnq.plan.verdict import winning_plan
 from snnq.searching.bilevel import Bilevel
@@ -34,6 +36,7 @@ from snnq.searching.rate_search import found_rates, train_rates
 from snnq.searching.rating import RateSpace, rate_space
 from snnq.searching.scores import front_columns, front_rows
 from snnq.searching.settings import UNTRAINED, SearchSettings
+from snnq.structure.masked import masked_layers
 from snnq.training import processes
 from snnq.training.batches import steps_per_epoch
 from snnq.training.chance import say_fit
@@ -108,8 +111,11 @@ def _posed(
     processes.check_batch_size(settings.batch_size)
     with processes.first_goes_first():
         job = open_job(checkpoint, data, progress, **given)
+        table = priced_for(table, settings.budget or (), job, fabric.device, progress)
     rates = rate_space(job.model, job.layers, settings) if settings.method == "rate" else None
-    choices = rates.choices if rates else resolve(job.layers, settings.space, settings.constraints)
+    choices = rates.choices if rates else resolve(
+        job.layers, settings.space, settings.constraints, masked_layers(job.model)
+    )
     aim = objective(choices, settings, table)
     check_budget(aim.choices, aim.costs, aim.budget)
     return _Problem(job, aim, settings, table, compute, fabric, rates)
@@ -125,7 +131,7 @@ def _searched(
 ) -> Plan:
     job, settings, table, compute = problem.job, problem.settings, problem.table, problem.compute
     config = {"command": "search", **job.facts(), "cost_table_sha256": table.sha256, **asdict(settings)}
-    config["precision"] = compute.precision
+    config |= {"precision": compute.precision} | _priced_with(table)
     where = run_path(out, run)
     config["threads"] = use_threads(compute, job.macs(settings.batch_size), None if force else where)
     mark = fingerprint(config)
@@ -136,13 +142,21 @@ def _searched(
     judge, aim, found = _found(problem, folder, progress)
     kept = finish(judge, aim, found, table, mark, progress)
     plan = with_run(kept.plan, folder.path, out, mark)
-    front = [{key: row[key] for key in front_columns()} for row in front_rows(kept, table)]
+    rows = front_rows(kept, table)
+    front = [{key: row[key] for key in front_columns(rows)} for row in rows]
     kept_text, front_text = (json.dumps(one, allow_nan=False) for one in (kept.to_dict(), front))
     processes.on_first(lambda: folder.write_scores(kept_text, front_text))
     processes.on_first(lambda: write_winner(plan, out, force))
     processes.on_first(lambda: plan.write(out, force=force))
     processes.on_first(lambda: note_run(folder.path, mark))
     return plan
+
+
+def _priced_with(table: CostTable) -> dict[str, str]:
+    """Return which activity events are priced with; nothing where none are."""
+    if table.floats is None:
+        return {}
+    return {"activity_sha256": content_hash({"activity": table.floats.model_dump(mode="json")})}
 
 
 def _found(problem: _Problem, folder: RunFolder, progress: Progress) -> tuple[Judge, Objective, Found]:

@@ -15,14 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from snnq.assessing.float_activity import float_activity, needs_activity
 from snnq.base.errors import OutputExistsError, SnnqError, UsageError
 from snnq.base.files import read_text, write_atomic
 from snnq.base.paired import PerSample, difference
+from snnq.base.progress import silent
 from snnq.base.strict_json import strict_json
-from snnq.cost.quantities import STORAGE, declared
+from snnq.cost.quantities import STORAGE, known
 from snnq.cost.table import CostTable, read_table
 from snnq.packed.config import CONFIG_FILE, PLAN_FILE
+from snnq.packing.planned import open_planned
 from snnq.plan import Plan, make_plan
 from snnq.plan.files import read_json
 from snnq.plan.plan import parse_plan, without_costs
@@ -40,9 +44,10 @@ Point = dict[str, Any]
 SCORED = ("validation_loss", "validation_accuracy")
 
 
-def front_columns() -> tuple[str, ...]:
-    """Return what is said of a plan on the front: its costs' ratios, the predicted loss and what was measured."""
-    return (*(key for one in declared() for key in one.ratios), "predicted_loss", *SCORED)
+def front_columns(rows: Sequence[Point]) -> tuple[str, ...]:
+    """Return what is said of plans on the front: their costs' ratios, the predicted loss and what was measured."""
+    costs = rows[0] if rows else {}
+    return (*(key for one in known(costs) for key in one.ratios), "predicted_loss", *SCORED)
 
 
 @dataclass(frozen=True)
@@ -138,6 +143,9 @@ def solve(
     folder = run_of(Path(run))
     scores = read_scores(folder)
     table = _table(scores.plan, cost_table)
+    if table.floats is None and needs_activity(budget):  # the search was asked for nothing of the kind
+        job = open_planned(scores.plan, None, None, silent, file=run)
+        table = table.on(float_activity(job, torch.device("cpu")))
     plan = _plan(scores, scores.best(budget, table), dict(budget), table)
     mark = scores.plan.search.fingerprint if scores.plan.search else None
     return plan if out is None else with_run(plan, folder, Path(out), mark)
@@ -193,11 +201,11 @@ def front_rows(scores: Scores, table: CostTable, points: int = POINTS) -> list[P
     rows = []
     for one in chosen:
         schemes = scores.choices.schemes(one)
-        known = measured.get(json.dumps(schemes, sort_keys=True), {})
+        told = measured.get(json.dumps(schemes, sort_keys=True), {})
         rows.append(
-            realised(costs, one, {key: 0.0 for quantity in declared() for key in quantity.ratios})
+            realised(costs, one, {key: 0.0 for quantity in known(costs) for key in quantity.ratios})
             | {"predicted_loss": scores.predicted(one)}
-            | {key: known.get(key) for key in SCORED}
+            | {key: told.get(key) for key in SCORED}
             | {"schemes": schemes}
         )
     return sorted(rows, key=lambda row: (row[STORAGE.relative], row["predicted_loss"]))
@@ -205,7 +213,7 @@ def front_rows(scores: Scores, table: CostTable, points: int = POINTS) -> list[P
 
 def front_csv(rows: Sequence[Point]) -> str:
     """Return front rows as CSV text: ``front_columns``, then one column a layer with its scheme."""
-    columns = front_columns()
+    columns = front_columns(rows)
     layers = list(rows[0]["schemes"]) if rows else []
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -229,7 +237,7 @@ def write_front(path: Path, rows: Sequence[Point], *, force: bool = False) -> No
 
 
 def _table(plan: Plan, given: str | Path | None) -> CostTable:
-    return read_table(given or plan.cost_table.source or plan.cost_table.name)
+    return read_table(given or plan.cost_table.source or plan.cost_table.name).on(plan.activity)
 
 
 def _plan(scores: Scores, chosen: Sequence[int], budget: dict[str, float], table: CostTable) -> Plan:

@@ -6,20 +6,23 @@
 for a weight at the share f between the levels k and k + 1 of its channel, with p the frequencies of the layer's codes
 at that very step (entropy-penalised training: Oktay et al. 2020, Wiedemann et al. 2020; docs/method.md §6). μ is one
 price for the whole model, the Lagrange multiplier of one budget: so the bits find their own layers. It is given, or
-steered until the codes keep a budget.
+steered until the codes keep a budget. What keeps a budget is not the entropy but what the coder makes of the codes: by
+its contexts it takes less, with its tables more. It is asked now and then, and in between the entropy is corrected by
+the ratio of both.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snnq.schemes.rated import between, code_lengths, entropy
 from snnq.schemes.scheme import Params, Scheme
+from snnq.training.code_bits import code_bits, layer_bits
 from snnq.training.quantized import FakeQuantize, quantized_layers
 
 # Where a grid begins of which no rate is asked: finer than any budget below two bits ends at.
@@ -27,9 +30,13 @@ FIRST_RATE = 2.0
 # A price that is given rises from nothing over this share of the steps.
 RISE = 0.5
 # The price of a budget: its first value, and how much its logarithm moves for an error of the rate by a factor e, at
-# once and for good. It aims a little below the budget, so that little is left to trim. Below the least price nothing is
-# paid any more, and from far below it the way back would be long.
-FIRST_PRICE, LEAST_PRICE, AT_ONCE, EACH_STEP, BELOW = 0.05, 1e-3, 8.0, 0.5, 0.99
+# once and for good. It aims a little above the budget: a thousandth is trimmed without harm, and what is below is
+# given away. Below the least price nothing is paid any more, and from far below it the way back would be long.
+FIRST_PRICE, LEAST_PRICE, AT_ONCE, EACH_STEP, ABOVE = 0.05, 1e-3, 8.0, 0.5, 1.001
+# How often in a run the coder is asked.
+MEASURINGS = 16
+# Codes (rows, n) and the taps of their kernels → the bits they take in a file, tables included.
+Coder = Callable[[np.ndarray, int], float]
 # An epoch counts as keeping its budget up to here: the rest is trimmed.
 NEAR = 1.02
 
@@ -39,7 +46,8 @@ class Aim:
     """Which layers of a plan are trained to a rate, and how far: ``price`` of a bit, or ``target`` bits of them all.
 
     ``weights`` are all that the plan counts. Without rated layers there is nothing to aim at. ``each``: every layer is
-    held to the rate of its own scheme; the target is the sum of these.
+    held to the rate of its own scheme; the target is the sum of these. ``coder`` tells what codes take; without one it
+    is their entropy.
     """
 
     schemes: Mapping[str, Scheme]
@@ -48,6 +56,7 @@ class Aim:
     target: float | None = None
     first: float = FIRST_RATE
     each: bool = False
+    coder: Coder | None = None
 
     def begin(self, name: str, weight: Tensor) -> Params | None:
         """Return the parameters of the grid that a rated layer begins with; None for other layers."""
@@ -64,60 +73,73 @@ class Aim:
         return HeldRates(model, self) if self.each else Rate(model, self)
 
 
-def layer_bits(chain: FakeQuantize, latent: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the coded bits of a layer as it stands: for the loss, and the entropy of its codes, without gradient."""
-    one, rows = chain.scheme, latent.flatten(1)
-    levels = one.format.grid(chain.params(), one.width)
-    below, share = between(rows, levels)
-    nearest = below + (share.detach() > 0.5)
-    length = code_lengths(nearest, levels.shape[1])
-    smooth = (length[below] * (1 - share) + length[below + 1] * share).sum()
-    return smooth, entropy(nearest) * nearest.numel()
-
-
 class Rate(nn.Module):
     """What a model's codes take, and the price of a bit.
 
     ``weights``: all that the plan counts; the loss pays for each of their bits the same. ``target``: the bits that the
-    rated layers may take in the end, or None where ``price`` is given: it then rises over the first half.
+    rated layers may take in the end, or None where ``price`` is given: it then rises over the first half. ``gain``
+    (layers,): what the coder took of each one's entropy when it was last asked, and ``asked`` how often it was.
     """
 
     memory: Tensor
+    gain: Tensor
+    asked: Tensor
 
     def __init__(self, model: nn.Module, aim: Aim) -> None:
         super().__init__()
         self.layers = [(name, chain, latent) for name, chain, latent in quantized_layers(model) if chain.rated]
         self.weights, self.price, self.target = aim.weights, aim.price, aim.target
+        self.coder = aim.coder
         self.register_buffer("memory", torch.tensor(math.log(FIRST_PRICE), dtype=torch.float64))
+        self.register_buffer("gain", torch.ones(len(self.layers), dtype=torch.float64))
+        self.register_buffer("asked", torch.zeros((), dtype=torch.int64))
+        self.times_asked = 0  # the same, known without waiting for a device
+        self.register_load_state_dict_post_hook(_count)
         self.now: float | Tensor = 0.0
 
     def loss(self, along: float) -> tuple[Tensor, Tensor]:
         """Return what the codes cost, and their bits a weight of the model, both (); ``along``: share of steps done."""
-        parts = [layer_bits(chain, latent) for _, chain, latent in self.layers]
-        smooth = torch.stack([part for part, _ in parts]).sum()
-        bits = torch.stack([part for _, part in parts]).sum()
+        smooth, bits = code_bits(self.layers)
+        self._ask(along, bits)
         self.now = self._price(along, bits)
-        return self.now * smooth / self.weights, bits / self.weights
+        return self.now * smooth / self.weights, bits.sum() / self.weights
 
     def _price(self, along: float, bits: Tensor) -> float | Tensor:
         if self.target is None:
             return (self.price or 0.0) * min(1.0, along / RISE)
-        error = (bits.log() - math.log(self.target * BELOW)).clamp(-0.5, 0.5)
+        error = ((bits * self.gain).sum().log() - math.log(self.target * ABOVE)).clamp(-0.5, 0.5)
         self.memory.add_(EACH_STEP * error).clamp_(min=math.log(LEAST_PRICE))
         return (self.memory + AT_ONCE * error).exp().float()
 
+    def _ask(self, along: float, bits: Tensor) -> None:
+        """Ask the coder, ``MEASURINGS`` times over all steps, what it takes of the codes' entropy."""
+        self.to(bits.device)
+        if self.coder is None or self.target is None or along * MEASURINGS < self.times_asked:
+            return
+        self.asked += 1
+        self.times_asked += 1
+        taken = torch.tensor(list(self.bits().values()), dtype=torch.float64, device=bits.device)
+        self.gain.copy_(torch.where(bits > 0, taken / bits, 1.0))
+
     def per_weight(self) -> float:
-        """Return the entropy of the rated layers' codes, in bits a weight of the model."""
-        return math.fsum(self.bits().values()) / self.weights
+        """Return what the rated layers' codes take, in bits a weight of the model."""
+        return self.total() / self.weights
 
     def fits(self) -> bool:
         """Return whether the codes are so near to the target that trimming them changes little."""
-        return self.target is None or math.fsum(self.bits().values()) <= self.target * NEAR
+        return self.target is None or self.total() <= self.target * NEAR
+
+    def total(self) -> float:
+        """Return what the codes of all rated layers take, in bits."""
+        return math.fsum(self.bits().values())
 
     @torch.no_grad()
     def bits(self) -> dict[str, float]:
-        """Return the entropy of every rated layer's codes, in bits altogether."""
-        return {name: float(layer_bits(chain, latent)[1]) for name, chain, latent in self.layers}
+        """Return what the codes of every rated layer take, in bits altogether: by the coder, or else their entropy."""
+        if self.coder is None:
+            _, each = code_bits(self.layers)
+            return {name: bits for (name, _, _), bits in zip(self.layers, each.tolist(), strict=True)}
+        return {name: self.coder(*_codes(chain, latent)) for name, chain, latent in self.layers}
 
 
 class HeldRates(Rate):
@@ -142,9 +164,20 @@ class HeldRates(Rate):
         """Return what the codes cost, and their bits a weight of the model, both ()."""
         parts = [layer_bits(chain, latent) for _, chain, latent in self.layers]
         smooth, bits = (torch.stack(column) for column in zip(*parts, strict=True))
+        self._ask(along, bits)
         # A layer whose codes are all zero by now has no bits: the error is bounded all the same.
-        error = (bits.clamp_min(1e-9) / (self.targets * BELOW)).log().clamp(-0.5, 0.5)
+        error = ((bits * self.gain).clamp_min(1e-9) / (self.targets * ABOVE)).log().clamp(-0.5, 0.5)
         self.memory.add_(EACH_STEP * error).clamp_(min=math.log(LEAST_PRICE))
         prices = (self.memory + AT_ONCE * error).exp().float()
         self.now = prices.mean()
         return (prices * smooth).sum() / self.weights, bits.sum() / self.weights
+
+
+def _count(rate: nn.Module, _: object) -> None:
+    assert isinstance(rate, Rate)
+    rate.times_asked = int(rate.asked)
+
+
+def _codes(chain: FakeQuantize, latent: Tensor) -> tuple[np.ndarray, int]:
+    """Return a layer's codes (rows, n) and the taps of its kernels."""
+    return chain.scheme.encode(latent, chain.params()).cpu().numpy(), math.prod(latent.shape[2:])

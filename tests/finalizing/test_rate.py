@@ -18,12 +18,14 @@ from snnq.finalizing.encoding import encode_model
 from snnq.finalizing.run import finalize
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.finalizing.trimming import trim
+from snnq.packed.numbers import coded_bits
 from snnq.plan import Plan
 from snnq.schemes.rated import entropy
 from snnq.schemes.scheme import scheme
 from snnq.searching.uniform import uniform_plan
-from snnq.training.quantized import parameter_groups, quantize_model
-from snnq.training.rate import Rate, layer_bits
+from snnq.training.code_bits import code_bits, layer_bits
+from snnq.training.quantized import parameter_groups, quantize_model, quantized_layers
+from snnq.training.rate import MEASURINGS, Aim, Coder, Rate
 
 SHORT = FinalizeSettings(epochs=2, batch_size=8)
 
@@ -37,16 +39,12 @@ def place(tmp_path_factory):
     return folder
 
 
-def rated_layer(rate: float = 1.0) -> tuple[nn.Module, Rate]:
+def rated_layer(rate: float = 1.0, coder: Coder | None = None) -> tuple[nn.Module, Rate]:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(64, 32))
     name = f"uniform-4@{rate:g}"
     model = quantize_model(model, {"0": name}, lambda _, weight: scheme(name).fit(weight))
-
-    class Aim:
-        weights, price, target = 2048, None, rate * 2048
-
-    return model, Rate(model, Aim())  # pyright: ignore[reportArgumentType]
+    return model, Rate(model, Aim({"0": scheme(name)}, weights=2048, target=rate * 2048, coder=coder))
 
 
 def test_the_loss_pays_for_the_lengths_of_codes():
@@ -63,6 +61,49 @@ def test_the_loss_pays_for_the_lengths_of_codes():
     smooth.backward()
     apart = latent.abs() > 0.3 * chain.params()["scale"]
     assert bool((latent.grad * torch.sign(latent))[apart].min() >= 0)
+
+
+def bits_and_gradients(layers, bits_of):
+    learned = [part for _, chain, latent in layers for part in (latent, first_shift(chain))]
+    for part in learned:
+        part.grad = None
+    total, each = bits_of()
+    total.backward()
+    return total.detach(), each, [part.grad for part in learned]
+
+
+def first_shift(chain):
+    return chain.get_parameter(f"{chain.scheme.parameters[0]}_shift")
+
+
+@pytest.mark.parametrize(
+    "names", [("uniform-4@1", "uniform-4@0.4", "uniform-3@1.5"), ("power-of-two-4@1", "ternary@0.9")]
+)
+def test_all_layers_at_once_take_what_each_takes_alone(names):
+    torch.manual_seed(1)
+    model = nn.Sequential(*(nn.Linear(24 + 8 * i, 16) for i in range(2 * len(names))))
+    schemes = {str(i): names[i % len(names)] for i in range(2 * len(names))}
+    quantize_model(model, schemes, lambda name, weight: scheme(schemes[name]).fit(weight))
+    layers = list(quantized_layers(model))
+    with torch.no_grad():
+        for _, chain, latent in layers:
+            first_shift(chain).normal_(0, 0.1)
+            latent[0, :2] = torch.tensor([900.0, -900.0])  # clipped
+
+    def one_by_one():
+        parts = [layer_bits(chain, latent) for _, chain, latent in layers]
+        return torch.stack([part for part, _ in parts]).sum(), torch.stack([part for _, part in parts])
+
+    found, wanted = bits_and_gradients(layers, lambda: code_bits(layers)), bits_and_gradients(layers, one_by_one)
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+    assert all(float(part[0, 0]) == 0 for part in found[2][::2])  # nothing pulls at a clipped weight
+
+
+def test_a_weight_that_is_not_finite_is_in_the_loss():
+    _, rate = rated_layer()
+    with torch.no_grad():
+        rate.layers[0][2][3, 3] = math.nan
+    assert rate.loss(0.5)[0].isnan()
 
 
 def test_rated_scales_learn_faster_and_zero_points_stay():
@@ -85,6 +126,34 @@ def test_trimming_keeps_a_budget_and_little_more(share):
     assert entropy(encode_model(model, {"0": "uniform-4@1"})["0"].codes.long()) * 2048 == pytest.approx(after)
     # What was exchanged became smaller, or at most as large.
     assert bool((model[0].weight.abs() <= before.abs() + 1e-6).all())
+
+
+def test_trimming_keeps_what_the_coder_takes():
+    model, rate = rated_layer(coder=coded_bits)
+    own = {"0": "uniform-4@1"}
+    before = model[0].weight.detach().clone()
+    rate.target = 0.9 * rate.total()
+    assert trim(rate) > 0
+    assert 0.995 * rate.target <= rate.total() <= rate.target
+    assert bool((model[0].weight.abs() <= before.abs() + 1e-6).all())
+    assert rate.total() == coded_bits(encode_model(model, own)["0"].codes.numpy(), 1)
+
+
+def test_the_price_follows_what_the_coder_takes_and_asks_it_seldom():
+    asked = []
+
+    def half(codes, taps):
+        asked.append(codes.shape)
+        return 512.0
+
+    _, rate = rated_layer(coder=half)
+    _, bits = rate.loss(0.0)
+    assert rate.gain.item() == pytest.approx(512 / (2048 * bits.item()))
+    first = rate.now  # at half of its target the price falls
+    for step in range(1, 100):
+        rate.loss(step / 100)
+    assert rate.now < first
+    assert asked == [(32, 64)] * MEASURINGS
 
 
 def test_nothing_is_trimmed_below_a_budget():
@@ -154,6 +223,12 @@ def test_what_cannot_be_kept_is_refused_before_training(place, tmp_path):
         aim_of(heavy, FinalizeSettings(budget={"avg_bits": 1.0}), len)
     with pytest.raises(UsageError, match="give one of them"):
         FinalizeSettings(rate=0.2, budget={"avg_bits": 1.0})
+    with pytest.raises(UsageError, match="--hold-rates keeps the rates of the plan"):
+        FinalizeSettings(rate=0.2, hold_rates=True)
+    with pytest.raises(PlanError, match="--hold-rates: no layer's scheme names a rate"):
+        aim_of(plan, FinalizeSettings(hold_rates=True), len)
+    rated = plan.with_schemes(dict.fromkeys(plan.schemes(), "uniform-4@0.5"))
+    assert [aim_of(rated, FinalizeSettings(hold_rates=held), len).each for held in (False, True)] == [False, True]
     with pytest.raises(UsageError, match="must be a positive price"):
         FinalizeSettings(rate=-1.0)
 

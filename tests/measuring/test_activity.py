@@ -60,6 +60,22 @@ def test_the_two_layers_as_counted_by_hand():
     assert [part.name for part in events.parts] == ["tokenizer", "head", "neurons"]
 
 
+def test_weights_that_are_zero_are_told_apart():
+    model = Two()
+    with torch.no_grad():
+        model.conv.weight[1, :, :, :2] = 0.0  # of the second channel, all but the last column
+        model.out.weight[0] = 0.0
+    layers = layer_table(Two(), (2, 1, 4, 4))
+    conv, out = measure_model(model, layers, (), data_of(two_steps(3)), "test", 1).layers
+    assert conv.synaptic_operations == (50.0, 8.0)
+    # The first channel as before; of the second, a pixel meets the last column where there is an output to its left.
+    assert conv.effective_operations == (25.0 + 5.0, 4.0 + 2.0)
+    assert conv.effective_additions == (30.0, 12.0)
+    assert out.effective_operations == tuple(2 / 3 * one for one in out.synaptic_operations)
+    _, whole = two_layers()
+    assert all(one.effective_operations == one.synaptic_operations for one in whole.layers)
+
+
 def test_a_silent_input_does_nothing():
     layers, _ = two_layers()
     found = measure_model(Two(), layers, (), data_of(0 * two_steps(1)), "test", 1)
@@ -215,8 +231,8 @@ def test_json_keys_are_stable():
     events = event_energy(layers, {"conv": "float32", "out": "float32"}, found, (), read_table())
     data = json.loads(json.dumps(dataclasses.asdict(events)))
     assert set(data) == {
-        "cost_table", "node", "weight_reuse", "weight_reuse_equation", "data", "split", "samples", "steps",
-        "arithmetic", "layers", "neurons", "attentions", "parts", "total",
+        "cost_table", "node", "weight_reuse", "weight_reuse_equation", "skips_zeros", "data", "split", "samples",
+        "steps", "arithmetic", "layers", "neurons", "attentions", "parts", "total",
     }  # fmt: skip
     assert set(data["layers"][0]) == {
         "name", "group", "input", "scheme", "firing_rate", "firing_rates", "synaptic_operations", "accumulates",

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snnq.base.errors import CostTableError, OutputExistsError, PlanError
+from snnq.cost.quantities import EVENT_ENERGY
 from snnq.cost.table import TABLES, read_table
 from snnq.network.layers import KINDS, Layer
 from snnq.plan import DataInfo, ModelInfo, Plan, SearchInfo, make_plan
@@ -303,15 +304,15 @@ def test_writing_refuses_to_overwrite_when_told(make, tmp_path):
 def test_schema_describes_what_is_written(make):
     schema = plan_schema()
     plan = make("uniform-2", BEST).to_dict()
-    assert set(schema["properties"]) == set(plan)
+    assert set(schema["properties"]) == {*plan, "activity"}
     assert schema["required"] == ["schema_version", "tool", "model", "cost_table", "layers"]
     assert schema["additionalProperties"] is False
     layer = schema["$defs"]["PlanLayer"]
-    assert set(layer["properties"]) == set(plan["layers"][0])
+    assert set(layer["properties"]) == {*plan["layers"][0], EVENT_ENERGY.key}
     names, rated = layer["properties"]["scheme"]["anyOf"]
     assert names == {"enum": list(NAMES)}
     assert re.fullmatch(rated["pattern"], "uniform-4@0.95")
     assert not re.fullmatch(rated["pattern"], "uniform-4")
     assert layer["properties"]["bits"]["readOnly"] is True
     assert "bits" not in layer["required"]
-    assert set(schema["$defs"]["Totals"]["properties"]) == set(plan["totals"])
+    assert set(schema["$defs"]["Totals"]["properties"]) == {*plan["totals"], *EVENT_ENERGY.keys}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from snnq.cost.quantities import declared
+from snnq.cost.quantities import known
 from snnq.reporting.figures import svg
 from snnq.reporting.figures.palette import ink_on, is_hatched, scheme_colour, short_name
 from snnq.reporting.records import LayerRow
@@ -20,10 +20,11 @@ def layer_strip(title: str, layers: Sequence[LayerRow], floats: Sequence[Sequenc
     ``floats``, as many as layers, are its shares (0 … 1) in float32, drawn as ticks on the bars. Layers that follow
     each other in one module stand under its name.
     """
-    shares = [[one.costs[quantity.share] for quantity in declared()] for one in layers]
+    quantities = known(layers[0].costs)
+    shares = [[one.costs[quantity.share] for quantity in quantities] for one in layers]
     most = [max(1e-12, *column) for column in zip(*shares, *floats, strict=True)]
     columns = [BARS + APART * i for i in range(len(most))]
-    parts = [svg.text(x, 11, f"{one.name} %", 10.5) for x, one in zip(columns, declared(), strict=True)]
+    parts = [svg.text(x, 11, f"{one.name} %", 10.5) for x, one in zip(columns, quantities, strict=True)]
     y, place = 14.0, 0
     for (module, group), rows in groupby(layers, key=lambda one: (module_of(one.name), one.group)):
         members = list(rows)
@@ -52,7 +53,7 @@ def _heading(module: str, group: str, y: float) -> list[str]:
 def _row(one: LayerRow, bars: Sequence[tuple[float, float, float | None, float]], y: float, indent: float) -> list[str]:
     """Return a layer's row; ``bars``: where each begins, its share, that in float32, and the largest of all layers."""
     colour, name = scheme_colour(one.scheme), one.name[len(module_of(one.name)) :].lstrip(".")
-    costs = ", ".join(quantity.exact(one.costs[quantity.key]) for quantity in declared())
+    costs = ", ".join(quantity.exact(one.costs[quantity.key]) for quantity in known(one.costs))
     said = f"{one.name}: {one.scheme}, {one.weights} weights, {costs}"
     parts = [
         svg.text(4 + indent, y + 12, svg.clip(name, CELL - 12 - indent, 11), 11),

@@ -1,0 +1,92 @@
+"""What a float model does on training samples, measured once: what plans are priced with by events.
+
+The activity lies in the cache as ``activity/<sha256 of all it depends on>.json``. Labels are not looked at, and of the
+validation and test splits nothing is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from snnq.assessing.measure import SAMPLES, measure_model
+from snnq.base.files import read_text, write_atomic
+from snnq.base.progress import Progress, silent
+from snnq.base.strict_json import strict_json
+from snnq.checkpoints.opening import load_model
+from snnq.cost.activity import Activity, FloatActivity, MixingRecord
+from snnq.cost.quantities import declared
+from snnq.cost.table import CostTable
+from snnq.data.cache import cache_root, content_hash
+from snnq.models.registry import architecture, attention_table
+from snnq.network.wiring import Wiring
+from snnq.training import processes
+from snnq.training.devices import placed
+from snnq.training.job import Job
+
+_SPLIT = "train"
+_VERSION = 1  # of how it is measured
+
+
+def needs_activity(keys: Iterable[str]) -> bool:
+    """Return whether a budget's keys limit anything that is known only where activity is measured."""
+    wanted = {key for one in declared() if one.measured for key in one.keys}
+    return not wanted.isdisjoint(keys)
+
+
+def priced_for(
+    table: CostTable, budget: Iterable[str], job: Job, device: torch.device, progress: Progress = silent
+) -> CostTable:
+    """Return the table on the activity of a job's float model, where the budget's keys need it, else as it is."""
+    return table.on(float_activity(job, device, progress=progress)) if needs_activity(budget) else table
+
+
+def float_activity(
+    job: Job, device: torch.device, samples: int = SAMPLES, progress: Progress = silent
+) -> FloatActivity:
+    """Return what a job's float model does on ``samples`` training samples, from the cache where it was measured.
+
+    Raises NotFiniteError where the model's currents or logits are not finite.
+    """
+    how = {"split": _SPLIT, "samples": samples, "torch": torch.__version__, "device": device.type}
+    facts = {**job.facts(), **how, "activity": _VERSION}
+    path = cache_root() / "activity" / f"{content_hash(facts)}.json"
+    try:
+        return FloatActivity.model_validate(strict_json(read_text(path)))
+    except (OSError, ValueError):
+        pass  # not measured yet, or a damaged file: it is measured
+    found = _measured(job, device, samples, progress)
+    processes.on_first(lambda: _write(path, json.dumps(found.model_dump(mode="json"), allow_nan=False)))
+    return found
+
+
+def _write(path: Path, text: str) -> None:
+    """Write what was measured; a cache that cannot be written is done without."""
+    with suppress(OSError):
+        write_atomic(path, text)
+
+
+def _measured(job: Job, device: torch.device, samples: int, progress: Progress) -> FloatActivity:
+    opened = job.checkpoint
+    products = attention_table(opened.architecture, opened.config)
+    model = placed(load_model(opened), device)
+    found = measure_model(model, job.layers, products, job.data, _SPLIT, samples, progress)
+    whole = isinstance(architecture(opened.architecture).wiring(opened.config), Wiring)
+    return FloatActivity(
+        data_sha256=job.data.sha256,
+        arithmetic="integer" if whole else "float",
+        activity=_without_each_neuron(found),
+        attentions=tuple(MixingRecord(**asdict(one)) for one in products),
+    )
+
+
+def _without_each_neuron(found: Activity) -> Activity:
+    """Return an activity without how often each neuron fired: no price depends on it."""
+    unknown = {"updates_each": None, "fired": (), "neurons_fired": ()}
+    neurons = tuple(one.model_copy(update=unknown) for one in found.neurons)
+    return found.model_copy(update={"neurons": neurons})

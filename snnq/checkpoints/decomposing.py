@@ -1,0 +1,199 @@
+"""``snnq decompose``: several small layers in place of a large one, or the large one again."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Unpack
+
+from torch import nn
+
+from snnq.base.errors import OutputExistsError, UsageError
+from snnq.base.strict_json import Config
+from snnq.checkpoints.opening import Checkpoint, load_model, open_checkpoint, save_checkpoint
+from snnq.checkpoints.sizes import Given
+from snnq.models.registry import architecture
+from snnq.network.layers import Layer, frames_shape, layer_table
+from snnq.structure.cores import MODES, bonds, count, kept, merge
+from snnq.structure.edits import STRUCTURE, apply_edits, edits_of
+from snnq.structure.factored import NAME, Factored, unfit, weights_of
+from snnq.structure.masked import masked_layers
+from snnq.structure.ranks import rank_rule
+
+
+@dataclass(frozen=True)
+class DecomposedLayer:
+    """A layer before and after: the channels between its cores, its weights, and the share of its energy kept.
+
+    ``after`` counts the weights of all cores, or of the dense layer again; ``kept`` is None where cores were merged
+    that a file held.
+    """
+
+    name: str
+    bonds: tuple[int, ...]
+    before: int
+    after: int
+    kept: float | None
+
+
+@dataclass(frozen=True)
+class Decomposed:
+    """A written checkpoint, its layers that changed, and the others with the reason why they did not."""
+
+    out: str
+    mode: str
+    merged: bool
+    layers: tuple[DecomposedLayer, ...]
+    left: dict[str, str]
+    weights_before: int
+    weights_after: int
+    macs_before: int
+    macs_after: int
+
+
+def decompose(
+    path: str | Path,
+    *,
+    mode: str | None = None,
+    rank: str = "vbmf",
+    layers: str | None = None,
+    switch: int | None = None,
+    merged: bool = False,
+    out: str | Path,
+    force: bool = False,
+    **given: Unpack[Given],
+) -> Decomposed:
+    """Write a float checkpoint whose layers are cores (``structure.cores``), or with ``merged`` dense ones again.
+
+    By default every 3×3 convolution but the first layer is decomposed; ``layers`` names others, by patterns with commas
+    between them. ``rank`` is a rule of ``structure.ranks``. ``switch`` (htt): after so many steps the kernel is 1×1;
+    half of them by default. ``merged`` without ``mode`` makes a checkpoint of cores dense again. ``given`` are sizes
+    that the file cannot tell. What comes out wants a short finetuning.
+
+    Raises UsageError for words that do not fit the model, OutputExistsError, and what opening raises.
+    """
+    if os.path.lexists(out) and not force:
+        raise OutputExistsError(f"{out} is already there", "add --force to overwrite it, or name another --out")
+    if mode is None and not merged:
+        raise UsageError("--mode is missing", f"give one of {', '.join(MODES)}")
+    if mode is not None and mode not in MODES:
+        raise UsageError(f"--mode {mode}: it must be one of {', '.join(MODES)}")
+    if switch is not None and mode != "htt":
+        raise UsageError("--switch is for --mode htt, whose kernel is smaller after so many steps")
+    opened = open_checkpoint(path, **given)
+    before = load_model(opened)
+    if masked := masked_layers(before):
+        raise UsageError(
+            f"{opened.path}: {len(masked)} of its layers are pruned, whose zeros cores would not keep",
+            "decompose first, then prune",
+        )
+    table = _layers(before, opened.config)
+    if mode is None:
+        model, changed, left = _merge_again(opened, before)
+    else:
+        names, left = _chosen(before, table, mode, layers)
+        model, changed = _factor(before, mode, rank, names, switch)
+        if merged:
+            model, changed = _merge(opened, model, changed)
+    save_checkpoint(
+        out,
+        model,
+        architecture=opened.architecture,
+        facts={"data": opened.data} if opened.data else {},
+        overwrite=force,
+    )
+    after = _layers(model, opened.config)
+    return Decomposed(
+        str(out),
+        mode or "merged",
+        merged,
+        tuple(changed),
+        left,
+        *(sum(one.weights for one in layers) for layers in (table, after)),
+        *(sum(one.macs for one in layers) for layers in (table, after)),
+    )
+
+
+def _layers(model: nn.Module, config: Config) -> tuple[Layer, ...]:
+    return layer_table(model, frames_shape(config))
+
+
+def _chosen(
+    model: nn.Module, table: Iterable[Layer], mode: str, patterns: str | None
+) -> tuple[list[str], dict[str, str]]:
+    """Return the layers to decompose, and the others with the reason; raises UsageError where none is left."""
+    names, left, modules = [], {}, dict(model.named_modules())
+    for index, layer in enumerate(table):
+        named = patterns is not None and any(fnmatchcase(layer.name, one) for one in patterns.split(","))
+        why = unfit(modules[layer.name], mode)
+        if patterns is not None and not named:
+            why = "is not among --layers"
+        elif not named and why is None:
+            if index == 0:
+                why = "is the first layer, which takes the frames"
+            elif layer.kind != "conv2d" or layer.shape[2:] != (3, 3):
+                why = "has no 3 × 3 kernel"
+        if why is None:
+            names.append(layer.name)
+        else:
+            left[layer.name] = why
+    if not names:
+        raise UsageError(
+            f"--mode {mode}: no layer is decomposed" + (f"; none of --layers {patterns} fits" if patterns else ""),
+            "; ".join(f"{name} {why}" for name, why in list(left.items())[:3]),
+        )
+    return names, left
+
+
+def _factor(
+    model: nn.Module, mode: str, rank: str, names: Iterable[str], switch: int | None
+) -> tuple[nn.Module, list[DecomposedLayer]]:
+    rule, changed, ranks = rank_rule(rank), [], {}
+    for name in names:
+        weight = model.get_submodule(name).get_parameter("weight").detach()
+        ranks[name] = rule(name, weight, mode)
+        facts = bonds(mode, weight.shape, ranks[name]), weight.numel(), count(mode, weight.shape, ranks[name])
+        changed.append(DecomposedLayer(name, *facts, kept(weight, mode, ranks[name])))
+    edit: dict[str, object] = {"edit": NAME, "mode": mode, "ranks": ranks}
+    if mode == "htt":
+        edit["switch"] = switch if switch is not None else max(1, int(model.config.steps) // 2)  # pyright: ignore
+    return apply_edits(model, [edit]), changed
+
+
+def _merge(
+    opened: Checkpoint, model: nn.Module, changed: Iterable[DecomposedLayer] = ()
+) -> tuple[nn.Module, list[DecomposedLayer]]:
+    """Return the model with dense weights in place of its cores, and what became of each layer."""
+    edits = [one for one in model.structure if one["edit"] != NAME]  # pyright: ignore
+    state, known, layers = model.state_dict(), {one.name: one for one in changed}, []
+    for name, module in model.named_modules():
+        if not isinstance(module, Factored):
+            continue
+        if module.switch is not None:
+            raise UsageError(f"--merge: {name} has one kernel in its first steps and another one later (htt)")
+        weight = merge(module.mode, weights_of(module))
+        cores = [key for key in state if key.startswith(f"{name}.")]
+        bias = state.get(f"{name}.{Factored.last}.bias")
+        size = sum(core.numel() for core in weights_of(module).values())
+        state = {key: value for key, value in state.items() if key not in cores}
+        state |= {f"{name}.weight": weight.float()} | ({} if bias is None else {f"{name}.bias": bias})
+        layers.append(
+            DecomposedLayer(name, known[name].bonds, known[name].before, math.prod(weight.shape), known[name].kept)
+            if name in known
+            else DecomposedLayer(name, (), size, math.prod(weight.shape), None)
+        )
+    config = {key: value for key, value in opened.config.items() if key != STRUCTURE}
+    dense = apply_edits(architecture(opened.architecture).build(config), edits)
+    dense.load_state_dict(state, strict=True)
+    return dense, layers
+
+
+def _merge_again(opened: Checkpoint, model: nn.Module) -> tuple[nn.Module, list[DecomposedLayer], dict[str, str]]:
+    if not any(one["edit"] == NAME for one in edits_of(opened.config)):
+        raise UsageError(f"{opened.path} has no cores to merge", f"give --mode, one of {', '.join(MODES)}")
+    dense, layers = _merge(opened, model)
+    return dense, layers, {}

@@ -1,0 +1,43 @@
+"""The commands that make another float checkpoint of one by an edit of its structure."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from snnq.commands.calling import command
+from snnq.commands.words import Force, Sizes, Typed
+
+if TYPE_CHECKING:
+    from snnq.checkpoints.decomposing import Decomposed
+
+
+@command
+def decompose(
+    checkpoint: Annotated[
+        str | Path, typer.Argument(metavar="CKPT", help="A float checkpoint, or 'digits'."), Typed(str)
+    ],
+    *,
+    mode: Annotated[
+        str | None, typer.Option(help="stt, ptt, htt (tensor-train cores of 3×3 convolutions) or svd (low rank).")
+    ] = None,
+    rank: Annotated[
+        str, typer.Option(help="vbmf (what is not noise), energy:0.9, ratio:4 (a quarter of the weights) or a number.")
+    ] = "vbmf",
+    layers: Annotated[
+        str | None,
+        typer.Option(metavar="PATTERNS", help="Which layers; by default all 3×3 convolutions but the first layer."),
+    ] = None,
+    switch: Annotated[
+        int | None, typer.Option(min=1, help="htt: steps with the whole kernel; half by default.")
+    ] = None,
+    merge: Annotated[bool, typer.Option("--merge", help="Write dense layers again: cores multiplied out.")] = False,
+    out: Annotated[Path, typer.Option(help="The new checkpoint.")],
+    force: Force = False,
+    sizes: Sizes,
+) -> "Decomposed":
+    """Put several small layers in place of large ones, from their weights; finetune it shortly afterwards."""
+    from snnq.checkpoints.decomposing import decompose as run_decompose
+
+    words = {"mode": mode, "rank": rank, "layers": layers, "switch": switch, "merged": merge}
+    return run_decompose(checkpoint, **words, out=out, force=force, **sizes.given())

@@ -1,0 +1,168 @@
+"""snnq decompose: cores in place of layers, through every command, and dense again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from spikformer_weights import fill_model
+from tiny_checkpoints import CONFIG, TINY, save_tiny
+
+import snnq
+from snnq.base.errors import OutputExistsError, UsageError
+from snnq.checkpoints.opening import load_model, open_checkpoint, save_checkpoint
+from snnq.cli.main import run
+from snnq.models.registry import ARCHITECTURES, build
+from snnq.structure.factored import Factored
+
+PROJ = "patch_embed.proj_conv"
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return save_tiny(tmp_path)
+
+
+def logits(path: Path | str, config: dict = CONFIG) -> torch.Tensor:
+    frames = torch.randint(
+        0, 3, (3, config["steps"], 2, *config["image_size"]), generator=torch.Generator().manual_seed(1)
+    )
+    with torch.no_grad():
+        return load_model(open_checkpoint(path)).double()(frames.double())
+
+
+@pytest.mark.parametrize("mode", ["stt", "svd"])
+def test_full_rank_gives_the_same_logits(mode: str, tiny: Path) -> None:
+    found = snnq.decompose(tiny, mode=mode, rank="999", out="d.safetensors")
+    assert len(found.layers) == 4
+    assert all(one.kept == pytest.approx(1) for one in found.layers)
+    torch.testing.assert_close(logits("d.safetensors"), logits(tiny), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("mode", ["stt", "ptt", "svd"])
+def test_merged_gives_the_logits_of_the_cores(mode: str, tiny: Path) -> None:
+    snnq.decompose(tiny, mode=mode, rank="4", out="d.safetensors")
+    once = snnq.decompose("d.safetensors", merge=True, out="again.safetensors")
+    both = snnq.decompose(tiny, mode=mode, rank="4", merge=True, out="both.safetensors")
+    assert "structure" not in open_checkpoint("again.safetensors").config
+    assert once.weights_after == both.weights_after == open_weights(tiny)
+    for name in ("again.safetensors", "both.safetensors"):
+        torch.testing.assert_close(logits(name), logits("d.safetensors"), atol=1e-5, rtol=0)
+    weight = open_checkpoint("again.safetensors").state_dict[f"{PROJ}1.weight"]
+    assert bool((weight[..., 0, 0] == 0).all()) == (mode == "ptt")
+
+
+def open_weights(path: Path) -> int:
+    return snnq.uniform_plan("uniform-4", checkpoint=path).totals.weights
+
+
+def test_htt_has_two_kernels(tiny: Path) -> None:
+    found = snnq.decompose(tiny, mode="htt", rank="4", out="h.safetensors")
+    snnq.decompose(tiny, mode="ptt", rank="4", out="p.safetensors")
+    assert found.macs_after < snnq.decompose(tiny, mode="ptt", rank="4", out="q.safetensors").macs_after
+    model = load_model(open_checkpoint("h.safetensors"))
+    module = model.get_submodule(f"{PROJ}1")
+    assert isinstance(module, Factored)
+    assert (module.steps, module.switch) == (2, 1)
+    x = torch.randn(2 * 3, 2, 8, 8, generator=torch.Generator().manual_seed(0))  # two steps of a batch of three
+    cores = dict(module.named_children())
+    inner = cores["reduce"](x)
+    with torch.no_grad():
+        first = cores["expand"](cores["vertical"](inner[:3]) + cores["horizontal"](inner[:3]))
+        torch.testing.assert_close(module(x), torch.cat([first, cores["expand"](inner[3:])]))
+    with pytest.raises(UsageError, match="has one kernel in its first steps and another one later"):
+        snnq.decompose("h.safetensors", merge=True, out="m.safetensors")
+
+
+@pytest.mark.parametrize("stride", [1, 2, (2, 1)])
+def test_strides_stay_in_the_cores(stride: int | tuple[int, int]) -> None:
+    from snnq.structure.cores import merge
+    from snnq.structure.factored import factored, weights_of
+
+    for mode in ("stt", "ptt", "svd"):
+        torch.manual_seed(0)
+        dense = torch.nn.Conv2d(5, 6, 3, stride, 1).double()
+        model = factored(torch.nn.Sequential(dense), mode, {"0": 4})
+        module, x = model[0], torch.randn(2, 5, 7, 8, dtype=torch.float64)
+        due = torch.nn.functional.conv2d(x, merge(mode, weights_of(module)), dense.bias, dense.stride, 1)
+        torch.testing.assert_close(module(x), due)
+
+
+@pytest.mark.parametrize("name", ["sdt-dvs", "spikingformer-dvs", "qkformer-dvs", "maxformer-", "spikformer-imagenet"])
+def test_every_architecture_has_layers_to_decompose(name: str, tmp_path: Path) -> None:
+    name = next(one for one in ARCHITECTURES if one.startswith(name))
+    sizes = {"image_size": [32, 32], "steps": 2, "classes": 3}
+    model = fill_model(build(name, sizes), 1)
+    save_checkpoint(tmp_path / "a.safetensors", model, architecture=name, facts={})
+    found = snnq.decompose(tmp_path / "a.safetensors", mode="stt", rank="4", out=tmp_path / "b.safetensors")
+    assert found.weights_after < found.weights_before
+    plan = snnq.uniform_plan("uniform-4", checkpoint=tmp_path / "b.safetensors")
+    assert any(layer.name.endswith(".expand") and layer.input == "reals" for layer in plan.layers)
+
+
+def test_every_command(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--mode", "ptt", "--rank", "4", "--out", "d.safetensors"]
+    assert run(["decompose", TINY, *words]) == 0
+    assert "Left as it is: patch_embed.proj_conv, which is the first layer" in " ".join(capsys.readouterr().err.split())
+    short = ["--epochs", "1", "--batch-size", "8"]
+    assert run(["inspect", "d.safetensors", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["arithmetic"] == "float"
+    assert {one["name"]: one["input"] for one in found["layers"]}[f"{PROJ}1.vertical"] == "reals"
+    assert run(["search", "d.safetensors", "--method", "sensitivity", "--space", "uniform-2,uniform-4", *short]) == 0
+    assert run(["finalize", "--plan", "plan.json", *short]) == 0
+    capsys.readouterr()
+    assert run(["verify", "packed", "--json"]) == 0
+    capsys.readouterr()
+    results = json.loads((tmp_path / "packed/report.json").read_text())
+    assert run(["eval", "packed", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["accuracy"] == results["accuracy"]["plan"]["test"]
+    assert (
+        run(["ptq", "d.safetensors", "--scheme", "uniform-4", "--method", "rtn", "--samples", "16", "--out", "q"]) == 0
+    )
+    assert run(["report"]) == 0
+    capsys.readouterr()
+    assert run(["eval", "packed", "--engine", "integer"]) == 2
+    assert "real numbers flow between the cores of a decomposed layer" in " ".join(capsys.readouterr().err.split())
+
+
+def test_refusals(tiny: Path) -> None:
+    def refused(**words: object) -> str:
+        with pytest.raises(UsageError) as caught:
+            snnq.decompose(tiny, out="x.safetensors", **words)
+        return caught.value.message
+
+    assert refused() == "--mode is missing"
+    assert refused(mode="tt").startswith("--mode tt: it must be one of stt, ptt, htt, svd")
+    assert refused(mode="stt", switch=1).startswith("--switch is for --mode htt")
+    assert "switch 2: htt alone has one, of 1 to 1 of 2 steps" in refused(mode="htt", rank="2", switch=2)
+    assert "no layer is decomposed; none of --layers head fits" in refused(mode="stt", layers="head")
+    assert refused(merge=True).endswith("has no cores to merge")
+    assert not Path("x.safetensors").exists()
+    snnq.decompose(tiny, mode="svd", layers="block.*.mlp.*,head", rank="2", out="x.safetensors")
+    plan = snnq.uniform_plan("uniform-4", checkpoint="x.safetensors")
+    assert {one.name: one.group for one in plan.layers}["head.spatial"] == "head"
+    with pytest.raises(OutputExistsError):
+        snnq.decompose(tiny, mode="svd", rank="2", out="x.safetensors")
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"mode": "stt", "ranks": {PROJ: 0}},
+        {"mode": "stt", "ranks": {PROJ: True}},
+        {"mode": "stt", "ranks": {"nowhere": 2}},
+        {"mode": "stt", "ranks": {"head": 2}},
+        {"mode": "stt", "ranks": []},
+        {"mode": "ztt", "ranks": {PROJ: 2}},
+        {"mode": "htt", "ranks": {PROJ: 2}},
+        {"mode": "stt", "ranks": {PROJ: 2}, "switch": 1},
+        {"mode": "stt", "ranks": {"patch_embed": 2}},
+    ],
+)
+def test_a_strangers_edit_is_refused(edit: dict) -> None:
+    with pytest.raises(UsageError):
+        build("spikformer-cifar10dvs", CONFIG | {"structure": [{"edit": "factored", **edit}]})
