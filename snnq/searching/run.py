@@ -113,8 +113,8 @@ def _posed(
         job = open_job(checkpoint, data, progress, **given)
         table = priced_for(table, settings.budget or (), job, fabric.device, progress)
     rates = rate_space(job.model, job.layers, settings) if settings.method == "rate" else None
-    choices = rates.choices if rates else resolve(
-        job.layers, settings.space, settings.constraints, masked_layers(job.model)
+    choices = (
+        rates.choices if rates else resolve(job.layers, settings.space, settings.constraints, masked_layers(job.model))
     )
     aim = objective(choices, settings, table)
     check_budget(aim.choices, aim.costs, aim.budget)
