@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 # Under which heading an option stands in the help of a long command; all others are about the output.
 _HEADINGS = {
     "What": "data plan checkpoint scheme method start settings weights input split engine samples bits",
-    "Budget and choice": "budget rate trade_off space lock exclude tie cost_table weight_reuse",
+    "Budget and choice": "budget rate storage trade_off space lock exclude tie cost_table weight_reuse",
     "Training": "epochs batch_size seed distillation augment reconstruct rounds steps_per_round target norms batchnorm "
     "memory_mib measure",
     "Compute": "device devices nodes strategy precision threads workers",
