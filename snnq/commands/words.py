@@ -47,6 +47,12 @@ WeightReuse = Annotated[
         "the cost table says."
     ),
 ]
+StorageWord = Annotated[
+    str,
+    typer.Option(
+        help="How model.safetensors holds its tensors: coded (in one stream, smallest) or fixed (each as it is)."
+    ),
+]
 Measure = Annotated[
     int, typer.Option(min=0, help="Validation samples to measure firing rates on, in the end; 0: none.")
 ]

@@ -26,6 +26,7 @@ from snnq.finalizing.trimming import trim
 from snnq.packed.coding import Coded
 from snnq.packed.config import MODEL_FILE, read_config
 from snnq.packed.folder import check_free
+from snnq.packed.storage import as_storage, check_storage
 from snnq.packing.finish import Destination, Finalized, finished, fold, model_bytes, pack
 from snnq.packing.planned import open_planned
 from snnq.packing.rates import layer_rates, realised
@@ -59,6 +60,7 @@ def finalize(
     start: str | Path | None = None,
     out: str | Path = "packed",
     settings: FinalizeSettings | None = None,
+    storage: str = "coded",
     run: str | Path | None = None,
     compute: Compute | str = "auto",
     measure: int = SAMPLES,
@@ -75,13 +77,15 @@ def finalize(
     the test split is used once, at the end.
     ``compute`` says on which devices, how many and with how many threads (a string: on which one); the batch size
     counts the samples of all.
+    ``storage`` is how model.safetensors holds its tensors, coded or fixed.
     In the end firing rates are measured on ``measure`` validation samples, for the event model of energy (0: not).
 
     Raises PlanError if plan and checkpoint do not fit, OutputExistsError if ``out`` is there and is not from this
     very run (unless ``force``), RunChangedError, InterruptedRun after Ctrl-C, VerificationError.
     """
-    settings, out, compute = settings or FinalizeSettings(), Path(out), as_compute(compute)
+    settings, out, compute, kept = settings or FinalizeSettings(), Path(out), as_compute(compute), as_storage(storage)
     chosen = Plan.read(plan)
+    check_storage(kept, chosen.schemes(), trained=settings.rate is not None or bool(settings.budget))
     behind = find_run(chosen, Path(plan))
     fabric = start_fabric(compute)  # before the data: where there are more processes, they start from the top
     processes.check_batch_size(settings.batch_size)
@@ -89,6 +93,7 @@ def finalize(
         job = open_planned(chosen, checkpoint, data, progress, weights, plan)
     config, where = _config(chosen, job, settings, compute), run_path(out, run)
     config["threads"] = use_threads(compute, job.macs(settings.batch_size), None if force else where)
+    config |= {} if kept == "coded" else {"storage": kept}
     if start is not None:
         config["start_sha256"] = read_config(Path(start)).sha256[MODEL_FILE]
     mark = fingerprint(config)
@@ -106,7 +111,7 @@ def finalize(
         folded,
         coded,
         how,
-        Destination(out, mark, behind, force),
+        Destination(out, mark, behind, force, kept),
         plan=chosen,
         job=job,
         fabric=fabric,

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from snnq.base.errors import VerificationError
+from snnq.base.errors import UsageError, VerificationError, nearest
 from snnq.base.version import __version__
 from snnq.packed.coded import STREAM, stream_of, tensors_of
 from snnq.packed.config import MODEL_FILE, PackedLayer, PackedTensor
 from snnq.packed.safefile import TensorFile, safetensors_bytes
 from snnq.packed.sparse import expanded, with_sparse
+from snnq.schemes.scheme import scheme
 
 Storage = Literal["coded", "fixed"]
+STORAGES: tuple[Storage, ...] = get_args(Storage)
 
 
 class Written(NamedTuple):
@@ -26,6 +28,25 @@ class Written(NamedTuple):
     content: bytes
     file: TensorFile
     others: dict[str, PackedTensor]
+
+
+def as_storage(name: str) -> Storage:
+    """Return a storage by its name; raises UsageError naming the nearest one."""
+    found = next((one for one in STORAGES if one == name), None)
+    if found is None:
+        raise UsageError(f"--storage {name}: there is {' and '.join(STORAGES)}{nearest(name, STORAGES)}")
+    return found
+
+
+def check_storage(storage: Storage, schemes: Mapping[str, str], *, trained: bool = False) -> None:
+    """Raise UsageError where fixed storage is to hold rates, of a plan or ``trained`` to: it would not be smaller."""
+    rates = [name for name, one in schemes.items() if scheme(one).rate is not None]
+    if storage == "fixed" and (rates or trained):
+        what = f"layer {rates[0]} is {schemes[rates[0]]}" if rates else "a rate or budget is trained for"
+        raise UsageError(
+            f"--storage fixed: {what}, and there every code takes its whole width",
+            "leave --storage away, or plan schemes without a rate",
+        )
 
 
 def write_tensors(tensors: Mapping[str, Tensor], layers: Mapping[str, PackedLayer], storage: Storage) -> Written:

@@ -18,6 +18,7 @@ from snnq.cost.table import read_table
 from snnq.data.dataset import Frames
 from snnq.models.registry import architecture
 from snnq.packed.folder import check_free
+from snnq.packed.storage import Storage, as_storage, check_storage
 from snnq.packing.finish import Destination, Finalized, finished, fold, pack
 from snnq.packing.planned import open_planned
 from snnq.packing.record import Reconstructed
@@ -49,6 +50,7 @@ def ptq(
     data: str | None = None,
     out: str | Path = "packed",
     settings: PtqSettings | None = None,
+    storage: str = "coded",
     cost_table: str = "horowitz-45nm",
     run: str | Path | None = None,
     compute: Compute | str = "auto",
@@ -64,19 +66,21 @@ def ptq(
     each block gives what the float model's gave; then everything is packed and verified as ``finalize`` does it. Labels
     are looked at for accuracies only: the float model's on validation at first, both models' at the end. A plan knows
     its checkpoint and data; ``given`` are the sizes that a checkpoint cannot tell. In the end firing rates are measured
-    on ``measure`` validation samples, as finalize does it (0: not).
+    on ``measure`` validation samples, as finalize does it (0: not). ``storage`` is how model.safetensors holds its
+    tensors, coded or fixed.
 
     Raises UsageError unless exactly one of plan and scheme is given, PlanError if plan and checkpoint do not fit,
     OutputExistsError if ``out`` is there and is not from this very run (unless ``force``), RunChangedError,
     InterruptedRun after Ctrl-C, VerificationError.
     """
-    compute = as_compute(compute)
+    compute, kept = as_compute(compute), as_storage(storage)
     if compute.devices * compute.nodes > 1:
         raise UsageError("ptq runs on one device", "--devices 1")
     fabric = start_fabric(compute)
     chosen, job = _open(checkpoint, plan, scheme, data, cost_table, given, progress)
+    check_storage(kept, chosen.schemes())
     behind = find_run(chosen, Path(plan)) if plan is not None else None
-    task = _Task(chosen, behind, job, settings or PtqSettings(), compute, fabric)
+    task = _Task(chosen, behind, job, settings or PtqSettings(), compute, fabric, kept)
     return _quantised(task, Path(out), run, measure, force, words, progress)
 
 
@@ -90,6 +94,7 @@ class _Task:
     settings: PtqSettings
     compute: Compute
     fabric: Fabric
+    storage: Storage
 
 
 def _quantised(
@@ -117,7 +122,7 @@ def _quantised(
         folded,
         made.coded(),
         Reconstructed.model_validate(asdict(settings) | {"samples": len(samples), **record, "blocks": history}),
-        Destination(out, mark, task.search_run, force),
+        Destination(out, mark, task.search_run, force, task.storage),
         plan=task.plan,
         job=job,
         fabric=task.fabric,
@@ -167,6 +172,7 @@ def _open(
 def _config(task: _Task) -> State:
     """Return everything the result depends on; how much is kept in memory is none of it."""
     plan, knobs = task.plan, {key: value for key, value in asdict(task.settings).items() if key != "memory_mib"}
+    storage = {} if task.storage == "coded" else {"storage": task.storage}
     return {
         "command": "ptq",
         **task.job.facts(),
@@ -174,6 +180,7 @@ def _config(task: _Task) -> State:
         "search": plan.search.fingerprint if plan.search else None,
         "cost_table_sha256": plan.cost_table.sha256,
         **knobs,
+        **storage,
     }
 
 

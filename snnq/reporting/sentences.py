@@ -10,7 +10,8 @@ from snnq.base.machine import machine, sentence
 from snnq.base.paired import Difference, difference, wilson
 from snnq.cost.quantities import STORAGE, Quantity, known
 from snnq.cost.table import CostTable
-from snnq.packing.record import Results, SplitScores
+from snnq.packed.config import read_config
+from snnq.packing.record import Finetuned, Results, SplitScores
 from snnq.plan import Plan
 from snnq.plan.measured import NOT_MEASURED
 from snnq.plan.records import CostTableInfo
@@ -152,7 +153,9 @@ def commands(plan: Plan, results: Results, folder: Path) -> tuple[str, ...]:
     lines = [f"snnq verify {place}", f"snnq eval {place}"]
     if plan.search and plan.search.fingerprint and plan.model.checkpoint:
         lines.append(_search_command(plan))
-    lines.append(f"{_made_again(results)} --plan {shlex.quote(str(folder / 'plan.json'))} --out packed-again")
+    storage = "" if read_config(folder).quantization_config.storage == "coded" else " --storage fixed"
+    plan_file = shlex.quote(str(folder / "plan.json"))
+    lines.append(f"{_made_again(results)}{storage} --plan {plan_file} --out packed-again")
     return tuple(lines)
 
 
@@ -162,7 +165,7 @@ def _made_again(results: Results) -> str:
         augment = f"--augment {shlex.quote(tuned.augment)} " if tuned.augment else ""
         return (
             f"snnq finalize --epochs {tuned.epochs} --batch-size {tuned.batch_size} "
-            f"--distillation {tuned.distillation!r} {augment}--seed {tuned.seed}"
+            f"--distillation {tuned.distillation!r} {augment}{_rate_words(tuned)}--seed {tuned.seed}"
         )
     one = results.ptq
     assert one is not None
@@ -174,6 +177,14 @@ def _made_again(results: Results) -> str:
     if one.method == "quantease":
         return words
     return f"{words} --target {one.target} --rounds {one.rounds} --steps-per-round {one.steps}"
+
+
+def _rate_words(tuned: Finetuned) -> str:
+    """Return the price or the budget that codes were trained for, as it is typed; nothing where there was none."""
+    more = tuned.model_extra or {}
+    words = [f"--rate {more['rate']!r}"] if more.get("rate") else []
+    words += [f"--budget {name.replace('_', '-')}={limit!r}" for name, limit in (more.get("budget") or {}).items()]
+    return "".join(f"{word} " for word in words)
 
 
 def _search_command(plan: Plan) -> str:
