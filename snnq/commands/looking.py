@@ -33,14 +33,21 @@ Split = Annotated[str, typer.Option(help="train, validation or test.")]
 
 
 @command
-def inspect(checkpoint: Checkpoint, *, sizes: Sizes) -> "Inspection":
+def inspect(
+    checkpoint: Checkpoint,
+    *,
+    graph: Annotated[
+        bool, typer.Option("--graph", help="Its operations and streams, too, checked against the model.")
+    ] = False,
+    sizes: Sizes,
+) -> "Inspection":
     """Recognise a checkpoint's architecture and upstream layout; show where its bits and picojoules are.
 
     Nothing is trained; it takes seconds.
     """
     from snnq.checkpoints.inspecting import inspect as run_inspect
 
-    return run_inspect(checkpoint, **sizes.given())
+    return run_inspect(checkpoint, graph=graph, **sizes.given())
 
 
 @command

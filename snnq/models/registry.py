@@ -23,7 +23,7 @@ from snnq.network.wiring import FloatWiring
 if TYPE_CHECKING:
     from torch import nn
 
-_CUSTOM = FloatWiring({}, "it is a model of your own, and the integer engine knows only the wiring of Spikformers")
+_CUSTOM = FloatWiring({}, "it is a model of your own, whose operations are not known")
 _ROWS = (*SPIKFORMERS, *SDTS, *QKFORMERS, *MAXFORMERS, *SPIKINGFORMERS, *METAFORMERS)
 ARCHITECTURES: dict[str, Architecture] = {one.name: one for one in _ROWS}
 OWN: dict[str, Architecture] = {}  # users' own models, by the name of their builder

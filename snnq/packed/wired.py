@@ -13,6 +13,8 @@ from snnq.models.registry import architecture
 from snnq.network.wiring import FloatWiring, Wiring
 from snnq.packed.config import PackedConfig
 
+# What config.json says: nothing, where that is understood.
+Arithmetic = Literal["integer"] | None
 EARLIER = "it was packed when its architecture ran in floating point only; pack it again for whole numbers"
 
 
@@ -24,7 +26,7 @@ def wiring_of(config: PackedConfig) -> Wiring | FloatWiring:
     return found
 
 
-def said_arithmetic(name: str, config: Config) -> Literal["integer"] | None:
+def said_arithmetic(name: str, config: Config) -> Arithmetic:
     """Return what a new folder says of its arithmetic: nothing, where that is understood."""
     found = architecture(name).wiring(config)
     return "integer" if isinstance(found, Wiring) and not found.first_form else None

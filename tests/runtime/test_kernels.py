@@ -228,14 +228,15 @@ def test_attention(seed: int, tokens: int, steps: int, heads: int, size: int, sh
     q, k, v = (draw.random((samples * tokens, steps, heads * size)) < 0.4 for _ in range(3))
     threshold, leak = int(draw.integers(1, 12)) << shift, int(draw.choice([2, 3]))
     chunk = int(draw.choice([one for one in range(1, steps + 1) if steps % one == 0]))
-    mixing = (tokens, size, chunk, shift, threshold, leak)
     words = -(-heads * size // 64)
     out = np.full((samples * tokens, steps, words), 7, np.uint64)
     together = int(np.lcm(size, 64)) // 64
     for sample in range(samples):
         for first in range(0, words, together):
             last = min(first + together, words)
-            kernels.attend(pack(q), pack(k), pack(v), *mixing, out, sample, first, last)
+            kernels.attend(
+                pack(q), pack(k), pack(v), tokens, size, chunk, shift, threshold, leak, out, sample, first, last
+            )
     parts = (one.reshape(samples, tokens, steps, -1).transpose(0, 2, 3, 1)[..., None].astype(int) for one in (q, k, v))
     mixed = reference.attend(*parts, heads, chunk) << shift
     due = reference.lif(mixed, np.array([threshold]), leak)[..., 0].transpose(0, 3, 1, 2).reshape(q.shape)
