@@ -54,7 +54,7 @@ def pattern_masks(weights: Mapping[str, Tensor], left: int, group: int) -> Masks
         rows = weight.detach().abs().flatten(1)
         padded = torch.nn.functional.pad(rows, (0, -rows.shape[1] % group), value=-1.0)
         groups = padded.unflatten(1, (-1, group))
-        order = groups.argsort(2, descending=True, stable=True)
+        order = groups.argsort(dim=2, descending=True, stable=True)
         mask = torch.zeros_like(groups, dtype=torch.bool).scatter_(2, order[:, :, :left], True)
         found[name] = (mask.flatten(1)[:, : rows.shape[1]] & (rows > 0)).view_as(weight)
     return found
@@ -66,7 +66,7 @@ def channel_scores(model: nn.Module, chain: Chain) -> Tensor:
     column = model.get_submodule(chain.reader).get_parameter("weight").detach().transpose(0, 1).flatten(1).norm(dim=1)
     if chain.norm is not None:
         norm = model.get_submodule(chain.norm)
-        gain = norm.get_buffer("running_var").add(norm.eps).rsqrt()  # pyright: ignore[reportAttributeAccessIssue]
+        gain = norm.get_buffer("running_var").add(norm.eps).rsqrt()  # pyright: ignore
         row = row * (gain if norm.weight is None else gain * norm.weight.detach().abs())  # pyright: ignore
     return row * column
 

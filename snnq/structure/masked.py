@@ -90,10 +90,11 @@ class _Held:
 
 def check_masked(schemes: Mapping[str, str], edits: Iterable[Config]) -> None:
     """Raise ``PlanError`` naming the first masked layer whose scheme has no level at zero."""
-    for name in weights_left(edits):
-        if name in schemes and not has_zero(schemes[name]):
+    masked = weights_left(edits)
+    for name, scheme in schemes.items():
+        if name in masked and not has_zero(scheme):
             raise PlanError(
-                f"layer {name}: {schemes[name]} has no level at zero, and weights of this layer are masked",
+                f"layer {name}: {scheme} has no level at zero, and weights of this layer are masked",
                 "give it another scheme, such as uniform-2 or ternary",
             )
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from packed_samples import Sample, make_sample
 
@@ -44,6 +44,7 @@ def drawn(seed: int, sparsity: float, shape: tuple[int, ...] = (5, 40)) -> torch
 
 
 @pytest.mark.parametrize("name", [name for name in SCHEMES if name not in ("float32", "binary")])
+@settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 100), sparsity=st.sampled_from([0.0, 0.6, 0.9, 1.0]))
 def test_there_and_back(name: str, seed: int, sparsity: float) -> None:
     file, layers = one_layer(name, drawn(seed, sparsity))
@@ -67,8 +68,8 @@ def test_bits_by_hand() -> None:
 
 
 def test_it_is_taken_where_it_is_smaller() -> None:
-    """Of 4 bits where fewer than three quarters of the weights are left."""
-    for sparsity, sparse in ((0.2, False), (0.35, True)):
+    """Of 4 bits where fewer than three quarters of the weights are left; rounding makes some zero, too."""
+    for sparsity, sparse in ((0.05, False), (0.35, True)):
         file, layers = one_layer("uniform-4", drawn(0, sparsity, (64, 512)))
         assert (f"a.{MASK}" in with_sparse(file, layers)) is sparse
 
@@ -91,7 +92,8 @@ def test_a_folder_reads_as_if_it_were_dense(sparse_folder: Path, tmp_path: Path)
     assert all(np.array_equal(found.tensors[name], array) for name, array in due.tensors.items())
     assert torch.equal(load_packed(sparse_folder)(sample.frames), load_packed(coded)(sample.frames))
     checked = {one.scheme: one for one in verify(sparse_folder).layers}
-    assert {name for name, one in checked.items() if one.sparse} == set(SCHEMES) - {"float32", "binary"}
+    # Of rows of few weights a mask fills as many words as codes of two bits.
+    assert {name for name, one in checked.items() if one.sparse} == set(SCHEMES) - {"float32", "binary", "uniform-2"}
     assert checked["uniform-4"].bits_on_disk < 0.6 * checked["uniform-4"].bits_in_plan
 
 

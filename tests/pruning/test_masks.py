@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -25,6 +25,7 @@ def test_by_hand() -> None:
     assert two["a"].tolist() == [[False, True, False, True, True]]
 
 
+@settings(max_examples=50, deadline=None)
 @given(seed=st.integers(0, 500), share=st.floats(0, 0.99), scope=st.sampled_from(["global", "layer"]))
 def test_against_numpy(seed: int, share: float, scope: str) -> None:
     draw = np.random.default_rng(seed)
@@ -41,6 +42,7 @@ def test_against_numpy(seed: int, share: float, scope: str) -> None:
             assert np.array_equal(found[name].numpy(), due)
 
 
+@settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 100), pattern=st.sampled_from([(1, 4), (2, 4), (3, 8)]))
 def test_a_pattern_leaves_the_largest_of_every_group(seed: int, pattern: tuple[int, int]) -> None:
     left, group = pattern

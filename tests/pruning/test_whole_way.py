@@ -139,7 +139,7 @@ def test_verify_counts_the_weights_that_a_mask_has_left(place: Path) -> None:
 @pytest.mark.timeout(300)
 def test_channels_and_patterns(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["prune", "float.safetensors", "--structure", "2:4", "--rounds", "0", "--out", "p.safetensors"]) == 0
-    assert all(0.5 <= mask.mean() < 0.56 for mask in masks("p.safetensors").values())
+    assert all(0.4 <= mask.mean() <= 0.5 for mask in masks("p.safetensors").values())
     words = ["--structure", "channels", "--sparsity", "0.5", "--rounds", "1", "--epochs", "1", *TINY]
     assert run(["prune", "float.safetensors", *words, "--out", "narrow.safetensors", "--json"]) == 0
     said = json.loads(capsys.readouterr().out.splitlines()[-1])

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snnq.base.errors import UsageError
@@ -25,6 +25,7 @@ def masked_weight(seed: int, sparsity: float) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 200), sparsity=st.sampled_from([0.1, 0.5, 0.95]))
 def test_zero_stays_zero_by_every_way_to_a_grid(name: str, seed: int, sparsity: float) -> None:
     weight, one = masked_weight(seed, sparsity), holding_zero(name)
