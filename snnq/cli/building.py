@@ -24,7 +24,7 @@ _HEADINGS = {
     "What": "data plan checkpoint scheme method start settings weights input split engine samples bits target",
     "Budget and choice": "budget rate trade_off space lock exclude tie cost_table weight_reuse",
     "Training": "epochs batch_size seed distillation augment reconstruct rounds steps_per_round norms batchnorm "
-    "memory_mib measure",
+    "memory_mib measure accel",
     "Compute": "device devices nodes strategy precision threads workers",
     "What a checkpoint cannot tell": "architecture steps heads image_size pooling chunk model model_arg group",
 }

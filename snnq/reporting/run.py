@@ -18,6 +18,7 @@ from snnq.cost.energy import products_record
 from snnq.cost.events import DEFAULT_REUSE
 from snnq.cost.quantities import declared
 from snnq.cost.table import read_table
+from snnq.hardware.records import Accelerated
 from snnq.models.registry import attention_table
 from snnq.network.products import Products
 from snnq.packed.coding import read_layer
@@ -33,7 +34,7 @@ from snnq.plan.records import CostTableInfo
 from snnq.plan.verdict import verdict as compared
 from snnq.plan.views import weights_words
 from snnq.reporting import costs, sentences
-from snnq.reporting.costs import dynamics, event_energies, firing_rows, measure_now, model_rows
+from snnq.reporting.costs import dynamics, event_energies, firing_rows, measure_now, model_rows, simulate_now
 from snnq.reporting.glossary import formulas
 from snnq.reporting.records import (
     REPORT_SCHEMA,
@@ -67,6 +68,7 @@ def report(
     cost_table: str | None = None,
     weight_reuse: str = DEFAULT_REUSE,
     measure: int | None = None,
+    accel: str | Path | Sequence[str | Path] | None = None,
     data: str | None = None,
     compute: Compute | str = "auto",
     progress: Progress = silent,
@@ -78,15 +80,17 @@ def report(
     path; default: the one the plan names). The event model's, per inference and sample, is of the activity that
     finalize measured, or of ``measure`` validation samples of ``data`` (default: the plan's) that are run now on
     ``compute`` (a device, or a ``Compute`` with threads); weights are fetched as ``weight_reuse`` says
-    (``snnq.cost.events``).
+    (``snnq.cost.events``). ``accel``: machines that are simulated on a few validation samples now, as ``snnq.accel``
+    does.
 
     Raises PackedError for a folder that is missing or damaged, VerificationError for one that does not hold what its
-    plan says, PlanError, CostTableError, DataError and UsageError.
+    plan says, PlanError, CostTableError, MachineError, DataError and UsageError.
     """
     opened = _open(Path(folder), cost_table)
+    simulation = simulate_now(opened.folder, accel, data, compute, progress) if accel is not None else None
     if measure is None:
-        return _report(opened, opened.results.activity, weight_reuse)
-    return _report(opened, measure_now(opened.folder, measure, data, compute, progress), weight_reuse)
+        return _report(opened, opened.results.activity, weight_reuse, simulation)
+    return _report(opened, measure_now(opened.folder, measure, data, compute, progress), weight_reuse, simulation)
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,9 @@ def _open(folder: Path, cost_table: str | None) -> _Opened:
     return _Opened(folder, plan, recorded, results, disk, hashes)
 
 
-def _report(opened: _Opened, measured: Measurements | None, weight_reuse: str) -> Report:
+def _report(
+    opened: _Opened, measured: Measurements | None, weight_reuse: str, simulation: Accelerated | None
+) -> Report:
     folder, plan, results, table = opened.folder, opened.plan, opened.results, costs.table_of(opened.plan)
     floats, plans = costs.everywhere(plan, FLOAT32), costs.plan_rows(plan)
     layers, products, firing = costs.layer_rows(plan, floats), _products(plan), firing_rows(measured)
@@ -138,6 +144,7 @@ def _report(opened: _Opened, measured: Measurements | None, weight_reuse: str) -
         dynamics=dynamics(firing),
         firing=firing,
         attention_products=products_record(products, table),
+        simulation=simulation,
         disk=opened.disk,
         search=_search(plan, results),
         best_epoch=results.finalize.best_epoch if results.finalize else None,
