@@ -82,9 +82,9 @@ class Recording:
 
 
 def _singles(layer: nn.Module, given: Tensor) -> list[Tensor]:
-    """Return inputs (T, …) one by one where a convolution, not run step by step, has several on an axis more."""
+    """Return inputs (T, …); of a convolution with images on an axis more, (T, n, …), those of each image."""
     several = isinstance(layer, nn.Conv1d | nn.Conv2d) and given.ndim == layer.weight.ndim + 1
-    return list(given[0].unsqueeze(1)) if several else [given]
+    return list(given.unbind(1)) if several else [given]
 
 
 def value_bits(scheme_name: str) -> int:

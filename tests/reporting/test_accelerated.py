@@ -15,7 +15,7 @@ from snnq.cli.main import run
 from snnq.hardware.machine import MACHINES, read_machine
 from snnq.packed.loading import load_packed
 from snnq.reporting.accelerated import accel_document
-from snnq.reporting.formats import document_html
+from snnq.reporting.formats import csv_text, document_html
 from snnq.reporting.page import html_page
 from snnq.reporting.tables import detail_tables, main_tables
 
@@ -67,6 +67,8 @@ def test_document_and_report_show_the_records_numbers(simulated, measured):
     assert any("head (real numbers times weights" in note for note in document.notes)
     for one in (*document.tables, *main_tables(measured)):
         assert all(len(row) == len(one.columns) for row in one.rows)
+    lines = csv_text(document.data).splitlines()
+    assert f"machines,gamma,total.cycles,{gamma.total.cycles!r}" in lines
     page = document_html(document)
     assert "Cycles of an inference" in page
     both = replace(measured, simulation=simulated)
@@ -90,7 +92,7 @@ def test_the_command_line(ready, tmp_path, capsys):
     # 16 x 16 pixels, two channels to two, 3 x 3 with one around; a sample of two steps.
     first = next(key for key in operators if key.startswith("conv2d_patch_embed.proj_conv"))
     assert operators[first] == [16, 2, 2, 3, 1, 1, 1, 2]
-    assert operators["fc_block.0.attn.proj"] == [16, 16, 4, 1, 2]
+    assert operators["fc_block.0.attn.proj"] == [16, 16, 16, 1, 2]  # 4 x 4 tokens
     assert run(words) == 2
     assert "net.json is already there" in capsys.readouterr().err
     assert run(["accel", str(ready), "--toml", "--target", "sparten"]) == 0
