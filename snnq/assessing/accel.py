@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -14,11 +13,10 @@ from snnq.assessing.subject import Subject, check_split, open_subject
 from snnq.assessing.watching import Watch, watching
 from snnq.base.errors import UsageError
 from snnq.base.progress import Progress, silent
-from snnq.base.strict_json import Json
 from snnq.data.dataset import DataSet
 from snnq.hardware.machine import DEFAULT_MACHINE, Machine, read_machine
 from snnq.hardware.prosperity import check_network, write_network
-from snnq.hardware.records import AccelMachine, LayerFacts, LayerTally, Outside, machine_record
+from snnq.hardware.records import Accelerated, LayerTally, Outside, machine_record
 from snnq.hardware.simulate import check_sums, run_layer
 from snnq.models.registry import attention_table
 from snnq.network.layers import Layer, forward_macs
@@ -28,30 +26,6 @@ from snnq.training.finite import FiniteWatch
 from snnq.training.threads import keeps_threads, use_threads
 
 ACCEL_SAMPLES = 8
-
-
-@dataclass(frozen=True)
-class Accelerated:
-    """What a packed folder's model takes on each machine: means over ``samples``, per inference of ``steps`` steps.
-
-    ``layers`` are what runs there, ``outside`` what does not: it is counted, and no cycles or energy are given for it.
-    ``left_out``: layers that Prosperity's network has no words for; None where none was written.
-    """
-
-    path: str
-    data: str
-    simulated: bool
-    split: str
-    samples: int
-    steps: int
-    layers: tuple[LayerFacts, ...]
-    outside: tuple[Outside, ...]
-    machines: tuple[AccelMachine, ...]
-    left_out: tuple[str, ...] | None = None
-
-    def to_dict(self) -> Json:
-        """Return plain data, ready for JSON."""
-        return asdict(self)
 
 
 @keeps_threads
@@ -171,7 +145,7 @@ class _Running:
                 f"what it does: snnq cost measure {subject.path}",
             )
         return Accelerated(
-            path=str(subject.path),
+            folder=str(subject.path),
             data=data.spec,
             simulated=data.simulated,
             split=split,

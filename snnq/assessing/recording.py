@@ -35,6 +35,7 @@ class Recording:
     """
 
     steps: int
+    layers: Mapping[str, Layer]
     widths: Mapping[str, int]
     operands: dict[str, list[Operands]] = field(default_factory=dict)
     outputs: dict[str, list[np.ndarray]] = field(default_factory=dict)
@@ -70,7 +71,9 @@ class Recording:
             parts = [torch.cat(parts)]
         parts = [single for one in parts for single in _singles(layer, one)]
         values = [one.double().numpy() for one in parts]
-        if not all(np.array_equal(one, np.round(one)) for one in values):
+        # What is real by its kind can be whole by chance, where nothing fires.
+        whole = self.layers[name].input != "reals" and all(np.array_equal(one, np.round(one)) for one in values)
+        if not whole:
             self.outside[name] = REALS
         elif getattr(layer, "padding_mode", "zeros") != "zeros":
             self.outside[name] = PADDED
@@ -79,9 +82,9 @@ class Recording:
 
 
 def _singles(layer: nn.Module, given: Tensor) -> list[Tensor]:
-    """Return inputs (T, …) one by one where a convolution, not run step by step, has several on an axis more."""
+    """Return inputs (T, …); of a convolution with images on an axis more, (T, n, …), those of each image."""
     several = isinstance(layer, nn.Conv1d | nn.Conv2d) and given.ndim == layer.weight.ndim + 1
-    return list(given[0].unsqueeze(1)) if several else [given]
+    return list(given.unbind(1)) if several else [given]
 
 
 def value_bits(scheme_name: str) -> int:
@@ -129,7 +132,8 @@ def _window(layer: nn.Conv1d | nn.Conv2d) -> Window:
 @contextmanager
 def recording(model: nn.Module, layers: Sequence[Layer], schemes: Mapping[str, str], steps: int) -> Iterator[Recording]:
     """Give a ``Recording`` of a model that runs one sample; it is closed behind it."""
-    record = Recording(steps, {name: value_bits(one) for name, one in schemes.items()})
+    table = {layer.name: layer for layer in layers}
+    record = Recording(steps, table, {name: value_bits(one) for name, one in schemes.items()})
 
     def see_layer(name: str, layer: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
         record.saw_layer(name, layer, given[0])

@@ -25,7 +25,7 @@ _HEADINGS = {
     "scope structure rewind remove_dead most silent",
     "Budget and choice": "budget rate hold_rates storage trade_off space lock exclude tie cost_table weight_reuse",
     "Training": "epochs batch_size seed distillation augment reconstruct rounds steps_per_round norms batchnorm "
-    "memory_mib measure",
+    "memory_mib measure accel",
     "Compute": "device devices nodes strategy precision threads workers",
     "What a checkpoint cannot tell": "architecture steps heads image_size pooling chunk model model_arg group",
 }

@@ -15,7 +15,7 @@ from snnq.commands.simulating import accel as run_accel
 from snnq.commands.words import Words
 
 if TYPE_CHECKING:
-    from snnq.assessing.accel import Accelerated
+    from snnq.hardware.records import Accelerated
 
 
 def _run(format: Format, toml: bool, out: Path | None, **words: object) -> Accelerated | str:
@@ -41,7 +41,7 @@ def _show(found: Accelerated | str, json: bool, words: Words) -> None:
         console.note(f"Not in it: {name}, because there a convolution is square, in one group and without dilation")
     if found.simulated:
         console.note(f"The data ({found.data}) are events simulated from images, not recordings.")
-    console.next_step(f"snnq report {shlex.quote(found.path)} --accel {shlex.quote(words['target'])}")
+    console.next_step(f"snnq report {shlex.quote(found.folder)} --accel {shlex.quote(words['target'])}")
 
 
 accel = typed(

@@ -148,6 +148,7 @@ def report(
     cost_table: str | None = None,
     weight_reuse: WeightReuse = None,
     measure: int | None = None,
+    accel: str | Path | Sequence[str | Path] | None = None,
     data: Data = None,
     compute: OneDevice,
     model: OwnModel = None,
@@ -155,7 +156,7 @@ def report(
 ) -> "Report":
     """Return everything that is known about a packed folder, which is verified first.
 
-    ``measure``: firing rates are measured anew, on so many validation samples.
+    ``measure``: firing rates are measured anew, on so many validation samples; ``accel``: machines to simulate, too.
     """
     from snnq.reporting.run import report as run_report
 
@@ -165,6 +166,7 @@ def report(
         cost_table=cost_table,
         weight_reuse=weight_reuse,
         measure=measure,
+        accel=accel,
         data=data,
         compute=compute.compute(),
         progress=progress,

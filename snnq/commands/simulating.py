@@ -12,7 +12,7 @@ from snnq.commands.looking import Folder, Split
 from snnq.commands.words import Data, OneDevice, OwnModel, Typed, register
 
 if TYPE_CHECKING:
-    from snnq.assessing.accel import Accelerated
+    from snnq.hardware.records import Accelerated
 
 
 @command

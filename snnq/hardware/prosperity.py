@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from snnq.base.errors import OutputExistsError, UsageError
+from snnq.base.placing import replacing
 from snnq.hardware.operands import Operands
 
 Operator = tuple[str, list[int]]
@@ -56,8 +57,8 @@ def check_network(path: Path) -> None:
 
 def _write(place: Path, content: bytes) -> None:
     try:
-        with place.open("xb") as file:
-            file.write(content)
+        with replacing(place, overwrite=False) as temporary:
+            temporary.write_bytes(content)
     except FileExistsError:
         raise OutputExistsError(f"{place} is already there", "name another --prosperity") from None
     except OSError as problem:

@@ -6,10 +6,11 @@ Bytes and cycles are means over the samples, energies in pJ. Densities are share
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
+from snnq.base.strict_json import Json
 from snnq.hardware.machine import Machine
 from snnq.hardware.operands import Operands
 from snnq.hardware.simulate import LIMITS, Run, summed
@@ -58,15 +59,22 @@ class AccelLayer:
 
 
 @dataclass(frozen=True)
+class Spent:
+    """An ``event`` of the machine's file, and what all of it took."""
+
+    event: str
+    spent_pj: float
+
+
+@dataclass(frozen=True)
 class AccelMachine:
     """A model on one machine: its layers and their sums.
 
-    ``energy_pj`` by event of the machine's file. ``checked_sums``: sums that were made match by match, too, and were
-    those of the dense product.
+    ``events``: those that the machine's file has a constant for. ``checked_sums``: sums that were made match by match,
+    too, and were those of the dense product.
     """
 
     machine: str
-    title: str
     node: str
     dataflow: str
     megahertz: float
@@ -77,7 +85,7 @@ class AccelMachine:
     checked_sums: int
     microseconds: float
     total: AccelLayer
-    energy_pj: dict[str, float]
+    events: tuple[Spent, ...]
     layers: tuple[AccelLayer, ...]
 
 
@@ -88,6 +96,30 @@ class Outside:
     name: str
     what: str
     operations: float
+
+
+@dataclass(frozen=True)
+class Accelerated:
+    """What a packed folder's model takes on each machine: means over ``samples``, per inference of ``steps`` steps.
+
+    ``layers`` are what runs there, ``outside`` what does not: it is counted, and no cycles or energy are given for it.
+    ``left_out``: layers that Prosperity's network has no words for; None where none was written.
+    """
+
+    folder: str
+    data: str
+    simulated: bool
+    split: str
+    samples: int
+    steps: int
+    layers: tuple[LayerFacts, ...]
+    outside: tuple[Outside, ...]
+    machines: tuple[AccelMachine, ...]
+    left_out: tuple[str, ...] | None = None
+
+    def to_dict(self) -> Json:
+        """Return plain data, ready for JSON."""
+        return asdict(self)
 
 
 @dataclass
@@ -160,7 +192,6 @@ def machine_record(machine: Machine, tallies: Sequence[LayerTally], samples: int
     whole = summed([run for one in tallies for run in one.runs[name]])
     return AccelMachine(
         machine=name,
-        title=machine.title,
         node=machine.node,
         dataflow=machine.dataflow,
         megahertz=machine.megahertz,
@@ -171,6 +202,6 @@ def machine_record(machine: Machine, tallies: Sequence[LayerTally], samples: int
         checked_sums=checked,
         microseconds=whole.cycles / samples / machine.megahertz,
         total=record("all", whole, samples),
-        energy_pj={event: pj / samples for event, pj in whole.energy_pj.items()},
+        events=tuple(Spent(event, pj / samples) for event, pj in whole.energy_pj.items()),
         layers=tuple(one.on(name, samples) for one in tallies),
     )

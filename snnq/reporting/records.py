@@ -12,6 +12,7 @@ from typing import Any
 
 from snnq.cost.event_records import Events
 from snnq.cost.quantities import Amount, Costs
+from snnq.hardware.records import Accelerated
 from snnq.packing.record import Epoch
 
 REPORT_SCHEMA = 1
@@ -297,7 +298,7 @@ class Report:
     """Everything that is known about a packed folder.
 
     ``attention_products`` are ``snnq.network.products.Products`` as plain data, with their energy by the paper's way of
-    counting, which is no part of the paper's totals.
+    counting, which is no part of the paper's totals. ``simulation``: on machines, where these were asked for.
     """
 
     schema_version: int
@@ -327,6 +328,7 @@ class Report:
     dynamics: str
     firing: tuple[FiringRow, ...]
     attention_products: tuple[dict[str, Any], ...]
+    simulation: Accelerated | None
     disk: Disk
     search: Search
     best_epoch: int | None

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from snnq.base.paired import LEVEL
 from snnq.network.layers import Layer
 from snnq.plan.views import per_cent
-from snnq.reporting import cost_tables
+from snnq.reporting import cost_tables, machine_tables
 from snnq.reporting.records import LayerRow, Paired, Report
 from snnq.reporting.table import Table, loss_text, table_of
 
@@ -164,7 +164,12 @@ def main_tables(report: Report) -> tuple[Table, ...]:
         paired_table(report),
         *cost_tables.part_tables(report),
         *cost_tables.both_models_tables(report),
+<<<<<<< HEAD
         *cost_tables.layers_tables(report),
+=======
+        *(machine_tables.main_tables(report.simulation)[:2] if report.simulation else ()),
+        cost_tables.layers_table(report),
+>>>>>>> accel
         cost_tables.disk_table(report),
     )
 
@@ -175,6 +180,7 @@ def detail_tables(report: Report) -> tuple[Table, ...]:
         inputs_table("What each layer is", report.layers),
         levels_table(report),
         *cost_tables.events_tables(report),
+        *(machine_tables.detail_tables(report.simulation) if report.simulation else ()),
         probabilities_table(report),
         rates_table(report),
         search_table(report),
