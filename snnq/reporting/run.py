@@ -79,12 +79,8 @@ def report(
     path; default: the one the plan names). The event model's, per inference and sample, is of the activity that
     finalize measured, or of ``measure`` validation samples of ``data`` (default: the plan's) that are run now on
     ``compute`` (a device, or a ``Compute`` with threads); weights are fetched as ``weight_reuse`` says
-<<<<<<< HEAD
-    (``snnq.cost.events``; default: as the cost table says).
-=======
-    (``snnq.cost.events``). ``accel``: machines that are simulated on a few validation samples now, as ``snnq.accel``
-    does.
->>>>>>> accel
+    (``snnq.cost.events``; default: as the cost table says). ``accel``: machines that are simulated on a few validation
+    samples now, as ``snnq.accel`` does.
 
     Raises PackedError for a folder that is missing or damaged, VerificationError for one that does not hold what its
     plan says, PlanError, CostTableError, MachineError, DataError and UsageError.
@@ -117,13 +113,9 @@ def _open(folder: Path, cost_table: str | None) -> _Opened:
     return _Opened(folder, plan, recorded, results, disk, hashes)
 
 
-<<<<<<< HEAD
-def _report(opened: _Opened, measured: Measurements | None, weight_reuse: str | None) -> Report:
-=======
 def _report(
-    opened: _Opened, measured: Measurements | None, weight_reuse: str, simulation: Accelerated | None
+    opened: _Opened, measured: Measurements | None, weight_reuse: str | None, simulation: Accelerated | None
 ) -> Report:
->>>>>>> accel
     folder, plan, results, table = opened.folder, opened.plan, opened.results, costs.table_of(opened.plan)
     floats, plans = costs.everywhere(plan, FLOAT32), costs.plan_rows(plan)
     layers, products, firing = costs.layer_rows(plan, floats), _products(plan), firing_rows(measured)

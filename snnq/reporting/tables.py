@@ -164,12 +164,8 @@ def main_tables(report: Report) -> tuple[Table, ...]:
         paired_table(report),
         *cost_tables.part_tables(report),
         *cost_tables.both_models_tables(report),
-<<<<<<< HEAD
-        *cost_tables.layers_tables(report),
-=======
         *(machine_tables.main_tables(report.simulation)[:2] if report.simulation else ()),
-        cost_tables.layers_table(report),
->>>>>>> accel
+        *cost_tables.layers_tables(report),
         cost_tables.disk_table(report),
     )
 
