@@ -32,7 +32,7 @@ class Written(NamedTuple):
 
 def as_storage(name: str) -> Storage:
     """Return a storage by its name; raises UsageError naming the nearest one."""
-    found = next((one for one in STORAGES if one == name), None)
+    found: Storage | None = next((one for one in STORAGES if one == name), None)
     if found is None:
         raise UsageError(f"--storage {name}: there is {' and '.join(STORAGES)}{nearest(name, STORAGES)}")
     return found
