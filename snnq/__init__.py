@@ -30,6 +30,8 @@ if TYPE_CHECKING:
         uniform_plan,
         verify,
     )
+    from snnq.commands.pruning import mask_silent, profile, prune
+    from snnq.commands.simulating import accel
     from snnq.models.architecture import Architecture
     from snnq.models.registry import register_architecture, register_model
     from snnq.packed.loading import load_packed
@@ -37,11 +39,13 @@ if TYPE_CHECKING:
     from snnq.structure.edits import Edit, apply_edits, register_edit
 
 _COMPRESSING = "snnq.commands.compressing"
+_PRUNING = "snnq.commands.pruning"
 _STRUCTURE = "snnq.structure.edits"
 _PLACES = {
     "Architecture": "snnq.models.architecture",
     "Edit": _STRUCTURE,
     "Plan": "snnq.plan",
+    "accel": "snnq.commands.simulating",
     "apply_edits": _STRUCTURE,
     "register_architecture": "snnq.models.registry",
     "register_edit": _STRUCTURE,
@@ -50,6 +54,9 @@ _PLACES = {
     "compress": _COMPRESSING,
     "decompose": "snnq.commands.editing",
     "finalize": _COMPRESSING,
+    "mask_silent": _PRUNING,
+    "profile": _PRUNING,
+    "prune": _PRUNING,
     "ptq": _COMPRESSING,
     "search": _COMPRESSING,
     "silent": "snnq.base.progress",
@@ -60,6 +67,7 @@ __all__ = [
     "Edit",
     "Plan",
     "__version__",
+    "accel",
     "apply_edits",
     "classify",
     "compare",
@@ -72,8 +80,11 @@ __all__ = [
     "graft",
     "inspect",
     "load_packed",
+    "mask_silent",
     "measure",
     "prepare",
+    "profile",
+    "prune",
     "ptq",
     "register_architecture",
     "register_edit",

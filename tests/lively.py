@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from snnq.cost.table import read_table
-from snnq.models.registry import architecture
+from snnq.models.registry import ARCHITECTURES, architecture
 from snnq.network.folding import fold_batchnorm
 from snnq.network.layers import frames_shape, layer_table, quantisable
 from snnq.packed.coding import Coded
@@ -44,11 +44,13 @@ def write_lively(
 ) -> np.ndarray:
     """Write a packed folder of random weights whose layers take ``schemes`` in turn; return frames (2, T, C, H, W).
 
+    ``layout`` is a Spikformer's, or the name of any architecture.
+
     ``one_sign``: every layer has a channel of positive weights in a narrow range, with a zero-point far outside the
     codes.
     """
-    one = architecture(f"spikformer-{layout}")
-    config = one.default_config() | SMALL | sizes
+    one = ARCHITECTURES.get(layout) or architecture(f"spikformer-{layout}")
+    config = one.default_config() | {name: value for name, value in SMALL.items() if name in one.fields} | sizes
     draw = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -78,7 +80,7 @@ def write_lively(
             params = form.stored(params)
             coded[name] = Coded(which, form.encode(weight, params), params)
             weight.copy_(form.decode(coded[name].codes, params).view_as(weight))
-    info = ModelInfo(architecture=one.name, layout=layout, config=config)
+    info = ModelInfo(architecture=one.name, layout=one.layout, config=config)
     plan = make_plan(table, chosen, model=info, data=None, table=read_table("horowitz-45nm"))
     write_packed(folder, model=folded, plan=plan, layers=coded, results={})
     return frames.numpy().astype(np.uint16)

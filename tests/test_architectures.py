@@ -30,7 +30,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", [*ARCHITECTURES, *VARIANTS])
+# Of 50 layers and more, and of one module with sdt-v3-imagenet.
+SLOW = ("sdt-v2-imagenet", "sdt-v2-imagenet-repconv", "qsd-imagenet")
+NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in (*ARCHITECTURES, *VARIANTS)]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_the_whole_way(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -21,6 +21,7 @@ from snnq.models.registry import build
 from snnq.packed.loading import load_packed
 from snnq.packed.readers import NUMPY_READERS
 from snnq.plan import Plan
+from snnq.pruning.settings import Finetune
 from snnq.searching import finishing
 from snnq.searching.settings import SearchSettings
 
@@ -94,6 +95,7 @@ def shorten(monkeypatch: pytest.MonkeyPatch, record: type, **fewer: int) -> None
 def test_every_command_works_in_the_order_of_the_documents(tmp_path, monkeypatch, capsys):
     shorten(monkeypatch, SearchSettings, epochs=1, calibration=8)
     shorten(monkeypatch, FinalizeSettings, epochs=2)
+    shorten(monkeypatch, Finetune, epochs=1)
     monkeypatch.setattr(finishing, "FRONT_POINTS", 2)
     digits = SOURCES["digits"]
     monkeypatch.setitem(SOURCES, "digits", replace(digits, options={**digits.options, "limit": "32"}))

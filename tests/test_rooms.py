@@ -14,6 +14,7 @@ FLOORS = (
     {"schemes"},
     {"network"},
     {"cost"},
+    {"hardware"},
     {"plan"},
     {"structure"},
     {"models"},
@@ -28,6 +29,7 @@ FLOORS = (
     {"searching"},
     {"finalizing"},
     {"reconstructing"},
+    {"pruning"},
     {"exporting"},
     {"reporting"},
     {"bench"},
@@ -35,7 +37,7 @@ FLOORS = (
     {"commands"},
     {"cli", "__main__"},
 )
-JOBS = {"searching", "finalizing", "reconstructing", "exporting", "reporting"}
+JOBS = {"searching", "finalizing", "reconstructing", "pruning", "exporting", "reporting"}
 FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 

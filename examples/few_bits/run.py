@@ -1,6 +1,6 @@
 """Accuracy against bits, from half a bit a weight to four, every way to a plan after equal finetuning.
 
-python examples/few_bits/run.py examples/zoo/n-mnist-spikformer.safetensors --data n-mnist:recordings,limit=6000+1600+2000
+python examples/few_bits/run.py examples/zoo/n-mnist-spikformer.safetensors --data n-mnist:DIR,limit=6000+1600+2000
 python examples/few_bits/run.py digits --arms 'free@1.0,uniform-2' --seeds 0,1,2 --epochs 15
 
 A cell is a model, an arm and a seed; one that is finished is skipped, and one that was cut off goes on. Seeds are those

@@ -13,9 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from snnq.arithmetic import integers
+from snnq.arithmetic.fixed_point import FixedPoint, Folded
 from snnq.arithmetic.integers import Neurons
+from snnq.arithmetic.whole_network import WholeNetwork, whole_network
 from snnq.base.errors import UsageError
-from snnq.network.wiring import COUNT_LIMIT, Wiring
+from snnq.network.graph import Neuron, Sum
+from snnq.network.wiring import COUNT_LIMIT, Mix, Potential, Stage, Wiring
 from snnq.schemes.whole import Whole, fixed_point
 
 # Whole numbers up to here are exact in float32.
@@ -23,13 +26,17 @@ FLOAT32_EXACT = 2**24
 
 
 class CurrentSteps(nn.Module):
-    """(a << shift) + offset per channel, channels on dim 1: sums of a layer → integer currents of its neurons."""
+    """(a << shift) + offset per channel, channels on dim 1: sums of a layer → integer currents of its neurons.
+
+    ``pooled``: as float64, which is exact, because torch takes no maximum of integers.
+    """
 
     shift: Tensor
     offset: Tensor
 
-    def __init__(self, neurons: Neurons) -> None:
+    def __init__(self, neurons: Neurons, *, pooled: bool = False) -> None:
         super().__init__()
+        self.pooled = pooled
         dtype = torch.int64 if neurons.wide else torch.int32
         self.register_buffer("shift", torch.from_numpy(neurons.shift).to(dtype))
         self.register_buffer("offset", torch.from_numpy(neurons.offset).to(dtype))
@@ -38,40 +45,76 @@ class CurrentSteps(nn.Module):
         """Return the integer currents of sums (B, C, …)."""
         shape = (1, -1, *[1] * (sums.ndim - 2))
         # Rounded: a product by way of a Winograd transform is whole only to rounding.
-        return (sums.round().to(self.shift.dtype) << self.shift.view(shape)) + self.offset.view(shape)
+        currents = (sums.round().to(self.shift.dtype) << self.shift.view(shape)) + self.offset.view(shape)
+        return currents.double() if self.pooled else currents
+
+
+class Potentials(nn.Module):
+    """((m · a + 2^(s-1)) >> s) + b per channel, channels on dim 1: sums of a layer → whole potentials, float64.
+
+    Whole numbers of float64 go through a model's own additions, maxima and means, exactly.
+    """
+
+    multiplier: Tensor
+    rounding: Tensor
+    shift: Tensor
+    offset: Tensor
+
+    def __init__(self, kept: FixedPoint) -> None:
+        super().__init__()
+        numbers = {"multiplier": kept.multiplier, "rounding": kept.half, "shift": kept.shift, "offset": kept.offset}
+        for name, values in numbers.items():
+            self.register_buffer(name, torch.from_numpy(values))
+
+    def forward(self, sums: Tensor) -> Tensor:
+        """Return the potentials of sums (B, C, …)."""
+        shape = (1, -1, *[1] * (sums.ndim - 2))
+        multiplier, half, shift, offset = (
+            one.view(shape) for one in (self.multiplier, self.rounding, self.shift, self.offset)
+        )
+        return (((sums.round().long() * multiplier + half) >> shift) + offset).double()
 
 
 class IntegerLIF(nn.Module):
-    """u = v + x; spike = [u ≥ Θ]; v = 0 on a spike, else u >> 1: whole currents (T, …) → spikes (T, …), float32.
+    """u = v + x; spike = [u ≥ Θ]; v = 0 on a spike, else ⌊u/p⌋: whole currents (T, …) → spikes (T, …), float32.
 
-    Currents that come as floats are sums still, and are shifted here.
+    p is the ``leak``, 2 for a time constant of 2. Currents that come as floats are sums still, or the mean of ``parts``
+    whole numbers, and are shifted here. ``channel_dim`` of a step's currents: None where all of them are channels.
     """
 
     threshold: Tensor
 
-    def __init__(self, threshold: Tensor, channel_dim: int, shift: int = 0) -> None:
+    def __init__(
+        self, threshold: Tensor, channel_dim: int | None, shift: int = 0, leak: int = 2, parts: int = 1
+    ) -> None:
         super().__init__()
-        self.channel_dim, self.shift = channel_dim, shift
+        self.channel_dim, self.shift, self.leak, self.parts = channel_dim, shift, leak, parts
         self.register_buffer("threshold", threshold)
 
     def forward(self, currents: Tensor) -> Tensor:
         """Return the spikes; every call starts from neurons at rest."""
         if currents.is_floating_point():
-            currents = currents.round().to(self.threshold.dtype) << self.shift
+            whole = (currents.double() * self.parts if self.parts > 1 else currents).round()
+            currents = whole.to(self.threshold.dtype) << self.shift
         shape = [1] * (currents.ndim - 1)
-        shape[self.channel_dim] = -1
+        if self.channel_dim is not None:
+            shape[self.channel_dim] = -1
         threshold, voltage = self.threshold.view(shape), torch.zeros_like(currents[0])
         spikes = torch.empty(currents.shape, dtype=torch.float32, device=currents.device)
         for step, current in enumerate(currents):
             total = voltage + current
             fired = total >= threshold
             spikes[step] = fired
-            voltage = (total >> 1).masked_fill_(fired, 0)
+            left = total >> 1 if self.leak == 2 else total.div(self.leak, rounding_mode="floor")
+            voltage = left.masked_fill_(fired, 0)
         return spikes
 
     def by_pixel(self, spikes: Tensor) -> np.ndarray:
         """Return its spikes as the runtime has them, bool (B · pixels, T, channels)."""
-        last = spikes.movedim(self.channel_dim + 1 if self.channel_dim >= 0 else -1, -1).cpu()
+        if self.channel_dim is None:
+            last = spikes.flatten(2).cpu()
+        else:
+            last = spikes.movedim(self.channel_dim + 1 if self.channel_dim >= 0 else -1, -1).cpu()
         steps, samples, channels = last.shape[0], last.shape[1], last.shape[-1]
         pixels = last.reshape(steps, samples, -1, channels).permute(1, 2, 0, 3)
         return pixels.reshape(-1, steps, channels).bool().numpy()
@@ -109,14 +152,19 @@ class IntegerHead(nn.Module):
 
     def __init__(self, head: integers.Head, summands: int) -> None:
         super().__init__()
-        self.summands, self.scale = summands, head.scale
-        self.register_buffer("weight", torch.from_numpy(head.weight).double())
-        self.register_buffer("bias", torch.from_numpy(head.bias).double())
+        self.summands, self.scale, self.wide = summands, head.scale, head.wide
+        dtype = torch.int64 if head.wide else torch.float64
+        self.register_buffer("weight", torch.from_numpy(head.weight).to(dtype))
+        self.register_buffer("bias", torch.from_numpy(head.bias).to(dtype))
 
     def forward(self, mean: Tensor) -> Tensor:
         """Return logits (B, classes), float32, of means (B, C)."""
         sums = (mean.double() * self.summands).round()
-        return ((sums @ self.weight.T + self.bias) * self.scale).float()
+        if not self.wide:
+            return ((sums @ self.weight.T + self.bias) * self.scale).float()
+        # By hand: not every device multiplies matrices of int64.
+        found = torch.stack([(sums.long() * row).sum(1) for row in self.weight], 1) + self.bias
+        return (found.double() * self.scale).float()
 
 
 @torch.no_grad()
@@ -125,45 +173,66 @@ def to_integers(model: nn.Module, wiring: Wiring, wholes: Mapping[str, Whole]) -
 
     Raises UsageError for an attention whose ``scale`` is not that of its wiring: it could not be taken out of it.
     """
+    numbers = whole_network(wiring, lambda one: _folded(model, one, wholes.get(one.layer)))
     for stage in wiring.stages:
-        layer, norm = model.get_submodule(stage.layer), model.get_submodule(stage.norm)
-        weight = layer.get_parameter("weight").cpu().flatten(1).numpy()
-        whole = wholes.get(stage.layer) or fixed_point(weight, stage.bound)
-        multiplier, offset = (norm.get_buffer(name).cpu().numpy() for name in ("multiplier", "offset"))
-        found = integers.neurons(whole, multiplier, offset, stage.threshold, stage.bound)
-        _put(model, stage.norm, CurrentSteps(found))
-        threshold = torch.from_numpy(found.threshold).to(_dtype(found.wide))
-        _put(model, stage.neuron, IntegerLIF(threshold, _channel_dim(model, stage.neuron)))
-        _put(model, stage.layer, _whole_layer(layer, whole, found, stage.bound))
+        whole, found = numbers.stage(stage)
+        _put(model, stage.norm, CurrentSteps(found, pooled=stage.pooled))
+        threshold, leak = torch.from_numpy(found.threshold).to(_dtype(found.wide)), numbers.leak(stage.fires)
+        _put(model, stage.neuron, IntegerLIF(threshold, _channel_dim(model, stage.neuron), leak=leak))
+        _whole_layer(model, stage, whole, found.sign)
+    for one in wiring.potentials:
+        whole, kept = numbers.potential(one)
+        _put(model, one.norm, Potentials(kept))
+        _whole_layer(model, one, whole, kept.sign)
+    for neuron in (*wiring.neurons, *(mixing.fires for mixing in wiring.mixings)):
+        _put_neuron(model, wiring, numbers, neuron)
     for mixing in wiring.mixings:
-        shift, threshold = integers.mixing_threshold(mixing.scale, mixing.threshold)
-        _put(
-            model,
-            mixing.neuron,
-            IntegerLIF(torch.tensor([threshold], dtype=torch.int32), _channel_dim(model, mixing.neuron), shift),
-        )
-        attention = model.get_submodule(mixing.module)
-        if (scale := getattr(attention, "scale", None)) != mixing.scale:
-            raise UsageError(
-                f"attention {mixing.module}: its attribute 'scale' is {scale}, but its wiring says {mixing.scale:g}",
-                "its method mix must read self.scale: SpikingAttention in snnq/models/attention.py",
-            )
-        attention.scale = 1.0  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
+        _take_scale(model, mixing)
     old = model.get_submodule(wiring.head)
     weight, bias = (old.get_parameter(name).cpu().numpy() for name in ("weight", "bias"))
-    head = integers.head(weight, bias, wiring.summands, wiring.bound)
-    _put(model, wiring.head, IntegerHead(head, wiring.summands))
+    _put(model, wiring.head, IntegerHead(numbers.head(weight, bias), numbers.summands))
     return model.requires_grad_(False)
 
 
-def _whole_layer(layer: nn.Module, whole: Whole, neurons: Neurons, bound: int) -> nn.Module:
-    weight = layer.get_parameter("weight")
-    values = whole.values * neurons.sign[:, None]
-    sums = int(np.abs(values).sum(1).max(initial=0)) * bound
+def _folded(model: nn.Module, one: Stage | Potential, whole: Whole | None) -> Folded:
+    """Return a layer and its norm, the weight in fixed point where it is not quantised."""
+    multiplier, offset = (model.get_submodule(one.norm).get_buffer(name) for name in ("multiplier", "offset"))
+    if whole is None:
+        weight = model.get_submodule(one.layer).get_parameter("weight")
+        whole = fixed_point(weight.cpu().flatten(1).numpy(), one.room)
+    return Folded(whole, multiplier.cpu().numpy(), offset.cpu().numpy())
+
+
+def _put_neuron(model: nn.Module, wiring: Wiring, numbers: WholeNetwork, neuron: Neuron) -> None:
+    """Put a neuron that compares whole numbers of one unit in its place."""
+    found = numbers.compared(neuron)
+    threshold, dim = torch.tensor([found.threshold], dtype=_dtype(found.wide)), _channel_dim(model, neuron.neuron)
+    summed = {one.gives for one in wiring.flow if isinstance(one, Sum) and one.over == "tokens"}
+    if neuron.takes[0] in summed:
+        dim = None  # by head and feature, without tokens
+    _put(model, neuron.neuron, IntegerLIF(threshold, dim, found.shift, found.leak, found.parts))
+
+
+def _take_scale(model: nn.Module, mixing: Mix) -> None:
+    """Make an attention's scale 1: it is in the threshold of its neuron."""
+    attention, due = model.get_submodule(mixing.mixes.module), mixing.mixes.scale
+    if (scale := getattr(attention, "scale", None)) != due:
+        raise UsageError(
+            f"attention {mixing.mixes.module}: its attribute 'scale' is {scale}, but its graph says {due:g}",
+            "its method mix must read self.scale: SpikingAttention in snnq/models/attention.py",
+        )
+    attention.scale = 1.0  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
+
+
+def _whole_layer(model: nn.Module, one: Stage | Potential, whole: Whole, sign: np.ndarray) -> None:
+    """Give a layer its whole numbers, in a type that holds its sums."""
+    layer = model.get_submodule(one.layer)
+    weight, values = layer.get_parameter("weight"), whole.values * sign[:, None]
+    sums = int(np.abs(values).sum(1).max(initial=0)) * one.bound
     exact = torch.from_numpy(values.astype(np.float64)).view(weight.shape)
     made = Widened(layer) if sums >= FLOAT32_EXACT else layer
     layer.get_parameter("weight").copy_(exact)
-    return ClippedCounts(made) if bound == COUNT_LIMIT else made
+    _put(model, one.layer, ClippedCounts(made) if one.bound == COUNT_LIMIT else made)
 
 
 def _channel_dim(model: nn.Module, neuron: str) -> int:

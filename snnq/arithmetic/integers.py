@@ -16,7 +16,11 @@ by at most half a 2^-shift of a unit, where float32 sums are off by their roundi
 signs. Sums are exact in any order, in integers as in floating point of enough bits: every engine gives the same spikes.
 Source: ours (docs/method.md §5).
 
-A number format says what its W and unit are (``snnq.schemes.whole``).
+Another time constant, tau = p/(p - 1), makes it u = v + (p - 1)·x with Θ = round(pθ / g) and v = ⌊u/p⌋, as exactly: p
+is the ``leak``, 2 or 3 (``snnq.network.wiring.leak``).
+
+A number format says what its W and unit are (``snnq.schemes.whole``). Layers whose output is kept, not compared, are in
+``snnq.arithmetic.fixed_point``.
 """
 
 from __future__ import annotations
@@ -32,6 +36,8 @@ SUM_LIMIT = 2**26
 NEURON_LIMIT, WIDE_NEURON_LIMIT = 2**28, 2**60
 MAX_SHIFT, MAX_WIDE_SHIFT = 16, 8
 HEAD_WEIGHT_BITS = 30
+# Of the head's sums: exact in float64; of potentials, which take more bits themselves, in int64.
+HEAD_SUM_BITS, WIDE_HEAD_SUM_BITS = 51, 61
 # Θ of a channel that no weight reaches: its offset alone is compared with its threshold.
 IDLE_THRESHOLD = 2**20
 # Sums of an attention stay below 2^20: so do the largest head times the most tokens that fit this engine.
@@ -54,20 +60,27 @@ class Neurons:
 
 @dataclass(frozen=True)
 class Head:
-    """logits = (weight · S + bias) · scale for the sums S over tokens and steps; int64 (classes, n) and (classes,)."""
+    """logits = (weight · S + bias) · scale for the sums S over tokens and steps; int64 (classes, n) and (classes,).
+
+    ``wide``: weight · S + bias is exact in int64, but not in float64.
+    """
 
     weight: np.ndarray
     bias: np.ndarray
     scale: float
+    wide: bool = False
 
 
-def neurons(whole: Whole, multiplier: np.ndarray, offset: np.ndarray, threshold: float, bound: int) -> Neurons:
+def neurons(
+    whole: Whole, multiplier: np.ndarray, offset: np.ndarray, threshold: float, bound: int, leak: int = 2
+) -> Neurons:
     """Return the neurons behind a layer; ``multiplier`` and ``offset`` are float32 (out,), the folded norm's.
 
     They are wide where the weight is, and where int32 cannot hold the sums or the thresholds.
     """
     reach = np.abs(whole.values).sum(1).astype(np.float64) * bound
-    gain = multiplier.astype(np.float64) * whole.unit
+    gain = multiplier.astype(np.float64) * whole.unit * (leak - 1)
+    offset, threshold = offset.astype(np.float64) * (leak - 1), threshold * leak / 2
     found = None
     if not whole.wide and reach.max(initial=0) < SUM_LIMIT:
         found = _counted(gain, offset, threshold, reach, NEURON_LIMIT, MAX_SHIFT, wide=False)
@@ -89,7 +102,6 @@ def _counted(
     size = np.abs(gain)
     tiny = size < np.finfo(np.float64).tiny
     size = np.where(tiny, 1.0, size)
-    offset = offset.astype(np.float64)
     with np.errstate(over="ignore"):
         rooms = [_room(reach, limit), _room(np.abs(offset) / size, limit), _room(2 * threshold / size, limit)]
     shift = np.minimum.reduce([np.full(len(gain), max_shift), *rooms])
@@ -111,22 +123,26 @@ def _room(value: np.ndarray, limit: int) -> np.ndarray:
     return np.where(value > 0, int(limit).bit_length() - 1 - exponent, 10**6)
 
 
-def mixing_threshold(scale: float, threshold: float) -> tuple[int, int]:
-    """Return (shift, Θ) of the neurons behind (Q Kᵀ) V · scale: u = v + (a << shift), Θ = round(2θ / scale · 2^shift).
+def compared(per: float, threshold: float, leak: int = 2, limit: int = NEURON_LIMIT) -> tuple[int, int]:
+    """Return (shift, Θ) of neurons that are given whole numbers a, ``per`` of which are 1: u = v + (a << shift).
 
-    Where 2θ / scale is whole, as in the published models, no shift is needed.
+    With the leak p, shift is that of p - 1 and Θ = round(pθ · per); where that is not whole, both are finer by 8 bits.
     """
-    top = 2 * threshold / scale
+    top, lead = leak * threshold * per, (leak - 1).bit_length() - 1
     shift = 0 if top == np.rint(top) else MIXING_SHIFT
-    return shift, int(min(np.rint(np.ldexp(top, shift)), NEURON_LIMIT))
+    return shift + lead, int(min(np.rint(np.ldexp(top, shift)), limit))
 
 
-def head(weight: np.ndarray, bias: np.ndarray, summands: int, bound: int) -> Head:
-    """Return the head in fixed point, one unit for all classes; ``weight`` float (classes, n) is the decoded one."""
+def head(weight: np.ndarray, bias: np.ndarray, summands: float, most: float, bits: int = HEAD_SUM_BITS) -> Head:
+    """Return the head in fixed point, one unit for all classes; ``weight`` float (classes, n) is the decoded one.
+
+    It is given sums of whole numbers up to ``most``, which are ``summands`` times the mean that the float head sees.
+    Its own sums stay below 2^``bits``.
+    """
     weight, bias = weight.astype(np.float64), bias.astype(np.float64) * summands
-    largest = max(float(np.abs(weight).sum(1).max()) * summands * bound, float(np.abs(bias).max(initial=0)))
+    largest = max(float(np.abs(weight).sum(1).max()) * most, float(np.abs(bias).max(initial=0)))
     top = max(float(np.abs(weight).max()), np.finfo(np.float32).tiny)
-    bits = min(HEAD_WEIGHT_BITS - int(np.frexp(top)[1]), 51 - int(np.frexp(max(largest, 1e-30))[1]))
-    unit = float(np.ldexp(1.0, -bits))
+    room = min(HEAD_WEIGHT_BITS - int(np.frexp(top)[1]), bits - int(np.frexp(max(largest, 1e-30))[1]))
+    unit = float(np.ldexp(1.0, -room))
     values = (np.rint(part / unit).astype(np.int64) for part in (weight, bias))
-    return Head(*values, scale=unit / summands)
+    return Head(*values, scale=unit / summands, wide=bits > HEAD_SUM_BITS)

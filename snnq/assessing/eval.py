@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Unpack
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from snnq.assessing.subject import Subject, check_engine, check_split, open_subject
+from snnq.base.errors import DataError
 from snnq.base.progress import Progress, silent
 from snnq.checkpoints.sizes import Given
 from snnq.data.dataset import Frames
@@ -19,7 +21,7 @@ from snnq.packed.room import check_room
 from snnq.packed.sizes import folder_bits
 from snnq.training.chance import warn_misfit
 from snnq.training.devices import Compute, as_compute, placed, start_fabric
-from snnq.training.evaluation import predict, score
+from snnq.training.evaluation import predict, score, top_share
 from snnq.training.threads import keeps_threads, use_threads
 
 
@@ -28,6 +30,8 @@ class Evaluation:
     """Accuracy (0 … 1) and mean cross-entropy (nats) of a model on one split.
 
     ``arithmetic``: ``integer`` where a packed folder ran in whole numbers, else ``float``.
+    ``top5`` is the share whose class is among the first five; None where there are no more. ``seconds`` is what all of
+    it took but for opening. ``images`` says what was done to images, where the data are such, and not events.
     Of a packed folder also its bits per weight: ``avg_bits`` by the plan, ``file_avg_bits`` of the whole file.
     """
 
@@ -43,6 +47,14 @@ class Evaluation:
     simulated: bool
     avg_bits: float | None = None
     file_avg_bits: float | None = None
+    top5: float | None = None
+    images: str | None = None
+    seconds: float = field(default=0.0, compare=False)
+
+    @property
+    def samples_per_second(self) -> float:
+        """Samples by the seconds."""
+        return self.samples / self.seconds if self.seconds else 0.0
 
 
 @keeps_threads
@@ -71,12 +83,17 @@ def eval(
     found = subject.data(data, progress)
     samples: Frames = getattr(found, split)
     bits = folder_bits(subject.path) if subject.kind == "packed" else (None, None)
+    if not len(samples):
+        raise DataError(f"{found.spec}: its {split} split is empty", "choose another split: --split test")
+    begun = time.perf_counter()
     logits, arithmetic = _logits(subject, engine, samples, batch_size, compute, progress)
-    result = score(logits, torch.from_numpy(samples.labels))
+    seconds, labels = time.perf_counter() - begun, torch.from_numpy(samples.labels)
+    result = score(logits, labels)
     warn_misfit(logits, found, split, f"the {subject.kind} model")
     numbers = (result.samples, result.accuracy, result.loss)
     run = (str(path), subject.kind, engine, arithmetic, found.spec, split)
-    return Evaluation(*run, *numbers, found.simulated, *bits)
+    images = str(found.pixels) if found.pixels else None
+    return Evaluation(*run, *numbers, found.simulated, *bits, top_share(logits, labels, 5), images, seconds)
 
 
 def _logits(

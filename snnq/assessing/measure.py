@@ -92,7 +92,8 @@ def measure(
     check_split(split)
     subject = open_subject(path, plans=True, **given)
     found, model = subject.data(data, progress), subject.model()
-    layers, products = subject.layers(model), attention_table(subject.architecture, subject.config)
+    layers = subject.layers(model, reals=found.pixels is not None)
+    products = attention_table(subject.architecture, subject.config)
     schemes, table = _priced(subject, layers, cost_table)
     device = _prepare(compute, layers, found)
     activity = measure_model(placed(model, device), layers, products, found, split, samples, progress)
@@ -163,7 +164,7 @@ def measure_model(
     Every sample is run for itself. Raises UsageError unless at least one is asked for, NotFiniteError naming the first
     neurons whose current, or else the logits, are not finite.
     """
-    frames, chosen = getattr(data, split), _spread(data, split, samples)
+    frames, chosen = getattr(data, split), spread(data, split, samples)
     steps, was_training = data.frames_shape[0], model.training
     device = next(iter((*model.parameters(), *model.buffers())), torch.empty(0)).device
     model.eval()
@@ -189,7 +190,7 @@ def measure_model(
     )
 
 
-def _spread(data: DataSet, split: str, samples: int) -> Sequence[int]:
+def spread(data: DataSet, split: str, samples: int) -> Sequence[int]:
     """Return the places of so many samples, spread evenly over a split; all where it has no more."""
     if samples < 1:
         raise UsageError(f"{samples} samples to measure: at least 1 is needed")

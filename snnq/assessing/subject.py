@@ -19,7 +19,7 @@ from snnq.packed.room import check_room
 from snnq.plan.files import read_json
 from snnq.plan.plan import parse_plan
 from snnq.plan.records import PlanInput
-from snnq.training.job import check_fit, check_order, checkpoint_of
+from snnq.training.job import check_fit, check_order, check_reals, checkpoint_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -54,11 +54,11 @@ class Subject:
 
         return load_packed(self.path)
 
-    def layers(self, model: nn.Module) -> tuple[Layer, ...]:
-        """Return the layers of ``model``, as the plan lists them where there is one."""
+    def layers(self, model: nn.Module, *, reals: bool = False) -> tuple[Layer, ...]:
+        """Return the layers of ``model``, as its plan lists them, if any; ``reals``: its frames are images."""
         if self.plan is not None:
             return tuple(entry.layer() for entry in self.plan.layers)
-        return layer_table(model, frames_shape(self.config))
+        return layer_table(model, frames_shape(self.config), reals=reals)
 
     def data(self, spec: str | None, progress: Progress = silent) -> DataSet:
         """Open the data of the model, or those named; raises DataError where there are none or they do not fit."""
@@ -70,6 +70,8 @@ class Subject:
             check_room(self.path, self.config, 1)
         found = open_data(chosen, steps=shape[0], image_size=shape[2:], progress=progress)
         check_fit(found, self.config)
+        if self.kind == "packed":
+            check_reals(found, self.architecture, self.config)
         if self.kind == "packed" and self.plan is not None and self.plan.data:
             check_order(self.plan.data, found, named=spec is not None)
         return found

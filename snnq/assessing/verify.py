@@ -6,11 +6,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from snnq.base.strict_json import Json
-from snnq.models.registry import architecture, unregistered
+from snnq.models.registry import unregistered
 from snnq.network.wiring import FloatWiring
 from snnq.packed import verification
 from snnq.packed.config import read_config
 from snnq.packed.verification import Verification
+from snnq.packed.wired import wiring_of
 from snnq.runtime.comparing import Agreement, compare_engines
 
 
@@ -43,7 +44,7 @@ def verify(path: str | Path, *, run: bool = True) -> Verified:
     config = read_config(Path(path))
     if unregistered(config.architecture):
         return Verified(files, None, f"its model was not built: that runs its code, add --model {config.architecture}")
-    wiring = architecture(config.architecture).wiring(config.config)
+    wiring = wiring_of(config)
     if isinstance(wiring, FloatWiring):
         return Verified(files, None, f"it runs on torch alone, because {wiring.reason}")
     return Verified(files, compare_engines(path) if run else None)

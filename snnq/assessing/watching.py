@@ -179,7 +179,7 @@ def watching(model: nn.Module, layers: Sequence[Layer], products: Sequence[Produ
             all_steps = getattr(node, "step_mode", "m") == "m"
             watch.saw_spikes(name, type(node).__name__, _exact(output), all_steps)
 
-    cores = {name: _core(model.get_submodule(name)) for name in kinds}
+    cores = {name: core(model.get_submodule(name)) for name in kinds}
     nodes = {name: one for name, one in model.named_modules() if is_neuron(one) or isinstance(one, IntegerLIF)}
     undo = [_watch_mixing(watch, one, model.get_submodule(one.name)) for one in products]
     try:
@@ -218,7 +218,7 @@ def uses_integers(model: nn.Module) -> bool:
     return any(isinstance(module, IntegerLIF) for module in model.modules())
 
 
-def _core(module: nn.Module) -> nn.Module:
+def core(module: nn.Module) -> nn.Module:
     """Return the layer inside what the integer form puts around it."""
     while isinstance(module, ClippedCounts | Widened):
         module = module.layer

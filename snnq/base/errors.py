@@ -49,6 +49,10 @@ class CostTableError(InputError):
     """A cost table that is damaged or misses a constant."""
 
 
+class MachineError(InputError):
+    """A machine's file that is damaged or misses a constant."""
+
+
 class PackedError(InputError):
     """A packed folder that is damaged or incomplete."""
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from snnq.bench.timing import time_in_turns
+from snnq.network.graph import Neuron
 from snnq.runtime import Engine
 from snnq.runtime.compiling import compiled
 from snnq.runtime.vectors import LANES, sum_rows
@@ -22,18 +23,19 @@ from snnq.runtime.weights import LayerWeights
 
 def firing(engine: Engine, frames: np.ndarray) -> tuple[dict[str, float], int]:
     """Return every neuron's firing rate (0 … 1), and how many rows of 64 sums the batch looks up at least."""
-    sizes: Any = engine.config  # those of a Spikformer
-    channels = {layer.neuron: layer.outputs for layer in engine.layers.values()}
-    channels |= {mixing.neuron: sizes.dim for mixing in engine.mixings.values()}
+    streams = engine.wiring.graph.streams
+    channels = {
+        one.neuron: streams[one.gives].channels for one in engine.wiring.graph.operations if isinstance(one, Neuron)
+    }
     rates: dict[str, float] = {}
 
     def watch(neuron: str, spikes: np.ndarray) -> None:
         fired = int(np.bitwise_count(spikes).sum())
         rates[neuron] = fired / (spikes.shape[0] * spikes.shape[1] * channels[neuron])
 
-    engine.rows = 0
+    before = engine.rows
     engine(frames, watch)
-    return rates, engine.rows
+    return rates, engine.rows - before
 
 
 def growth(engine: Engine, frames: np.ndarray, repeats: int) -> dict[str, dict[str, float]]:
@@ -60,8 +62,9 @@ def growth(engine: Engine, frames: np.ndarray, repeats: int) -> dict[str, dict[s
 
 def _with_thresholds(layer: LayerWeights, factor: float) -> LayerWeights:
     limit = np.iinfo(layer.neuron_type).max // 2
-    threshold = np.clip(layer.threshold * factor, 1, limit).astype(layer.neuron_type)
-    return dataclasses.replace(layer, threshold=threshold)
+    shift, offset, threshold = layer.numbers
+    moved = np.clip(threshold * factor, 1, limit).astype(layer.neuron_type)
+    return dataclasses.replace(layer, numbers=(shift, offset, moved))
 
 
 ROWS, TIMES, TRIES = 4096, 2000, 5

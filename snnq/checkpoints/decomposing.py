@@ -21,6 +21,7 @@ from snnq.network.layers import Layer, frames_shape, layer_table
 from snnq.structure.cores import MODES, bonds, count, kept, merge
 from snnq.structure.edits import STRUCTURE, apply_edits, edits_of
 from snnq.structure.factored import NAME, Factored, unfit, weights_of
+from snnq.structure.masked import masked_layers
 from snnq.structure.ranks import rank_rule
 
 
@@ -85,6 +86,11 @@ def decompose(
         raise UsageError("--switch is for --mode htt, whose kernel is smaller after so many steps")
     opened = open_checkpoint(path, **given)
     before = load_model(opened)
+    if masked := masked_layers(before):
+        raise UsageError(
+            f"{opened.path}: {len(masked)} of its layers are pruned, whose zeros cores would not keep",
+            "decompose first, then prune",
+        )
     table = _layers(before, opened.config)
     if mode is None:
         model, changed, left = _merge_again(opened, before)

@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
+from snnq.base.errors import UsageError
 from snnq.base.strict_json import Json
 from snnq.checkpoints.opening import Checkpoint, load_model, open_checkpoint
 from snnq.checkpoints.sizes import Given, shown
 from snnq.models.registry import architecture, attention_table
-from snnq.network.layers import GROUPS, Layer, frames_shape, layer_table
+from snnq.network.graph import Graph
+from snnq.network.graph_check import check_graph
+from snnq.network.layers import GROUPS, Layer, frames_shape, layer_table, quantisable
 from snnq.network.products import Products
 from snnq.network.wiring import FloatWiring, Wiring
 from snnq.structure.edits import STRUCTURE, described, edits_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FACT_COLUMNS = ("fact", "value")
 
@@ -41,7 +47,8 @@ class Inspection:
 
     ``others`` are weights of two dimensions and more that are no layer's: they stay in float32. ``attentions``: the
     products inside each attention, its integer range, operand and latency; empty where not known. ``wiring`` says in
-    which arithmetic and on which engines the model will run packed.
+    which arithmetic and on which engines the model will run packed. ``graph``: its operations, where they were asked
+    for; ``spikes`` were made on both ways to the same logits when they were checked.
     """
 
     checkpoint: Checkpoint
@@ -51,6 +58,8 @@ class Inspection:
     others: tuple[str, ...]
     attentions: tuple[Products, ...]
     wiring: Wiring | FloatWiring
+    graph: Graph | None = None
+    spikes: int = 0
 
     def to_dict(self) -> Json:
         """Return everything but the weights as JSON-ready values."""
@@ -68,6 +77,7 @@ class Inspection:
             "totals": asdict(self.totals),
             "others": list(self.others),
             "attentions": [one.to_dict() for one in self.attentions],
+            **({"graph": self.graph.to_dict() | {"checked_spikes": self.spikes}} if self.graph else {}),
         }
 
     def fact_rows(self) -> list[tuple[str, str]]:
@@ -94,13 +104,17 @@ class Inspection:
         return [*rows, ("trained on", found.data)] if found.data else rows
 
 
-def inspect(path: str | Path, **given: Unpack[Given]) -> Inspection:
+def inspect(path: str | Path, *, graph: bool = False, **given: Unpack[Given]) -> Inspection:
     """Open a checkpoint, recognise it and trace its layers once.
 
-    ``given`` are the sizes and the model of ``open_checkpoint``; raises ``CheckpointError`` as it does.
+    ``graph``: its operations, too, which are run with the checkpoint's weights and must give the model's logits.
+    ``given`` are the sizes and the model of ``open_checkpoint``; raises ``CheckpointError`` as it does, ``UsageError``
+    for a graph that is not known, ``VerificationError`` for one that computes something else.
     """
     checkpoint = open_checkpoint(path, **given)
+    drawn = _graph(checkpoint) if graph else None
     model = load_model(checkpoint)
+    drawn = drawn and drawn.resized({name: len(one.weight) for name, (one, _) in quantisable(model).items()})
     layers = layer_table(model, frames_shape(checkpoint.config))
     planned = {f"{layer.name}.weight" for layer in layers}
     groups = {name: tuple(layer for layer in layers if layer.group == name) for name in GROUPS}
@@ -112,4 +126,23 @@ def inspect(path: str | Path, **given: Unpack[Given]) -> Inspection:
         others=tuple(name for name, one in model.named_parameters() if one.ndim > 1 and name not in planned),
         attentions=attention_table(checkpoint.architecture, checkpoint.config),
         wiring=architecture(checkpoint.architecture).wiring(checkpoint.config),
+        graph=drawn,
+        spikes=check_graph(drawn, model, _counts(checkpoint)) if drawn else 0,
     )
+
+
+def _graph(checkpoint: Checkpoint) -> Graph:
+    one = architecture(checkpoint.architecture)
+    found = one.graph(checkpoint.config)
+    if found is None:
+        reason = getattr(one.wiring(checkpoint.config), "reason", "it is not drawn")
+        raise UsageError(f"{checkpoint.path}: no graph is known of {checkpoint.architecture}, because {reason}")
+    return found
+
+
+def _counts(checkpoint: Checkpoint) -> Tensor:
+    """Return one sample of random event counts."""
+    import torch
+
+    rates = torch.full((1, *frames_shape(checkpoint.config)), 0.5)
+    return torch.poisson(rates, generator=torch.Generator().manual_seed(0))

@@ -27,6 +27,18 @@ def expected_shapes(config: Config, architecture: str) -> dict[str, tuple[int, .
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 
 
+def stored_shapes(config: Config, name: str) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every tensor that upstream's file of a model holds, by our names."""
+    one = architecture(name)
+    if one.upstream.stored is None:
+        return expected_shapes(config, name)
+    import torch
+
+    with torch.device("meta"):
+        model = one.upstream.stored.build(one.config(config))
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+
+
 @dataclass(frozen=True)
 class Match:
     """How well a file's names fit an architecture: upstream's names by ours, and what is missing, foreign or unused."""
@@ -79,7 +91,7 @@ def recognise(shapes: Shapes) -> Match:
 def _dimensions(name: str, **sizes: object) -> dict[str, int]:
     """Return the number of dimensions of every tensor of an architecture, which its other sizes do not change."""
     smallest = architecture(name).config({"dim": _WIDE_ENOUGH, "heads": 1, **sizes}).to_dict()
-    return {name: len(shape) for name, shape in expected_shapes(smallest, name).items()}
+    return {name: len(shape) for name, shape in stored_shapes(smallest, name).items()}
 
 
 def match(keys: Keys, name: str, shapes: Shapes) -> Match:

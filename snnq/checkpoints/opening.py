@@ -20,14 +20,15 @@ from snnq.checkpoints.container import METADATA_KEY, Container, read_container
 from snnq.checkpoints.custom import open_custom
 from snnq.checkpoints.fitting import check_claims, fit
 from snnq.checkpoints.fused import cut
-from snnq.checkpoints.keymaps import expected_shapes
+from snnq.checkpoints.keymaps import expected_shapes, stored_shapes
 from snnq.checkpoints.sizes import OPTIONS, Recorded, agreed_sizes
 from snnq.checkpoints.upstream import infer_config, matched
 from snnq.models.custom import Builder
 from snnq.models.registry import architecture as architecture_of
 from snnq.models.registry import build, register_model
 from snnq.models.sizes import Sizes
-from snnq.structure.edits import structure_key
+from snnq.structure.edits import edits_of, structure_key
+from snnq.structure.masked import check_counts
 
 _log = logging.getLogger(__name__)
 BUILTIN = {"digits": Path(__file__).parent / "builtin" / "digits.safetensors"}
@@ -127,10 +128,23 @@ def _open_upstream(path: str, container: Container, given: Config) -> Checkpoint
     config = infer_config(path, match, usual, tensors, container.settings, sizes)
     used = {key: tensor for key, tensor in tensors.items() if key not in match.dropped}
     model = f"{name} with dim {config['dim']}, mlp_ratio {config['mlp_ratio']:g} and {config['classes']} classes"
-    expected = expected_shapes(config, name)
+    expected = stored_shapes(config, name)
     used, names = cut(path, used, expected, match.names, model)
-    state = fit(path, used, expected, names, model)
+    state = _ours(path, fit(path, used, expected, names, model), name, config)
     return Checkpoint(path, container.sha256, container.kind, name, config["layout"], config, state, match.dropped)
+
+
+def _ours(path: str, state: dict[str, Tensor], name: str, config: Config) -> dict[str, Tensor]:
+    """Return the state dict of a model for what upstream's file holds of it."""
+    one = architecture_of(name)
+    if one.upstream.stored is None:
+        return state
+    try:
+        found = one.upstream.stored.convert(state, one.config(config))
+    except UsageError as problem:
+        raise CheckpointError(f"{path}: {problem.message}", problem.hint) from None
+    expected = expected_shapes(config, name)
+    return fit(path, found, expected, {key: key for key in expected}, name)
 
 
 def _open_own(path: str, container: Container, given: Config) -> Checkpoint:
@@ -148,6 +162,8 @@ def _open_own(path: str, container: Container, given: Config) -> Checkpoint:
     recorded = {key: Recorded(_tupled(config[key]), f"config.{key}") for key in OPTIONS if key in config}
     agreed_sizes(path, recorded | {"architecture": Recorded(name, "its metadata")}, given)
     state = fit(path, container.tensors, expected, {key: key for key in expected}, name)
+    if wrong := check_counts(state, edits_of(config)):
+        raise CheckpointError(f"{path}: {wrong}", "it is damaged, or was changed without snnq prune")
     layout, data = str(config.get("layout", name)), own.get("data")
     opened = Checkpoint(path, container.sha256, container.kind, name, layout, config, state)
     return replace(opened, data=data if isinstance(data, str) else None)

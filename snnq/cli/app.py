@@ -13,7 +13,9 @@ from snnq.cli.building import GroupedCommand
 from snnq.cli.compressing import compress, demo, finalize, ptq, search
 from snnq.cli.editing import decompose
 from snnq.cli.looking import doctor, evaluate, export, graft, inspect, verify
+from snnq.cli.pruning import mask_silent, profile, prune
 from snnq.cli.report import report
+from snnq.cli.simulating import accel
 
 app = typer.Typer(
     name="snnq",
@@ -39,8 +41,12 @@ def options(
     """Take the options that come before a command."""
 
 
-for _command in (compress, inspect, graft, decompose, search, finalize, ptq, report, verify, export, demo, doctor):
+for _command in (
+    *(compress, inspect, graft, decompose, prune, search, finalize, ptq),
+    *(report, verify, profile, accel, export, demo, doctor),
+):
     app.command(cls=GroupedCommand)(_command)
+app.command("mask-silent", cls=GroupedCommand)(mask_silent)
 app.command("eval", cls=GroupedCommand)(evaluate)
 for _name, _group in (("plan", plan.app), ("data", data.app), ("cost", cost.app), ("bench", bench.app)):
     app.add_typer(_group, name=_name)

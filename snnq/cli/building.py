@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 # Under which heading an option stands in the help of a long command; all others are about the output.
 _HEADINGS = {
-    "What": "data plan checkpoint scheme method start settings weights input split engine samples bits",
-    "Budget and choice": "budget rate storage trade_off space lock exclude tie cost_table weight_reuse",
-    "Training": "epochs batch_size seed distillation augment reconstruct rounds steps_per_round target norms batchnorm "
-    "memory_mib measure",
+    "What": "data plan checkpoint scheme method start settings weights input split engine samples bits target sparsity "
+    "scope structure rewind remove_dead most silent",
+    "Budget and choice": "budget rate hold_rates storage trade_off space lock exclude tie cost_table weight_reuse",
+    "Training": "epochs batch_size seed distillation augment reconstruct rounds steps_per_round norms batchnorm "
+    "memory_mib measure accel",
     "Compute": "device devices nodes strategy precision threads workers",
     "What a checkpoint cannot tell": "architecture steps heads image_size pooling chunk model model_arg group",
 }

@@ -32,7 +32,9 @@ def _show_search(plan: Plan, json: bool, words: Words) -> None:
     own = f" --model {shlex.quote(words['model'])}" if words["model"] else ""
     best = better_plan(plan, out)
     if best != out:
-        console.note(f"Wrote the {best.suffixes[-2].lstrip('.')} plan, which wins, to {best}.")
+        console.note(
+            f"Wrote the {best.name.removeprefix(f'{out.stem}.').removesuffix(out.suffix)} plan, which wins, to {best}."
+        )
     console.next_step(f"snnq finalize --plan {shlex.quote(str(best))}{own}")
 
 

@@ -101,11 +101,17 @@ def _show_evaluation(found: Evaluation, json: bool) -> None:
     from snnq.packed.sizes import bits_words
 
     if json:
-        console.emit_json(asdict(found))
+        console.emit_json(asdict(found) | {"samples_per_second": found.samples_per_second})
         return
     kind = f"{found.kind}, {found.engine}, {found.arithmetic}" if found.kind == "packed" else found.kind
-    rows = [(kind, found.data, found.split, found.samples, f"{found.accuracy:.2%}", f"{found.loss:.4f}")]
-    console.table("Accuracy", ("model", "data", "split", "samples", "accuracy", "cross-entropy"), rows)
+    top5 = () if found.top5 is None else (f"{found.top5:.2%}",)
+    right = (f"{found.accuracy:.2%}", *top5, f"{found.loss:.4f}")
+    rows = [(kind, found.data, found.split, found.samples, *right)]
+    columns = ("accuracy", *(("top 5",) if top5 else ()), "cross-entropy")
+    console.table("Accuracy", ("model", "data", "split", "samples", *columns), rows)
+    if found.images is not None:
+        console.note(f"Images: {found.images}.")
+    console.note(f"{found.samples_per_second:,.1f} samples a second, {found.seconds:,.1f} s in all.")
     if found.avg_bits is not None and found.file_avg_bits is not None:
         console.note(bits_words(found.avg_bits, found.file_avg_bits))
 

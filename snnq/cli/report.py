@@ -21,6 +21,12 @@ _Paths = Annotated[
     typer.Argument(metavar="[FOLDER | A B ...]", help="A packed folder (packed), or plans and folders to compare."),
 ]
 _Measure = Annotated[int | None, typer.Option(min=1, help="Measure firing rates anew, on so many validation samples.")]
+_Accel = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MACHINE", help="Simulate it on accelerators, too: loas, sparten, gospa, gamma or a .toml, with commas."
+    ),
+]
 _Page = Annotated[Path | None, typer.Option(help="The HTML page; FOLDER/report.html by default, none of a comparison.")]
 
 
@@ -31,6 +37,7 @@ def report(
     cost_table: Annotated[str | None, typer.Option(help="Cost table: a name or a path; the plan's by default.")] = None,
     weight_reuse: WeightReuse = None,
     measure: _Measure = None,
+    accel: _Accel = None,
     data: Data = None,
     device: Device = "auto",
     threads: Threads = None,
@@ -56,8 +63,9 @@ def report(
             cost_table=cost_table,
             weight_reuse=weight_reuse,
             measure=measure,
+            accel=accel,
             data=data,
-            compute=_compute(device, threads) if measure else "auto",
+            compute=_compute(device, threads) if measure or accel else "auto",
             progress=progress,
         )
     show_with_page(found, out, format)
@@ -109,6 +117,13 @@ def show_with_page(found: Report, out: Path | None = None, format: Format = Form
     console.note(f"Page: {page}")
 
 
+def _simulated(found: Report) -> tuple[str, ...]:
+    """Return what is said of the machines that were simulated."""
+    from snnq.reporting.machine_tables import notes, verdict
+
+    return (verdict(found.simulation), *notes(found.simulation)) if found.simulation else ()
+
+
 def _show_tables(found: Report) -> None:
     from snnq.reporting.tables import main_tables
 
@@ -119,6 +134,6 @@ def _show_tables(found: Report) -> None:
         if not one.long:  # the strip stands for the layers
             console.table(one.title, one.columns, one.rows)
     sentences = (found.energy_model, found.event_energy.sentence, found.dynamics, *found.notes, found.search.sentence)
-    for line in (*sentences, found.tested, found.comparison):
+    for line in (*sentences, found.tested, found.comparison, *_simulated(found)):
         console.note(line)
     console.note("More tables: --format markdown; unrounded: --format json or csv; pictures: the page.")

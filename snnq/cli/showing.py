@@ -52,7 +52,8 @@ def _show_tables(found: Document) -> None:
     console.say(found.verdict)
     console.out("")
     for one in found.tables:
-        console.table(one.title, one.columns, one.rows, one.marked)
+        if not one.long:
+            console.table(one.title, one.columns, one.rows, one.marked)
     for line in found.notes:
         console.note(line)
 

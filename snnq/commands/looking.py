@@ -33,14 +33,21 @@ Split = Annotated[str, typer.Option(help="train, validation or test.")]
 
 
 @command
-def inspect(checkpoint: Checkpoint, *, sizes: Sizes) -> "Inspection":
+def inspect(
+    checkpoint: Checkpoint,
+    *,
+    graph: Annotated[
+        bool, typer.Option("--graph", help="Its operations and streams, too, checked against the model.")
+    ] = False,
+    sizes: Sizes,
+) -> "Inspection":
     """Recognise a checkpoint's architecture and upstream layout; show where its bits and picojoules are.
 
     Nothing is trained; it takes seconds.
     """
     from snnq.checkpoints.inspecting import inspect as run_inspect
 
-    return run_inspect(checkpoint, **sizes.given())
+    return run_inspect(checkpoint, graph=graph, **sizes.given())
 
 
 @command
@@ -141,6 +148,7 @@ def report(
     cost_table: str | None = None,
     weight_reuse: WeightReuse = None,
     measure: int | None = None,
+    accel: str | Path | Sequence[str | Path] | None = None,
     data: Data = None,
     compute: OneDevice,
     model: OwnModel = None,
@@ -148,7 +156,7 @@ def report(
 ) -> "Report":
     """Return everything that is known about a packed folder, which is verified first.
 
-    ``measure``: firing rates are measured anew, on so many validation samples.
+    ``measure``: firing rates are measured anew, on so many validation samples; ``accel``: machines to simulate, too.
     """
     from snnq.reporting.run import report as run_report
 
@@ -158,6 +166,7 @@ def report(
         cost_table=cost_table,
         weight_reuse=weight_reuse,
         measure=measure,
+        accel=accel,
         data=data,
         compute=compute.compute(),
         progress=progress,

@@ -13,6 +13,7 @@ from snnq.commands.words import Budget, Exclude, FileBudget, Lock, Space, Tie, T
 
 if TYPE_CHECKING:
     from snnq.finalizing.settings import FinalizeSettings
+    from snnq.pruning.settings import PruneSettings, SilenceSettings
     from snnq.reconstructing.settings import PtqSettings
     from snnq.searching.settings import SearchSettings
 
@@ -25,7 +26,11 @@ class SearchWords:
     """Words of ``snnq search``."""
 
     method: Annotated[
-        str, typer.Option(help="differentiable, paper (its plain form) or sensitivity (no training).")
+        str,
+        typer.Option(
+            help="differentiable, paper (its plain form), rate (coded bits at one price), halving (short finetuning of "
+            "candidates); sensitivity, hessian, drift and random train nothing."
+        ),
     ] = "differentiable"
     budget: Budget = None
     trade_off: TradeOff = None
@@ -69,6 +74,9 @@ class FinalizeWords:
         float | None, typer.Option(help="Price of a coded bit a weight in the loss, such as 0.2; or give --budget.")
     ] = None
     budget: FileBudget = None
+    hold_rates: Annotated[
+        bool, typer.Option("--hold-rates", help="Every layer keeps the rate its scheme names; else their sum is kept.")
+    ] = False
     seed: Annotated[int, typer.Option(help="The same seed gives the same packed bytes.")] = 0
 
     def settings(self) -> "FinalizeSettings":
@@ -115,6 +123,64 @@ class PtqWords:
             raise UsageError(f"{option} belongs to reconstruction block by block", "add --method tesseraq")
         words = {"steps" if name == "steps_per_round" else name: value for name, value in vars(self).items()}
         return PtqSettings(method=method, **given(words))
+
+
+_Distillation = Annotated[
+    float | None, typer.Option(help="Weight of the checkpoint as teacher in the loss, 0 (off) to 1.")
+]
+
+
+@dataclass(frozen=True)
+class PruneWords:
+    """Words of ``snnq prune``."""
+
+    sparsity: Annotated[
+        float | None, typer.Option(help="Share of the weights that becomes zero, or of the channels that go: 0.9.")
+    ] = None
+    scope: Annotated[str, typer.Option(help="global: the smallest of all layers; layer: the same share of each.")] = (
+        "global"
+    )
+    structure: Annotated[str, typer.Option(help="unstructured, channels, or N:M, such as 2:4.")] = "unstructured"
+    rounds: Annotated[
+        int | None, typer.Option(help="Rounds of pruning a little and finetuning; 0: one shot, nothing is finetuned.")
+    ] = None
+    rewind: Annotated[
+        bool, typer.Option("--rewind/--no-rewind", help="Go back to the checkpoint's values after each round.")
+    ] = True
+    remove_dead: Annotated[
+        bool, typer.Option("--remove-dead", help="Take out channels that cannot fire or that nothing reads.")
+    ] = False
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training split in each round.")] = None
+    batch_size: Annotated[int | None, typer.Option(help="Samples a step, in all processes together.")] = None
+    distillation: _Distillation = None
+    seed: Annotated[int, typer.Option(help="The same seed gives the same checkpoint.")] = 0
+
+    def settings(self) -> "PruneSettings":
+        """Return the settings that the words mean; raises UsageError."""
+        from snnq.pruning.settings import Finetune, PruneSettings
+
+        own = ("sparsity", "scope", "structure", "rounds", "rewind", "remove_dead")
+        words = given(vars(self))
+        finetune = Finetune(**{name: value for name, value in words.items() if name not in own})
+        return PruneSettings(**{name: words[name] for name in own if name in words}, finetune=finetune)
+
+
+@dataclass(frozen=True)
+class SilenceWords:
+    """Words of ``snnq mask-silent``."""
+
+    most: Annotated[int, typer.Option(help="Neurons that fire so often or less in all steps of a sample.")] = 1
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training split: 0 to 5.")] = None
+    batch_size: Annotated[int | None, typer.Option(help="Samples a step, in all processes together.")] = None
+    distillation: _Distillation = None
+    seed: Annotated[int, typer.Option(help="The same seed gives the same checkpoint.")] = 0
+
+    def settings(self) -> "SilenceSettings":
+        """Return the settings that the words mean; raises UsageError."""
+        from snnq.pruning.settings import Finetune, SilenceSettings
+
+        words = given(vars(self))
+        return SilenceSettings(words.pop("most"), Finetune(**words))
 
 
 def given(words: Words) -> Words:

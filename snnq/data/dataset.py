@@ -12,6 +12,7 @@ import numpy as np
 
 from snnq.base.errors import DataError
 from snnq.base.progress import Progress
+from snnq.data.pixels import Pixels
 from snnq.data.spec import DataSpec
 
 if TYPE_CHECKING:
@@ -93,6 +94,8 @@ class Recordings:
     ``fingerprint`` holds every fact the frames depend on beside the request itself (content hashes, simulation
     settings), JSON-ready. ``split`` says in a few words how train, validation and test were told apart. ``read()``
     returns the three splits by name. ``orders`` are the classes in every order that the source's option of it gives.
+    Images that are no events have ``pixels``: samples are then bytes (1, C, H, W), one for all time steps. ``lacks``
+    are the splits that are empty, as they may be where a set is only for evaluation.
     """
 
     classes: tuple[str, ...]
@@ -100,6 +103,8 @@ class Recordings:
     split: str
     read: Callable[[], dict[str, Samples]]
     orders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    pixels: Pixels | None = None
+    lacks: tuple[str, ...] = ()
 
 
 Batch = TypeVar("Batch")
@@ -110,25 +115,31 @@ CLASS_COLUMNS = ("index", "class", "train", "validation", "test")
 class Frames:
     """One split, a map-style dataset: ``frames`` (N, T, C, H, W) uint8 or uint16 counts, ``labels`` int64 (N,).
 
+    With ``pixels`` they are bytes of images, the same at every step, and what is fetched is normalised: real numbers.
     ``DataLoader(frames, batch_size=n, collate_fn=Frames.collate)`` fetches a whole batch at once.
     """
 
     frames: np.ndarray
     labels: np.ndarray
+    pixels: Pixels | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        """Return one sample: float32 (T, C, H, W) counts and its int64 label ()."""
+        """Return one sample: float32 (T, C, H, W) counts or reals, and its int64 label ()."""
         frames, labels = self.__getitems__([index])
         return frames[0], labels[0]
 
     def __getitems__(self, indices: Sequence[int] | np.ndarray | Tensor) -> tuple[Tensor, Tensor]:
-        """Return a batch: float32 (n, T, C, H, W) counts and int64 (n,) labels."""
+        """Return a batch: float32 (n, T, C, H, W) counts or reals, and int64 (n,) labels."""
         import torch
 
         at = np.asarray(indices, dtype=np.int64)
+        if self.pixels is not None:
+            still = self.pixels.reals(torch.from_numpy(np.ascontiguousarray(self.frames[at, :1])))
+            frames = still.expand(-1, self.frames.shape[1], -1, -1, -1).contiguous()
+            return frames, torch.from_numpy(self.labels[at])
         frames = torch.from_numpy(self.frames[at].astype(np.float32))
         return frames, torch.from_numpy(self.labels[at])
 
@@ -161,6 +172,11 @@ class DataSet:
     other_orders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
+    def pixels(self) -> Pixels | None:
+        """How the images of a set that is no events are made into a network's input, real numbers."""
+        return self.test.pixels
+
+    @property
     def frames_shape(self) -> tuple[int, int, int, int]:
         """(T, C, H, W) of one sample."""
         steps, channels, height, width = self.train.frames.shape[1:]
@@ -183,5 +199,6 @@ class DataSet:
         shape = "x".join(str(size) for size in self.frames_shape)
         notes = [f"{len(self.classes)} classes", f"frames {shape}"]
         notes += ["simulated"] if self.simulated else []
+        notes += [f"images: {self.pixels}"] if self.pixels else []
         notes += [f"{len(self.skipped)} damaged recordings skipped"] if self.skipped else []
         return f"{self.spec}: {sizes}, {', '.join(notes)}" + (f"; split: {self.split}" if self.split else "")

@@ -8,6 +8,8 @@ from importlib import import_module
 from pathlib import Path
 from shlex import quote
 
+import numpy as np
+
 from snnq.base.errors import DataError
 from snnq.base.progress import Progress, silent
 from snnq.data import cache, preparing
@@ -50,6 +52,7 @@ class Prepared:
             "cached": self.cached,
             "split": data.split,
             "skipped": list(data.skipped),
+            "images": str(data.pixels) if data.pixels else None,
             "seconds": self.seconds,
             "recordings_per_second": self.recordings_per_second,
         }
@@ -129,7 +132,7 @@ def _open(
             entries = preparing.store(folder, recordings, stage, progress, workers, skip_corrupt)
         except preparing.DamagedRecordings as error:
             raise DataError(error.message, _skip_hint(request)) from None
-    splits = {split: Frames(entry.frames, entry.labels) for split, entry in entries.items()}
+    splits = {split: _split(entry, steps, recordings) for split, entry in entries.items()}
     data = DataSet(
         str(spec),
         sha256,
@@ -141,6 +144,14 @@ def _open(
         other_orders=_other_orders(spec, recordings),
     )
     return Prepared(data, cache.stored(folder), cached, time.perf_counter() - begun)
+
+
+def _split(entry: cache.Entry, steps: int, recordings: Recordings) -> Frames:
+    """Return a split; the one frame of an image stands for every step, and takes memory once."""
+    if recordings.pixels is None:
+        return Frames(entry.frames, entry.labels)
+    count, _, *shape = entry.frames.shape
+    return Frames(np.broadcast_to(entry.frames, (count, steps, *shape)), entry.labels, recordings.pixels)
 
 
 def _other_orders(spec: DataSpec, recordings: Recordings) -> dict[str, tuple[str, ...]]:
@@ -170,14 +181,15 @@ def _open_source(request: Request) -> Recordings:
 def _facts(request: Request, recordings: Recordings) -> dict[str, object]:
     """Everything the frames depend on; paths are left out, the content's hash stands for them.
 
-    The classes themselves stand for the option that orders them.
+    The classes themselves stand for the option that orders them. Images are the same whatever the steps.
     """
-    source = request.spec.source
+    source, still = request.spec.source, recordings.pixels is not None
     options = {key: request.spec.option(key) for key in source.options if key != source.order}
     return {
         "source": request.spec.name,
-        "options": options | {"steps": request.steps, "image_size": list(request.image_size)},
+        "options": options | {"steps": 1 if still else request.steps, "image_size": list(request.image_size)},
         "classes": list(recordings.classes),
+        **({"pixels": str(recordings.pixels)} if still else {}),
         **recordings.fingerprint,
     }
 

@@ -124,14 +124,14 @@ def _make(
     work = {split: chunks.chunks_of(place, split, splits[split]) for split in SPLITS}
     try:
         for split in SPLITS:
-            if not len(splits[split].labels):
+            if not len(splits[split].labels) and split not in recordings.lacks:
                 raise _no_sample(stage, split)
         _make_chunks(place, work, splits, stage, progress, workers)
         damaged = {split: [one for note in _notes(work[split]) for one in note.damaged] for split in SPLITS}
         _check_damaged(stage, damaged, sum(len(samples.labels) for samples in splits.values()), skip_corrupt)
         meta: dict[str, object] = {
-            split: _finish(place, work[split], splits[split], stage) | {"skipped": [str(one) for one in damaged[split]]}
-            for split in SPLITS
+            split: _finish(place, split, work, splits[split], stage) | {"skipped": [str(one) for one in damaged[split]]}
+            for split in sorted(SPLITS, key=lambda split: not work[split])  # an empty one is made like another
         }
     except DataError as error:
         if not isinstance(error, DamagedRecordings):  # those may yet be skipped
@@ -172,11 +172,15 @@ def _check_damaged(stage: str, damaged: dict[str, list[Damaged]], total: int, sk
         )
 
 
-def _finish(place: Path, work: list[Chunk], samples: Samples, stage: str) -> dict[str, object]:
-    split = work[0].split
-    if not any(note.kept for note in _notes(work)):
-        raise _no_sample(stage, split)
-    kept = chunks.assemble(work, place / f"{split}-frames.npy")
+def _finish(place: Path, split: str, work: dict[str, list[Chunk]], samples: Samples, stage: str) -> dict[str, object]:
+    if work[split]:
+        if not any(note.kept for note in _notes(work[split])):
+            raise _no_sample(stage, split)
+        kept = chunks.assemble(work[split], place / f"{split}-frames.npy")
+    else:
+        like = read_split(place, next(one for one in SPLITS if work[one])).frames
+        np.save(place / f"{split}-frames.npy", np.zeros((0, *like.shape[1:]), like.dtype), allow_pickle=False)
+        kept = np.zeros(0, np.int64)
     np.save(place / f"{split}-labels.npy", samples.labels[kept], allow_pickle=False)
     return facts_of(read_split(place, split)) | {"frames": frames_hash(place, split)}
 

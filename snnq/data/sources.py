@@ -12,10 +12,16 @@ OPTIONS: dict[str, str] = {
     "image_size": "pixels, such as 34 or 34x46; where a model is given, its own",
     "limit": "the most samples of every split, or of train+validation+test (limit=6000+2000+10000)",
     "by": "how events are cut into frames: as many events in each (count), or as long (time)",
-    "classes": "frames: the order of the class folders, by name as torchvision and SpikingJelly (0, 1, 10, 2), or "
-    "numeric (0, 1, 2, 10); random: how many",
+    "classes": "frames, images: the order of the class folders, by name as torchvision and SpikingJelly (0, 1, 10, 2), "
+    "or numeric (0, 1, 2, 10); random: how many",
     "numbering": "the order of the gestures, as tonic numbers them, or as spikingjelly's loader does (0, 1, 10, 2)",
     "samples": "how many in every split",
+    "mean": "of red, green and blue, pixels from 0 to 1: 0.485+0.456+0.406, or imagenet, cifar10, cifar100, none; "
+    "where it is not given, that of CIFAR's own files, and ImageNet's of all others",
+    "std": "the deviations, in the same way",
+    "resize": "what the shorter side becomes, before the middle is cut out: 256; or both sides, 256x256; or none. "
+    "Where it is not given, the model's size / 0.875, above 224 pixels the model's size",
+    "filter": "how an image is resized",
 }
 
 
@@ -125,6 +131,25 @@ _ROWS = (
         options={"steps": None, "image_size": None, "limit": None, "classes": "name"},
         choices={"classes": ("name", "numeric")},
         order="classes",
+    ),
+    Source(
+        name="images",
+        module="snnq.data.image_folders",
+        summary="images, the same at every time step: train/, val/, test/<class>/ as torchvision reads them, or "
+        "CIFAR's binary files",
+        options={
+            "steps": "4",
+            "image_size": "224x224",
+            "limit": None,
+            "mean": None,
+            "std": None,
+            "resize": None,
+            "filter": "bicubic",
+            "classes": "name",
+        },
+        choices={"classes": ("name", "numeric"), "filter": ("bicubic", "bilinear")},
+        order="classes",
+        marks=("data_batch_1.bin", "train.bin", "train/*/*.[jJpP][pPnN]*[gG]", "val/*/*.[jJpP][pPnN]*[gG]"),
     ),
     Source(
         name="random",

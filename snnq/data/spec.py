@@ -11,6 +11,7 @@ from shlex import quote
 from snnq.base.errors import DataError, UsageError, nearest
 from snnq.base.parsing import parse_image_size
 from snnq.data.integrator import By
+from snnq.data.pixels import DEVIATIONS, MEANS, channels_of
 from snnq.data.sources import OPTIONS, SOURCES, Source, guess_source
 
 SPLITS = ("train", "validation", "test")
@@ -98,10 +99,24 @@ def _size(text: str) -> str:
     return f"{height}x{width}"
 
 
+def _channels(text: str, presets: dict[str, tuple[float, ...]], least: float = 0.0) -> str:
+    channels_of(text.strip(), presets, least)
+    return text.strip()
+
+
+def _resize(text: str) -> str:
+    if text == "none":
+        return text
+    return _size(text) if "x" in text else _count(text)
+
+
 _CANONICAL: dict[str, Callable[[str], str]] = {
     "steps": _count,
     "image_size": _size,
     "limit": _limit,
+    "mean": lambda text: _channels(text, MEANS),
+    "std": lambda text: _channels(text, DEVIATIONS, 1e-6),
+    "resize": lambda text: _resize(text.strip()),
     "classes": _count,
     "samples": _count,
 }

@@ -74,11 +74,10 @@ def c_layer(arrays: PackedArrays, stage: Stage, outputs: int, inputs: int, taps:
     """Return a stage's layer; raises PackedError where it is missing, of another shape, or its sums pass 2^52."""
     scheme = arrays.scheme(stage.layer)
     _check_shape(arrays, stage.layer, outputs, inputs * taps)
-    whole = arrays.whole(stage)
+    whole, neurons = arrays.network.stage(stage)
     # Sums beyond are exact in no engine; only a made-up zero-point reaches them.
     if float(np.abs(whole.values).sum(1, dtype=np.float64).max()) * stage.bound > WIDE_SUM_LIMIT:
         raise PackedError(f"{arrays.folder}: the sums of layer '{stage.layer}' pass 2^52", REPACK)
-    neurons = arrays.neurons(stage, whole)
     row, bits, found = _ROWS.get(scheme.family, _fixed)(arrays.stored(stage.layer), scheme.width, whole, neurons, taps)
     number = "int64_t" if neurons.wide else "int32_t"
     found += [CArray("gain", "uint8_t", neurons.shift)]

@@ -50,7 +50,7 @@ class Memory:
 
 def plan_memory(config: SpikformerConfig, wiring: Wiring) -> Memory:
     """Return where everything lies."""
-    time_bytes, token_planes = -(-config.steps // 8), wiring.bound.bit_length()
+    time_bytes, token_planes = -(-config.steps // 8), wiring.largest.bit_length()
     dim, (height, width) = config.dim, config.image_size
     found, pixel, arena = [], 0, 0
     for channels, pooled in zip((dim // 8, dim // 4, dim // 2, dim), config.pooling, strict=True):

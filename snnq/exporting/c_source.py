@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from snnq.arithmetic import integers
 from snnq.base.errors import UsageError
 from snnq.base.files import write_atomic
 from snnq.base.version import __version__
@@ -124,7 +123,7 @@ def _values(
     stream: CStream | None,
 ) -> dict[str, Any]:
     """Return what the templates are filled with."""
-    wiring, data = arrays.wiring, arrays.config.data
+    wiring, network, data = arrays.wiring, arrays.network, arrays.config.data
     widths = sorted({one.width for one in layers})
     names = list(data.classes) if data is not None and len(data.classes) == config.classes else []
     sizes = _sizes(config, memory)
@@ -149,9 +148,9 @@ def _values(
         "decoders": sorted({(one.row, one.bits, one.width) for one in layers}),
         "code_bits": sorted({one.bits for one in (*layers, head)} - {0}),
         "head": head,
-        "mixings": [integers.mixing_threshold(one.scale, one.threshold) for one in wiring.mixings],
-        "summands": wiring.summands,
-        "logit_bits": round(-math.log2(arrays.head().scale * wiring.summands)),
+        "mixings": [(one.shift, one.threshold) for one in map(network.compared, (one.fires for one in wiring.mixings))],
+        "summands": network.summands,
+        "logit_bits": round(-math.log2(arrays.head().scale * network.summands)),
         "ram": _ram(config, widths, sizes),
         "stream": stream if stream and stream.parts else None,
         "rom": _rom(layers, head, stream),

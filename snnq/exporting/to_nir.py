@@ -33,7 +33,7 @@ from snnq.exporting.source import Source, SourceLayer, read_source, require
 from snnq.exporting.targets import ExportedLayer, Facts
 from snnq.models.registry import architecture
 from snnq.network.tracing import Traced, trace
-from snnq.network.wiring import COUNT_LIMIT, FloatWiring
+from snnq.network.wiring import COUNT_LIMIT, FloatWiring, Wiring
 
 UNITS = (
     "A time step is 1 ms: tau = 2 ms, dt = 1 ms, forward Euler, v + dt/tau (r I - v), v = 0 at first. An exponential "
@@ -67,8 +67,8 @@ def export(folder: Path, out: Path) -> Facts:
     """
     source = read_source(folder)
     wiring = architecture(source.config.architecture).wiring(source.config.config)
-    if isinstance(wiring, FloatWiring):  # what stands between a layer and its neuron there, NIR has no word for
-        raise UsageError(f"{folder}: {source.config.architecture} is not exported to NIR, because {wiring.reason}")
+    if reason := _unsaid(wiring):
+        raise UsageError(f"{folder}: {source.config.architecture} is not exported to NIR, because {reason}")
     require("nir", "nir")
     import nir  # pyright: ignore[reportMissingImports]
 
@@ -85,6 +85,19 @@ def export(folder: Path, out: Path) -> Facts:
         if found.nodes[name].weight.reshape(-1).tobytes() != numbers.weight.tobytes():
             raise VerificationError(f"layer {name}: nir reads another weight than was written", "please report this")
     return Facts(_layers(source, found), _notes(stages), unsaid)
+
+
+def _unsaid(wiring: Wiring | FloatWiring) -> str | None:
+    """Return half a sentence, after "because": what stands between a layer and its neuron that NIR has no word for."""
+    if isinstance(wiring, FloatWiring):
+        return wiring.reason
+    if wiring.potentials:
+        return "its residuals are membrane potentials, which are added between a layer and its neuron"
+    if any(stage.pooled for stage in wiring.stages):
+        return "it max-pools what its norms put out, before a neuron makes spikes of it"
+    if any(mixing.mixes.chunk > 1 for mixing in wiring.mixings):
+        return "its attention mixes several time steps at once"
+    return None
 
 
 def fold(model: nn.Module, stage: Traced) -> Folded:

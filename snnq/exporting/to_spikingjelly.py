@@ -29,7 +29,7 @@ from snnq.exporting.targets import ExportedLayer, Facts
 from snnq.models.registry import ARCHITECTURES
 from snnq.models.registry import architecture as architecture_of
 from snnq.packed.safefile import safetensors_bytes
-from snnq.structure.edits import described, edits_of
+from snnq.structure.edits import described, edits_of, values_only
 
 _EPSILON = nn.BatchNorm2d(1).eps
 # Of the largest logit: far above what a rounded current can do, far below what a wrong weight does.
@@ -77,7 +77,7 @@ def constructor_arguments(folder: Path, architecture: str, config: Mapping[str, 
             f"{folder}: {architecture} is none of SpikingJelly's own models, which are {', '.join(known)}",
             "snnq export --to has other targets",
         )
-    if edits := edits_of(config):
+    if not values_only(edits := edits_of(config)):
         raise UsageError(f"{folder}: SpikingJelly's class has no such edits: {described(edits)}")
     try:
         return one.spikingjelly.arguments(one.config(config))

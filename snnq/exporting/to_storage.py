@@ -10,7 +10,7 @@ from snnq.packed.storage import Storage
 from snnq.packed.verification import verify
 from snnq.schemes.scheme import scheme
 
-_WRITTEN = {"fixed": "words of a fixed width", "coded": "entropy-coded"}
+_WRITTEN, _SPARSE = {"fixed": "words of a fixed width", "coded": "entropy-coded"}, "mask, and codes of weights not 0"
 
 
 def to_fixed(folder: Path, out: Path) -> Facts:
@@ -23,6 +23,10 @@ def to_coded(folder: Path, out: Path) -> Facts:
     return _convert(folder, out, "coded")
 
 
+def _is_plain(name: str, storage: Storage) -> bool:
+    return scheme(name).is_float and storage == "fixed"
+
+
 def _convert(folder: Path, out: Path, storage: Storage) -> Facts:
     convert(folder, out, storage)
     found = verify(out)
@@ -30,7 +34,7 @@ def _convert(folder: Path, out: Path, storage: Storage) -> Facts:
         ExportedLayer(
             one.name,
             one.scheme,
-            "float32" if scheme(one.scheme).is_float and storage == "fixed" else _WRITTEN[storage],
+            _SPARSE if one.sparse else "float32" if _is_plain(one.scheme, storage) else _WRITTEN[storage],
             round((one.bits_on_disk + one.padding_bits) / one.bits_in_plan * scheme(one.scheme).bits, 3),
         )
         for one in found.layers

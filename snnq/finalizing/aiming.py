@@ -28,6 +28,8 @@ def aim_of(plan: Plan, settings: FinalizeSettings, rest: Callable[[Collection[st
     asked = settings.rate is not None or bool(settings.budget)
     rated = named or (zeroed if asked else {})
     weights = plan.totals.weights
+    if settings.hold_rates and not named:
+        raise PlanError("--hold-rates: no layer's scheme names a rate", "give layers one, such as uniform-4@1")
     if not rated:
         if asked:
             raise PlanError("no layer of the plan has a level at zero: there is no rate to train", "give one uniform-4")
@@ -45,4 +47,5 @@ def aim_of(plan: Plan, settings: FinalizeSettings, rest: Callable[[Collection[st
             f"the budget is kept by no codes: all else takes {-target / weights:.3f} bits a weight more than it allows",
             "allow more bits, or give the layers that are trained to no rate other schemes",
         )
-    return Aim(rated, weights, target=target, first=min(FIRST_RATE, target / count), coder=coded_bits)
+    first = min(FIRST_RATE, target / count)
+    return Aim(rated, weights, target=target, first=first, coder=coded_bits, each=settings.hold_rates)

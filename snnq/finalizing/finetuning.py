@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
@@ -13,6 +12,7 @@ from snnq.finalizing.settings import FinalizeSettings
 from snnq.training.augmentation import parse_changes, training_share
 from snnq.training.batches import training_batches
 from snnq.training.batchnorm import share_batchnorm
+from snnq.training.distilling import distilled_loss
 from snnq.training.evaluation import evaluate
 from snnq.training.finite import FiniteWatch
 from snnq.training.loop import Best, Place, Stateful
@@ -21,20 +21,6 @@ from snnq.training.rate import Aim
 from snnq.training.schedules import learning_rate, set_rate
 from snnq.training.seeding import generator
 from snnq.training.teacher import Teacher
-
-
-def distilled_loss(logits: Tensor, targets: Tensor, teacher: Tensor | None, share: float, heat: float) -> Tensor:
-    """Return (1 - δ) · CE + δ · τ² · KL(softmax(teacher/τ) ‖ softmax(logits/τ)); logits (B, classes).
-
-    ``targets`` are labels (B,) or, of mixed samples, shares (B, classes).
-    """
-    loss = F.cross_entropy(logits, targets)
-    if teacher is None or share == 0:
-        return loss
-    divergence = F.kl_div(
-        F.log_softmax(logits / heat, 1), F.log_softmax(teacher / heat, 1), log_target=True, reduction="batchmean"
-    )
-    return (1 - share) * loss + share * heat**2 * divergence
 
 
 class Finetuning:

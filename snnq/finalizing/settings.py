@@ -22,6 +22,7 @@ class FinalizeSettings:
 
     ``rate`` is the price μ of a coded bit a weight in the loss (``training.rate``), or ``budget`` the bits that the
     price is steured to: by ``avg_bits`` of the plan, ``file_bits`` a weight of the whole file, or ``file_kib``.
+    ``hold_rates``: every layer keeps the rate that its scheme names, where else their sum is kept.
     """
 
     epochs: int = 15
@@ -36,6 +37,7 @@ class FinalizeSettings:
     augment: str = ""
     rate: float | None = None
     budget: Mapping[str, float] = field(default_factory=dict)
+    hold_rates: bool = False
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 2:
@@ -47,4 +49,6 @@ class FinalizeSettings:
             raise UsageError(f"--rate is {self.rate:g}, it must be a positive price of a bit, such as 0.2")
         if self.rate is not None and self.budget:
             raise UsageError("--rate and --budget: give one of them", "the price of a budget is found while training")
+        if self.hold_rates and (self.rate is not None or self.budget):
+            raise UsageError("--hold-rates keeps the rates of the plan: it goes without --rate and --budget")
         object.__setattr__(self, "augment", changes_text(parse_changes(self.augment)))

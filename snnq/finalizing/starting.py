@@ -17,6 +17,7 @@ from snnq.packed.opening import open_tensors
 from snnq.packed.safefile import TensorFile
 from snnq.plan import Plan
 from snnq.schemes.names import FLOAT32
+from snnq.schemes.scheme import scheme
 from snnq.training.evaluation import NORMS
 
 
@@ -28,7 +29,7 @@ def begin_from(model: nn.Module, folder: str | Path, plan: Plan) -> nn.Module:
     levels nearest to the float weights, by which the norm's multiplier is divided. A latent weight stays the float one
     where that rounds to the code, and becomes the code's level elsewhere. BN keeps what it learned; its running
     statistics become those that fold into the packed norms, so that in evaluation mode the model is the packed one.
-    Raises PlanError unless the folder was packed under the same schemes, PackedError.
+    Raises PlanError unless the folder was packed on the same grids, PackedError.
     """
     folder = Path(folder)
     config = read_config(folder)
@@ -52,8 +53,9 @@ def begin_from(model: nn.Module, folder: str | Path, plan: Plan) -> nn.Module:
 
 
 def _check_schemes(folder: Path, config: PackedConfig, plan: Plan) -> None:
-    theirs = {name: layer.scheme for name, layer in config.layers.items()}
-    ours = plan.schemes()
+    # Grids alone: a rate says what the codes of that folder came to, and those are about to be trained.
+    theirs = {name: scheme(layer.scheme).grid_name for name, layer in config.layers.items()}
+    ours = {name: scheme(one).grid_name for name, one in plan.schemes().items()}
     for name in sorted(ours.keys() | theirs.keys()):
         if ours.get(name) != theirs.get(name):
             raise PlanError(
@@ -85,7 +87,8 @@ def _begin_layer(layer: Any, codes: Tensor, params: dict[str, Tensor]) -> None:
         getattr(chain[0], f"{key}_start").copy_(value)
     same = one.encode(latent, params) == codes
     level = one.decode(codes, params)
-    latent.copy_(torch.where(same, latent.flatten(1), level).view_as(latent))
+    kept = same | (latent.flatten(1) == 0) if one.holds_zero else same
+    latent.copy_(torch.where(kept, latent.flatten(1), level).view_as(latent))
 
 
 def _begin_norm(path: str, norm: Any, bias: Tensor | None, file: TensorFile, gain: Tensor | None) -> None:

@@ -51,4 +51,5 @@ def _exchanged(chain: FakeQuantize, latent: Tensor, price: float) -> Tensor:
     step = levels.gather(1, below + 1) - levels.gather(1, below)
     best = (((rows - values) / step).square() + price * length[choices]).argmin(0)
     chosen = choices.gather(0, best[None])[0]
-    return torch.where(chosen == nearest, rows, levels.gather(1, chosen))
+    kept = (chosen == nearest) | (rows == 0)  # a masked weight stays zero, however few codes are
+    return torch.where(kept, rows, levels.gather(1, chosen))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Generic, Literal
 
@@ -12,15 +12,13 @@ from snnq.base.strict_json import Config, Json
 from snnq.models.custom import Builder, CustomSizes
 from snnq.models.sizes import Sizes, TransformerSizes
 from snnq.models.upstream import ASKED, NO_UPSTREAM, S, SpikingJellyClass, Upstream
+from snnq.network.graph import Graph
 from snnq.network.products import Order, Products
-from snnq.network.wiring import FloatWiring, Wiring, float_wiring
-from snnq.structure.edits import STRUCTURE, apply_edits, edits_of, floating_because
+from snnq.network.wiring import FloatWiring, Wiring, float_wiring, wire
+from snnq.structure.edits import STRUCTURE, apply_edits, edits_of, floating_because, values_only
 
 if TYPE_CHECKING:
     from torch import nn
-
-POOLED = "it max-pools what its norms put out, real numbers, before a neuron makes spikes of it"
-MEMBRANE = "its residuals are membrane potentials, real numbers that are added between a layer and its neuron"
 
 
 @dataclass(frozen=True)
@@ -35,11 +33,6 @@ class Grafted:
 def lazily(module: str, name: str) -> Callable[[Sizes], nn.Module]:
     """Return what builds a model of its sizes: the class ``name`` of ``snnq.models.<module>``, imported when called."""
     return lambda sizes: getattr(import_module(f"snnq.models.{module}"), name)(sizes)
-
-
-def in_floating_point(reason: str) -> Callable[[Sizes], str]:
-    """Return the ``wiring_of`` of an architecture that never runs in whole numbers; ``reason`` follows "because"."""
-    return lambda sizes: reason
 
 
 def block_products(
@@ -64,8 +57,10 @@ class Architecture(Generic[S]):
     (B, T, C, H, W) → logits (B, classes), neurons at rest before and after; an attribute ``groups`` says which group a
     layer is in (``network.layers``). Both raise ``UsageError`` for sizes that no model can have.
 
-    ``wiring_of`` returns what follows each layer, where packed weights run in whole numbers; else half a sentence after
-    "because", where norms are named as ``float_wiring`` says, or a ``FloatWiring``. ``products_of`` returns the
+    ``graph_of`` returns the operations of the forward pass (``network.drawing``); whole numbers follow from it. Where
+    there is none, it returns half a sentence after "because", why packed weights run in floating point; norms are named
+    as ``float_wiring`` says, then, or it returns a ``FloatWiring``. ``in_c``: whether the C source has such a model.
+    ``products_of`` returns the
     products of every attention in the order they run, none where it is not known; the module of each is a
     ``SpikingAttention``. ``graft`` takes a config, a chunk and a scale (None: the usual) and returns the model with
     STAtten's attention. ``builder`` is the function that builds a user's own model.
@@ -75,12 +70,13 @@ class Architecture(Generic[S]):
     layout: str
     config_of: Callable[[Config], S]
     make: Callable[[S], nn.Module]
-    wiring_of: Callable[[S], Wiring | FloatWiring | str]
+    graph_of: Callable[[S], Graph | FloatWiring | str]
     products_of: Callable[[S], tuple[Products, ...]] = lambda sizes: ()
     upstream: Upstream = NO_UPSTREAM
     spikingjelly: SpikingJellyClass[S] | None = None
     graft: Callable[[Config, int, float | None], Grafted] | None = None
     builder: Builder | None = None
+    in_c: Callable[[S], bool] = lambda sizes: False
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -105,10 +101,16 @@ class Architecture(Generic[S]):
 
     def wiring(self, values: Config) -> Wiring | FloatWiring:
         """Return what follows each layer; a ``FloatWiring`` where packed weights do not run in whole numbers."""
-        found, edits = self.wiring_of(self.config(values)), edits_of(values)
-        if isinstance(found, Wiring) and edits:  # the C source writes out the widths of whole models
-            found = floating_because(edits) or replace(found, in_c=False)
+        sizes, edits = self.config(values), edits_of(values)
+        found = floating_because(edits) or self.graph_of(sizes)
+        if isinstance(found, Graph):  # the C source writes out the widths of whole models
+            return wire(found, in_c=values_only(edits) and self.in_c(sizes))
         return float_wiring(self.build, values, found) if isinstance(found, str) else found
+
+    def graph(self, values: Config) -> Graph | None:
+        """Return the operations of a model; None where they are not known."""
+        found = self.graph_of(self.config(values))
+        return found if isinstance(found, Graph) else None
 
     def asked(self) -> tuple[str, ...]:
         """Return what upstream's keys do not show and its class has a choice of, as in ``ASKED``."""

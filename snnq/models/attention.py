@@ -19,9 +19,9 @@ class SpikingAttention(Protocol):
     """What the module of an architecture's attention, one of its ``Products``, must offer.
 
     ``mix`` takes the spikes that are multiplied, (T, B, heads, N, d) each: q, k and, where there is one, v. It returns
-    what goes on from them. The module's forward calls it as an attribute, so that it can be watched. Where the
-    architecture has a ``Wiring``, ``mix`` computes (Q Kᵀ V) · ``scale`` in any order, ``scale`` is an attribute that is
-    read at every call (in whole numbers it becomes 1), and ``channels_last`` says that its neurons see (T, B, N, C).
+    what goes on from them. The module's forward calls it as an attribute, so that it can be watched. Where the graph
+    has an ``Attention``, ``mix`` computes (Q Kᵀ) V · ``scale`` in any order, ``scale`` is an attribute that is read at
+    every call (in whole numbers it becomes 1), and ``channels_last`` says that its neurons see (T, B, N, C).
     Of the order ``sums`` it is a ``SummingAttention``.
     """
 
@@ -109,7 +109,7 @@ class SelfAttention(nn.Module):
         product: Callable[[Tensor, Tensor, Tensor, float], Tensor] = mix_keys_first,
     ) -> None:
         super().__init__()
-        self.heads, self.first, self.product = heads, first, product
+        self.heads, self.first, self.product, self.scale = heads, first, product, SCALE
         for name in ("q", "k", "v"):
             add_projection(self, name, dim, tau)
         self.attn_lif = lif(threshold=0.5, tau=tau)
@@ -126,4 +126,4 @@ class SelfAttention(nn.Module):
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Return (Q (Kᵀ V)) · 0.125, (T, B, heads, N, C/heads) as q, k and v are."""
-        return self.product(q, k, v, SCALE)
+        return self.product(q, k, v, self.scale)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, cast
 
+import torch
 from spikingjelly.activation_based import neuron, surrogate
 from torch import Tensor, nn
 
@@ -36,6 +38,39 @@ def plif(threshold: float = 1.0) -> neuron.ParametricLIFNode:
         detach_reset=True,
         step_mode="m",
     )
+
+
+class _Rounded(torch.autograd.Function):
+    """Whole numbers of at most ``most`` and at least 0; gradients pass where nothing was cut off."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, most: int, half_up: bool) -> Tensor:
+        ctx.save_for_backward((x >= 0) & (x <= most))
+        x = x.clamp(0, most)
+        return torch.floor(x + 0.5) if half_up else x.round()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore
+        (inside,) = ctx.saved_tensors
+        return gradient * inside, None, None
+
+
+class IntegerSpikes(neuron.BaseNode):
+    """I-LIF without a potential: (T, …) currents → (T, …) numbers of spikes c = round(clamp(gain · x, 0, D)), 0 … D.
+
+    In inference c is run as D binary sub-steps, c of which have a spike. ``half_up``: a half is rounded up, else to the
+    nearest even number. Every time step stands for itself. Straight-through gradient where 0 ≤ gain · x ≤ D. Sources:
+    Luo et al. 2024 (arXiv:2407.20708); the code of Spike-Driven Transformer V3 (``MultiSpike``) and QSD-Transformer
+    (``Multispike``), which put out c/D.
+    """
+
+    def __init__(self, substeps: int, gain: float = 1.0, half_up: bool = False) -> None:
+        super().__init__(step_mode="m")
+        self.substeps, self.gain, self.half_up = substeps, float(gain), half_up
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the spikes, float32 whole numbers, of the same shape."""
+        return cast(Tensor, _Rounded.apply(x * self.gain, self.substeps, self.half_up))
 
 
 def current(x: Tensor, layer: nn.Module, norm: nn.Module) -> Tensor:

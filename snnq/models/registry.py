@@ -11,6 +11,7 @@ from snnq.base.errors import UsageError, nearest
 from snnq.base.strict_json import Config
 from snnq.models.architecture import Architecture
 from snnq.models.custom import Builder, CustomSizes, adopt, build_custom, find_builder
+from snnq.models.metaformer.facts import METAFORMERS
 from snnq.models.plain import make_plain
 from snnq.models.sdt.facts import SDTS
 from snnq.models.spikformer.facts import SPIKFORMERS
@@ -22,8 +23,8 @@ from snnq.network.wiring import FloatWiring
 if TYPE_CHECKING:
     from torch import nn
 
-_CUSTOM = FloatWiring({}, "it is a model of your own, and the integer engine knows only the wiring of Spikformers")
-_ROWS = (*SPIKFORMERS, *SDTS, *QKFORMERS, *MAXFORMERS, *SPIKINGFORMERS)
+_CUSTOM = FloatWiring({}, "it is a model of your own, whose operations are not known")
+_ROWS = (*SPIKFORMERS, *SDTS, *QKFORMERS, *MAXFORMERS, *SPIKINGFORMERS, *METAFORMERS)
 ARCHITECTURES: dict[str, Architecture] = {one.name: one for one in _ROWS}
 OWN: dict[str, Architecture] = {}  # users' own models, by the name of their builder
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from statistics import mode
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from snnq.base.strict_json import Config, Json
 from snnq.models.sizes import Sizes, TransformerSizes
@@ -112,6 +112,18 @@ def _seen(shape: Shapes, places: tuple[tuple[str, int], ...]) -> Iterator[int]:
 
 
 @dataclass(frozen=True)
+class Stored:
+    """Where upstream's files hold other tensors than a model has: re-parameterised, scaled, or with learned steps.
+
+    ``build`` returns, for a model's sizes, a module of upstream's names and shapes, and ``convert`` the model's state
+    dict for one of those; it raises ``UsageError`` for tensors that cannot be.
+    """
+
+    build: Callable[[Any], Any]
+    convert: Callable[[dict[str, Any], Any], dict[str, Any]]
+
+
+@dataclass(frozen=True)
 class Upstream:
     """What upstream's files and code say of one architecture.
 
@@ -120,13 +132,15 @@ class Upstream:
     whatever the others are. ``beside``: what the line has that makes a model of this (dim, depth). Steps, heads and
     pooling that a script records in spite of it never reach the model; the image size that it records is that of its
     data. ``trained``: where upstream has trained it on several kinds of data, the data, channels and sizes of each.
+    ``stored``: where its files hold other tensors than the model here.
     """
 
     keys: tuple[Keys, ...] = ()
     always: tuple[str, ...] = ()
     beside: Mapping[tuple[int, int], Config] = field(default_factory=dict)
     trained: Trained = ()
-    told: Callable[[Iterable[str]], dict[str, str]] = lambda names: {}
+    told: Callable[[Iterable[str]], Json] = lambda names: {}
+    stored: Stored | None = None
 
 
 NO_UPSTREAM = Upstream()

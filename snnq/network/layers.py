@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from snnq.base.errors import PlanError, UsageError
 from snnq.base.strict_json import Config
-from snnq.network.neurons import drawn, stream, stream_of
+from snnq.network.neurons import drawn, stream, stream_of, substeps
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
@@ -45,7 +45,8 @@ class Layer:
     one. ``macs`` are multiply-accumulates per time step and sample (head: per sample) and count output positions;
     ``multiplications`` is N_mul of the paper's energy model, which counts input positions: tokens · in · out for
     linear layers, k² · c_in · c_out · H · W of the input image for convolutions, divided by the groups
-    (docs/method.md §3).
+    (docs/method.md §3). A layer of integer spikes 0 … D is run in D binary sub-steps: its multiplications are D times
+    as many.
     """
 
     name: str
@@ -132,11 +133,12 @@ def quantisable(model: nn.Module) -> dict[str, tuple[Weighted, str]]:
     }
 
 
-def layer_table(model: nn.Module, frames_shape: tuple[int, int, int, int]) -> tuple[Layer, ...]:
+def layer_table(model: nn.Module, frames_shape: tuple[int, int, int, int], *, reals: bool = False) -> tuple[Layer, ...]:
     """Return the layers of a model in the order of its modules, from one forward pass of a batch of 1.
 
-    ``frames_shape`` is (T, C, H, W); the model takes frames (1, T, C, H, W). Layers the forward pass never reaches
-    are left out. The model's weights, modes and the global random state are as before afterwards.
+    ``frames_shape`` is (T, C, H, W); the model takes frames (1, T, C, H, W) of event counts, or ``reals``: images.
+    Layers the forward pass never reaches are left out. The model's weights, modes and the global random state are as
+    before afterwards.
 
     The kind of input is found independently of the weights: while tracing, every neuron's output is replaced by
     random bits, so that {0, 1} means spikes, other whole numbers mean sums of spikes, and the rest are reals. Whole
@@ -147,13 +149,14 @@ def layer_table(model: nn.Module, frames_shape: tuple[int, int, int, int]) -> tu
     """
     watched = quantisable(model)
     modules = {name: module for name, (module, _) in watched.items()}
-    seen, streams = _trace(model, modules, frames_shape, {})
+    seen, streams = _trace(model, modules, frames_shape, {}, reals)
     for one in seen.values():
         one.kind = "integers" if one.kind == "ternary" else one.kind  # a difference of spikes
     if set(streams.values()) - {"spikes"}:
-        for name, again in _trace(model, modules, frames_shape, streams)[0].items():
+        for name, again in _trace(model, modules, frames_shape, streams, reals)[0].items():
             if seen[name].kind == "spikes":
                 seen[name].kind = again.kind if again.kind != "integers" else "multispikes"
+    most = substeps(model)
     table, patterns = getattr(model, "layer_groups", {}), getattr(model, "groups", GROUP_PATTERNS)
     layers = []
     for name, (module, kind) in watched.items():
@@ -163,6 +166,7 @@ def layer_table(model: nn.Module, frames_shape: tuple[int, int, int, int]) -> tu
         # The head sees the mean over time: it runs once a sample, everything else once a time step.
         steps = 1 if group == "head" else frames_shape[0]
         macs, products = (-(-math.prod(shape) * count // steps) for count in (seen[name].outputs, seen[name].inputs))
+        products *= most if seen[name].kind == "multispikes" else 1
         layers.append(Layer(name, group, kind, shape, macs, products, seen[name].kind))
     return tuple(layers)
 
@@ -203,9 +207,9 @@ class _Pass:
 
 
 def _trace(
-    model: nn.Module, watched: Mapping[str, Weighted], shape: tuple[int, ...], drawn_as: Mapping[str, str]
+    model: nn.Module, watched: Mapping[str, Weighted], shape: tuple[int, ...], drawn_as: Mapping[str, str], reals: bool
 ) -> tuple[dict[str, _Seen], dict[str, str]]:
-    """Run the model once on random counts; return what each watched layer saw, and the stream of all neurons."""
+    """Run the model once on random counts or reals; return what layers saw, and the stream of all neurons."""
     import torch
     from spikingjelly.activation_based import functional
 
@@ -214,6 +218,7 @@ def _trace(
     run = _Pass(watched, drawn_as, dict(drawn_as), torch.Generator().manual_seed(0))
     modes = [(module, module.training) for module in model.modules()]
     frames = torch.randint(0, 4, (1, *shape), generator=run.generator).to(next(model.parameters()))
+    frames = frames - 0.25 if reals else frames
     try:
         model.eval()
         with torch.no_grad(), seeing(neurons_of(model), run.fire), seeing(watched, run.watch):

@@ -32,6 +32,8 @@ CLASSES: dict[str, tuple[str, ...]] = {
         *("FewSpikeNode", "HGNode", "OutlierAwareThresholdNode"),
     ),
 }
+# Of snnq's own.
+OURS: dict[str, str] = {"IntegerSpikes": "multispikes"}
 # They put out whatever the user's part of them does.
 OPEN = ("FlexSN", "LIAFNode")
 # Bases of the others, which compute nothing themselves.
@@ -43,9 +45,9 @@ ABSTRACT = (
 PRICED = (
     *("IFNode", "LIFNode", "ParametricLIFNode", "SimpleIFNode", "SimpleLIFNode", "HalfThresholdIFNode"),
     *("ActivationAwareIFNode", "OTTTLIFNode", "SLTTLIFNode", "ILIFNode", "TernaryIFNode", "TernaryLIFNode"),
-    "IntegerLIF",
+    *("IntegerLIF", "IntegerSpikes"),
 )
-_KIND = {name: kind for kind, names in CLASSES.items() for name in names}
+_KIND = {name: kind for kind, names in CLASSES.items() for name in names} | OURS
 
 
 @cache
@@ -60,6 +62,13 @@ def neuron_classes() -> tuple[type, ...]:
 def is_neuron(module: nn.Module) -> bool:
     """Return whether a module is a neuron of SpikingJelly, or of a class derived from one."""
     return isinstance(module, neuron_classes())
+
+
+def substeps(model: nn.Module) -> int:
+    """Return D, the most spikes that a neuron of a model puts out in one time step; 1 where none says another."""
+    nodes = [module for module in model.modules() if is_neuron(module)]
+    limits = [getattr(getattr(node, "surrogate_function", None), "max_spike_count", 1) for node in nodes]
+    return max((1, *limits, *(getattr(node, "substeps", 1) for node in nodes)))
 
 
 def unpriced(model: nn.Module) -> Iterator[tuple[str, str]]:

@@ -42,6 +42,8 @@ class Products:
 
     ``width`` is d, the features of one head; ``chunk`` is B, the steps mixed at once (1: step by step). ``scale`` is
     the constant c, and ``scaled`` what it multiplies, the operand or the end; both None where there is no constant.
+    ``values``: V has so many times the features. ``substeps``: D, where Q, K and V are integer spikes 0 … D: the
+    operand's entries are then D² times as large, and the end's D³ times.
     """
 
     name: str
@@ -53,18 +55,21 @@ class Products:
     chunk: int = 1
     scale: float | None = None
     scaled: Literal["operand", "end"] | None = None
+    values: int = 1
+    substeps: int = 1
 
     @property
     def operand_values(self) -> int:
         """Entries of the operand of one head."""
-        found = {"scores": self.tokens**2, "keys": self.width**2, "sums": self.width, "gates": self.tokens}
+        keys = self.width**2 * self.values
+        found = {"scores": self.tokens**2, "keys": keys, "sums": self.width, "gates": self.tokens}
         return found.get(self.order, self.width)
 
     @property
     def operand_largest(self) -> int:
         """The largest whole number that can stand in the operand; the least is 0."""
         most = {"scores": self.width, "keys": self.chunk * self.tokens, "sums": self.tokens, "gates": self.width}
-        return most.get(self.order, self.tokens)
+        return most.get(self.order, self.tokens) * self.substeps**2
 
     @property
     def operand_bits(self) -> int:
@@ -75,7 +80,7 @@ class Products:
     def end_bits(self) -> int:
         """Bits of an entry of what goes to the neuron, before the constant: ⌈log2(largest + 1)⌉."""
         inner = {"scores": self.tokens, "keys": self.width, "sums": 0}.get(self.order, 0)
-        return max(1, inner * self.operand_largest).bit_length()
+        return max(1, inner * self.operand_largest * self.substeps).bit_length()
 
     @property
     def wait_steps(self) -> int:
@@ -84,13 +89,15 @@ class Products:
 
     @property
     def q_buffer_bits(self) -> int:
-        """Spikes of Q that are kept until the chunk's operand is whole: B · heads · N · d; 0 step by step."""
+        """Bits of Q that are kept until the chunk's operand is whole: B · heads · N · d spikes; 0 step by step."""
         return self.chunk * self.heads * self.tokens * self.width if self.chunk > 1 else 0
 
     @property
     def multiplications(self) -> int:
         """Products of two numbers per time step and sample, were nothing skipped."""
-        each = {"scores": 2 * self.tokens, "keys": 2 * self.width, "sums": 2}.get(self.order, 1)
+        each = {"scores": (1 + self.values) * self.tokens, "keys": 2 * self.values * self.width, "sums": 2}.get(
+            self.order, 1
+        )
         return self.heads * self.tokens * self.width * each
 
     @property
@@ -100,7 +107,7 @@ class Products:
             return 0
         if self.scaled == "operand":
             return self.steps // self.chunk * self.heads * self.operand_values
-        return self.steps * self.heads * self.tokens * self.width
+        return self.steps * self.heads * self.tokens * self.width * self.values
 
     @property
     def scale_is_shift(self) -> bool:

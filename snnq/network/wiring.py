@@ -1,156 +1,234 @@
-"""Which norm and which neuron follow each layer, how streams run between them, and how large their whole numbers are.
+"""A graph in whole numbers: which layers fire, which keep a potential, and how large their whole numbers are.
 
-Plain facts of an architecture, without torch: the integer arithmetic of packed weights and the integer runtime are
-built from them. Where that arithmetic does not apply, ``FloatWiring`` says why.
+Plain facts, without torch: the arithmetic of packed weights and all that runs it are built from them. Where that
+arithmetic does not apply, ``FloatWiring`` says why. Three things become of a graph's operations:
+
+- A layer whose norm only a neuron reads is a ``Stage``: sums of whole numbers are compared with a threshold, exactly.
+  A max-pool between them is one of the sums: with the norm's sign in the weights, the largest has the largest current.
+- A layer whose norm is read otherwise keeps a ``Potential``, whole numbers of a unit that all that are added share.
+- An attention and its neuron are one ``Mix``. Everything else stays what it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
-from snnq.base.errors import UsageError
 from snnq.base.strict_json import Config
+from snnq.network.graph import (
+    COUNT_LIMIT,
+    FRAMES,
+    Add,
+    Attention,
+    Graph,
+    Head,
+    Layer,
+    Mean,
+    Multiply,
+    Neuron,
+    Pool,
+    Stream,
+    Sum,
+)
 
 if TYPE_CHECKING:
     from torch import nn
 
-# Larger event counts in one pixel and step count as this many: it bounds the first layer's sums.
-COUNT_LIMIT = 4095
-FRAMES = "frames"  # the stream that the first operation takes
-THRESHOLD, ATTENTION_THRESHOLD = 1.0, 0.5
+__all__ = ["COUNT_LIMIT", "FRAMES", "FloatWiring", "Wiring", "float_wiring", "wire"]
+# Products with multipliers of 16 bits stay exact in int64 where sums stay below 2^44: see ``whole.WIDE_SUM_LIMIT``.
+ROOM_BITS = 8
+# Of an attention: shifted by up to 9 bits they fit an int32, with a neuron's voltage.
+SUM_LIMIT = 2**20
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A layer → batch normalisation → LIF neuron of ``threshold``, by module paths.
+    """A layer → norm (→ max-pool, if ``pooled``) → neuron, by module paths; its spikes are the stream ``gives``.
 
     ``bound`` is the largest whole number in the layer's input; none is negative.
     """
 
-    layer: str
-    norm: str
-    neuron: str
+    made: Layer
+    fires: Neuron
     bound: int
-    threshold: float = THRESHOLD
+    pooled: bool = False
 
+    @property
+    def layer(self) -> str:
+        """The layer's path."""
+        return self.made.layer
 
-@dataclass(frozen=True)
-class Mixing:
-    """A spiking self-attention of ``heads``: its module, and the neuron that (Q Kᵀ) V · scale goes to."""
+    @property
+    def norm(self) -> str:
+        """The norm's path."""
+        return self.made.norm or ""
 
-    module: str
-    neuron: str
-    scale: float
-    heads: int
-    threshold: float = ATTENTION_THRESHOLD
+    @property
+    def neuron(self) -> str:
+        """The neuron's path."""
+        return self.fires.neuron
+
+    @property
+    def gives(self) -> str:
+        """The stream of its spikes."""
+        return self.fires.gives
+
+    @property
+    def room(self) -> int:
+        """The bound that its weights as whole numbers are made for."""
+        return self.bound
 
 
 @dataclass(frozen=True)
 class Fire:
-    """Stages that see the same stream: the spikes of each become a stream of their own, of the names ``gives``.
-
-    Their layers are linear, or convolutions that keep the size: 1×1, or 3×3 padded by 1.
-    """
+    """Stages that see the same stream and run one after another."""
 
     stages: tuple[Stage, ...]
-    takes: str
-    gives: tuple[str, ...] = ("spikes",)
+
+    @property
+    def takes(self) -> tuple[str]:
+        """The stream they see."""
+        return self.stages[0].made.takes
 
 
 @dataclass(frozen=True)
-class Pool:
-    """A max-pool of a stream of spikes: 3×3, stride 2, padding 1."""
+class Potential:
+    """A layer → norm whose output is kept: the stream ``gives``, in the unit of the ``chain`` that it is added to.
 
-    stream: str
+    ``bound`` is the largest whole number in the layer's input; none is negative.
+    """
+
+    made: Layer
+    bound: int
+    chain: int
+
+    @property
+    def layer(self) -> str:
+        """The layer's path."""
+        return self.made.layer
+
+    @property
+    def norm(self) -> str:
+        """The norm's path."""
+        return self.made.norm or ""
+
+    @property
+    def takes(self) -> tuple[str]:
+        """The stream it sees."""
+        return self.made.takes
+
+    @property
+    def gives(self) -> str:
+        """The stream of its potentials."""
+        return self.made.gives
+
+    @property
+    def room(self) -> int:
+        """The bound that its weights as whole numbers are made for."""
+        return self.bound << ROOM_BITS
 
 
 @dataclass(frozen=True)
 class Mix:
-    """An attention of the spikes q, k and v, which it uses up; those of the neurons behind it become ``gives``."""
+    """An attention and the neuron that (Q Kᵀ) V · scale goes to."""
 
-    mixing: Mixing
-    takes: tuple[str, str, str]
-    gives: str = "spikes"
+    mixes: Attention
+    fires: Neuron
+
+    @property
+    def takes(self) -> tuple[str, str, str]:
+        """Queries, keys and values."""
+        return self.mixes.takes
+
+    @property
+    def gives(self) -> str:
+        """The stream of its spikes."""
+        return self.fires.gives
 
 
-@dataclass(frozen=True)
-class Add:
-    """A residual: spikes, used up then, are added to a stream, whose numbers reach one more."""
-
-    stream: str
-    spikes: str
-
-
-Operation = Fire | Pool | Mix | Add
+Step = Fire | Potential | Mix | Neuron | Pool | Add | Multiply | Sum | Mean | Head
 
 
 @dataclass(frozen=True)
 class Wiring:
-    """All operations in the order they run, and the head on the mean of ``summands`` whole numbers of ``stream``.
+    """What a graph is in whole numbers: its ``flow`` of steps, the last of which is its head.
 
-    Operations work on named streams; the first takes ``FRAMES``, event counts. ``bound`` is the largest of the numbers
-    that the head sees, and no stream's numbers are larger. ``engines`` are those of ``snnq eval`` that packed weights
-    run on; ``in_c``: the C source has this flow, too. Raises ``UsageError`` for a flow whose streams do not fit.
+    ``chains`` has, of every stream of potentials, the number of the chain whose unit it is counted in. ``in_c``: the C
+    source has this flow, too. ``engines`` are those of ``snnq eval`` that packed weights run on.
     """
 
-    flow: tuple[Operation, ...]
-    stream: str
-    head: str
-    summands: int
-    bound: int
+    graph: Graph
+    flow: tuple[Step, ...]
+    chains: Mapping[str, int] = field(default_factory=dict)
     in_c: bool = False
     arithmetic: ClassVar[str] = "integer"
     engines: ClassVar[tuple[str, ...]] = ("torch", "integer")
 
-    def __post_init__(self) -> None:
-        bounds = {FRAMES: COUNT_LIMIT}
-        for one in self.flow:
-            if isinstance(one, Fire):
-                for stage in one.stages:
-                    _check_stream(bounds, one.takes, stage.bound, f"layer {stage.layer}")
-                bounds |= dict.fromkeys(one.gives, 1)
-            elif isinstance(one, Pool):
-                _check_stream(bounds, one.stream, 1, "a max-pool")
-            elif isinstance(one, Mix):
-                for name in one.takes:
-                    _check_stream(bounds, name, 1, f"attention {one.mixing.module}")
-                    del bounds[name]
-                bounds[one.gives] = 1
-            else:
-                _check_stream(bounds, one.spikes, 1, "a residual")
-                _check_stream(bounds, one.stream, self.bound - 1, "a residual")
-                bounds[one.stream] += 1
-                del bounds[one.spikes]
-        _check_stream(bounds, self.stream, self.bound, f"head {self.head}")
-
-    @property
+    @cached_property
     def stages(self) -> tuple[Stage, ...]:
         """All stages in the order they run."""
         return tuple(stage for one in self.flow if isinstance(one, Fire) for stage in one.stages)
 
+    @cached_property
+    def potentials(self) -> tuple[Potential, ...]:
+        """All layers that keep a potential, in the order they run."""
+        return tuple(one for one in self.flow if isinstance(one, Potential))
+
     @property
-    def mixings(self) -> tuple[Mixing, ...]:
-        """All attentions in the order they run."""
-        return tuple(one.mixing for one in self.flow if isinstance(one, Mix))
+    def layers(self) -> tuple[Stage | Potential, ...]:
+        """Everything that has weights, but the head."""
+        return (*self.stages, *self.potentials)
+
+    @cached_property
+    def mixings(self) -> tuple[Mix, ...]:
+        """All attentions of products in the order they run."""
+        return tuple(one for one in self.flow if isinstance(one, Mix))
+
+    @cached_property
+    def neurons(self) -> tuple[Neuron, ...]:
+        """The neurons that stand behind no layer alone."""
+        return tuple(one for one in self.flow if isinstance(one, Neuron))
+
+    @property
+    def largest(self) -> int:
+        """The largest number that sums of spikes grow to."""
+        found = [self.graph.streams[one.gives].bound for one in self.flow if isinstance(one, Add)]
+        return max((bound for bound in found if bound), default=1)
+
+    @property
+    def head(self) -> str:
+        """The head's path."""
+        return self.graph.head.layer
+
+    @property
+    def read(self) -> Stream:
+        """The stream that the head sees at every step, as whole numbers times a unit, or potentials."""
+        return self.graph.streams[self.graph.head.takes[0]]
+
+    @property
+    def norms(self) -> dict[str, str]:
+        """The batch normalisation behind each layer; the head has none."""
+        return self.graph.norms
+
+    @property
+    def first_form(self) -> bool:
+        """Whether it is of the steps that packed folders of every version ran in whole numbers: a Spikformer's."""
+        layers = all(not one.pooled and one.made.stride == 1 and not one.made.depthwise for one in self.stages)
+        others = all(isinstance(one, Fire | Pool | Mix | Add | Mean | Head) for one in self.flow)
+        pools = all(one.stride == 2 and one.heads is None for one in self.flow if isinstance(one, Pool))
+        return layers and others and pools and all(one.mixes.chunk == 1 for one in self.mixings)
 
     @property
     def where(self) -> str:
         """Half a sentence: where packed weights run."""
         return f"in whole numbers, on torch and the integer engine{' and in C' if self.in_c else ''}"
 
-    @property
-    def norms(self) -> dict[str, str]:
-        """The batch normalisation behind each layer; the head has none."""
-        return {stage.layer: stage.norm for stage in self.stages}
-
-
-def _check_stream(bounds: Mapping[str, int], name: str, bound: int, reader: str) -> None:
-    """Raise UsageError unless a stream is there whose numbers are at most ``bound``, as its reader takes them."""
-    if bounds.get(name, bound + 1) > bound:
-        found = f"its numbers reach {bounds[name]}" if name in bounds else "nothing gives it"
-        raise UsageError(f"wiring: {reader} takes stream '{name}' of numbers up to {bound}, but {found}")
+    @cached_property
+    def last_read(self) -> dict[str, int]:
+        """The step that reads each stream last."""
+        return {name: number for number, one in enumerate(self.flow) for name in one.takes}
 
 
 @dataclass(frozen=True)
@@ -169,6 +247,98 @@ class FloatWiring:
     def where(self) -> str:
         """Half a sentence: where packed weights run, and why not elsewhere."""
         return f"in floating point, on torch alone, because {self.reason}"
+
+
+def wire(graph: Graph, *, in_c: bool = False) -> Wiring | FloatWiring:
+    """Return a graph in whole numbers, or why it has none."""
+    if reason := next(_obstacles(graph), None):
+        return FloatWiring(graph.norms, reason)
+    chains, stages = _chains(graph), {stage.layer: stage for stage in _stages(graph)}
+    fused = {stage.fires.gives for stage in stages.values()}  # neurons that stages and attentions have
+    fused |= {neuron.gives for one in graph.operations if isinstance(one, Attention) for neuron in _neurons(graph, one)}
+    inside = {stage.made.gives for stage in stages.values()}
+    inside |= {one.gives for one in graph.operations if isinstance(one, Pool) and one.takes[0] in inside}
+    flow: list[Step] = []
+    for one in graph.operations:
+        if isinstance(one, Layer) and one.layer in stages:
+            _fire(flow, stages[one.layer])
+        elif isinstance(one, Layer):
+            flow.append(Potential(one, _bound(graph, one), chains[one.gives]))
+        elif isinstance(one, Attention):
+            flow.append(Mix(one, *_neurons(graph, one)))
+        elif one.gives not in fused | inside:
+            flow.append(one)
+    return Wiring(graph, tuple(flow), {name: chains[name] for name in chains if name not in inside}, in_c)
+
+
+def _fire(flow: list[Step], stage: Stage) -> None:
+    """Add a stage to the flow: to the last step, if that fires from the same stream in the same way."""
+    last = flow[-1] if flow else None
+    if isinstance(last, Fire) and _way(last.stages[-1]) == _way(stage):
+        flow[-1] = Fire((*last.stages, stage))
+    else:
+        flow.append(Fire((stage,)))
+
+
+def _way(stage: Stage) -> tuple[object, ...]:
+    made = stage.made
+    return made.takes, made.kernel, made.stride, made.depthwise, stage.pooled, stage.fires.tau
+
+
+def _neurons(graph: Graph, one: Attention) -> tuple[Neuron, ...]:
+    return tuple(reader for reader in graph.readers[one.gives] if isinstance(reader, Neuron))
+
+
+def _stages(graph: Graph) -> Iterator[Stage]:
+    for one in graph.operations:
+        if isinstance(one, Layer):
+            (reader, *others), pooled = graph.readers[one.gives] or (None,), False
+            if isinstance(reader, Pool) and not others:
+                (reader, *others), pooled = graph.readers[reader.gives] or (None,), True
+            if isinstance(reader, Neuron) and not others:
+                yield Stage(one, reader, _bound(graph, one), pooled)
+
+
+def _bound(graph: Graph, one: Layer) -> int:
+    return graph.streams[one.takes[0]].bound or 0
+
+
+def _chains(graph: Graph) -> dict[str, int]:
+    """Return a number for every stream of reals that is read: those that are pooled into or added to one share it."""
+    found: dict[str, int] = {}
+    for one in graph.operations:
+        if isinstance(one, Layer):
+            found[one.gives] = len(found)
+        elif isinstance(one, Pool | Add | Mean) and graph.streams[one.gives].kind == "reals":
+            numbers = {found[name] for name in one.takes}
+            found = {name: min(numbers) if number in numbers else number for name, number in found.items()}
+            found[one.gives] = min(numbers)
+    return found
+
+
+def _obstacles(graph: Graph) -> Iterator[str]:
+    """Yield half a sentence, after "because", for everything that has no whole numbers."""
+    for one in graph.operations:
+        given = [graph.streams[name] for name in one.takes]
+        if isinstance(one, Neuron) and one.tau is None:
+            yield "its neurons' leaks are learned, and whole numbers are halved at every step"
+        elif isinstance(one, Neuron) and leak(one.tau or 2.0) is None:
+            yield f"its neurons' time constant is {one.tau:g}, and whole numbers leak with 2 or 1.5"
+        elif isinstance(one, Layer) and not given[0].whole:
+            yield f"layer {one.layer} is given potentials, real numbers, and whole numbers need spikes or sums of them"
+        elif isinstance(one, Layer) and one.norm is None:
+            yield f"layer {one.layer} has no batch normalisation that could be folded"
+        elif isinstance(one, Add) and len({stream.kind == "reals" for stream in given}) > 1:
+            yield "its residuals add spikes to potentials, real numbers"
+        elif isinstance(one, Attention) and not (len(_neurons(graph, one)) == 1 == len(graph.readers[one.gives])):
+            yield f"what attention {one.module} gives is read by something else than one neuron"
+        elif isinstance(one, Attention) and (graph.streams[one.gives].bound or 0) > SUM_LIMIT:
+            yield f"the sums of attention {one.module} pass {SUM_LIMIT:,}"
+
+
+def leak(tau: float) -> int | None:
+    """Return p where tau = p/(p − 1) and p is 2 or 3: then u = p·h = v + (p − 1)·x is whole, and v = ⌊u/p⌋."""
+    return {2.0: 2, 1.5: 3}.get(tau)
 
 
 def float_wiring(build: Callable[[Config], nn.Module], config: Config, reason: str) -> FloatWiring:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from snnq.arithmetic import integers
-from snnq.arithmetic.integers import Head, Neurons
+from snnq.arithmetic.fixed_point import Folded
+from snnq.arithmetic.integers import Head
+from snnq.arithmetic.whole_network import WholeNetwork, whole_network
 from snnq.base.errors import PackedError, UsageError
-from snnq.models.registry import architecture
-from snnq.network.wiring import FloatWiring, Stage, Wiring
+from snnq.network.wiring import FloatWiring, Potential, Stage, Wiring
 from snnq.packed.coding import read_layer
 from snnq.packed.config import (
     CONFIG_FILE,
@@ -24,9 +25,9 @@ from snnq.packed.config import (
 )
 from snnq.packed.opening import open_tensors
 from snnq.packed.safefile import TensorFile
+from snnq.packed.wired import wiring_of
 from snnq.schemes.format import Stored
 from snnq.schemes.scheme import Scheme, scheme
-from snnq.schemes.whole import Whole
 
 
 @dataclass(frozen=True)
@@ -52,24 +53,24 @@ class PackedArrays:
         """Return a layer's codes (out, n) and parameters (out, 1)."""
         return read_layer(name, self.layer(name), self.file)
 
-    def whole(self, stage: Stage) -> Whole:
-        """Return the weight of a stage's layer as whole numbers."""
-        return self.scheme(stage.layer).whole(self.stored(stage.layer), stage.bound)
-
-    def neurons(self, stage: Stage, whole: Whole) -> Neurons:
-        """Return the neurons behind a stage's layer."""
-        shape = self.layer(stage.layer).shape[:1]
+    def folded(self, one: Stage | Potential) -> Folded:
+        """Return a layer's weight as whole numbers, and its norm."""
+        shape = self.layer(one.layer).shape[:1]
         multiplier, offset = (
-            self.file.take(f"{stage.norm}.{name}", shape, "float32") for name in ("multiplier", "offset")
+            self.file.take(f"{one.norm}.{name}", shape, "float32") for name in ("multiplier", "offset")
         )
-        return integers.neurons(whole, multiplier, offset, stage.threshold, stage.bound)
+        return Folded(self.scheme(one.layer).whole(self.stored(one.layer), one.room), multiplier, offset)
+
+    @cached_property
+    def network(self) -> WholeNetwork:
+        """All whole numbers of the folder, but the head's."""
+        return whole_network(self.wiring, self.folded)
 
     def head(self) -> Head:
         """Return the head in fixed point, of what its codes decode to."""
-        name, wiring = self.wiring.head, self.wiring
+        name = self.wiring.head
         weight = self.scheme(name).weight(self.stored(name))
-        bias = self.file.take(f"{name}.bias", (weight.shape[0],), "float32")
-        return integers.head(weight, bias, wiring.summands, wiring.bound)
+        return self.network.head(weight, self.file.take(f"{name}.bias", (weight.shape[0],), "float32"))
 
 
 def open_arrays(path: str | Path) -> PackedArrays:
@@ -82,7 +83,7 @@ def open_arrays(path: str | Path) -> PackedArrays:
     config = read_config(folder)
     check_hash(folder, MODEL_FILE, config)
     try:
-        wiring = architecture(config.architecture).wiring(config.config)
+        wiring = wiring_of(config)
     except UNBUILDABLE as problem:
         raise no_model(folder, problem) from None
     if isinstance(wiring, FloatWiring):

@@ -68,13 +68,15 @@ class Quantization(Record):
     """The part that Hugging Face's readers look for.
 
     ``storage``: model.safetensors holds every tensor as it is (``fixed``) or all in one coded stream. Of a stream,
-    ``tensors`` are those that belong to no layer.
+    ``tensors`` are those that belong to no layer. ``arithmetic``: what was evaluated and is run, where it is not what
+    folders that say nothing run in (``packed.wired``).
     """
 
     quant_method: Literal["snnq"]
     layers: dict[str, PackedLayer]
     storage: Literal["fixed", "coded"] = "fixed"
     tensors: dict[str, PackedTensor] = Field(default_factory=dict)
+    arithmetic: Literal["integer"] | None = None
 
 
 class PackedConfig(Record):
@@ -115,10 +117,12 @@ class PackedConfig(Record):
         return tuple(name for name in ALSO_HASHED if name not in self.sha256)
 
     def said(self) -> Json:
-        """Return plain data, ready for JSON; fixed storage says nothing of itself, as in folders of early versions."""
+        """Return plain data, ready for JSON; as in folders of early versions, what is usual is not said."""
         plain = self.model_dump(mode="json")
         if self.quantization_config.storage == "fixed":
             del plain["quantization_config"]["storage"], plain["quantization_config"]["tensors"]
+        if self.quantization_config.arithmetic is None:
+            del plain["quantization_config"]["arithmetic"]
         return plain
 
     def own_sha256(self) -> str:

@@ -34,6 +34,7 @@ from snnq.packed.config import (
 from snnq.packed.safefile import DTYPES
 from snnq.packed.sizes import measure_sizes
 from snnq.packed.storage import Storage, Written, write_tensors
+from snnq.packed.wired import Arithmetic, said_arithmetic
 from snnq.plan import Plan
 from snnq.plan.files import plan_text
 from snnq.schemes.scheme import scheme
@@ -68,7 +69,8 @@ def write_packed(
     folder = Path(os.path.abspath(folder))
     check_free(folder, force)
     tensors, packed = _pack_model(model, plan, layers)
-    files = contents(plan, write_tensors(tensors, packed, storage), storage, packed, results)
+    arithmetic = said_arithmetic(plan.model.architecture, plan.model.config)
+    files = contents(plan, write_tensors(tensors, packed, storage), storage, packed, results, arithmetic)
     try:
         with workplace(folder) as new:
             new.mkdir()
@@ -178,9 +180,17 @@ def _refuse(name: str, message: str) -> NoReturn:
 
 
 def contents(
-    plan: Plan, written: Written, storage: Storage, packed: Mapping[str, PackedLayer], results: Config
+    plan: Plan,
+    written: Written,
+    storage: Storage,
+    packed: Mapping[str, PackedLayer],
+    results: Config,
+    arithmetic: Arithmetic,
 ) -> dict[str, bytes]:
-    """Return the bytes of every file of the folder; raises NotFiniteError for a result that is not finite."""
+    """Return the bytes of every file of the folder; ``arithmetic`` is what it says of it (``packed.wired``).
+
+    Raises NotFiniteError for a result that is not finite.
+    """
     require_finite(results, REPORT_FILE)
     sizes = measure_sizes(written.file, packed)
     files = {
@@ -196,7 +206,11 @@ def contents(
         config=plan.model.config,
         data=plan.data,
         quantization_config=Quantization(
-            quant_method=QUANT_METHOD, layers=dict(packed), storage=storage, tensors=written.others
+            quant_method=QUANT_METHOD,
+            layers=dict(packed),
+            storage=storage,
+            tensors=written.others,
+            arithmetic=arithmetic,
         ),
         sha256={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     )

@@ -19,6 +19,7 @@ from snnq.packed.coding import other_tensors, read_layer, read_weight
 from snnq.packed.config import MODEL_FILE, REPACK, UNBUILDABLE, PackedConfig, check_hash, no_model, read_config
 from snnq.packed.opening import open_tensors
 from snnq.packed.safefile import TensorFile
+from snnq.packed.wired import wiring_of
 from snnq.schemes.scheme import scheme
 from snnq.schemes.whole import Whole
 
@@ -31,8 +32,9 @@ def load_packed(path: str | Path, arithmetic: str | None = None) -> nn.Module:
     ``integer`` is the arithmetic that finalize evaluated and every engine reproduces bit for bit
     (``snnq.arithmetic.integers``): whole weights, integer neurons. ``float`` gives plain layers whose weights are bit
     for bit what the codes decode to, ``ChannelAffine`` norms and spikingjelly neurons; its sums are rounded in an order
-    that depends on the machine, so a spike may differ now and then. Architectures whose residuals are real numbers have
-    only that one. None takes the first where there is one; which it is stands in the model's ``.arithmetic``.
+    that depends on the machine, so a spike may differ now and then. Some architectures, and folders that were packed
+    before theirs ran in whole numbers, have only that one. None takes the first where there is one; which it is stands
+    in the model's ``.arithmetic``.
 
     Nothing in it asks for gradients, and nothing is unpickled. Raises PackedError for a damaged or incomplete folder,
     VerificationError where model.safetensors is not the file config.json was written for, and UsageError for
@@ -46,7 +48,7 @@ def load_packed(path: str | Path, arithmetic: str | None = None) -> nn.Module:
     file = open_tensors(folder, config)
     check_hash(folder, MODEL_FILE, config)
     model = assemble(folder, config, file, {name: read_weight(name, one, file) for name, one in config.layers.items()})
-    wiring = architecture(config.architecture).wiring(config.config)
+    wiring = wiring_of(config)
     if arithmetic == "integer" and isinstance(wiring, FloatWiring):
         raise UsageError(
             f"{folder}: it has no arithmetic in whole numbers, because {wiring.reason}", 'load_packed(path, "float")'
@@ -86,12 +88,12 @@ def take_steps(model: nn.Module, steps: int) -> None:
 
 
 def _wholes(wiring: Wiring, config: PackedConfig, file: TensorFile) -> dict[str, Whole]:
-    """Return the whole numbers of every quantised layer before a neuron."""
+    """Return the whole numbers of every quantised layer but the head."""
     wholes = {}
-    for stage in wiring.stages:
-        layer = config.layers.get(stage.layer)
+    for one in wiring.layers:
+        layer = config.layers.get(one.layer)
         if layer is not None and not scheme(layer.scheme).is_float:
-            wholes[stage.layer] = scheme(layer.scheme).whole(read_layer(stage.layer, layer, file), stage.bound)
+            wholes[one.layer] = scheme(layer.scheme).whole(read_layer(one.layer, layer, file), one.room)
     return wholes
 
 

@@ -3,34 +3,48 @@
 from __future__ import annotations
 
 FIXED_READER = """\
-import json
+import json, math
 from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
 folder, weights = Path("packed"), {}
 tensors = load_file(folder / "model.safetensors")
+
+
+def unpacked(words, bits, count):  # 32 // bits codes in each word, the first in the lowest bits
+    codes = (words.astype(np.int64)[:, :, None] >> bits * np.arange(32 // bits)) % 2**bits
+    return codes.reshape(len(words), -1)[:, :count]
+
+
 for name, layer in json.loads((folder / "config.json").read_text())["quantization_config"]["layers"].items():
     family, bits, part = layer["family"], layer["bits"], lambda key: tensors[f"{name}.weight{key}"]
+    out, n, sparse = layer["shape"][0], math.prod(layer["shape"][1:]), f"{name}.weight_mask" in tensors
     if family not in ("float32", "uniform", "power-of-two", "ternary", "binary"):
         raise ValueError(f"{name}: this does not read {family}")
+    if sparse:  # codes of the weights that are not zero alone, and a bit for every weight
+        mask = unpacked(part("_mask"), 1, n) > 0
+        width = 2 if family == "ternary" else bits
+        zero = {"uniform": lambda: part("_zero_point_halves") // 2, "ternary": lambda: 1}.get(family, lambda: 0)()
+        codes = np.zeros((out, n), np.int64) + zero
+        codes[mask] = unpacked(part("_codes"), width, mask.sum())[0]
+    elif family == "ternary":  # five in a byte, times 1, 3, 9, 27 and 81
+        trits = (part("_trits").astype(np.int64)[:, :, None] + 121) // 3 ** np.arange(5) % 3
+        codes = trits.reshape(out, -1)[:, :n]
+    elif family != "float32":
+        key = {"uniform": "_packed", "power-of-two": "_pot_packed", "binary": "_signs"}[family]
+        codes = unpacked(part(key), bits, n)
     if family == "float32":
         weight = part("")
-    elif family == "ternary":  # scale * -1, 0 or 1: five in a byte, times 1, 3, 9, 27 and 81
-        trits = (part("_trits").astype(np.int64)[:, :, None] + 121) // 3 ** np.arange(5) % 3 - 1
-        weight = part("_scale") * trits.reshape(len(trits), -1)[:, : part("_shape")[1]]
-    else:  # 32 // bits codes in each word, the first in the lowest bits
-        key = {"uniform": "_packed", "power-of-two": "_pot_packed", "binary": "_signs"}[family]
-        words = part(key).astype(np.int64)
-        codes = (words[:, :, None] >> bits * np.arange(32 // bits)) % 2**bits
-        codes = codes.reshape(len(words), -1)[:, : part("_shape")[1]]
-        if family == "uniform":  # scale * (code - zero point)
-            weight = part("_scale") * (codes - part("_zero_point_halves") / 2)
-        elif family == "binary":  # scale, or minus it
-            weight = part("_scale") * (2 * codes - 1) + 0.0
-        else:  # sign * 2^(e + k - K), and 0 for k = 0
-            sign, k, top = codes >> bits - 1, codes % 2 ** (bits - 1), 2 ** (bits - 1) - 1
-            weight = np.where(k > 0, (1 - 2 * sign) * np.ldexp(1.0, part("_scale_exp") + k - top), 0)
+    elif family == "uniform":  # scale * (code - zero point)
+        weight = part("_scale") * (codes - part("_zero_point_halves") / 2)
+    elif family == "ternary":  # scale * -1, 0 or 1
+        weight = part("_scale") * (codes - 1)
+    elif family == "binary":  # scale, or minus it
+        weight = part("_scale") * (2 * codes - 1) + 0.0
+    else:  # sign * 2^(e + k - K), and 0 for k = 0
+        sign, k, top = codes >> bits - 1, codes % 2 ** (bits - 1), 2 ** (bits - 1) - 1
+        weight = np.where(k > 0, (1 - 2 * sign) * np.ldexp(1.0, part("_scale_exp") + k - top), 0)
     weights[name] = weight.astype(np.float32).reshape(layer["shape"])
 """
 

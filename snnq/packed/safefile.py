@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -39,20 +39,31 @@ class Coding:
     bytes: int
 
 
+class Sparse(NamedTuple):
+    """What a sparse layer takes, in bits: its mask and codes, and both with the padding of their words."""
+
+    codes: int
+    all: int
+
+
 @dataclass(frozen=True)
 class TensorFile:
     """The tensors of a model.safetensors by name, and the bytes before them (8 of length, then the header).
 
-    ``coding`` says how they are coded; None where the file holds each as it is.
+    ``coding`` says how they are coded; None where the file holds each as it is, but for the words in ``sparse``, in
+    whose place it holds a mask and fewer codes (``packed.sparse``).
     """
 
     path: Path
     tensors: Mapping[str, np.ndarray]
     header_bytes: int
     coding: Coding | None = None
+    sparse: Mapping[str, Sparse] = field(default_factory=dict)
 
     def taken(self, name: str) -> Taken:
         """Return what a tensor takes in the file, in bits."""
+        if name in self.sparse:
+            return Taken(self.sparse[name].all, 0)
         return self.coding.taken[name] if self.coding else Taken(8 * self.tensors[name].nbytes, 0)
 
     def take(self, name: str, shape: tuple[int, ...], *dtypes: str) -> np.ndarray:

@@ -102,11 +102,16 @@ def measure_sizes(file: TensorFile, layers: Mapping[str, PackedLayer]) -> Sizes:
 
 
 def weight_bits(file: TensorFile, name: str, layer: PackedLayer) -> float:
-    """Return what the weights of a layer take: their code lengths, or in fixed storage the price of the scheme."""
+    """Return what the weights of a layer take: their code lengths, or in fixed storage the price of the scheme.
+
+    Of a sparse layer these are its mask and the codes of weights that are not zero.
+    """
     one = scheme(layer.scheme)
+    words = [f"{name}.{key}" for key, kind in one.format.tensors.items() if kind == "words"]
     if file.coding is None:
-        return one.storage_bits(layer.shape)
-    return sum(file.taken(f"{name}.{key}").content for key, kind in one.format.tensors.items() if kind == "words")
+        sparse = file.sparse.get(words[0])
+        return one.storage_bits(layer.shape) if sparse is None else sparse.codes
+    return sum(file.taken(key).content for key in words)
 
 
 def _kind(name: str) -> str:

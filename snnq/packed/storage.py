@@ -1,4 +1,4 @@
-"""model.safetensors in either storage: ``fixed``, every tensor as it is, or ``coded``, all in one stream."""
+"""model.safetensors in either storage: ``fixed``, every tensor as it is or sparse, or ``coded``, all in one stream."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from snnq.base.version import __version__
 from snnq.packed.coded import STREAM, stream_of, tensors_of
 from snnq.packed.config import MODEL_FILE, PackedLayer, PackedTensor
 from snnq.packed.safefile import TensorFile, safetensors_bytes
+from snnq.packed.sparse import expanded, with_sparse
 from snnq.schemes.scheme import scheme
 
 Storage = Literal["coded", "fixed"]
@@ -50,19 +51,27 @@ def check_storage(storage: Storage, schemes: Mapping[str, str], *, trained: bool
 def write_tensors(tensors: Mapping[str, Tensor], layers: Mapping[str, PackedLayer], storage: Storage) -> Written:
     """Return tensors as a file; equal tensors give equal bytes.
 
-    Raises VerificationError where a coded stream does not give back exactly these tensors.
+    Raises VerificationError where what is written does not give back exactly these tensors.
     """
     path, arrays = Path(MODEL_FILE), {name: one.detach().cpu().contiguous().numpy() for name, one in tensors.items()}
     if storage == "fixed":
-        content = safetensors_bytes(tensors, {"format": "pt", "snnq": __version__})
-        return Written(content, TensorFile(path, arrays, _start(content)), {})
+        stored = with_sparse(TensorFile(path, arrays, 0), layers)
+        kept = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in stored.items()}
+        content = safetensors_bytes(kept, {"format": "pt", "snnq": __version__})
+        file = expanded(TensorFile(path, stored, _start(content)), layers)
+        return Written(content, _the_same(file, arrays, "sparse"), {})
     stream, others = stream_of(TensorFile(path, arrays, 0), layers)
     content = safetensors_bytes({STREAM: torch.from_numpy(np.frombuffer(bytearray(stream), np.uint8))}, {})
     file = tensors_of(path, stream, _start(content), layers, others)
+    return Written(content, _the_same(file, arrays, "coded"), others)
+
+
+def _the_same(file: TensorFile, arrays: Mapping[str, np.ndarray], form: str) -> TensorFile:
+    """Return a file that was read back; raises VerificationError unless it holds exactly these tensors."""
     for name, array in arrays.items():
         if name not in file.tensors or file.tensors[name].tobytes() != array.tobytes():
-            raise VerificationError(f"tensor {name}: its coded form gives back another", "please report this")
-    return Written(content, file, others)
+            raise VerificationError(f"tensor {name}: its {form} form gives back another", "please report this")
+    return file
 
 
 def _start(content: bytes) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
-from snnq.base.errors import VerificationError
+from snnq.base.errors import PackedError, UsageError, VerificationError
 from snnq.base.strict_json import Json
 from snnq.models.registry import unregistered
 from snnq.packed.coding import is_canonical, read_layer, read_weight, weight_sha256
@@ -32,6 +33,8 @@ from snnq.plan.files import read_json
 from snnq.plan.plan import parse_plan
 from snnq.plan.records import LayerInput, PlanInput
 from snnq.schemes.scheme import scheme
+from snnq.structure.edits import edits_of
+from snnq.structure.masked import weights_left
 
 LAYER_COLUMNS = ("layer", "scheme", "bits in plan", "bits on disk", "padding bits", "levels used")
 SIZE_COLUMNS = ("what", "bytes", "share")
@@ -41,7 +44,8 @@ SIZE_COLUMNS = ("what", "bytes", "share")
 class LayerCheck:
     """One layer that was found right. ``bits_on_disk`` is what its codes take, without ``padding_bits`` of words.
 
-    ``codes_used`` of ``codes`` possible ones occur; both are 0 for float32.
+    ``codes_used`` of ``codes`` possible ones occur; both are 0 for float32. ``sparse``: the file holds a mask and the
+    codes of weights that are not zero.
     """
 
     name: str
@@ -51,6 +55,7 @@ class LayerCheck:
     padding_bits: float
     codes_used: int
     codes: int
+    sparse: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,6 +143,7 @@ def verify(path: str | Path) -> Verification:
         layer = config.layers[entry.name]
         weights[entry.name] = read_weight(entry.name, layer, file)
         checks.append(_check_layer(entry, layer, file, weights[entry.name]))
+    _check_masks(config, weights)
     if not unregistered(config.architecture):
         assemble(folder, config, file, weights)
     _check_facts(folder, config, plan)
@@ -170,6 +176,18 @@ def _check_names(entries: tuple[LayerInput, ...], config: PackedConfig) -> None:
         _refuse(name, "it is in config.json, but not in plan.json")
 
 
+def _check_masks(config: PackedConfig, weights: Mapping[str, np.ndarray]) -> None:
+    """Refuse a masked layer with more weights than its mask has left."""
+    try:
+        left = weights_left(edits_of(config.config))
+    except UsageError as problem:
+        raise PackedError(f"{CONFIG_FILE}: {problem.message}", problem.hint) from None
+    for name, most in left.items():
+        found = int(np.count_nonzero(weights[name])) if name in weights else 0
+        if found > most:
+            _refuse(name, f"{found:,} of its weights are not zero, its mask has left {most:,}")
+
+
 def _check_facts(folder: Path, config: PackedConfig, plan: PlanInput) -> None:
     """Refuse a config.json that says what its plan.json does not, whether or not a hash protects it."""
     found = {"architecture": config.architecture, "data": config.data, **_keyed(config.config)}
@@ -194,8 +212,10 @@ def _check_layer(entry: LayerInput, layer: PackedLayer, file: TensorFile, weight
     if weight_sha256(weight) != layer.weight_sha256:
         _refuse(entry.name, "its codes do not decode to the weight that was evaluated (sha256 differs)")
     price, taken = one.storage_bits(entry.shape), weight_bits(file, entry.name, layer)
-    padding = 0 if file.coding else found - price
-    return LayerCheck(entry.name, entry.scheme, price, taken, padding, used, len(one.valid_codes))
+    sparse = file.sparse.get(words[0])
+    padding = 0 if file.coding else found - price if sparse is None else sparse.all - sparse.codes
+    codes = len(one.valid_codes)
+    return LayerCheck(entry.name, entry.scheme, price, taken, padding, used, codes, sparse is not None)
 
 
 def _codes_used(name: str, layer: PackedLayer, file: TensorFile) -> int:

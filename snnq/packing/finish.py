@@ -33,6 +33,8 @@ from snnq.packing.shortening import shortened
 from snnq.plan import Plan
 from snnq.schemes.scheme import scheme
 from snnq.schemes.whole import Whole
+from snnq.structure.edits import edits_of
+from snnq.structure.masked import check_kept
 from snnq.training import processes
 from snnq.training.job import Job
 from snnq.training.search_runs import with_run
@@ -102,6 +104,7 @@ def pack(
     What is evaluated is the arithmetic of what is packed. ``how`` it was made stands in report.json. Raises
     OutputExistsError, VerificationError.
     """
+    check_kept(job.checkpoint.state_dict, folded.state_dict(), edits_of(job.checkpoint.config))
     histograms = weight_records(job.checkpoint.state_dict, folded, plan)  # before scales move into norms
     norms = architecture(job.checkpoint.architecture).wiring(job.checkpoint.config).norms
     plan, coded = realised(plan, coded)
@@ -139,9 +142,9 @@ def _exact_form(folded: nn.Module, job: Job, coded: Mapping[str, Coded]) -> nn.M
 
 
 def wholes(wiring: Wiring, coded: Mapping[str, Coded]) -> dict[str, Whole]:
-    """Return the whole numbers of every coded layer before a neuron: what is evaluated, packed and run."""
-    bounds = {stage.layer: stage.bound for stage in wiring.stages}
-    return {name: scheme(one.scheme).whole(one.stored(), bounds[name]) for name, one in coded.items() if name in bounds}
+    """Return the whole numbers of every coded layer but the head: what is evaluated, packed and run."""
+    rooms = {one.layer: one.room for one in wiring.layers}
+    return {name: scheme(one.scheme).whole(one.stored(), rooms[name]) for name, one in coded.items() if name in rooms}
 
 
 @torch.no_grad()

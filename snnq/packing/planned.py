@@ -10,6 +10,8 @@ from snnq.checkpoints.container import file_sha256
 from snnq.checkpoints.sizes import sizes_again
 from snnq.models.registry import architecture
 from snnq.plan import Plan
+from snnq.structure.edits import edits_of
+from snnq.structure.masked import check_masked
 from snnq.training.job import Job, check_order, checkpoint_of, open_job
 
 _MEND = "make the plan from this checkpoint, or correct it"
@@ -56,6 +58,7 @@ def open_planned(
                 "make the plan from this checkpoint",
             )
     _check_counts(plan, job)
+    check_masked(plan.schemes(), edits_of(job.checkpoint.config))
     return job
 
 

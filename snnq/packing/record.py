@@ -5,7 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from snnq.base.errors import PackedError
 from snnq.base.files import read_regular
@@ -119,13 +128,14 @@ class Reconstructed(_Measured):
 
 
 class SearchedEpoch(_Measured):
-    """An epoch of the search: every layer's shares of the candidates in ``space``."""
+    """An epoch of the search: every layer's shares of the candidates in ``space``, or the ``rates`` of its codes."""
 
     epoch: PositiveInt
     bits: float
-    decided: NonNegativeInt
-    space: Many[SchemeName]
-    probabilities: dict[str, Many[Probability]]
+    decided: NonNegativeInt = 0
+    space: Many[SchemeName] = ()
+    probabilities: dict[str, Many[Probability]] = {}
+    rates: dict[str, NonNegativeFloat] = {}
 
     @model_validator(mode="after")
     def _one_share_a_candidate(self) -> SearchedEpoch:

@@ -101,8 +101,9 @@ def search_record(
         return epochs, front
     try:
         if (folder / METRICS).exists():
-            lines = read_text(folder / METRICS).splitlines()
-            epochs = tuple(SearchedEpoch.model_validate(strict_json(line)) for line in lines)
+            lines = [strict_json(line) for line in read_text(folder / METRICS).splitlines()]
+            # Candidate plans that were finetuned in turns have no history of layers.
+            epochs = tuple(SearchedEpoch.model_validate(line) for line in lines if "bits" in line) or None
         if plan.data is None or plan.data.sha256 == data_sha256:
             front = tuple(FrontPlan.model_validate(row) for row in strict_json(read_text(folder / FRONT)))
     except (OSError, ValueError, TypeError):

@@ -100,7 +100,7 @@ def weights_words(plan: Plan) -> str | None:
         return None
     if any(baseline.scheme == TRAINED_FLOAT for baseline in plan.baselines):
         return "float32: the checkpoint as given; all others: the weights the search ended with"
-    if plan.search and plan.search.method == "sensitivity":
+    if plan.search and plan.search.epochs == 0:
         return "all with the checkpoint's weights"
     return "float32: the checkpoint as given; the quantised ones: the weights the search ended with"
 

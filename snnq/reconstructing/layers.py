@@ -63,6 +63,8 @@ def cells(weight: Tensor, scheme: Scheme, params: Params) -> Cells:
     grid = scheme.grid(params).contiguous()
     below = (torch.searchsorted(grid, rows.contiguous(), right=True) - 1).clamp(0, grid.shape[1] - 2)
     low, high = grid.gather(1, below), grid.gather(1, below + 1)
+    if scheme.holds_zero:  # a masked weight has nowhere to go
+        high = torch.where((rows == 0) & (low == 0), low, high)
     gap = high - low
     # The smallest levels of a format of many exponents may fall together in float32.
     fraction = torch.where(gap > 0, (rows - low) / torch.where(gap > 0, gap, torch.ones_like(gap)), 0.0).clamp(0, 1)
@@ -116,9 +118,9 @@ class LearnedLayer(nn.Module):
     hard: Tensor
     up: Tensor
 
-    def __init__(self, name: str, weight: Tensor, params: Params, *, scaled: bool, rounding: bool) -> None:
+    def __init__(self, name: str | Scheme, weight: Tensor, params: Params, *, scaled: bool, rounding: bool) -> None:
         super().__init__()
-        self.scheme, self.shape, self.scaled = scheme(name), weight.shape, scaled
+        self.scheme, self.shape, self.scaled = scheme(name) if isinstance(name, str) else name, weight.shape, scaled
         self.grid = {key: value.detach().clone() for key, value in params.items()}
         found = cells(weight, self.scheme, params)
         nu = inverse_sigmoid(found.fraction)

@@ -106,8 +106,10 @@ def _norm(norm: nn.Module, wanted: Moments, found: Moments) -> Norm:
     """Return the norm that takes ``found`` moments of its input to the ``wanted`` ones of its output."""
     before = norm.get_buffer("multiplier")
     moves = found.variance > EPSILON * (wanted.variance / before.square().clamp_min(EPSILON)).clamp_min(1e-12)
-    scaled = (wanted.variance / found.variance.clamp_min(1e-30)).sqrt() * before.sign()
-    multiplier = torch.where(moves, scaled, before)
+    ratio = wanted.variance / found.variance.clamp_min(1e-30)
+    # Of a channel that is constant, such as one whose weights are all masked, the root has no finite slope.
+    root = torch.where(ratio > 0, ratio, torch.ones_like(ratio)).sqrt() * (ratio > 0)
+    multiplier = torch.where(moves, root * before.sign(), before)
     return Norm(multiplier, wanted.mean - found.mean * multiplier)
 
 

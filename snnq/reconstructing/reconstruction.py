@@ -21,7 +21,9 @@ from snnq.reconstructing.settings import SCHEDULES, PtqSettings
 from snnq.reconstructing.sides import Budget, Side, Target, block_loss
 from snnq.reconstructing.work import Finished, State, Work
 from snnq.schemes.fitting.clips import choose, grams
+from snnq.schemes.holding import holding_zero
 from snnq.schemes.scheme import scheme
+from snnq.structure.masked import masked_layers
 from snnq.training.loop import Place
 from snnq.training.seeding import shuffled
 from snnq.training.transfers import fetched
@@ -157,15 +159,16 @@ class Reconstruction:
         """Return the quantised layers of a block on their grids."""
         settings, model = self.settings, self.side.replay.model
         known = self._grams(names) if settings.clip == "awq" or settings.descends else {}
-        found = {}
+        found, masked = {}, masked_layers(model)
         for name in names:
             one = scheme(self.schemes[name])
+            one = holding_zero(one.name) if name in masked else one
             if one.is_float:
                 continue
             weight = model.get_parameter(f"{name}.weight").detach()
             params = choose(settings.clip, weight, one, known.get(name))
             scaled = settings.learns_scales and ("scale" in one.parameters or name in self.behind)
-            learned = LearnedLayer(one.name, weight, params, scaled=scaled, rounding=settings.learns_rounding)
+            learned = LearnedLayer(one, weight, params, scaled=scaled, rounding=settings.learns_rounding)
             found[name] = learned.to(self.device)
             if settings.descends and name in known:
                 found[name].descend(weight, known[name], PASSES)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +139,7 @@ def calibration(job: Job, settings: PtqSettings) -> Frames:
     size = min(settings.batch_size, count)
     chosen = shuffled(len(train), settings.seed, "calibration")[: count // size * size]
     frames = train.frames[np.asarray(chosen, dtype=np.int64)]
-    return Frames(frames, np.zeros(len(frames), dtype=np.int64))
+    return replace(train, frames=frames, labels=np.zeros(len(frames), dtype=np.int64))
 
 
 def _open(

@@ -17,6 +17,7 @@ from snnq.cost.event_records import Events
 from snnq.cost.events import event_energy, planned_events
 from snnq.cost.quantities import ENERGY, EVENT_ENERGY, STORAGE, Amount, Costs, known, share_of
 from snnq.cost.table import CostTable, read_table
+from snnq.hardware.records import Accelerated
 from snnq.network.layers import GROUPS
 from snnq.network.products import Products
 from snnq.packed.sizes import file_bits
@@ -161,6 +162,19 @@ def measure_now(
 
     own, floats = measure_folder(folder, samples, data, compute, progress)
     return Measurements.model_construct(plan=own, float_model=floats)
+
+
+def simulate_now(
+    folder: Path,
+    machines: str | Path | Sequence[str | Path],
+    data: str | None,
+    compute: Compute | str,
+    progress: Progress,
+) -> Accelerated:
+    """Return what a packed folder's model takes on machines, on a few validation samples that are run now."""
+    from snnq.assessing.accel import accel
+
+    return accel(folder, target=machines, data=data, compute=compute, progress=progress)
 
 
 def event_energies(

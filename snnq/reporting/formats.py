@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("section", "row", "key", "value")
 # What names a row of a section, where it has one of them.
-_NAMES = ("name", "model", "plan", "layer", "epoch", "kind")
+_NAMES = ("name", "model", "plan", "layer", "epoch", "kind", "machine")
 # What markdown or the HTML inside it would take for more than text.
 _MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\|`*_[]#~"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
 

@@ -19,6 +19,7 @@ from snnq.reporting.figures.bars import amounts
 from snnq.reporting.figures.strip import layer_strip
 from snnq.reporting.figures.weights import float_panel
 from snnq.reporting.formats import Document, Figure
+from snnq.reporting.graph_table import graph_table
 from snnq.reporting.records import Histogram, LayerRow, Part, PlanRow
 from snnq.reporting.sentences import energy_model
 from snnq.reporting.table import Table
@@ -48,6 +49,7 @@ def inspection_document(found: Inspection, table: CostTable | None = None) -> Do
             inputs_table("Layers", found.layers),
             *_attentions(found),
             _layer_costs(layers, found),
+            *([graph_table(found.graph, found.wiring, found.spikes)] if found.graph else []),
             _plans(plans),
         ),
         figures=(

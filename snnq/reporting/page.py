@@ -14,7 +14,7 @@ from snnq.cost import event_views
 from snnq.cost.quantities import ENERGY, Costs, Quantity, known, share_of
 from snnq.packed.config import CONFIG_FILE, PAGE_FILE
 from snnq.plan.views import per_cent
-from snnq.reporting import tables
+from snnq.reporting import machine_tables, tables
 from snnq.reporting.figures.bars import Slice, amounts, before_after
 from snnq.reporting.figures.firing import firing_rows
 from snnq.reporting.figures.front import accuracy_points, front_panel, loss_points
@@ -45,10 +45,17 @@ def html_page(report: Report) -> str:
         "report.html.j2",
         report=report,
         tiles=tiles(report),
+        simulated=_simulated(report),
         tables=_placed((*tables.main_tables(report), *tables.detail_tables(report))),
         keys=key_table(),
         figures=_figures(report),
     )
+
+
+def _simulated(report: Report) -> tuple[str, ...]:
+    """Return what is said of the machines that were simulated; nothing where there are none."""
+    found = report.simulation
+    return (machine_tables.verdict(found), *machine_tables.notes(found)) if found else ()
 
 
 def tiles(report: Report) -> tuple[Tile, ...]:
@@ -113,7 +120,8 @@ def _placed(all_tables: Iterable[Table]) -> dict[str, list[Table]]:
 
 def _figures(report: Report) -> dict[str, object]:
     """Return the figures as SVG, by their place in the template."""
-    epochs, names = report.search.epochs, [layer.name for layer in report.layers]
+    epochs = tuple(one for one in report.search.epochs if one.probabilities)
+    names = [layer.name for layer in report.layers]
     order = most_contested(epochs, names) if epochs else []
     schemes = {row.name: row.scheme for row in report.layers}
     levels, events = {one.layer: one.levels for one in report.levels}, report.event_energy.plan
@@ -127,6 +135,7 @@ def _figures(report: Report) -> dict[str, object]:
         "probabilities": [probability_panel(name, report.search.space, epochs) for name in order],
         "firing": firing_rows(title, events.layers) if events else "",
         "events": _events(report),
+        "machines": machine_tables.figures(report.simulation) if report.simulation else (),
         "weights": [weight_panel(one, schemes[one.layer], levels.get(one.layer, ())) for one in report.histograms],
     }
 

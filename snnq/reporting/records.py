@@ -7,11 +7,12 @@ row's ``costs`` are those of every declared quantity by their keys (``snnq.cost.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from snnq.cost.event_records import Events
 from snnq.cost.quantities import Amount, Costs
+from snnq.hardware.records import Accelerated
 from snnq.packing.record import Epoch
 
 REPORT_SCHEMA = 1
@@ -220,12 +221,16 @@ class Disk:
 
 @dataclass(frozen=True)
 class SearchEpoch:
-    """The search after an epoch: expected bits per weight, layers decided, and every layer's shares of ``space``."""
+    """The search after an epoch: expected bits per weight, layers decided, and every layer's shares of ``space``.
+
+    Where it trained rates, ``rates`` are the bits a weight of every such layer's codes, and there are no shares.
+    """
 
     epoch: int
     bits: float
     decided: int
     probabilities: dict[str, tuple[float, ...]]
+    rates: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -293,7 +298,7 @@ class Report:
     """Everything that is known about a packed folder.
 
     ``attention_products`` are ``snnq.network.products.Products`` as plain data, with their energy by the paper's way of
-    counting, which is no part of the paper's totals.
+    counting, which is no part of the paper's totals. ``simulation``: on machines, where these were asked for.
     """
 
     schema_version: int
@@ -323,6 +328,7 @@ class Report:
     dynamics: str
     firing: tuple[FiringRow, ...]
     attention_products: tuple[dict[str, Any], ...]
+    simulation: Accelerated | None
     disk: Disk
     search: Search
     best_epoch: int | None

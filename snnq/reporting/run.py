@@ -17,6 +17,7 @@ from snnq.base.version import __version__
 from snnq.cost.energy import products_record
 from snnq.cost.quantities import declared
 from snnq.cost.table import read_table
+from snnq.hardware.records import Accelerated
 from snnq.models.registry import attention_table
 from snnq.network.products import Products
 from snnq.packed.coding import read_layer
@@ -32,7 +33,7 @@ from snnq.plan.records import CostTableInfo
 from snnq.plan.verdict import verdict as compared
 from snnq.plan.views import weights_words
 from snnq.reporting import costs, sentences
-from snnq.reporting.costs import dynamics, event_energies, firing_rows, measure_now, model_rows
+from snnq.reporting.costs import dynamics, event_energies, firing_rows, measure_now, model_rows, simulate_now
 from snnq.reporting.glossary import formulas
 from snnq.reporting.records import (
     REPORT_SCHEMA,
@@ -66,6 +67,7 @@ def report(
     cost_table: str | None = None,
     weight_reuse: str | None = None,
     measure: int | None = None,
+    accel: str | Path | Sequence[str | Path] | None = None,
     data: str | None = None,
     compute: Compute | str = "auto",
     progress: Progress = silent,
@@ -77,15 +79,17 @@ def report(
     path; default: the one the plan names). The event model's, per inference and sample, is of the activity that
     finalize measured, or of ``measure`` validation samples of ``data`` (default: the plan's) that are run now on
     ``compute`` (a device, or a ``Compute`` with threads); weights are fetched as ``weight_reuse`` says
-    (``snnq.cost.events``; default: as the cost table says).
+    (``snnq.cost.events``; default: as the cost table says). ``accel``: machines that are simulated on a few validation
+    samples now, as ``snnq.accel`` does.
 
     Raises PackedError for a folder that is missing or damaged, VerificationError for one that does not hold what its
-    plan says, PlanError, CostTableError, DataError and UsageError.
+    plan says, PlanError, CostTableError, MachineError, DataError and UsageError.
     """
     opened = _open(Path(folder), cost_table)
+    simulation = simulate_now(opened.folder, accel, data, compute, progress) if accel is not None else None
     if measure is None:
-        return _report(opened, opened.results.activity, weight_reuse)
-    return _report(opened, measure_now(opened.folder, measure, data, compute, progress), weight_reuse)
+        return _report(opened, opened.results.activity, weight_reuse, simulation)
+    return _report(opened, measure_now(opened.folder, measure, data, compute, progress), weight_reuse, simulation)
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,9 @@ def _open(folder: Path, cost_table: str | None) -> _Opened:
     return _Opened(folder, plan, recorded, results, disk, hashes)
 
 
-def _report(opened: _Opened, measured: Measurements | None, weight_reuse: str | None) -> Report:
+def _report(
+    opened: _Opened, measured: Measurements | None, weight_reuse: str | None, simulation: Accelerated | None
+) -> Report:
     folder, plan, results, table = opened.folder, opened.plan, opened.results, costs.table_of(opened.plan)
     floats, plans = costs.everywhere(plan, FLOAT32), costs.plan_rows(plan)
     layers, products, firing = costs.layer_rows(plan, floats), _products(plan), firing_rows(measured)
@@ -137,6 +143,7 @@ def _report(opened: _Opened, measured: Measurements | None, weight_reuse: str | 
         dynamics=dynamics(firing),
         firing=firing,
         attention_products=products_record(products, table),
+        simulation=simulation,
         disk=opened.disk,
         search=_search(plan, results),
         best_epoch=results.finalize.best_epoch if results.finalize else None,
@@ -180,9 +187,9 @@ def check_layers(plan: Plan, results: Results, folder: Path) -> None:
     """Raise PackedError unless report.json speaks of exactly the plan's layers and the model's attentions."""
     layers, attentions = set(plan.schemes()), {one.name for one in _products(plan)}
     parts = [("weights", set(results.weights), layers)]
-    parts += [
-        (f"search.{i}.probabilities", set(one.probabilities), layers) for i, one in enumerate(results.search or ())
-    ]
+    for i, one in enumerate(results.search or ()):
+        parts.append((f"search.{i}.rates", layers | set(one.rates), layers))  # not all layers are trained to a rate
+        parts += [] if one.rates else [(f"search.{i}.probabilities", set(one.probabilities), layers)]
     recorded = results.activity
     for model, activity in (("plan", recorded.plan), ("float", recorded.float_model)) if recorded else ():
         if activity:
@@ -223,8 +230,9 @@ def _blocks(results: Results) -> tuple[BlockRow, ...]:
 
 def _search(plan: Plan, results: Results) -> Search:
     epochs = results.search or ()
-    space = epochs[0].space if epochs else plan.search.space if plan.search else ()
-    rows = tuple(SearchEpoch(one.epoch, one.bits, one.decided, one.probabilities) for one in epochs)
+    searched = plan.search.space if plan.search else ()
+    space = epochs[0].space or searched if epochs else searched
+    rows = tuple(SearchEpoch(one.epoch, one.bits, one.decided, one.probabilities, one.rates) for one in epochs)
     return Search(sentences.search_sentence(plan, results), space, rows)
 
 

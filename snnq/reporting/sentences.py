@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
+from snnq.base.errors import UsageError
 from snnq.base.machine import machine, sentence
 from snnq.base.paired import Difference, difference, wilson
 from snnq.cost.quantities import STORAGE, Quantity, known
@@ -17,6 +18,7 @@ from snnq.plan.measured import NOT_MEASURED
 from snnq.plan.records import CostTableInfo
 from snnq.plan.views import per_cent, weights_words
 from snnq.reporting.records import LayerRow, Paired, PlanRow, Totals
+from snnq.structure.edits import STRUCTURE, described, edits_of
 
 
 def verdict(results: Results, totals: Totals, plans: tuple[PlanRow, ...]) -> str:
@@ -109,14 +111,27 @@ def search_sentence(plan: Plan, results: Results) -> str:
     if info.budget:
         weighed = f", budget {', '.join(f'{name} {limit:g}' for name, limit in info.budget.items())}"
     made = f"{info.method} search, {info.epochs} epochs{weighed}, seed {info.seed}, over {', '.join(info.space)}"
-    if info.method == "sensitivity":
+    if info.epochs == 0:
         return f"Nothing was trained, so there are no probabilities to show: {made}."
+    if results.search and results.search[-1].rates:
+        return f"Coded bits of every layer after every epoch: {made}."
     if results.search:
         return f"Probabilities of the schemes after every epoch: {made}."
+    if info.method == "halving":
+        return f"Candidate plans were finetuned shortly, and the better half went on: {made}."
     return (
         f"The plan was made by a {made}; its history by epoch is not in this folder, because the search's run folder "
         "was not found when it was finalized."
     )
+
+
+def _edited(plan: Plan) -> dict[str, str]:
+    """Return what was done to the model before it was compressed; nothing where it is as its architecture builds it."""
+    try:
+        said = described(edits_of(plan.model.config))
+    except UsageError:  # of an edit that is not known here: a plan is read without its model
+        said = "edits that are not known here"
+    return {STRUCTURE: said} if said else {}
 
 
 def provenance(plan: Plan, results: Results, hashes: dict[str, str], tool: str) -> dict[str, str]:
@@ -128,6 +143,7 @@ def provenance(plan: Plan, results: Results, hashes: dict[str, str], tool: str) 
         "packed on": sentence(results.machine) if results.machine else "not recorded",
         "plan by": plan.tool,
         "architecture": f"{plan.model.architecture} (layout {plan.model.layout})",
+        **_edited(plan),
         "checkpoint": plan.model.checkpoint or "not recorded",
         "checkpoint sha": plan.model.sha256 or "not recorded",
         "data": results.accuracy.data,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from snnq.base.paired import LEVEL
 from snnq.network.layers import Layer
 from snnq.plan.views import per_cent
-from snnq.reporting import cost_tables
+from snnq.reporting import cost_tables, machine_tables
 from snnq.reporting.records import LayerRow, Paired, Report
 from snnq.reporting.table import Table, loss_text, table_of
 
@@ -97,12 +97,23 @@ def _ranking(row: LayerRow) -> tuple[str, ...]:
     return (row.name, row.scheme, loss_text(own), other or "-", loss_text(thought[other] if other else None))
 
 
+def rates_table(report: Report) -> Table:
+    """Return how many bits a weight each layer's codes took, after some epochs of a search that trained rates."""
+    epochs = [one for one in report.search.epochs if one.rates]
+    if not epochs:
+        return Table("Bits a weight by layer", ("layer",), (), "search")
+    shown = [epochs[i] for i in sorted({round(part * (len(epochs) - 1) / 4) for part in range(5)})]
+    columns = ("layer", *(f"epoch {one.epoch}" for one in shown))
+    rows = tuple((name, *(f"{one.rates[name]:.3f}" for one in shown)) for name in shown[-1].rates)
+    return Table("Bits a weight by layer: the entropy of its codes", columns, rows, "search")
+
+
 def search_table(report: Report) -> Table:
     """Return the search by epoch, where it is known."""
     cells = {
         "epoch": lambda one: str(one.epoch),
         "expected bits per weight": lambda one: f"{one.bits:.4f}",
-        "layers decided": lambda one: str(one.decided),
+        "layers decided": lambda one: "-" if one.rates else str(one.decided),
     }
     return table_of("The search by epoch", report.search.epochs, cells, "search")
 
@@ -153,6 +164,7 @@ def main_tables(report: Report) -> tuple[Table, ...]:
         paired_table(report),
         *cost_tables.part_tables(report),
         *cost_tables.both_models_tables(report),
+        *(machine_tables.main_tables(report.simulation)[:2] if report.simulation else ()),
         *cost_tables.layers_tables(report),
         cost_tables.disk_table(report),
     )
@@ -164,7 +176,9 @@ def detail_tables(report: Report) -> tuple[Table, ...]:
         inputs_table("What each layer is", report.layers),
         levels_table(report),
         *cost_tables.events_tables(report),
+        *(machine_tables.detail_tables(report.simulation) if report.simulation else ()),
         probabilities_table(report),
+        rates_table(report),
         search_table(report),
         *cost_tables.front_tables(report),
         finetuning_table(report),

@@ -16,7 +16,8 @@ from snnq.packed.config import read_config
 from snnq.packed.loading import load_packed, take_steps
 from snnq.packed.room import check_room, within_memory
 from snnq.packed.safefile import REPACK
-from snnq.runtime.engine import Engine, unpack
+from snnq.runtime.engine import Engine
+from snnq.runtime.streams import unpack
 from snnq.training.devices import Compute
 from snnq.training.threads import keeps_threads, use_threads
 
@@ -43,7 +44,8 @@ def compare_engines(folder: str | Path, seed: int = 0) -> Agreement:
     """
     folder, read = Path(folder), read_config(Path(folder))
     config, products = read.config, attention_table(read.architecture, read.config)
-    steps = min(int(config["steps"]), MOST_STEPS)
+    chunk = int(config.get("chunk") or 1)
+    steps = min(int(config["steps"]), max(MOST_STEPS // chunk, 1) * chunk)
     check_room(folder, config, 1)  # of all its steps: more than that is no model's
     check_room(folder, config, SAMPLES, steps, max((one.heads * one.tokens**2 for one in products), default=0))
     with within_memory(folder, config):

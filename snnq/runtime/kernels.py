@@ -17,6 +17,7 @@ from snnq.runtime.vectors import (
     SPREAD,
     add_bits,
     fire,
+    fire_third,
     list_word,
     lowest_bit,
     place_rows,
@@ -99,6 +100,7 @@ def run_block(
     shift,
     offset,
     threshold,
+    leak,
     sums,
     voltages,
     out,
@@ -110,8 +112,8 @@ def run_block(
 
     ``lists`` uint16, flat, has ``entries`` places for every plane, pixel and step; ``lengths`` int32 (planes, pixels,
     steps) says how many are used; each plane weighs 2^``digit_bits`` times the one before. ``radius`` is 1 for a 3×3
-    kernel padded by 1, 0 for a 1×1 one. ``shift``, ``offset`` and ``threshold`` are the block's (64,). ``sums`` and
-    ``voltages`` (64,) are scratch, of the types that hold them.
+    kernel padded by 1, 0 for a 1×1 one. ``shift``, ``offset`` and ``threshold`` are the block's (64,); ``leak`` is 2 or
+    3. ``sums`` and ``voltages`` (64,) are scratch, of the types that hold them.
     """
     planes, pixels, steps = lengths.shape
     side = 2 * radius + 1
@@ -149,21 +151,24 @@ def run_block(
                     for k in range(CHUNK):
                         rows[count + k] = 0  # a row of zeros
                     sum_rows(table, rows, (count + CHUNK - 1) // CHUNK * CHUNK, sums, digit_bits)
-            out[pixel, step, block] = fire(sums, voltages, shift, offset, threshold, 0)
+            if leak == 2:
+                out[pixel, step, block] = fire(sums, voltages, shift, offset, threshold, 0)
+            else:
+                out[pixel, step, block] = fire_third(sums, voltages, shift, offset, threshold, 0)
 
 
 @compiled
-def pool(spikes, height, width, out, begin, end):  # pragma: no cover
-    """Max-pool spikes by 3×3 windows, stride 2, padding 1: an OR. ``begin`` and ``end`` count rows of output pixels."""
-    low, across = (height + 1) // 2, (width + 1) // 2
+def pool(spikes, height, width, stride, out, begin, end):  # pragma: no cover
+    """Max-pool spikes by 3×3 windows, padding 1: an OR. ``begin`` and ``end`` count rows of output pixels."""
+    low, across = (height + stride - 1) // stride, (width + stride - 1) // stride
     flat_in, flat_out = spikes.reshape(len(spikes), -1), out.reshape(len(out), -1)
     for row in range(begin, end):
-        first, y = row // low * height * width, row % low
-        for x in range(across):
-            mine = flat_out[row * across + x]
+        first, y = row // low * height * width, row % low * stride
+        for place in range(across):
+            mine, x = flat_out[row * across + place], place * stride
             mine[:] = 0
-            for near_y in range(max(0, 2 * y - 1), min(height, 2 * y + 2)):
-                for near_x in range(max(0, 2 * x - 1), min(width, 2 * x + 2)):
+            for near_y in range(max(0, y - 1), min(height, y + 2)):
+                for near_x in range(max(0, x - 1), min(width, x + 2)):
                     other = flat_in[first + near_y * width + near_x]
                     for i in range(len(mine)):
                         mine[i] |= other[i]
@@ -201,12 +206,12 @@ def total(planes, tokens, sums, begin, end):  # pragma: no cover
 
 
 @compiled
-def attend(q, k, v, tokens, size, shift, threshold, out, sample, first, last):  # pragma: no cover
+def attend(q, k, v, tokens, size, chunk, shift, threshold, leak, out, sample, first, last):  # pragma: no cover
     """Run heads of a spiking self-attention and its neurons on one sample: spikes of Q (Kᵀ V), one threshold for all.
 
     Whole numbers may be multiplied in any order; keys and values first is the short way. ``q``, ``k``, ``v``, ``out``
     are spikes (S·tokens, steps, words); a head has ``size`` channels. The heads are those in words ``first`` to
-    ``last``, which hold no part of another.
+    ``last``, which hold no part of another. Kᵀ V is summed over ``chunk`` steps before they are answered.
     """
     steps, begin, channels = q.shape[1], sample * tokens, (last - first) * LANES
     # The last head may end within a word: its product is as long as any, and nothing is ever added to the rest.
@@ -220,18 +225,20 @@ def attend(q, k, v, tokens, size, shift, threshold, out, sample, first, last):  
         starts[c] = c // size * size
     voltages[:] = 0
     for step in range(steps):
-        product[:] = 0
-        for token in range(begin, begin + tokens):
-            for w in range(last - first):
-                spread_bits(v[token, step, first + w], values, LANES * w)
-            for w in range(last - first):
-                left = k[token, step, first + w]
-                while left != 0:
-                    c = LANES * w + lowest_bit(left)
-                    left &= left - np.uint64(1)
-                    row, mine = product[c], values[starts[c] : starts[c] + size]
-                    for i in range(size):
-                        row[i] += mine[i]
+        if step % chunk == 0:
+            product[:] = 0
+            for seen in range(step, step + chunk):
+                for token in range(begin, begin + tokens):
+                    for w in range(last - first):
+                        spread_bits(v[token, seen, first + w], values, LANES * w)
+                    for w in range(last - first):
+                        left = k[token, seen, first + w]
+                        while left != 0:
+                            c = LANES * w + lowest_bit(left)
+                            left &= left - np.uint64(1)
+                            row, mine = product[c], values[starts[c] : starts[c] + size]
+                            for i in range(size):
+                                row[i] += mine[i]
         for token in range(tokens):
             sums[:] = 0
             for w in range(last - first):
@@ -244,6 +251,9 @@ def attend(q, k, v, tokens, size, shift, threshold, out, sample, first, last):  
                         mine[i] += row[i]
             for w in range(last - first):
                 part = slice(LANES * w, LANES * (w + 1))
-                out[begin + token, step, first + w] = fire(
-                    sums[part], voltages[token, part], shifts, offsets, thresholds, 0
-                )
+                mine, volts = sums[part], voltages[token, part]
+                if leak == 2:
+                    fired = fire(mine, volts, shifts, offsets, thresholds, 0)
+                else:
+                    fired = fire_third(mine, volts, shifts, offsets, thresholds, 0)
+                out[begin + token, step, first + w] = fired

@@ -1,55 +1,71 @@
-"""The engine's arithmetic once more, in plain numpy: slow and obvious, what every kernel is tested against."""
+"""The engine's arithmetic once more, in plain numpy: slow and obvious, what every kernel is tested against.
+
+It walks the wiring step by step. Streams are whole numbers, int64 (S, T, C, H, W), samples first.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from snnq.arithmetic import integers
-from snnq.network.wiring import COUNT_LIMIT, FRAMES, Fire, Mix, Mixing, Pool, Stage
+from snnq.network.graph import Add, Head, Mean, Multiply, Neuron, Pool, Sum
+from snnq.network.wiring import COUNT_LIMIT, FRAMES, Fire, Mix, Potential, Stage
 from snnq.packed.arrays import PackedArrays, open_arrays
 
 # Called with a neuron's module path and its spikes, bool (samples, pixels, steps, channels).
 Watch = Callable[[str, np.ndarray], None]
 
 
-def convolve(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Return the sums (S, T, out, H, W) of whole numbers x (S, T, in, H, W) and weight (out, in, k, k), zero-padded."""
+def convolve(x: np.ndarray, weight: np.ndarray, stride: int = 1) -> np.ndarray:
+    """Return the sums (S, T, out, h, w) of whole numbers x (S, T, in, H, W) and weight (out, in, k, k), zero-padded.
+
+    A weight (out, 1, k, k) for several inputs is depth-wise.
+    """
     reach = weight.shape[-1] // 2
     height, width = x.shape[-2:]
     padded = np.pad(x, ((0, 0), (0, 0), (0, 0), (reach, reach), (reach, reach)))
-    sums = np.zeros((*x.shape[:2], len(weight), height, width), np.int64)
+    sums: Any = 0
     for i in range(weight.shape[-1]):
         for j in range(weight.shape[-1]):
-            sums += np.einsum("stchw,oc->stohw", padded[..., i : i + height, j : j + width], weight[:, :, i, j])
+            seen, taps = padded[..., i : i + height : stride, j : j + width : stride], weight[:, :, i, j]
+            if taps.shape[1] == 1 < x.shape[2]:
+                sums = sums + seen * taps[:, 0, None, None]
+            else:
+                sums = sums + np.einsum("stchw,oc->stohw", seen, taps)
     return sums
 
 
-def lif(currents: np.ndarray, threshold: np.ndarray) -> np.ndarray:
-    """Return the spikes of whole currents (S, T, C, H, W): u = v + x, spike = [u ≥ Θ], v ← 0 or u >> 1."""
+def lif(currents: np.ndarray, threshold: np.ndarray, leak: int = 2) -> np.ndarray:
+    """Return the spikes of whole currents (S, T, C, H, W): u = v + x, spike = [u ≥ Θ], v ← 0 or ⌊u / leak⌋."""
     spikes, v = np.zeros(currents.shape, np.int64), np.zeros_like(currents[:, 0])
     for step in range(currents.shape[1]):
         u = v + currents[:, step]
         spikes[:, step] = u >= threshold[:, None, None]
-        v = np.where(spikes[:, step] == 1, 0, u >> 1)
+        v = np.where(spikes[:, step] == 1, 0, u // leak)
     return spikes
 
 
-def max_pool(spikes: np.ndarray) -> np.ndarray:
-    """Return the maximum over 3×3 windows, stride 2, padding 1, of spikes (…, H, W)."""
-    height, width = spikes.shape[-2:]
-    padded = np.pad(spikes, [(0, 0)] * (spikes.ndim - 2) + [(1, 2), (1, 2)])
-    windows = [padded[..., i : i + height : 2, j : j + width : 2] for i in range(3) for j in range(3)]
+def max_pool(x: np.ndarray, stride: int = 2) -> np.ndarray:
+    """Return the maximum over 3×3 windows, padding 1, of whole numbers (…, H, W)."""
+    height, width = x.shape[-2:]
+    least = np.iinfo(np.int64).min
+    padded = np.pad(x.astype(np.int64), [(0, 0)] * (x.ndim - 2) + [(1, 2), (1, 2)], constant_values=least)
+    windows = [padded[..., i : i + height : stride, j : j + width : stride] for i in range(3) for j in range(3)]
     return np.maximum.reduce(windows)
 
 
-def attend(q: np.ndarray, k: np.ndarray, v: np.ndarray, heads: int) -> np.ndarray:
-    """Return (Q Kᵀ) V of spikes (S, T, C, H, W), heads taking the channels in turn, same shape."""
+def attend(q: np.ndarray, k: np.ndarray, v: np.ndarray, heads: int, chunk: int = 1) -> np.ndarray:
+    """Return (Q Kᵀ) V of spikes (S, T, C, H, W), heads taking the channels in turn, same shape.
+
+    ``chunk`` steps are one long row of tokens.
+    """
     samples, steps, channels, height, width = q.shape
-    parts = (one.reshape(samples, steps, heads, channels // heads, height * width) for one in (q, k, v))
-    mixed = np.einsum("sthdn,sthdm,sthem->sthen", *parts, optimize=True)
+    shape = (samples, steps // chunk, chunk, heads, channels // heads, height * width)
+    parts = (one.reshape(shape) for one in (q, k, v))
+    mixed = np.einsum("stahdn,stbhdm,stbhem->stahen", *parts, optimize=True)
     return mixed.reshape(q.shape)
 
 
@@ -64,43 +80,87 @@ class Reference:
     def __call__(self, frames: np.ndarray, watch: Watch | None = None) -> np.ndarray:
         """Return the logits of event counts (B, T, C, H, W)."""
         self._watch = watch
-        x = np.minimum(frames, COUNT_LIMIT).astype(np.int64)
-        streams = {FRAMES: x}
-        for one in self.arrays.wiring.flow:
+        wiring = self.arrays.wiring
+        streams = {FRAMES: np.minimum(frames, COUNT_LIMIT).astype(np.int64)}
+        for one in wiring.flow:
+            given = [streams[name] for name in one.takes]
             if isinstance(one, Fire):
-                spikes = [self._fire(stage, streams[one.takes]) for stage in one.stages]
-                streams |= zip(one.gives, spikes, strict=True)
-            elif isinstance(one, Pool):
-                streams[one.stream] = max_pool(streams[one.stream])
-            elif isinstance(one, Mix):
-                streams[one.gives] = self._mix(one.mixing, [streams[name] for name in one.takes])
+                streams |= {stage.gives: self._fire(stage, given[0]) for stage in one.stages}
+            elif isinstance(one, Head):
+                return self._logits(given[0])
             else:
-                streams[one.stream] = streams[one.stream] + streams[one.spikes]
-        x = streams[self.arrays.wiring.stream]
+                streams[one.gives] = _RUN[type(one)](self, one, *given)
+        raise AssertionError("a graph ends with a head")
+
+    def _logits(self, x: np.ndarray) -> np.ndarray:
         head = self.arrays.head()
         return ((x.sum((1, 3, 4)) @ head.weight.T + head.bias) * head.scale).astype(np.float32)
 
-    def _mix(self, mixing: Mixing, spikes: list[np.ndarray]) -> np.ndarray:
-        shift, threshold = integers.mixing_threshold(mixing.scale, mixing.threshold)
-        q, k, v = spikes
-        mixed = lif(attend(q, k, v, mixing.heads) << shift, np.array([threshold]))
-        self._show(mixing.neuron, mixed)
-        return mixed
-
     def _fire(self, stage: Stage, x: np.ndarray) -> np.ndarray:
-        whole = self.arrays.whole(stage)
-        neurons = self.arrays.neurons(stage, whole)
-        shape = self.arrays.config.layers[stage.layer].shape
-        weight = (whole.values * neurons.sign[:, None]).reshape(
-            *shape[:2], *(shape[2:4] if len(shape) == 4 else (1, 1))
-        )
-        currents = (convolve(x, weight) << neurons.shift[:, None, None]) + neurons.offset[:, None, None]
-        spikes = lif(currents, neurons.threshold)
-        self._show(stage.neuron, spikes)
-        return spikes
+        network = self.arrays.network
+        whole, neurons = network.stage(stage)
+        sums = self._sums(stage, x, whole.values * neurons.sign[:, None])
+        sums = max_pool(sums) if stage.pooled else sums
+        currents = (sums << neurons.shift[:, None, None]) + neurons.offset[:, None, None]
+        return self._shown(stage.neuron, lif(currents, neurons.threshold, network.leak(stage.fires)))
 
-    def _show(self, neuron: str, spikes: np.ndarray) -> None:
+    def _sums(self, one: Stage | Potential, x: np.ndarray, values: np.ndarray) -> np.ndarray:
+        shape = self.arrays.config.layers[one.layer].shape
+        weight = values.reshape(*shape[:2], *(shape[2:4] if len(shape) == 4 else (1, 1)))
+        return convolve(x, weight, one.made.stride)
+
+    def _potential(self, one: Potential, x: np.ndarray) -> np.ndarray:
+        whole, kept = self.arrays.network.potential(one)
+        multiplier, half, shift, offset = (
+            part[:, None, None] for part in (kept.multiplier, kept.half, kept.shift, kept.offset)
+        )
+        sums = self._sums(one, x, whole.values * kept.sign[:, None])
+        return ((sums * multiplier + half) >> shift) + offset
+
+    def _neuron(self, one: Neuron, x: np.ndarray) -> np.ndarray:
+        found = self.arrays.network.compared(one)
+        return self._shown(one.neuron, lif(x << found.shift, np.array([found.threshold]), found.leak))
+
+    def _mix(self, one: Mix, q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
+        return self._neuron(one.fires, attend(q, k, v, one.mixes.heads, one.mixes.chunk))
+
+    def _pool(self, one: Pool, x: np.ndarray) -> np.ndarray:
+        if one.heads is None:
+            return max_pool(x, one.stride)
+        samples, steps, channels, height, width = x.shape
+        by_head = x.reshape(samples, steps, one.heads, channels // one.heads, height * width)
+        return max_pool(by_head, one.stride).reshape(x.shape)
+
+    def _add(self, one: Add, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return x + y
+
+    def _multiply(self, one: Multiply, gate: np.ndarray, x: np.ndarray) -> np.ndarray:
+        return gate.repeat(x.shape[2] // gate.shape[2], axis=2) * x
+
+    def _sum(self, one: Sum, x: np.ndarray) -> np.ndarray:
+        if one.over == "tokens":
+            return x.sum((3, 4), keepdims=True)
+        samples, steps, channels, height, width = x.shape
+        return x.reshape(samples, steps, one.heads, channels // one.heads, height, width).sum(3)
+
+    def _mean(self, one: Mean, x: np.ndarray) -> np.ndarray:
+        return x.sum((3, 4), keepdims=True)
+
+    def _shown(self, neuron: str, spikes: np.ndarray) -> np.ndarray:
         if self._watch is not None:
             samples, steps, channels = spikes.shape[:3]
             seen = spikes.reshape(samples, steps, channels, -1).transpose(0, 3, 1, 2)
             self._watch(neuron, seen.astype(bool))
+        return spikes
+
+
+_RUN: dict[type, Callable[..., np.ndarray]] = {
+    Potential: Reference._potential,
+    Neuron: Reference._neuron,
+    Mix: Reference._mix,
+    Pool: Reference._pool,
+    Add: Reference._add,
+    Multiply: Reference._multiply,
+    Sum: Reference._sum,
+    Mean: Reference._mean,
+}

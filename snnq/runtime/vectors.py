@@ -66,6 +66,19 @@ def fire(typingctx, sums, voltages, shifts, offsets, thresholds, start):  # type
     u = v + (sums << shift) + offset; spike = [u ≥ threshold]; v ← 0 on a spike, else u >> 1. ``sums``, ``voltages``
     have 64 elements; ``shifts``, ``offsets`` and ``thresholds`` are read from ``start``, of the type of ``voltages``.
     """
+    kind = types.uint64(sums, voltages, shifts, offsets, thresholds, types.intp)
+    return kind, _fire(sums, voltages, _halved)
+
+
+@intrinsic
+def fire_third(typingctx, sums, voltages, shifts, offsets, thresholds, start):  # type: ignore[no-untyped-def]
+    """``fire`` with a leak of 3: v ← 0 on a spike, else ⌊u / 3⌋."""
+    kind = types.uint64(sums, voltages, shifts, offsets, thresholds, types.intp)
+    return kind, _fire(sums, voltages, _thirded)
+
+
+def _fire(sums: Any, voltages: Any, leaked: Any) -> Any:
+    """Return the code of ``fire`` whose voltages are what ``leaked`` leaves of u."""
     sum_type, wide = (ir.VectorType(ir.IntType(one.dtype.bitwidth), LANES) for one in (sums, voltages))
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -75,12 +88,23 @@ def fire(typingctx, sums, voltages, shifts, offsets, thresholds, start):  # type
         summed = summed if sum_type == wide else builder.sext(summed, wide)
         u = builder.add(_load(builder, at[1], wide), builder.add(builder.shl(summed, shift), offset))
         fired = builder.icmp_signed(">=", u, threshold)
-        halved = builder.ashr(u, ir.Constant(wide, [1] * LANES))
-        left = builder.select(fired, ir.Constant(wide, [0] * LANES), halved)
+        left = builder.select(fired, ir.Constant(wide, [0] * LANES), leaked(builder, u, wide))
         builder.store(left, builder.bitcast(at[1], wide.as_pointer()), align=1)
         return builder.bitcast(fired, _I64)
 
-    return types.uint64(sums, voltages, shifts, offsets, thresholds, types.intp), codegen
+    return codegen
+
+
+def _halved(builder: Any, u: Any, wide: Any) -> Any:
+    return builder.ashr(u, ir.Constant(wide, [1] * LANES))
+
+
+def _thirded(builder: Any, u: Any, wide: Any) -> Any:
+    """Return ⌊u / 3⌋: what a division cuts off below zero is taken away once more."""
+    three, zero = ir.Constant(wide, [3] * LANES), ir.Constant(wide, [0] * LANES)
+    cut = builder.sdiv(u, three)
+    below = builder.icmp_signed("<", builder.sub(u, builder.mul(cut, three)), zero)
+    return builder.add(cut, builder.sext(below, wide))  # -1 where it is so
 
 
 @intrinsic

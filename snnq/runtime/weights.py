@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from snnq.arithmetic.fixed_point import FixedPoint
 from snnq.arithmetic.integers import Neurons
 from snnq.base.errors import PackedError
-from snnq.network.wiring import Stage
+from snnq.network.wiring import Potential, Stage
 from snnq.packed.arrays import PackedArrays
 from snnq.runtime import tables
 from snnq.runtime.vectors import CHUNK, LANES
@@ -31,6 +33,8 @@ Filling = tuple[Callable[..., None], tuple]
 # Fills a block's table, from its first channel and number of lanes.
 Build = Callable[[np.ndarray, int, int], None]
 Kept = tuple[np.ndarray, ...]
+# What stands behind a layer; both have a ``sign`` for every row of W.
+Behind = Neurons | FixedPoint
 
 
 @dataclass(frozen=True)
@@ -39,23 +43,39 @@ class LayerWeights:
 
     ``build(table, first, lanes)`` fills a block's table from the packed words; ``kept`` are all arrays that stay in
     memory for it. ``table_type``, ``sum_type`` and ``neuron_type`` hold the rows, the sums and the voltages exactly.
-    ``taps`` is 9 for a 3×3 kernel, 1 else.
+    ``taps`` is 9 for a 3×3 kernel, 1 else. ``inputs`` of a depth-wise layer are 1. ``numbers`` are shift, offset and
+    threshold of the neurons behind the layer, or multiplier, half, shift and offset of its potentials, (out,) each, and
+    ``rests`` what lanes past the last channel have of each: they never fire.
     """
 
     name: str
-    neuron: str
+    step: Stage | Potential
     outputs: int
     inputs: int
     taps: int
-    bound: int
     build: Build
-    shift: np.ndarray
-    offset: np.ndarray
-    threshold: np.ndarray
+    numbers: Kept
+    rests: tuple[int, ...]
+    leak: int
     table_type: type
     sum_type: type
     neuron_type: type
     kept: Kept
+
+    @property
+    def radius(self) -> int:
+        """How far the kernel reaches."""
+        return math.isqrt(self.taps) // 2
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether every channel is by itself."""
+        return self.step.made.depthwise
+
+    @property
+    def plain(self) -> bool:
+        """Whether ``kernels.run_block`` runs it: neurons at every pixel."""
+        return isinstance(self.step, Stage) and not (self.step.pooled or self.depthwise or self.step.made.stride > 1)
 
     @property
     def groups(self) -> int:
@@ -74,61 +94,67 @@ class LayerWeights:
 
     @property
     def table_size(self) -> int:
-        """Elements of a block's table."""
-        return self.taps * self.groups * tables.PATTERNS * LANES
+        """Elements of a block's table; a depth-wise layer has one of all blocks, which lies ready."""
+        return 0 if self.depthwise else self.taps * self.groups * tables.PATTERNS * LANES
 
     @property
     def nbytes(self) -> int:
         """Bytes that stay in memory."""
-        return sum(array.nbytes for array in (*self.kept, self.shift, self.offset, self.threshold))
+        return sum(array.nbytes for array in (*self.kept, *self.numbers))
 
-    def block_neurons(self, block: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return shift, offset and threshold of a block, (64,) each; lanes past the last channel never fire."""
+    def block_numbers(self, block: int) -> tuple[np.ndarray, ...]:
+        """Return the ``numbers`` of a block, (64,) each."""
         first = block * LANES
         found = []
-        for values, rest in ((self.shift, 0), (self.offset, 0), (self.threshold, np.iinfo(self.neuron_type).max)):
+        for values, rest in zip(self.numbers, self.rests, strict=True):
             part = np.full(LANES, rest, self.neuron_type)
             chosen = values[first : first + LANES]
             part[: len(chosen)] = chosen
             found.append(part)
-        return found[0], found[1], found[2]
+        return tuple(found)
 
 
-def read_layer(arrays: PackedArrays, stage: Stage) -> LayerWeights:
-    """Return a stage's layer; raises PackedError for tensors that do not fit."""
-    whole = arrays.whole(stage)
-    neurons = arrays.neurons(stage, whole)
-    outputs, n = arrays.layer(stage.layer).matrix
-    shape = arrays.layer(stage.layer).shape
-    taps = int(np.prod(shape[2:]))
-    if n // taps > MAX_INPUTS:
-        raise PackedError(
-            f"layer {stage.layer}: {n // taps} input channels, the integer engine runs up to {MAX_INPUTS}"
-        )
-    table_type, sum_type = _types(whole, neurons, stage.bound)
-    build, kept = _packed(arrays, stage, whole, neurons, taps, n // taps)
-    neuron_type = np.int64 if neurons.wide else np.int32
+def read_layer(arrays: PackedArrays, one: Stage | Potential) -> LayerWeights:
+    """Return a layer, ready to run; raises PackedError for tensors that do not fit."""
+    network, shape = arrays.network, arrays.layer(one.layer).shape
+    outputs, n = arrays.layer(one.layer).matrix
+    taps = math.prod(shape[2:])
+    inputs = n // taps
+    if inputs > MAX_INPUTS:
+        raise PackedError(f"layer {one.layer}: {inputs} input channels, the integer engine runs up to {MAX_INPUTS}")
+    if len(set(shape[2:])) > 1 or taps % 2 == 0:
+        raise PackedError(f"layer {one.layer}: the integer engine runs square kernels of odd sides, not {shape[2:]}")
+    whole, behind = network.stage(one) if isinstance(one, Stage) else network.potential(one)
+    if isinstance(behind, Neurons):
+        leak, neuron_type = network.leak(one.fires), np.int64 if behind.wide else np.int32  # pyright: ignore
+        numbers, rests = (behind.shift, behind.offset, behind.threshold), (0, 0, np.iinfo(neuron_type).max)
+        kinds = (np.int8, neuron_type, neuron_type)
+    else:
+        leak, neuron_type, rests = 2, np.int64, (0, 0, 0, 0)
+        numbers = (behind.multiplier, behind.half, behind.shift, behind.offset)
+        kinds = (np.int32, np.int64, np.int8, np.int32)
+    table_type, sum_type = _types(whole, behind.wide, one.bound)
+    build, kept = _depthwise(whole, behind, taps) if one.made.depthwise else _packed(arrays, one, whole, behind, taps)
     return LayerWeights(
-        name=stage.layer,
-        neuron=stage.neuron,
+        name=one.layer,
+        step=one,
         outputs=outputs,
-        inputs=n // taps,
+        inputs=inputs,
         taps=taps,
-        bound=stage.bound,
         build=build,
-        shift=neurons.shift.astype(np.int8),
-        offset=neurons.offset.astype(neuron_type),
-        threshold=neurons.threshold.astype(neuron_type),
+        numbers=tuple(values.astype(kind) for values, kind in zip(numbers, kinds, strict=True)),
+        rests=tuple(map(int, rests)),
+        leak=leak,
         table_type=table_type,
-        sum_type=sum_type,
+        sum_type=np.int64 if sum_type == np.int64 else np.int32 if one.made.depthwise else sum_type,
         neuron_type=neuron_type,
         kept=kept,
     )
 
 
-def _types(whole: Whole, neurons: Neurons, bound: int) -> tuple[type, type]:
+def _types(whole: Whole, wide: bool, bound: int) -> tuple[type, type]:
     """Return the smallest types that hold a table's rows, CHUNK of them added, and all sums."""
-    if neurons.wide:
+    if wide:
         return np.int64, np.int64
     largest = int(np.abs(whole.values).max(initial=0)) * 4 * CHUNK
     reach = int(np.abs(whole.values).sum(1).max(initial=0)) * bound
@@ -139,12 +165,19 @@ def _types(whole: Whole, neurons: Neurons, bound: int) -> tuple[type, type]:
     return np.int8, np.int16
 
 
+def _depthwise(whole: Whole, behind: Behind, taps: int) -> tuple[Build, Kept]:
+    """Return nothing to fill, and the weights as they are: flat, (taps, lanes) of all blocks."""
+    values = whole.values * behind.sign[:, None]
+    padded = np.pad(values.T, ((0, 0), (0, -len(values) % LANES)))
+    return lambda table, first, lanes: None, (padded.astype(np.int64 if behind.wide else np.int32).reshape(-1),)
+
+
 def _packed(
-    arrays: PackedArrays, stage: Stage, whole: Whole, neurons: Neurons, taps: int, inputs: int
+    arrays: PackedArrays, step: Stage | Potential, whole: Whole, behind: Behind, taps: int
 ) -> tuple[Build, Kept]:
     """Return what fills a layer's tables, and the arrays it reads, all (k, out): k = tap · inputs + input."""
-    one, stored = arrays.scheme(stage.layer), arrays.stored(stage.layer)
-    loop, kept = _PACKED.get(one.family, _whole)(stored, one.width, whole, neurons, taps, stage.bound)
+    one, stored, inputs = arrays.scheme(step.layer), arrays.stored(step.layer), whole.values.shape[1] // taps
+    loop, kept = _PACKED.get(one.family, _whole)(stored, one.width, whole, behind, taps, step.room)
 
     def build(table: np.ndarray, first: int, lanes: int) -> None:
         loop(table, *kept, first, lanes, taps, inputs)
@@ -152,22 +185,22 @@ def _packed(
     return build, tuple(one for one in kept if isinstance(one, np.ndarray))
 
 
-def _float(stored: Stored, bits: int, whole: Whole, neurons: Neurons, taps: int, bound: int) -> Filling:
+def _float(stored: Stored, bits: int, whole: Whole, behind: Behind, taps: int, bound: int) -> Filling:
     weights = np.ascontiguousarray(_tap_major(stored.codes, taps))
-    return tables.build_fixed, (weights, neurons.sign / whole.unit)
+    return tables.build_fixed, (weights, behind.sign / whole.unit)
 
 
-def _uniform(stored: Stored, bits: int, whole: Whole, neurons: Neurons, taps: int, bound: int) -> Filling:
-    factor, shift = (part[:, 0] * neurons.sign for part in factor_and_origin(stored.params["zero_point"]))
+def _uniform(stored: Stored, bits: int, whole: Whole, behind: Behind, taps: int, bound: int) -> Filling:
+    factor, shift = (part[:, 0] * behind.sign for part in factor_and_origin(stored.params["zero_point"]))
     return _evenly(stored.codes, bits, factor, shift, taps)
 
 
-def _ternary(stored: Stored, bits: int, whole: Whole, neurons: Neurons, taps: int, bound: int) -> Filling:
-    return _evenly(stored.codes, bits, neurons.sign, neurons.sign, taps)  # W = code - 1
+def _ternary(stored: Stored, bits: int, whole: Whole, behind: Behind, taps: int, bound: int) -> Filling:
+    return _evenly(stored.codes, bits, behind.sign, behind.sign, taps)  # W = code - 1
 
 
-def _binary(stored: Stored, bits: int, whole: Whole, neurons: Neurons, taps: int, bound: int) -> Filling:
-    return _evenly(stored.codes, bits, 2 * neurons.sign, neurons.sign, taps)  # W = 2 · code - 1
+def _binary(stored: Stored, bits: int, whole: Whole, behind: Behind, taps: int, bound: int) -> Filling:
+    return _evenly(stored.codes, bits, 2 * behind.sign, behind.sign, taps)  # W = 2 · code - 1
 
 
 def _evenly(codes: np.ndarray, bits: int, factor: np.ndarray, shift: np.ndarray, taps: int) -> Filling:
@@ -176,15 +209,15 @@ def _evenly(codes: np.ndarray, bits: int, factor: np.ndarray, shift: np.ndarray,
     return tables.build_uniform, (words, bits, factor.astype(np.int8), _small(shift))
 
 
-def _power(stored: Stored, bits: int, whole: Whole, neurons: Neurons, taps: int, bound: int) -> Filling:
+def _power(stored: Stored, bits: int, whole: Whole, behind: Behind, taps: int, bound: int) -> Filling:
     words, k = _words(_tap_major(stored.codes, taps), bits), power_of_two.sign_and_exponent(stored.codes, bits)[1]
     lead = power_of_two.lead_and_unit(k, stored.params["log2_scale"][:, 0], bits, bound)[0]
-    return tables.build_power, (words, bits, neurons.sign.astype(np.int8), _small(lead))
+    return tables.build_power, (words, bits, behind.sign.astype(np.int8), _small(lead))
 
 
-def _whole(stored: Stored, bits: int, whole: Whole, neurons: Neurons, taps: int, bound: int) -> Filling:
+def _whole(stored: Stored, bits: int, whole: Whole, behind: Behind, taps: int, bound: int) -> Filling:
     """Return whole numbers as they are: of any format without a loop of its own."""
-    rows = _tap_major(_small(whole.values * neurons.sign[:, None]), taps)
+    rows = _tap_major(_small(whole.values * behind.sign[:, None]), taps)
     return tables.build_whole, (np.ascontiguousarray(rows),)
 
 

@@ -122,6 +122,10 @@ class Format:
     bits: Callable[[Sequence[int], int], float] = flat_bits
     # torch: the parameters of a grid about zero, from the distance (out, 1) of its first levels; None: it has no zero.
     around_zero: Callable[[Tensor, int], Params] | None = None
+    # torch: the nearest parameters with a level at exactly zero, differentiable; None: all grids have one, or none has.
+    with_zero: Callable[[Params, int], Params] | None = None
+    # Whether the levels of a channel are evenly spaced.
+    even: bool = False
     # What multiplies every level of a channel, (out, 1), and the parameters with another such factor.
     factor: Callable[[Params], Tensor] = scale_of
     with_factor: Callable[[Params, Tensor], Params] = with_scale

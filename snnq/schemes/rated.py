@@ -52,12 +52,22 @@ def nearest_levels(weight: Tensor, levels: Tensor) -> Tensor:
 
 def code_lengths(indices: Tensor, count: int) -> Tensor:
     """Return the bits (count,) of a code for each of ``count`` levels, by how often each is taken; none is infinite."""
-    counts = torch.bincount(indices.flatten(), minlength=count).float()
-    return -torch.log2((counts + 1) / (counts.sum() + count))
+    return lengths(torch.bincount(indices.flatten(), minlength=count))
 
 
 def entropy(indices: Tensor) -> Tensor:
     """Return the entropy of codes, all together, in bits each: (), float64."""
-    counts = torch.bincount(indices.flatten()).double()
-    shares = counts / counts.sum()
-    return -torch.special.xlogy(shares, shares).sum() / math.log(2)
+    return entropies(torch.bincount(indices.flatten()))
+
+
+def lengths(counts: Tensor) -> Tensor:
+    """Return the bits of a code for each level, float32, of levels that are taken so often, (…, levels)."""
+    counts = counts.float()
+    return -torch.log2((counts + 1) / (counts.sum(-1, keepdim=True) + counts.shape[-1]))
+
+
+def entropies(counts: Tensor) -> Tensor:
+    """Return the entropy (…), float64, in bits a code, of levels that are taken so often, (…, levels)."""
+    counts = counts.double()
+    shares = counts / counts.sum(-1, keepdim=True)
+    return -torch.special.xlogy(shares, shares).sum(-1) / math.log(2)

@@ -55,15 +55,17 @@ class Scheme:
     """A number format at one width; ``name`` is such as ``uniform-2`` or ``ternary``. There is one of each name.
 
     ``rate``: of a rated scheme, the coded bits a weight that its name says; None where every code has a fixed width.
+    ``holds_zero``: it is that of a masked layer, whose weights of zero stay zero (``schemes.holding``).
     """
 
     name: str
     format: Format
     width: int
     rate: float | None = None
+    holds_zero: bool = False
 
-    def __reduce__(self) -> tuple[Callable[[str], Scheme], tuple[str]]:
-        return scheme, (self.name,)
+    def __reduce__(self) -> tuple[Callable[[str, bool], Scheme], tuple[str, bool]]:
+        return _again, (self.name, self.holds_zero)
 
     @property
     def family(self) -> str:
@@ -289,6 +291,13 @@ def _rated(grid: str, rate: float) -> Scheme:
     if rate > one.code_width:
         raise UsageError(f"{grid}{RATE_SIGN}{rate:g}: a code of {grid} takes {one.code_width:g} bits at most")
     return Scheme(f"{grid}{RATE_SIGN}{rate:g}", one.format, one.width, rate)
+
+
+def _again(name: str, holds_zero: bool) -> Scheme:
+    """Return a scheme that was copied, or sent to another process."""
+    from snnq.schemes.holding import holding_zero
+
+    return holding_zero(name) if holds_zero else scheme(name)
 
 
 def unknown(name: str) -> str:

@@ -181,6 +181,7 @@ TERNARY = Format(
     word_bits=lambda shape, width: shape[0] * bytes_per_row(shape) * BYTE_BITS,
     valid_codes=lambda width: np.arange(3),
     whole=whole,
+    even=True,
     around_zero=lambda step, width: {"scale": step},
     bits=lambda shape, width: math.prod(shape) * BYTE_BITS / TRITS,
 )

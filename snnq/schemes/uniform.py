@@ -176,6 +176,11 @@ def around_zero(step: Tensor, bits: int) -> dict[str, Tensor]:
     return {"scale": step, "zero_point": torch.full_like(step, 2 ** (bits - 1) - 1)}
 
 
+def with_zero(params: dict[str, Tensor], bits: int) -> dict[str, Tensor]:
+    """Return the parameters with z rounded to the nearest code, straight through: 0 is the level of that code."""
+    return params | {"zero_point": round_ste(params["zero_point"]).clamp(0, levels(bits))}
+
+
 def stored(params: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the parameters with z rounded to the multiple of ½ it stands for."""
     return {"scale": params["scale"], "zero_point": half_step(params["zero_point"])}
@@ -259,5 +264,7 @@ UNIFORM = Format(
     word_bits=word_bits,
     valid_codes=lambda bits: np.arange(2**bits),
     whole=whole,
+    even=True,
     around_zero=around_zero,
+    with_zero=with_zero,
 )

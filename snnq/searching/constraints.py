@@ -5,7 +5,7 @@ Patterns name layers as ``q``, ``attn.*``, ``tokenizer`` or ``block.0.*`` do.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -14,6 +14,7 @@ import numpy as np
 from snnq.base.errors import UsageError, nearest
 from snnq.base.parsing import check_once
 from snnq.network.layers import Layer
+from snnq.schemes.holding import has_zero
 from snnq.schemes.names import FLOAT32
 from snnq.schemes.scheme import scheme
 
@@ -94,10 +95,13 @@ class Choices:
         return [k] * len(self.layers) if self.allowed[:, k].all() else None
 
 
-def resolve(layers: Sequence[Layer], space: Sequence[str], constraints: Constraints) -> Choices:
-    """Return the choices a search has on these layers.
+def resolve(
+    layers: Sequence[Layer], space: Sequence[str], constraints: Constraints, masked: Collection[str] = ()
+) -> Choices:
+    """Return the choices a search has on these layers; for ``masked`` ones schemes without a zero are left out.
 
-    Raises UsageError for a pattern that names no layer, two locks on one layer, and ties that leave no common scheme.
+    Raises UsageError for a pattern that names no layer, two locks on one layer, ties that leave no common scheme, and a
+    masked layer for which none is left.
     """
     sets: list[tuple[str, ...]] = [tuple(space)] * len(layers)
     for pattern, schemes in constraints.spaces:
@@ -111,9 +115,23 @@ def resolve(layers: Sequence[Layer], space: Sequence[str], constraints: Constrai
             if locked.setdefault(i, name) != name:
                 raise UsageError(f"{option}: {layers[i].name} is to be {name}, but is already locked to {locked[i]}")
             sets[i] = (name,)
+    for i, layer in enumerate(layers):
+        if layer.name in masked:
+            sets[i] = _with_zero(layer.name, sets[i])
     names = tuple(dict.fromkeys(name for one in sets for name in one))
     allowed = np.array([[name in one for name in names] for one in sets])
     return Choices(tuple(layers), names, *_tie(layers, allowed, constraints.ties))
+
+
+def _with_zero(layer: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what a masked layer can take of these schemes: those with a level at zero."""
+    left = tuple(name for name in names if has_zero(name))
+    if not left:
+        raise UsageError(
+            f"layer {layer}: its weights are masked, and {', '.join(names)} has no level at zero",
+            "give it another scheme, such as uniform-2 or ternary",
+        )
+    return left
 
 
 def _tie(

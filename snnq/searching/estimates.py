@@ -59,13 +59,19 @@ def gauss_newton_traces(judge: Judge, progress: Progress) -> np.ndarray:
 def _probed(logits: Tensor, parameters: list[nn.Parameter], draw: torch.Generator) -> Tensor:
     """Return Σ over the samples of logits (n, C) of each parameter's trace, (L,), by ``PROBES`` random vectors."""
     shares = torch.softmax(logits.detach(), 1)
-    roots, found = shares.sqrt(), torch.zeros(len(parameters), dtype=torch.float64)
+    found = torch.zeros(len(parameters), dtype=torch.float64)
     for probe in range(PROBES):
         signs = (torch.randint(0, 2, shares.shape, generator=draw) * 2 - 1).to(shares)
-        along = roots * signs - shares * (roots * signs).sum(1, keepdim=True)
+        along = spread(shares, signs)
         gradients = torch.autograd.grad(logits, parameters, along, retain_graph=probe + 1 < PROBES)
         found += torch.stack([one.square().sum() for one in gradients]).double().cpu()
     return found / PROBES
+
+
+def spread(shares: Tensor, signs: Tensor) -> Tensor:
+    """Return B ξ (n, C) of probabilities p and signs ξ, both (n, C): its covariance is diag p − p pᵀ."""
+    along = shares.sqrt() * signs
+    return along - shares * along.sum(1, keepdim=True)
 
 
 def random(choices: Choices, seed: int) -> np.ndarray:

@@ -5,23 +5,27 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import Tensor, nn
 
+from snnq.base.errors import BudgetError
 from snnq.base.paired import PerSample
 from snnq.base.progress import Progress
 from snnq.cost.table import CostTable
 from snnq.plan import Plan, SearchInfo, make_plan
 from snnq.plan.costing import BASELINES, TRAINED_FLOAT
 from snnq.plan.records import Baseline
+from snnq.schemes.holding import has_zero
 from snnq.schemes.names import FLOAT32
 from snnq.schemes.scheme import RATE_DECIMALS, rated, scheme
 from snnq.searching.judging import Judge, sensitivity
 from snnq.searching.objective import Objective, same_cost
 from snnq.searching.scores import OWN, Point, Scores, beside, front_choices
 from snnq.searching.settings import UNTRAINED
+from snnq.structure.masked import masked_layers
 
 FRONT_POINTS = 6
 # The rates at which the sensitivity plan beside a search of rates is measured.
@@ -50,7 +54,9 @@ def finish(judge: Judge, aim: Objective, found: Found, table: CostTable, mark: s
         same = same_cost(aim, chosen)
         measured = coarser(judge)
         same = replace(same, choices=measured.choices)
-        rival = judge.choices.schemes(same.solve(sensitivity(measured, same, progress)))
+        # Rates that were trained may be lower than all that are measured.
+        with suppress(BudgetError):
+            rival = judge.choices.schemes(same.solve(sensitivity(measured, same, progress)))
     plan = _plan(judge, chosen, found, table, mark)
     own = judge.score(found.weights, plan.schemes())
     measured = {"validation_accuracy": own.accuracy, "validation_loss": own.loss, "samples": own.samples}
@@ -66,8 +72,13 @@ def coarser(judge: Judge) -> Judge:
     if judge.settings.method != "rate":
         return judge
     choices, narrow = judge.choices, copy.copy(judge)
-    rates = np.array([scheme(name).rate in MEASURED for name in choices.names])
-    allowed = np.where((choices.allowed & rates).sum(1, keepdims=True) > 1, choices.allowed & rates, choices.allowed)
+    allowed = choices.allowed.copy()
+    for row in allowed:
+        open_ = {choices.names[k] for k in np.flatnonzero(row)}
+        few = {rated(scheme(name).grid_name, rate) for name in open_ for rate in MEASURED}
+        few = {name for name in few if scheme(name).rate is not None}
+        if few <= open_:  # locked layers, and those of a few rates, keep all they have
+            row &= [name in few for name in choices.names]
     narrow.choices = replace(choices, allowed=allowed)
     return narrow
 
@@ -90,6 +101,8 @@ def simple_plans(
     families = {scheme(name).family for name in BASELINES}
     everywhere = [*BASELINES, *(name for name in judge.choices.names if scheme(name).family not in families)]
     everywhere = list(dict.fromkeys((*everywhere, *_one_rate(judge.choices.names, bits))))
+    if masked_layers(judge.floats):
+        everywhere = [name for name in everywhere if has_zero(name)]
     plans = {name: dict.fromkeys(names, name) for name in everywhere}
     if weights is not judge.floats:
         plans[TRAINED_FLOAT] = dict.fromkeys(names, FLOAT32)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from snnq.base.progress import Progress
 from snnq.schemes.fitting.clips import grams
 from snnq.schemes.fitting.descent import reconstructed
+from snnq.schemes.holding import candidate
 from snnq.schemes.names import FLOAT32
 from snnq.schemes.scheme import Scheme, scheme
 from snnq.searching.constraints import Choices
@@ -20,6 +21,7 @@ from snnq.searching.measuring import measure
 from snnq.searching.objective import Objective
 from snnq.searching.rounding import Nearest, Rounded
 from snnq.searching.settings import SearchSettings
+from snnq.structure.masked import masked_layers
 from snnq.training import processes
 from snnq.training.batches import Samples
 from snnq.training.evaluation import Score, evaluate, reestimate_batchnorm
@@ -96,7 +98,7 @@ class Judge:
 
     def nearest(self, model: nn.Module) -> Nearest:
         """Return how a model's weights, which stay as they are, are rounded to the nearest levels."""
-        return self._nearest.setdefault(model, Nearest())
+        return self._nearest.setdefault(model, Nearest(masked_layers(model)))
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield frames (n, T, C, H, W) and targets (n, classes): this process' share of the calibration batches."""
@@ -140,10 +142,11 @@ class Judge:
             return None
         layers = {layer.name: self.floats.get_submodule(layer.name) for layer in self.choices.layers}
         own = grams(layers, lambda: [self.floats(frames) for frames, _ in self.batches()])
-        found = {name: processes.mean(one) for name, one in own.items()}
+        found, masked = {name: processes.mean(one) for name, one in own.items()}, masked_layers(self.floats)
 
         def rounded(path: str, weight: Tensor, one: Scheme) -> Tensor:
-            return reconstructed(weight, one, found.get(path), self.settings.reconstruct)
+            own = candidate(one, path in masked)
+            return reconstructed(weight, own, found.get(path), self.settings.reconstruct)
 
         return rounded
 
@@ -171,7 +174,7 @@ def rounding_errors(model: nn.Module, choices: Choices, rounded: Rounded) -> np.
         weight: Tensor = model.get_submodule(layer.name).get_parameter("weight")
         own = rounded
         if float(weight.abs().max()) > 1e15:  # squares of float32 overflow from 1.8e19 on
-            weight, own = weight / weight.abs().max(), Nearest()
+            weight, own = weight / weight.abs().max(), Nearest(masked_layers(model))
         whole = weight.square().sum().clamp_min(torch.finfo(weight.dtype).tiny)
         for k in np.flatnonzero(choices.allowed[i]):
             one = own(layer.name, weight, scheme(choices.names[k]))

@@ -17,8 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from snnq.schemes.holding import candidate
 from snnq.schemes.scheme import Params, Scheme, scheme
 from snnq.searching.constraints import Choices
+from snnq.structure.masked import hold, masked_layers
 from snnq.training.transfers import moved
 
 
@@ -114,14 +116,17 @@ class Supernet(nn.Module):
 
     def __init__(self, model: nn.Module, layers: Sequence[str], names: Sequence[str]) -> None:
         super().__init__()
-        self.model = model
+        self.model = hold(model)
         self.layers = tuple(layers)
         self.schemes = tuple(scheme(name) for name in names)
+        self.masked = masked = masked_layers(model)
         weights = self.latent_weights()
         lengths = torch.cat([torch.full((len(weight),), weight[0].numel()) for weight in weights])
         self.register_buffer("rows_of_weights", torch.arange(len(lengths)).repeat_interleave(lengths), persistent=False)
         for k, one in enumerate(self.schemes):
-            fitted = [one.fit(weight) for weight in weights]
+            fitted = [
+                candidate(one, name in masked).fit(weight) for name, weight in zip(self.layers, weights, strict=True)
+            ]
             for name in one.parameters:
                 self.register_buffer(f"{name}_{k}", torch.cat([params[name] for params in fitted]).squeeze(1))
 
@@ -140,10 +145,11 @@ class Supernet(nn.Module):
         for k, one in enumerate(self.schemes):
             before = {name: getattr(self, f"{name}_{k}").split(sizes) for name in one.parameters}
             for i, weight in enumerate(weights):
-                if one.rate is None:
-                    params = one.refine(weight, {name: rows[i].unsqueeze(1) for name, rows in before.items()})
+                own = candidate(one, self.layers[i] in self.masked)
+                if own.rate is None:
+                    params = own.refine(weight, {name: rows[i].unsqueeze(1) for name, rows in before.items()})
                 else:  # its codes must stay worth the rate that is paid for
-                    params = one.fit(weight)
+                    params = own.fit(weight)
                 for name, value in params.items():
                     before[name][i].copy_(value.squeeze(1))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from lightning_fabric import Fabric
@@ -22,6 +23,7 @@ from snnq.searching.rating import (
     rate_aim,
     rate_scores,
     trained_rates,
+    water_filled,
     with_own,
 )
 from snnq.searching.settings import SearchSettings
@@ -34,8 +36,12 @@ from snnq.training.quantized import quantized_layers
 from snnq.training.run_folder import RunFolder
 from snnq.training.teacher import float_teacher
 
+# Training aims so far below a budget: nothing is trimmed here, and rates swing a little about what is aimed at.
+AIMED = 0.98
 # An epoch that leaves more than this of its budget unspent is no rival of one that does not.
 SPENT = 0.95
+# Rates are rounded up to the decimals of their names: so much of a budget is left for that.
+ROOM = 0.999
 
 
 class RateTraining:
@@ -44,6 +50,9 @@ class RateTraining:
     def __init__(self, fabric: Fabric, job: Job, space: RateSpace, settings: SearchSettings, table: CostTable) -> None:
         self.job, self.space, self.settings = job, space, settings
         aim = rate_aim(space, settings, table)
+        self.target = aim.target
+        if aim.target is not None:
+            aim = replace(aim, target=aim.target * AIMED)
         self.trainee = Trainee(fabric, job, space.schemes, aim, settings)
         assert self.trainee.price is not None
         self.rate, self.best, self.precision = self.trainee.price, Best(), fabric.strategy.precision
@@ -62,7 +71,7 @@ class RateTraining:
         self.trainee.model.train()
         bits = self.rate.bits()
         whole = sum(bits.values())
-        share = SPENT if self.rate.target is None else whole / self.rate.target
+        share = SPENT if self.target is None else whole / self.target
         score = (float(share <= 1), float(share >= SPENT), found.accuracy, -found.loss)
         self.best.offer(score, epoch + 1, self.trainee.model)
         rates = {layer.name: bits[layer.name] / layer.weights for layer in self.job.layers if layer.name in bits}
@@ -122,20 +131,21 @@ def found_rates(
 ) -> tuple[Choices, Found, dict[tuple[str, str], Params]]:
     """Return the choices with the trained rates among them, what the search ends with, and the grids of these rates.
 
-    The plan is that of the trained rates, where these keep the budget and spend it; else it is solved from the scores.
+    Rates that exceed the budget, or leave much of it, are brought to it together. The plan has these rates where it may
+    and they keep the budget; else it is solved from the scores.
     """
-    space, rates = moving.space, trained_rates(moving.space, trained)
+    space, rates, target = moving.space, trained_rates(moving.space, trained), moving.target
+    taken = math.fsum(rates[name] * moving.weights_of[name] for name in rates)
+    if target is not None and not SPENT <= taken / target <= 1:
+        rates = water_filled(rates, moving.weights_of, target * ROOM)
     choices, own = with_own(space, rates)
     if own is not None and not keeps(objective(choices, moving.settings, table), own):
-        own = None
-    target = moving.rate.target
-    if target is not None and math.fsum(trained.bits.values()) < SPENT * target:
         own = None
     params = {name: chain.params() for name, chain, _ in quantized_layers(moving.trainee.model)}
     grids = {
         (name, rated(space.schemes[name], rates[name])): {key: value.detach() for key, value in params[name].items()}
         for name in space.free
-        if rates[name] == trained.bits[name] / moving.weights_of[name]  # else it is tied, or came to nothing
+        if rates[name] == trained.bits[name] / moving.weights_of[name]  # else it is another's, or was moved
     }
     scores = rate_scores(choices, rates, trained.price)
     return choices, Found(moving.trainee.latent(), scores, chosen=own), grids

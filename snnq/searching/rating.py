@@ -13,7 +13,7 @@ reverse water-filling. Source: ours.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,6 +28,7 @@ from snnq.searching.budget import realised
 from snnq.searching.constraints import Choices, resolve
 from snnq.searching.objective import Objective, objective
 from snnq.searching.settings import SearchSettings
+from snnq.structure.masked import masked_layers
 from snnq.training.rate import FIRST_RATE, Aim
 
 # The rates that a plan for another budget may give a layer of a grid, as far as they are below its width.
@@ -56,11 +57,11 @@ def rates_of(grid: str) -> tuple[str, ...]:
     return tuple(rated(grid, rate) for rate in RATES if rate < one.code_width)
 
 
-def rate_choices(layers: tuple[Layer, ...], settings: SearchSettings) -> Choices:
+def rate_choices(layers: tuple[Layer, ...], settings: SearchSettings, masked: Collection[str] = ()) -> Choices:
     """Return the choices of a search of rates: every grid with a level at zero stands for its rates; locks stay."""
     constraints = settings.constraints
     spaces = tuple((pattern, _expanded(names)) for pattern, names in constraints.spaces)
-    return resolve(layers, _expanded(settings.space), replace(constraints, spaces=spaces))
+    return resolve(layers, _expanded(settings.space), replace(constraints, spaces=spaces), masked)
 
 
 def _expanded(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -77,7 +78,8 @@ def rate_space(model: nn.Module, layers: tuple[Layer, ...], settings: SearchSett
     Of several grids, layers that take one scheme are trained on that of least error at ``FIRST_RATE``, and keep to it.
     Raises UsageError where a layer may choose a scheme without a rate, and where all layers are locked.
     """
-    choices, plain = rate_choices(layers, settings), resolve(layers, settings.space, settings.constraints)
+    choices = rate_choices(layers, settings, masked_layers(model))
+    plain = resolve(layers, settings.space, settings.constraints)
     names, allowed = np.array(choices.names), choices.allowed.copy()
     schemes, grids, free = {}, {}, set()
     for group in range(choices.groups):
@@ -177,6 +179,23 @@ def trained_rates(space: RateSpace, trained: Trained) -> dict[str, float]:
             mean = max(bits / sum(layer.weights for layer in members), LEAST)
             found |= {layer.name: mean for layer in members}
     return found
+
+
+def water_filled(rates: Mapping[str, float], weights: Mapping[str, int], bits: float) -> dict[str, float]:
+    """Return rates that take so many bits together: all of them the same step away, but none below ``LEAST``.
+
+    That is the least sum of the scores: reverse water-filling (Cover & Thomas 2006, §10.3.3).
+    """
+
+    def moved(step: float) -> dict[str, float]:
+        return {name: max(rate + step, LEAST) for name, rate in rates.items()}
+
+    low, high = -max(rates.values()), bits / sum(weights[name] for name in rates)
+    for _ in range(60):
+        middle = (low + high) / 2
+        over = math.fsum(rate * weights[name] for name, rate in moved(middle).items()) > bits
+        low, high = (low, middle) if over else (middle, high)
+    return moved(low)
 
 
 def with_own(space: RateSpace, rates: Mapping[str, float]) -> tuple[Choices, list[int] | None]:

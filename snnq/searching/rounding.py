@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from torch import Tensor
 
+from snnq.schemes.holding import candidate
 from snnq.schemes.scheme import Params, Scheme
 
 # (path, weight, scheme) → the weight under the scheme, of the same shape.
@@ -15,15 +16,17 @@ Rounded = Callable[[str, Tensor, Scheme], Tensor]
 class Nearest:
     """Rounds a model's weights (out, …) to the nearest levels of a scheme's least-squares fit.
 
-    A grid is fitted once for each layer and scheme: fitting takes longer than rounding, and the weights stay the same.
+    Grids of ``masked`` layers, by path, have a level at zero. A grid is fitted once for each layer and scheme: fitting
+    takes longer than rounding, and the weights stay the same.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, masked: Collection[str] = ()) -> None:
+        self.masked = masked
         self.grids: dict[tuple[str, str], Params] = {}
 
     def __call__(self, path: str, weight: Tensor, one: Scheme) -> Tensor:
         """Return the weight under the scheme, without gradients."""
         place = path, one.name
         if place not in self.grids:
-            self.grids[place] = one.fit(weight)
+            self.grids[place] = candidate(one, path in self.masked).fit(weight)
         return one.project(weight, self.grids[place])[0]

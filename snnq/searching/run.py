@@ -36,6 +36,7 @@ from snnq.searching.rate_search import found_rates, train_rates
 from snnq.searching.rating import RateSpace, rate_space
 from snnq.searching.scores import front_columns, front_rows
 from snnq.searching.settings import UNTRAINED, SearchSettings
+from snnq.structure.masked import masked_layers
 from snnq.training import processes
 from snnq.training.batches import steps_per_epoch
 from snnq.training.chance import say_fit
@@ -112,7 +113,9 @@ def _posed(
         job = open_job(checkpoint, data, progress, **given)
         table = priced_for(table, settings.budget or (), job, fabric.device, progress)
     rates = rate_space(job.model, job.layers, settings) if settings.method == "rate" else None
-    choices = rates.choices if rates else resolve(job.layers, settings.space, settings.constraints)
+    choices = (
+        rates.choices if rates else resolve(job.layers, settings.space, settings.constraints, masked_layers(job.model))
+    )
     aim = objective(choices, settings, table)
     check_budget(aim.choices, aim.costs, aim.budget)
     return _Problem(job, aim, settings, table, compute, fabric, rates)

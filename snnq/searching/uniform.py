@@ -13,6 +13,8 @@ from snnq.models.registry import build
 from snnq.network.layers import frames_shape, layer_table
 from snnq.plan.plan import Plan, make_plan
 from snnq.plan.records import ModelInfo, check_scheme
+from snnq.structure.edits import edits_of
+from snnq.structure.masked import check_masked
 
 
 def uniform_plan(
@@ -47,6 +49,7 @@ def uniform_plan(
     else:
         info = _opened(str(checkpoint), {"architecture": architecture, **given})
     layers = layer_table(build(info.architecture, info.config), frames_shape(info.config))
+    check_masked({layer.name: scheme for layer in layers}, edits_of(info.config))
     return make_plan(layers, {layer.name: scheme for layer in layers}, model=info, table=table or read_table())
 
 

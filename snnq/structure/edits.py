@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from snnq.base.errors import UsageError, nearest
@@ -30,27 +31,30 @@ class Edit:
     that the edited weights fit a model that is built and edited anew. Parameters are JSON-ready; it raises
     ``UsageError`` for those that do not fit the model. ``describe(**parameters)`` says in words what it did.
     ``floating`` is half a sentence after "because": why packed weights of an edited model run in floating point; None
-    where every layer has the norm, the neuron and the range of input that it had.
+    where every layer has the norm, the neuron and the range of input that it had. ``values_only``: nothing but values
+    of weights is another, so that whoever writes out whole models need not know of the edit.
     """
 
     name: str
     apply: Callable[..., nn.Module]
     describe: Callable[..., str]
     floating: str | None = None
+    values_only: bool = False
 
 
-def _factored(model: nn.Module, **parameters: Any) -> nn.Module:
-    from snnq.structure.factored import factored
-
-    return factored(model, **parameters)
-
-
-def _factored_words(mode: str, ranks: Mapping[str, int], **_: object) -> str:
-    return f"{len(ranks)} layers as {mode} cores of rank {min(ranks.values())} to {max(ranks.values())}"
+def _lazily(module: str, name: str) -> Callable[..., Any]:
+    """Return a function of ``snnq.structure.<module>`` that is imported when it is called."""
+    return lambda *given, **named: getattr(import_module(f"snnq.structure.{module}"), name)(*given, **named)
 
 
+_SILENCED = "neurons that fire too seldom are silenced after all of their steps, and whole numbers run step by step"
 _CORES = "real numbers flow between the cores of a decomposed layer"
-EDITS: dict[str, Edit] = {"factored": Edit("factored", _factored, _factored_words, _CORES)}
+EDITS: dict[str, Edit] = {
+    "factored": Edit("factored", _lazily("factored", "factored"), _lazily("factored", "described"), _CORES),
+    "masked": Edit("masked", _lazily("masked", "masked"), _lazily("masked", "described"), values_only=True),
+    "narrowed": Edit("narrowed", _lazily("narrowed", "narrowed"), _lazily("narrowed", "described")),
+    "silenced": Edit("silenced", _lazily("silenced", "silenced"), _lazily("silenced", "described"), _SILENCED),
+}
 
 
 def register_edit(edit: Edit) -> Edit:
@@ -98,6 +102,11 @@ def structure_key(model: nn.Module) -> Json:
 def described(edits: Iterable[Config]) -> str:
     """Return the edits in words, in the order they were made."""
     return "; ".join(_known(one).describe(**_parameters(one)) for one in edits)
+
+
+def values_only(edits: Iterable[Config]) -> bool:
+    """Return whether nothing but values of weights is another after the edits."""
+    return all(_known(one).values_only for one in edits)
 
 
 def floating_because(edits: Iterable[Config]) -> str | None:

@@ -81,6 +81,12 @@ def factored(model: nn.Module, mode: str, ranks: Mapping[str, int], switch: int 
     return model
 
 
+def described(mode: str, ranks: Mapping[str, int], switch: int | None = None) -> str:
+    """Return in words what the edit did."""
+    low, high, later = min(ranks.values()), max(ranks.values()), f", 1×1 after step {switch}" if switch else ""
+    return f"{len(ranks)} layers as {mode} cores of rank {low} to {high}{later}"
+
+
 def _join(model: nn.Module, name: str, cores: Factored) -> None:
     """Put the cores into their layer's group, whatever their names say."""
     groups: dict[str, str] = getattr(model, "layer_groups", {})

@@ -68,6 +68,19 @@ def score(logits: Tensor, labels: Tensor) -> Score:
     return Score(right.double().mean().item(), mean, len(labels), each)
 
 
+def top_share(logits: Tensor, labels: Tensor, first: int) -> float | None:
+    """Return the share (0 … 1) of samples whose class is among the ``first`` of logits (N, classes), None for no more.
+
+    Of equal logits the one with the smaller index comes first, as for the accuracy, which is that of ``first`` 1.
+    """
+    if logits.shape[1] <= first:
+        return None
+    own = logits.gather(1, labels[:, None])
+    before = torch.arange(logits.shape[1]) < labels[:, None]
+    rank = ((logits > own) | ((logits == own) & before)).sum(1)
+    return (rank < first).double().mean().item()
+
+
 def evaluate(
     model: nn.Module, samples: Samples, batch_size: int, progress: Progress = silent, stage: str = "evaluating"
 ) -> Score:

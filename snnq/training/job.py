@@ -91,7 +91,11 @@ def open_job(checkpoint: str | Path, data: str | None, progress: Progress = sile
     shape = frames_shape(opened.config)
     found = open_data(spec, steps=shape[0], image_size=shape[2:], progress=progress)
     check_fit(found, opened.config)
-    return Job(opened, model, layer_table(model, shape), found)
+    check_reals(found, opened.architecture, opened.config)
+    for split in ("train", "validation"):
+        if not len(getattr(found, split)):
+            raise DataError(f"{found.spec} has no {split} samples: it is for evaluation alone", "add a folder 'train'")
+    return Job(opened, model, layer_table(model, shape, reals=found.pixels is not None), found)
 
 
 def check_fit(data: DataSet, config: Config) -> None:
@@ -107,6 +111,16 @@ def check_fit(data: DataSet, config: Config) -> None:
             f"{data.spec} has frames of {data.frames_shape[1]} channels, the model takes {channels}",
             "choose the data the checkpoint was trained on",
         )
+
+
+def check_reals(data: DataSet, name: str, config: Config) -> None:
+    """Raise DataError for images and a model that, packed, runs in whole numbers from event counts."""
+    if data.pixels is None or architecture(name).wiring(config).arithmetic != "integer":
+        return
+    raise DataError(
+        f"{data.spec}: images are real numbers, and packed, {name} runs in whole numbers from event counts",
+        "its float checkpoint can be evaluated on them: snnq eval CKPT --data SPEC",
+    )
 
 
 def check_order(planned: DataInfo, data: DataSet, *, named: bool) -> None:

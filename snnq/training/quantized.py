@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from snnq.schemes.scheme import Params, scheme
+from snnq.schemes.holding import holding_zero
+from snnq.schemes.scheme import Params, Scheme, scheme
+from snnq.structure.masked import hold, masked_layers
 
 # How many times as fast as a weight the scale of a rated layer learns.
 RATED_PACE = 10
@@ -26,9 +28,9 @@ class FakeQuantize(nn.Module):
     zero, whose zero-point stays where it is: most weights are to become zero.
     """
 
-    def __init__(self, name: str, weight: Tensor, coarse: Params | None = None) -> None:
+    def __init__(self, name: str | Scheme, weight: Tensor, coarse: Params | None = None) -> None:
         super().__init__()
-        self.scheme, self.rated = scheme(name), coarse is not None
+        self.scheme, self.rated = scheme(name) if isinstance(name, str) else name, coarse is not None
         for key, value in (coarse or self.scheme.fit(weight)).items():
             self.register_buffer(f"{key}_start", value)
             learned = not (self.rated and key == "zero_point")
@@ -51,13 +53,16 @@ def quantize_model(
     """Put a ``FakeQuantize`` on every layer the plan does not leave in float32; changes and returns ``model``.
 
     ``coarse`` gives the first parameters of a layer that is trained to a rate, by its name and weight; None for others.
+    Masked weights are held at zero from here on.
     """
+    masked = masked_layers(hold(model))
     for name, scheme_name in schemes.items():
         if scheme(scheme_name).is_float:
             continue
         layer = model.get_submodule(name)
         weight = layer.get_parameter("weight")
-        parametrization = FakeQuantize(scheme_name, weight, coarse(name, weight))
+        one = holding_zero(scheme_name) if name in masked else scheme(scheme_name)
+        parametrization = FakeQuantize(one, weight, coarse(name, weight))
         parametrize.register_parametrization(layer, "weight", parametrization, unsafe=True)
     return model
 

@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snnq.schemes.rated import between, code_lengths, entropy
 from snnq.schemes.scheme import Params, Scheme
+from snnq.training.code_bits import code_bits, layer_bits
 from snnq.training.quantized import FakeQuantize, quantized_layers
 
 # Where a grid begins of which no rate is asked: finer than any budget below two bits ends at.
@@ -73,17 +73,6 @@ class Aim:
         return HeldRates(model, self) if self.each else Rate(model, self)
 
 
-def layer_bits(chain: FakeQuantize, latent: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the coded bits of a layer as it stands: for the loss, and the entropy of its codes, without gradient."""
-    one, rows = chain.scheme, latent.flatten(1)
-    levels = one.format.grid(chain.params(), one.width)
-    below, share = between(rows, levels)
-    nearest = below + (share.detach() > 0.5)
-    length = code_lengths(nearest, levels.shape[1])
-    smooth = (length[below] * (1 - share) + length[below + 1] * share).sum()
-    return smooth, entropy(nearest) * nearest.numel()
-
-
 class Rate(nn.Module):
     """What a model's codes take, and the price of a bit.
 
@@ -110,9 +99,7 @@ class Rate(nn.Module):
 
     def loss(self, along: float) -> tuple[Tensor, Tensor]:
         """Return what the codes cost, and their bits a weight of the model, both (); ``along``: share of steps done."""
-        parts = [layer_bits(chain, latent) for _, chain, latent in self.layers]
-        smooth = torch.stack([part for part, _ in parts]).sum()
-        bits = torch.stack([part for _, part in parts])
+        smooth, bits = code_bits(self.layers)
         self._ask(along, bits)
         self.now = self._price(along, bits)
         return self.now * smooth / self.weights, bits.sum() / self.weights
@@ -150,12 +137,13 @@ class Rate(nn.Module):
     def bits(self) -> dict[str, float]:
         """Return what the codes of every rated layer take, in bits altogether: by the coder, or else their entropy."""
         if self.coder is None:
-            return {name: float(layer_bits(chain, latent)[1]) for name, chain, latent in self.layers}
+            _, each = code_bits(self.layers)
+            return {name: bits for (name, _, _), bits in zip(self.layers, each.tolist(), strict=True)}
         return {name: self.coder(*_codes(chain, latent)) for name, chain, latent in self.layers}
 
 
 class HeldRates(Rate):
-    """What a model's codes take where every layer is held to its own rate, so that no bits move between layers.
+    """What a model's codes take where every layer is held to its own rate at most: no bits move between layers.
 
     Each layer has a price of its own, steered to its rate as ``Rate`` steers one price to a budget:
 

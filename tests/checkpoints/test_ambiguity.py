@@ -39,6 +39,8 @@ CHANGES: dict[str, list[Any]] = {
     "chunk": [1, 4],
     "neuron": ["plif", "plif-mlp"],
     "early": [],  # keys tell it
+    **{name: [] for name in ("width1", "width2", "width3", "distilled")},  # and these
+    "substeps": [2],
 }
 State = dict[str, Tensor]
 UPSTREAMS = [name for name in ARCHITECTURES if any(name in keys.architectures for keys in every_keys())]
@@ -72,14 +74,29 @@ def configurations() -> tuple[tuple[str, str, dict[str, Any]], ...]:
 def model(index: int) -> nn.Module:
     """A configuration's model; equal names and shapes have equal weights."""
     name, _, config = configurations()[index]
-    return fill_model(architecture(name).build(config), 0).eval()
+    one = architecture(name)
+    built = one.build(config).eval()
+    if one.upstream.stored is None:
+        return fill_model(built, 0)
+    built.load_state_dict(one.upstream.stored.convert(stored(index), one.config(config)))
+    return built
+
+
+def stored(index: int) -> State:
+    """The state dict of a configuration whose files hold other tensors than ours."""
+    name, _, config = configurations()[index]
+    one = architecture(name)
+    assert one.upstream.stored is not None
+    state = dict(fill_model(one.upstream.stored.build(one.config(config)), 0).state_dict())
+    positive = {key: tensor.abs() + 0.1 for key, tensor in state.items() if key.endswith((".alpha", ".init_state"))}
+    return state | positive
 
 
 def upstream(index: int) -> State:
     """The state dict of a configuration under upstream's names."""
     name, _, _ = configurations()[index]
     keys = next(keys for keys in every_keys() if name in keys.architectures)
-    state = dict(model(index).state_dict())
+    state = dict(model(index).state_dict()) if architecture(name).upstream.stored is None else stored(index)
     return join(state, {ours: keys.upstream_name(ours) for ours in state})
 
 

@@ -13,8 +13,10 @@ from upstream_files import PUBLISHED, dvs_container, filled, tiny, upstream_shap
 
 from snnq.checkpoints.grafting import graft
 from snnq.checkpoints.inspecting import inspect
+from snnq.checkpoints.opening import save_checkpoint
 from snnq.cli import looking as command
 from snnq.cli.main import run
+from snnq.models.registry import build
 
 
 def test_the_papers_layer_table(tmp_path: Path) -> None:
@@ -73,5 +75,9 @@ def test_it_says_on_which_engines_the_packed_model_will_run(tmp_path: Path) -> N
     assert (found["arithmetic"], found["engines"], found["reason"]) == ("integer", ["torch", "integer"], None)
     graft("digits", chunk=2, out=tmp_path / "statten.safetensors")
     found = inspect(tmp_path / "statten.safetensors").to_dict()
+    assert (found["arithmetic"], found["engines"], found["reason"]) == ("integer", ["torch", "integer"], None)
+    sizes = {"dim": 16, "depth": 1, "heads": 2, "image_size": [16, 16], "steps": 2, "neuron": "plif"}
+    save_checkpoint(tmp_path / "plif.safetensors", build("sdt-static", sizes), architecture="sdt-static")
+    found = inspect(tmp_path / "plif.safetensors").to_dict()
     assert (found["arithmetic"], found["engines"]) == ("float", ["torch"])
-    assert "whole numbers run step by step" in found["reason"]
+    assert found["reason"] == "its neurons' leaks are learned, and whole numbers are halved at every step"

@@ -13,12 +13,12 @@ import snnq
 from snnq.base.errors import UsageError
 from snnq.cli.app import app
 from snnq.cli.main import run
-from snnq.commands import compressing, looking
+from snnq.commands import compressing, looking, simulating
 from snnq.commands.calling import one_list, read_settings, texts
 
 FUNCTIONS = {
     name: one
-    for room in (compressing, looking)
+    for room in (compressing, looking, simulating)
     for name, one in vars(room).items()
     if inspect.isfunction(one) and getattr(one, "__module__", "") == room.__name__ and not name.startswith("_")
 }
@@ -55,7 +55,7 @@ def test_a_command_line_takes_the_words_of_its_function(command):
     name = command.callback.__name__
     typed = {*inspect.signature(command.callback).parameters} - TYPED_ONLY
     due = {*inspect.signature(FUNCTIONS[name]).parameters} - {"progress", "settings"}
-    alone = {"inspect": {"cost_table", "out"}, "eval": {"input"}, "report": {"paths", "out"}}
+    alone = {"accel": {"toml", "out"}, "inspect": {"cost_table", "out"}, "eval": {"input"}, "report": {"paths", "out"}}
     assert typed - due == alone.get(name, set())
     assert due - typed <= {"folder"}  # of report: the first of its paths
 

@@ -151,7 +151,7 @@ def torch_answers(folder: Path, frames: np.ndarray, wiring: Wiring) -> Answers:
     """Return what the folder's integer form computes for counts (samples, T, C, H, W)."""
     model, spikes, logits = load_packed(folder), {}, []
     modules = [(stage.layer.rpartition(".")[0], stage.neuron) for stage in wiring.stages]
-    for parent, neuron in modules + [(one.module, one.neuron) for one in wiring.mixings]:
+    for parent, neuron in modules + [(one.mixes.module, one.fires.neuron) for one in wiring.mixings]:
         last = getattr(model.get_submodule(parent), "channels_last", False)
         model.get_submodule(neuron).register_forward_hook(partial(_keep_spikes, spikes, neuron, last))
     model.get_submodule(wiring.head).register_forward_hook(partial(_keep_whole_logits, logits))
@@ -172,4 +172,4 @@ def _keep_whole_logits(kept: list[Tensor], head: nn.Module, given: tuple[Tensor]
 
 def _in_order(spikes: dict[str, np.ndarray], wiring: Wiring):
     yield from (spikes[stage.neuron] for stage in wiring.stages)
-    yield from (spikes[mixing.neuron] for mixing in wiring.mixings)
+    yield from (spikes[mixing.fires.neuron] for mixing in wiring.mixings)

@@ -23,8 +23,9 @@ from snnq.plan import Plan
 from snnq.schemes.rated import entropy
 from snnq.schemes.scheme import scheme
 from snnq.searching.uniform import uniform_plan
-from snnq.training.quantized import parameter_groups, quantize_model
-from snnq.training.rate import MEASURINGS, Aim, Coder, Rate, layer_bits
+from snnq.training.code_bits import code_bits, layer_bits
+from snnq.training.quantized import parameter_groups, quantize_model, quantized_layers
+from snnq.training.rate import MEASURINGS, Aim, Coder, Rate
 
 SHORT = FinalizeSettings(epochs=2, batch_size=8)
 
@@ -60,6 +61,49 @@ def test_the_loss_pays_for_the_lengths_of_codes():
     smooth.backward()
     apart = latent.abs() > 0.3 * chain.params()["scale"]
     assert bool((latent.grad * torch.sign(latent))[apart].min() >= 0)
+
+
+def bits_and_gradients(layers, bits_of):
+    learned = [part for _, chain, latent in layers for part in (latent, first_shift(chain))]
+    for part in learned:
+        part.grad = None
+    total, each = bits_of()
+    total.backward()
+    return total.detach(), each, [part.grad for part in learned]
+
+
+def first_shift(chain):
+    return chain.get_parameter(f"{chain.scheme.parameters[0]}_shift")
+
+
+@pytest.mark.parametrize(
+    "names", [("uniform-4@1", "uniform-4@0.4", "uniform-3@1.5"), ("power-of-two-4@1", "ternary@0.9")]
+)
+def test_all_layers_at_once_take_what_each_takes_alone(names):
+    torch.manual_seed(1)
+    model = nn.Sequential(*(nn.Linear(24 + 8 * i, 16) for i in range(2 * len(names))))
+    schemes = {str(i): names[i % len(names)] for i in range(2 * len(names))}
+    quantize_model(model, schemes, lambda name, weight: scheme(schemes[name]).fit(weight))
+    layers = list(quantized_layers(model))
+    with torch.no_grad():
+        for _, chain, latent in layers:
+            first_shift(chain).normal_(0, 0.1)
+            latent[0, :2] = torch.tensor([900.0, -900.0])  # clipped
+
+    def one_by_one():
+        parts = [layer_bits(chain, latent) for _, chain, latent in layers]
+        return torch.stack([part for part, _ in parts]).sum(), torch.stack([part for _, part in parts])
+
+    found, wanted = bits_and_gradients(layers, lambda: code_bits(layers)), bits_and_gradients(layers, one_by_one)
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+    assert all(float(part[0, 0]) == 0 for part in found[2][::2])  # nothing pulls at a clipped weight
+
+
+def test_a_weight_that_is_not_finite_is_in_the_loss():
+    _, rate = rated_layer()
+    with torch.no_grad():
+        rate.layers[0][2][3, 3] = math.nan
+    assert rate.loss(0.5)[0].isnan()
 
 
 def test_rated_scales_learn_faster_and_zero_points_stay():
@@ -179,6 +223,12 @@ def test_what_cannot_be_kept_is_refused_before_training(place, tmp_path):
         aim_of(heavy, FinalizeSettings(budget={"avg_bits": 1.0}), len)
     with pytest.raises(UsageError, match="give one of them"):
         FinalizeSettings(rate=0.2, budget={"avg_bits": 1.0})
+    with pytest.raises(UsageError, match="--hold-rates keeps the rates of the plan"):
+        FinalizeSettings(rate=0.2, hold_rates=True)
+    with pytest.raises(PlanError, match="--hold-rates: no layer's scheme names a rate"):
+        aim_of(plan, FinalizeSettings(hold_rates=True), len)
+    rated = plan.with_schemes(dict.fromkeys(plan.schemes(), "uniform-4@0.5"))
+    assert [aim_of(rated, FinalizeSettings(hold_rates=held), len).each for held in (False, True)] == [False, True]
     with pytest.raises(UsageError, match="must be a positive price"):
         FinalizeSettings(rate=-1.0)
 

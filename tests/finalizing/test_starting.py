@@ -104,3 +104,17 @@ def test_finalize_takes_it_and_refuses_another_plan(start):
     Plan.read(start / "plan.json").with_schemes({"head": "uniform-4"}).write(start / "changed.json")
     with pytest.raises(PlanError, match=r"layer head: float32 in .*ptq, uniform-4 in the plan"):
         finalize(start / "changed.json", data="random,classes=4,samples=32", start=start / "ptq", out=start / "third")
+
+
+def test_rates_may_differ_where_grids_are_the_same(start):
+    plan = uniform_plan("uniform-3@1.5", checkpoint=start / "float.safetensors")
+    plan.write(start / "rated.json")
+    settings = PtqSettings(samples=16, batch_size=8, batchnorm="off")
+    run_ptq(plan=start / "rated.json", settings=settings, out=start / "few", data="random,classes=4,samples=32")
+    came_to = {layer.scheme for layer in read_config(start / "few").layers.values()}
+    assert came_to != {"uniform-3@1.5"}
+    model = quantize_model(load_model(open_checkpoint(start / "float.safetensors")), plan.schemes())
+    begin_from(model, start / "few", plan)
+    file = open_tensors(start / "few", read_config(start / "few"))
+    for name, one in encode_model(model, plan.schemes()).items():
+        assert np.array_equal(one.codes.numpy(), read_layer(name, read_config(start / "few").layers[name], file).codes)

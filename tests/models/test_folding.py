@@ -13,7 +13,7 @@ from spikformer_weights import fill_model, make_frames
 from spikingjelly.activation_based import neuron
 from torch import nn
 
-from snnq.models.spikformer.facts import spikformer_wiring
+from snnq.models.spikformer.graph import spikformer_graph
 from snnq.models.spikformer.module import Spikformer
 from snnq.models.spikformer.sizes import LAYOUTS, SpikformerConfig
 from snnq.network.folding import ChannelAffine, affine_skeleton, fold_batchnorm
@@ -75,7 +75,7 @@ def test_equals_batchnorm_and_the_numpy_oracle(seed: int, dims: int) -> None:
 def test_neurons_receive_the_same_currents(layout: str) -> None:
     config = SpikformerConfig.published(layout, **SIZES)
     model = fill_model(Spikformer(config), 11).eval()
-    folded = fold_batchnorm(model, spikformer_wiring(model.config).norms)
+    folded = fold_batchnorm(model, spikformer_graph(model.config).norms)
     frames = make_frames(config, 2, 11)
     replayed: dict[str, torch.Tensor] = {}
 
@@ -108,7 +108,7 @@ def test_neurons_receive_the_same_currents(layout: str) -> None:
 def test_nothing_of_the_norms_is_left_and_the_original_is_untouched(layout: str) -> None:
     model = fill_model(Spikformer(SpikformerConfig.published(layout, **SIZES)), 13).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    folded = fold_batchnorm(model, spikformer_wiring(model.config).norms)
+    folded = fold_batchnorm(model, spikformer_graph(model.config).norms)
     assert not [m for m in folded.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
     assert [name for name in folded.state_dict() if name.endswith("bias")] == ["head.bias"]
     assert not folded.training
@@ -121,9 +121,9 @@ def test_nothing_of_the_norms_is_left_and_the_original_is_untouched(layout: str)
 def test_skeleton_takes_a_folded_model(layout: str) -> None:
     config = SpikformerConfig.published(layout, **SIZES)
     model = fill_model(Spikformer(config), 17).eval()
-    folded = fold_batchnorm(model, spikformer_wiring(model.config).norms)
+    folded = fold_batchnorm(model, spikformer_graph(model.config).norms)
     fresh = Spikformer(config)
-    skeleton = affine_skeleton(fresh, spikformer_wiring(fresh.config).norms)
+    skeleton = affine_skeleton(fresh, spikformer_graph(fresh.config).norms)
     skeleton.load_state_dict(folded.state_dict(), strict=True)
     frames = make_frames(config, 1, 17)
     with torch.no_grad():

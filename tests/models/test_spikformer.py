@@ -18,7 +18,7 @@ from spikingjelly.activation_based import neuron
 
 from snnq.models.neurons import lif
 from snnq.models.registry import ARCHITECTURES, build
-from snnq.models.spikformer.facts import spikformer_wiring
+from snnq.models.spikformer.graph import spikformer_graph
 from snnq.models.spikformer.module import Spikformer, Tokenizer
 from snnq.models.spikformer.sizes import LAYOUTS, SpikformerConfig
 
@@ -172,7 +172,7 @@ def test_published_sizes(layout: str, parameters: int) -> None:
 
 def test_norms_name_what_follows_each_layer() -> None:
     model = build("spikformer-cifar10dvs", tiny("cifar10dvs", depth=2).to_dict())
-    pairs = spikformer_wiring(model.config).norms
+    pairs = spikformer_graph(model.config).norms
     assert pairs == ARCHITECTURES["spikformer-cifar10dvs"].wiring(model.config.to_dict()).norms
     assert len(pairs) == 5 + 2 * 6
     for layer, norm in pairs.items():

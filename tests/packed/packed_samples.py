@@ -18,6 +18,7 @@ from snnq.network.layers import frames_shape, layer_table
 from snnq.packed.coding import Coded
 from snnq.packed.folder import write_packed
 from snnq.plan import DataInfo, ModelInfo, Plan, make_plan
+from snnq.schemes.holding import candidate
 from snnq.schemes.scheme import scheme
 
 MIXED = (
@@ -60,8 +61,13 @@ class Sample:
         return self.layers | {name: self.layers[name]._replace(**changes)}
 
 
-def make_sample(layout: str = "cifar10dvs", schemes: tuple[str, ...] = MIXED, seed: int = 0) -> Sample:
-    """A model whose layers take ``schemes`` in turn; every value in it is random. A Spikformer, or one of stages."""
+def make_sample(
+    layout: str = "cifar10dvs", schemes: tuple[str, ...] = MIXED, seed: int = 0, sparsity: float = 0
+) -> Sample:
+    """A model whose layers take ``schemes`` in turn; every value in it is random. A Spikformer, or one of stages.
+
+    A share of the weights, ``sparsity``, is exactly zero.
+    """
     one = architecture(layout if layout in STAGED else f"spikformer-{layout}")
     sizes = {"dim": 16, "depth": 1, "heads": 2, "steps": 2, "image_size": [16, 16], "classes": 3}
     config = one.default_config() | sizes | ({"depth": 4} if layout in STAGED else {})
@@ -71,11 +77,13 @@ def make_sample(layout: str = "cifar10dvs", schemes: tuple[str, ...] = MIXED, se
         for name, value in model.state_dict().items():
             if value.is_floating_point() and "_bn" in name:
                 value.copy_(torch.rand_like(value) + 0.5)
+            elif sparsity and value.ndim > 1:
+                value.masked_fill_(torch.rand_like(value) < sparsity, 0)
         frames = torch.randint(0, 4, (2, *frames_shape(config))).float()
     table = layer_table(model, frames_shape(config))
     chosen = {layer.name: name for layer, name in zip(table, cycle(schemes), strict=False)}
     folded = fold_batchnorm(model, one.wiring(config).norms).eval()
-    coded = {name: encode(folded, name, which) for name, which in chosen.items() if which != "float32"}
+    coded = {name: encode(folded, name, which, sparsity > 0) for name, which in chosen.items() if which != "float32"}
     plan = make_plan(
         table,
         chosen,
@@ -87,9 +95,9 @@ def make_sample(layout: str = "cifar10dvs", schemes: tuple[str, ...] = MIXED, se
 
 
 @torch.no_grad()
-def encode(model: nn.Module, name: str, scheme_name: str) -> Coded:
+def encode(model: nn.Module, name: str, scheme_name: str, masked: bool = False) -> Coded:
     """Quantise one layer in place, and return its codes."""
-    weight, one = model.get_submodule(name).get_parameter("weight"), scheme(scheme_name)
+    weight, one = model.get_submodule(name).get_parameter("weight"), candidate(scheme(scheme_name), masked)
     params = one.stored(one.fit(weight))
     codes = one.encode(weight, params)
     weight.copy_(one.decode(codes, params).view_as(weight))

@@ -6,6 +6,7 @@ import pytest
 import torch
 from report_editing import edit
 
+from snnq.assessing.accel import accel
 from snnq.assessing.measure import measure_folder
 from snnq.cost.table import read_table
 from snnq.models.registry import architecture
@@ -170,6 +171,12 @@ def activity(ready):
     own, floats = measure_folder(ready, 2)
     assert floats is None
     return own
+
+
+@pytest.fixture(scope="session")
+def simulated(ready):
+    """What the packed model takes on two machines, on two samples."""
+    return accel(ready, target="loas,gamma", samples=2)
 
 
 @pytest.fixture

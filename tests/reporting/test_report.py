@@ -107,9 +107,11 @@ def keys_of(value):
             yield from keys_of(one)
 
 
-def test_every_key_is_explained(measured):
+def test_every_key_is_explained(measured, simulated):
     pair = Paired("float, test", 360, 1, 2, -0.1, -0.2, 0.1, 1.0, 0.1, 0.0, 0.2)
-    data = replace(measured, blocks=(BlockRow("block.0", 4, 0.5, 0.25, 0.1),), paired=(pair,)).to_dict()
+    data = replace(
+        measured, blocks=(BlockRow("block.0", 4, 0.5, 0.25, 0.1),), paired=(pair,), simulation=simulated
+    ).to_dict()
     data.pop("provenance")  # its keys are words
     for row in (*data["layers"], *data["search"]["epochs"]):
         row["probabilities"] = None  # and here schemes or layers

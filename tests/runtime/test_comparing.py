@@ -39,7 +39,8 @@ def test_the_first_layer_that_differs_is_named(
             super().__init__(path)
             layers = dict(self.layers)
             for name in ("patch_embed.rpe_conv", "block.1.mlp.fc1"):
-                layers[name] = replace(layers[name], threshold=layers[name].threshold // 2)
+                shift, offset, threshold = layers[name].numbers
+                layers[name] = replace(layers[name], numbers=(shift, offset, threshold // 2))
             self.layers = layers
 
     monkeypatch.setattr(comparing, "Engine", Wrong)

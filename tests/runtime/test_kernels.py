@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snnq.runtime import kernels, reference, tables
-from snnq.runtime.engine import unpack
+from snnq.runtime.streams import unpack
 from snnq.runtime.vectors import LANES, SPREAD
 from snnq.runtime.weights import _words
 
@@ -90,10 +90,10 @@ def draw_neurons(draw: np.random.Generator, kind: Any, sums: np.ndarray) -> tupl
     return tuple(part.astype(kind) for part in (shift, offset, threshold))  # pyright: ignore
 
 
-def neurons_of(sums: np.ndarray, neurons: tuple[np.ndarray, ...]) -> np.ndarray:
+def neurons_of(sums: np.ndarray, neurons: tuple[np.ndarray, ...], leak: int) -> np.ndarray:
     """Spikes of sums (S, T, 64, H, W)."""
     shift, offset, threshold = (one.astype(np.int64)[:, None, None] for one in neurons)
-    return reference.lif((sums << shift) + offset, threshold[:, 0, 0])
+    return reference.lif((sums << shift) + offset, threshold[:, 0, 0], leak)
 
 
 @pytest.mark.parametrize("kinds", TYPES, ids=lambda kinds: kinds[0].__name__)
@@ -124,7 +124,7 @@ def test_a_block(
     x = (bits * (1 << np.arange(planes))[:, None, None, None]).sum(0)
     x = x.reshape(samples, height, width, steps, inputs).transpose(0, 3, 4, 1, 2)
     sums = reference.convolve(x, weight.transpose(2, 1, 0).reshape(LANES, inputs, side, side))
-    neurons = draw_neurons(draw, kinds[2], sums)
+    neurons, leak = draw_neurons(draw, kinds[2], sums), int(draw.choice([2, 3]))
     shape = (planes, samples * height * width, steps)
     out = np.full((samples * height * width, steps, 3), 7, np.uint64)
     middle = out.shape[0] // 2
@@ -140,6 +140,7 @@ def test_a_block(
             radius,
             groups,
             *neurons,
+            leak,
             np.empty(LANES, kinds[1]),
             np.empty(LANES, kinds[2]),
             out,
@@ -147,7 +148,7 @@ def test_a_block(
             begin,
             end,
         )
-    due = neurons_of(sums, neurons).transpose(0, 3, 4, 1, 2).reshape(-1, steps, LANES)
+    due = neurons_of(sums, neurons, leak).transpose(0, 3, 4, 1, 2).reshape(-1, steps, LANES)
     assert np.array_equal(unpack(np.ascontiguousarray(out[..., 1:2]), LANES), due)
     assert (out[..., 0] == 7).all()
     assert (out[..., 2] == 7).all()
@@ -183,22 +184,23 @@ def test_event_counts(
     out = np.zeros((lengths.shape[1], steps, 1), np.uint64)
     scratch = np.empty(LANES, np.int32), np.empty(LANES, np.int64)
     given_lists = (lists, lengths, entries, kernels.DIGIT_BITS, height, width, 1, groups)
-    kernels.run_block(table_of(weight, np.int16), *given_lists, *neurons, *scratch, out, 0, 0, len(out))
-    due = neurons_of(sums, neurons).transpose(0, 3, 4, 1, 2).reshape(-1, steps, LANES)
+    kernels.run_block(table_of(weight, np.int16), *given_lists, *neurons, 2, *scratch, out, 0, 0, len(out))
+    due = neurons_of(sums, neurons, 2).transpose(0, 3, 4, 1, 2).reshape(-1, steps, LANES)
     assert np.array_equal(unpack(out, LANES), due)
 
 
 @FAST
 @given(SEEDS, st.integers(1, 130), st.integers(1, 4), st.tuples(st.integers(1, 9), st.integers(1, 9)))
 def test_pool(seed: int, channels: int, steps: int, size: tuple[int, int]) -> None:
-    (height, width), samples = size, 2
-    spikes = np.random.default_rng(seed).random((samples, steps, channels, height, width)) < 0.2
+    draw, (height, width), samples = np.random.default_rng(seed), size, 2
+    spikes = draw.random((samples, steps, channels, height, width)) < 0.2
     words = pack(spikes.transpose(0, 3, 4, 1, 2).reshape(-1, steps, channels))
-    low, across = -(-height // 2), -(-width // 2)
+    stride = int(draw.choice([1, 2]))
+    low, across = -(-height // stride), -(-width // stride)
     out = np.full((samples * low * across, steps, words.shape[-1]), 7, np.uint64)
-    kernels.pool(words, height, width, out, 0, 1)
-    kernels.pool(words, height, width, out, 1, samples * low)
-    due = reference.max_pool(spikes).transpose(0, 3, 4, 1, 2).reshape(-1, steps, channels)
+    kernels.pool(words, height, width, stride, out, 0, 1)
+    kernels.pool(words, height, width, stride, out, 1, samples * low)
+    due = reference.max_pool(spikes, stride).transpose(0, 3, 4, 1, 2).reshape(-1, steps, channels)
     assert np.array_equal(unpack(out, channels), due)
 
 
@@ -224,15 +226,18 @@ def test_residuals_and_totals(seed: int, bound: int, tokens: int, steps: int, wo
 def test_attention(seed: int, tokens: int, steps: int, heads: int, size: int, shift: int) -> None:
     draw, samples = np.random.default_rng(seed), 2
     q, k, v = (draw.random((samples * tokens, steps, heads * size)) < 0.4 for _ in range(3))
-    threshold = int(draw.integers(1, 12)) << shift
+    threshold, leak = int(draw.integers(1, 12)) << shift, int(draw.choice([2, 3]))
+    chunk = int(draw.choice([one for one in range(1, steps + 1) if steps % one == 0]))
     words = -(-heads * size // 64)
     out = np.full((samples * tokens, steps, words), 7, np.uint64)
     together = int(np.lcm(size, 64)) // 64
     for sample in range(samples):
         for first in range(0, words, together):
             last = min(first + together, words)
-            kernels.attend(pack(q), pack(k), pack(v), tokens, size, shift, threshold, out, sample, first, last)
+            kernels.attend(
+                pack(q), pack(k), pack(v), tokens, size, chunk, shift, threshold, leak, out, sample, first, last
+            )
     parts = (one.reshape(samples, tokens, steps, -1).transpose(0, 2, 3, 1)[..., None].astype(int) for one in (q, k, v))
-    mixed = reference.attend(*parts, heads) << shift
-    due = reference.lif(mixed, np.array([threshold]))[..., 0].transpose(0, 3, 1, 2).reshape(q.shape)
+    mixed = reference.attend(*parts, heads, chunk) << shift
+    due = reference.lif(mixed, np.array([threshold]), leak)[..., 0].transpose(0, 3, 1, 2).reshape(q.shape)
     assert np.array_equal(unpack(out, heads * size), due)

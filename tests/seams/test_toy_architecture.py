@@ -19,14 +19,13 @@ from snnq.base.errors import UsageError
 from snnq.checkpoints.opening import load_model, open_checkpoint, save_checkpoint
 from snnq.cli.main import run
 from snnq.models.registry import ARCHITECTURES, build
-from snnq.network.wiring import COUNT_LIMIT, FRAMES, Add, Fire, Operation, Pool, Wiring
+from snnq.network.graph import FRAMES, Add, Graph, Head, Layer, Mean, Multiply, Neuron, Operation, Pool, Stream, Sum
 from snnq.plan import Plan
 from snnq.runtime.comparing import compare_engines
 from snnq.runtime.engine import Engine
 from snnq.runtime.reference import Reference
 
 DATA = "random,classes=3,samples=24"
-FIRST = Fire((toy_network.stage("a", COUNT_LIMIT),), FRAMES, ("x",))
 LAYERS = ["stem", "mixer.q", "mixer.k", "mixer.v", "mixer.out", "tail", "tail2", "readout"]
 
 
@@ -118,7 +117,7 @@ def test_a_scale_that_whole_numbers_could_not_take_out_is_refused(
     plan = snnq.uniform_plan("uniform-4", checkpoint=save_toy(tmp_path, PLAIN))
     plan.write(tmp_path / "plan.json")
     assert run(["finalize", "--plan", str(tmp_path / "plan.json"), "--epochs", "1", "--out", str(tmp_path / "p")]) == 2
-    assert "mixer: its attribute 'scale' is None, but its wiring says 0.25" in capsys.readouterr().err
+    assert "mixer: its attribute 'scale' is None, but its graph says 0.25" in capsys.readouterr().err
 
 
 def test_a_name_is_taken_once() -> None:
@@ -126,26 +125,27 @@ def test_a_name_is_taken_once() -> None:
         snnq.register_architecture(toy_network.Architecture(PLAIN, PLAIN, int, int, int))  # pyright: ignore
 
 
+FIRST = Layer("a", "a_bn", (FRAMES,), "a", 4)
+FIRED = Neuron("a_lif", ("a",), "x")
+
+
 @pytest.mark.parametrize(
-    ("flow", "bound", "said"),
+    ("operations", "said"),
     [
-        ((Pool("x"),), 1, "a max-pool takes stream 'x' of numbers up to 1, but nothing gives it"),
-        ((Fire((toy_network.stage("a", 1),), FRAMES),), 1, "layer a takes stream 'frames' of numbers up to 1, but its"),
+        ((Pool(("x",), "y"),), "a max-pool takes stream 'x', but nothing gives it"),
+        ((FIRST, FIRED, Neuron("b_lif", ("a",), "x")), "stream 'x' is given twice"),
+        ((FIRST, FIRED), "its last operation must be a head"),
+        ((FIRST, FIRED, Pool(("x",), "y"), Add(("x", "y"), "z")), "'x' and 'y', which are added, differ in shape"),
+        ((FIRST, FIRED, Mean(("x",), "m"), Add(("m", "m"), "z")), "'m' and 'm', which are added, have different units"),
+        ((FIRST, Sum("tokens", ("a",), "s")), "a sum takes spikes, but stream 'a' carries reals"),
         (
-            (FIRST, Fire((toy_network.stage("b", 1),), "x"), Add("x", "spikes")),
-            1,
-            "a residual takes stream 'x'",
+            (FIRST, FIRED, Sum("features", ("x",), "s", 2), Neuron("s_lif", ("s",), "g"), Multiply(("x", "g"), "z")),
+            "'x' and 'g', which are multiplied, differ in shape",
         ),
-        (
-            (FIRST, Fire((toy_network.stage("b", 1),), "x", ("y",)), Add("x", "y"), Pool("x")),
-            2,
-            "a max-pool takes",
-        ),
-        ((FIRST, Fire((toy_network.stage("b", 1),), "x"), Add("x", "spikes"), Add("x", "spikes")), 3, "nothing"),
-        ((FIRST,), 0, "head readout takes stream 'x' of numbers up to 0, but its numbers reach 1"),
+        ((FIRST, FIRED, Head("readout", ("x",), 3)), "head readout takes a mean over tokens, but 'x' has (8, 8)"),
     ],
 )
-def test_streams_that_do_not_fit_are_named(flow: tuple[Operation, ...], bound: int, said: str) -> None:
+def test_streams_that_do_not_fit_are_named(operations: tuple[Operation, ...], said: str) -> None:
     with pytest.raises(UsageError) as caught:
-        Wiring(flow, "x", "readout", 32, bound)
+        Graph(operations, Stream("counts", 2, (8, 8), 4095), 2)
     assert said in caught.value.message

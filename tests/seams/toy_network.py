@@ -12,8 +12,9 @@ from snnq.models import sizes
 from snnq.models.architecture import Architecture
 from snnq.models.attention import join_heads, mix_keys_first, split_heads
 from snnq.models.neurons import current, fire, halve, lif, rest
+from snnq.network.drawing import FRAMES, Drawing
+from snnq.network.graph import Graph
 from snnq.network.products import Products
-from snnq.network.wiring import COUNT_LIMIT, FRAMES, Add, Fire, Mix, Mixing, Pool, Stage, Wiring
 
 PLAIN, OWN = "toy-plain", "toy-own"
 OWN_REASON = "its attention sums nothing, and the integer engine multiplies matrices"
@@ -98,26 +99,20 @@ class Toy(nn.Module):
         return self.readout(x.mean(3).mean(0))
 
 
-def stage(layer: str, bound: int) -> Stage:
-    return Stage(layer, f"{layer}_bn", f"{layer}_lif", bound)
-
-
-def wiring(config: ToySizes) -> Wiring | str:
-    """The flow of ``Toy.forward``, or why it does not run in whole numbers."""
+def graph(config: ToySizes) -> Graph | str:
+    """The operations of ``Toy.forward``, or why they are not known."""
     if config.layout == OWN:
         return OWN_REASON
-    flow = (
-        Fire((stage("stem", COUNT_LIMIT),), FRAMES, ("x",)),
-        Pool("x"),
-        Fire(tuple(stage(f"mixer.{name}", 1) for name in "qkv"), "x", ("q", "k", "v")),
-        Mix(Mixing("mixer", "mixer.mixed_lif", 0.25, config.heads), ("q", "k", "v")),
-        Fire((stage("mixer.out", 1),), "spikes"),
-        Add("x", "spikes"),
-        Fire((stage("tail", 2),), "x"),
-        Fire((stage("tail2", 1),), "spikes"),
-        Add("x", "spikes"),
-    )
-    return Wiring(flow, "x", "readout", config.steps * config.tokens, 3)
+    drawing, dim = Drawing(config.frames_shape), config.dim
+
+    def fire(x: str, layer: str, outputs: int, kernel: int = 1) -> str:
+        return drawing.fire(x, (layer, f"{layer}_bn", f"{layer}_lif"), outputs, kernel=kernel)
+
+    x = drawing.pool(fire(FRAMES, "stem", dim, 3))
+    mixed = drawing.attention("mixer", (fire(x, f"mixer.{name}", dim) for name in "qkv"), config.heads, 0.25)
+    x = drawing.add(x, fire(drawing.neuron(mixed, "mixer.mixed_lif", 0.5), "mixer.out", dim), "mixer")
+    x = drawing.add(x, fire(fire(x, "tail", 2 * dim), "tail2", dim), "tail+")
+    return drawing.finish(drawing.mean(x), "readout", config.classes)
 
 
 def products(config: ToySizes) -> tuple[Products, ...]:
@@ -128,4 +123,4 @@ def products(config: ToySizes) -> tuple[Products, ...]:
     return (Products("mixer", "keys", config.heads, config.tokens, width, config.steps, scale=0.25, scaled="end"),)
 
 
-ROWS = tuple(Architecture(name, name, ToySizes.from_dict, Toy, wiring, products) for name in (PLAIN, OWN))
+ROWS = tuple(Architecture(name, name, ToySizes.from_dict, Toy, graph, products) for name in (PLAIN, OWN))

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from snnq.base.strict_json import Config, Json
-from snnq.models.architecture import MEMBRANE, Architecture, Grafted, block_products, in_floating_point, lazily
+from snnq.models.architecture import Architecture, Grafted, block_products, lazily
+from snnq.models.sdt.graph import sdt_graph
 from snnq.models.sdt.sizes import LAYOUTS, SDTConfig
 from snnq.models.sizes import power_of_two
 from snnq.models.upstream import (
@@ -141,7 +142,7 @@ SDTS = tuple(
         layout=layout,
         config_of=SDTConfig.from_dict,
         make=lazily("sdt.module", "SpikeDrivenTransformer"),
-        wiring_of=in_floating_point(MEMBRANE),
+        graph_of=sdt_graph,
         products_of=_products,
         # Once more grafted, a STAtten model gets another chunk.
         graft=None if layout == "sdt-spikingjelly" else _graft,

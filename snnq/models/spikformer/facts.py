@@ -7,65 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Literal
 
 from snnq.base.errors import UsageError
 from snnq.base.strict_json import Config, Json
-from snnq.models.architecture import POOLED, Architecture, Grafted, block_products, lazily
+from snnq.models.architecture import Architecture, Grafted, block_products, lazily
 from snnq.models.sizes import power_of_two
+from snnq.models.spikformer.graph import ORDERS, spikformer_graph
 from snnq.models.spikformer.sizes import SpikformerConfig
 from snnq.models.upstream import BLOCKS_SHOWN, Keys, SpikingJellyClass, Upstream, common_arguments, with_suffix
-from snnq.network.products import Order, Products
-from snnq.network.wiring import COUNT_LIMIT, FRAMES, Add, Fire, Mix, Mixing, Operation, Pool, Stage, Wiring
+from snnq.network.products import Products
 
-_CHUNKED = "its attention mixes several time steps at once, and whole numbers run step by step"
 _ALL, _LAST_TWO = (True, True, True, True), (False, False, True, True)
 
 
-def spikformer_wiring(config: SpikformerConfig) -> Wiring:
-    """Return the wiring of a Spikformer. Every residual addition raises the bound of what follows by one spike."""
-    flow: list[Operation] = []
-    for index, pooled in enumerate(config.pooling):
-        suffix, bound = (index, 1) if index else ("", COUNT_LIMIT)
-        layer, norm, neuron = (f"patch_embed.proj_{part}{suffix}" for part in ("conv", "bn", "lif"))
-        flow.append(Fire((Stage(layer, norm, neuron, bound),), "x" if index else FRAMES, ("x",)))
-        flow += [Pool("x")] if pooled else []
-    flow += _residual(Fire((Stage("patch_embed.rpe_conv", "patch_embed.rpe_bn", "patch_embed.rpe_lif", 1),), "x"))
-    for index in range(config.depth):
-        attention, mlp, bound = f"block.{index}.attn", f"block.{index}.mlp", 2 + 2 * index
-        mixing = Mixing(attention, f"{attention}.attn_lif", config.attention_scale, config.heads)
-        flow.append(Fire(tuple(_stage(f"{attention}.{name}", bound) for name in "qkv"), "x", ("q", "k", "v")))
-        flow.append(Mix(mixing, ("q", "k", "v"), "spikes"))
-        flow += _residual(Fire((_stage(f"{attention}.proj", 1),), "spikes"))
-        flow.append(Fire((_stage(f"{mlp}.fc1", bound + 1),), "x"))
-        flow += _residual(Fire((_stage(f"{mlp}.fc2", 1),), "spikes"))
-    return Wiring(tuple(flow), "x", "head", config.steps * config.tokens, 2 + 2 * config.depth, in_c=True)
-
-
-def _stage(layer: str, bound: int) -> Stage:
-    return Stage(layer, f"{layer}_bn", f"{layer}_lif", bound)
-
-
-def _residual(last: Fire) -> list[Operation]:
-    return [last, Add("x", "spikes")]
-
-
-def _wiring(config: SpikformerConfig) -> Wiring | str:
-    if config.layout == "spikingjelly":
-        return POOLED
-    return spikformer_wiring(config) if config.chunk is None else _CHUNKED
-
-
-_ORDERS: dict[str, tuple[Order, Literal["operand", "end"]]] = {
-    "cifar10dvs": ("scores", "end"),
-    "cifar10": ("scores", "operand"),
-    "imagenet": ("keys", "end"),
-    "spikingjelly": ("keys", "end"),
-}
+def _in_c(config: SpikformerConfig) -> bool:
+    return config.layout != "spikingjelly" and config.chunk is None
 
 
 def _products(config: SpikformerConfig) -> tuple[Products, ...]:
-    order, scaled = _ORDERS[config.layout] if config.chunk is None else ("keys", "operand")
+    order, scaled = ORDERS[config.layout] if config.chunk is None else ("keys", "operand")
     return block_products(config, order, scaled, config.attention_scale, config.chunk)
 
 
@@ -124,11 +84,12 @@ def _row(
         layout=keys.architecture.removeprefix("spikformer-"),
         config_of=SpikformerConfig.from_dict,
         make=lazily("spikformer.module", "Spikformer"),
-        wiring_of=_wiring,
+        graph_of=spikformer_graph,
         products_of=_products,
         graft=_graft,
         upstream=Upstream((keys,), (*always, "attention_scale"), beside),
         spikingjelly=spikingjelly,
+        in_c=_in_c,
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from snnq.models.architecture import MEMBRANE, Architecture, block_products, in_floating_point, lazily
+from snnq.models.architecture import Architecture, block_products, lazily
+from snnq.models.spikingformer.graph import spikingformer_graph
 from snnq.models.spikingformer.sizes import LAYOUTS, SpikingformerConfig
 from snnq.models.upstream import Keys, Settings, Shapes, Shown, Upstream, Variant, Variants, first_channels
 from snnq.network.products import Products
@@ -56,7 +57,7 @@ SPIKINGFORMERS = tuple(
         layout=layout,
         config_of=SpikingformerConfig.from_dict,
         make=lazily("spikingformer.module", "Spikingformer"),
-        wiring_of=in_floating_point(MEMBRANE),
+        graph_of=spikingformer_graph,
         products_of=_products,
         upstream=_UPSTREAM[layout],
     )

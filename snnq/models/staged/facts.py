@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from snnq.base.errors import UsageError
 from snnq.base.strict_json import Config, Json
-from snnq.models.architecture import MEMBRANE, POOLED, Architecture, in_floating_point, lazily
+from snnq.models.architecture import Architecture, lazily
+from snnq.models.staged.graph import maxformer_graph, qkformer_graph
 from snnq.models.staged.sizes import HEAD_WIDTH, StagedConfig
 from snnq.models.staged.sizes import QKFORMERS as QKFORMER_LAYOUTS
 from snnq.models.upstream import Keys, Shown, SpikingJellyClass, Trained, Upstream, common_arguments
@@ -154,7 +155,7 @@ def _row(
         layout=layout,
         config_of=StagedConfig.from_dict,
         make=lazily("staged.qkformer", "QKFormer") if qkformer else lazily("staged.maxformer", "MaxFormer"),
-        wiring_of=in_floating_point(POOLED if qkformer else MEMBRANE),
+        graph_of=qkformer_graph if qkformer else maxformer_graph,
         products_of=_products,
         upstream=Upstream(keys, always, trained=trained),
         spikingjelly=_CLASSES[qkformer] if spikingjelly else None,

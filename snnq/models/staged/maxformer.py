@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from snnq.models.attention import SelfAttention
 from snnq.models.neurons import MembraneMlp, current, halve, initialise, lif, rest
+from snnq.models.staged.plans import MIXERS
 from snnq.models.staged.sizes import StagedConfig
 from snnq.models.staged.stages import add_stages, through_stages
 
@@ -160,8 +161,6 @@ class Block(nn.Module):
 
 
 _FIRST = {"event": EventEmbedding, "cifar10": ImageEmbedding, "imagenet": StridedEmbedding}
-# By stage: kernel and name of the depth-wise convolution, None for no mixer.
-_MIXERS = {"event": ((3, "conv"),), "cifar10": (None, (3, "conv")), "imagenet": ((7, "conv5"), (5, "conv"))}
 
 
 class MaxFormer(nn.Module):
@@ -202,7 +201,7 @@ class MaxFormer(nn.Module):
 
 
 def _block(config: StagedConfig, stage: int, width: int) -> Block:
-    mlp, early = MembraneMlp(width, config.hidden(width), suffix="_conv"), _MIXERS[config.data]
+    mlp, early = MembraneMlp(width, config.hidden(width), suffix="_conv"), MIXERS[config.data]
     if stage == len(early):
         theirs = config.spikingjelly
         attention = SelfAttention(width, config.stage_heads[stage], first=None if theirs else "x_lif", bias=not theirs)

@@ -24,44 +24,14 @@ samples; here every sample is by itself, as upstream's with a batch of one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from snnq.models.attention import SelfAttention, add_projection, join_heads, project, split_heads
 from snnq.models.neurons import current, fire, halve, initialise, lif, rest
+from snnq.models.staged.plans import FIRST, LATER, Convolutions
 from snnq.models.staged.sizes import StagedConfig
 from snnq.models.staged.stages import add_stages, through_stages
-
-
-@dataclass(frozen=True)
-class Convolutions:
-    """An embedding's 3×3 convolutions: their names, parts of its width, which are halved.
-
-    The shortcut leaves behind ``branch`` of them.
-    """
-
-    names: tuple[str, ...]
-    parts: tuple[int, ...]  # 8 for width // 8
-    pooled: tuple[bool, ...]
-    branch: int
-
-    @property
-    def stride(self) -> int:
-        """What the shortcut's stride must be to arrive where the convolutions do."""
-        return 2 ** sum(self.pooled[self.branch :])
-
-
-_FIRST = {
-    "event": Convolutions(("proj", "proj1", "proj2", "proj3"), (8, 4, 2, 1), (False, True, True, True), 2),
-    "cifar10": Convolutions(("proj", "proj1"), (2, 1), (False, False), 1),
-    "imagenet": Convolutions(("proj", "proj1", "proj2"), (2, 1, 1), (True, True, False), 1),
-}
-_LATER = {
-    "event": Convolutions(("proj", "proj4"), (1, 1), (False, True), 0),
-    "cifar10": Convolutions(("proj3", "proj4"), (1, 1), (False, True), 0),
-    "imagenet": Convolutions(("proj3", "proj4"), (1, 1), (True, False), 0),
-}
 
 
 class Embedding(nn.Module):
@@ -172,7 +142,7 @@ class QKFormer(nn.Module):
             self,
             config,
             lambda stage, taken, width: Embedding(
-                (_LATER if stage else _FIRST)[config.data], taken, width, bias=config.spikingjelly
+                (LATER if stage else FIRST)[config.data], taken, width, bias=config.spikingjelly
             ),
             lambda stage, width: _block(config, stage, width),
         )

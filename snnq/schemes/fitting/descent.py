@@ -44,6 +44,11 @@ def reconstructed(weight: Tensor, scheme: Scheme, gram: Tensor | None, passes: i
         return weight
     params, rows = choose("awq", weight, scheme, gram), weight.flatten(1)
     value = scheme.project(rows, params)[0]
+
+    def levels(column: int, wanted: Tensor) -> Tensor:
+        found = scheme.project(wanted, params)[0]
+        return found.where(rows[:, column : column + 1] != 0, 0) if scheme.holds_zero else found
+
     if gram is not None:
-        value = descend(rows, value, gram, passes, lambda _, wanted: scheme.project(wanted, params)[0])
+        value = descend(rows, value, gram, passes, levels)
     return value.view_as(weight)

@@ -1,0 +1,102 @@
+"""All whole numbers of a wired network: what torch, the engine, its reference and C take alike.
+
+A stage's neurons and a layer's potentials follow from its weight and norm, the neurons that compare numbers of one unit
+from that unit: an attention's scale, 1/N of a mean, 2^-f of potentials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from snnq.arithmetic import integers
+from snnq.arithmetic.fixed_point import POTENTIAL_LIMIT, FixedPoint, Folded, fixed_point_of, fraction_bits
+from snnq.arithmetic.integers import (
+    NEURON_LIMIT,
+    SUM_LIMIT,
+    WIDE_HEAD_SUM_BITS,
+    WIDE_NEURON_LIMIT,
+    Head,
+    Neurons,
+)
+from snnq.network.graph import Neuron
+from snnq.network.wiring import Potential, Stage, Wiring, leak
+from snnq.schemes.whole import Whole
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Neurons that are given whole numbers a of one unit: u = v + (a << shift), spike = [u ≥ threshold], v = ⌊u/leak⌋.
+
+    A mean comes as the sum of ``parts`` numbers. ``wide``: u needs int64.
+    """
+
+    shift: int
+    threshold: int
+    leak: int
+    parts: int
+    wide: bool
+
+
+@dataclass(frozen=True)
+class WholeNetwork:
+    """The whole numbers of a network. Those of a layer are made when they are asked for, so that one is in memory.
+
+    ``folded`` returns a layer's weight and norm; ``bits`` are f of every chain of potentials.
+    """
+
+    wiring: Wiring
+    folded: Callable[[Stage | Potential], Folded]
+    bits: Mapping[int, int]
+
+    def stage(self, one: Stage) -> tuple[Whole, Neurons]:
+        """Return a stage's weight and its neurons."""
+        layer = self.folded(one)
+        numbers = layer.whole, layer.multiplier, layer.offset
+        return layer.whole, integers.neurons(*numbers, one.fires.threshold, one.bound, self.leak(one.fires))
+
+    def potential(self, one: Potential) -> tuple[Whole, FixedPoint]:
+        """Return the weight of a layer that keeps a potential, and how that is kept."""
+        layer = self.folded(one)
+        wide = layer.whole.wide or int(np.abs(layer.whole.values).sum(1).max(initial=0)) * one.bound >= SUM_LIMIT
+        return layer.whole, fixed_point_of(layer, self.bits[one.chain], wide)
+
+    def compared(self, neuron: Neuron) -> Compared:
+        """Return neurons that stand behind no layer alone."""
+        (read,), p = neuron.takes, self.leak(neuron)
+        parts = self.wiring.graph.streams[read].parts
+        wide = read in self.wiring.chains and parts > 1  # sums of potentials
+        limit = WIDE_NEURON_LIMIT if wide else NEURON_LIMIT
+        shift, threshold = integers.compared(self.per(read), neuron.threshold, p, limit)
+        return Compared(shift, threshold, p, parts, wide)
+
+    @staticmethod
+    def leak(neuron: Neuron) -> int:
+        """Return p of neurons that have one."""
+        return leak(neuron.tau or 2.0) or 2
+
+    def per(self, stream: str) -> float:
+        """Return how many of a stream's whole numbers are worth 1."""
+        found = self.wiring.graph.streams[stream]
+        bits = self.bits[self.wiring.chains[stream]] if stream in self.wiring.chains else 0
+        return float(np.ldexp(found.parts / found.unit, bits))
+
+    @property
+    def summands(self) -> int:
+        """How many whole numbers the mean is of that the head sees: steps, and tokens where they are not compared."""
+        return self.wiring.graph.steps * self.wiring.read.parts
+
+    def head(self, weight: np.ndarray, bias: np.ndarray) -> Head:
+        """Return the head in fixed point of its decoded weight (classes, n) and bias."""
+        read, steps = self.wiring.graph.head.takes[0], self.wiring.graph.steps
+        summands = steps * self.per(read)
+        if read in self.wiring.chains:
+            return integers.head(weight, bias, summands, float(POTENTIAL_LIMIT) * self.summands, WIDE_HEAD_SUM_BITS)
+        return integers.head(weight, bias, summands, float(steps * (self.wiring.read.bound or 0)))
+
+
+def whole_network(wiring: Wiring, folded: Callable[[Stage | Potential], Folded]) -> WholeNetwork:
+    """Return the whole numbers of a network; ``folded`` returns a layer's weight and norm."""
+    return WholeNetwork(wiring, folded, fraction_bits(wiring, folded))

@@ -1,0 +1,1 @@
+"""Machines that are simulated on what a network really does: dual-sparse accelerators."""

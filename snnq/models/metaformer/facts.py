@@ -1,0 +1,122 @@
+"""What is known of Meta-SpikeFormer and its kin beside their module.
+
+Read in the code of BICLab/Spike-Driven-Transformer-V2, BICLab/Spike-Driven-Transformer-V3 (classification, base
+models) and bollossom/QSD-Transformer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from snnq.base.strict_json import Json
+from snnq.models.architecture import Architecture, lazily
+from snnq.models.metaformer.sizes import LAYOUTS, QSD, V2, V2_PARTS, V3, VALUES, MetaFormerConfig
+from snnq.models.upstream import Keys, Settings, Shapes, Stored, Upstream, Variants
+from snnq.network.products import Products
+from snnq.network.wiring import FloatWiring
+
+MEMBRANE = "its residuals are membrane potentials, real numbers that are added between a layer and its neuron"
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def _products(sizes: MetaFormerConfig) -> tuple[Products, ...]:
+    from snnq.models.metaformer.module import attention_scale
+
+    assert isinstance(sizes.heads, int)
+    order, values = ("scores", VALUES) if sizes.layout == V3 else ("keys", 1)
+    found = []
+    for stage, blocks, width in ((3, sizes.blocks[0], sizes.width3), (4, sizes.blocks[1], sizes.dim)):
+        per_head = (sizes.heads, sizes.tokens, width // sizes.heads)
+        scale = attention_scale(sizes, width)
+        more: Json = {"values": values, "substeps": sizes.substeps or 1}
+        names = [f"block{stage}.{index}.attn" for index in range(blocks)]
+        found += [Products(name, order, *per_head, sizes.steps, 1, scale, "end", **more) for name in names]
+    return tuple(found)
+
+
+def _wiring(sizes: MetaFormerConfig) -> FloatWiring:
+    """Return the norm behind every layer that has one."""
+    import torch
+    from torch import nn
+
+    from snnq.models.metaformer.module import MetaFormer
+
+    with torch.device("meta"):
+        modules = dict(MetaFormer(sizes).named_modules())
+    layers = [name for name, module in modules.items() if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d)]
+    norms = {name: norm for name in layers if (norm := _norm_of(name, modules)) is not None}
+    return FloatWiring(norms, MEMBRANE)
+
+
+def _norm_of(layer: str, modules: Mapping[str, object]) -> str | None:
+    """Return the norm behind a layer: conv1 → bn1, pwconv1 → bn1, 0 → 1, body.0 → body.1.bn, body.2.1 → body.2.2."""
+    from torch import nn
+
+    parent, _, name = layer.rpartition(".")
+    numbered = {"0": ("1", "1.bn"), "1": ("2",)}
+    names = numbered.get(name, (name.replace("conv", "bn"), name.replace("pwconv", "bn")))
+    found = (f"{parent}.{one}" for one in names if one != name)
+    return next((one for one in found if isinstance(modules.get(one), nn.BatchNorm1d | nn.BatchNorm2d)), None)
+
+
+def _variants(shapes: Shapes, settings: Settings) -> Variants:
+    """Return that upstream's V2 is both, and folded where its user says nothing."""
+    return Variants((V2, V2_PARTS), (V2,))
+
+
+def _told(names: Iterable[str]) -> Json:
+    return {"distilled": True} if "head_kd.weight" in set(names) else {}
+
+
+def _converted(state: dict[str, Tensor], sizes: MetaFormerConfig) -> dict[str, Tensor]:
+    from snnq.models.metaformer.stored import converted
+
+    return converted(state, sizes)
+
+
+def _keys(layout: str) -> Keys:
+    shown = {
+        "in_channels": (("downsample1_1.encode_conv.weight", 1),),
+        "width1": (("downsample1_2.encode_conv.weight", 0),),
+        "width2": (("downsample2.encode_conv.weight", 0),),
+        "width3": (("downsample3.encode_conv.weight", 0),),
+        "dim": (("downsample4.encode_conv.weight", 0),),
+        "hidden": (("block4.*.mlp.fc1_conv.weight", 0), ("block4.*.mlp.fc1_conv.bias", 0)),
+        "classes": (("head.weight", 0), ("head.bias", 0)),
+    }
+    # QSD's layers hold what would quantise their inputs, and never use it.
+    unused = r".*\.act\.(alpha|zero_point|init_state|signed)" if layout == QSD else r"(?!)"
+    both = layout == V2
+    return Keys(
+        layout,
+        shown,
+        unused=unused,
+        block=r"block([34]\.\d+)\.",
+        others=(V2_PARTS,) if both else (),
+        variant=_variants if both else None,
+    )
+
+
+_STEADY = ("steps", "heads", "substeps")  # neurons without a potential: one image is one step
+_ALWAYS = {V2: ("heads",), V2_PARTS: ("heads",), V3: _STEADY, QSD: _STEADY}
+
+
+def _row(layout: str) -> Architecture[MetaFormerConfig]:
+    keys = () if layout == V2_PARTS else (_keys(layout),)
+    told = _told if layout in (V2, V2_PARTS) else lambda names: {}
+    stored = Stored(lazily("metaformer.stored", "stored_model"), _converted)
+    return Architecture(
+        name=layout,
+        layout=layout,
+        config_of=MetaFormerConfig.from_dict,
+        make=lazily("metaformer.module", "MetaFormer"),
+        graph_of=_wiring,
+        products_of=_products,
+        upstream=Upstream(keys, _ALWAYS[layout], told=told, stored=stored),
+    )
+
+
+METAFORMERS = tuple(_row(layout) for layout in LAYOUTS)

@@ -1,0 +1,90 @@
+"""Sizes of a Meta-SpikeFormer and its kin, four stages of which two are convolutions: one frozen record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from snnq.base.errors import UsageError
+from snnq.models import sizes
+
+V2, V2_PARTS, V3, QSD = "sdt-v2-imagenet", "sdt-v2-imagenet-repconv", "sdt-v3-imagenet", "qsd-imagenet"
+LAYOUTS = (V2, V2_PARTS, V3, QSD)
+_HALVINGS = 4  # of the image: two on the way to the first stage, one each to the second and third
+VALUES = 4  # upstream's λ: the values of sdt-v3's attention have so many times the features
+
+
+@dataclass(frozen=True)
+class MetaFormerConfig(sizes.TransformerSizes):
+    """Everything that fixes the structure of a ``MetaFormer``.
+
+    ``width1``, ``width2`` and ``width3`` are the features of the first three stages and ``dim`` those of the last;
+    where ``dim`` alone is given, they are a quarter of it, half of it, and it. ``depth`` are the blocks of the third
+    and fourth stage together. ``substeps`` is D, the most spikes of a neuron in one time step (its binary sub-steps in
+    inference); None where neurons are LIF. ``distilled``: upstream's file has a second head, whose mean with the first
+    is the head here. Raises ``UsageError`` for sizes that no model can have.
+    """
+
+    width1: int
+    width2: int
+    width3: int
+    substeps: int | None = None
+    distilled: bool | None = None
+
+    def __post_init__(self) -> None:
+        sizes.check_sizes(self, LAYOUTS)
+        for name in ("width1", "width2", "width3"):
+            sizes.require_positive_int(name, getattr(self, name))
+        if self.width1 % 2:
+            raise UsageError(f"width1: found {self.width1}, it must be even (the first convolution has half of it)")
+        if isinstance(self.heads, tuple):
+            raise UsageError(f"heads: found {self.heads}, every attention has as many")
+        if self.width3 % self.heads:
+            raise UsageError(f"width3: found {self.width3}, it must be a multiple of heads ({self.heads})")
+        if self.substeps is None and self.integer_spikes:
+            raise UsageError(f"substeps: {self.layout} has integer spikes: say D, the most of them in a time step")
+        if self.substeps is not None:
+            sizes.require_positive_int("substeps", self.substeps)
+            if not self.integer_spikes:
+                raise UsageError(f"substeps: found {self.substeps}, the neurons of {self.layout} are LIF")
+        for name in ("dim", "width1", "width2", "width3"):
+            if not sizes.hidden(getattr(self, name) // 2, self.mlp_ratio):
+                raise UsageError(f"mlp_ratio: found {self.mlp_ratio}, {name} x mlp_ratio is below 1")
+
+    @property
+    def integer_spikes(self) -> bool:
+        """Whether neurons put out 0 … D spikes a step, and hold no potential from one step to the next."""
+        return self.layout in (V3, QSD)
+
+    @property
+    def blocks(self) -> tuple[int, int]:
+        """Blocks of the third and fourth stage: three quarters of ``depth`` and the rest, as upstream has them."""
+        last = max(1, self.depth // 4)
+        return self.depth - last, last
+
+    @property
+    def halvings(self) -> int:
+        """How often the image is halved on its way to the last stage."""
+        return _HALVINGS
+
+    def hidden(self, width: int) -> int:
+        """Features inside an MLP, or a block of convolutions, of ``width``."""
+        return sizes.hidden(width, self.mlp_ratio)
+
+    @classmethod
+    def published(cls, layout: str, **changes: object) -> MetaFormerConfig:
+        """Return the sizes published for ``layout``, with ``changes``; a ``dim`` alone gives the other widths."""
+        dim = changes.get("dim")
+        if isinstance(dim, int) and not {"width1", "width2", "width3"} & changes.keys():
+            changes |= {"width1": max(2, dim // 4 // 2 * 2), "width2": max(1, dim // 2), "width3": dim}
+        return super().published(layout, **changes)
+
+
+# Source: classification/models.py of BICLab/Spike-Driven-Transformer-V2 (metaspikformer_8_384), models.py of
+# -V3/SDT_V3/Classification/Model_Base (Efficient_Spiking_Transformer_s) and of bollossom/QSD-Transformer
+# (spikformer_8_384_CAFormer).
+MetaFormerConfig.PUBLISHED = (
+    MetaFormerConfig(V2, 3, (224, 224), 480, 8, 8, 4.0, 1000, 4, 96, 192, 384),
+    MetaFormerConfig(V2_PARTS, 3, (224, 224), 480, 8, 8, 4.0, 1000, 4, 96, 192, 384),
+    MetaFormerConfig(V3, 3, (224, 224), 192, 8, 8, 4.0, 1000, 1, 32, 64, 128, substeps=4),
+    MetaFormerConfig(QSD, 3, (224, 224), 480, 8, 8, 4.0, 1000, 1, 96, 192, 384, substeps=4),
+)

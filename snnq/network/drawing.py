@@ -1,0 +1,106 @@
+"""Drawing a graph step by step: every method adds an operation to it and returns the name of the stream it gives.
+
+Streams are called by the module whose output they are; pooled, added and summed ones by what they were made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from snnq.network.graph import (
+    COUNT_LIMIT,
+    FRAMES,
+    THRESHOLD,
+    Add,
+    Attention,
+    Graph,
+    Head,
+    Layer,
+    Mean,
+    Multiply,
+    Neuron,
+    Operation,
+    Pool,
+    Stream,
+    Sum,
+)
+
+
+class Drawing:
+    """A graph that is being drawn, of ``steps`` frames of (channels, height, width); ``tau`` is of all its neurons."""
+
+    def __init__(self, frames_shape: tuple[int, int, int, int], tau: float | None = 2.0) -> None:
+        self.steps, channels, *size = frames_shape
+        self.frames = Stream("counts", channels, (size[0], size[1]), COUNT_LIMIT)
+        self.tau = tau
+        self.operations: list[Operation] = []
+
+    def layer(
+        self,
+        x: str,
+        layer: str,
+        norm: str,
+        outputs: int,
+        *,
+        kernel: int = 1,
+        stride: int = 1,
+        depthwise: bool = False,
+    ) -> str:
+        """Add a layer and its norm."""
+        return self._add(Layer(layer, norm, (x,), norm, outputs, kernel, stride, depthwise))
+
+    def neuron(self, x: str, neuron: str, threshold: float = THRESHOLD) -> str:
+        """Add neurons."""
+        return self._add(Neuron(neuron, (x,), neuron, threshold, self.tau))
+
+    def fire(self, x: str, names: tuple[str, str, str], outputs: int, *, kernel: int = 1, stride: int = 1) -> str:
+        """Add a layer, its norm and neurons, by their paths."""
+        layer, norm, neuron = names
+        return self.neuron(self.layer(x, layer, norm, outputs, kernel=kernel, stride=stride), neuron)
+
+    def pool(self, x: str, stride: int = 2, heads: int | None = None) -> str:
+        """Add a max-pool."""
+        return self._add(Pool((x,), f"{x}, pooled", stride, heads))
+
+    def add(self, x: str, y: str, name: str) -> str:
+        """Add a residual called ``name``."""
+        return self._add(Add((x, y), name))
+
+    def multiply(self, gate: str, spikes: str, name: str) -> str:
+        """Add a product of spikes called ``name``."""
+        return self._add(Multiply((gate, spikes), name))
+
+    def sum(self, x: str, over: Literal["tokens", "features"], heads: int = 1) -> str:
+        """Add a sum of spikes."""
+        return self._add(Sum(over, (x,), f"{x}, summed", heads))
+
+    def attention(
+        self,
+        module: str,
+        spikes: Iterable[str],
+        heads: int,
+        scale: float,
+        order: Literal["scores", "keys"] = "keys",
+        scaled: Literal["operand", "end"] = "end",
+        chunk: int = 1,
+    ) -> str:
+        """Add the products of an attention of queries, keys and values."""
+        q, k, v = spikes
+        return self._add(Attention(module, (q, k, v), f"{module}.mix", heads, scale, order, scaled, chunk))
+
+    def mean(self, x: str) -> str:
+        """Add a mean over tokens."""
+        return self._add(Mean((x,), f"{x}, mean"))
+
+    def finish(self, x: str, head: str, outputs: int) -> Graph:
+        """Add the head on the mean over time of ``x`` and return the graph."""
+        self._add(Head(head, (x,), outputs))
+        return Graph(tuple(self.operations), self.frames, self.steps)
+
+    def _add(self, one: Operation) -> str:
+        self.operations.append(one)
+        return one.gives
+
+
+__all__ = ["FRAMES", "Drawing"]

@@ -1,0 +1,313 @@
+"""A network as people draw it: operations over named streams, plain facts without torch.
+
+A stream is (T, B, C, h, w); its name is given once. Every operation is one record: what it takes, what it gives, and
+what that carries. ``snnq.network.graph_check`` runs a graph in float torch with a model's weights and compares logits:
+what it says is what the model computes. Whole numbers are made of it in ``snnq.network.wiring``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from typing import Literal
+
+from snnq.base.errors import UsageError
+from snnq.base.strict_json import Json
+
+# Larger event counts in one pixel and step count as this many: it bounds the first layer's sums.
+COUNT_LIMIT = 4095
+FRAMES, LOGITS = "frames", "logits"
+THRESHOLD, ATTENTION_THRESHOLD = 1.0, 0.5
+Kind = Literal["counts", "spikes", "integers", "reals"]
+Streams = Mapping[str, "Stream"]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """What flows between operations, for every step and sample: (channels, height, width).
+
+    ``kind``: event counts, spikes {0, 1}, sums of spikes, or reals. All but reals are whole numbers from 0 to ``bound``
+    times ``unit``, which is 1 or the scale of an attention. A mean is a sum of ``parts`` numbers divided by them.
+    """
+
+    kind: Kind
+    channels: int
+    size: tuple[int, int]
+    bound: int | None = 1
+    unit: float = 1.0
+    parts: int = 1
+
+    @property
+    def pixels(self) -> int:
+        """Height × width."""
+        return math.prod(self.size)
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is of whole numbers, of unit 1."""
+        return self.kind != "reals" and self.unit == 1 and self.parts == 1
+
+
+def _of(streams: Streams, name: str, reader: str) -> Stream:
+    if name not in streams:
+        raise UsageError(f"graph: {reader} takes stream '{name}', but nothing gives it")
+    return streams[name]
+
+
+def _spikes(streams: Streams, names: tuple[str, ...], reader: str) -> list[Stream]:
+    found = [_of(streams, name, reader) for name in names]
+    for name, one in zip(names, found, strict=True):
+        if one.kind != "spikes":
+            raise UsageError(f"graph: {reader} takes spikes, but stream '{name}' carries {one.kind}")
+    return found
+
+
+@dataclass(frozen=True)
+class Layer:
+    """y = norm(W x), zero-padded by kernel // 2; ``norm`` None: W x + bias. A linear layer is one of kernel 1.
+
+    ``depthwise``: every channel by itself.
+    """
+
+    layer: str
+    norm: str | None
+    takes: tuple[str]
+    gives: str
+    outputs: int
+    kernel: int = 1
+    stride: int = 1
+    depthwise: bool = False
+    name = "layer"
+
+    def carries(self, streams: Streams) -> Stream:
+        """Return the stream of currents, or potentials."""
+        given = _of(streams, self.takes[0], f"layer {self.layer}")
+        height, width = (-(-side // self.stride) for side in given.size)
+        return Stream("reals", self.outputs, (height, width), None)
+
+
+@dataclass(frozen=True)
+class Neuron:
+    """h = v + (x − v)/tau; spike = [h ≥ threshold]; v = h·(1 − spike), at rest at the first step.
+
+    ``tau`` None: every neuron of the model has learned its own.
+    """
+
+    neuron: str
+    takes: tuple[str]
+    gives: str
+    threshold: float = THRESHOLD
+    tau: float | None = 2.0
+    name = "neuron"
+
+    def carries(self, streams: Streams) -> Stream:
+        """Return spikes of the shape of its currents."""
+        given = _of(streams, self.takes[0], f"neuron {self.neuron}")
+        return Stream("spikes", given.channels, given.size)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The maximum over 3×3, padded by 1; of spikes an OR.
+
+    ``heads``: the 3×3 are of matrices (tokens, features of a head) instead of images.
+    """
+
+    takes: tuple[str]
+    gives: str
+    stride: int = 2
+    heads: int | None = None
+    name = "max-pool"
+
+    def carries(self, streams: Streams) -> Stream:
+        """Return the stream, its sides divided by the stride and rounded up."""
+        given = _of(streams, self.takes[0], "a max-pool")
+        height, width = (-(-side // self.stride) for side in given.size)
+        return replace(given, size=(height, width))
+
+
+@dataclass(frozen=True)
+class Add:
+    """A residual: the sum of two streams of one shape."""
+
+    takes: tuple[str, str]
+    gives: str
+    name = "add"
+
+    def carries(self, streams: Streams) -> Stream:
+        """Return integers up to the sum of both bounds, or reals."""
+        first, second = (_of(streams, one, "a residual") for one in self.takes)
+        if (first.channels, first.size) != (second.channels, second.size):
+            raise UsageError(f"graph: '{self.takes[0]}' and '{self.takes[1]}', which are added, differ in shape")
+        if first.bound is None or second.bound is None:
+            return Stream("reals", first.channels, first.size, None)
+        if not first.whole or not second.whole:
+            raise UsageError(f"graph: '{self.takes[0]}' and '{self.takes[1]}', which are added, have different units")
+        return replace(first, kind="integers", bound=first.bound + second.bound)
+
+
+@dataclass(frozen=True)
+class Multiply:
+    """Spikes times spikes. The first may be one a channel, (C, 1, 1), or one a head and token, (heads, h, w)."""
+
+    takes: tuple[str, str]
+    gives: str
+    name = "gate"
+
+    def carries(self, streams: Streams) -> Stream:
+        """Return spikes."""
+        gate, given = _spikes(streams, self.takes, "a product of spikes")
+        by_channel = (gate.channels, gate.size) == (given.channels, (1, 1))
+        by_head = gate.size == given.size and given.channels % gate.channels == 0
+        if not by_channel and not by_head:
+            raise UsageError(f"graph: '{self.takes[0]}' and '{self.takes[1]}', which are multiplied, differ in shape")
+        return given
+
+
+@dataclass(frozen=True)
+class Sum:
+    """The sum of spikes over all tokens, (C, 1, 1), or over the features of every head, (heads, h, w)."""
+
+    over: Literal["tokens", "features"]
+    takes: tuple[str]
+    gives: str
+    heads: int = 1
+    name = "sum"
+
+    def carries(self, streams: Streams) -> Stream:
+        """Return integers."""
+        (given,) = _spikes(streams, self.takes, "a sum")
+        if self.over == "tokens":
+            return replace(given, kind="integers", size=(1, 1), bound=given.pixels)
+        width = given.channels // self.heads
+        return replace(given, kind="integers", channels=self.heads, bound=width)
+
+
+@dataclass(frozen=True)
+class Attention:
+    """(Q Kᵀ) V · scale of spikes, by head; ``chunk`` steps are mixed at once, as if they were more tokens.
+
+    ``order``: ``scores`` (Q Kᵀ) V, or ``keys`` Q (Kᵀ V); ``scaled``: which is multiplied by the scale, what is made
+    first or the end. Both change the rounding of floats alone. ``module`` is the path of its ``SpikingAttention``.
+    """
+
+    module: str
+    takes: tuple[str, str, str]
+    gives: str
+    heads: int
+    scale: float
+    order: Literal["scores", "keys"] = "scores"
+    scaled: Literal["operand", "end"] = "end"
+    chunk: int = 1
+    name = "attention"
+
+    def carries(self, streams: Streams) -> Stream:
+        """Return integers up to tokens · features of a head · chunk, of unit ``scale``."""
+        given = _spikes(streams, self.takes, f"attention {self.module}")
+        bound = given[0].pixels * self.chunk * (given[0].channels // self.heads)
+        return replace(given[0], kind="integers", bound=bound, unit=self.scale)
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The mean over tokens, (C, 1, 1)."""
+
+    takes: tuple[str]
+    gives: str
+    name = "mean"
+
+    def carries(self, streams: Streams) -> Stream:
+        """Return whole numbers, N times as large, or reals."""
+        given = _of(streams, self.takes[0], "a mean")
+        parts = given.parts * given.pixels
+        if given.bound is None:
+            return replace(given, size=(1, 1), parts=parts)
+        return replace(given, kind="integers", size=(1, 1), bound=given.bound * given.pixels, parts=parts)
+
+
+@dataclass(frozen=True)
+class Head:
+    """Logits: a linear layer on the mean over the time steps of (C, 1, 1)."""
+
+    layer: str
+    takes: tuple[str]
+    outputs: int
+    gives: str = LOGITS
+    name = "head"
+
+    def carries(self, streams: Streams) -> Stream:
+        """Return the logits, the same at every step."""
+        given = _of(streams, self.takes[0], f"head {self.layer}")
+        if given.size != (1, 1):
+            raise UsageError(
+                f"graph: head {self.layer} takes a mean over tokens, but '{self.takes[0]}' has {given.size}"
+            )
+        return Stream("reals", self.outputs, (1, 1), None)
+
+
+Operation = Layer | Neuron | Pool | Add | Multiply | Sum | Attention | Mean | Head
+
+
+@dataclass(frozen=True)
+class Graph:
+    """All operations in an order they can run in, the first of ``FRAMES``, the last a ``Head``; T is ``steps``.
+
+    Raises ``UsageError``, naming the stream, where streams do not fit.
+    """
+
+    operations: tuple[Operation, ...]
+    frames: Stream
+    steps: int
+    streams: Streams = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        streams = {FRAMES: self.frames}
+        for one in self.operations:
+            if one.gives in streams:
+                raise UsageError(f"graph: stream '{one.gives}' is given twice")
+            streams[one.gives] = one.carries(streams)
+        if not self.operations or not isinstance(self.operations[-1], Head):
+            raise UsageError("graph: its last operation must be a head")
+        object.__setattr__(self, "streams", streams)
+
+    @cached_property
+    def readers(self) -> dict[str, tuple[Operation, ...]]:
+        """The operations that take each stream."""
+        found: dict[str, tuple[Operation, ...]] = dict.fromkeys(self.streams, ())
+        for one in self.operations:
+            for name in one.takes:
+                found[name] = (*found[name], one)
+        return found
+
+    def resized(self, outputs: Mapping[str, int]) -> Graph:
+        """Return the graph of a model whose layers were edited: how many ``outputs`` those have now, by path."""
+        return replace(
+            self,
+            operations=tuple(
+                replace(one, outputs=outputs[one.layer]) if isinstance(one, Layer) and one.layer in outputs else one
+                for one in self.operations
+            ),
+        )
+
+    @property
+    def head(self) -> Head:
+        """The last operation."""
+        last = self.operations[-1]
+        assert isinstance(last, Head)
+        return last
+
+    @property
+    def norms(self) -> dict[str, str]:
+        """The batch normalisation behind each layer; the head has none."""
+        return {one.layer: one.norm for one in self.operations if isinstance(one, Layer) and one.norm}
+
+    def to_dict(self) -> Json:
+        """Return operations and streams as JSON-ready values."""
+        operations = [
+            {"operation": one.name, **asdict(one), "takes": list(one.takes), "gives": one.gives}
+            for one in self.operations
+        ]
+        streams = {name: {**asdict(one), "size": list(one.size)} for name, one in self.streams.items()}
+        return {"steps": self.steps, "operations": operations, "streams": streams}

@@ -1,0 +1,143 @@
+"""Running a graph in float torch with a model's own weights, and comparing with what the model computes itself.
+
+Nothing of the model's forward is used: only its layers, norms and neurons, by path. So a graph that gives the model's
+logits says what the model computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
+
+import torch
+from spikingjelly.activation_based import functional
+from torch import Tensor, nn
+
+from snnq.base.errors import VerificationError
+from snnq.network.graph import FRAMES, LOGITS, Add, Attention, Graph, Head, Layer, Mean, Multiply, Neuron, Pool, Sum
+
+TOLERANCE = 1e-9
+
+
+@torch.no_grad()
+def run_graph(graph: Graph, model: nn.Module, frames: Tensor) -> dict[str, Tensor]:
+    """Return every stream, (T, B, C, h, w), of frames (B, T, C, H, W); ``LOGITS`` are (B, classes).
+
+    The model is in evaluation mode, its norms folded or not.
+    """
+    functional.reset_net(model)
+    streams = {FRAMES: frames.transpose(0, 1)}
+    for one in graph.operations:
+        streams[one.gives] = _RUN[type(one)](one, model, *(streams[name] for name in one.takes))
+    functional.reset_net(model)
+    return streams
+
+
+@torch.no_grad()
+def check_graph(graph: Graph, model: nn.Module, frames: Tensor) -> int:
+    """Return how many spikes a batch of frames (B, T, C, H, W) made on both ways to the same logits.
+
+    Both are run in float64, in which no order of sums moves a spike over a threshold. Raises VerificationError where
+    they differ by more than 10^-9 of the largest logit.
+    """
+    model, frames = deepcopy(model).double().eval(), frames.double()
+    streams, due = run_graph(graph, model, frames), model(frames)
+    most = float((streams[LOGITS] - due).abs().max())
+    if not most <= TOLERANCE * float(due.abs().max()):
+        raise VerificationError(f"the graph's logits differ from the model's by up to {most:g}", "please report this")
+    return sum(int(streams[one.gives].sum()) for one in graph.operations if isinstance(one, Neuron))
+
+
+def _layer(one: Layer, model: nn.Module, x: Tensor) -> Tensor:
+    """Return norm(W x): each kind of layer takes the shape it is made for."""
+    layer, steps, (height, width) = model.get_submodule(one.layer), x.shape[:2], x.shape[3:]
+    flat = x.flatten(0, 1)
+    if isinstance(layer, nn.Conv2d):
+        found = layer(flat)
+        height, width = found.shape[2:]
+    elif isinstance(layer, nn.Conv1d):
+        found = layer(flat.flatten(2))
+    else:
+        found = layer(flat.flatten(2).transpose(-1, -2)).transpose(-1, -2)
+    if one.norm is not None:
+        norm = model.get_submodule(one.norm)
+        found = norm(
+            found.unflatten(2, (height, width)) if isinstance(norm, nn.BatchNorm2d) and found.ndim == 3 else found
+        )
+    return found.reshape(*steps, one.outputs, height, width)
+
+
+def _neuron(one: Neuron, model: nn.Module, x: Tensor) -> Tensor:
+    return model.get_submodule(one.neuron)(x.contiguous())
+
+
+def _pool(one: Pool, model: nn.Module, x: Tensor) -> Tensor:
+    pool = nn.MaxPool2d(3, one.stride, 1)
+    if one.heads is None:
+        return pool(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+    return _joined(pool(_by_head(x, one.heads).flatten(0, 2)).unflatten(0, (*x.shape[:2], one.heads)), x)
+
+
+def _add(one: Add, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    return x + y
+
+
+def _multiply(one: Multiply, model: nn.Module, gate: Tensor, x: Tensor) -> Tensor:
+    return gate.repeat_interleave(x.shape[2] // gate.shape[2], 2) * x
+
+
+def _sum(one: Sum, model: nn.Module, x: Tensor) -> Tensor:
+    if one.over == "tokens":
+        return x.sum((3, 4), keepdim=True)
+    return x.unflatten(2, (one.heads, -1)).sum(3)
+
+
+def _attention(one: Attention, model: nn.Module, *spikes: Tensor) -> Tensor:
+    steps, x = spikes[0].shape[0], spikes[0]
+    q, k, v = (_chunks(_by_head(part, one.heads), one.chunk) for part in spikes)
+    inner, end = (one.scale, 1.0) if one.scaled == "operand" else (1.0, one.scale)
+    if one.order == "scores":
+        mixed = ((q @ k.transpose(-2, -1)) * inner) @ v * end
+    else:
+        mixed = q @ ((k.transpose(-2, -1) @ v) * inner) * end
+    if one.chunk > 1:
+        mixed = mixed.unflatten(3, (one.chunk, -1)).permute(0, 3, 1, 2, 4, 5).flatten(0, 1)
+    assert len(mixed) == steps
+    return _joined(mixed, x)
+
+
+def _mean(one: Mean, model: nn.Module, x: Tensor) -> Tensor:
+    return x.flatten(3).mean(3)[..., None, None]
+
+
+def _head(one: Head, model: nn.Module, x: Tensor) -> Tensor:
+    return model.get_submodule(one.layer)(x.flatten(2).mean(0))
+
+
+def _by_head(x: Tensor, heads: int) -> Tensor:
+    """Return (T, B, heads, N, C/heads) of (T, B, C, h, w)."""
+    return x.flatten(3).unflatten(2, (heads, -1)).transpose(-1, -2).contiguous()
+
+
+def _joined(mixed: Tensor, x: Tensor) -> Tensor:
+    """Return (T, B, heads, N, C/heads) in the shape of x (T, B, C, h, w)."""
+    return mixed.transpose(-1, -2).reshape(x.shape)
+
+
+def _chunks(x: Tensor, chunk: int) -> Tensor:
+    """Return (T/chunk, B, heads, chunk · N, C/heads): the steps of a chunk behind one another."""
+    return x if chunk == 1 else x.unflatten(0, (-1, chunk)).permute(0, 2, 3, 1, 4, 5).flatten(3, 4)
+
+
+_RUN: dict[type, Callable[..., Any]] = {
+    Layer: _layer,
+    Neuron: _neuron,
+    Pool: _pool,
+    Add: _add,
+    Multiply: _multiply,
+    Sum: _sum,
+    Attention: _attention,
+    Mean: _mean,
+    Head: _head,
+}

@@ -1,0 +1,32 @@
+"""In which arithmetic a packed folder runs: in the one that it was evaluated in when it was packed.
+
+Spikformers have run in whole numbers from the first version on, and their folders say nothing of it. Folders of other
+architectures do: without a word they were evaluated in floating point, and stay what they were.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from snnq.base.strict_json import Config
+from snnq.models.registry import architecture
+from snnq.network.wiring import FloatWiring, Wiring
+from snnq.packed.config import PackedConfig
+
+# What config.json says: nothing, where that is understood.
+Arithmetic = Literal["integer"] | None
+EARLIER = "it was packed when its architecture ran in floating point only; pack it again for whole numbers"
+
+
+def wiring_of(config: PackedConfig) -> Wiring | FloatWiring:
+    """Return what follows each layer of a packed folder; raises UsageError for sizes that no model can have."""
+    found = architecture(config.architecture).wiring(config.config)
+    if isinstance(found, Wiring) and not found.first_form and config.quantization_config.arithmetic is None:
+        return FloatWiring(found.norms, EARLIER)
+    return found
+
+
+def said_arithmetic(name: str, config: Config) -> Arithmetic:
+    """Return what a new folder says of its arithmetic: nothing, where that is understood."""
+    found = architecture(name).wiring(config)
+    return "integer" if isinstance(found, Wiring) and not found.first_form else None

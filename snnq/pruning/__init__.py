@@ -1,0 +1,1 @@
+"""Float checkpoints with fewer weights, channels or spikes: pruned, narrowed, silenced, and finetuned (LoAS)."""

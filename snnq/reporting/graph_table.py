@@ -1,0 +1,67 @@
+"""A graph as a table: a row an operation, what it takes, and what its stream carries."""
+
+from __future__ import annotations
+
+from snnq.network.graph import Attention, Graph, Head, Layer, Neuron, Operation, Pool, Stream, Sum
+from snnq.network.wiring import FloatWiring, Wiring
+from snnq.reporting.table import Table
+
+COLUMNS = ("stream", "operation", "takes", "carries", "C×h×w", "in whole numbers")
+
+
+def graph_table(graph: Graph, wiring: Wiring | FloatWiring, spikes: int) -> Table:
+    """Return a graph's operations in the order they run, and what packing makes of each.
+
+    ``spikes``: how many it made on its way to the same logits as its model.
+    """
+    roles = _roles(wiring)
+    rows = [
+        (
+            one.gives,
+            _said(one),
+            " + ".join(one.takes),
+            _carried(stream := graph.streams[one.gives]),
+            "×".join(map(str, (stream.channels, *stream.size))),
+            roles.get(one.gives, ""),
+        )
+        for one in graph.operations
+    ]
+    title = f"Operations, T = {graph.steps}; run with these weights, they gave the model's logits by {spikes:,} spikes"
+    return Table(title, COLUMNS, tuple(rows))
+
+
+def _roles(wiring: Wiring | FloatWiring) -> dict[str, str]:
+    """Return, by stream, what is made of it in whole numbers, where that is not plain."""
+    if isinstance(wiring, FloatWiring):
+        return {}
+    found = {stage.gives: "sums compared" + (", pooled before" if stage.pooled else "") for stage in wiring.stages}
+    found |= {one.gives: "sums compared" for one in wiring.mixings}
+    found |= dict.fromkeys(wiring.chains, "fixed point")
+    return found | {one.gives: "fixed point from sums" for one in wiring.potentials}
+
+
+def _carried(stream: Stream) -> str:
+    if stream.bound is None:
+        return stream.kind
+    size = "" if stream.kind == "spikes" else f" 0…{stream.bound:,}"
+    unit = (f" · {stream.unit:g}" if stream.unit != 1 else "") + (f" / {stream.parts:,}" if stream.parts > 1 else "")
+    return f"{stream.kind}{size}{unit}"
+
+
+def _said(one: Operation) -> str:
+    """Return an operation with what makes it differ from another of its kind."""
+    if isinstance(one, Layer):
+        kind = "depth-wise " if one.depthwise else ""
+        return f"{kind}layer {one.kernel}×{one.kernel}" + (f", stride {one.stride}" if one.stride > 1 else "")
+    if isinstance(one, Neuron):
+        tau = "tau learned" if one.tau is None else f"tau {one.tau:g}"
+        return f"neuron, threshold {one.threshold:g}, {tau}"
+    if isinstance(one, Pool):
+        where = "" if one.heads is None else f" of tokens × features, {one.heads} heads"
+        return f"max-pool 3×3, stride {one.stride}{where}"
+    if isinstance(one, Attention):
+        steps = f", {one.chunk} steps at once" if one.chunk > 1 else ""
+        return f"(QKᵀ)V · {one.scale:g}, {one.heads} heads{steps}"
+    if isinstance(one, Sum):
+        return "sum over tokens" if one.over == "tokens" else f"sum over features, {one.heads} heads"
+    return "head on the mean over T" if isinstance(one, Head) else one.name

@@ -1,0 +1,154 @@
+"""The engine's layers: what they see as lists, and the loops that run their blocks of 64 outputs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import numpy as np
+
+from snnq.network.wiring import COUNT_LIMIT, Potential
+from snnq.runtime import kernels, layer_kernels
+from snnq.runtime.steps import Steps
+from snnq.runtime.streams import Lists, Numbers, Stream, bits
+from snnq.runtime.vectors import LANES, SPREAD
+from snnq.runtime.weights import LayerWeights
+from snnq.runtime.workers import ranges
+
+_NO_LISTS = Lists(np.empty(0, np.uint16), np.empty((0, 0, 0), np.int32), 0, 0)
+_NO_WORDS = np.empty((0, 0, 0, 0), np.uint64)
+
+
+class Layers:
+    """Runs layers that see the same. ``rows`` counts the rows of 64 sums that are looked up while one watches."""
+
+    def __init__(self, steps: Steps) -> None:
+        self.steps, self.workers, self.rows = steps, steps.workers, 0
+
+    def run(self, layers: Sequence[LayerWeights], stream: Stream | None, frames: np.ndarray) -> list[Stream | Numbers]:
+        """Return what layers give, of what they see: a stream or, without one, the frames."""
+        samples, words = len(frames), _NO_WORDS
+        if layers[0].depthwise:
+            assert stream is not None, "frames are convolved with all their channels"
+            lists, (height, width), words = _NO_LISTS, stream.size, stream.planes[: bits(stream.bound)]
+        elif stream is None:
+            lists, (height, width) = self._list_counts(frames, layers[0]), frames.shape[-2:]
+        else:
+            lists, (height, width) = self._list(stream.planes[: bits(stream.bound)], layers[0]), stream.size
+        steps, begun = frames.shape[1], time.perf_counter()
+        outs = [_room(layer, samples, steps, height, width) for layer in layers]
+        plain = all(layer.plain for layer in layers)
+        run_block = self._run_plain if plain else self._run_other
+        pieces = [
+            (layer, lists, words, (height, width), out.values if isinstance(out, Numbers) else out.spikes, block, *part)
+            for layer, out in zip(layers, outs, strict=True)
+            for block in range(layer.blocks)
+            for part in self._split(layer, samples * out.height, out.width, layers)
+        ]
+        self.workers.run(run_block, pieces)
+        self.steps.took(", ".join(layer.name for layer in layers), begun)
+        if self.steps.watch is not None:
+            self.rows += sum(int(lists.lengths.sum()) * layer.taps * layer.blocks for layer in layers)
+        return outs
+
+    def _split(
+        self, layer: LayerWeights, rows: int, across: int, layers: Sequence[LayerWeights]
+    ) -> list[tuple[int, int]]:
+        """Return the parts of the output for each block: rows of pixels where they are pooled, else pixels."""
+        threads, blocks = self.workers.threads, sum(one.blocks for one in layers)
+        pooled = not isinstance(layer.step, Potential) and layer.step.pooled
+        return ranges(rows if pooled else rows * across, -(-2 * threads // blocks) if threads > 1 else 1)
+
+    def _list_counts(self, frames: np.ndarray, layer: LayerWeights) -> Lists:
+        """Return the lists of event counts."""
+        begun = time.perf_counter()
+        samples, steps, _, height, width = frames.shape
+        most = min(int(frames.max(initial=0)), COUNT_LIMIT)
+        planes = max(1, -(-most.bit_length() // kernels.DIGIT_BITS))
+        lengths = np.empty((planes, samples * height * width, steps), np.int32)
+        entries = layer.groups * kernels.LARGEST_DIGIT
+        lists = np.empty(lengths.size * entries + SPREAD, np.uint16)
+        pieces = [
+            (frames, COUNT_LIMIT, planes, lists, lengths, *part)
+            for part in self.steps.parts(samples * height, steps * width)
+        ]
+        self.workers.run(kernels.list_counts, pieces)
+        self.steps.took("frames", begun)
+        return Lists(lists, lengths, entries, kernels.DIGIT_BITS)
+
+    def _list(self, planes: np.ndarray, layer: LayerWeights) -> Lists:
+        """Return the lists of spikes or whole numbers in ``planes`` (planes, pixels, steps, words)."""
+        begun = time.perf_counter()
+        lengths = np.empty(planes.shape[:3], np.int32)
+        entries = layer.groups + SPREAD
+        lists = np.empty((len(planes), lengths[0].size, entries), np.uint16)
+        pieces = [
+            (planes[i].reshape(-1, planes.shape[-1]), layer.groups, lists[i], lengths[i].reshape(-1), *part)
+            for i in range(len(planes))
+            for part in self.steps.parts(lengths[0].size, planes.shape[-1])
+        ]
+        self.workers.run(kernels.list_groups, pieces)
+        self.steps.took("lists", begun)
+        return Lists(lists.reshape(-1), lengths, entries, 1)
+
+    def _table(self, layer: LayerWeights, block: int) -> np.ndarray:
+        """Return a block's table, made in this thread's own memory; a depth-wise layer's weights are one."""
+        if layer.depthwise:
+            return layer.kept[0]
+        table = self.workers.scratch("table", layer.table_size, layer.table_type)
+        layer.build(table, block * LANES, min(LANES, layer.outputs - block * LANES))
+        return table
+
+    def _run_plain(
+        self,
+        layer: LayerWeights,
+        lists: Lists,
+        words: np.ndarray,
+        size: tuple[int, int],
+        out: np.ndarray,
+        block: int,
+        *part: int,
+    ) -> None:
+        """Run a block of 64 output channels and their neurons for a range of pixels."""
+        scratch, run_block = self.workers.scratch, cast(Callable[..., None], kernels.run_block)
+        table = self._table(layer, block)
+        inputs = (*lists, *size, layer.radius, layer.groups, *layer.block_numbers(block), layer.leak)
+        sums, voltages = scratch("sums", LANES, layer.sum_type), scratch("voltages", LANES, layer.neuron_type)
+        run_block(table, *inputs, sums, voltages, out, block, *part)
+
+    def _run_other(
+        self,
+        layer: LayerWeights,
+        lists: Lists,
+        words: np.ndarray,
+        size: tuple[int, int],
+        out: np.ndarray,
+        block: int,
+        *part: int,
+    ) -> None:
+        """Run a block that is strided, depth-wise, pooled or kept, for a range of pixels, or of rows."""
+        scratch, made, kernel = self.workers.scratch, layer.step.made, cast(Any, layer_kernels)
+        groups = 0 if layer.depthwise else layer.groups
+        inputs = (self._table(layer, block), *lists, words, size, layer.radius, groups)
+        steps, numbers = out.shape[1], layer.block_numbers(block)
+        sums = scratch("sums", steps * LANES, layer.sum_type).reshape(steps, LANES)
+        if isinstance(layer.step, Potential):
+            kernel.keep_block(inputs, made.stride, numbers, sums, out, block, *part)
+            return
+        voltages = scratch("voltages", LANES, layer.neuron_type)
+        if not layer.step.pooled:
+            kernel.run_strided(inputs, made.stride, numbers, layer.leak, sums, voltages, out, block, *part)
+            return
+        ring = scratch("ring", 3 * size[1] * steps * LANES, layer.sum_type).reshape(3, size[1], steps, LANES)
+        kernel.run_pooled(inputs, numbers, layer.leak, ring, sums, voltages, out, block, *part)
+
+
+def _room(layer: LayerWeights, samples: int, steps: int, height: int, width: int) -> Stream | Numbers:
+    """Return the memory of what a layer gives."""
+    stride = layer.step.made.stride * (1 if isinstance(layer.step, Potential) or not layer.step.pooled else 2)
+    low, across = -(-height // stride), -(-width // stride)
+    shape = (samples * low * across, steps)
+    if isinstance(layer.step, Potential):
+        return Numbers(np.empty((*shape, layer.blocks * LANES), np.int32), low, across, layer.outputs)
+    return Stream(np.empty((1, *shape, layer.blocks), np.uint64), low, across, layer.outputs)

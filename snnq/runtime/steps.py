@@ -1,0 +1,210 @@
+"""The engine's steps without weights: pooling, attention, neurons of one unit, sums and gates; and its bookkeeping."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from snnq.arithmetic.integers import Head
+from snnq.arithmetic.whole_network import Compared
+from snnq.network.graph import Attention, Multiply, Pool, Sum
+from snnq.runtime import kernels, layer_kernels, spike_kernels
+from snnq.runtime.streams import Numbers, Stream, bits, lanes_of
+from snnq.runtime.vectors import LANES
+from snnq.runtime.workers import Workers, ranges
+
+# Fewer words of work than these are done before another thread has woken up.
+ALONE = 20_000
+# Called with a neuron's module path and its spikes, uint64 (pixels, steps, words).
+Watch = Callable[[str, np.ndarray], None]
+
+
+@dataclass
+class Steps:
+    """What runs steps: workers, the time that every part took, summed, and a ``watch`` that is shown spikes.
+
+    ``planes``: how many bits a sum of spikes may grow to.
+    """
+
+    workers: Workers
+    planes: int
+    seconds: dict[str, float] = field(default_factory=dict)
+    watch: Watch | None = None
+
+    def parts(self, total: int, words: int) -> list[tuple[int, int]]:
+        """Return 0 … total in parts for the workers, or whole where each of them is only ``words`` words of work."""
+        alone = self.workers.threads == 1 or total * words < ALONE
+        return ranges(total, 1 if alone else 2 * self.workers.threads)
+
+    def took(self, part: str, begun: float) -> None:
+        """Add the time since ``begun`` to a part."""
+        self.seconds[part] = self.seconds.get(part, 0.0) + time.perf_counter() - begun
+
+    def show(self, neuron: str, spikes: np.ndarray) -> None:
+        """Show spikes to whom it may concern."""
+        if self.watch is not None:
+            self.watch(neuron, spikes)
+
+    def pool(self, one: Pool, stream: Stream | Numbers, samples: int) -> Stream | Numbers:
+        """Return a max-pooled stream of spikes, or of numbers."""
+        begun, stride = time.perf_counter(), one.stride
+        low, across = (-(-side // stride) for side in stream.size)
+        if isinstance(stream, Numbers):
+            values = np.empty((samples * low * across, *stream.values.shape[1:]), stream.values.dtype)
+            rows = self.parts(samples * low, across * values[:1].size)
+            pieces = [(stream.values, *stream.size, stride, values, *part) for part in rows]
+            self.workers.run(layer_kernels.pool_numbers, pieces)
+            found = Numbers(values, low, across, stream.channels)
+        elif one.heads is not None:
+            found = stream._replace(planes=_pooled_by_head(stream, one.heads)[None])
+        else:
+            spikes = stream.spikes
+            out = np.empty((samples * low * across, *spikes.shape[1:]), np.uint64)
+            rows = self.parts(samples * low, across * spikes[:1].size)
+            self.workers.run(kernels.pool, [(spikes, *stream.size, stride, out, *part) for part in rows])
+            found = Stream(out[None], low, across, stream.channels)
+        self.took("pool", begun)
+        return found
+
+    def mix(self, one: Attention, found: Compared, streams: list[Stream], samples: int) -> Stream:
+        """Return the spikes of the neurons behind (Q Kᵀ) V · scale."""
+        begun, first_one = time.perf_counter(), streams[0]
+        spikes = [stream.spikes for stream in streams]
+        size, words = first_one.channels // one.heads, spikes[0].shape[-1]
+        out, tokens = np.empty_like(spikes[0]), first_one.height * first_one.width
+        # Words that no head reaches across.
+        together = math.lcm(size, LANES) // LANES
+        fixed = (tokens, size, one.chunk, found.shift, found.threshold, found.leak, out)
+        pieces = [
+            (*spikes, *fixed, sample, first, min(first + together, words))
+            for sample in range(samples)
+            for first in range(0, words, together)
+        ]
+        self.workers.run(kernels.attend, pieces)
+        self.took(one.module, begun)
+        return first_one._replace(planes=out[None])
+
+    def neurons(self, found: Compared, numbers: Numbers, name: str) -> Stream:
+        """Return the spikes of neurons that are given whole numbers of one unit."""
+        begun, values = time.perf_counter(), numbers.values
+        pixels, steps, lanes = values.shape
+        kind = np.int64 if found.wide or values.dtype == np.int64 else np.int32
+        values = np.ascontiguousarray(values, kind)
+        threshold = np.full(lanes, np.iinfo(kind).max, kind)
+        threshold[: numbers.channels] = found.threshold
+        out = np.empty((pixels, steps, lanes // LANES), np.uint64)
+        pieces = [(values, threshold, found, out, *part) for part in self.parts(pixels, values[:1].size)]
+        self.workers.run(self._fire_numbers, pieces)
+        self.took(name, begun)
+        return Stream(out[None], numbers.height, numbers.width, numbers.channels)
+
+    def _fire_numbers(self, values: np.ndarray, threshold: np.ndarray, found: Compared, *rest: object) -> None:
+        voltages = self.workers.scratch("voltages", LANES, values.dtype.type)
+        layer_kernels.fire_numbers(values, found.shift, threshold, found.leak, voltages, *rest)
+
+    def add(self, first: Stream | Numbers, second: Stream | Numbers, free: bool) -> Stream | Numbers:
+        """Return a residual sum, in the memory of the first one where that is ``free``."""
+        begun = time.perf_counter()
+        if isinstance(first, Numbers) and isinstance(second, Numbers):
+            out = first.values if free else np.empty_like(first.values)
+            found = first._replace(values=np.add(first.values, second.values, out=out))
+        else:
+            assert isinstance(first, Stream)
+            assert isinstance(second, Stream)
+            found = self._add_planes(first, second, free)
+        self.took("residuals", begun)
+        return found
+
+    def _add_planes(self, first: Stream, second: Stream, free: bool) -> Stream:
+        planes, bound = first.planes, first.bound + second.bound
+        if len(planes) < self.planes or not free:
+            planes = np.zeros((self.planes, *planes.shape[1:]), np.uint64)
+            planes[: len(first.planes)] = first.planes
+        flat = planes.reshape(len(planes), -1)
+        for number, plane in enumerate(second.planes[: bits(second.bound)]):
+            high, spikes = flat[number:], plane.reshape(-1)
+            pieces = [(high, bits(bound) - number, spikes, *part) for part in self.parts(flat.shape[1], len(high))]
+            self.workers.run(kernels.add_spikes, pieces)
+        return first._replace(planes=planes, bound=bound)
+
+    def multiply(self, one: Multiply, gate: Stream, stream: Stream, samples: int) -> Stream:
+        """Return spikes times spikes; the gate is of the same shape, one a channel, or one a head."""
+        begun, spikes, gates = time.perf_counter(), stream.spikes, gate.spikes
+        if gate.channels != stream.channels:
+            out = np.empty_like(spikes)
+            size = stream.channels // gate.channels
+            pieces = [(gates, spikes, size, out, *part) for part in self.parts(len(spikes), spikes[:1].size)]
+            self.workers.run(spike_kernels.gate_heads, pieces)
+        else:
+            by_sample = spikes.reshape(samples, -1, *spikes.shape[1:]) & gates.reshape(samples, -1, *gates.shape[1:])
+            out = by_sample.reshape(spikes.shape)
+        self.took(one.gives, begun)
+        return stream._replace(planes=out[None])
+
+    def sum(self, one: Sum, stream: Stream, samples: int) -> Numbers:
+        """Return sums of spikes over tokens, or over the features of each head."""
+        begun, spikes = time.perf_counter(), stream.spikes
+        if one.over == "tokens":
+            sums = np.empty((samples, spikes.shape[1], spikes.shape[2] * LANES), np.int32)
+            pieces = [(spikes, len(spikes) // samples, sums, *part) for part in self.parts(samples, spikes.size)]
+            self.workers.run(spike_kernels.sum_tokens, pieces)
+            found = Numbers(sums, 1, 1, stream.channels)
+        else:
+            sums = np.empty((*spikes.shape[:2], lanes_of(one.heads)), np.int32)
+            size = stream.channels // one.heads
+            pieces = [(spikes, size, sums, *part) for part in self.parts(len(spikes), spikes[:1].size)]
+            self.workers.run(spike_kernels.sum_features, pieces)
+            found = Numbers(sums, stream.height, stream.width, one.heads)
+        self.took(one.gives, begun)
+        return found
+
+    def mean(self, read: Stream | Numbers, samples: int) -> Numbers:
+        """Return sums over tokens, int64."""
+        if isinstance(read, Numbers):
+            values = read.values.reshape(samples, -1, *read.values.shape[1:])
+            return Numbers(values.sum(1, dtype=np.int64), 1, 1, read.channels)
+        total, tokens = np.zeros((samples, read.planes.shape[2], read.planes.shape[3] * LANES), np.int64), read.size
+        for number, plane in enumerate(read.planes[: bits(read.bound)]):
+            sums = np.empty(total.shape, np.int32)
+            spike_kernels.sum_tokens(plane, math.prod(tokens), sums, 0, samples)
+            total += sums.astype(np.int64) << number
+        return Numbers(total, 1, 1, read.channels)
+
+    def logits(self, head: Head, read: Stream | Numbers, samples: int, name: str) -> np.ndarray:
+        """Return logits float32 (samples, classes) of what is summed here over tokens and steps."""
+        begun = time.perf_counter()
+        if isinstance(read, Numbers):
+            sums = read.values.reshape(samples, -1, read.values.shape[-1]).sum(1, dtype=np.int64)
+        else:
+            sums = np.empty((samples, LANES * read.planes.shape[-1]), np.int32)
+            tokens = read.height * read.width
+            pieces = [(read.planes, tokens, sums, *part) for part in self.parts(samples, read.planes[:, :1].size)]
+            self.workers.run(kernels.total, pieces)
+        sums = sums[:, : read.channels].astype(np.int64)
+        logits = ((sums @ head.weight.T + head.bias) * head.scale).astype(np.float32)
+        self.took(name, begun)
+        return logits
+
+
+def _pooled_by_head(stream: Stream, heads: int) -> np.ndarray:
+    """Return spikes after an OR over 3×3 of (tokens, features of a head), uint64 (pixels, steps, words)."""
+    spikes, size, tokens = stream.spikes, stream.channels // heads, stream.height * stream.width
+    channels = np.arange(spikes.shape[-1] * LANES)
+    first, last = (
+        np.packbits(channels % size == place, bitorder="little").view("<u8").astype(np.uint64)
+        for place in (0, size - 1)
+    )
+    one, top = np.uint64(1), np.uint64(LANES - 1)
+    up, down = spikes << one, spikes >> one
+    up[..., 1:] |= spikes[..., :-1] >> top
+    down[..., :-1] |= spikes[..., 1:] << top
+    wide = spikes | (up & ~first) | (down & ~last)
+    by_sample = wide.reshape(-1, tokens, *wide.shape[1:])
+    out = by_sample.copy()
+    out[:, 1:] |= by_sample[:, :-1]
+    out[:, :-1] |= by_sample[:, 1:]
+    return out.reshape(spikes.shape)

@@ -1,0 +1,75 @@
+"""What flows between the engine's steps: bits of whole numbers, or the numbers themselves, and lists of both."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from snnq.runtime.vectors import LANES
+
+
+class Lists(NamedTuple):
+    """What a layer looks up, see ``kernels.run_block``: its groups of four inputs that are not silent."""
+
+    entries: np.ndarray
+    lengths: np.ndarray
+    places: int
+    digit_bits: int
+
+
+class Stream(NamedTuple):
+    """Whole numbers from 0 to ``bound``: bit p of them in plane p of ``planes``, uint64 (planes, pixels, steps, words).
+
+    Pixels are those of all samples, ``height`` × ``width`` each.
+    """
+
+    planes: np.ndarray
+    height: int
+    width: int
+    channels: int
+    bound: int = 1
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.height, self.width
+
+    @property
+    def spikes(self) -> np.ndarray:
+        """Its only plane, uint64 (pixels, steps, words)."""
+        (found,) = self.planes
+        return found
+
+
+class Numbers(NamedTuple):
+    """Whole numbers as they are: potentials, or sums of spikes; int32 or int64 (pixels, steps, lanes).
+
+    Lanes are those of whole words: past the last channel nothing has a meaning.
+    """
+
+    values: np.ndarray
+    height: int
+    width: int
+    channels: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.height, self.width
+
+
+def bits(bound: int) -> int:
+    """Return how many planes hold numbers up to a bound."""
+    return int(bound).bit_length()
+
+
+def unpack(spikes: np.ndarray, channels: int) -> np.ndarray:
+    """Return spikes uint64 (pixels, steps, words) as bool (pixels, steps, channels)."""
+    octets = spikes.astype("<u8", copy=False).view(np.uint8)
+    return np.unpackbits(octets, axis=-1, bitorder="little")[..., :channels].astype(bool)
+
+
+def lanes_of(channels: int) -> int:
+    """Return the channels of whole words that hold so many."""
+    return -(-channels // LANES) * LANES

@@ -1,0 +1,126 @@
+"""Potentials in fixed point: by hand, by fractions, and never past 2^28."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from snnq.arithmetic.fixed_point import POTENTIAL_LIMIT, FixedPoint, Folded, fixed_point_of, fraction_bits
+from snnq.arithmetic.integers import compared
+from snnq.base.errors import UsageError
+from snnq.network.drawing import FRAMES, Drawing
+from snnq.network.wiring import FloatWiring, Potential, Wiring, leak, wire
+from snnq.runtime.reference import lif
+from snnq.schemes.whole import Whole
+
+
+def layer(values: list[list[int]], unit: float, multiplier: list[float], offset: list[float]) -> Folded:
+    whole = Whole(np.array(values), np.full(len(values), unit))
+    return Folded(whole, np.array(multiplier, np.float32), np.array(offset, np.float32))
+
+
+def kept(found: FixedPoint, sums: np.ndarray) -> np.ndarray:
+    """The potentials of sums (…, out), as docs/method.md §5 has them."""
+    return ((found.multiplier * sums + found.half) >> found.shift) + found.offset
+
+
+def test_by_hand() -> None:
+    # 0.75 · a - 0.5 in parts of 1/16: 12 a - 8. 12 = 49152 / 2^12; 0.05 · 16 = 0.8 ≈ 52429 / 2^16.
+    found = fixed_point_of(layer([[1], [1], [2]], 0.5, [1.5, -0.1, 0.0], [-0.5, 0.25, 1.0]), 4, wide=False)
+    assert found.sign.tolist() == [1, -1, 0]
+    assert found.multiplier.tolist() == [49152, 52429, 0]
+    assert found.shift.tolist() == [12, 16, 16]
+    assert found.offset.tolist() == [-8, 4, 16]
+    # 0.8 · 3 = 2.4 → 2, 0.8 · -3 = -2.4 → -2; halves are rounded up.
+    assert kept(found, np.array([3, 3, 3])).tolist() == [28, 6, 16]
+    assert kept(found, np.array([-3, -3, 3])).tolist() == [-44, 2, 16]
+
+
+def two_layers() -> Wiring:
+    """Frames, and two layers of spikes whose potentials are added."""
+    drawing = Drawing((2, 1, 2, 2))
+    x = drawing.fire(FRAMES, ("a", "a_bn", "a_lif"), 3)
+    y = drawing.add(drawing.layer(x, "b", "b_bn", 2), drawing.layer(x, "c", "c_bn", 2), "sum")
+    found = wire(drawing.finish(drawing.mean(drawing.neuron(y, "d_lif")), "head", 2))
+    assert isinstance(found, Wiring)
+    return found
+
+
+def test_what_is_added_shares_the_unit_that_nothing_overflows() -> None:
+    wiring = two_layers()
+    assert [one.layer for one in wiring.potentials] == ["b", "c"]
+    assert set(wiring.chains) == {"b_bn", "c_bn", "sum"}
+    assert len(set(wiring.chains.values())) == 1
+
+    def bits(scale: float) -> int:
+        made = {
+            "b": layer([[1, -1, 1], [1, 1, 1]], 1.0, [scale, scale], [0.0, 1.0]),
+            "c": layer([[0, 2, 0], [0, 0, 1]], 1.0, [scale, -scale], [0.0, 0.0]),
+        }
+        (found,) = fraction_bits(wiring, lambda one: made[one.layer]).values()
+        return found
+
+    # The largest sum is 3·scale + 1 + 2·scale: of 0.1, 2^16 parts fit; of 2^15, 28 bits less 18 are left; and 16 less
+    # 16 bits for the steepest gain, which leaves one part.
+    assert (bits(0.1), bits(2.0), bits(2.0**15)) == (16, 14, 0)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_off_by_little_and_never_past_the_limit(data: st.DataObject) -> None:
+    wiring, size = two_layers(), st.floats(-300, 300, width=32)
+    rows = st.lists(st.lists(st.integers(-255, 255), min_size=3, max_size=3), min_size=2, max_size=2)
+    pairs = st.lists(size, min_size=2, max_size=2)
+    made = {name: layer(data.draw(rows), 2.0**-5, data.draw(pairs), data.draw(pairs)) for name in "bc"}
+    f = fraction_bits(wiring, lambda one: made[one.layer])
+    x, total = np.array(data.draw(st.lists(st.integers(0, 1), min_size=3, max_size=3))), np.zeros(2, np.int64)
+    for one in wiring.potentials:
+        assert isinstance(one, Potential)
+        given_layer, bits = made[one.layer], f[one.chain]
+        found = fixed_point_of(given_layer, bits, wide=False)
+        assert bool((found.multiplier <= 2**16).all())
+        sums = (given_layer.whole.values * found.sign[:, None]) @ x
+        y = kept(found, sums)
+        total += y
+        for c in range(2):
+            gain = Fraction(float(given_layer.multiplier[c])) * Fraction(1, 32)
+            true = gain * int(given_layer.whole.values[c] @ x) + Fraction(float(given_layer.offset[c]))
+            off = abs(Fraction(int(y[c])) / Fraction(2) ** bits - true)
+            # Half a part each of product and offset, and the multiplier's 16 bits.
+            assert off <= Fraction(1) / Fraction(2) ** bits + abs(gain * int(sums[c])) / 2**16
+    assert int(np.abs(total).max()) <= POTENTIAL_LIMIT
+
+
+def test_sums_that_are_too_large_are_refused() -> None:
+    made = Folded(Whole(np.full((2, 3), 2**44), np.ones(2)), np.ones(2), np.zeros(2))
+    with pytest.raises(UsageError, match="layer b: its whole numbers are too large"):
+        fraction_bits(two_layers(), lambda one: made)
+
+
+@pytest.mark.parametrize("tau", [2.0, 1.5])
+def test_neurons_of_one_unit_are_the_real_ones(tau: float) -> None:
+    draw, steps, per = np.random.default_rng(0), 50, 2.0**8
+    p = leak(tau)
+    assert p is not None
+    shift, threshold = compared(per, 1.0, p)
+    currents = draw.integers(-600, 900, (1, steps, 40, 1, 1))
+    found = lif(currents << shift, np.array([threshold]), p)[0, :, :, 0, 0]
+    for c in range(40):
+        v = Fraction(0)
+        for step in range(steps):
+            h = v + (Fraction(int(currents[0, step, c, 0, 0]), 256) - v) / Fraction(tau)
+            assert found[step, c] == (h >= 1)
+            v = Fraction(0) if h >= 1 else h
+
+
+def test_other_time_constants_run_in_floating_point() -> None:
+    drawing = Drawing((1, 1, 2, 2), tau=3.0)
+    graph = drawing.finish(drawing.mean(drawing.fire(FRAMES, ("a", "a_bn", "a_lif"), 2)), "head", 2)
+    found = wire(graph)
+    assert isinstance(found, FloatWiring)
+    assert found.reason == "its neurons' time constant is 3, and whole numbers leak with 2 or 1.5"
+    assert found.norms == {"a": "a_bn"}

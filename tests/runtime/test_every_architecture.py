@@ -1,0 +1,82 @@
+"""Every architecture in whole numbers: torch, the engine and its reference agree, and are close to the float form."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lively import write_lively
+from small_architectures import NAMES, small
+from test_engine import MIXED, all_agree
+
+from snnq.base.errors import UsageError
+from snnq.models.registry import architecture
+from snnq.network.wiring import FloatWiring
+from snnq.packed.config import CONFIG_FILE, read_config
+from snnq.packed.converting import convert
+from snnq.packed.loading import load_packed
+from snnq.packed.wired import EARLIER
+from snnq.runtime import Engine
+from snnq.runtime.comparing import compare_engines
+
+FLOATING = {
+    "maxformer-spikingjelly": "layer stage3.0.attn.q_conv is given potentials, real numbers",
+    "sdt-dvs, leaks learned": "its neurons' leaks are learned",
+    "statten-static, its own leaks learned": "its neurons' leaks are learned",
+}
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in FLOATING])
+def test_all_three_agree(name: str, tmp_path: Path) -> None:
+    one, sizes = small(name)
+    frames = write_lively(tmp_path / "packed", MIXED, one, **sizes)
+    rates = all_agree(tmp_path / "packed", frames, threads=2)
+    assert sorted(rates.values())[len(rates) // 4] > 0.01, rates
+    # Before a spike turns over for a rounding, logits are equal but for the head's.
+    exact, rounded = (load_packed(tmp_path / "packed", kind) for kind in ("integer", "float"))
+    given = torch.from_numpy(np.minimum(frames, 4095).astype(np.float32))
+    assert float((exact(given) - rounded(given)).abs().max()) < 0.02 * float(np.ptp(rounded(given)))
+
+
+@pytest.mark.parametrize("name", FLOATING)
+def test_what_does_not_run_in_whole_numbers_says_why(name: str) -> None:
+    one, sizes = small(name)
+    wiring = architecture(one).wiring(sizes)
+    assert isinstance(wiring, FloatWiring)
+    assert FLOATING[name] in wiring.reason
+
+
+@pytest.mark.parametrize("schemes", [["float32"], ["ternary", "binary"]], ids=lambda s: s[0])
+def test_other_formats_of_potentials(schemes: list[str], tmp_path: Path) -> None:
+    one, sizes = small("sdt-static")
+    all_agree(tmp_path / "packed", write_lively(tmp_path / "packed", schemes, one, **sizes))
+    assert compare_engines(tmp_path / "packed").spikes > 0
+
+
+def test_a_folder_that_says_nothing_stays_what_it_was(tmp_path: Path) -> None:
+    one, sizes = small("qkformer-dvs")
+    frames = write_lively(tmp_path / "packed", ["uniform-4"], one, **sizes)
+    assert read_config(tmp_path / "packed").quantization_config.arithmetic == "integer"
+    path = tmp_path / "packed" / CONFIG_FILE
+    said: dict[str, Any] = json.loads(path.read_text())
+    del said["quantization_config"]["arithmetic"], said["sha256"][CONFIG_FILE]  # as early versions wrote it
+    path.write_text(json.dumps(said))
+    model = load_packed(tmp_path / "packed")
+    assert model.arithmetic == "float"
+    given = torch.from_numpy(frames.astype(np.float32))
+    assert torch.equal(model(given), load_packed(tmp_path / "packed", "float")(given))
+    with pytest.raises(UsageError, match="does not run in whole numbers, because it was packed when") as caught:
+        Engine(tmp_path / "packed")
+    assert EARLIER in caught.value.message
+    convert(tmp_path / "packed", tmp_path / "fixed", "fixed")
+    assert load_packed(tmp_path / "fixed").arithmetic == "float"
+
+
+def test_a_spikformers_folder_says_nothing(tmp_path: Path) -> None:
+    write_lively(tmp_path / "packed", ["uniform-2"])
+    assert "arithmetic" not in json.loads((tmp_path / "packed" / CONFIG_FILE).read_text())["quantization_config"]
+    assert load_packed(tmp_path / "packed").arithmetic == "integer"

@@ -1,0 +1,28 @@
+"""Every architecture and variant in sizes that run in a moment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from snnq.models.registry import ARCHITECTURES
+
+SMALL: dict[str, Any] = {"dim": 16, "heads": 2, "steps": 2, "classes": 4, "image_size": [32, 32], "in_channels": 2}
+# Blocks of the architectures in stages: one each, two in the second stage of those for ImageNet.
+SHALLOWEST = {"dvs": 2, "event": 2, "cifar10": 3, "imagenet": 4, "spikingjelly": 4}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "spikformer-cifar10, chunked": {"chunk": 2},
+    "spikformer-cifar10dvs, of an odd scale": {"attention_scale": 0.3},
+    "sdt-static, as wide inside": {"mlp_ratio": 1.0},
+    "sdt-dvs, leaks learned": {"neuron": "plif"},
+    "statten-static, its own leaks learned": {"neuron": "plif-mlp"},
+}
+NAMES = [*ARCHITECTURES, *VARIANTS]
+
+
+def small(name: str) -> tuple[str, dict[str, Any]]:
+    """Return the architecture that an entry of ``NAMES`` is of, and sizes of it."""
+    more, name = VARIANTS.get(name, {}), name.partition(", ")[0]
+    family, _, layout = name.partition("-")
+    depth = SHALLOWEST[layout.partition("-")[0]] if family in ("qkformer", "maxformer") else 1
+    chunk = {"chunk": 2} if family == "statten" else {}
+    return name, SMALL | {"depth": depth} | chunk | more
