@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, cast, get_args
 
 import numpy as np
 import torch
@@ -32,10 +32,9 @@ class Written(NamedTuple):
 
 def as_storage(name: str) -> Storage:
     """Return a storage by its name; raises UsageError naming the nearest one."""
-    found: Storage | None = next((one for one in STORAGES if one == name), None)
-    if found is None:
+    if name not in STORAGES:
         raise UsageError(f"--storage {name}: there is {' and '.join(STORAGES)}{nearest(name, STORAGES)}")
-    return found
+    return cast(Storage, name)
 
 
 def check_storage(storage: Storage, schemes: Mapping[str, str], *, trained: bool = False) -> None:
