@@ -11,6 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from snnq.assessing.float_activity import float_activity, needs_activity
 from snnq.assessing.measure import SAMPLES
 from snnq.base.errors import BudgetError
 from snnq.base.progress import Progress, silent
@@ -91,6 +92,8 @@ def finalize(
     processes.check_batch_size(settings.batch_size)
     with processes.first_goes_first():
         job = open_planned(chosen, checkpoint, data, progress, weights, plan)
+        if chosen.activity is None and needs_activity(settings.budget):
+            chosen = chosen.with_activity(float_activity(job, fabric.device, progress=progress))
     config, where = _config(chosen, job, settings, compute), run_path(out, run)
     config["threads"] = use_threads(compute, job.macs(settings.batch_size), None if force else where)
     config |= {} if kept == "coded" else {"storage": kept}
@@ -192,7 +195,7 @@ def _frozen(
     Where what is packed would exceed the budget, or codes were trimmed further than it asks, it is frozen again with
     another target. Raises BudgetError.
     """
-    limits, aim, kept = limits_of(plan, settings.budget), moving.aim, None
+    limits, aim, kept = limits_of(plan, settings.budget, moving.aim.schemes), moving.aim, None
     for _ in range(FREEZINGS):
         model = quantize_model(load_model(job.checkpoint), plan.schemes(), aim.begin).to(moving.fabric.device)
         model.load_state_dict(moving.best.state)
