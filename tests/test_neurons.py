@@ -14,6 +14,7 @@ from snnq.base.errors import UsageError
 from snnq.cost.events import event_energy
 from snnq.cost.table import read_table
 from snnq.data.dataset import DataSet, Frames
+from snnq.models.neurons import IntegerSpikes
 from snnq.network.layers import layer_table
 from snnq.network.neurons import ABSTRACT, CLASSES, OPEN, neuron_classes, stream_of
 
@@ -147,6 +148,22 @@ def test_an_integer_spike_is_as_many_binary_ones(scheme: str) -> None:
     assert out.compute_pj == pytest.approx(45 * read_table().accumulate_pj(scheme.partition("-")[0]))
     assert (node.spikes, node.updates, node.unpriced) == (4, 8, None)
     assert node.firing_rate == 0.5
+
+
+def test_integer_spikes_without_a_potential_are_counted_and_billed_by_hand() -> None:
+    # D = 4: 3, 0, 0 and 4 (of 9), then 1, 0, 0, 0. The layer behind them has 4·5 weights, and runs in 4 sub-steps.
+    out, node = events_of(IntegerSpikes(4), FRAMES)
+    assert (out.input, out.synaptic_operations) == ("multispikes", (2 + 1) * 5)
+    assert (out.accumulates, out.multiplications, out.shifts) == ((7 + 1) * 5, 0, 0)
+    assert (node.spikes, node.updates, node.unpriced) == (3, 8, None)
+    for neurons, times in (
+        (IntegerSpikes(4), 4),
+        (neuron.ILIFNode(step_mode="m"), 4),
+        (neuron.IFNode(step_mode="m"), 1),
+    ):
+        table = {one.name: one for one in layer_table(Wire(neurons), (2, 1, 2, 2))}
+        assert (table["out"].multiplications, table["out"].macs) == (4 * 5 * times, 4 * 5)
+        assert table["first"].multiplications == 4 * 4
 
 
 def test_a_negative_spike_is_a_subtraction() -> None:

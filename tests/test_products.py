@@ -67,6 +67,19 @@ def test_every_architecture_has_one_row_a_block_that_fits_80_columns(name):
     assert table[0].to_dict()["operand_bits"] == table[0].operand_bits
 
 
+def test_integer_spikes_make_larger_numbers():
+    # 14x14 tokens. Q and K of 16 features a head, V of 64; each 0 to 4.
+    one = attention_table("sdt-v3-imagenet", {})[0]
+    assert (one.order, one.tokens, one.width, one.values, one.substeps) == ("scores", 196, 16, 4, 4)
+    assert (one.operand_values, one.operand_largest) == (196**2, 16 * 4 * 4)
+    assert one.end_bits == (196 * 16 * 4**3).bit_length()
+    assert one.multiplications == 8 * (196 * 196 * 16 + 196 * 196 * 64)
+    assert one.scalings == 8 * 196 * 64
+    assert one.scale == 2 * 16**-0.5 / 4**3
+    other = attention_table("qsd-imagenet", {})[0]
+    assert (other.order, other.operand_largest, other.scale) == ("keys", 196 * 4 * 4, 0.25 / 64)
+
+
 def test_a_model_of_somebody_else_is_not_known():
     assert attention_table("networks.py:mine", {"steps": 4}) == ()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -57,17 +59,28 @@ def accel(
     if prosperity is not None:
         check_network(Path(prosperity))
     subject = open_subject(folder)
-    if subject.kind != "packed" or subject.plan is None:
+    if subject.kind != "packed":
         raise UsageError(f"{folder} is no packed folder", "make one: snnq finalize --plan plan.json")
-    found, model = subject.data(data, progress), subject.model()
-    layers, products = subject.layers(model), attention_table(subject.architecture, subject.config)
-    schemes = {entry.name: entry.scheme for entry in subject.plan.layers}
-    compute = as_compute(compute)
-    use_threads(compute, forward_macs(layers, found.frames_shape[0], 1))
-    placed_model = placed(model, start_fabric(compute).device)
-    run = _Running(placed_model, layers, products, schemes, machines, Path(prosperity) if prosperity else None)
+    found = subject.data(data, progress)
+    run = _running(subject, found, machines, as_compute(compute))
+    run.network = Path(prosperity) if prosperity is not None else None
     run.over(found, split, samples, progress)
-    return run.result(subject, found, split)
+    return run.result(str(subject.path), found, split)
+
+
+def _running(subject: Subject, data: DataSet, machines: Mapping[str, Machine], compute: Compute) -> _Running:
+    """Return a packed folder's model on its device, ready to run samples one by one."""
+    assert subject.plan is not None
+    model = subject.model()
+    layers = subject.layers(model)
+    use_threads(compute, forward_macs(layers, data.frames_shape[0], 1))
+    return _Running(
+        model=placed(model, start_fabric(compute).device),
+        layers=layers,
+        products=attention_table(subject.architecture, subject.config),
+        schemes={entry.name: entry.scheme for entry in subject.plan.layers},
+        machines=machines,
+    )
 
 
 def read_machines(target: str | Path | Sequence[str | Path]) -> dict[str, Machine]:
@@ -80,26 +93,28 @@ def read_machines(target: str | Path | Sequence[str | Path]) -> dict[str, Machin
     return dict(zip(names, machines, strict=True))
 
 
+@dataclass
 class _Running:
-    """A model that is run sample by sample, and the tallies of its layers."""
+    """A model that is run sample by sample, and the tallies of its layers.
 
-    def __init__(
-        self,
-        model: torch.nn.Module,
-        layers: Sequence[Layer],
-        products: Sequence[Products],
-        schemes: Mapping[str, str],
-        machines: Mapping[str, Machine],
-        network: Path | None,
-    ) -> None:
-        self.model, self.layers, self.products = model, layers, products
-        self.schemes, self.machines, self.network = schemes, machines, network
-        self.left: tuple[str, ...] | None = None
-        self.tallies = {layer.name: LayerTally(layer.name, schemes[layer.name]) for layer in layers}
-        self.reasons: dict[str, str] = {}
-        self.checked = dict.fromkeys(machines, 0)
-        self.samples = 0
-        self.watch = Watch(0)
+    ``network``: where the first sample is written for Prosperity; ``left`` what of it could not be. ``reasons``: why
+    layers are outside; ``checked``: sums made match by match, by machine.
+    """
+
+    model: torch.nn.Module
+    layers: Sequence[Layer]
+    products: Sequence[Products]
+    schemes: Mapping[str, str]
+    machines: Mapping[str, Machine]
+    network: Path | None = None
+    left: tuple[str, ...] | None = None
+    reasons: dict[str, str] = field(default_factory=dict)
+    samples: int = 0
+    watch: Watch = field(default_factory=lambda: Watch(0))
+
+    def __post_init__(self) -> None:
+        self.tallies = {layer.name: LayerTally(layer.name, self.schemes[layer.name]) for layer in self.layers}
+        self.checked = dict.fromkeys(self.machines, 0)
 
     @torch.no_grad()
     def over(self, data: DataSet, split: str, samples: int, progress: Progress) -> None:
@@ -136,16 +151,16 @@ class _Running:
                     tally.runs.setdefault(key, []).append(run_layer(machine, one, outputs))
         self.samples += 1
 
-    def result(self, subject: Subject, data: DataSet, split: str) -> Accelerated:
+    def result(self, folder: str, data: DataSet, split: str) -> Accelerated:
         """Return the means over the samples; raises UsageError where no layer runs on such a machine."""
         ran = [one for one in self.tallies.values() if one.runs and one.name not in self.reasons]
         if not ran:
             raise UsageError(
-                f"{subject.path}: none of its layers is spikes or whole numbers times weights",
-                f"what it does: snnq cost measure {subject.path}",
+                f"{folder}: none of its layers is spikes or whole numbers times weights",
+                f"what it does: snnq cost measure {shlex.quote(folder)}",
             )
         return Accelerated(
-            folder=str(subject.path),
+            folder=folder,
             data=data.spec,
             simulated=data.simulated,
             split=split,

@@ -11,7 +11,7 @@ from snnq.base.errors import OutputExistsError, UsageError, nearest
 from snnq.checkpoints.opening import open_checkpoint, save_checkpoint
 from snnq.checkpoints.sizes import GivenToGraft
 from snnq.models.registry import architecture
-from snnq.structure.edits import STRUCTURE, apply_edits, edits_of
+from snnq.structure.edits import STRUCTURE, apply_edits, edits_of, renamed
 
 ATTENTIONS = ("statten",)
 
@@ -56,6 +56,7 @@ def graft(
     sizes, edits, state = dict(opened.config), edits_of(opened.config), opened.state_dict
     sizes.pop(STRUCTURE, None)
     found = grafted(sizes, chunk, scale)
+    edits = edits if found.renamed is None else renamed(edits, *found.renamed)
     model = apply_edits(architecture(found.architecture).build(found.config), edits)
     if found.renamed is not None:
         state = {key.replace(*found.renamed): tensor for key, tensor in state.items()}

@@ -95,7 +95,9 @@ def open_checkpoint(
         opened = _open_custom(str(path), container, model, arguments or {}, groups, given)
     else:
         opened = (_open_upstream if container.own is None else _open_own)(str(path), container, given)
-    return replace(opened, weights=container.weights.taken, notes=container.notes)
+    for said in opened.notes:
+        _log.info("%s: %s", path, said)
+    return replace(opened, weights=container.weights.taken, notes=(*container.notes, *opened.notes))
 
 
 def load_model(checkpoint: Checkpoint) -> nn.Module:
@@ -131,7 +133,9 @@ def _open_upstream(path: str, container: Container, given: Config) -> Checkpoint
     expected = stored_shapes(config, name)
     used, names = cut(path, used, expected, match.names, model)
     state = _ours(path, fit(path, used, expected, names, model), name, config)
-    return Checkpoint(path, container.sha256, container.kind, name, config["layout"], config, state, match.dropped)
+    opened = Checkpoint(path, container.sha256, container.kind, name, config["layout"], config, state, match.dropped)
+    stored = architecture_of(name).upstream.stored
+    return replace(opened, notes=() if stored is None else stored.said(architecture_of(name).config(config)))
 
 
 def _ours(path: str, state: dict[str, Tensor], name: str, config: Config) -> dict[str, Tensor]:

@@ -17,6 +17,7 @@ from snnq.training.evaluation import evaluate
 from snnq.training.finite import FiniteWatch
 from snnq.training.loop import Best, Place, Stateful
 from snnq.training.quantized import parameter_groups
+from snnq.training.quick_neurons import quicken
 from snnq.training.rate import Aim
 from snnq.training.schedules import learning_rate, set_rate
 from snnq.training.seeding import generator
@@ -42,7 +43,7 @@ class Finetuning:
         self.changes = parse_changes(settings.augment)
         groups = parameter_groups(model, settings.weight_decay)
         optimizer = torch.optim.AdamW(groups, lr=settings.rate_start)  # pyright: ignore
-        self.network, self.optimizer = fabric.setup(share_batchnorm(model), optimizer)
+        self.network, self.optimizer = fabric.setup(quicken(share_batchnorm(model)), optimizer)
         self.best, self.watch = Best(), FiniteWatch(model, "finetuning")
 
     def stateful(self) -> dict[str, Stateful]:

@@ -124,7 +124,7 @@ def _merged_again(rows: np.ndarray, mask: np.ndarray, radix: int) -> np.ndarray:
     if not len(many):
         return found
     some, weights = rows[many], mask.astype(np.float32)
-    ranks, size = np.cumsum(some, 1) - 1, radix
+    ranks, size = np.cumsum(some, 1, dtype=np.int32) - 1, radix
     most = int(some.sum(1).max())
     while size < most:
         part, several = ranks // size, some.sum(1) > size

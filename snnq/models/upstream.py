@@ -116,11 +116,12 @@ class Stored:
     """Where upstream's files hold other tensors than a model has: re-parameterised, scaled, or with learned steps.
 
     ``build`` returns, for a model's sizes, a module of upstream's names and shapes, and ``convert`` the model's state
-    dict for one of those; it raises ``UsageError`` for tensors that cannot be.
+    dict for one of those; it raises ``UsageError`` for tensors that cannot be. ``said`` tells a file's user of it.
     """
 
     build: Callable[[Any], Any]
     convert: Callable[[dict[str, Any], Any], dict[str, Any]]
+    said: Callable[[Any], tuple[str, ...]] = lambda sizes: ()
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,19 @@ def apply_edits(model: nn.Module, edits: Iterable[Config]) -> nn.Module:
     return model
 
 
+def renamed(edits: Iterable[Config], then: str, now: str) -> Edits:
+    """Return the edits for a model whose modules' paths have ``now`` where they had ``then``."""
+
+    def of(value: Any) -> Any:
+        if isinstance(value, str):
+            return value.replace(then, now)
+        if isinstance(value, Mapping):
+            return {of(key): of(one) for key, one in value.items()}
+        return [of(one) for one in value] if isinstance(value, list | tuple) else value
+
+    return tuple({**of(dict(one)), "edit": one["edit"]} for one in edits)
+
+
 def structure_key(model: nn.Module) -> Json:
     """Return what a config says of a model's edits: nothing where there are none."""
     made = getattr(model, STRUCTURE, ())

@@ -77,6 +77,8 @@ def test_four_bits_are_what_qsds_layers_compute_with(tmp_path: Path) -> None:
     weights = open_checkpoint(saved(tmp_path / "q.pth", state), **GIVEN).state_dict
     # Codes -8, 1, 1 and 7 at a step of 1/2, for spikes of 1/4 each.
     assert weights["block3.0.mlp.fc1_conv.weight"][0, :4, 0].tolist() == [-1.0, 0.125, 0.125, 0.875]
+    notes = open_checkpoint(tmp_path / "q.pth", **GIVEN).notes
+    assert "a quantised model in float32: taken are the 4-bit weights that it computes with" in notes
     layers = [name for name, one in weights.items() if name.endswith("weight") and one.ndim > 1]
     assert max(len(row.unique()) for name in layers for row in weights[name].flatten(1)) <= 16
 
@@ -100,8 +102,9 @@ def test_what_is_not_whole_is_named_by_upstreams_name(
         del state[key]
     else:
         state[key] = torch.full_like(state[key], value)
+    given: dict[str, Any] = GIVEN | ({"steps": 2} if name == V2 else {})
     with pytest.raises(CheckpointError, match=said):
-        open_checkpoint(saved(tmp_path / "odd.pth", state), **GIVEN | ({"steps": 2} if name == V2 else {}))
+        open_checkpoint(saved(tmp_path / "odd.pth", state), **given)
 
 
 @pytest.mark.parametrize("name", MADE)

@@ -22,6 +22,7 @@ def test_list_shows_every_source() -> None:
         "cifar10:DIR",
         "n-mnist:DIR",
         "frames:DIR",
+        "images:DIR",
         "dvs128-gesture:DIR",
         "cifar10-dvs:DIR",
         "n-caltech101:DIR",

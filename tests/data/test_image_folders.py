@@ -54,7 +54,7 @@ def own_loader(folder: Path, shorter: int) -> tuple[np.ndarray, list[int]]:
                 pixels = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
                 top, left = round((height - SIZE[0]) / 2.0), round((width - SIZE[1]) / 2.0)
                 cut = pixels[top : top + SIZE[0], left : left + SIZE[1]].astype(np.float32) / np.float32(255)
-                mean, std = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
+                mean, std = (np.array(one, np.float32) for one in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
                 found.append(((cut - mean) / std).transpose(2, 0, 1))
                 labels.append(label)
     return np.stack(found), labels
@@ -98,7 +98,7 @@ def test_what_becomes_of_an_image(more: str, sizes: tuple[int, int]) -> None:
     fit = Fitting.of(text, SIZE, "bilinear")
     assert fit.resized(30, 40) == sizes
     pixels = np.random.default_rng(1).integers(0, 256, (30, 40, 3), dtype=np.uint8)
-    whole = np.asarray(Image.fromarray(pixels).resize(sizes[::-1], Image.Resampling.BILINEAR))
+    whole = np.asarray(Image.fromarray(pixels).resize((sizes[1], sizes[0]), Image.Resampling.BILINEAR))
     top, left = round((sizes[0] - 16) / 2), round((sizes[1] - 12) / 2)
     assert np.array_equal(fit(Image.fromarray(pixels)), whole[top : top + 16, left : left + 12].transpose(2, 0, 1))
 

@@ -21,7 +21,7 @@ from snnq.hardware.operands import Operands, Window, bit_planes, passes, plane_f
 )
 def test_windows_are_torchs(size, kernel, stride, dilation, padding):
     images = np.random.default_rng(0).integers(0, 2, (3, 2, *size)).astype(bool)
-    window = Window((kernel, kernel), stride, (dilation, dilation), ((padding, padding),) * 2)
+    window = Window((kernel, kernel), stride, (dilation, dilation), ((padding, padding), (padding, padding)))
     torchs = torch.nn.functional.unfold(
         torch.from_numpy(images.astype(np.float32)), kernel, dilation, padding, stride
     ).swapaxes(1, 2)

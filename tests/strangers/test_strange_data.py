@@ -397,6 +397,7 @@ def test_a_folder_s_source_is_guessed_by_what_lies_in_it(tmp_path):
         "cifar10-dvs": "airplane/cifar10_airplane_0.aedat",
         "n-caltech101": "ant/image_0001.bin",
         "frames": "train/0/a.npz",
+        "images": "val/n01440764/ILSVRC2012_val_00000293.JPEG",
     }
     for source, file in marks.items():
         (tmp_path / source / file).parent.mkdir(parents=True)

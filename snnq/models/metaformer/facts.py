@@ -77,6 +77,20 @@ def _converted(state: dict[str, Tensor], sizes: MetaFormerConfig) -> dict[str, T
     return converted(state, sizes)
 
 
+def _said(sizes: MetaFormerConfig) -> tuple[str, ...]:
+    """Return in sentences what was made of a file's tensors."""
+    found = []
+    if sizes.layout == QSD:
+        found.append("a quantised model in float32: taken are the 4-bit weights that it computes with")
+    if sizes.layout == V2:
+        found.append(f"RepConv is folded to one convolution; --architecture {V2_PARTS} keeps its layers")
+    if sizes.substeps is not None:
+        found.append(f"spikes are whole numbers from 0 to {sizes.substeps}; weights behind them are divided instead")
+    if sizes.distilled:
+        found.append("the head is the mean of both heads")
+    return tuple(found)
+
+
 def _keys(layout: str) -> Keys:
     shown = {
         "in_channels": (("downsample1_1.encode_conv.weight", 1),),
@@ -107,7 +121,7 @@ _ALWAYS = {V2: ("heads",), V2_PARTS: ("heads",), V3: _STEADY, QSD: _STEADY}
 def _row(layout: str) -> Architecture[MetaFormerConfig]:
     keys = () if layout == V2_PARTS else (_keys(layout),)
     told = _told if layout in (V2, V2_PARTS) else lambda names: {}
-    stored = Stored(lazily("metaformer.stored", "stored_model"), _converted)
+    stored = Stored(lazily("metaformer.stored", "stored_model"), _converted, _said)
     return Architecture(
         name=layout,
         layout=layout,
