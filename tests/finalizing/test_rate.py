@@ -242,11 +242,11 @@ def test_budgets_that_are_none(word):
 
 
 def test_event_energy_is_kept_by_rates(place):
-    limits = parse_budget(["event-energy=45%"])
+    limits = parse_budget(["event-energy=5%"])
     settings = FinalizeSettings(epochs=1, batch_size=8, budget=limits)
     finalize(place / "plain.json", settings=settings, out=place / "events", measure=4)
     plan = Plan.read(place / "events" / "plan.json")
-    assert 0.4 < getattr(plan.totals, EVENT_ENERGY.fraction) <= 0.45
+    assert 0.04 < getattr(plan.totals, EVENT_ENERGY.fraction) <= 0.05
     assert all(scheme(layer.scheme).rate is not None for layer in plan.layers)
     assert "The budget of" in report(place / "events").event_energy.sentence
     with pytest.raises(BudgetError, match="no codes keep an event energy of"):
