@@ -69,7 +69,7 @@ FileBudget = Annotated[
     Patterns,
     typer.Option(
         help="Limits that training keeps by coding weights in fewer bits: avg-bits=1 (of the plan), file-bits=1.1, "
-        "file-kib=36 (of model.safetensors)."
+        "file-kib=36 (of model.safetensors), event-energy=8%."
     ),
     _Several,
 ]

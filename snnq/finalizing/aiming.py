@@ -36,10 +36,11 @@ def aim_of(plan: Plan, settings: FinalizeSettings, rest: Callable[[Collection[st
         return Aim({}, weights)
     if settings.rate is not None:
         return Aim(rated, weights, price=settings.rate, coder=coded_bits)
-    limits = limits_of(plan, settings.budget)
+    limits = limits_of(plan, settings.budget, rated)
     count = sum(math.prod(entries[name].shape) for name in rated)
     target = limits.plan - math.fsum(entry.storage_bits for name, entry in entries.items() if name not in rated)
     target -= count / 10**RATE_DECIMALS  # a rate is rounded up where it is written
+    target = min(target, limits.codes - count / 10**RATE_DECIMALS)
     if limits.file < math.inf:
         target = min(target, limits.file - rest(rated))
     if target <= 0:

@@ -11,6 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from snnq.assessing.float_activity import float_activity, needs_activity
 from snnq.assessing.measure import SAMPLES
 from snnq.base.errors import BudgetError
 from snnq.base.progress import Progress, silent
@@ -32,6 +33,7 @@ from snnq.packing.planned import open_planned
 from snnq.packing.rates import layer_rates, realised
 from snnq.packing.record import Finetuned
 from snnq.plan import Plan
+from snnq.schemes.scheme import scheme
 from snnq.training import processes
 from snnq.training.batches import steps_per_epoch
 from snnq.training.chance import say_fit
@@ -40,6 +42,7 @@ from snnq.training.evaluation import evaluate, reestimate_batchnorm
 from snnq.training.job import Job, fingerprint
 from snnq.training.loop import run_epochs
 from snnq.training.quantized import quantize_model
+from snnq.training.rate import Aim
 from snnq.training.run_folder import RunFolder, open_run, run_path
 from snnq.training.search_runs import find_run
 from snnq.training.teacher import float_logits, float_teacher
@@ -91,6 +94,8 @@ def finalize(
     processes.check_batch_size(settings.batch_size)
     with processes.first_goes_first():
         job = open_planned(chosen, checkpoint, data, progress, weights, plan)
+        if chosen.activity is None and needs_activity(settings.budget):
+            chosen = chosen.with_activity(float_activity(job, fabric.device, progress=progress))
     config, where = _config(chosen, job, settings, compute), run_path(out, run)
     config["threads"] = use_threads(compute, job.macs(settings.batch_size), None if force else where)
     config |= {} if kept == "coded" else {"storage": kept}
@@ -177,8 +182,12 @@ def _finetune(
 
 
 def _rest(plan: Plan, job: Job, rated: Collection[str]) -> float:
-    """Return the bits of the file that are not codes of rated layers, of the checkpoint packed without training."""
-    model = quantize_model(load_model(job.checkpoint), plan.schemes())
+    """Return the bits of the file that are not codes of rated layers, of the checkpoint packed without training.
+
+    Rated layers have the grids that training begins with: about zero, so that no zero-points are stored.
+    """
+    begun = Aim({name: scheme(plan.schemes()[name]) for name in rated}, plan.totals.weights)
+    model = quantize_model(load_model(job.checkpoint), plan.schemes(), begun.begin)
     coded = encode_model(model.eval(), plan.schemes())
     file = 8 * len(model_bytes(fold(model, job), coded, plan, job))
     return file - math.fsum(rate * coded[name].codes.numel() for name, rate in layer_rates(plan, coded, rated).items())
@@ -192,7 +201,7 @@ def _frozen(
     Where what is packed would exceed the budget, or codes were trimmed further than it asks, it is frozen again with
     another target. Raises BudgetError.
     """
-    limits, aim, kept = limits_of(plan, settings.budget), moving.aim, None
+    limits, aim, kept = limits_of(plan, settings.budget, moving.aim.schemes), moving.aim, None
     for _ in range(FREEZINGS):
         model = quantize_model(load_model(job.checkpoint), plan.schemes(), aim.begin).to(moving.fabric.device)
         model.load_state_dict(moving.best.state)

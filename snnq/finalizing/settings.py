@@ -21,7 +21,8 @@ class FinalizeSettings:
     frames (see ``training.augmentation``), nothing by default; it is kept in its shortest form.
 
     ``rate`` is the price μ of a coded bit a weight in the loss (``training.rate``), or ``budget`` the bits that the
-    price is steured to: by ``avg_bits`` of the plan, ``file_bits`` a weight of the whole file, or ``file_kib``.
+    price is steered to: by ``avg_bits`` of the plan, ``file_bits`` a weight of the whole file, ``file_kib``, or the
+    plan's expected event energy (``event_energy_fraction`` of float32, ``expected_event_energy_pj``).
     ``hold_rates``: every layer keeps the rate that its scheme names, where else their sum is kept.
     """
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from snnq.cost.quantities import STORAGE, Amount, Quantity, costs_beside, known, layer_costs, share_of, total
+from snnq.cost.quantities import (
+    EVENT_ENERGY,
+    STORAGE,
+    Amount,
+    Quantity,
+    costs_beside,
+    known,
+    layer_costs,
+    share_of,
+    total,
+)
 from snnq.cost.table import CostTable
 from snnq.network.layers import GROUPS
 from snnq.plan.records import Asked, Baseline, GroupCost, LayerInput, PlanLayer, SearchInfo, Totals
@@ -119,3 +129,14 @@ def baseline_costs(
         costs = ratio_costs(cost_layers(own, table), floats, table)
         baselines.append(one.model_copy(update={key: value for one in costs.values() for key, value in one.items()}))
     return tuple(baselines)
+
+
+def event_limit(totals: Totals, budget: Mapping[str, float] | None) -> float | None:
+    """Return the most event energy in pJ that a budget allows a plan of these totals; None where it limits none."""
+    known_to, limits = known(totals), []
+    if budget and EVENT_ENERGY in known_to and EVENT_ENERGY.key in budget:
+        limits.append(budget[EVENT_ENERGY.key])
+    if budget and EVENT_ENERGY in known_to and EVENT_ENERGY.fraction in budget:
+        whole = getattr(totals, EVENT_ENERGY.key) / getattr(totals, EVENT_ENERGY.fraction)
+        limits.append(budget[EVENT_ENERGY.fraction] * whole)
+    return min(limits, default=None)

@@ -16,6 +16,7 @@ from snnq.base.errors import CostTableError, PlanError, nearest
 from snnq.base.strict_json import Config, Json
 from snnq.base.validation import Many, validate
 from snnq.base.version import __version__
+from snnq.cost.activity import FloatActivity
 from snnq.cost.quantities import Quantity, declared, known
 from snnq.cost.table import DEFAULT_TABLE, CostTable, read_table
 from snnq.network.layers import Layer
@@ -97,6 +98,10 @@ class Plan(PlanFacts):
         """Return this plan for the checkpoint and data that were really used; scores on other data are left out."""
         facts = {"model": model.model_dump(mode="json"), "data": data and data.model_dump(mode="json")}
         return self._costed_again(self.to_dict() | facts)
+
+    def with_activity(self, floats: FloatActivity) -> Plan:
+        """Return this plan with its events priced by what the float model did."""
+        return self._costed_again(self.to_dict() | {"activity": floats.model_dump(mode="json")})
 
     def _costed_again(self, data: Json, table: CostTable | None = None) -> Plan:
         return _cost(parse_plan(data, "plan"), table or _find_table(self.cost_table, Path()))

@@ -6,7 +6,7 @@ And the event model beside the paper's: what was measured on a packed folder, pr
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -23,7 +23,7 @@ from snnq.network.products import Products
 from snnq.packed.sizes import file_bits
 from snnq.packing.record import Measurements
 from snnq.plan import Plan
-from snnq.plan.costing import amount_of, part_costs, weights_of
+from snnq.plan.costing import amount_of, event_limit, part_costs, weights_of
 from snnq.plan.measured import edited_layers
 from snnq.plan.records import Baseline, PlanLayer, SearchInfo
 from snnq.reporting.records import EventEnergy, FiringRow, LayerRow, ModelRow, Part, PlanRow, Totals
@@ -178,11 +178,17 @@ def simulate_now(
 
 
 def event_energies(
-    plan: Plan, products: Sequence[Products], measured: Measurements | None, table: CostTable, reuse: str | None = None
+    plan: Plan,
+    products: Sequence[Products],
+    measured: Measurements | None,
+    table: CostTable,
+    reuse: str | None = None,
+    budget: Mapping[str, float] | None = None,
 ) -> EventEnergy:
     """Return the event model of what was measured, beside what was expected of a plan that was priced by events.
 
-    Where nothing was measured, a sentence says so. ``reuse`` is the table's unless given.
+    Where nothing was measured, a sentence says so. ``reuse`` is the table's unless given; ``budget`` is what finetuning
+    kept, where that was asked for anything beside the search.
 
     Raises PlanError for a measurement that misses a layer and UsageError for an unknown ``reuse``.
     """
@@ -200,11 +206,11 @@ def event_energies(
     if expected is None:
         return EventEnergy(event_views.sentence(own), own, floats, None, None)
     apart = share_of(own.total.energy_pj, expected.total.energy_pj) - 1
-    said = f"{event_views.sentence(own)} {_expected_words(plan, own, expected, apart)}"
+    said = f"{event_views.sentence(own)} {_expected_words(plan, own, expected, apart, budget)}"
     return EventEnergy(said, own, floats, expected.total.energy_pj, apart)
 
 
-def _expected_words(plan: Plan, own: Events, expected: Events, apart: float) -> str:
+def _expected_words(plan: Plan, own: Events, expected: Events, apart: float, budget: Mapping[str, float] | None) -> str:
     """Return in a sentence or two how far the packed model's energy is from what its plan was priced at."""
     floats, table = plan.activity, expected.cost_table
     assert floats is not None
@@ -213,24 +219,12 @@ def _expected_words(plan: Plan, own: Events, expected: Events, apart: float) -> 
         f"{floats.activity.samples} {floats.activity.split} samples; measured are {ENERGY.short(own.total.energy_pj)}, "
         f"{100 * apart:+.2f} %."
     )
-    limit = event_limit(plan)
+    limit = event_limit(plan.totals, {**(plan.totals.asked.budget or {}), **(budget or {})})
     if limit is None or (table, own.weight_reuse) != (plan.cost_table.name, table_of(plan).events.weight_reuse):
         return said
     over = share_of(own.total.energy_pj, limit) - 1
     kept = "kept" if over <= 0 else "exceeded"
     return f"{said} The budget of {ENERGY.short(limit)} is {kept} by what is measured, {100 * over:+.2f} % of it."
-
-
-def event_limit(plan: Plan) -> float | None:
-    """Return the most event energy in pJ that the plan's search was asked for; None where it was not limited."""
-    budget = plan.totals.asked.budget or {}
-    whole = plan.totals.asked.budget and EVENT_ENERGY in plan.quantities
-    if not whole:
-        return None
-    fraction, amount = budget.get(EVENT_ENERGY.fraction), budget.get(EVENT_ENERGY.key)
-    floats = getattr(plan.totals, EVENT_ENERGY.key) / getattr(plan.totals, EVENT_ENERGY.fraction)
-    limits = [*([] if fraction is None else [fraction * floats]), *([] if amount is None else [amount])]
-    return min(limits, default=None)
 
 
 def firing_rows(measured: Measurements | None) -> tuple[FiringRow, ...]:

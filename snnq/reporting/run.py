@@ -119,7 +119,7 @@ def _report(
     folder, plan, results, table = opened.folder, opened.plan, opened.results, costs.table_of(opened.plan)
     floats, plans = costs.everywhere(plan, FLOAT32), costs.plan_rows(plan)
     layers, products, firing = costs.layer_rows(plan, floats), _products(plan), firing_rows(measured)
-    events = event_energies(plan, products, measured, table, weight_reuse)
+    events = event_energies(plan, products, measured, table, weight_reuse, _trained_budget(results))
     totals, tool = costs.totals(plan, floats, opened.disk.file_bytes), f"snnq {__version__}"
     return Report(
         schema_version=REPORT_SCHEMA,
@@ -154,6 +154,12 @@ def _report(
         provenance=sentences.provenance(plan, results, opened.hashes, tool),
         commands=sentences.commands(plan, results, folder),
     )
+
+
+def _trained_budget(results: Results) -> dict[str, float]:
+    """Return the limits that finetuning was asked to keep."""
+    more = (results.finalize.model_extra or {}) if results.finalize else {}
+    return more.get("budget") or {}
 
 
 def _accuracies(plan: Plan, results: Results) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from snnq.base.errors import UsageError
 from snnq.base.machine import machine, sentence
 from snnq.base.paired import Difference, difference, wilson
-from snnq.cost.quantities import STORAGE, Quantity, known
+from snnq.cost.quantities import EVENT_ENERGY, STORAGE, Quantity, known
 from snnq.cost.table import CostTable
 from snnq.packed.config import read_config
 from snnq.packing.record import Finetuned, Results, SplitScores
@@ -195,7 +195,10 @@ def _rate_words(tuned: Finetuned) -> str:
     """Return the price or the budget that codes were trained for, as it is typed; nothing where there was none."""
     more = tuned.model_extra or {}
     words = [f"--rate {more['rate']!r}"] if more.get("rate") else []
-    words += [f"--budget {name.replace('_', '-')}={limit!r}" for name, limit in (more.get("budget") or {}).items()]
+    events = {EVENT_ENERGY.fraction: ("event-energy", 100, "%"), EVENT_ENERGY.key: ("event-energy-pj", 1, "")}
+    for key, limit in (more.get("budget") or {}).items():
+        name, factor, sign = events.get(key, (key.replace("_", "-"), 1, ""))
+        words.append(f"--budget {name}={factor * limit:.12g}{sign}")
     return "".join(f"{word} " for word in words)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from snnq.cost.events import event_costs, event_costs_beside, event_energy, plan
 from snnq.cost.quantities import EVENT_ENERGY, declared, known, layer_costs, side_by_side
 from snnq.cost.table import read_table
 from snnq.network.layers import Layer
+from snnq.network.products import Products
 from snnq.plan import ModelInfo, Plan, make_plan
 from snnq.schemes.names import FLOAT32
 from snnq.schemes.scheme import scheme_names
@@ -169,6 +171,10 @@ def test_without_an_activity_a_plan_says_nothing_of_events():
     assert "activity" not in plan.to_dict()
     assert not {key for key in plan.to_dict()["totals"] if "event" in key}
     assert known({"storage_bits": 1, "energy_pj": 2.0}) == plan.quantities
+
+
+def test_a_file_has_all_facts_of_an_attention():
+    assert MixingRecord.model_fields.keys() == {one.name for one in fields(Products)}
 
 
 def test_tables_have_one_shelf_for_the_main_quantities():

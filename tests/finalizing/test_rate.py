@@ -12,14 +12,16 @@ from torch import nn
 
 import snnq
 from snnq.base.errors import BudgetError, InterruptedRun, PlanError, UsageError
+from snnq.cost.quantities import EVENT_ENERGY
 from snnq.finalizing.aiming import aim_of
-from snnq.finalizing.budget import parse_budget
+from snnq.finalizing.budget import limits_of, parse_budget
 from snnq.finalizing.encoding import encode_model
 from snnq.finalizing.run import finalize
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.finalizing.trimming import trim
 from snnq.packed.numbers import coded_bits
 from snnq.plan import Plan
+from snnq.reporting.run import report
 from snnq.schemes.rated import entropy
 from snnq.schemes.scheme import scheme
 from snnq.searching.uniform import uniform_plan
@@ -239,7 +241,23 @@ def test_budgets_that_are_none(word):
         parse_budget([word])
 
 
+def test_event_energy_is_kept_by_rates(place):
+    limits = parse_budget(["event-energy=5%"])
+    settings = FinalizeSettings(epochs=1, batch_size=8, budget=limits)
+    finalize(place / "plain.json", settings=settings, out=place / "events", measure=4)
+    plan = Plan.read(place / "events" / "plan.json")
+    assert 0.04 < getattr(plan.totals, EVENT_ENERGY.fraction) <= 0.05
+    assert all(scheme(layer.scheme).rate is not None for layer in plan.layers)
+    assert "The budget of" in report(place / "events").event_energy.sentence
+    with pytest.raises(BudgetError, match="no codes keep an event energy of"):
+        limits_of(plan, {EVENT_ENERGY.fraction: 1e-3}, plan.schemes())
+
+
 def test_budgets_as_they_are_typed():
+    assert parse_budget(["event-energy=8%"]) == {EVENT_ENERGY.fraction: pytest.approx(0.08)}
+    assert parse_budget(["event-energy-nj=7"]) == {EVENT_ENERGY.key: 7000.0}
+    with pytest.raises(UsageError, match="such as event-energy=8%"):
+        parse_budget(["event-energy=8"])
     assert parse_budget(["avg-bits=1.5,file-kib=36"]) == {"avg_bits": 1.5, "file_kib": 36.0}
     with pytest.raises(UsageError, match="twice"):
         parse_budget(["avg-bits=1", "avg_bits=2"])
