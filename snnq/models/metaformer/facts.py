@@ -29,7 +29,7 @@ def _products(sizes: MetaFormerConfig) -> tuple[Products, ...]:
     for stage, blocks, width in ((3, sizes.blocks[0], sizes.width3), (4, sizes.blocks[1], sizes.dim)):
         per_head = (sizes.heads, sizes.tokens, width // sizes.heads)
         scale = attention_scale(sizes, width)
-        more: Json = {"values": values, "substeps": sizes.substeps or 1}
+        more: Json = {"value_ratio": values, "substeps": sizes.substeps or 1}
         names = [f"block{stage}.{index}.attn" for index in range(blocks)]
         found += [Products(name, order, *per_head, sizes.steps, 1, scale, "end", **more) for name in names]
     return tuple(found)
