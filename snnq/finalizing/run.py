@@ -31,6 +31,7 @@ from snnq.packing.rates import layer_rates, realised
 from snnq.packing.record import Finetuned
 from snnq.plan import Plan
 from snnq.training import processes
+from snnq.training.augmentation import check_changes
 from snnq.training.batches import steps_per_epoch
 from snnq.training.chance import say_fit
 from snnq.training.devices import Compute, as_compute, start_fabric
@@ -84,6 +85,7 @@ def finalize(
     processes.check_batch_size(settings.batch_size)
     with processes.first_goes_first():
         job = open_planned(chosen, checkpoint, data, progress, weights, plan)
+    check_changes(settings.augment, job.data)
     config, where = _config(chosen, job, settings, compute), run_path(out, run)
     config["threads"] = use_threads(compute, job.macs(settings.batch_size), None if force else where)
     if start is not None:
