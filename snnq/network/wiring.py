@@ -326,6 +326,8 @@ def _obstacles(graph: Graph) -> Iterator[str]:
             yield f"its neurons' time constant is {one.tau:g}, and whole numbers leak with 2 or 1.5"
         elif isinstance(one, Layer) and not given[0].whole:
             yield f"layer {one.layer} is given potentials, real numbers, and whole numbers need spikes or sums of them"
+        elif isinstance(one, Layer) and one.depthwise and given[0].kind == "counts":
+            yield f"layer {one.layer} convolves every channel of the frames by itself"
         elif isinstance(one, Layer) and one.norm is None:
             yield f"layer {one.layer} has no batch normalisation that could be folded"
         elif isinstance(one, Add) and len({stream.kind == "reals" for stream in given}) > 1:
