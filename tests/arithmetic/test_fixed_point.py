@@ -13,7 +13,8 @@ from snnq.arithmetic.fixed_point import POTENTIAL_LIMIT, FixedPoint, Folded, fix
 from snnq.arithmetic.integers import compared
 from snnq.base.errors import UsageError
 from snnq.network.drawing import FRAMES, Drawing
-from snnq.network.wiring import FloatWiring, Potential, Wiring, leak, wire
+from snnq.network.stages import Potential
+from snnq.network.wiring import FloatWiring, Wiring, leak, wire
 from snnq.runtime.reference import lif
 from snnq.schemes.whole import Whole
 
