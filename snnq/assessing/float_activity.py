@@ -55,7 +55,8 @@ def float_activity(
 ) -> FloatActivity:
     """Return what a job's float model does on ``samples`` training samples, from the cache where it was measured.
 
-    ``zeros``: with the share of weights that every scheme makes zero. Raises NotFiniteError where the model's currents or logits are not finite.
+    ``zeros``: with the share of weights that every scheme makes zero. Raises NotFiniteError where the model's currents
+    or logits are not finite.
     """
     how = {"split": _SPLIT, "samples": samples, "torch": torch.__version__, "device": device.type}
     facts = {**job.facts(), **how, "activity": _VERSION, "zeros": zeros}
