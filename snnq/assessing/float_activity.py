@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from snnq.assessing.measure import SAMPLES, measure_model
 from snnq.base.files import read_text, write_atomic
@@ -25,6 +26,7 @@ from snnq.cost.table import CostTable
 from snnq.data.cache import cache_root, content_hash
 from snnq.models.registry import architecture, attention_table
 from snnq.network.wiring import Wiring
+from snnq.schemes.scheme import Scheme, scheme, scheme_names
 from snnq.training import processes
 from snnq.training.devices import placed
 from snnq.training.job import Job
@@ -43,24 +45,28 @@ def priced_for(
     table: CostTable, budget: Iterable[str], job: Job, device: torch.device, progress: Progress = silent
 ) -> CostTable:
     """Return the table on the activity of a job's float model, where the budget's keys need it, else as it is."""
-    return table.on(float_activity(job, device, progress=progress)) if needs_activity(budget) else table
+    if not needs_activity(budget):
+        return table
+    return table.on(float_activity(job, device, zeros=table.events.skips_zeros, progress=progress))
 
 
 def float_activity(
-    job: Job, device: torch.device, samples: int = SAMPLES, progress: Progress = silent
+    job: Job, device: torch.device, samples: int = SAMPLES, *, zeros: bool, progress: Progress = silent
 ) -> FloatActivity:
     """Return what a job's float model does on ``samples`` training samples, from the cache where it was measured.
 
-    Raises NotFiniteError where the model's currents or logits are not finite.
+    ``zeros``: with the share of weights that every scheme makes zero. Raises NotFiniteError where the model's currents
+    or logits are not finite.
     """
     how = {"split": _SPLIT, "samples": samples, "torch": torch.__version__, "device": device.type}
-    facts = {**job.facts(), **how, "activity": _VERSION}
+    facts = {**job.facts(), **how, "activity": _VERSION, "zeros": zeros}
     path = cache_root() / "activity" / f"{content_hash(facts)}.json"
     try:
         return FloatActivity.model_validate(strict_json(read_text(path)))
     except (OSError, ValueError):
         pass  # not measured yet, or a damaged file: it is measured
     found = _measured(job, device, samples, progress)
+    found = found.model_copy(update={"zeros": _zeros(job)}) if zeros else found
     processes.on_first(lambda: _write(path, json.dumps(found.model_dump(mode="json"), allow_nan=False)))
     return found
 
@@ -83,6 +89,18 @@ def _measured(job: Job, device: torch.device, samples: int, progress: Progress) 
         activity=_without_each_neuron(found),
         attentions=tuple(MixingRecord(**asdict(one)) for one in products),
     )
+
+
+@torch.no_grad()
+def _zeros(job: Job) -> dict[str, dict[str, float]]:
+    """Return, by layer and scheme, the share of weights that the scheme's fit to the float weights makes zero."""
+    schemes = [one for one in map(scheme, scheme_names()) if not one.is_float]
+
+    def share(weight: Tensor, one: Scheme) -> float:
+        return float((one.project(weight, one.stored(one.fit(weight)))[0] == 0).double().mean())
+
+    weights = {layer.name: job.checkpoint.state_dict[f"{layer.name}.weight"].float() for layer in job.layers}
+    return {name: {one.name: share(weight, one) for one in schemes} for name, weight in weights.items()}
 
 
 def _without_each_neuron(found: Activity) -> Activity:

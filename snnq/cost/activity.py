@@ -189,13 +189,15 @@ class FloatActivity(Record):
     """What a float model did on training samples, to price the events of plans before any of them is packed.
 
     ``arithmetic`` is that of the neurons of its packed form, ``attentions`` what they compute; the activity itself is
-    the float model's. ``data_sha256``: of the data, as plans record it.
+    the float model's. ``data_sha256``: of the data, as plans record it. ``zeros``: by layer and scheme, the share of
+    weights that the scheme's fit to the float weights makes zero, where that was looked at.
     """
 
     data_sha256: str
     arithmetic: Arithmetic
     activity: Activity
     attentions: Many[MixingRecord] = ()
+    zeros: dict[str, dict[str, Annotated[float, Field(ge=0, le=1)]]] = Field(default_factory=dict)
 
     @property
     def products(self) -> tuple[Products, ...]:

@@ -22,8 +22,9 @@ Per inference (all T time steps) and sample, with the means of ``snnq.cost.activ
   zero, it selects. The operand, ``operand_bits`` an entry, and the Q that waits are written to local memory and read.
 
 A plan is priced before there is a packed model: with the activity of the float model, with the neurons that the packed
-one will have, and with the share of zeros that its schemes make of Gaussian weights (``snnq.schemes.zeros``), or the
-float model's own share where that is larger. What neurons and attentions take is no layer's: it stands beside them.
+one will have, and with the share of zeros that a scheme's fit makes of the float weights, or at a rate, and where these
+were not looked at, of Gaussian weights (``snnq.schemes.zeros``); with the float model's own share where that is larger.
+What neurons and attentions take is no layer's: it stands beside them.
 
 Not counted: routing of spikes, max-pooling, residual additions, membrane potentials in memory, idle power.
 Sources: Horowitz 2014 (energies); synaptic operations as in NeuroBench (Yik et al. 2025) and SpikingJelly's op_counter.
@@ -197,7 +198,8 @@ def _met(seen: LayerActivity, scheme: str, table: CostTable, *, predicted: bool)
     own = (math.fsum(seen.effective_operations), math.fsum(seen.effective_additions))
     if not predicted:
         return own
-    kept = 1 - expected_zeros(scheme)
+    looked_at = table.floats.zeros.get(seen.name, {}) if table.floats else {}
+    kept = 1 - (looked_at[scheme] if scheme in looked_at else expected_zeros(scheme))
     return min(own[0], kept * whole[0]), min(own[1], kept * whole[1])
 
 

@@ -17,6 +17,7 @@ from snnq.base.errors import BudgetError
 from snnq.base.progress import Progress, silent
 from snnq.base.strict_json import Config, Json
 from snnq.checkpoints.opening import load_model
+from snnq.cost.table import read_table
 from snnq.finalizing.aiming import aim_of
 from snnq.finalizing.budget import limits_of
 from snnq.finalizing.encoding import encode_model
@@ -96,7 +97,8 @@ def finalize(
     with processes.first_goes_first():
         job = open_planned(chosen, checkpoint, data, progress, weights, plan)
         if chosen.activity is None and needs_activity(settings.budget):
-            chosen = chosen.with_activity(float_activity(job, fabric.device, progress=progress))
+            skips = read_table(chosen.cost_table.source or chosen.cost_table.name).events.skips_zeros
+            chosen = chosen.with_activity(float_activity(job, fabric.device, zeros=skips, progress=progress))
     check_changes(settings.augment, job.data)
     config, where = _config(chosen, job, settings, compute), run_path(out, run)
     config["threads"] = use_threads(compute, job.macs(settings.batch_size), None if force else where)

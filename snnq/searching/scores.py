@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from snnq.assessing.float_activity import float_activity, needs_activity
+from snnq.assessing.float_activity import needs_activity, priced_for
 from snnq.base.errors import OutputExistsError, SnnqError, UsageError
 from snnq.base.files import read_text, write_atomic
 from snnq.base.paired import PerSample, difference
@@ -145,7 +145,7 @@ def solve(
     table = _table(scores.plan, cost_table)
     if table.floats is None and needs_activity(budget):  # the search was asked for nothing of the kind
         job = open_planned(scores.plan, None, None, silent, file=run)
-        table = table.on(float_activity(job, torch.device("cpu")))
+        table = priced_for(table, budget, job, torch.device("cpu"))
     plan = _plan(scores, scores.best(budget, table), dict(budget), table)
     mark = scores.plan.search.fingerprint if scores.plan.search else None
     return plan if out is None else with_run(plan, folder, Path(out), mark)

@@ -52,7 +52,7 @@ def seen(layer, counts, effective=1.0):
     )
 
 
-def floats(effective=1.0):
+def floats(effective=1.0, zeros=None):
     """A float model of two layers, ten neurons and one attention: two steps; its packed form is in whole numbers."""
     activity = Activity(
         data="typed",
@@ -65,7 +65,9 @@ def floats(effective=1.0):
         attentions=(AttentionActivity(name="attn", first=(4.0, 2.0), second=(3.0, 0.0), largest=5),),
     )
     mixing = MixingRecord(name="attn", order="keys", heads=2, tokens=3, width=4, steps=2, scale=0.25, scaled="operand")
-    return FloatActivity(data_sha256="0" * 64, arithmetic="integer", activity=activity, attentions=(mixing,))
+    return FloatActivity(
+        data_sha256="0" * 64, arithmetic="integer", activity=activity, attentions=(mixing,), zeros=zeros or {}
+    )
 
 
 def expected_pj(schemes, table):
@@ -100,6 +102,9 @@ def test_golden_zeros_that_are_skipped():
     assert zeros == pytest.approx(0.4595, abs=0.002)
     assert event_costs(FC, "ternary", table)[EVENT_ENERGY.key] == pytest.approx(48 * (1 - zeros) * 0.124 + 1024)
     assert event_costs(FC, "uniform-2", table) == event_costs(FC, "uniform-2", DENSE.on(floats()))
+    # Where the float weights were looked at, their own share counts.
+    own = SPARSE.on(floats(zeros={FC.name: {"ternary": 0.75}}))
+    assert event_costs(FC, "ternary", own)[EVENT_ENERGY.key] == pytest.approx(12 * 0.124 + 1024)
     # Weights of the float model that are zero already are zero under every scheme.
     pruned = SPARSE.on(floats(0.25))
     assert event_costs(FC, "ternary", pruned)[EVENT_ENERGY.key] == pytest.approx(12 * 0.124 + 1024)

@@ -7,10 +7,12 @@ import json
 import pytest
 
 from snnq.base.errors import BudgetError
+from snnq.checkpoints.opening import open_checkpoint
 from snnq.cli.main import run
 from snnq.cost.quantities import EVENT_ENERGY
 from snnq.data.cache import cache_root
 from snnq.plan import Plan
+from snnq.schemes.scheme import scheme
 from snnq.searching.run import search
 from snnq.searching.scores import read_scores, solve
 from snnq.searching.settings import SearchSettings
@@ -61,6 +63,18 @@ def test_a_search_that_is_asked_for_nothing_of_the_kind_measures_nothing(place, 
     assert other.activity is not None
     assert other.to_dict()["totals"][EVENT_ENERGY.fraction] <= 0.3
     assert read_scores(place / "plan.json.run").plan.activity == other.activity
+
+
+def test_zeros_are_looked_for_where_the_machine_skips_them(place, checkpoint):
+    table = "horowitz-45nm-sparse"
+    plan = searched(checkpoint, place / "sparse.json", {EVENT_ENERGY.fraction: 0.3}, cost_table=table)
+    assert plan.activity is not None
+    state = open_checkpoint(checkpoint, **SIZES).state_dict
+    weight = state["block.0.mlp.fc1.weight"]
+    one = scheme("power-of-two-2")
+    share = float((one.quantize(weight, one.fit(weight)) == 0).float().mean())
+    assert plan.activity.zeros["block.0.mlp.fc1"]["power-of-two-2"] == pytest.approx(share)
+    assert share > 0.2
 
 
 def test_what_no_plan_keeps_is_said_before_the_hours(place, checkpoint):
