@@ -1,6 +1,7 @@
 """The arms of the experiment on few bits: how each makes a plan of so many bits a weight.
 
 An arm is a name and, behind ``@``, bits a weight: ``rate@0.7``. Arms without bits are one scheme for every layer.
+``kib@36`` is ``free`` with a budget of the file's size instead.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ FIXED = ("float32", "binary", "ternary", "uniform-2", "uniform-3", "uniform-4")
 GRID = "uniform-4"
 POINTS = (0.25, 0.4, 0.55, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7, 2.0, 2.4)
 SPACE = ",".join(f"{GRID}@{point:g}" for point in POINTS)
-# "even": every layer has the same bits. "free": one price of a bit while finetuning, so the bits find their layers.
-# The others are methods of `snnq search`.
-ALLOCATIONS = ("even", "free", "rate", "differentiable", "sensitivity", "hessian", "drift", "halving", "random")
+# "even": every layer has the same bits. "free", "kib": one price of a bit while finetuning, so the bits find their
+# layers. The others are methods of `snnq search`, whose plan's rates are held.
+ALLOCATIONS = ("even", "free", "kib", "rate", "differentiable", "sensitivity", "hessian", "drift", "halving", "random")
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class Arm:
         file = folder / "plan.json"
         if file.exists():
             return file
-        if self.bits is None or self.way in ("even", "free"):
-            scheme = self.way if self.bits is None else f"{GRID}@{self.bits:g}"
+        if self.bits is None or self.way in ("even", "free", "kib"):
+            scheme = self.way if self.bits is None else GRID if self.way == "kib" else f"{GRID}@{self.bits:g}"
             snnq.uniform_plan(scheme, checkpoint=checkpoint).write(file)
         else:
             words = {"method": self.way, "budget": [f"avg-bits={self.bits:g}"], "space": [SPACE]}
@@ -52,4 +53,7 @@ class Arm:
 
     def finetuning(self) -> dict[str, Any]:
         """Return what finalize is told beside what all arms are told alike."""
-        return {"budget": [f"avg-bits={self.bits:g}"]} if self.way == "free" else {}
+        if self.bits is None:
+            return {}
+        limits = {"free": f"avg-bits={self.bits:g}", "kib": f"file-kib={self.bits:g}"}
+        return {"budget": [limits[self.way]]} if self.way in limits else {"hold_rates": True}
