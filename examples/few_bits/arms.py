@@ -47,7 +47,8 @@ class Arm:
             scheme = self.way if self.bits is None else GRID if self.way == "kib" else f"{GRID}@{self.bits:g}"
             snnq.uniform_plan(scheme, checkpoint=checkpoint).write(file)
         else:
-            words = {"method": self.way, "budget": [f"avg-bits={self.bits:g}"], "space": [SPACE]}
+            space = GRID if self.way == "rate" else SPACE  # that one takes any rate of a grid
+            words = {"method": self.way, "budget": [f"avg-bits={self.bits:g}"], "space": [space]}
             snnq.search(checkpoint, data=data, out=file, seed=seed, epochs=epochs, progress=snnq.silent, **words)
         return file
 
