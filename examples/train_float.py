@@ -43,6 +43,7 @@ from snnq.training.batchnorm import share_batchnorm
 from snnq.training.devices import Compute, start_fabric
 from snnq.training.evaluation import evaluate
 from snnq.training.loop import Best, Place, run_epochs
+from snnq.training.quick_neurons import quicken
 from snnq.training.run_folder import open_run, run_path
 from snnq.training.schedules import learning_rate, set_rate
 from snnq.training.seeding import generator
@@ -227,7 +228,7 @@ def main(
                         f"--start {start}: its {name} are {begun.config[name]}, those of {data} {config[name]}"
                     )
             model.load_state_dict(begun.state_dict)
-        moving = Training(fabric, share_batchnorm(model), found, chosen, seed)
+        moving = Training(fabric, quicken(share_batchnorm(model)), found, chosen, seed)
         run_epochs(
             folder, moving.stateful(), stage="training", epochs=chosen.epochs, batches=moving.batches,
             step=moving.step, after_epoch=moving.after_epoch, progress=progress,

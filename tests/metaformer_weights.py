@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from snnq.models.metaformer.module import MetaFormer
-from snnq.models.metaformer.sizes import MetaFormerConfig
+from snnq.models.metaformer.sizes import V2, V2_PARTS, MetaFormerConfig
 from snnq.models.metaformer.stored import converted, stored_model
 from snnq.models.registry import architecture
 
@@ -20,10 +20,17 @@ def config_of(case: dict[str, Any]) -> MetaFormerConfig:
     return config
 
 
+def theirs(config: MetaFormerConfig, name: str) -> str:
+    """Return upstream's name of a tensor."""
+    layout = V2 if config.layout == V2_PARTS else config.layout
+    return architecture(layout).upstream.keys[0].upstream_name(name)
+
+
 def upstream_state(config: MetaFormerConfig, seed: int) -> dict[str, Tensor]:
     """Return every tensor of upstream's state dict, such that all layers spike."""
     generator, state = np.random.default_rng(seed), {}
-    for name, tensor in sorted(stored_model(config).state_dict().items()):
+    shapes = {theirs(config, name): tensor for name, tensor in stored_model(config).state_dict().items()}
+    for name, tensor in sorted(shapes.items()):
         state[name] = torch.from_numpy(np.asarray(_values(name, tuple(tensor.shape), generator), np.float32))
         if name.endswith("num_batches_tracked"):
             state[name] = torch.tensor(7)
@@ -48,7 +55,8 @@ def _values(name: str, shape: tuple[int, ...], generator: np.random.Generator) -
 def our_model(config: MetaFormerConfig, state: dict[str, Tensor]) -> nn.Module:
     """Return the model, in evaluation mode, of upstream's state dict."""
     model = MetaFormer(config)
-    model.load_state_dict(converted(state, config), strict=True)
+    ours = {name: state[theirs(config, name)] for name in stored_model(config).state_dict()}
+    model.load_state_dict(converted(ours, config), strict=True)
     return model.eval()
 
 

@@ -70,7 +70,7 @@ def test_every_architecture_has_one_row_a_block_that_fits_80_columns(name):
 def test_integer_spikes_make_larger_numbers():
     # 14x14 tokens. Q and K of 16 features a head, V of 64; each 0 to 4.
     one = attention_table("sdt-v3-imagenet", {})[0]
-    assert (one.order, one.tokens, one.width, one.values, one.substeps) == ("scores", 196, 16, 4, 4)
+    assert (one.order, one.tokens, one.width, one.value_ratio, one.substeps) == ("scores", 196, 16, 4, 4)
     assert (one.operand_values, one.operand_largest) == (196**2, 16 * 4 * 4)
     assert one.end_bits == (196 * 16 * 4**3).bit_length()
     assert one.multiplications == 8 * (196 * 196 * 16 + 196 * 196 * 64)

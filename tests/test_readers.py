@@ -68,6 +68,21 @@ def test_a_leak_is_seen(how: str, free: bool) -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
     found = [(one.layer, one.neuron, one.reader) for one in chains(model, {}, (2, 1, 2, 2))]
     assert (("first", "one", "second") in found) is free
-    assert ("second", "two", "head") in found  # a mean over time leaves channels what they are
+    # A mean over time leaves channels what they are; a sum before the neuron has two writers.
+    assert (("second", "two", "head") in found) is (how != "leak")
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert model.training
+
+
+def test_a_sum_before_a_neuron_has_two_writers() -> None:
+    """A residual potential: no single layer's channel makes the neuron fire, and so none may be taken for dead."""
+
+    class Summed(Leaky):
+        def forward(self, frames: Tensor) -> Tensor:
+            x = frames.transpose(0, 1).flatten(2)
+            potential = self.first(x)
+            spikes = self.one(potential)
+            return self.head(self.two(self.second(spikes) + potential).mean(0))
+
+    torch.manual_seed(0)
+    assert chains(Summed("plain"), {}, (2, 1, 2, 2)) == ()

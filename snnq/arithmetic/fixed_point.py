@@ -24,7 +24,8 @@ import numpy as np
 
 from snnq.base.errors import UsageError
 from snnq.network.graph import Add, Pool
-from snnq.network.wiring import ROOM_BITS, Potential, Wiring
+from snnq.network.stages import ROOM_BITS, Potential
+from snnq.network.wiring import Wiring
 from snnq.schemes.whole import WIDE_SUM_LIMIT, Whole
 
 FRACTION_BITS, MULTIPLIER_BITS = 16, 16

@@ -17,8 +17,9 @@ from snnq.arithmetic.fixed_point import FixedPoint, Folded
 from snnq.arithmetic.integers import Neurons
 from snnq.arithmetic.whole_network import WholeNetwork, whole_network
 from snnq.base.errors import UsageError
-from snnq.network.graph import Neuron, Sum
-from snnq.network.wiring import COUNT_LIMIT, Mix, Potential, Stage, Wiring
+from snnq.network.graph import COUNT_LIMIT, Neuron, Sum
+from snnq.network.stages import Mix, Potential, Stage
+from snnq.network.wiring import Wiring
 from snnq.schemes.whole import Whole, fixed_point
 
 # Whole numbers up to here are exact in float32.

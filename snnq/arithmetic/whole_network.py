@@ -22,7 +22,8 @@ from snnq.arithmetic.integers import (
     Neurons,
 )
 from snnq.network.graph import Neuron
-from snnq.network.wiring import Potential, Stage, Wiring, leak
+from snnq.network.stages import Potential, Stage
+from snnq.network.wiring import Wiring, leak
 from snnq.schemes.whole import Whole
 
 

@@ -78,6 +78,11 @@ def classify(path: str | Path, input: str | Path, *, engine: str = "torch", **gi
     check_engine(engine)
     subject, file = open_subject(path, **given), Path(input).expanduser()
     check_engine(engine, subject)
+    if (subject.data_spec or "").startswith("images:"):
+        raise DataError(
+            f"{path}: its data are images ({subject.data_spec}), and a recording is none",
+            "evaluate it on a folder of images: snnq eval MODEL --data images:DIR",
+        )
     if subject.kind == "packed":
         check_room(subject.path, subject.config, 1)
     sample = (_from_frames if holds_frames(file) else _from_events)(file, subject)

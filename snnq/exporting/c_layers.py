@@ -12,7 +12,7 @@ import numpy as np
 
 from snnq.arithmetic.integers import Neurons
 from snnq.base.errors import PackedError
-from snnq.network.wiring import Stage
+from snnq.network.stages import Stage
 from snnq.packed.arrays import PackedArrays
 from snnq.packed.config import CONFIG_FILE, REPACK
 from snnq.schemes import power_of_two

@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from snnq.models.spikformer.sizes import SpikformerConfig
-from snnq.network.wiring import COUNT_LIMIT, Wiring
+from snnq.network.graph import COUNT_LIMIT
+from snnq.network.wiring import Wiring
 
 # Channels whose sums are formed at a time; the scratch for them is STEPS times as large.
 TILE = 32

@@ -25,7 +25,7 @@ from snnq.exporting.c_memory import TILE, Memory, plan_memory
 from snnq.exporting.c_names import c_note
 from snnq.models.registry import architecture
 from snnq.models.spikformer.sizes import SpikformerConfig
-from snnq.network.wiring import COUNT_LIMIT
+from snnq.network.graph import COUNT_LIMIT
 from snnq.packed.arrays import PackedArrays
 from snnq.structure.edits import STRUCTURE
 

@@ -32,8 +32,9 @@ from snnq.base.version import __version__
 from snnq.exporting.source import Source, SourceLayer, read_source, require
 from snnq.exporting.targets import ExportedLayer, Facts
 from snnq.models.registry import architecture
+from snnq.network.graph import COUNT_LIMIT
 from snnq.network.tracing import Traced, trace
-from snnq.network.wiring import COUNT_LIMIT, FloatWiring, Wiring
+from snnq.network.wiring import FloatWiring, Wiring
 
 UNITS = (
     "A time step is 1 ms: tau = 2 ms, dt = 1 ms, forward Euler, v + dt/tau (r I - v), v = 0 at first. An exponential "

@@ -36,6 +36,7 @@ from snnq.packing.record import Finetuned
 from snnq.plan import Plan
 from snnq.schemes.scheme import scheme
 from snnq.training import processes
+from snnq.training.augmentation import check_changes
 from snnq.training.batches import steps_per_epoch
 from snnq.training.chance import say_fit
 from snnq.training.devices import Compute, as_compute, start_fabric
@@ -98,6 +99,7 @@ def finalize(
         if chosen.activity is None and needs_activity(settings.budget):
             skips = read_table(chosen.cost_table.source or chosen.cost_table.name).events.skips_zeros
             chosen = chosen.with_activity(float_activity(job, fabric.device, zeros=skips, progress=progress))
+    check_changes(settings.augment, job.data)
     config, where = _config(chosen, job, settings, compute), run_path(out, run)
     config["threads"] = use_threads(compute, job.macs(settings.batch_size), None if force else where)
     config |= {} if kept == "coded" else {"storage": kept}

@@ -93,13 +93,14 @@ def _energy(machine: Machine, counts: Counts, traffic: Traffic, neurons: int, cy
 def check_sums(machine: Machine, operands: Operands, outputs: int = CHECKED) -> int:
     """Make a few outputs of every group as an element does, match by match, and compare; return how many sums.
 
-    Raises VerificationError where a sum is not that of the dense product, or a counter not that of ``count``.
-    Weights that are no whole numbers are not compared: sums of those depend on their order.
+    Weights that are no whole numbers have whole ones with the same zeros in their place, because sums of real numbers
+    depend on their order. Raises VerificationError where a sum is not that of the dense product, or a counter not that
+    of ``count``.
     """
-    if machine.dataflow != "parallel-inner-join" or not operands.exact:
+    if machine.dataflow != "parallel-inner-join":
         return 0
     checked = 0
-    for group, weights in enumerate(operands.weights.astype(np.int64)):
+    for group, weights in enumerate(_whole(operands)):
         planes = operands.of_group(group)
         rows, columns = (_some(size, outputs) for size in (planes.shape[2], weights.shape[1]))
         for row, column in zip(rows, np.resize(columns, len(rows)), strict=True):
@@ -111,6 +112,14 @@ def check_sums(machine: Machine, operands: Operands, outputs: int = CHECKED) -> 
                     )
                 checked += len(steps)
     return checked
+
+
+def _whole(operands: Operands) -> np.ndarray:
+    """Return the weights, or whole ones of the same signs and zeros, the largest about a thousand."""
+    weights = operands.weights
+    if not operands.exact:
+        weights = np.sign(weights) * np.ceil(1000 * np.abs(weights) / max(np.abs(weights).max(initial=0), 1e-300))
+    return weights.astype(np.int64)
 
 
 def _some(size: int, most: int) -> np.ndarray:

@@ -42,7 +42,7 @@ class Products:
 
     ``width`` is d, the features of one head; ``chunk`` is B, the steps mixed at once (1: step by step). ``scale`` is
     the constant c, and ``scaled`` what it multiplies, the operand or the end; both None where there is no constant.
-    ``values``: V has so many times the features. ``substeps``: D, where Q, K and V are integer spikes 0 … D: the
+    ``value_ratio``: V has so many times the features. ``substeps``: D, where Q, K and V are integer spikes 0 … D: the
     operand's entries are then D² times as large, and the end's D³ times.
     """
 
@@ -55,13 +55,13 @@ class Products:
     chunk: int = 1
     scale: float | None = None
     scaled: Literal["operand", "end"] | None = None
-    values: int = 1
+    value_ratio: int = 1
     substeps: int = 1
 
     @property
     def operand_values(self) -> int:
         """Entries of the operand of one head."""
-        keys = self.width**2 * self.values
+        keys = self.width**2 * self.value_ratio
         found = {"scores": self.tokens**2, "keys": keys, "sums": self.width, "gates": self.tokens}
         return found.get(self.order, self.width)
 
@@ -95,9 +95,8 @@ class Products:
     @property
     def multiplications(self) -> int:
         """Products of two numbers per time step and sample, were nothing skipped."""
-        each = {"scores": (1 + self.values) * self.tokens, "keys": 2 * self.values * self.width, "sums": 2}.get(
-            self.order, 1
-        )
+        second = self.value_ratio  # of the second product, by the first
+        each = {"scores": (1 + second) * self.tokens, "keys": 2 * second * self.width, "sums": 2}.get(self.order, 1)
         return self.heads * self.tokens * self.width * each
 
     @property
@@ -107,7 +106,7 @@ class Products:
             return 0
         if self.scaled == "operand":
             return self.steps // self.chunk * self.heads * self.operand_values
-        return self.steps * self.heads * self.tokens * self.width * self.values
+        return self.steps * self.heads * self.tokens * self.width * self.value_ratio
 
     @property
     def scale_is_shift(self) -> bool:

@@ -5,8 +5,9 @@ layer's output by what it was at first, so that a change of some channels goes t
 channel of ``layer`` is free where
 
     a change of the layer's output in some channels reaches one neuron, in these channels, and nothing else, and
-    a change of that neuron's output in these channels reaches one layer, in these channels, and nothing else, and
-    that layer is given zeros in these channels where the neuron puts out none: nothing else comes in with them.
+    a change of that neuron's output in these channels reaches one layer, in these channels, and nothing else;
+
+and nothing else reaches that neuron or that layer: their input is of one writer each, and zero where that is silent.
 
 Norms and pooling in between work channel by channel; residual sums, attention products and reshaping do not, or reach
 other places, and so are found out.
@@ -14,7 +15,7 @@ other places, and so are found out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -25,7 +26,7 @@ from torch import Tensor, nn
 from snnq.network.layers import quantisable
 from snnq.network.tracing import neurons_of, seeing
 
-# How many of the random bits are 1: few, so that a max-pool of them is not 1 everywhere.
+# How many of the random bits are 1: few, so that neither a max-pool nor a mean of them is what it is of ones alone.
 RATE = 0.1
 
 
@@ -52,19 +53,24 @@ def chains(model: nn.Module, norms: Mapping[str, str], frames_shape: tuple[int, 
     found: list[Chain] = []
     try:
         model.eval()
-        base = _run(model, layers, neurons, frames, _Run({}))
+
+        def ran(change: _Change | None, known: Mapping[str, list[Tensor]]) -> _Run:
+            return _run(model, layers, neurons, frames, _Run(known, change))
+
+        base = ran(None, {})
+        writers = _writers(base, ran, lambda: _run(model, layers, neurons, frames + 1, _Run(base.outputs)), neurons)
         for name in base.order:
             some = _half(layers[name].weight.shape[0])
-            change = _Change(name, _channel_axis(layers[name]), some)
-            reached = _reached(_run(model, layers, neurons, frames, _Run(base.outputs, change)), base, some)
-            if reached is None or reached[0] not in neurons:
+            reached = _reached(ran(_Change(name, _channel_axis(layers[name]), some), base.outputs), base, some)
+            if reached is None or reached[0] not in neurons or writers[reached[0]] != {name}:
                 continue
             change = _Change(*reached, some)
-            reader = _reached(_run(model, layers, neurons, frames, _Run(base.outputs, change)), base, some)
-            if reader is None or reader[0] not in layers or not _takes(layers[reader[0]], reader[1], len(some)):
+            reader = _reached(ran(change, base.outputs), base, some)
+            if reader is None or reader[0] not in layers or writers[reader[0]] != {reached[0]}:
                 continue
-            silent = _run(model, layers, neurons, frames, _Run(base.outputs, change._replace(silent=True)))
-            if all(_zero(one, some, reader[1]) for at, one in silent.given if at == reader[0]):
+            silent = ran(change._replace(silent=True), base.outputs)
+            zeros = all(_zero(one, some, reader[1]) for at, one in silent.given if at == reader[0])
+            if zeros and _takes(layers[reader[0]], reader[1], len(some)):
                 found.append(Chain(name, norms.get(name), reached[0], reader[0]))
     finally:
         for module, training in modes:
@@ -74,18 +80,20 @@ def chains(model: nn.Module, norms: Mapping[str, str], frames_shape: tuple[int, 
 
 
 class _Change(NamedTuple):
-    """Some channels (C,) of a module's output are to be others, or ``silent``: all zero.
+    """Some channels (C,) of a module's output are to be others, or ``silent``: all zero; None: all are to be others.
 
     ``axis`` of the output, from its end, has the channels.
     """
 
     name: str
-    axis: int
-    some: Tensor
+    axis: int = -1
+    some: Tensor | None = None
     silent: bool = False
 
     def of(self, values: Tensor, other: Tensor) -> Tensor:
         """Return ``values`` with ``other`` in these channels."""
+        if self.some is None:
+            return other
         shape = [1] * values.ndim
         shape[self.axis] = -1
         return torch.where(self.some.view(shape).to(values.device), other, values)
@@ -122,7 +130,7 @@ class _Run:
         bits = (torch.rand(output.shape, generator=draw) < RATE).to(output)
         if self.change is None or name != self.change.name:
             return bits
-        return self.change.of(bits, torch.zeros_like(bits) if self.change.silent else 1 - bits)
+        return self.change.of(bits, torch.full_like(bits, 0.0 if self.change.silent else 1.0))
 
 
 def _run(
@@ -133,6 +141,22 @@ def _run(
     with seeing(layers, run.layer), seeing(neurons, run.neuron):
         run.given.append(("", model(frames)))
     return run
+
+
+def _writers(
+    base: _Run,
+    ran: Callable[[_Change | None, Mapping[str, list[Tensor]]], _Run],
+    other_frames: Callable[[], _Run],
+    neurons: Iterable[str],
+) -> dict[str, set[str]]:
+    """Return by module the layers and neurons whose output reaches its input with none between; "" are the frames."""
+    runs = {name: ran(_Change(name), base.outputs) for name in (*base.order, *neurons)} | {"": other_frames()}
+    found: dict[str, set[str]] = {name: set() for name, _ in base.given}
+    for source, run in runs.items():
+        for (name, one), (_, due) in zip(run.given, base.given, strict=True):
+            if not torch.equal(one, due):
+                found[name].add(source)
+    return found
 
 
 def _half(width: int) -> Tensor:

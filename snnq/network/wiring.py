@@ -17,138 +17,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from snnq.base.strict_json import Config
-from snnq.network.graph import (
-    COUNT_LIMIT,
-    FRAMES,
-    Add,
-    Attention,
-    Graph,
-    Head,
-    Layer,
-    Mean,
-    Multiply,
-    Neuron,
-    Pool,
-    Stream,
-    Sum,
-)
+from snnq.network.graph import Add, Attention, Graph, Head, Layer, Mean, Neuron, Pool, Stream
+from snnq.network.stages import Fire, Mix, Potential, Stage, Step
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["COUNT_LIMIT", "FRAMES", "FloatWiring", "Wiring", "float_wiring", "wire"]
-# Products with multipliers of 16 bits stay exact in int64 where sums stay below 2^44: see ``whole.WIDE_SUM_LIMIT``.
-ROOM_BITS = 8
 # Of an attention: shifted by up to 9 bits they fit an int32, with a neuron's voltage.
 SUM_LIMIT = 2**20
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A layer → norm (→ max-pool, if ``pooled``) → neuron, by module paths; its spikes are the stream ``gives``.
-
-    ``bound`` is the largest whole number in the layer's input; none is negative.
-    """
-
-    made: Layer
-    fires: Neuron
-    bound: int
-    pooled: bool = False
-
-    @property
-    def layer(self) -> str:
-        """The layer's path."""
-        return self.made.layer
-
-    @property
-    def norm(self) -> str:
-        """The norm's path."""
-        return self.made.norm or ""
-
-    @property
-    def neuron(self) -> str:
-        """The neuron's path."""
-        return self.fires.neuron
-
-    @property
-    def gives(self) -> str:
-        """The stream of its spikes."""
-        return self.fires.gives
-
-    @property
-    def room(self) -> int:
-        """The bound that its weights as whole numbers are made for."""
-        return self.bound
-
-
-@dataclass(frozen=True)
-class Fire:
-    """Stages that see the same stream and run one after another."""
-
-    stages: tuple[Stage, ...]
-
-    @property
-    def takes(self) -> tuple[str]:
-        """The stream they see."""
-        return self.stages[0].made.takes
-
-
-@dataclass(frozen=True)
-class Potential:
-    """A layer → norm whose output is kept: the stream ``gives``, in the unit of the ``chain`` that it is added to.
-
-    ``bound`` is the largest whole number in the layer's input; none is negative.
-    """
-
-    made: Layer
-    bound: int
-    chain: int
-
-    @property
-    def layer(self) -> str:
-        """The layer's path."""
-        return self.made.layer
-
-    @property
-    def norm(self) -> str:
-        """The norm's path."""
-        return self.made.norm or ""
-
-    @property
-    def takes(self) -> tuple[str]:
-        """The stream it sees."""
-        return self.made.takes
-
-    @property
-    def gives(self) -> str:
-        """The stream of its potentials."""
-        return self.made.gives
-
-    @property
-    def room(self) -> int:
-        """The bound that its weights as whole numbers are made for."""
-        return self.bound << ROOM_BITS
-
-
-@dataclass(frozen=True)
-class Mix:
-    """An attention and the neuron that (Q Kᵀ) V · scale goes to."""
-
-    mixes: Attention
-    fires: Neuron
-
-    @property
-    def takes(self) -> tuple[str, str, str]:
-        """Queries, keys and values."""
-        return self.mixes.takes
-
-    @property
-    def gives(self) -> str:
-        """The stream of its spikes."""
-        return self.fires.gives
-
-
-Step = Fire | Potential | Mix | Neuron | Pool | Add | Multiply | Sum | Mean | Head
 
 
 @dataclass(frozen=True)
@@ -326,6 +202,8 @@ def _obstacles(graph: Graph) -> Iterator[str]:
             yield f"its neurons' time constant is {one.tau:g}, and whole numbers leak with 2 or 1.5"
         elif isinstance(one, Layer) and not given[0].whole:
             yield f"layer {one.layer} is given potentials, real numbers, and whole numbers need spikes or sums of them"
+        elif isinstance(one, Layer) and one.depthwise and given[0].kind == "counts":
+            yield f"layer {one.layer} convolves every channel of the frames by itself"
         elif isinstance(one, Layer) and one.norm is None:
             yield f"layer {one.layer} has no batch normalisation that could be folded"
         elif isinstance(one, Add) and len({stream.kind == "reals" for stream in given}) > 1:

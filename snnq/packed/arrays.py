@@ -10,7 +10,8 @@ from snnq.arithmetic.fixed_point import Folded
 from snnq.arithmetic.integers import Head
 from snnq.arithmetic.whole_network import WholeNetwork, whole_network
 from snnq.base.errors import PackedError, UsageError
-from snnq.network.wiring import FloatWiring, Potential, Stage, Wiring
+from snnq.network.stages import Potential, Stage
+from snnq.network.wiring import FloatWiring, Wiring
 from snnq.packed.coding import read_layer
 from snnq.packed.config import (
     CONFIG_FILE,

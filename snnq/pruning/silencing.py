@@ -22,7 +22,7 @@ from snnq.pruning.masks import Held
 from snnq.pruning.settings import SilenceSettings
 from snnq.pruning.training import Finetuning
 from snnq.structure.edits import apply_edits
-from snnq.structure.masked import masked_layers
+from snnq.structure.masked import masked_edit, masked_layers
 from snnq.structure.silenced import SILENCED
 from snnq.training import processes
 from snnq.training.chance import say_fit
@@ -111,6 +111,8 @@ def mask_silent(
     epoch = _trained(folder, job, model, settings, fabric, progress) if settings.finetune.epochs else 0
     new = refresh_norms(job, model, size, settings.finetune.seed)
     facts["silent_after"] = _silent_share(job, model, progress)
+    masked = [layer.name for layer in job.layers if layer.name in masked_layers(model)]
+    apply_edits(model, [masked_edit(model, masked)] if masked else [])
     before, after = scores(job, model, fabric, size, progress)
     made = Silenced(
         out=str(out),

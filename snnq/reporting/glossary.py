@@ -163,6 +163,8 @@ KEYS: dict[str, tuple[str, str]] = {
     "chunk": ("time steps", "B, the steps mixed at once"),
     "scale": ("", "the constant c, or null"),
     "scaled": ("", "what c multiplies: the operand, or the end"),
+    "value_ratio": ("", "features of V by those of Q and K"),
+    "substeps": ("", "D, the most spikes of Q, K and V in a step: an entry of the operand is D² times as large"),
     "operand_values": ("entries", "of one head: N² of scores, d² of keys, d of sums, N of gates"),
     "operand_largest": ("", "the largest entry possible: d of scores and gates, B · N of keys, N of sums"),
     "operand_bits": ("bits", "⌈log2(operand_largest + 1)⌉"),

@@ -11,11 +11,13 @@ from snnq.checkpoints.inspecting import FACT_COLUMNS, Inspection
 from snnq.cost.quantities import ENERGY, STORAGE, Amount, Quantity, known, share_of
 from snnq.cost.table import CostTable, read_table
 from snnq.network import products
+from snnq.network.graph import Graph
 from snnq.plan import ModelInfo, Plan, make_plan
 from snnq.plan.views import per_cent
 from snnq.reporting import costs
 from snnq.reporting.cost_tables import cost_rows, layer_cells, layer_columns, remark
 from snnq.reporting.figures.bars import amounts
+from snnq.reporting.figures.network import network_figure
 from snnq.reporting.figures.strip import layer_strip
 from snnq.reporting.figures.weights import float_panel
 from snnq.reporting.formats import Document, Figure
@@ -56,6 +58,7 @@ def inspection_document(found: Inspection, table: CostTable | None = None) -> Do
             *(_bars(one, groups) for one in plan.quantities),
             Figure("Storage and energy of each layer", layer_strip("Storage and energy of each layer", layers)),
             _plan_bars(plans),
+            *([_network(found.graph)] if found.graph else []),
             *(Figure(one.layer, float_panel(one), small=True) for one in histograms),
         ),
         data=_data(found, plan, layers, groups, plans, histograms),
@@ -134,6 +137,11 @@ def _bars(one: Quantity, groups: Sequence[Part]) -> Figure:
     ]
     caption = f"{one.name.capitalize()} by group" + (f", {one.per}" if one.per else "")
     return Figure(caption, amounts(caption, shares, {f"float32: {one.short(sum(values))}": values}, columns=2))
+
+
+def _network(graph: Graph) -> Figure:
+    caption = "The network: a row an operation, an arc a stream that is read further down; thick lines are potentials"
+    return Figure(caption, network_figure(caption, graph))
 
 
 def _plan_bars(plans: Sequence[PlanRow]) -> Figure:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from snnq.cost.quantities import ENERGY, share_of
-from snnq.hardware.machine import EVENTS
+from snnq.hardware.machine import EVENTS, OFF_CHIP
 from snnq.hardware.records import Accelerated, AccelLayer, AccelMachine
 from snnq.reporting.figures.bars import amounts
 from snnq.reporting.table import Table, table_of
@@ -69,11 +69,10 @@ def machine_table(found: Accelerated) -> Table:
         "machine": lambda one: one.machine,
         "cycles": lambda one: f"{one.total.cycles:,.0f}",
         "exposed": lambda one: _exposed(one),
+        "µs": lambda one: f"{one.microseconds:,.1f}",
         "adds k": lambda one: f"{(one.total.accumulates + one.total.corrections) / 1e3:,.1f}",
         "off KiB": lambda one: f"{_off_chip(one.total) / 1024:,.1f}",
         "cache KiB": lambda one: f"{one.total.cache_bytes / 1024:,.1f}",
-        "chip nJ": lambda one: ENERGY.shown(one.total.on_chip_pj),
-        "off nJ": lambda one: ENERGY.shown(one.total.off_chip_pj),
     }
     return table_of(title, found.machines, cells, SECTION)
 
@@ -84,12 +83,16 @@ def _exposed(one: AccelMachine) -> str:
 
 def energy_table(found: Accelerated) -> Table:
     """Return the energy of every event on every machine, in nJ; a dash where the machine has no constant for it."""
-    title = "Where its energy goes, nJ"
-    columns = ("event", *(one.machine for one in found.machines))
-    spent = [_spent(one) for one in found.machines]
-    rows = tuple(
-        (event.replace("_", " "), *(ENERGY.shown(one[event]) if event in one else "-" for one in spent))
-        for event in _events(found)
+    title, columns = "Where its energy goes, nJ", ("event", *(one.machine for one in found.machines))
+    totals, spent = [one.total for one in found.machines], [_spent(one) for one in found.machines]
+    rows = (
+        ("on the chip", *(ENERGY.shown(one.on_chip_pj) for one in totals)),
+        ("off the chip", *(ENERGY.shown(one.off_chip_pj) for one in totals)),
+        *(
+            (event.replace("_", " "), *(ENERGY.shown(one[event]) if event in one else "-" for one in spent))
+            for event in _events(found)
+            if event not in OFF_CHIP
+        ),
     )
     return Table(title, columns, rows, SECTION)
 
@@ -108,16 +111,15 @@ def facts_table(found: Accelerated) -> Table:
     """Return what each layer multiplies."""
     cells = {
         "layer": lambda one: one.name,
-        "scheme": lambda one: one.scheme,
-        "planes": lambda one: str(one.planes),
+        "bits": lambda one: str(one.planes),
         "rows": lambda one: f"{one.rows:,}",
         "in": lambda one: f"{one.inputs:,}",
         "out": lambda one: f"{one.outputs:,}",
-        "weights %": lambda one: f"{100 * one.weight_density:.1f}",
-        "spikes %": lambda one: f"{100 * one.spike_density:.1f}",
-        "awake %": lambda one: f"{100 * one.awake:.1f}",
+        "weights": lambda one: f"{100 * one.weight_density:.1f}",
+        "spikes": lambda one: f"{100 * one.spike_density:.1f}",
+        "awake": lambda one: f"{100 * one.awake:.1f}",
     }
-    title = "What layers multiply; % not zero: of weights, of spikes, of inputs at any step"
+    title = "What layers multiply; bits of inputs; % not zero: weights, spikes, inputs at any step"
     return table_of(title, found.layers, cells, SECTION)
 
 

@@ -15,9 +15,9 @@ import numpy as np
 from snnq.base.errors import UsageError
 from snnq.base.machine import fitting_threads
 from snnq.models.registry import architecture
-from snnq.network.graph import Add, Head, Mean, Multiply, Neuron, Pool, Sum
+from snnq.network.graph import COUNT_LIMIT, FRAMES, Add, Head, Mean, Multiply, Neuron, Pool, Sum
 from snnq.network.layers import NO_COUNTS, check_frames_shape
-from snnq.network.wiring import COUNT_LIMIT, FRAMES, Fire, Mix, Potential, Step
+from snnq.network.stages import Fire, Mix, Potential, Step
 from snnq.packed.arrays import open_arrays
 from snnq.runtime.layers import Layers
 from snnq.runtime.steps import Steps, Watch

@@ -8,7 +8,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from snnq.network.wiring import COUNT_LIMIT, Potential
+from snnq.network.graph import COUNT_LIMIT
+from snnq.network.stages import Potential
 from snnq.runtime import kernels, layer_kernels
 from snnq.runtime.steps import Steps
 from snnq.runtime.streams import Lists, Numbers, Stream, bits

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from snnq.network.graph import Add, Head, Mean, Multiply, Neuron, Pool, Sum
-from snnq.network.wiring import COUNT_LIMIT, FRAMES, Fire, Mix, Potential, Stage
+from snnq.network.graph import COUNT_LIMIT, FRAMES, Add, Head, Mean, Multiply, Neuron, Pool, Sum
+from snnq.network.stages import Fire, Mix, Potential, Stage
 from snnq.packed.arrays import PackedArrays, open_arrays
 
 # Called with a neuron's module path and its spikes, bool (samples, pixels, steps, channels).

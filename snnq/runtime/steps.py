@@ -75,7 +75,7 @@ class Steps:
         begun, first_one = time.perf_counter(), streams[0]
         spikes = [stream.spikes for stream in streams]
         size, words = first_one.channels // one.heads, spikes[0].shape[-1]
-        out, tokens = np.empty_like(spikes[0]), first_one.height * first_one.width
+        out, tokens = np.empty_like(spikes[0]), first_one.pixels
         # Words that no head reaches across.
         together = math.lcm(size, LANES) // LANES
         fixed = (tokens, size, one.chunk, found.shift, found.threshold, found.leak, out)
@@ -140,8 +140,9 @@ class Steps:
             pieces = [(gates, spikes, size, out, *part) for part in self.parts(len(spikes), spikes[:1].size)]
             self.workers.run(spike_kernels.gate_heads, pieces)
         else:
-            by_sample = spikes.reshape(samples, -1, *spikes.shape[1:]) & gates.reshape(samples, -1, *gates.shape[1:])
-            out = by_sample.reshape(spikes.shape)
+            kept = spikes.reshape(samples, stream.pixels, *spikes.shape[1:])
+            passing = gates.reshape(samples, gate.pixels, *gates.shape[1:])
+            out = (kept & passing).reshape(spikes.shape)
         self.took(one.gives, begun)
         return stream._replace(planes=out[None])
 
@@ -150,7 +151,7 @@ class Steps:
         begun, spikes = time.perf_counter(), stream.spikes
         if one.over == "tokens":
             sums = np.empty((samples, spikes.shape[1], spikes.shape[2] * LANES), np.int32)
-            pieces = [(spikes, len(spikes) // samples, sums, *part) for part in self.parts(samples, spikes.size)]
+            pieces = [(spikes, stream.pixels, sums, *part) for part in self.parts(samples, spikes.size)]
             self.workers.run(spike_kernels.sum_tokens, pieces)
             found = Numbers(sums, 1, 1, stream.channels)
         else:
@@ -165,12 +166,12 @@ class Steps:
     def mean(self, read: Stream | Numbers, samples: int) -> Numbers:
         """Return sums over tokens, int64."""
         if isinstance(read, Numbers):
-            values = read.values.reshape(samples, -1, *read.values.shape[1:])
+            values = read.values.reshape(samples, read.pixels, *read.values.shape[1:])
             return Numbers(values.sum(1, dtype=np.int64), 1, 1, read.channels)
-        total, tokens = np.zeros((samples, read.planes.shape[2], read.planes.shape[3] * LANES), np.int64), read.size
+        total = np.zeros((samples, read.planes.shape[2], read.planes.shape[3] * LANES), np.int64)
         for number, plane in enumerate(read.planes[: bits(read.bound)]):
             sums = np.empty(total.shape, np.int32)
-            spike_kernels.sum_tokens(plane, math.prod(tokens), sums, 0, samples)
+            spike_kernels.sum_tokens(plane, read.pixels, sums, 0, samples)
             total += sums.astype(np.int64) << number
         return Numbers(total, 1, 1, read.channels)
 
@@ -178,11 +179,11 @@ class Steps:
         """Return logits float32 (samples, classes) of what is summed here over tokens and steps."""
         begun = time.perf_counter()
         if isinstance(read, Numbers):
-            sums = read.values.reshape(samples, -1, read.values.shape[-1]).sum(1, dtype=np.int64)
+            _, steps, lanes = read.values.shape
+            sums = read.values.reshape(samples, read.pixels * steps, lanes).sum(1, dtype=np.int64)
         else:
             sums = np.empty((samples, LANES * read.planes.shape[-1]), np.int32)
-            tokens = read.height * read.width
-            pieces = [(read.planes, tokens, sums, *part) for part in self.parts(samples, read.planes[:, :1].size)]
+            pieces = [(read.planes, read.pixels, sums, *part) for part in self.parts(samples, read.planes[:, :1].size)]
             self.workers.run(kernels.total, pieces)
         sums = sums[:, : read.channels].astype(np.int64)
         logits = ((sums @ head.weight.T + head.bias) * head.scale).astype(np.float32)
@@ -192,7 +193,7 @@ class Steps:
 
 def _pooled_by_head(stream: Stream, heads: int) -> np.ndarray:
     """Return spikes after an OR over 3×3 of (tokens, features of a head), uint64 (pixels, steps, words)."""
-    spikes, size, tokens = stream.spikes, stream.channels // heads, stream.height * stream.width
+    spikes, size, tokens = stream.spikes, stream.channels // heads, stream.pixels
     channels = np.arange(spikes.shape[-1] * LANES)
     first, last = (
         np.packbits(channels % size == place, bitorder="little").view("<u8").astype(np.uint64)

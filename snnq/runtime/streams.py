@@ -36,6 +36,11 @@ class Stream(NamedTuple):
         return self.height, self.width
 
     @property
+    def pixels(self) -> int:
+        """Pixels of one sample."""
+        return self.height * self.width
+
+    @property
     def spikes(self) -> np.ndarray:
         """Its only plane, uint64 (pixels, steps, words)."""
         (found,) = self.planes
@@ -57,6 +62,11 @@ class Numbers(NamedTuple):
     def size(self) -> tuple[int, int]:
         """Height and width."""
         return self.height, self.width
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of one sample."""
+        return self.height * self.width
 
 
 def bits(bound: int) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from snnq.arithmetic.fixed_point import FixedPoint
 from snnq.arithmetic.integers import Neurons
 from snnq.base.errors import PackedError
-from snnq.network.wiring import Potential, Stage
+from snnq.network.stages import Potential, Stage
 from snnq.packed.arrays import PackedArrays
 from snnq.runtime import tables
 from snnq.runtime.vectors import CHUNK, LANES

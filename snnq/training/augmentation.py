@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from snnq.base.errors import UsageError, nearest
+from snnq.data.dataset import DataSet
 from snnq.training import processes
 from snnq.training.batches import Samples
 from snnq.training.snn_wide import SnnWide
@@ -113,6 +114,12 @@ def parse_changes(text: str) -> tuple[Change, ...]:
         if isinstance(change, Mixup) and i < len(changes) - 1:
             raise UsageError(f"--augment {text}: mixup must come last, for it makes counts into fractions")
     return changes
+
+
+def check_changes(text: str, data: DataSet) -> None:
+    """Raise ``UsageError`` for an augmentation that these data cannot have: images lose no events."""
+    if data.pixels is not None and any(isinstance(change, Thin) for change in parse_changes(text)):
+        raise UsageError(f"--augment {text}: 'thin' loses events, and {data.spec} are images", "leave 'thin' away")
 
 
 def changes_text(changes: Sequence[Change]) -> str:

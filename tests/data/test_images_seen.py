@@ -11,12 +11,13 @@ import torch
 from PIL import Image
 
 import snnq
-from snnq.base.errors import DataError
+from snnq.base.errors import DataError, UsageError
 from snnq.checkpoints.opening import save_checkpoint
 from snnq.data import open_data
 from snnq.models.registry import build
 from snnq.reconstructing.run import calibration
 from snnq.reconstructing.settings import PtqSettings
+from snnq.training.augmentation import check_changes
 from snnq.training.evaluation import top_share
 from snnq.training.job import open_job
 
@@ -72,6 +73,22 @@ def test_what_cannot_be_compressed_on_images_is_refused_first(tmp_path: Path) ->
     with pytest.raises(DataError, match="packed, spikformer-cifar10 runs in whole numbers from event counts"):
         open_job(counts, f"images:{whole}")
     assert open_job(real, f"images:{whole}").layers[0].input == "reals"
+
+
+def test_images_lose_no_events(tmp_path: Path) -> None:
+    data = open_data(f"images:{images(tmp_path / 'set', 'val')}", steps=1, image_size=(16, 16))
+    check_changes("flip,shift", data)
+    with pytest.raises(UsageError, match=r"'thin' loses events, and images:.* are images"):
+        check_changes("flip,thin", data)
+
+
+def test_a_recording_is_no_image(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    torch.manual_seed(0)
+    model = build("spikformer-cifar10", SIZES | {"in_channels": 2})
+    save_checkpoint(path, model, architecture="spikformer-cifar10", facts={"data": "images:set"})
+    with pytest.raises(DataError, match=r"its data are images \(images:set\), and a recording is none"):
+        snnq.classify(path, tmp_path / "r.npz")
 
 
 def test_calibration_sees_normalised_pixels(tmp_path: Path) -> None:

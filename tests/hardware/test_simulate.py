@@ -120,7 +120,9 @@ def test_runs_add_up():
 def test_a_wrong_sum_and_a_wrong_count_are_found(monkeypatch):
     assert check_sums(MACHINES["loas"], LAYER) == 2 * 2
     assert check_sums(MACHINES["sparten"], LAYER) == 0
-    assert check_sums(MACHINES["loas"], replace(LAYER, exact=False)) == 0
+    halves = replace(LAYER, weights=WEIGHTS / 2, exact=False)
+    assert check_sums(MACHINES["loas"], halves) == 2 * 2
+    assert np.array_equal(simulate._whole(halves)[0], [[429, 0], [-143, 286], [0, 1000]])
     right = simulate.join
     for wrong in ({"sums": (0, 0)}, {"corrections": 99}):
         monkeypatch.setattr(simulate, "join", lambda *given, wrong=wrong: replace(right(*given), **wrong))

@@ -95,9 +95,10 @@ def test_every_layer_has_a_group_and_a_kind_of_input_and_every_norm_its_layer(na
     wiring = one.wiring(SMALL)
     assert isinstance(wiring, FloatWiring)
     norms = {key for key, module in model.named_modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)}
-    outer = {key for key in norms if key.endswith("_conv.1")} if name in (V2_PARTS, QSD) else set()
+    attention = tuple(f".attn.{part}_bn" for part in ("q", "k", "v", "proj"))
+    outer = {key for key in norms if key.endswith(attention)} if name in (V2_PARTS, QSD) else set()
     assert set(wiring.norms.values()) == norms - outer  # behind a RepConv's own norm stands another
-    without = {"head"} | {key for key in kinds if key.endswith((".dwconv", ".body.2.0"))}
+    without = {"head"} | {key for key in kinds if key.endswith((".body.2.0", *(() if name == V3 else (".dwconv",))))}
     assert {*kinds, "head", "downsample1_1.encode_conv"} - wiring.norms.keys() == without
 
 

@@ -39,6 +39,7 @@ def test_eval_takes_either_engine(tmp_path: Path, capsys: pytest.CaptureFixture[
         assert run(["eval", str(tmp_path / "packed"), "--engine", engine, "--split", "validation", "--json"]) == 0
         found[engine] = json.loads(capsys.readouterr().out)
         assert found[engine].pop("engine") == engine
+        assert found[engine].pop("seconds") * found[engine].pop("samples_per_second") == pytest.approx(269)
     assert found["torch"] == found["integer"]
     assert run(["eval", str(tmp_path / "packed"), "--engine", "integr"]) == 2
     assert "did you mean 'integer'" in capsys.readouterr().err

@@ -32,7 +32,7 @@ SIZES: dict[str, Any] = {
 MLP = ("block.0.mlp.fc1", "block.0.mlp.fc2")
 EDITED = [{"edit": "halved", "first": MLP[0], "second": MLP[1]}]
 KINDS = ("edited", "narrow")
-INTEGER, FLOAT = "spikformer-cifar10dvs", "sdt-static"
+SPIKES, POTENTIALS = "spikformer-cifar10dvs", "sdt-static"
 
 
 def halve(model: nn.Module, first: str, second: str) -> nn.Module:
@@ -64,13 +64,13 @@ def save_edited(path: Path, name: str) -> nn.Module:
     return model.eval()
 
 
-@pytest.mark.parametrize("name", [INTEGER, FLOAT])
+@pytest.mark.parametrize("name", [SPIKES, POTENTIALS])
 def test_every_command(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     save_edited(tmp_path / "edited.safetensors", name)
-    whole, short = name == INTEGER, ["--epochs", "1", "--batch-size", "8"]
+    short = ["--epochs", "1", "--batch-size", "8"]
     method = ["--method", "sensitivity", "--space", "uniform-2,uniform-4"]
     assert run(["inspect", "edited.safetensors", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -79,7 +79,7 @@ def test_every_command(
         MLP[0]: [32, 16],
         MLP[1]: [16, 32],
     }
-    assert found["arithmetic"] == ("integer" if whole else "float")
+    assert found["arithmetic"] == "integer"
     assert run(["inspect", "edited.safetensors"]) == 0
     assert f"half of what {MLP[1]} takes of {MLP[0]}" in " ".join(capsys.readouterr().out.split())
 
@@ -92,19 +92,18 @@ def test_every_command(
     assert run(["verify", "packed", "--json"]) == 0
     capsys.readouterr()
     results = json.loads((tmp_path / "packed/report.json").read_text())
-    for engine in ("torch", "integer") if whole else ("torch",):
+    for engine in ("torch", "integer"):
         assert run(["eval", "packed", "--json", "--engine", engine]) == 0
         assert json.loads(capsys.readouterr().out)["accuracy"] == results["accuracy"]["plan"]["test"]
     assert run(["report"]) == 0
-    if whole:
-        assert compare_engines(tmp_path / "packed").neurons == 12
-        frames = np.random.default_rng(0).poisson(0.5, (3, 2, 2, 8, 8))
-        assert np.array_equal(Engine(tmp_path / "packed")(frames), Reference(tmp_path / "packed")(frames))
-        assert run(["export", "packed", "--to", "c"]) == 2
-        assert "has no form in C after edits of its structure" in capsys.readouterr().err
+    assert compare_engines(tmp_path / "packed").neurons == 12
+    frames = np.random.default_rng(0).poisson(0.5, (3, 2, 2, 8, 8))
+    assert np.array_equal(Engine(tmp_path / "packed")(frames), Reference(tmp_path / "packed")(frames))
+    assert run(["export", "packed", "--to", "c"]) == 2
+    assert "has no form in C after edits of its structure" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", [INTEGER, FLOAT])
+@pytest.mark.parametrize("name", [SPIKES, POTENTIALS])
 def test_costs_are_those_of_the_model_that_is_left(name: str, tmp_path: Path) -> None:
     """Half of an MLP's features are half of its ratio: that model is another way to build the same one."""
     edited = save_edited(tmp_path / "edited.safetensors", name)
@@ -121,7 +120,7 @@ def test_costs_are_those_of_the_model_that_is_left(name: str, tmp_path: Path) ->
     assert (one.layers, one.totals) == (other.layers, other.totals)
 
 
-@pytest.mark.parametrize("name", [INTEGER, FLOAT])
+@pytest.mark.parametrize("name", [SPIKES, POTENTIALS])
 def test_a_graft_keeps_the_edits(name: str, tmp_path: Path) -> None:
     save_edited(tmp_path / "edited.safetensors", name)
     snnq.graft(tmp_path / "edited.safetensors", chunk=2, out=tmp_path / "grafted.safetensors")
@@ -131,9 +130,9 @@ def test_a_graft_keeps_the_edits(name: str, tmp_path: Path) -> None:
 
 
 def test_edits_stand_one_on_the_other(tmp_path: Path) -> None:
-    save_edited(tmp_path / "once.safetensors", INTEGER)
+    save_edited(tmp_path / "once.safetensors", SPIKES)
     model = snnq.apply_edits(load_model(open_checkpoint(tmp_path / "once.safetensors")), EDITED)
-    save_checkpoint(tmp_path / "twice.safetensors", model, architecture=INTEGER, facts={})
+    save_checkpoint(tmp_path / "twice.safetensors", model, architecture=SPIKES, facts={})
     again = load_model(open_checkpoint(tmp_path / "twice.safetensors"))
     assert again.structure == (*EDITED, *EDITED)
     assert again.get_submodule(MLP[0]).get_parameter("weight").shape[:2] == (16, 16)
@@ -141,9 +140,9 @@ def test_edits_stand_one_on_the_other(tmp_path: Path) -> None:
 
 def test_an_edit_may_end_whole_numbers() -> None:
     EDITS["halved"] = Edit("halved", halve, lambda **_: "halved", floating="its features are real numbers")
-    found = architecture(INTEGER).wiring({**SIZES, "structure": EDITED})
+    found = architecture(SPIKES).wiring({**SIZES, "structure": EDITED})
     assert found.where.endswith("because its features are real numbers")
-    assert found.norms == architecture(INTEGER).wiring(SIZES).norms
+    assert found.norms == architecture(SPIKES).wiring(SIZES).norms
 
 
 @pytest.mark.parametrize(
@@ -158,12 +157,12 @@ def test_an_edit_may_end_whole_numbers() -> None:
 )
 def test_refusals(structure: Any, said: str) -> None:
     with pytest.raises(UsageError) as caught:
-        build(INTEGER, {**SIZES, "structure": structure})
+        build(SPIKES, {**SIZES, "structure": structure})
     assert said in caught.value.message
 
 
 def test_files_of_an_edit_that_is_not_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save_edited(tmp_path / "edited.safetensors", INTEGER)
+    save_edited(tmp_path / "edited.safetensors", SPIKES)
     plan = snnq.uniform_plan("uniform-4", checkpoint=tmp_path / "edited.safetensors")
     plan.write(tmp_path / "plan.json")
     assert run(["finalize", "--plan", str(tmp_path / "plan.json"), "--epochs", "1", "--out", str(tmp_path / "p")]) == 0
@@ -179,7 +178,7 @@ def test_files_of_an_edit_that_is_not_known(tmp_path: Path, capsys: pytest.Captu
 
 
 def test_a_model_without_edits_says_nothing_of_them(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path / "plain.safetensors", build(INTEGER, SIZES), architecture=INTEGER, facts={})
+    save_checkpoint(tmp_path / "plain.safetensors", build(SPIKES, SIZES), architecture=SPIKES, facts={})
     assert "structure" not in open_checkpoint(tmp_path / "plain.safetensors").config
     with pytest.raises(UsageError, match="edit 'halved': the name is taken"):
         snnq.register_edit(Edit("halved", halve, str))

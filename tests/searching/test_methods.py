@@ -48,7 +48,10 @@ def stopping(at):
     return progress
 
 
-@pytest.mark.parametrize("method", ["hessian", "drift", "random", "sensitivity", "differentiable", "rate", "halving"])
+SLOW = [pytest.param(one, marks=pytest.mark.slow) for one in ("drift", "random", "sensitivity", "differentiable")]
+
+
+@pytest.mark.parametrize("method", ["hessian", "rate", "halving", *SLOW])
 def test_every_method_finds_a_plan_of_rates_that_keeps_budget_and_constraints(method, checkpoint, tmp_path):
     plan = searched(checkpoint, tmp_path / "plan.json", method)
     schemes = plan.schemes()
@@ -57,6 +60,7 @@ def test_every_method_finds_a_plan_of_rates_that_keeps_budget_and_constraints(me
     assert schemes["head"] == "uniform-2"
     assert schemes["block.0.attn.q"] == schemes["block.0.attn.k"]
     assert all(scheme(one).rate for name, one in schemes.items() if name != "head")
+    assert plan.search
     assert (plan.search.method, plan.search.seed) == (method, 0)
     assert plan.search.epochs == (2 if method in ("differentiable", "rate", "halving") else 0)
     assert verdict(plan)
@@ -70,7 +74,7 @@ def test_every_method_finds_a_plan_of_rates_that_keeps_budget_and_constraints(me
     assert front(tmp_path / "plan.json")
 
 
-@pytest.mark.parametrize("method", ["rate", "halving"])
+@pytest.mark.parametrize("method", ["rate", pytest.param("halving", marks=pytest.mark.slow)])
 def test_a_run_that_was_cut_off_ends_with_the_same_plan(method, checkpoint, tmp_path):
     whole = searched(checkpoint, tmp_path / "whole.json", method).to_dict()
     for at in (3, 6):
@@ -87,6 +91,7 @@ def test_a_run_that_was_cut_off_ends_with_the_same_plan(method, checkpoint, tmp_
 def test_the_plan_of_rates_is_what_was_trained_and_reported(checkpoint, tmp_path):
     plan = searched(checkpoint, tmp_path / "plan.json", "rate", epochs=3, constraints=Constraints())
     lines = [json.loads(line) for line in (tmp_path / "plan.json.run/metrics.jsonl").read_text().splitlines()]
+    assert plan.search
     saved = torch.load(tmp_path / "plan.json.run/state.pt", weights_only=True)["parts"]
     best = lines[saved["best"]["epoch"] - 1]
     rates = {layer.name: scheme(layer.scheme).rate for layer in plan.layers}
@@ -104,7 +109,7 @@ def test_the_plan_of_rates_is_what_was_trained_and_reported(checkpoint, tmp_path
     assert scores.choices.schemes([scores.choices.names.index(one) for one in plan.schemes().values()])
     settings = FinalizeSettings(epochs=1, batch_size=8)
     packed = finalize(tmp_path / "plan.json", out=tmp_path / "packed", settings=settings, measure=2).folder
-    assert [one.rates for one in read_results(packed).search] == [line["rates"] for line in lines]
+    assert [one.rates for one in read_results(packed).search or ()] == [line["rates"] for line in lines]
     shown = report(packed)
     assert "Coded bits of every layer" in shown.search.sentence
     table = rates_table(shown)

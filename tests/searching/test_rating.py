@@ -70,12 +70,13 @@ def test_a_budget_of_storage_is_the_bits_that_locked_layers_leave(model, limit):
     assert aim.target == pytest.approx(1.2 * whole - taken, rel=1e-9)
     assert aim.weights == whole
     assert aim.schemes.keys() == layers.keys() - {"head", "patch_embed.proj_conv"}
+    assert aim.target
     assert aim.first == pytest.approx(aim.target / sum(layers[name].weights for name in aim.schemes))
 
 
 def test_of_two_limits_the_tighter_one_is_aimed_at(model):
     both, space = space_of(model, budget=["avg-bits=3", "energy=8%"])
-    target = rate_aim(space, both, TABLE).target
+    target = rate_aim(space, both, TABLE).target or 0.0
     rate = target / sum(layer.weights for layer in space.choices.layers)
     spent = {name: layer_costs(layer, f"uniform-4@{rate:.4f}", TABLE)["energy_pj"] for name, layer in named(space)}
     whole = sum(layer_costs(layer, FLOAT32, TABLE)["energy_pj"] for _, layer in named(space))
@@ -168,17 +169,19 @@ def test_a_bit_is_worth_the_price_at_the_trained_rates_and_solving_is_water_fill
 
 def test_held_rates_keep_every_layer_at_its_own():
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 64))
+    layers = [nn.Linear(64, 64), nn.Linear(64, 64)]
+    model = nn.Sequential(*layers)
     forms = {"0": scheme("uniform-4@0.5"), "1": scheme("uniform-4@1.5")}
     aim = Aim(forms, 8192, target=2 * 4096, each=True)
     model = quantize_model(model, {name: one.name for name, one in forms.items()}, aim.begin)
     rate = aim.rate(model)
     assert isinstance(rate, HeldRates)
-    goal, given = [one.weight.detach().clone() for one in model], torch.optim.Adam(model.parameters(), lr=1e-3)
+    goal, given = [one.weight.detach().clone() for one in layers], torch.optim.Adam(model.parameters(), lr=1e-3)
+    bits = torch.zeros(())
     for step in range(60):
         given.zero_grad()
         # A task that asks for more bits than each layer may take.
-        task = sum((one.weight - 2 * wanted).square().sum() for one, wanted in zip(model, goal, strict=True))
+        task = sum((one.weight - 2 * wanted).square().sum() for one, wanted in zip(layers, goal, strict=True))
         price, bits = rate.loss(step / 60)
         (task + price).backward()
         given.step()

@@ -31,7 +31,7 @@ def _products(sizes: MetaFormerConfig) -> tuple[Products, ...]:
     for stage, blocks, width in ((3, sizes.blocks[0], sizes.width3), (4, sizes.blocks[1], sizes.dim)):
         per_head = (sizes.heads, sizes.tokens, width // sizes.heads)
         scale = attention_scale(sizes, width)
-        more: Json = {"values": values, "substeps": sizes.substeps or 1}
+        more: Json = {"value_ratio": values, "substeps": sizes.substeps or 1}
         names = [f"block{stage}.{index}.attn" for index in range(blocks)]
         found += [Products(name, order, *per_head, sizes.steps, 1, scale, "end", **more) for name in names]
     return tuple(found)
@@ -52,11 +52,11 @@ def _wiring(sizes: MetaFormerConfig) -> FloatWiring:
 
 
 def _norm_of(layer: str, modules: Mapping[str, object]) -> str | None:
-    """Return the norm behind a layer: conv1 → bn1, pwconv1 → bn1, 0 → 1, body.0 → body.1.bn, body.2.1 → body.2.2."""
+    """Return the norm behind a layer: conv1 → bn1, pwconv1 → bn1, body.0 → body.1.bn, body.2.1 → body.2.2."""
     from torch import nn
 
     parent, _, name = layer.rpartition(".")
-    numbered = {"0": ("1", "1.bn"), "1": ("2",)}
+    numbered = {"0": ("1.bn",), "1": ("2",)}
     names = numbered.get(name, (name.replace("conv", "bn"), name.replace("pwconv", "bn")))
     found = (f"{parent}.{one}" for one in names if one != name)
     return next((one for one in found if isinstance(modules.get(one), nn.BatchNorm1d | nn.BatchNorm2d)), None)
@@ -91,6 +91,19 @@ def _said(sizes: MetaFormerConfig) -> tuple[str, ...]:
     return tuple(found)
 
 
+# Our names and upstream's, who numbers a layer and the norm behind it; of sdt-v3 also in ``SepConv``.
+RENAMED = (
+    (r"(\.attn\.(?:q|k|v|proj))_bn\.", r"\1_conv.1."),
+    (r"(\.attn\.(?:q|k|v|proj)_conv)\.(weight|body)", r"\1.0.\2"),
+)
+_RENAMED_V3 = (
+    *RENAMED,
+    (r"\.([Cc]onv)\.bn([12])\.", r".\1.pwconv\2.1."),
+    (r"\.([Cc]onv)\.dwbn\.", r".\1.dwconv.1."),
+    (r"\.([Cc]onv)\.(pwconv[12]|dwconv)\.weight", r".\1.\2.0.weight"),
+)
+
+
 def _keys(layout: str) -> Keys:
     shown = {
         "in_channels": (("downsample1_1.encode_conv.weight", 1),),
@@ -107,6 +120,7 @@ def _keys(layout: str) -> Keys:
     return Keys(
         layout,
         shown,
+        _RENAMED_V3 if layout == V3 else RENAMED,
         unused=unused,
         block=r"block([34]\.\d+)\.",
         others=(V2_PARTS,) if both else (),

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from snnq.models.attention import join_heads, mix_keys_first, mix_scores_then_scale, split_heads
 from snnq.models.metaformer.repconv import RepConv
 from snnq.models.metaformer.sizes import QSD, V2, V3, VALUES, MetaFormerConfig
-from snnq.models.neurons import IntegerSpikes, current, initialise, lif, rest
+from snnq.models.neurons import IntegerSpikes, current, fire, initialise, lif, rest
 
 
 def node(config: MetaFormerConfig, threshold: float = 1.0) -> nn.Module:
@@ -53,31 +53,20 @@ class SepConv(nn.Module):
         super().__init__()
         middle, self.spiking = 2 * width, config.layout == V3
         self.lif1, self.lif2 = node(config), node(config)
-        first = nn.Conv2d(width, middle, kernel_size=1, bias=False)
-        across = nn.Conv2d(middle, middle, kernel, padding=kernel // 2, groups=middle, bias=False)
-        last = nn.Conv2d(middle, width, kernel_size=1, bias=False)
+        self.pwconv1, self.bn1 = nn.Conv2d(width, middle, kernel_size=1, bias=False), nn.BatchNorm2d(middle)
+        self.dwconv = nn.Conv2d(middle, middle, kernel, padding=kernel // 2, groups=middle, bias=False)
         if self.spiking:
-            self.pwconv1 = nn.Sequential(first, nn.BatchNorm2d(middle))
-            self.dwconv = nn.Sequential(across, nn.BatchNorm2d(middle))
-            self.pwconv2 = nn.Sequential(last, nn.BatchNorm2d(width))
-            self.lif3 = node(config)
-        else:
-            self.pwconv1, self.bn1, self.dwconv = first, nn.BatchNorm2d(middle), across
-            self.pwconv2, self.bn2 = last, nn.BatchNorm2d(width)
+            self.dwbn, self.lif3 = nn.BatchNorm2d(middle), node(config)
+        self.pwconv2, self.bn2 = nn.Conv2d(middle, width, kernel_size=1, bias=False), nn.BatchNorm2d(width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return what is added to the potentials."""
+        x = self.lif2(current(self.lif1(x), self.pwconv1, self.bn1))
         if self.spiking:
-            for spikes, layer in ((self.lif1, self.pwconv1), (self.lif2, self.dwconv), (self.lif3, self.pwconv2)):
-                x = through(layer, spikes(x))
-            return x
-        spikes = self.lif2(current(self.lif1(x), self.pwconv1, self.bn1))
-        return current(through(self.dwconv, spikes), self.pwconv2, self.bn2)
-
-
-def through(layer: nn.Module, x: Tensor) -> Tensor:
-    """Return layer(x) for (T, B, …)."""
-    return layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+            x = self.lif3(current(x, self.dwconv, self.dwbn))
+        else:
+            x = self.dwconv(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+        return current(x, self.pwconv2, self.bn2)
 
 
 class ConvBlock(nn.Module):
@@ -129,34 +118,33 @@ class Attention(nn.Module):
         self.head_lif = node(config)
         for name, given in (("q", width), ("k", width), ("v", values)):
             self.add_module(f"{name}_conv", _projection(config, width, given))
+            self.add_module(f"{name}_bn", nn.BatchNorm2d(given))
             self.add_module(f"{name}_lif", node(config))
         self.attn_lif = node(config, threshold=0.5)
-        self.proj_conv = _projection(config, values, width)
+        self.proj_conv, self.proj_bn = _projection(config, values, width), nn.BatchNorm2d(width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the projected attention."""
         spikes = self.head_lif(x)
         q, k, v = (split_heads(self._fire(name, spikes), self.heads) for name in ("q", "k", "v"))
         mixed = self.attn_lif(join_heads(self.mix(q, k, v)))
-        return through(self.proj_conv, mixed.unflatten(3, x.shape[3:]))
+        return current(mixed.unflatten(3, x.shape[3:]), self.proj_conv, self.proj_bn)
 
     def _fire(self, name: str, spikes: Tensor) -> Tensor:
-        return self.get_submodule(f"{name}_lif")(through(self.get_submodule(f"{name}_conv"), spikes))
+        return fire(spikes, *(self.get_submodule(f"{name}_{part}") for part in ("conv", "bn", "lif")))
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Return the products · ``scale``, (T, B, heads, N, values/heads), of spikes (T, B, heads, N, …)."""
         return self.product(q, k, v, self.scale)
 
 
-def _projection(config: MetaFormerConfig, taken: int, given: int) -> nn.Sequential:
-    """Return a layer of the attention and the norm behind it."""
+def _projection(config: MetaFormerConfig, taken: int, given: int) -> nn.Module:
+    """Return a layer of the attention."""
     if config.layout == V2:  # RepConv folded: what stays of it is a bias
-        layer = nn.Conv2d(taken, given, kernel_size=3, padding=1)
-    elif config.layout == V3:
-        layer = nn.Conv2d(taken, given, kernel_size=1, bias=False)
-    else:
-        layer = RepConv(taken, given)
-    return nn.Sequential(layer, nn.BatchNorm2d(given))
+        return nn.Conv2d(taken, given, kernel_size=3, padding=1)
+    if config.layout == V3:
+        return nn.Conv2d(taken, given, kernel_size=1, bias=False)
+    return RepConv(taken, given)
 
 
 class Block(nn.Module):
@@ -193,10 +181,7 @@ class DownSampling(nn.Module):
 
 
 class MetaFormer(nn.Module):
-    """Stages of downsampling → blocks, mean over pixels, neuron, linear head on the mean over time.
-
-    Parameters are named as upstream's, where there are as many.
-    """
+    """Stages of downsampling → blocks, mean over pixels, neuron, linear head on the mean over time."""
 
     groups = (
         (r"^(downsample|ConvBlock)", "tokenizer"),

@@ -27,7 +27,7 @@ BITS = 4  # of QSD's codes, two's complement, as its models.py has them
 
 
 def stored_model(config: MetaFormerConfig) -> nn.Module:
-    """Return a model whose state dict has the names and shapes of upstream's."""
+    """Return a model whose state dict has the tensors of upstream's, by our names (``facts.RENAMED``)."""
     model = MetaFormer(replace(config, layout=V2_PARTS) if config.layout == V2 else config)
     if config.distilled:
         model.head_kd = nn.Linear(config.dim, config.classes)
@@ -101,7 +101,7 @@ def _move_scales(state: dict[str, Tensor]) -> None:
     """Multiply the norms in front of them by the layer scales, in place."""
     for name in [name for name in state if ".layer_scale" in name]:
         block, _, scale = name.rpartition(".")
-        norm = f"{block}.attn.proj_conv.1" if scale == "layer_scale1" else f"{block}.mlp.fc2_bn"
+        norm = f"{block}.attn.proj_bn" if scale == "layer_scale1" else f"{block}.mlp.fc2_bn"
         factor = state.pop(name)
         for part in ("weight", "bias"):
             state[f"{norm}.{part}"] = state[f"{norm}.{part}"] * factor
