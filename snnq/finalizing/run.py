@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 
 from snnq.assessing.float_activity import float_activity, needs_activity
 from snnq.assessing.measure import SAMPLES
@@ -169,6 +169,15 @@ def _finetune(
         begin_from(model, start, plan)
     steps = settings.epochs * steps_per_epoch(len(job.data.train), settings.batch_size)
     moving = Finetuning(fabric, model, job.data, teacher, settings, steps, aim)
+    first = (
+        _rest(plan, job, aim.schemes) if moving.rate and limits_of(plan, settings.budget, ()).file < math.inf else 0.0
+    )
+
+    def after_epoch(epoch: int) -> Json:
+        if moving.rate and first:
+            moving.rate.leave(first - _rest(plan, job, aim.schemes, moving.model.state_dict()))
+        return moving.after_epoch(epoch)
+
     with moving.watch as watch:
         history = run_epochs(
             run,
@@ -177,7 +186,7 @@ def _finetune(
             epochs=settings.epochs,
             batches=moving.batches,
             step=moving.step,
-            after_epoch=moving.after_epoch,
+            after_epoch=after_epoch,
             check=watch.check,
             progress=progress,
         )
@@ -185,13 +194,16 @@ def _finetune(
     return moving, history
 
 
-def _rest(plan: Plan, job: Job, rated: Collection[str]) -> float:
+def _rest(plan: Plan, job: Job, rated: Collection[str], state: Mapping[str, Tensor] | None = None) -> float:
     """Return the bits of the file that are not codes of rated layers, of the checkpoint packed without training.
 
-    Rated layers have the grids that training begins with: about zero, so that no zero-points are stored.
+    ``state`` is that of a quantised model, packed as it stands. Without it rated layers have the grids that training
+    begins with: about zero, so that no zero-points are stored.
     """
     begun = Aim({name: scheme(plan.schemes()[name]) for name in rated}, plan.totals.weights)
     model = quantize_model(load_model(job.checkpoint), plan.schemes(), begun.begin)
+    if state is not None:
+        model.load_state_dict(state)
     coded = encode_model(model.eval(), plan.schemes())
     file = 8 * len(model_bytes(fold(model, job), coded, plan, job))
     return file - math.fsum(rate * coded[name].codes.numel() for name, rate in layer_rates(plan, coded, rated).items())
@@ -206,6 +218,8 @@ def _frozen(
     another target. Raises BudgetError.
     """
     limits, aim, kept = limits_of(plan, settings.budget, moving.aim.schemes), moving.aim, None
+    if moving.rate and aim.target:
+        aim = replace(aim, target=aim.target + moving.rate.more)
     for _ in range(FREEZINGS):
         model = quantize_model(load_model(job.checkpoint), plan.schemes(), aim.begin).to(moving.fabric.device)
         model.load_state_dict(moving.best.state)

@@ -79,11 +79,13 @@ class Rate(nn.Module):
     ``weights``: all that the plan counts; the loss pays for each of their bits the same. ``target``: the bits that the
     rated layers may take in the end, or None where ``price`` is given: it then rises over the first half. ``gain``
     (layers,): what the coder took of each one's entropy when it was last asked, and ``asked`` how often it was.
+    ``spare``: by how many bits the target was too low when the file was last measured.
     """
 
     memory: Tensor
     gain: Tensor
     asked: Tensor
+    spare: Tensor
 
     def __init__(self, model: nn.Module, aim: Aim) -> None:
         super().__init__()
@@ -93,7 +95,8 @@ class Rate(nn.Module):
         self.register_buffer("memory", torch.tensor(math.log(FIRST_PRICE), dtype=torch.float64))
         self.register_buffer("gain", torch.ones(len(self.layers), dtype=torch.float64))
         self.register_buffer("asked", torch.zeros((), dtype=torch.int64))
-        self.times_asked = 0  # the same, known without waiting for a device
+        self.register_buffer("spare", torch.zeros((), dtype=torch.float64))
+        self.times_asked, self.more = 0, 0.0  # the last two, known without waiting for a device
         self.register_load_state_dict_post_hook(_count)
         self.now: float | Tensor = 0.0
 
@@ -107,7 +110,7 @@ class Rate(nn.Module):
     def _price(self, along: float, bits: Tensor) -> float | Tensor:
         if self.target is None:
             return (self.price or 0.0) * min(1.0, along / RISE)
-        error = ((bits * self.gain).sum().log() - math.log(self.target * ABOVE)).clamp(-0.5, 0.5)
+        error = ((bits * self.gain).sum().log() - math.log(self._goal() * ABOVE)).clamp(-0.5, 0.5)
         self.memory.add_(EACH_STEP * error).clamp_(min=math.log(LEAST_PRICE))
         return (self.memory + AT_ONCE * error).exp().float()
 
@@ -127,7 +130,15 @@ class Rate(nn.Module):
 
     def fits(self) -> bool:
         """Return whether the codes are so near to the target that trimming them changes little."""
-        return self.target is None or self.total() <= self.target * NEAR
+        return self.target is None or self.total() <= self._goal() * NEAR
+
+    def leave(self, spare: float) -> None:
+        """Take note that the file's other content leaves the codes so many bits more than the target, or fewer."""
+        self.more = max(spare, -0.5 * (self.target or 0.0))
+        self.spare.fill_(self.more)
+
+    def _goal(self) -> float:
+        return (self.target or 0.0) + self.more
 
     def total(self) -> float:
         """Return what the codes of all rated layers take, in bits."""
@@ -175,7 +186,7 @@ class HeldRates(Rate):
 
 def _count(rate: nn.Module, _: object) -> None:
     assert isinstance(rate, Rate)
-    rate.times_asked = int(rate.asked)
+    rate.times_asked, rate.more = int(rate.asked), float(rate.spare)
 
 
 def _codes(chain: FakeQuantize, latent: Tensor) -> tuple[np.ndarray, int]:
