@@ -28,8 +28,8 @@ def wiring_of(config: PackedConfig) -> Wiring | FloatWiring:
     found = architecture(config.architecture).wiring(config.config)
     if isinstance(found, FloatWiring) and config.quantization_config.arithmetic is not None:
         raise PackedError(
-            f"{CONFIG_FILE}: the folder was evaluated in whole numbers, but here {config.architecture} runs in floating "
-            f"point, because {found.reason}",
+            f"{CONFIG_FILE}: the folder was evaluated in whole numbers, but here {config.architecture} runs in "
+            f"floating point, because {found.reason}",
             REPACK,
         )
     if isinstance(found, Wiring) and not found.first_form and config.quantization_config.arithmetic is None:
