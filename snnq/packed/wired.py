@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Literal
 
+from snnq.base.errors import PackedError
 from snnq.base.strict_json import Config
 from snnq.models.registry import architecture
 from snnq.network.wiring import FloatWiring, Wiring
-from snnq.packed.config import PackedConfig
+from snnq.packed.config import CONFIG_FILE, REPACK, PackedConfig
 
 # What config.json says: nothing, where that is understood.
 Arithmetic = Literal["integer"] | None
@@ -19,8 +20,18 @@ EARLIER = "it was packed when its architecture ran in floating point only; pack 
 
 
 def wiring_of(config: PackedConfig) -> Wiring | FloatWiring:
-    """Return what follows each layer of a packed folder; raises UsageError for sizes that no model can have."""
+    """Return what follows each layer of a packed folder.
+
+    Raises UsageError for sizes that no model can have, PackedError where a folder was evaluated in whole numbers that
+    its architecture does not run in here.
+    """
     found = architecture(config.architecture).wiring(config.config)
+    if isinstance(found, FloatWiring) and config.quantization_config.arithmetic is not None:
+        raise PackedError(
+            f"{CONFIG_FILE}: the folder was evaluated in whole numbers, but here {config.architecture} runs in "
+            f"floating point, because {found.reason}",
+            REPACK,
+        )
     if isinstance(found, Wiring) and not found.first_form and config.quantization_config.arithmetic is None:
         return FloatWiring(found.norms, EARLIER)
     return found

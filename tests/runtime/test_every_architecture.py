@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,13 @@ from lively import write_lively
 from small_architectures import NAMES, small
 from test_engine import MIXED, all_agree
 
-from snnq.base.errors import UsageError
+from snnq.base.errors import PackedError, UsageError
 from snnq.models.registry import architecture
 from snnq.network.wiring import FloatWiring
 from snnq.packed.config import CONFIG_FILE, read_config
 from snnq.packed.converting import convert
 from snnq.packed.loading import load_packed
-from snnq.packed.wired import EARLIER
+from snnq.packed.wired import EARLIER, wiring_of
 from snnq.runtime import Engine
 from snnq.runtime.comparing import compare_engines
 
@@ -51,6 +52,11 @@ def test_what_does_not_run_in_whole_numbers_says_why(name: str) -> None:
     wiring = architecture(one).wiring(sizes)
     assert isinstance(wiring, FloatWiring)
     assert FLOATING[name] in wiring.reason
+    said: Any = SimpleNamespace(
+        architecture=one, config=sizes, quantization_config=SimpleNamespace(arithmetic="integer")
+    )
+    with pytest.raises(PackedError, match="was evaluated in whole numbers, but"):
+        wiring_of(said)
 
 
 @pytest.mark.parametrize("schemes", [["float32"], ["ternary", "binary"]], ids=lambda s: s[0])
