@@ -177,7 +177,7 @@ class MixingRecord(Record):
     chunk: PositiveInt = 1
     scale: float | None = None
     scaled: Literal["operand", "end"] | None = None
-    values: PositiveInt = 1
+    value_ratio: PositiveInt = 1
     substeps: PositiveInt = 1
 
     def products(self) -> Products:

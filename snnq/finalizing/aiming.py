@@ -14,7 +14,7 @@ from snnq.schemes.scheme import RATE_DECIMALS, scheme
 from snnq.training.rate import FIRST_RATE, Aim
 
 # The entropy that grids begin with, over the target: contexts code in less, and the price only takes away.
-FINER = 1.15
+FINER = 1.06
 
 
 def aim_of(plan: Plan, settings: FinalizeSettings, rest: Callable[[Collection[str]], float]) -> Aim:

@@ -169,9 +169,8 @@ def _finetune(
         begin_from(model, start, plan)
     steps = settings.epochs * steps_per_epoch(len(job.data.train), settings.batch_size)
     moving = Finetuning(fabric, model, job.data, teacher, settings, steps, aim)
-    first = (
-        _rest(plan, job, aim.schemes) if moving.rate and limits_of(plan, settings.budget, ()).file < math.inf else 0.0
-    )
+    limited = moving.rate is not None and not settings.budget.keys().isdisjoint(("file_bits", "file_kib"))
+    first = _rest(plan, job, aim.schemes) if limited else 0.0
 
     def after_epoch(epoch: int) -> Json:
         if moving.rate and first:

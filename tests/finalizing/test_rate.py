@@ -191,7 +191,7 @@ def test_a_file_keeps_its_size(place):
     assert 0.9 * 2.5 * 1024 < (place / "small" / "model.safetensors").stat().st_size <= 2.5 * 1024
     with pytest.raises(BudgetError, match="more than it allows"):
         finalize(
-            place / "plain.json", settings=replace(settings, budget={"file_kib": 0.5}), out=place / "none", force=True
+            place / "plain.json", settings=replace(settings, budget={"file_kib": 0.3}), out=place / "none", force=True
         )
 
 
