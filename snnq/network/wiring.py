@@ -23,8 +23,8 @@ from snnq.network.stages import Fire, Mix, Potential, Stage, Step
 if TYPE_CHECKING:
     from torch import nn
 
-# Of an attention: shifted by up to 9 bits they fit an int32, with a neuron's voltage.
-SUM_LIMIT = 2**20
+# Of an attention: twice as many fit an int32, a neuron's voltage and its current.
+SUM_LIMIT = 2**30
 
 
 @dataclass(frozen=True)
@@ -210,8 +210,16 @@ def _obstacles(graph: Graph) -> Iterator[str]:
             yield "its residuals add spikes to potentials, real numbers"
         elif isinstance(one, Attention) and not (len(_neurons(graph, one)) == 1 == len(graph.readers[one.gives])):
             yield f"what attention {one.module} gives is read by something else than one neuron"
-        elif isinstance(one, Attention) and (graph.streams[one.gives].bound or 0) > SUM_LIMIT:
-            yield f"the sums of attention {one.module} pass {SUM_LIMIT:,}"
+        elif isinstance(one, Attention) and not _fits(graph, one):
+            yield f"the sums of attention {one.module} reach {graph.streams[one.gives].bound:,}, too many for 32 bits"
+
+
+def _fits(graph: Graph, one: Attention) -> bool:
+    """Whether the sums of an attention stay within ``SUM_LIMIT`` where they are shifted (``arithmetic.integers``)."""
+    (neuron,) = _neurons(graph, one)
+    p = leak(neuron.tau or 2.0) or 2
+    finer = 0 if (p * neuron.threshold / one.scale).is_integer() else 8
+    return (graph.streams[one.gives].bound or 0) << finer + p - 2 <= SUM_LIMIT
 
 
 def leak(tau: float) -> int | None:

@@ -234,7 +234,7 @@ def edit_config(folder: Path, change: Callable[[dict[str, Any]], object]) -> Non
         (lambda c: c["config"].update(dim=32), PackedError, "its model needs"),
         (lambda c: c["config"].update(depth=2), PackedError, "is missing"),
         (lambda c: c["config"].update(steps=2**40), UsageError, "32 bits"),
-        (lambda c: c["config"].update(image_size=[2**40, 2**40]), UsageError, "32 bits"),
+        (lambda c: c["config"].update(image_size=[2**40, 2**40]), UsageError, "too many for 32 bits"),
         (lambda c: c["sha256"].update({"model.safetensors": "0" * 64}), VerificationError, "sha256"),
     ],
 )
