@@ -96,7 +96,7 @@ def run_rows(cell: Cell, search_epochs: int, finetune_epochs: int) -> None:
     for row in ROWS:
         file = cell.folder / row / str(cell.seed) / "activity.json"
         if not file.exists():
-            model = snnq.load_packed(file.parent / "packed")
+            model = snnq.load_packed(file.parent / "packed", "float")
             write_atomic(file, json.dumps(activity(model, config, cell.data().validation), indent=2) + "\n")
 
 

@@ -87,9 +87,13 @@ def _workplace(folder: Path) -> Iterator[Path]:
         return
     place = folder.with_name(f".{folder.name}.partial")
     while True:
-        place.mkdir(exist_ok=True)
         try:
+            place.mkdir(exist_ok=True)
             handle = os.open(place, os.O_RDONLY)
+        except FileExistsError:  # a file; or a folder that another one removed while mkdir looked what it is
+            if place.exists() and not place.is_dir():
+                raise
+            continue
         except FileNotFoundError:  # another one has just finished
             continue
         try:

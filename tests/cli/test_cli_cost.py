@@ -22,7 +22,12 @@ def test_list_names_every_table_and_says_which_is_a_fit():
     assert "paper-fit" in text
     assert text.count("(a fit)") == 1
     listed = json.loads(call("list", "--json").stdout)
-    assert [table["name"] for table in listed["tables"]] == ["horowitz-45nm", "jouppi-7nm", "paper-fit"]
+    assert [table["name"] for table in listed["tables"]] == [
+        "horowitz-45nm",
+        "horowitz-45nm-sparse",
+        "jouppi-7nm",
+        "paper-fit",
+    ]
 
 
 def test_show_prints_constants_with_units_and_sources():

@@ -15,6 +15,7 @@ from snnq.network.products import Products
 from snnq.schemes.scheme import scheme_names
 
 NAMES = scheme_names()
+DENSE = [name for name in list_tables() if not read_table(name).events.skips_zeros]
 
 LAYER = Layer("block.0.mlp.fc1", "mlp", "linear", (8, 4), 64, 64, "integers")
 PRODUCTS = Products("block.0.attn", "keys", heads=2, tokens=3, width=4, steps=4, chunk=2, scale=0.3, scaled="operand")
@@ -137,7 +138,7 @@ def oracle_pj(scheme, found, input, name, reuse):
     st.tuples(st.floats(0, 8), st.floats(0, 8)),
     st.sampled_from(NAMES),
     st.sampled_from(["spikes", "ternary", "multispikes", "integers", "counts", "reals"]),
-    st.sampled_from(list_tables()),
+    st.sampled_from(DENSE),
     st.sampled_from(list(REUSES)),
     st.integers(0, 300),
 )

@@ -99,7 +99,7 @@ def test_spikingjelly_loads_it_strictly_and_gives_our_logits(
         depths=sizes["depth"],
     ).eval()
     theirs.load_state_dict(load_file(found.out), strict=True)
-    ours, x = snnq.load_packed(folder), frames(4, sizes["in_channels"], height)
+    ours, x = snnq.load_packed(folder, "float"), frames(4, sizes["in_channels"], height)
     rates: list[float] = []
     ours.get_submodule("block.0.attn.attn_lif").register_forward_hook(
         lambda _module, _args, spikes: rates.append(float(spikes.mean()))
@@ -134,7 +134,7 @@ def test_its_other_models(name: str, changes: dict[str, Any], said: str, tmp_pat
     opened = open_checkpoint(found.out, **{key: tuple(v) if isinstance(v, list) else v for key, v in given.items()})
     x = frames()
     with torch.no_grad():
-        torch.testing.assert_close(load_model(opened)(x), snnq.load_packed(folder)(x), rtol=0, atol=1e-5)
+        torch.testing.assert_close(load_model(opened)(x), snnq.load_packed(folder, "float")(x), rtol=0, atol=1e-5)
 
 
 @torch.no_grad()

@@ -205,7 +205,7 @@ def test_solve_and_front_are_typed(folder, tmp_path, capsys):
     assert said == Plan.read(tmp_path / "p.json").to_dict()
     assert run([*words, "--front", str(tmp_path / "front.csv")]) == 0
     rows = list(csv.reader((tmp_path / "front.csv").read_text().splitlines()))
-    assert rows[0] == [*front_columns([]), *Plan.read(folder / "plan.json").schemes()]
+    assert rows[0] == [*front_columns([dict(zip(*rows[:2], strict=True))]), *Plan.read(folder / "plan.json").schemes()]
     assert len(rows) > 3
     assert run([*words, "--front", str(tmp_path / "front.csv")]) == 2
     assert run(words) == 2
