@@ -96,6 +96,6 @@ class Finetuning:
         score, facts = (found.accuracy, -found.loss), {}
         if self.rate is not None:
             fits, bits = self.rate.fits(), self.rate.per_weight()
-            score, facts = (float(fits), *score), {"coded_bits": bits, "price": float(self.rate.now)}
+            score, facts = (float(fits), *score), {"coded_bits": bits, "price": self.rate.steered()}
         self.best.offer(score, epoch + 1, self.model)
         return {"validation_accuracy": found.accuracy, "validation_loss": found.loss} | facts

@@ -78,19 +78,15 @@ class RateTraining:
         return {
             "bits": (whole + self.fixed_bits) / self.rate.weights,
             "rates": rates,
-            "price": self.price(),
+            "price": self.rate.steered(),
             "validation_accuracy": found.accuracy,
             "validation_loss": found.loss,
         }
 
-    def price(self) -> float:
-        """Return the price of a bit: as given, or what it is steered to, without its swing at the last step."""
-        return float(self.rate.memory.exp()) if self.rate.price is None else self.rate.price
-
     def ended(self) -> Trained:
         """Return what the best epoch's codes take; the model is left with its weights. The price is the last one."""
         self.trainee.model.load_state_dict(self.best.state)
-        return Trained(self.rate.bits(), self.price())
+        return Trained(self.rate.bits(), self.rate.steered())
 
 
 def train_rates(

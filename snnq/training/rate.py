@@ -98,14 +98,12 @@ class Rate(nn.Module):
         self.register_buffer("spare", torch.zeros((), dtype=torch.float64))
         self.times_asked, self.more = 0, 0.0  # the last two, known without waiting for a device
         self.register_load_state_dict_post_hook(_count)
-        self.now: float | Tensor = 0.0
 
     def loss(self, along: float) -> tuple[Tensor, Tensor]:
         """Return what the codes cost, and their bits a weight of the model, both (); ``along``: share of steps done."""
         smooth, bits = code_bits(self.layers)
         self._ask(along, bits)
-        self.now = self._price(along, bits)
-        return self.now * smooth / self.weights, bits.sum() / self.weights
+        return self._price(along, bits) * smooth / self.weights, bits.sum() / self.weights
 
     def _price(self, along: float, bits: Tensor) -> float | Tensor:
         if self.target is None:
@@ -123,6 +121,13 @@ class Rate(nn.Module):
         self.times_asked += 1
         taken = torch.tensor(list(self.bits().values()), dtype=torch.float64, device=bits.device)
         self.gain.copy_(torch.where(bits > 0, taken / bits, 1.0))
+
+    def steered(self) -> float:
+        """Return the price of a bit as it is saved: given, or steered to, without the last step's swing.
+
+        Where every layer has its own, it is their geometric mean.
+        """
+        return self.price if self.price is not None else float(self.memory.mean().exp())
 
     def per_weight(self) -> float:
         """Return what the rated layers' codes take, in bits a weight of the model."""
@@ -180,7 +185,6 @@ class HeldRates(Rate):
         error = ((bits * self.gain).clamp_min(1e-9) / (self.targets * ABOVE)).log().clamp(-0.5, 0.5)
         self.memory.add_(EACH_STEP * error).clamp_(min=math.log(LEAST_PRICE))
         prices = (self.memory + AT_ONCE * error).exp().float()
-        self.now = prices.mean()
         return (prices * smooth).sum() / self.weights, bits.sum() / self.weights
 
 

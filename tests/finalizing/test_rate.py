@@ -151,10 +151,10 @@ def test_the_price_follows_what_the_coder_takes_and_asks_it_seldom():
     _, rate = rated_layer(coder=half)
     _, bits = rate.loss(0.0)
     assert rate.gain.item() == pytest.approx(512 / (2048 * bits.item()))
-    first = rate.now  # at half of its target the price falls
+    first = rate.steered()  # at half of its target the price falls
     for step in range(1, 100):
         rate.loss(step / 100)
-    assert rate.now < first
+    assert rate.steered() < first
     assert asked == [(32, 64)] * MEASURINGS
 
 
