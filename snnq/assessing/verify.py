@@ -10,6 +10,7 @@ from snnq.models.registry import unregistered
 from snnq.network.wiring import FloatWiring
 from snnq.packed import verification
 from snnq.packed.config import read_config
+from snnq.packed.room import check_room
 from snnq.packed.verification import Verification
 from snnq.packed.wired import wiring_of
 from snnq.runtime.comparing import Agreement, compare_engines
@@ -44,6 +45,8 @@ def verify(path: str | Path, *, run: bool = True) -> Verified:
     config = read_config(Path(path))
     if unregistered(config.architecture):
         return Verified(files, None, f"its model was not built: that runs its code, add --model {config.architecture}")
+    if run:
+        check_room(Path(path), config.config, 1)  # sizes that nothing runs at are damaged ones
     wiring = wiring_of(config)
     if isinstance(wiring, FloatWiring):
         return Verified(files, None, f"it runs on torch alone, because {wiring.reason}")
