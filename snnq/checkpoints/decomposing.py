@@ -78,12 +78,7 @@ def decompose(
     """
     if os.path.lexists(out) and not force:
         raise OutputExistsError(f"{out} is already there", "add --force to overwrite it, or name another --out")
-    if mode is None and not merged:
-        raise UsageError("--mode is missing", f"give one of {', '.join(MODES)}")
-    if mode is not None and mode not in MODES:
-        raise UsageError(f"--mode {mode}: it must be one of {', '.join(MODES)}")
-    if switch is not None and mode != "htt":
-        raise UsageError("--switch is for --mode htt, whose kernel is smaller after so many steps")
+    _check_words(mode, switch, merged)
     opened = open_checkpoint(path, **given)
     before = load_model(opened)
     if masked := masked_layers(before):
@@ -99,13 +94,8 @@ def decompose(
         model, changed = _factor(before, mode, rank, names, switch)
         if merged:
             model, changed = _merge(opened, model, changed)
-    save_checkpoint(
-        out,
-        model,
-        architecture=opened.architecture,
-        facts={"data": opened.data} if opened.data else {},
-        overwrite=force,
-    )
+    facts = {"data": opened.data} if opened.data else {}
+    save_checkpoint(out, model, architecture=opened.architecture, facts=facts, overwrite=force)
     after = _layers(model, opened.config)
     return Decomposed(
         str(out),
@@ -116,6 +106,15 @@ def decompose(
         *(sum(one.weights for one in layers) for layers in (table, after)),
         *(sum(one.macs for one in layers) for layers in (table, after)),
     )
+
+
+def _check_words(mode: str | None, switch: int | None, merged: bool) -> None:
+    if mode is None and not merged:
+        raise UsageError("--mode is missing", f"give one of {', '.join(MODES)}")
+    if mode is not None and mode not in MODES:
+        raise UsageError(f"--mode {mode}: it must be one of {', '.join(MODES)}")
+    if switch is not None and mode != "htt":
+        raise UsageError("--switch is for --mode htt, whose kernel is smaller after so many steps")
 
 
 def _layers(model: nn.Module, config: Config) -> tuple[Layer, ...]:

@@ -166,3 +166,9 @@ def test_refusals(tiny: Path) -> None:
 def test_a_strangers_edit_is_refused(edit: dict) -> None:
     with pytest.raises(UsageError):
         build("spikformer-cifar10dvs", CONFIG | {"structure": [{"edit": "factored", **edit}]})
+
+
+def test_a_pruned_model_is_refused(tiny: Path) -> None:
+    snnq.prune(tiny, sparsity=0.5, rounds=0, out="pruned.safetensors")
+    with pytest.raises(UsageError, match="of its layers are pruned"):
+        snnq.decompose("pruned.safetensors", mode="stt", rank="2", out="d.safetensors")
