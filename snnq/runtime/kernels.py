@@ -227,8 +227,8 @@ def attend(
 
     Whole numbers may be multiplied in any order; keys and values first is the short way. ``q``, ``k``, ``v``, ``out``
     are spikes (S·tokens, steps, words); a head has ``size`` channels. The heads are those in words ``first`` to
-    ``last``, which hold no part of another. Kᵀ V is summed over ``chunk`` steps before they are answered. ``state`` int32
-    (S·tokens, words, 64) has the voltages where they are ``kept``; else it is not looked at.
+    ``last``, which hold no part of another. Kᵀ V is summed over ``chunk`` steps before they are answered. ``state``
+    int32 (S·tokens, words, 64) has the voltages where they are ``kept``; else it is not looked at.
     """
     steps, begin, channels = q.shape[1], sample * tokens, (last - first) * LANES
     # The last head may end within a word: its product is as long as any, and nothing is ever added to the rest.
