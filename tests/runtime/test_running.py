@@ -46,10 +46,9 @@ def test_the_last_logits_are_those_of_the_whole_run(name: str, tmp_path: Path) -
 
 def test_logits_so_far_are_those_of_a_folder_with_fewer_steps(tmp_path: Path) -> None:
     one, sizes = small("sdt-static")
-    frames = write_lively(tmp_path / "packed", MIXED, one, **sizes | {"steps": 4})
-    running, found = Engine(tmp_path / "packed", 1).stream(), []
-    for step in range(4):
-        found.append(running.step(frames[:, step]))
+    sizes["steps"] = 4
+    frames = write_lively(tmp_path / "packed", MIXED, one, **sizes)
+    found = run_through(Engine(tmp_path / "packed", 1).stream(), frames)
     path = tmp_path / "packed" / CONFIG_FILE
     said: dict[str, Any] = json.loads(path.read_text())
     del said["sha256"][CONFIG_FILE]
@@ -78,9 +77,8 @@ def test_two_streams_do_not_meet(tmp_path: Path) -> None:
     frames = write_lively(tmp_path / "packed", MIXED)
     engine = Engine(tmp_path / "packed", 2)
     first, second = engine.stream(), engine.stream()
-    for step in range(frames.shape[1]):
-        a, b = first.step(frames[:1, step]), second.step(frames[1:, step])
-    assert np.array_equal(np.concatenate([a, b]), engine(frames))
+    found = [(first.step(frames[:1, t]), second.step(frames[1:, t])) for t in range(frames.shape[1])]
+    assert np.array_equal(np.concatenate(found[-1]), engine(frames))
 
 
 @pytest.mark.parametrize("name", CHUNKED)
@@ -88,7 +86,7 @@ def test_a_network_that_mixes_steps_says_so(name: str, tmp_path: Path) -> None:
     one, sizes = small(name)
     frames = write_lively(tmp_path / "packed", ["uniform-4"], one, **sizes)
     running = Engine(tmp_path / "packed", 1).stream()
-    with pytest.raises(UsageError, match="frames of 1 time steps: attention .* mixes 2 time steps at once"):
+    with pytest.raises(UsageError, match=r"frames of 1 time steps: attention .* mixes 2 time steps at once"):
         running.step(frames[:, 0])
     assert running.taken == 0
 
