@@ -98,14 +98,15 @@ def eval(
     bits = folder_bits(subject.path) if subject.kind == "packed" else (None, None)
     if not len(samples):
         raise DataError(f"{found.spec}: its {split} split is empty", "choose another split: --split test")
-    begun, exits = time.perf_counter(), None
     if words is None:
+        begun, exits = time.perf_counter(), None
         logits, arithmetic = _logits(subject, engine, samples, batch_size, compute, progress)
+        seconds = time.perf_counter() - begun
     else:
         how = {"engine": engine, "batch_size": batch_size, "compute": compute, "progress": progress}
-        ended, arithmetic, exits = evaluate_exits(subject, found, split, words, **how)
+        ended, arithmetic, seconds, exits = evaluate_exits(subject, found, split, words, **how)
         logits = torch.from_numpy(ended)
-    seconds, labels = time.perf_counter() - begun, torch.from_numpy(samples.labels)
+    labels = torch.from_numpy(samples.labels)
     result = score(logits, labels)
     warn_misfit(logits, found, split, f"the {subject.kind} model")
     numbers = (result.samples, result.accuracy, result.loss)

@@ -42,18 +42,21 @@ def exit_costs(
     chosen = np.array(spread(data, split, samples))
     taken, steps = ended[1][chosen], data.frames_shape[0]
     paper, energy_of, table, reuse = _energies(subject, data, split, ended[2], compute, progress)
-    energy = sum(energy_of(chosen[taken == some], int(some)) for some in np.unique(taken))
-    whole = energy_of(chosen, steps, answers=1)
+    parts = [energy_of(chosen[taken == some], int(some)) for some in np.unique(taken)]
+    ended_pj = np.sum(parts, 0) / len(chosen)
+    whole_pj = energy_of(chosen, steps, answers=1) / len(chosen)
     latency = _latencies(subject, data, split, ended, chosen, compute) if engine == "integer" else (None, None, None)
     return ExitCosts(
         samples=len(chosen),
         mean_steps=float(taken.mean()),
         cost_table=table,
         weight_reuse=reuse,
-        energy_pj=energy / len(chosen),
-        energy_pj_all_steps=whole / len(chosen),
-        paper_energy_pj=paper * float(taken.mean()),
-        paper_energy_pj_all_steps=paper * steps,
+        events_pj=float(ended_pj[0]),
+        events_pj_all_steps=float(whole_pj[0]),
+        events_compute_pj=float(ended_pj[1]),
+        events_compute_pj_all_steps=float(whole_pj[1]),
+        paper_pj=paper * float(taken.mean()),
+        paper_pj_all_steps=paper * steps,
         latency_ms=latency[0],
         latency_ms_all_steps=latency[1],
         latency_ms_whole=latency[2],
@@ -62,8 +65,8 @@ def exit_costs(
 
 def _energies(
     subject: Subject, data: DataSet, split: str, after: Sequence[int], compute: Compute, progress: Progress
-) -> tuple[float, Callable[..., float], str, str]:
-    """Return the paper's energy of a step, what measures events' energy, in pJ, the cost table's name and its reuse."""
+) -> tuple[float, Callable[..., np.ndarray], str, str]:
+    """Return the paper's energy of a step, what measures events' (all, and compute), in pJ, the table and its reuse."""
     model = subject.model()
     layers = subject.layers(model, reals=data.pixels is not None)
     products, (schemes, table) = attention_table(subject.architecture, subject.config), priced(subject, layers, None)
@@ -71,8 +74,8 @@ def _energies(
     model, frames = placed(model, start_fabric(compute).device), getattr(data, split)
     reuse = table.events.weight_reuse
 
-    def energy_of(chosen: np.ndarray, steps: int, answers: int | None = None) -> float:
-        """Return what samples take for so many first steps, all together; the head runs after every answer."""
+    def energy_of(chosen: np.ndarray, steps: int, answers: int | None = None) -> np.ndarray:
+        """Return pJ, all and compute, of samples together for so many steps; the head runs after every answer."""
         take_steps(model, steps)
         first = replace(frames, frames=frames.frames[:, :steps])
         where, fewer = (data.spec, split), [replace(one, steps=steps) for one in products]
@@ -81,7 +84,8 @@ def _energies(
         again = (sum(one <= steps for one in after) if answers is None else answers) - 1
         heads = [one for one in found.layers if one.group == "head"]
         more = sum(one.compute_pj if reuse == "inference" else one.energy_pj for one in heads)
-        return len(chosen) * (found.total.energy_pj + again * more)
+        compute_pj = found.total.compute_pj + again * sum(one.compute_pj for one in heads)
+        return len(chosen) * np.array([found.total.energy_pj + again * more, compute_pj])
 
     return sum(layer_energy(one, schemes[one.name], table).total_pj for one in layers), energy_of, table.name, reuse
 

@@ -67,19 +67,22 @@ class ExitPoint:
 class ExitCosts:
     """Means per inference of the samples that were measured, which took ``mean_steps``.
 
-    ``energy_pj``: the event model's, the head run after every answer; ``paper_energy_pj``: the paper's of a step, times
-    the steps. ``latency_ms``: the integer engine's, a sample alone, step by step until it is sure, the least of a few
-    repeats; ``…_all_steps``: the same with all steps; ``latency_ms_whole``: all steps in one call. None on torch.
+    ``events_pj``: the event model's, the head run after every answer, and ``events_compute_pj`` that of it which is no
+    memory's: weights that are fetched once an inference cost as much for one step as for all. ``paper_pj``: the
+    paper's of a step, times the steps. ``latency_ms``: the integer engine's, a sample alone, step by step until it is
+    sure, the least of a few repeats; ``…_all_steps``: the same with all steps; ``latency_ms_whole``: all steps in one call. None on torch.
     """
 
     samples: int
     mean_steps: float
     cost_table: str
     weight_reuse: str
-    energy_pj: float
-    energy_pj_all_steps: float
-    paper_energy_pj: float
-    paper_energy_pj_all_steps: float
+    events_pj: float
+    events_pj_all_steps: float
+    events_compute_pj: float
+    events_compute_pj_all_steps: float
+    paper_pj: float
+    paper_pj_all_steps: float
     latency_ms: float | None
     latency_ms_all_steps: float | None
     latency_ms_whole: float | None
@@ -109,4 +112,4 @@ class Exits:
     exited: tuple[int, ...]
     fixed: tuple[float, ...]
     curve: tuple[ExitPoint, ...]
-    costs: ExitCosts | None
+    measured: ExitCosts | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -41,20 +42,25 @@ def evaluate_exits(
     batch_size: int,
     compute: Compute,
     progress: Progress,
-) -> tuple[np.ndarray, str, Exits]:
-    """Return the logits float32 (N, classes) that samples of a split end with, the arithmetic, and what exits do.
+) -> tuple[np.ndarray, str, float, Exits]:
+    """Return logits float32 (N, classes) that samples of a split end with, the arithmetic, seconds, and what exits do.
+
+    The seconds are those of all steps of the split, without choosing and measuring.
 
     Raises UsageError for a network that answers only once, DataError where a threshold is to be chosen on no samples.
     """
     after = answers_of(subject)
     if len(after) <= 1:
-        raise UsageError(f"{subject.path}: it answers once, after {after[-1]} time steps, so no sample can end before")
+        steps = data.frames_shape[0]
+        raise UsageError(f"{subject.path}: it answers once, after {steps} time steps, so no sample can end before")
     if words.threshold is None and not len(data.validation):
         raise DataError(f"{data.spec}: its validation split is empty", "give a threshold: --exit-entropy 0.1")
     if subject.kind == "packed":
         check_room(subject.path, subject.config, min(batch_size, len(getattr(data, split))))
     run, arithmetic = _runner(subject, engine, after, batch_size, compute, progress)
+    begun = time.perf_counter()
     found = _answers(getattr(data, split), run, after)
+    seconds = time.perf_counter() - begun
     threshold, choice = words.threshold, None
     if threshold is None:
         threshold, choice = _choice(found if split == "validation" else _answers(data.validation, run, after), words)
@@ -62,8 +68,8 @@ def evaluate_exits(
     if words.samples:
         ended = np.array(after)[found.exits(threshold)]
         costs = exit_costs(subject, data, split, (threshold, ended, after), words.samples, engine, compute, progress)
-        exits = replace(exits, costs=costs)
-    return found.logits[np.arange(len(found.labels)), found.exits(threshold)], arithmetic, exits
+        exits = replace(exits, measured=costs)
+    return found.logits[np.arange(len(found.labels)), found.exits(threshold)], arithmetic, seconds, exits
 
 
 def answers_of(subject: Subject) -> tuple[int, ...]:
@@ -156,7 +162,7 @@ def _exits(found: Answers, threshold: float, choice: ExitChoice | None, split: s
         exited=tuple(map(int, exited)),
         fixed=tuple(map(float, fixed)),
         curve=_curve(found),
-        costs=None,
+        measured=None,
     )
 
 

@@ -37,6 +37,7 @@ ExitEntropy = Annotated[
     ),
     Typed(str | None),
 ]
+ExitLoss = Annotated[float, typer.Option(help="Points of validation accuracy that --exit-entropy auto may lose.")]
 Split = Annotated[str, typer.Option(help="train, validation or test.")]
 
 
@@ -89,7 +90,7 @@ def eval(
     split: Split = "test",
     engine: Engine = "torch",
     exit_entropy: ExitEntropy = None,
-    exit_loss: Annotated[float, typer.Option(help="Points of validation accuracy that auto may lose.")] = 0.5,
+    exit_loss: ExitLoss = 0.5,
     exit_samples: Annotated[
         int, typer.Option(min=0, help="Samples whose energy and latency with exits are measured; 0: none.")
     ] = 64,
@@ -165,6 +166,8 @@ def report(
     weight_reuse: WeightReuse = None,
     measure: int | None = None,
     accel: str | Path | Sequence[str | Path] | None = None,
+    exit_entropy: ExitEntropy = None,
+    exit_loss: ExitLoss = 0.5,
     data: Data = None,
     compute: OneDevice,
     model: OwnModel = None,
@@ -172,7 +175,8 @@ def report(
 ) -> "Report":
     """Return everything that is known about a packed folder, which is verified first.
 
-    ``measure``: firing rates are measured anew, on so many validation samples; ``accel``: machines to simulate, too.
+    ``measure``: firing rates are measured anew, on so many validation samples; ``accel``: machines to simulate, too;
+    ``exit_entropy``: dynamic time steps to run, too.
     """
     from snnq.reporting.run import report as run_report
 
@@ -183,6 +187,8 @@ def report(
         weight_reuse=weight_reuse,
         measure=measure,
         accel=accel,
+        exit_entropy=exit_entropy,
+        exit_loss=exit_loss,
         data=data,
         compute=compute.compute(),
         progress=progress,

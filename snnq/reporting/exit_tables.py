@@ -35,8 +35,8 @@ def notes(found: Exits) -> tuple[str, ...]:
     said.append(
         f"If the same numbers of steps fell to samples at random, {found.accuracy_shuffled:.2%} would be right."
     )
-    if found.costs is not None:
-        said.append(_measured(found.costs))
+    if found.measured is not None:
+        said.append(_measured(found.measured))
     return tuple(said)
 
 
@@ -62,10 +62,12 @@ def outcome_table(found: Exits) -> Table:
         ["all steps", f"{found.steps}", f"{found.accuracy_all_steps:.2%}", f"{found.loss_all_steps:.4f}"],
     ]
     columns = ["ends", "steps", f"{found.split}", "cross-entropy"]
-    if (costs := found.costs) is not None:
-        columns += ["events nJ", "paper's nJ"]
-        rows[0] += [ENERGY.shown(costs.energy_pj), ENERGY.shown(costs.paper_energy_pj)]
-        rows[1] += [ENERGY.shown(costs.energy_pj_all_steps), ENERGY.shown(costs.paper_energy_pj_all_steps)]
+    if (costs := found.measured) is not None:
+        columns += ["events nJ", "of it compute", "paper's nJ"]
+        ended = costs.events_pj, costs.events_compute_pj, costs.paper_pj
+        whole = costs.events_pj_all_steps, costs.events_compute_pj_all_steps, costs.paper_pj_all_steps
+        rows[0] += map(ENERGY.shown, ended)
+        rows[1] += map(ENERGY.shown, whole)
         if costs.latency_ms is not None and costs.latency_ms_whole is not None:
             columns.append("ms")
             rows[0].append(f"{costs.latency_ms:.2f}")

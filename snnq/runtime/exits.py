@@ -45,6 +45,7 @@ def run_until_sure(running: Running, frames: np.ndarray, threshold: float) -> tu
         left = left[unsure]
         if not len(left):
             break
-        running.keep(unsure)
+        if len(left) < len(unsure):
+            running.keep(unsure)
     assert found is not None, "a network takes at least one step"
     return found, taken
