@@ -70,7 +70,8 @@ class ExitCosts:
     ``events_pj``: the event model's, the head run after every answer, and ``events_compute_pj`` that of it which is no
     memory's: weights that are fetched once an inference cost as much for one step as for all. ``paper_pj``: the
     paper's of a step, times the steps. ``latency_ms``: the integer engine's, a sample alone, step by step until it is
-    sure, the least of a few repeats; ``…_all_steps``: the same with all steps; ``latency_ms_whole``: all steps in one call. None on torch.
+    sure, the least of a few repeats; ``…_all_steps``: the same with all steps; ``latency_ms_whole``: all steps in one
+    call. None on torch.
     """
 
     samples: int
