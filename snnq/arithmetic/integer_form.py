@@ -12,10 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snnq.arithmetic import integers
 from snnq.arithmetic.fixed_point import FixedPoint, Folded
 from snnq.arithmetic.integers import Neurons
-from snnq.arithmetic.whole_network import WholeNetwork, whole_network
+from snnq.arithmetic.whole_network import Heads, WholeNetwork, whole_network
 from snnq.base.errors import UsageError
 from snnq.network.graph import COUNT_LIMIT, Neuron, Sum
 from snnq.network.stages import Mix, Potential, Stage
@@ -146,17 +145,25 @@ class ClippedCounts(nn.Module):
 
 
 class IntegerHead(nn.Module):
-    """Logits of the mean of ``summands`` whole numbers, by way of their exact sum."""
+    """Logits of a mean over time steps of the mean of ``parts`` whole numbers, by way of their exact sum."""
 
     weight: Tensor
     bias: Tensor
 
-    def __init__(self, head: integers.Head, summands: int) -> None:
+    def __init__(self, heads: Heads, parts: int, steps: int) -> None:
         super().__init__()
-        self.summands, self.scale, self.wide = summands, head.scale, head.wide
+        self.heads, self.parts = heads, parts
+        self.register_buffer("weight", torch.empty(0))
+        self.register_buffer("bias", torch.empty(0))
+        self.take(steps)
+
+    def take(self, steps: int) -> None:
+        """Become the head of a network that takes so many steps."""
+        head, device = self.heads.after(steps), self.weight.device
+        self.summands, self.scale, self.wide = steps * self.parts, head.scale, head.wide
         dtype = torch.int64 if head.wide else torch.float64
-        self.register_buffer("weight", torch.from_numpy(head.weight).to(dtype))
-        self.register_buffer("bias", torch.from_numpy(head.bias).to(dtype))
+        self.weight = torch.from_numpy(head.weight).to(device, dtype)
+        self.bias = torch.from_numpy(head.bias).to(device, dtype)
 
     def forward(self, mean: Tensor) -> Tensor:
         """Return logits (B, classes), float32, of means (B, C)."""
@@ -191,7 +198,7 @@ def to_integers(model: nn.Module, wiring: Wiring, wholes: Mapping[str, Whole]) -
         _take_scale(model, mixing)
     old = model.get_submodule(wiring.head)
     weight, bias = (old.get_parameter(name).cpu().numpy() for name in ("weight", "bias"))
-    _put(model, wiring.head, IntegerHead(numbers.head(weight, bias), numbers.summands))
+    _put(model, wiring.head, IntegerHead(numbers.heads(weight, bias), wiring.read.parts, wiring.graph.steps))
     return model.requires_grad_(False)
 
 

@@ -70,6 +70,10 @@ class Head:
     scale: float
     wide: bool = False
 
+    def logits(self, sums: np.ndarray) -> np.ndarray:
+        """Return logits float32 (B, classes) of sums int64 (B, n)."""
+        return ((sums @ self.weight.T + self.bias) * self.scale).astype(np.float32)
+
 
 def neurons(
     whole: Whole, multiplier: np.ndarray, offset: np.ndarray, threshold: float, bound: int, leak: int = 2

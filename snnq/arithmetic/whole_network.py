@@ -14,6 +14,7 @@ import numpy as np
 from snnq.arithmetic import integers
 from snnq.arithmetic.fixed_point import POTENTIAL_LIMIT, FixedPoint, Folded, fixed_point_of, fraction_bits
 from snnq.arithmetic.integers import (
+    HEAD_SUM_BITS,
     NEURON_LIMIT,
     SUM_LIMIT,
     WIDE_HEAD_SUM_BITS,
@@ -39,6 +40,24 @@ class Compared:
     leak: int
     parts: int
     wide: bool
+
+
+@dataclass(frozen=True)
+class Heads:
+    """A head in fixed point, after any number of time steps: what it decodes to, weight (classes, n) and bias.
+
+    At every step it is given whole numbers up to ``most``, ``per`` of which are 1; its sums stay below 2^``bits``.
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray
+    per: float
+    most: float
+    bits: int
+
+    def after(self, steps: int) -> Head:
+        """Return the head of a network that took so many steps."""
+        return integers.head(self.weight, self.bias, steps * self.per, steps * self.most, self.bits)
 
 
 @dataclass(frozen=True)
@@ -89,13 +108,17 @@ class WholeNetwork:
         """How many whole numbers the mean is of that the head sees: steps, and tokens where they are not compared."""
         return self.wiring.graph.steps * self.wiring.read.parts
 
-    def head(self, weight: np.ndarray, bias: np.ndarray) -> Head:
-        """Return the head in fixed point of its decoded weight (classes, n) and bias."""
-        read, steps = self.wiring.graph.head.takes[0], self.wiring.graph.steps
-        summands = steps * self.per(read)
+    def heads(self, weight: np.ndarray, bias: np.ndarray) -> Heads:
+        """Return the head in fixed point, after any number of steps, of its decoded weight (classes, n) and bias."""
+        read = self.wiring.graph.head.takes[0]
         if read in self.wiring.chains:
-            return integers.head(weight, bias, summands, float(POTENTIAL_LIMIT) * self.summands, WIDE_HEAD_SUM_BITS)
-        return integers.head(weight, bias, summands, float(steps * (self.wiring.read.bound or 0)))
+            most = float(POTENTIAL_LIMIT) * self.wiring.read.parts
+            return Heads(weight, bias, self.per(read), most, WIDE_HEAD_SUM_BITS)
+        return Heads(weight, bias, self.per(read), float(self.wiring.read.bound or 0), HEAD_SUM_BITS)
+
+    def head(self, weight: np.ndarray, bias: np.ndarray) -> Head:
+        """Return the head after all time steps."""
+        return self.heads(weight, bias).after(self.wiring.graph.steps)
 
 
 def whole_network(wiring: Wiring, folded: Callable[[Stage | Potential], Folded]) -> WholeNetwork:

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from snnq.assessing.exit_records import Exits, exit_words
+from snnq.assessing.exits import evaluate_exits
 from snnq.assessing.subject import Subject, check_engine, check_split, open_subject
 from snnq.base.errors import DataError
 from snnq.base.progress import Progress, silent
@@ -33,6 +35,7 @@ class Evaluation:
     ``top5`` is the share whose class is among the first five; None where there are no more. ``seconds`` is what all of
     it took but for opening. ``images`` says what was done to images, where the data are such, and not events.
     Of a packed folder also its bits per weight: ``avg_bits`` by the plan, ``file_avg_bits`` of the whole file.
+    ``exits``, where they were asked for: accuracies and loss above are those of samples that ended when they were sure.
     """
 
     path: str
@@ -49,6 +52,7 @@ class Evaluation:
     file_avg_bits: float | None = None
     top5: float | None = None
     images: str | None = None
+    exits: Exits | None = None
     seconds: float = field(default=0.0, compare=False)
 
     @property
@@ -65,6 +69,9 @@ def eval(
     split: str = "test",
     batch_size: int = 32,
     engine: str = "torch",
+    exit_entropy: float | str | None = None,
+    exit_loss: float = 0.5,
+    exit_samples: int = 64,
     compute: Compute | str = "auto",
     progress: Progress = silent,
     **given: Unpack[Given],
@@ -72,10 +79,16 @@ def eval(
     """Return the accuracy of a float checkpoint (``given``: sizes it cannot tell) or of a packed folder.
 
     A packed folder runs on torch or on the ``integer`` engine, with the same logits; ``compute`` says on which device
-    and with how many threads (a string: on which device), the engine runs on the CPU. Raises UsageError for an unknown
-    split or engine, DataError where no data is named or it does not fit, and what opening
-    raises.
+    and with how many threads (a string: on which device), the engine runs on the CPU.
+
+    ``exit_entropy``: samples take time steps until the normalised entropy of their logits is below it (0 … 1); ``auto``
+    chooses it on the validation split, whose accuracy may lose ``exit_loss`` points. Energy and latency are measured on
+    ``exit_samples`` samples (0: not).
+
+    Raises UsageError for an unknown split or engine, DataError where no data is named or it does not fit, and what
+    opening raises.
     """
+    words = None if exit_entropy is None else exit_words(exit_entropy, exit_loss, exit_samples)
     check_split(split)
     check_engine(engine)
     compute, subject = as_compute(compute), open_subject(path, **given)
@@ -85,15 +98,21 @@ def eval(
     bits = folder_bits(subject.path) if subject.kind == "packed" else (None, None)
     if not len(samples):
         raise DataError(f"{found.spec}: its {split} split is empty", "choose another split: --split test")
-    begun = time.perf_counter()
-    logits, arithmetic = _logits(subject, engine, samples, batch_size, compute, progress)
-    seconds, labels = time.perf_counter() - begun, torch.from_numpy(samples.labels)
+    if words is None:
+        begun, exits = time.perf_counter(), None
+        logits, arithmetic = _logits(subject, engine, samples, batch_size, compute, progress)
+        seconds = time.perf_counter() - begun
+    else:
+        how = {"engine": engine, "batch_size": batch_size, "compute": compute, "progress": progress}
+        ended, arithmetic, seconds, exits = evaluate_exits(subject, found, split, words, **how)
+        logits = torch.from_numpy(ended)
+    labels = torch.from_numpy(samples.labels)
     result = score(logits, labels)
     warn_misfit(logits, found, split, f"the {subject.kind} model")
     numbers = (result.samples, result.accuracy, result.loss)
     run = (str(path), subject.kind, engine, arithmetic, found.spec, split)
     images = str(found.pixels) if found.pixels else None
-    return Evaluation(*run, *numbers, found.simulated, *bits, top_share(logits, labels, 5), images, seconds)
+    return Evaluation(*run, *numbers, found.simulated, *bits, top_share(logits, labels, 5), images, exits, seconds)
 
 
 def _logits(

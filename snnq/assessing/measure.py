@@ -22,7 +22,7 @@ from snnq.cost.energy import layer_energy, products_record
 from snnq.cost.event_records import Events
 from snnq.cost.events import event_energy
 from snnq.cost.table import CostTable, read_table
-from snnq.data.dataset import DataSet
+from snnq.data.dataset import DataSet, Frames
 from snnq.models.registry import attention_table
 from snnq.network.layers import Layer, forward_macs
 from snnq.network.products import Products
@@ -94,7 +94,7 @@ def measure(
     found, model = subject.data(data, progress), subject.model()
     layers = subject.layers(model, reals=found.pixels is not None)
     products = attention_table(subject.architecture, subject.config)
-    schemes, table = _priced(subject, layers, cost_table)
+    schemes, table = priced(subject, layers, cost_table)
     device = _prepare(compute, layers, found)
     activity = measure_model(placed(model, device), layers, products, found, split, samples, progress)
     return Measurement(
@@ -109,7 +109,7 @@ def measure(
     )
 
 
-def _priced(subject: Subject, layers: Sequence[Layer], cost_table: str | None) -> tuple[dict[str, str], CostTable]:
+def priced(subject: Subject, layers: Sequence[Layer], cost_table: str | None) -> tuple[dict[str, str], CostTable]:
     """Return the schemes of a model's layers, and the table that prices them: the one named, or else the plan's."""
     chosen = read_table(cost_table) if cost_table else None
     if subject.plan is None:
@@ -149,7 +149,6 @@ def _prepare(compute: Compute | str, layers: Sequence[Layer], data: DataSet) -> 
     return start_fabric(compute).device
 
 
-@torch.no_grad()
 def measure_model(
     model: nn.Module,
     layers: Sequence[Layer],
@@ -165,7 +164,21 @@ def measure_model(
     neurons whose current, or else the logits, are not finite.
     """
     frames, chosen = getattr(data, split), spread(data, split, samples)
-    steps, was_training = data.frames_shape[0], model.training
+    return measure_samples(model, layers, products, frames, chosen, (data.spec, split), progress)
+
+
+@torch.no_grad()
+def measure_samples(
+    model: nn.Module,
+    layers: Sequence[Layer],
+    products: Sequence[Products],
+    frames: Frames,
+    chosen: Sequence[int],
+    where: tuple[str, str],
+    progress: Progress = silent,
+) -> Activity:
+    """Return what a model does on the samples at ``chosen`` of frames; ``where``: their data and split, by name."""
+    steps, was_training = frames.frames.shape[1], model.training
     device = next(iter((*model.parameters(), *model.buffers())), torch.empty(0)).device
     model.eval()
     try:
@@ -179,8 +192,8 @@ def measure_model(
     finally:
         model.train(was_training)
     return Activity(
-        data=data.spec,
-        split=split,
+        data=where[0],
+        split=where[1],
         samples=watch.samples,
         steps=steps,
         arithmetic="integer" if uses_integers(model) else "float",

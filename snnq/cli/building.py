@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 # Under which heading an option stands in the help of a long command; all others are about the output.
 _HEADINGS = {
     "What": "data plan checkpoint scheme method start settings weights input split engine samples bits target sparsity "
-    "scope structure rewind remove_dead most silent",
+    "scope structure rewind remove_dead most silent exit_entropy exit_loss exit_samples",
     "Budget and choice": "budget rate hold_rates storage trade_off space lock exclude tie cost_table weight_reuse",
     "Training": "epochs batch_size seed distillation augment reconstruct rounds steps_per_round norms batchnorm "
     "memory_mib measure accel",

@@ -18,6 +18,7 @@ from snnq.commands.words import Json, Sizes, Words
 if TYPE_CHECKING:
     from snnq.assessing.classify import Classification
     from snnq.assessing.eval import Evaluation
+    from snnq.assessing.exit_records import Exits
     from snnq.assessing.verify import Verified
     from snnq.checkpoints.grafting import Grafted
     from snnq.checkpoints.inspecting import Inspection
@@ -85,6 +86,8 @@ def _run_eval(input: Path | None, **words: object) -> Evaluation | Classificatio
         return commands.eval(**words)
     if words["data"] is not None:
         raise UsageError("--input and --data: give one of them")
+    if words["exit_entropy"] is not None:
+        raise UsageError("--input and --exit-entropy: give one of them")
     return commands.classify(words["path"], input, engine=words["engine"], **_sizes(words))
 
 
@@ -109,11 +112,22 @@ def _show_evaluation(found: Evaluation, json: bool) -> None:
     rows = [(kind, found.data, found.split, found.samples, *right)]
     columns = ("accuracy", *(("top 5",) if top5 else ()), "cross-entropy")
     console.table("Accuracy", ("model", "data", "split", "samples", *columns), rows)
+    if found.exits is not None:
+        _show_exits(found.exits)
     if found.images is not None:
         console.note(f"Images: {found.images}.")
     console.note(f"{found.samples_per_second:,.1f} samples a second, {found.seconds:,.1f} s in all.")
     if found.avg_bits is not None and found.file_avg_bits is not None:
         console.note(bits_words(found.avg_bits, found.file_avg_bits))
+
+
+def _show_exits(found: Exits) -> None:
+    from snnq.reporting.exit_tables import notes, tables
+
+    for one in tables(found):
+        console.table(one.title, one.columns, one.rows)
+    for line in notes(found):
+        console.note(line)
 
 
 def _show_classes(found: Classification, json: bool) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from snnq import console
 from snnq.cli.showing import Format, FormatOption, show_document, show_in, show_strip
+from snnq.commands.looking import ExitLoss
 from snnq.commands.words import Data, Device, Json, Model, Threads, WeightReuse
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ _Accel = Annotated[
         metavar="MACHINE", help="Simulate it on accelerators, too: loas, sparten, gospa, gamma or a .toml, with commas."
     ),
 ]
+_ExitEntropy = Annotated[
+    str | None,
+    typer.Option(metavar="0…1|auto", help="Run dynamic time steps on the test split, too, as snnq eval does."),
+]
 _Page = Annotated[Path | None, typer.Option(help="The HTML page; FOLDER/report.html by default, none of a comparison.")]
 
 
@@ -38,6 +43,8 @@ def report(
     weight_reuse: WeightReuse = None,
     measure: _Measure = None,
     accel: _Accel = None,
+    exit_entropy: _ExitEntropy = None,
+    exit_loss: ExitLoss = 0.5,
     data: Data = None,
     device: Device = "auto",
     threads: Threads = None,
@@ -64,8 +71,10 @@ def report(
             weight_reuse=weight_reuse,
             measure=measure,
             accel=accel,
+            exit_entropy=exit_entropy,
+            exit_loss=exit_loss,
             data=data,
-            compute=_compute(device, threads) if measure or accel else "auto",
+            compute=_compute(device, threads) if measure or accel or exit_entropy else "auto",
             progress=progress,
         )
     show_with_page(found, out, format)
@@ -124,6 +133,13 @@ def _simulated(found: Report) -> tuple[str, ...]:
     return (verdict(found.simulation), *notes(found.simulation)) if found.simulation else ()
 
 
+def _exited(found: Report) -> tuple[str, ...]:
+    """Return what is said of dynamic time steps, if they were run."""
+    from snnq.reporting.exit_tables import notes
+
+    return notes(found.exits) if found.exits else ()
+
+
 def _show_tables(found: Report) -> None:
     from snnq.reporting.tables import main_tables
 
@@ -134,6 +150,6 @@ def _show_tables(found: Report) -> None:
         if not one.long:  # the strip stands for the layers
             console.table(one.title, one.columns, one.rows)
     sentences = (found.energy_model, found.event_energy.sentence, found.dynamics, *found.notes, found.search.sentence)
-    for line in (*sentences, found.tested, found.comparison, *_simulated(found)):
+    for line in (*sentences, found.tested, found.comparison, *_simulated(found), *_exited(found)):
         console.note(line)
     console.note("More tables: --format markdown; unrounded: --format json or csv; pictures: the page.")

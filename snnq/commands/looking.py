@@ -29,6 +29,15 @@ Checkpoint = Annotated[str | Path, typer.Argument(metavar="CKPT", help="A float 
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="A packed folder.")]
 _TARGETS = "; ".join(f"{name} ({target.what})" for name, target in TARGETS.items())
 Engine = Annotated[str, typer.Option(help="What runs a packed folder: torch or integer.")]
+ExitEntropy = Annotated[
+    float | str | None,
+    typer.Option(
+        metavar="0…1|auto",
+        help="End a sample's time steps when its logits' normalised entropy is below it; auto: chosen on validation.",
+    ),
+    Typed(str | None),
+]
+ExitLoss = Annotated[float, typer.Option(help="Points of validation accuracy that --exit-entropy auto may lose.")]
 Split = Annotated[str, typer.Option(help="train, validation or test.")]
 
 
@@ -80,6 +89,11 @@ def eval(
     data: Data = None,
     split: Split = "test",
     engine: Engine = "torch",
+    exit_entropy: ExitEntropy = None,
+    exit_loss: ExitLoss = 0.5,
+    exit_samples: Annotated[
+        int, typer.Option(min=0, help="Samples whose energy and latency with exits are measured; 0: none.")
+    ] = 64,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples at a time.")] = 32,
     compute: OneDevice,
     sizes: Sizes,
@@ -94,6 +108,9 @@ def eval(
         split=split,
         batch_size=batch_size,
         engine=engine,
+        exit_entropy=exit_entropy,
+        exit_loss=exit_loss,
+        exit_samples=exit_samples,
         compute=compute.compute(),
         progress=progress,
         **sizes.given(),
@@ -149,6 +166,8 @@ def report(
     weight_reuse: WeightReuse = None,
     measure: int | None = None,
     accel: str | Path | Sequence[str | Path] | None = None,
+    exit_entropy: ExitEntropy = None,
+    exit_loss: ExitLoss = 0.5,
     data: Data = None,
     compute: OneDevice,
     model: OwnModel = None,
@@ -156,7 +175,8 @@ def report(
 ) -> "Report":
     """Return everything that is known about a packed folder, which is verified first.
 
-    ``measure``: firing rates are measured anew, on so many validation samples; ``accel``: machines to simulate, too.
+    ``measure``: firing rates are measured anew, on so many validation samples; ``accel``: machines to simulate, too;
+    ``exit_entropy``: dynamic time steps to run, too.
     """
     from snnq.reporting.run import report as run_report
 
@@ -167,6 +187,8 @@ def report(
         weight_reuse=weight_reuse,
         measure=measure,
         accel=accel,
+        exit_entropy=exit_entropy,
+        exit_loss=exit_loss,
         data=data,
         compute=compute.compute(),
         progress=progress,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from snnq.arithmetic.fixed_point import Folded
 from snnq.arithmetic.integers import Head
-from snnq.arithmetic.whole_network import WholeNetwork, whole_network
+from snnq.arithmetic.whole_network import Heads, WholeNetwork, whole_network
 from snnq.base.errors import PackedError, UsageError
 from snnq.network.stages import Potential, Stage
 from snnq.network.wiring import FloatWiring, Wiring
@@ -67,11 +67,15 @@ class PackedArrays:
         """All whole numbers of the folder, but the head's."""
         return whole_network(self.wiring, self.folded)
 
-    def head(self) -> Head:
-        """Return the head in fixed point, of what its codes decode to."""
+    def heads(self) -> Heads:
+        """Return the head in fixed point, after any number of time steps, of what its codes decode to."""
         name = self.wiring.head
         weight = self.scheme(name).weight(self.stored(name))
-        return self.network.head(weight, self.file.take(f"{name}.bias", (weight.shape[0],), "float32"))
+        return self.network.heads(weight, self.file.take(f"{name}.bias", (weight.shape[0],), "float32"))
+
+    def head(self) -> Head:
+        """Return the head after all time steps."""
+        return self.heads().after(self.wiring.graph.steps)
 
 
 def open_arrays(path: str | Path) -> PackedArrays:

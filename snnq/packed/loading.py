@@ -80,11 +80,11 @@ def _guarded(model: nn.Module, config: PackedConfig, arithmetic: str) -> nn.Modu
 
 
 def take_steps(model: nn.Module, steps: int) -> None:
-    """Let an integer model of ``load_packed`` take another number of time steps than it was made for."""
+    """Let a model of ``load_packed`` take another number of time steps than it was made for."""
     for check in [hook for hook in model._forward_pre_hooks.values() if isinstance(hook, FramesCheck)]:
-        for head in [module for module in model.modules() if isinstance(module, IntegerHead)]:
-            head.summands = head.summands // check.due[0] * steps
         check.due = (steps, *check.due[1:])
+    for head in [module for module in model.modules() if isinstance(module, IntegerHead)]:
+        head.take(steps)
 
 
 def _wholes(wiring: Wiring, config: PackedConfig, file: TensorFile) -> dict[str, Whole]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from snnq.assessing.exit_records import Exits
 from snnq.base.progress import Progress
 from snnq.cost import event_views
 from snnq.cost.activity import NeuronActivity, rate_distance
@@ -175,6 +176,24 @@ def simulate_now(
     from snnq.assessing.accel import accel
 
     return accel(folder, target=machines, data=data, compute=compute, progress=progress)
+
+
+def exits_now(
+    folder: Path,
+    entropy: float | str,
+    loss: float,
+    data: str | None,
+    compute: Compute | str,
+    progress: Progress,
+) -> Exits | None:
+    """Return what dynamic time steps do on a packed folder's test split: on the integer engine where it runs there."""
+    from snnq.assessing.eval import eval as evaluate
+    from snnq.packed.config import read_config
+    from snnq.packed.wired import wiring_of
+
+    engine = "integer" if "integer" in wiring_of(read_config(folder)).engines else "torch"
+    words = {"exit_entropy": entropy, "exit_loss": loss}
+    return evaluate(folder, data=data, engine=engine, compute=compute, progress=progress, **words).exits
 
 
 def event_energies(

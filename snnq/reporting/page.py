@@ -14,7 +14,7 @@ from snnq.cost import event_views
 from snnq.cost.quantities import ENERGY, Costs, Quantity, known, share_of
 from snnq.packed.config import CONFIG_FILE, PAGE_FILE
 from snnq.plan.views import per_cent
-from snnq.reporting import machine_tables, tables
+from snnq.reporting import exit_tables, machine_tables, tables
 from snnq.reporting.figures.bars import Slice, amounts, before_after
 from snnq.reporting.figures.firing import firing_rows
 from snnq.reporting.figures.front import accuracy_points, front_panel, loss_points
@@ -46,6 +46,7 @@ def html_page(report: Report) -> str:
         report=report,
         tiles=tiles(report),
         simulated=_simulated(report),
+        exited=exit_tables.notes(report.exits) if report.exits else (),
         tables=_placed((*tables.main_tables(report), *tables.detail_tables(report))),
         keys=key_table(),
         figures=_figures(report),
@@ -135,6 +136,7 @@ def _figures(report: Report) -> dict[str, object]:
         "probabilities": [probability_panel(name, report.search.space, epochs) for name in order],
         "firing": firing_rows(title, events.layers) if events else "",
         "events": _events(report),
+        "exits": [exit_tables.figure(report.exits)] if report.exits else (),
         "machines": machine_tables.figures(report.simulation) if report.simulation else (),
         "weights": [weight_panel(one, schemes[one.layer], levels.get(one.layer, ())) for one in report.histograms],
     }

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
+from snnq.assessing.exit_records import Exits
 from snnq.cost.event_records import Events
 from snnq.cost.quantities import Amount, Costs
 from snnq.hardware.records import Accelerated
@@ -298,7 +299,8 @@ class Report:
     """Everything that is known about a packed folder.
 
     ``attention_products`` are ``snnq.network.products.Products`` as plain data, with their energy by the paper's way of
-    counting, which is no part of the paper's totals. ``simulation``: on machines, where these were asked for.
+    counting, which is no part of the paper's totals. ``simulation``: on machines, where these were asked for;
+    ``exits``: dynamic time steps, likewise.
     """
 
     schema_version: int
@@ -329,6 +331,7 @@ class Report:
     firing: tuple[FiringRow, ...]
     attention_products: tuple[dict[str, Any], ...]
     simulation: Accelerated | None
+    exits: Exits | None
     disk: Disk
     search: Search
     best_epoch: int | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,6 @@ from snnq.base.version import __version__
 from snnq.cost.energy import products_record
 from snnq.cost.quantities import declared
 from snnq.cost.table import read_table
-from snnq.hardware.records import Accelerated
 from snnq.models.registry import attention_table
 from snnq.network.products import Products
 from snnq.packed.coding import read_layer
@@ -33,7 +32,7 @@ from snnq.plan.records import CostTableInfo
 from snnq.plan.verdict import verdict as compared
 from snnq.plan.views import weights_words
 from snnq.reporting import costs, sentences
-from snnq.reporting.costs import dynamics, event_energies, firing_rows, measure_now, model_rows, simulate_now
+from snnq.reporting.costs import dynamics, event_energies, exits_now, firing_rows, measure_now, model_rows, simulate_now
 from snnq.reporting.glossary import formulas
 from snnq.reporting.records import (
     REPORT_SCHEMA,
@@ -68,6 +67,8 @@ def report(
     weight_reuse: str | None = None,
     measure: int | None = None,
     accel: str | Path | Sequence[str | Path] | None = None,
+    exit_entropy: float | str | None = None,
+    exit_loss: float = 0.5,
     data: str | None = None,
     compute: Compute | str = "auto",
     progress: Progress = silent,
@@ -80,16 +81,19 @@ def report(
     finalize measured, or of ``measure`` validation samples of ``data`` (default: the plan's) that are run now on
     ``compute`` (a device, or a ``Compute`` with threads); weights are fetched as ``weight_reuse`` says
     (``snnq.cost.events``; default: as the cost table says). ``accel``: machines that are simulated on a few validation
-    samples now, as ``snnq.accel`` does.
+    samples now, as ``snnq.accel`` does. ``exit_entropy`` and ``exit_loss``: dynamic time steps are run on the test
+    split now, as ``snnq.eval`` does.
 
     Raises PackedError for a folder that is missing or damaged, VerificationError for one that does not hold what its
     plan says, PlanError, CostTableError, MachineError, DataError and UsageError.
     """
     opened = _open(Path(folder), cost_table)
     simulation = simulate_now(opened.folder, accel, data, compute, progress) if accel is not None else None
-    if measure is None:
-        return _report(opened, opened.results.activity, weight_reuse, simulation)
-    return _report(opened, measure_now(opened.folder, measure, data, compute, progress), weight_reuse, simulation)
+    exits = None if exit_entropy is None else exits_now(opened.folder, exit_entropy, exit_loss, data, compute, progress)
+    measured = opened.results.activity
+    if measure is not None:
+        measured = measure_now(opened.folder, measure, data, compute, progress)
+    return replace(_report(opened, measured, weight_reuse), simulation=simulation, exits=exits)
 
 
 @dataclass(frozen=True)
@@ -113,9 +117,8 @@ def _open(folder: Path, cost_table: str | None) -> _Opened:
     return _Opened(folder, plan, recorded, results, disk, hashes)
 
 
-def _report(
-    opened: _Opened, measured: Measurements | None, weight_reuse: str | None, simulation: Accelerated | None
-) -> Report:
+def _report(opened: _Opened, measured: Measurements | None, weight_reuse: str | None) -> Report:
+    """Return everything but what was run for the report alone."""
     folder, plan, results, table = opened.folder, opened.plan, opened.results, costs.table_of(opened.plan)
     floats, plans = costs.everywhere(plan, FLOAT32), costs.plan_rows(plan)
     layers, products, firing = costs.layer_rows(plan, floats), _products(plan), firing_rows(measured)
@@ -143,7 +146,8 @@ def _report(
         dynamics=dynamics(firing),
         firing=firing,
         attention_products=products_record(products, table),
-        simulation=simulation,
+        simulation=None,
+        exits=None,
         disk=opened.disk,
         search=_search(plan, results),
         best_epoch=results.finalize.best_epoch if results.finalize else None,

@@ -56,6 +56,7 @@ def _compare(folder: Path, steps: int, seed: int) -> Agreement:
     engine, model = Engine(folder), load_packed(folder)
     take_steps(model, steps)
     engine.config = replace(engine.config, steps=steps)  # pyright: ignore[reportArgumentType]
+    engine.head = engine.heads.after(steps)
     use_threads(Compute(), engine.macs * SAMPLES)
     frames = np.random.default_rng(seed).poisson(0.3, (SAMPLES, *engine.config.frames_shape)).astype(np.uint8)
     mine: dict[str, np.ndarray] = {}

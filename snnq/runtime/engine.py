@@ -20,6 +20,7 @@ from snnq.network.layers import NO_COUNTS, check_frames_shape
 from snnq.network.stages import Fire, Mix, Potential, Step
 from snnq.packed.arrays import open_arrays
 from snnq.runtime.layers import Layers
+from snnq.runtime.running import Memory, Running
 from snnq.runtime.steps import Steps, Watch
 from snnq.runtime.streams import Numbers, Stream, bits
 from snnq.runtime.weights import LayerWeights, read_layer
@@ -49,7 +50,8 @@ class Engine:
         self.layers: Mapping[str, LayerWeights] = {one.layer: read_layer(arrays, one) for one in self.wiring.layers}
         compared = (*self.wiring.neurons, *(mixing.fires for mixing in self.wiring.mixings))
         self.compared = {neuron.neuron: arrays.network.compared(neuron) for neuron in compared}
-        self.head = arrays.head()
+        self.heads = arrays.heads()
+        self.head = self.heads.after(self.wiring.graph.steps)
         self.workers, self._fitting = Workers(threads), threads is None
         self.steps = Steps(self.workers, bits(self.wiring.largest))
         self._layers = Layers(self.steps)
@@ -75,14 +77,26 @@ class Engine:
 
         Raises UsageError for frames of another shape, or that are no counts.
         """
-        frames = self._checked(frames)
-        self.steps.watch = watch
+        check_frames_shape(frames.shape, self.config.frames_shape)
+        return self.head.logits(self.advance(frames, None, watch))
+
+    def stream(self) -> Running:
+        """Return a run that goes on: its ``step`` takes a step's frame, and gives the logits of all steps so far."""
+        return Running(self, self.wiring)
+
+    def advance(self, frames: np.ndarray, memory: Memory | None, watch: Watch | None = None) -> np.ndarray:
+        """Run steps (B, any number, C, H, W) and return what the head is given of them: sums, int64 (B, n).
+
+        ``memory``: the voltages that neurons start from, and are left with; None: they start at rest.
+        """
+        frames = _counts(frames)
+        self.steps.watch, self.steps.memory = watch, memory
         if self._fitting:
-            self.workers.threads = fitting_threads(self.macs * len(frames))
+            self.workers.threads = fitting_threads(self.macs * len(frames) * frames.shape[1] // self.wiring.graph.steps)
         streams: Streams = {}
         for number, one in enumerate(self.wiring.flow):
             if isinstance(one, Head):
-                return self.steps.logits(self.head, streams[one.takes[0]], len(frames), one.layer)
+                return self.steps.total(streams[one.takes[0]], len(frames), one.layer)
             self._run(one, number, streams, frames)
             for name in one.takes:
                 if self.wiring.last_read[name] == number:
@@ -96,7 +110,7 @@ class Engine:
             self._run_layers(one, _planes(given[0]) if one.takes[0] != FRAMES else None, streams, frames)
         elif isinstance(one, Mix):
             found = self.compared[one.fires.neuron]
-            streams[one.gives] = steps.mix(one.mixes, found, [_planes(stream) for stream in given], samples)
+            streams[one.gives] = steps.mix(one.mixes, one.fires.neuron, found, list(map(_planes, given)), samples)
             steps.show(one.fires.neuron, _planes(streams[one.gives]).spikes)
         elif isinstance(one, Neuron):
             streams[one.gives] = steps.neurons(self.compared[one.neuron], _numbers(given[0]), one.neuron)
@@ -134,14 +148,15 @@ class Engine:
             total += self.layers[one.layer].products * graph.streams[one.made.gives].pixels
         return graph.steps * total
 
-    def _checked(self, frames: np.ndarray) -> np.ndarray:
-        check_frames_shape(frames.shape, self.config.frames_shape)
-        if frames.dtype in (np.uint8, np.uint16):
-            return np.ascontiguousarray(frames)  # larger counts than the limit become it while they are read
-        whole = frames.dtype.kind in "bui" or (frames.dtype.kind == "f" and np.array_equal(frames, np.rint(frames)))
-        if not whole or not (np.isfinite(frames).all() and frames.min(initial=0) >= 0):
-            raise UsageError(NO_COUNTS)
-        return np.ascontiguousarray(np.minimum(frames, COUNT_LIMIT), np.uint16)
+
+def _counts(frames: np.ndarray) -> np.ndarray:
+    """Return event counts as they are read; raises UsageError for what is none."""
+    if frames.dtype in (np.uint8, np.uint16):
+        return np.ascontiguousarray(frames)  # larger counts than the limit become it while they are read
+    whole = frames.dtype.kind in "bui" or (frames.dtype.kind == "f" and np.array_equal(frames, np.rint(frames)))
+    if not whole or not (np.isfinite(frames).all() and frames.min(initial=0) >= 0):
+        raise UsageError(NO_COUNTS)
+    return np.ascontiguousarray(np.minimum(frames, COUNT_LIMIT), np.uint16)
 
 
 def _there(stream: Stream | Numbers | None) -> Stream | Numbers:

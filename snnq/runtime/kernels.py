@@ -31,6 +31,19 @@ LARGEST_DIGIT = 2**DIGIT_BITS - 1
 
 
 @compiled
+def voltages_at(state, kept, pixel, block):  # pragma: no cover (compiled)
+    """Return the 64 voltages of a block at a pixel: as the last step left them, or those of neurons at rest.
+
+    ``state`` (pixels, blocks, 64) has them where they are ``kept``, else it is scratch of one, (1, 1, 64).
+    """
+    if kept:
+        return state[pixel, block]
+    mine = state[0, 0]
+    mine[:] = 0
+    return mine
+
+
+@compiled
 def list_groups(words, groups, lists, lengths, begin, end):  # pragma: no cover (compiled)
     """List the groups of four channels that are not silent, for every pixel and step from ``begin`` to ``end``.
 
@@ -102,7 +115,8 @@ def run_block(
     threshold,
     leak,
     sums,
-    voltages,
+    state,
+    kept,
     out,
     block,
     begin,
@@ -113,7 +127,7 @@ def run_block(
     ``lists`` uint16, flat, has ``entries`` places for every plane, pixel and step; ``lengths`` int32 (planes, pixels,
     steps) says how many are used; each plane weighs 2^``digit_bits`` times the one before. ``radius`` is 1 for a 3×3
     kernel padded by 1, 0 for a 1×1 one. ``shift``, ``offset`` and ``threshold`` are the block's (64,); ``leak`` is 2 or
-    3. ``sums`` and ``voltages`` (64,) are scratch, of the types that hold them.
+    3. ``sums`` (64,) is scratch; ``state`` and ``kept`` are as in ``voltages_at``; of the types that hold them.
     """
     planes, pixels, steps = lengths.shape
     side = 2 * radius + 1
@@ -134,7 +148,7 @@ def run_block(
                     for step in range(steps):
                         busy[step] += some[step]
                 taps += 1
-        voltages[:] = 0
+        voltages = voltages_at(state, kept, pixel, block)
         for step in range(steps):
             sums[:] = 0
             if busy[step]:
@@ -206,24 +220,27 @@ def total(planes, tokens, sums, begin, end):  # pragma: no cover
 
 
 @compiled
-def attend(q, k, v, tokens, size, chunk, shift, threshold, leak, out, sample, first, last):  # pragma: no cover
+def attend(
+    q, k, v, tokens, size, chunk, shift, threshold, leak, state, kept, out, sample, first, last
+):  # pragma: no cover
     """Run heads of a spiking self-attention and its neurons on one sample: spikes of Q (Kᵀ V), one threshold for all.
 
     Whole numbers may be multiplied in any order; keys and values first is the short way. ``q``, ``k``, ``v``, ``out``
     are spikes (S·tokens, steps, words); a head has ``size`` channels. The heads are those in words ``first`` to
-    ``last``, which hold no part of another. Kᵀ V is summed over ``chunk`` steps before they are answered.
+    ``last``, which hold no part of another. Kᵀ V is summed over ``chunk`` steps before they are answered. ``state``
+    int32 (S·tokens, words, 64) has the voltages where they are ``kept``; else it is not looked at.
     """
     steps, begin, channels = q.shape[1], sample * tokens, (last - first) * LANES
     # The last head may end within a word: its product is as long as any, and nothing is ever added to the rest.
     product = np.empty((channels, size), np.int32)
     values, sums = np.empty(channels + size, np.int32), np.empty(channels + size, np.int32)
-    voltages = np.empty((tokens, channels), np.int32)
+    volts = state if kept else np.zeros((tokens, last - first, LANES), np.int32)
+    place, word = (begin, first) if kept else (0, 0)
     shifts, offsets = np.full(LANES, shift, np.int32), np.zeros(LANES, np.int32)
     thresholds = np.full(LANES, threshold, np.int32)
     starts = np.empty(channels, np.int64)
     for c in range(channels):
         starts[c] = c // size * size
-    voltages[:] = 0
     for step in range(steps):
         if step % chunk == 0:
             product[:] = 0
@@ -251,9 +268,9 @@ def attend(q, k, v, tokens, size, chunk, shift, threshold, leak, out, sample, fi
                         mine[i] += row[i]
             for w in range(last - first):
                 part = slice(LANES * w, LANES * (w + 1))
-                mine, volts = sums[part], voltages[token, part]
+                mine, voltages = sums[part], volts[place + token, word + w]
                 if leak == 2:
-                    fired = fire(mine, volts, shifts, offsets, thresholds, 0)
+                    fired = fire(mine, voltages, shifts, offsets, thresholds, 0)
                 else:
-                    fired = fire_third(mine, volts, shifts, offsets, thresholds, 0)
+                    fired = fire_third(mine, voltages, shifts, offsets, thresholds, 0)
                 out[begin + token, step, first + w] = fired

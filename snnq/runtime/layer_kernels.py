@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from snnq.runtime.compiling import compiled
-from snnq.runtime.kernels import LOG2_ROW
+from snnq.runtime.kernels import LOG2_ROW, voltages_at
 from snnq.runtime.tables import PATTERNS
 from snnq.runtime.vectors import CHUNK, LANES, SPREAD, fire, fire_third, place_rows, spread_bits, sum_rows
 
@@ -62,9 +62,12 @@ def sum_pixel(
 
 
 @compiled
-def fire_pixel(sums, shift, offset, threshold, leak, voltages, out, pixel, block):  # pragma: no cover
-    """Let 64 neurons take all steps from rest; ``sums`` (steps, 64) are their currents before shift and offset."""
-    voltages[:] = 0
+def fire_pixel(sums, shift, offset, threshold, leak, state, kept, out, pixel, block):  # pragma: no cover
+    """Let 64 neurons take all steps; ``sums`` (steps, 64) are their currents before shift and offset.
+
+    ``state`` and ``kept`` are as in ``kernels.voltages_at``.
+    """
+    voltages = voltages_at(state, kept, pixel, block)
     for step in range(sums.shape[0]):
         if leak == 2:
             out[pixel, step, block] = fire(sums[step], voltages, shift, offset, threshold, 0)
@@ -73,7 +76,7 @@ def fire_pixel(sums, shift, offset, threshold, leak, voltages, out, pixel, block
 
 
 @compiled
-def run_strided(inputs, stride, neurons, leak, sums, voltages, out, block, begin, end):  # pragma: no cover
+def run_strided(inputs, stride, neurons, leak, sums, state, kept, out, block, begin, end):  # pragma: no cover
     """Run a block of a layer and its neurons over the output pixels from ``begin`` to ``end``.
 
     ``inputs`` are those of ``sum_pixel`` up to ``groups``; ``neurons`` shift, offset and threshold, (64,) each.
@@ -105,11 +108,11 @@ def run_strided(inputs, stride, neurons, leak, sums, voltages, out, block, begin
             bits,
             sums,
         )
-        fire_pixel(sums, shift, offset, threshold, leak, voltages, out, pixel, block)
+        fire_pixel(sums, shift, offset, threshold, leak, state, kept, out, pixel, block)
 
 
 @compiled
-def run_pooled(inputs, neurons, leak, ring, sums, voltages, out, block, begin, end):  # pragma: no cover
+def run_pooled(inputs, neurons, leak, ring, sums, state, kept, out, block, begin, end):  # pragma: no cover
     """Run a block of a layer, the 3×3 maximum of its sums at stride 2, and its neurons.
 
     ``begin`` and ``end`` count rows of output pixels. ``ring`` (3, width, steps, 64) holds the rows of sums that are
@@ -159,7 +162,7 @@ def run_pooled(inputs, neurons, leak, ring, sums, voltages, out, block, begin, e
                         for c in range(LANES):
                             sums[step, c] = max(sums[step, c], other[step, c]) if some else other[step, c]
                     some = True
-            fire_pixel(sums, shift, offset, threshold, leak, voltages, out, row * across + x, block)
+            fire_pixel(sums, shift, offset, threshold, leak, state, kept, out, row * across + x, block)
 
 
 @compiled
@@ -202,18 +205,18 @@ def keep_block(inputs, stride, kept, sums, out, block, begin, end):  # pragma: n
 
 
 @compiled
-def fire_numbers(values, shift, threshold, leak, voltages, out, begin, end):  # pragma: no cover
+def fire_numbers(values, shift, threshold, leak, state, kept, out, begin, end):  # pragma: no cover
     """Let neurons take all steps of whole numbers (pixels, steps, lanes), of which all have one unit.
 
-    ``threshold`` (lanes,) and ``voltages`` (64,) are of the numbers' type; ``begin`` and ``end`` count pixels.
+    ``threshold`` (lanes,) and ``state`` are of the numbers' type, ``state`` and ``kept`` as in ``kernels.voltages_at``;
+    ``begin`` and ``end`` count pixels.
     """
     shifts, offsets = np.empty(LANES, threshold.dtype), np.zeros(LANES, threshold.dtype)
     shifts[:] = shift
     for pixel in range(begin, end):
         for block in range(out.shape[2]):
             part = slice(LANES * block, LANES * (block + 1))
-            limits = threshold[part]
-            voltages[:] = 0
+            limits, voltages = threshold[part], voltages_at(state, kept, pixel, block)
             for step in range(values.shape[1]):
                 mine = values[pixel, step, part]
                 if leak == 2:

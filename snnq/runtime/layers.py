@@ -15,17 +15,21 @@ from snnq.runtime.steps import Steps
 from snnq.runtime.streams import Lists, Numbers, Stream, bits
 from snnq.runtime.vectors import LANES, SPREAD
 from snnq.runtime.weights import LayerWeights
-from snnq.runtime.workers import ranges
+from snnq.runtime.workers import aligned, ranges
 
 _NO_LISTS = Lists(np.empty(0, np.uint16), np.empty((0, 0, 0), np.int32), 0, 0)
 _NO_WORDS = np.empty((0, 0, 0, 0), np.uint64)
 
 
 class Layers:
-    """Runs layers that see the same. ``rows`` counts the rows of 64 sums that are looked up while one watches."""
+    """Runs layers that see the same. ``rows`` counts the rows of 64 sums that are looked up while one watches.
+
+    ``tables`` are those of runs that go on, by layer and block.
+    """
 
     def __init__(self, steps: Steps) -> None:
         self.steps, self.workers, self.rows = steps, steps.workers, 0
+        self.tables: dict[tuple[str, int], np.ndarray] = {}
 
     def run(self, layers: Sequence[LayerWeights], stream: Stream | None, frames: np.ndarray) -> list[Stream | Numbers]:
         """Return what layers give, of what they see: a stream or, without one, the frames."""
@@ -42,7 +46,7 @@ class Layers:
         plain = all(layer.plain for layer in layers)
         run_block = self._run_plain if plain else self._run_other
         pieces = [
-            (layer, lists, words, (height, width), out.values if isinstance(out, Numbers) else out.spikes, block, *part)
+            (layer, lists, words, (height, width), self._voltages(layer, out), _memory(out), block, *part)
             for layer, out in zip(layers, outs, strict=True)
             for block in range(layer.blocks)
             for part in self._split(layer, samples * out.height, out.width, layers)
@@ -97,9 +101,26 @@ class Layers:
         """Return a block's table, made in this thread's own memory; a depth-wise layer's weights are one."""
         if layer.depthwise:
             return layer.kept[0]
+        if self.steps.memory is not None:
+            return self._kept_table(layer, block)
         table = self.workers.scratch("table", layer.table_size, layer.table_type)
         layer.build(table, block * LANES, min(LANES, layer.outputs - block * LANES))
         return table
+
+    def _kept_table(self, layer: LayerWeights, block: int) -> np.ndarray:
+        """Return a block's table, which stays in memory: a run that goes on would make it anew at every step."""
+        place = layer.name, block
+        if place not in self.tables:
+            table = aligned(layer.table_size * np.dtype(layer.table_type).itemsize).view(layer.table_type)
+            layer.build(table, block * LANES, min(LANES, layer.outputs - block * LANES))
+            self.tables[place] = table  # two threads may make it, the same
+        return self.tables[place]
+
+    def _voltages(self, layer: LayerWeights, out: Stream | Numbers) -> np.ndarray | None:
+        """Return the voltages that a layer's neurons were left with, if any."""
+        if isinstance(layer.step, Potential) or isinstance(out, Numbers):
+            return None
+        return self.steps.voltages(layer.step.neuron, len(out.spikes), layer.blocks, layer.neuron_type)
 
     def _run_plain(
         self,
@@ -107,6 +128,7 @@ class Layers:
         lists: Lists,
         words: np.ndarray,
         size: tuple[int, int],
+        voltages: np.ndarray | None,
         out: np.ndarray,
         block: int,
         *part: int,
@@ -115,8 +137,8 @@ class Layers:
         scratch, run_block = self.workers.scratch, cast(Callable[..., None], kernels.run_block)
         table = self._table(layer, block)
         inputs = (*lists, *size, layer.radius, layer.groups, *layer.block_numbers(block), layer.leak)
-        sums, voltages = scratch("sums", LANES, layer.sum_type), scratch("voltages", LANES, layer.neuron_type)
-        run_block(table, *inputs, sums, voltages, out, block, *part)
+        state = self.steps.state(voltages, layer.neuron_type)
+        run_block(table, *inputs, scratch("sums", LANES, layer.sum_type), *state, out, block, *part)
 
     def _run_other(
         self,
@@ -124,6 +146,7 @@ class Layers:
         lists: Lists,
         words: np.ndarray,
         size: tuple[int, int],
+        voltages: np.ndarray | None,
         out: np.ndarray,
         block: int,
         *part: int,
@@ -137,12 +160,17 @@ class Layers:
         if isinstance(layer.step, Potential):
             kernel.keep_block(inputs, made.stride, numbers, sums, out, block, *part)
             return
-        voltages = scratch("voltages", LANES, layer.neuron_type)
+        state = self.steps.state(voltages, layer.neuron_type)
         if not layer.step.pooled:
-            kernel.run_strided(inputs, made.stride, numbers, layer.leak, sums, voltages, out, block, *part)
+            kernel.run_strided(inputs, made.stride, numbers, layer.leak, sums, *state, out, block, *part)
             return
         ring = scratch("ring", 3 * size[1] * steps * LANES, layer.sum_type).reshape(3, size[1], steps, LANES)
-        kernel.run_pooled(inputs, numbers, layer.leak, ring, sums, voltages, out, block, *part)
+        kernel.run_pooled(inputs, numbers, layer.leak, ring, sums, *state, out, block, *part)
+
+
+def _memory(out: Stream | Numbers) -> np.ndarray:
+    """Return what a layer writes to: numbers (pixels, steps, lanes), or spikes (pixels, steps, words)."""
+    return out.values if isinstance(out, Numbers) else out.spikes
 
 
 def _room(layer: LayerWeights, samples: int, steps: int, height: int, width: int) -> Stream | Numbers:

@@ -14,6 +14,7 @@ import numpy as np
 from snnq.network.graph import COUNT_LIMIT, FRAMES, Add, Head, Mean, Multiply, Neuron, Pool, Sum
 from snnq.network.stages import Fire, Mix, Potential, Stage
 from snnq.packed.arrays import PackedArrays, open_arrays
+from snnq.runtime.running import Memory, Running
 
 # Called with a neuron's module path and its spikes, bool (samples, pixels, steps, channels).
 Watch = Callable[[str, np.ndarray], None]
@@ -38,13 +39,16 @@ def convolve(x: np.ndarray, weight: np.ndarray, stride: int = 1) -> np.ndarray:
     return sums
 
 
-def lif(currents: np.ndarray, threshold: np.ndarray, leak: int = 2) -> np.ndarray:
-    """Return the spikes of whole currents (S, T, C, H, W): u = v + x, spike = [u ≥ Θ], v ← 0 or ⌊u / leak⌋."""
-    spikes, v = np.zeros(currents.shape, np.int64), np.zeros_like(currents[:, 0])
+def lif(currents: np.ndarray, threshold: np.ndarray, leak: int = 2, v: np.ndarray | None = None) -> np.ndarray:
+    """Return the spikes of whole currents (S, T, C, H, W): u = v + x, spike = [u ≥ Θ], v ← 0 or ⌊u / leak⌋.
+
+    ``v`` (S, C, H, W) are the voltages before and, in place, after; at rest without any.
+    """
+    spikes, v = np.zeros(currents.shape, np.int64), np.zeros_like(currents[:, 0]) if v is None else v
     for step in range(currents.shape[1]):
         u = v + currents[:, step]
         spikes[:, step] = u >= threshold[:, None, None]
-        v = np.where(spikes[:, step] == 1, 0, u // leak)
+        v[...] = np.where(spikes[:, step] == 1, 0, u // leak)
     return spikes
 
 
@@ -75,26 +79,34 @@ class Reference:
     def __init__(self, path: str | Path) -> None:
         """Read a packed folder; raises as ``open_arrays`` does."""
         self.arrays: PackedArrays = open_arrays(path)
+        self.wiring, self.heads = self.arrays.wiring, self.arrays.heads()
         self._watch: Watch | None = None
+        self._memory: Memory | None = None
 
     def __call__(self, frames: np.ndarray, watch: Watch | None = None) -> np.ndarray:
         """Return the logits of event counts (B, T, C, H, W)."""
-        self._watch = watch
-        wiring = self.arrays.wiring
+        return self.heads.after(self.wiring.graph.steps).logits(self.advance(frames, None, watch))
+
+    def stream(self) -> Running:
+        """Return a run that goes on: its ``step`` takes a step's frame, and gives the logits of all steps so far."""
+        return Running(self, self.wiring)
+
+    def advance(self, frames: np.ndarray, memory: Memory | None, watch: Watch | None = None) -> np.ndarray:
+        """Run steps (B, any number, C, H, W) and return what the head is given of them: sums, int64 (B, n).
+
+        ``memory``: the voltages that neurons start from, and are left with; None: they start at rest.
+        """
+        self._watch, self._memory, wiring = watch, memory, self.wiring
         streams = {FRAMES: np.minimum(frames, COUNT_LIMIT).astype(np.int64)}
         for one in wiring.flow:
             given = [streams[name] for name in one.takes]
             if isinstance(one, Fire):
                 streams |= {stage.gives: self._fire(stage, given[0]) for stage in one.stages}
             elif isinstance(one, Head):
-                return self._logits(given[0])
+                return given[0].sum((1, 3, 4))
             else:
                 streams[one.gives] = _RUN[type(one)](self, one, *given)
         raise AssertionError("a graph ends with a head")
-
-    def _logits(self, x: np.ndarray) -> np.ndarray:
-        head = self.arrays.head()
-        return ((x.sum((1, 3, 4)) @ head.weight.T + head.bias) * head.scale).astype(np.float32)
 
     def _fire(self, stage: Stage, x: np.ndarray) -> np.ndarray:
         network = self.arrays.network
@@ -102,7 +114,7 @@ class Reference:
         sums = self._sums(stage, x, whole.values * neurons.sign[:, None])
         sums = max_pool(sums) if stage.pooled else sums
         currents = (sums << neurons.shift[:, None, None]) + neurons.offset[:, None, None]
-        return self._shown(stage.neuron, lif(currents, neurons.threshold, network.leak(stage.fires)))
+        return self._fired(stage.neuron, currents, neurons.threshold, network.leak(stage.fires))
 
     def _sums(self, one: Stage | Potential, x: np.ndarray, values: np.ndarray) -> np.ndarray:
         shape = self.arrays.config.layers[one.layer].shape
@@ -119,7 +131,7 @@ class Reference:
 
     def _neuron(self, one: Neuron, x: np.ndarray) -> np.ndarray:
         found = self.arrays.network.compared(one)
-        return self._shown(one.neuron, lif(x << found.shift, np.array([found.threshold]), found.leak))
+        return self._fired(one.neuron, x << found.shift, np.array([found.threshold]), found.leak)
 
     def _mix(self, one: Mix, q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
         return self._neuron(one.fires, attend(q, k, v, one.mixes.heads, one.mixes.chunk))
@@ -146,7 +158,10 @@ class Reference:
     def _mean(self, one: Mean, x: np.ndarray) -> np.ndarray:
         return x.sum((3, 4), keepdims=True)
 
-    def _shown(self, neuron: str, spikes: np.ndarray) -> np.ndarray:
+    def _fired(self, neuron: str, currents: np.ndarray, threshold: np.ndarray, leak: int) -> np.ndarray:
+        """Return the spikes of neurons, shown to whom it may concern."""
+        v = None if self._memory is None else self._memory.setdefault(neuron, np.zeros_like(currents[:, 0]))
+        spikes = lif(currents, threshold, leak, v)
         if self._watch is not None:
             samples, steps, channels = spikes.shape[:3]
             seen = spikes.reshape(samples, steps, channels, -1).transpose(0, 3, 1, 2)

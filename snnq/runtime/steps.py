@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from snnq.arithmetic.integers import Head
 from snnq.arithmetic.whole_network import Compared
 from snnq.network.graph import Attention, Multiply, Pool, Sum
 from snnq.runtime import kernels, layer_kernels, spike_kernels
@@ -27,13 +26,27 @@ Watch = Callable[[str, np.ndarray], None]
 class Steps:
     """What runs steps: workers, the time that every part took, summed, and a ``watch`` that is shown spikes.
 
-    ``planes``: how many bits a sum of spikes may grow to.
+    ``planes``: how many bits a sum of spikes may grow to. ``memory``: the voltages that neurons are left with from call
+    to call, by neuron, int (pixels, words, 64); None: they start at rest.
     """
 
     workers: Workers
     planes: int
     seconds: dict[str, float] = field(default_factory=dict)
     watch: Watch | None = None
+    memory: dict[str, np.ndarray] | None = None
+
+    def voltages(self, neuron: str, pixels: int, words: int, kind: type) -> np.ndarray | None:
+        """Return the voltages that neurons were left with, int (pixels, words, 64), or None if they start at rest."""
+        if self.memory is not None and neuron not in self.memory:
+            self.memory[neuron] = np.zeros((pixels, words, LANES), kind)
+        return None if self.memory is None else self.memory[neuron]
+
+    def state(self, voltages: np.ndarray | None, kind: type) -> tuple[np.ndarray, bool]:
+        """Return what loops take as ``state`` and ``kept``: voltages, or scratch of this thread's own."""
+        if voltages is not None:
+            return voltages, True
+        return self.workers.scratch("voltages", LANES, kind).reshape(1, 1, LANES), False
 
     def parts(self, total: int, words: int) -> list[tuple[int, int]]:
         """Return 0 … total in parts for the workers, or whole where each of them is only ``words`` words of work."""
@@ -70,7 +83,7 @@ class Steps:
         self.took("pool", begun)
         return found
 
-    def mix(self, one: Attention, found: Compared, streams: list[Stream], samples: int) -> Stream:
+    def mix(self, one: Attention, neuron: str, found: Compared, streams: list[Stream], samples: int) -> Stream:
         """Return the spikes of the neurons behind (Q Kᵀ) V · scale."""
         begun, first_one = time.perf_counter(), streams[0]
         spikes = [stream.spikes for stream in streams]
@@ -78,7 +91,9 @@ class Steps:
         out, tokens = np.empty_like(spikes[0]), first_one.pixels
         # Words that no head reaches across.
         together = math.lcm(size, LANES) // LANES
-        fixed = (tokens, size, one.chunk, found.shift, found.threshold, found.leak, out)
+        voltages = self.voltages(neuron, samples * tokens, words, np.int32)
+        state = np.empty((0, 0, 0), np.int32) if voltages is None else voltages
+        fixed = (tokens, size, one.chunk, found.shift, found.threshold, found.leak, state, voltages is not None, out)
         pieces = [
             (*spikes, *fixed, sample, first, min(first + together, words))
             for sample in range(samples)
@@ -97,14 +112,17 @@ class Steps:
         threshold = np.full(lanes, np.iinfo(kind).max, kind)
         threshold[: numbers.channels] = found.threshold
         out = np.empty((pixels, steps, lanes // LANES), np.uint64)
-        pieces = [(values, threshold, found, out, *part) for part in self.parts(pixels, values[:1].size)]
+        voltages = self.voltages(name, pixels, lanes // LANES, kind)
+        pieces = [(values, threshold, found, voltages, out, *part) for part in self.parts(pixels, values[:1].size)]
         self.workers.run(self._fire_numbers, pieces)
         self.took(name, begun)
         return Stream(out[None], numbers.height, numbers.width, numbers.channels)
 
-    def _fire_numbers(self, values: np.ndarray, threshold: np.ndarray, found: Compared, *rest: object) -> None:
-        voltages = self.workers.scratch("voltages", LANES, values.dtype.type)
-        layer_kernels.fire_numbers(values, found.shift, threshold, found.leak, voltages, *rest)
+    def _fire_numbers(
+        self, values: np.ndarray, threshold: np.ndarray, found: Compared, voltages: np.ndarray | None, *rest: object
+    ) -> None:
+        state = self.state(voltages, values.dtype.type)
+        layer_kernels.fire_numbers(values, found.shift, threshold, found.leak, *state, *rest)
 
     def add(self, first: Stream | Numbers, second: Stream | Numbers, free: bool) -> Stream | Numbers:
         """Return a residual sum, in the memory of the first one where that is ``free``."""
@@ -175,8 +193,8 @@ class Steps:
             total += sums.astype(np.int64) << number
         return Numbers(total, 1, 1, read.channels)
 
-    def logits(self, head: Head, read: Stream | Numbers, samples: int, name: str) -> np.ndarray:
-        """Return logits float32 (samples, classes) of what is summed here over tokens and steps."""
+    def total(self, read: Stream | Numbers, samples: int, name: str) -> np.ndarray:
+        """Return what a head is given: sums over tokens and steps, int64 (samples, channels)."""
         begun = time.perf_counter()
         if isinstance(read, Numbers):
             _, steps, lanes = read.values.shape
@@ -185,10 +203,8 @@ class Steps:
             sums = np.empty((samples, LANES * read.planes.shape[-1]), np.int32)
             pieces = [(read.planes, read.pixels, sums, *part) for part in self.parts(samples, read.planes[:, :1].size)]
             self.workers.run(kernels.total, pieces)
-        sums = sums[:, : read.channels].astype(np.int64)
-        logits = ((sums @ head.weight.T + head.bias) * head.scale).astype(np.float32)
         self.took(name, begun)
-        return logits
+        return sums[:, : read.channels].astype(np.int64)
 
 
 def _pooled_by_head(stream: Stream, heads: int) -> np.ndarray:

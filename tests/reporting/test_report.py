@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+from exits_sample import EXITS
 from report_editing import edit, without_hashes
 
 from snnq.base.errors import CostTableError, PackedError, VerificationError
@@ -110,7 +111,7 @@ def keys_of(value):
 def test_every_key_is_explained(measured, simulated):
     pair = Paired("float, test", 360, 1, 2, -0.1, -0.2, 0.1, 1.0, 0.1, 0.0, 0.2)
     data = replace(
-        measured, blocks=(BlockRow("block.0", 4, 0.5, 0.25, 0.1),), paired=(pair,), simulation=simulated
+        measured, blocks=(BlockRow("block.0", 4, 0.5, 0.25, 0.1),), paired=(pair,), simulation=simulated, exits=EXITS
     ).to_dict()
     data.pop("provenance")  # its keys are words
     for row in (*data["layers"], *data["search"]["epochs"]):

@@ -142,7 +142,8 @@ def test_a_block(
             *neurons,
             leak,
             np.empty(LANES, kinds[1]),
-            np.empty(LANES, kinds[2]),
+            np.empty((1, 1, LANES), kinds[2]),
+            False,
             out,
             1,
             begin,
@@ -182,7 +183,7 @@ def test_event_counts(
     sums = reference.convolve(clipped, weight.transpose(2, 1, 0).reshape(LANES, channels, 3, 3))
     neurons = draw_neurons(draw, np.int64, sums)
     out = np.zeros((lengths.shape[1], steps, 1), np.uint64)
-    scratch = np.empty(LANES, np.int32), np.empty(LANES, np.int64)
+    scratch = np.empty(LANES, np.int32), np.empty((1, 1, LANES), np.int64), False
     given_lists = (lists, lengths, entries, kernels.DIGIT_BITS, height, width, 1, groups)
     kernels.run_block(table_of(weight, np.int16), *given_lists, *neurons, 2, *scratch, out, 0, 0, len(out))
     due = neurons_of(sums, neurons, 2).transpose(0, 3, 4, 1, 2).reshape(-1, steps, LANES)
@@ -234,9 +235,8 @@ def test_attention(seed: int, tokens: int, steps: int, heads: int, size: int, sh
     for sample in range(samples):
         for first in range(0, words, together):
             last = min(first + together, words)
-            kernels.attend(
-                pack(q), pack(k), pack(v), tokens, size, chunk, shift, threshold, leak, out, sample, first, last
-            )
+            fixed = (tokens, size, chunk, shift, threshold, leak, np.empty((1, 1, LANES), np.int32), False, out)
+            kernels.attend(pack(q), pack(k), pack(v), *fixed, sample, first, last)
     parts = (one.reshape(samples, tokens, steps, -1).transpose(0, 2, 3, 1)[..., None].astype(int) for one in (q, k, v))
     mixed = reference.attend(*parts, heads, chunk) << shift
     due = reference.lif(mixed, np.array([threshold]), leak)[..., 0].transpose(0, 3, 1, 2).reshape(q.shape)

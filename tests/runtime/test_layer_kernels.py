@@ -61,11 +61,11 @@ def test_strided_and_kept(
     draw = np.random.default_rng(seed)
     inputs, due = drawn_layer(draw, size, radius, stride, steps, depthwise=depthwise)
     neurons, leak = draw_neurons(draw, np.int32, due), int(draw.choice([2, 3]))
-    sums, voltages = np.empty((steps, LANES), np.int32), np.empty(LANES, np.int32)
+    sums, state = np.empty((steps, LANES), np.int32), np.empty((1, 1, LANES), np.int32)
     out = np.full((len(by_pixel(due)), steps, 1), 7, np.uint64)
     half = len(out) // 2
     for part in ((0, half), (half, len(out))):
-        layer_kernels.run_strided(inputs, stride, neurons, leak, sums, voltages, out, 0, *part)
+        layer_kernels.run_strided(inputs, stride, neurons, leak, sums, state, False, out, 0, *part)
     assert np.array_equal(unpack(out, LANES), by_pixel(neurons_of(due, neurons, leak)))
 
     shift = draw.integers(0, 20, LANES)
@@ -85,11 +85,11 @@ def test_pooled(seed: int, size: tuple[int, int], radius: int, steps: int, depth
     due = by_pixel(neurons_of(reference.max_pool(sums), neurons, leak))
     rows = SAMPLES * -(-size[0] // 2)
     ring = np.full((3, size[1], steps, LANES), 77, np.int32)
-    scratch, voltages = np.empty((steps, LANES), np.int32), np.empty(LANES, np.int32)
+    scratch, state = np.empty((steps, LANES), np.int32), np.empty((1, 1, LANES), np.int32)
     out = np.full((len(due), steps, 1), 7, np.uint64)
     middle = int(draw.integers(0, rows + 1))
     for part in ((middle, rows), (0, middle)):
-        layer_kernels.run_pooled(inputs, neurons, leak, ring, scratch, voltages, out, 0, *part)
+        layer_kernels.run_pooled(inputs, neurons, leak, ring, scratch, state, False, out, 0, *part)
     assert np.array_equal(unpack(out, LANES), due)
 
 
