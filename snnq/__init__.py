@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from snnq.base.progress import silent
     from snnq.commands.compressing import compress, finalize, ptq, search
     from snnq.commands.editing import decompose
+    from snnq.commands.imc import imc_map, imc_report
     from snnq.commands.looking import (
         classify,
         compare,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from snnq.structure.edits import Edit, apply_edits, register_edit
 
 _COMPRESSING = "snnq.commands.compressing"
+_IMC = "snnq.commands.imc"
 _PRUNING = "snnq.commands.pruning"
 _STRUCTURE = "snnq.structure.edits"
 _PLACES = {
@@ -54,6 +56,8 @@ _PLACES = {
     "compress": _COMPRESSING,
     "decompose": "snnq.commands.editing",
     "finalize": _COMPRESSING,
+    "imc_map": _IMC,
+    "imc_report": _IMC,
     "mask_silent": _PRUNING,
     "profile": _PRUNING,
     "prune": _PRUNING,
@@ -78,6 +82,8 @@ __all__ = [
     "export",
     "finalize",
     "graft",
+    "imc_map",
+    "imc_report",
     "inspect",
     "load_packed",
     "mask_silent",

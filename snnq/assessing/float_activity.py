@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from snnq.assessing.arrays import array_facts
 from snnq.assessing.measure import SAMPLES, measure_model
 from snnq.base.files import read_text, write_atomic
 from snnq.base.progress import Progress, silent
@@ -25,6 +26,7 @@ from snnq.cost.quantities import declared
 from snnq.cost.table import CostTable
 from snnq.data.cache import cache_root, content_hash
 from snnq.models.registry import architecture, attention_table
+from snnq.network.layers import frames_shape
 from snnq.network.wiring import Wiring
 from snnq.schemes.scheme import Scheme, scheme, scheme_names
 from snnq.training import processes
@@ -37,15 +39,28 @@ _VERSION = 1  # of how it is measured
 
 def needs_activity(keys: Iterable[str]) -> bool:
     """Return whether a budget's keys limit anything that is known only where activity is measured."""
-    wanted = {key for one in declared() if one.measured for key in one.keys}
-    return not wanted.isdisjoint(keys)
+    return _limits(keys, "activity")
+
+
+def needs_arrays(keys: Iterable[str]) -> bool:
+    """Return whether a budget's keys limit anything that is known only of a model on analog arrays."""
+    return _limits(keys, "arrays")
+
+
+def _limits(keys: Iterable[str], needs: str) -> bool:
+    return not {key for one in declared() if one.needs == needs for key in one.keys}.isdisjoint(keys)
 
 
 def priced_for(
     table: CostTable, budget: Iterable[str], job: Job, device: torch.device, progress: Progress = silent
 ) -> CostTable:
-    """Return the table on the activity of a job's float model, where the budget's keys need it, else as it is."""
-    if not needs_activity(budget):
+    """Return the table on what a job's float model does and on its arrays, where the budget's keys need them."""
+    if needs_arrays(budget) and table.arrays is None:
+        opened = job.checkpoint
+        products = attention_table(opened.architecture, opened.config)
+        facts = array_facts(job.model, job.layers, products, frames_shape(opened.config), target=table.imc_target)
+        table = table.on_arrays(facts)
+    if not needs_activity(budget) or table.floats is not None:
         return table
     return table.on(float_activity(job, device, zeros=table.events.skips_zeros, progress=progress))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from snnq.cost.energy import paper_costs
 from snnq.cost.events import EXPECTED, event_costs, event_costs_beside
@@ -42,8 +43,8 @@ class Quantity:
     many times the weights in float32; amounts and shares that these tell are left out of some tables. ``title`` stands
     over the page's number; ``model`` and ``per`` say whose figure it is, and of what. ``limits``: what ``--budget``
     calls its units, and their factors; it takes a fraction (``storage=6.6%``) and a mean (``avg-bits=2.2``) besides.
-    ``main`` ones stand side by side in tables, each other one in a table of its own (``side_by_side``). ``measured``:
-    its amounts are known only where the table is on a float model's activity.
+    ``main`` ones stand side by side in tables, each other one in a table of its own (``side_by_side``). ``needs``:
+    what a table must be on for its amounts to be known, the float model's ``activity`` or its ``arrays``.
     """
 
     key: str
@@ -59,7 +60,12 @@ class Quantity:
     per: str = ""
     example: str = "10%"
     main: bool = False
-    measured: bool = False
+    needs: Literal["", "activity", "arrays"] = ""
+
+    @property
+    def measured(self) -> bool:
+        """Whether its amounts are not known of every plan."""
+        return bool(self.needs)
 
     @property
     def means(self) -> tuple[str, ...]:
@@ -157,7 +163,7 @@ EVENT_ENERGY = Quantity(
     model="event model, expected",
     per="per inference and sample",
     example="8%",
-    measured=True,
+    needs="activity",
 )
 _PRICES: dict[Quantity, Price] = {}
 _BESIDE: dict[Quantity, Beside] = {}

@@ -18,6 +18,7 @@ from snnq.base.errors import CostTableError, nearest
 from snnq.base.files import read_regular
 from snnq.base.validation import Many, Record, dotted, validate
 from snnq.cost.activity import FloatActivity
+from snnq.cost.array_facts import ArrayFacts
 from snnq.schemes.format import OPERATIONS
 
 TABLES = Path(__file__).parent / "tables"
@@ -90,7 +91,8 @@ class CostTable(Record):
     """A table of constants, and which of them each family of number formats adds up.
 
     ``sha256`` is that of the file's bytes; ``path`` is None for a table that comes with snnq. ``floats`` is no part of
-    the file: what the float model did, where events are to be priced, too (``on``).
+    the file: what the float model did, where events are to be priced, too (``on``). ``imc_target``: the analog arrays
+    whose costs a budget may limit, a name or path, and ``arrays``, no part of the file, the model on them.
     """
 
     name: str
@@ -106,7 +108,9 @@ class CostTable(Record):
     events: Events
     sha256: str
     path: str | None
+    imc_target: str = "spikesim-65nm"
     floats: FloatActivity | None = Field(default=None, exclude=True)
+    arrays: ArrayFacts | None = Field(default=None, exclude=True)
 
     @field_validator("operations")
     @classmethod
@@ -142,6 +146,10 @@ class CostTable(Record):
     def on(self, floats: FloatActivity | None) -> CostTable:
         """Return this table for what a float model did; with None it prices nothing that must be measured."""
         return self.model_copy(update={"floats": floats})
+
+    def on_arrays(self, arrays: ArrayFacts | None) -> CostTable:
+        """Return this table for a model on analog arrays; with None it prices nothing on them."""
+        return self.model_copy(update={"arrays": arrays})
 
     def operation_pj(self, operation: str) -> float:
         """Return e_op (docs/method.md §3), the energy in pJ of one multiplication under a format's ``operation``."""
@@ -221,7 +229,7 @@ def read_table(name_or_path: str | Path = DEFAULT_TABLE) -> CostTable:
         raise CostTableError(f"{given}: not a cost table: it is nested too deeply", _HINT) from None
     except ValueError as problem:  # no TOML, no UTF-8, or a path that no file can have
         raise CostTableError(f"{given}: not a TOML file: {problem}", _HINT) from None
-    for key in ("sha256", "path", "floats"):
+    for key in ("sha256", "path", "floats", "arrays"):
         if key in data:
             raise CostTableError(f"{given}: unknown key '{key}'", _HINT)
     facts = {"sha256": hashlib.sha256(content).hexdigest(), "path": given if is_path else None}

@@ -69,7 +69,7 @@ class Plan(PlanFacts):
         """Return the plan as plain data, keys in the order of the file."""
         dumped = self.model_dump(mode="json")
         first = ("schema_version", "tool", "model", "data", "search", "cost_table", "layers")
-        last = ("totals", "groups", "baselines", *(["activity"] if self.activity else []))
+        last = ("totals", "groups", "baselines", *(name for name in ("activity", "arrays") if getattr(self, name)))
         return {key: dumped[key] for key in (*first, *last)}
 
     @property
@@ -149,7 +149,8 @@ def make_plan(
     ]
     records = {"model": model, "data": data, "search": search, "cost_table": _info(table)}
     plain = {key: record and record.model_dump(mode="json") for key, record in records.items()}
-    plain |= {} if table.floats is None else {"activity": table.floats.model_dump(mode="json")}
+    known_to = {"activity": table.floats, "arrays": table.arrays}
+    plain |= {key: record.model_dump(mode="json") for key, record in known_to.items() if record is not None}
     facts = {"schema_version": SCHEMA_VERSION, "tool": TOOL, **plain, "layers": entries}
     return _cost(parse_plan(facts, "plan"), table)
 
@@ -219,9 +220,10 @@ def plan_schema() -> Json:
 
 def _cost(inputs: PlanInput, table: CostTable) -> Plan:
     """Return the plan of these inputs, every cost computed with ``table``, without scores of anything else."""
-    inputs, table = only_measured(inputs), table.on(inputs.activity)
+    inputs, table = only_measured(inputs), table.on(inputs.activity).on_arrays(inputs.arrays)
     layers, floats = cost_layers(inputs.layers, table), cost_layers(inputs.layers, table, FLOAT32)
-    facts = {name: getattr(inputs, name) for name in ("schema_version", "tool", "model", "data", "search", "activity")}
+    names = ("schema_version", "tool", "model", "data", "search", "activity", "arrays")
+    facts = {name: getattr(inputs, name) for name in names}
     whole = whole_costs(floats, table)
     return Plan(
         **facts,

@@ -26,7 +26,9 @@ from snnq.base.paired import Difference
 from snnq.base.strict_json import Json
 from snnq.base.validation import Many, Record, refuse_unknown
 from snnq.cost.activity import FloatActivity
+from snnq.cost.array_facts import ArrayFacts
 from snnq.cost.quantities import Amount, declared
+from snnq.hardware.crossbars import quantities as _on_arrays  # noqa: F401 (declares its quantities)
 from snnq.network.layers import KINDS, Layer
 from snnq.schemes.scheme import RATE_SIGN, scheme, scheme_names
 
@@ -257,7 +259,8 @@ class Baseline(Costed):
 class PlanFacts(Record):
     """What a plan says beside its layers. Of the baselines only the measured accuracies are input.
 
-    ``activity``: what the float model did, where its search priced events; absent elsewhere.
+    ``activity``: what the float model did, where its search priced events; absent elsewhere. ``arrays``: the model on
+    analog arrays, likewise.
     """
 
     schema_version: Literal[1]
@@ -268,6 +271,7 @@ class PlanFacts(Record):
     cost_table: CostTableInfo
     baselines: Many[Baseline] = ()
     activity: FloatActivity | None = None
+    arrays: ArrayFacts | None = None
 
 
 class PlanInput(PlanFacts):

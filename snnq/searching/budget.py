@@ -20,6 +20,7 @@ from snnq.base.errors import BudgetError, SnnqError, UsageError, nearest
 from snnq.base.quiet import output_discarded
 from snnq.cost.quantities import costs_beside, declared, known, layer_costs
 from snnq.cost.table import CostTable
+from snnq.hardware.crossbars import quantities as _on_arrays  # noqa: F401 (declares its quantities)
 from snnq.network.layers import Layer
 from snnq.schemes.names import FLOAT32
 from snnq.searching.constraints import Choices

@@ -153,10 +153,10 @@ def _searched(
 
 
 def _priced_with(table: CostTable) -> dict[str, str]:
-    """Return which activity events are priced with; nothing where none are."""
-    if table.floats is None:
-        return {}
-    return {"activity_sha256": content_hash({"activity": table.floats.model_dump(mode="json")})}
+    """Return which activity events are priced with, and which arrays; nothing where none are."""
+    found = {"activity": table.floats, "arrays": table.arrays}
+    known = {key: one.model_dump(mode="json") for key, one in found.items() if one is not None}
+    return {f"{key}_sha256": content_hash({key: one}) for key, one in known.items()}
 
 
 def _found(problem: _Problem, folder: RunFolder, progress: Progress) -> tuple[Judge, Objective, Found]:

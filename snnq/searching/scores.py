@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from snnq.assessing.float_activity import needs_activity, priced_for
+from snnq.assessing.float_activity import needs_activity, needs_arrays, priced_for
 from snnq.base.errors import OutputExistsError, SnnqError, UsageError
 from snnq.base.files import read_text, write_atomic
 from snnq.base.paired import PerSample, difference
@@ -143,7 +143,8 @@ def solve(
     folder = run_of(Path(run))
     scores = read_scores(folder)
     table = _table(scores.plan, cost_table)
-    if table.floats is None and needs_activity(budget):  # the search was asked for nothing of the kind
+    missing = (table.floats is None and needs_activity(budget)) or (table.arrays is None and needs_arrays(budget))
+    if missing:  # the search was asked for nothing of the kind
         job = open_planned(scores.plan, None, None, silent, file=run)
         table = priced_for(table, budget, job, torch.device("cpu"))
     plan = _plan(scores, scores.best(budget, table), dict(budget), table)
@@ -237,7 +238,7 @@ def write_front(path: Path, rows: Sequence[Point], *, force: bool = False) -> No
 
 
 def _table(plan: Plan, given: str | Path | None) -> CostTable:
-    return read_table(given or plan.cost_table.source or plan.cost_table.name).on(plan.activity)
+    return read_table(given or plan.cost_table.source or plan.cost_table.name).on(plan.activity).on_arrays(plan.arrays)
 
 
 def _plan(scores: Scores, chosen: Sequence[int], budget: dict[str, float], table: CostTable) -> Plan:

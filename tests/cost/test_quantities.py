@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from snnq.cost.quantities import ENERGY, EVENT_ENERGY, STORAGE, declared, layer_costs, share_of, total
 from snnq.cost.table import read_table
+from snnq.hardware.crossbars.quantities import IMC_AREA, IMC_ENERGY
 from snnq.network.layers import Layer
 from snnq.searching.budget import exact, parse_budget, units
 
@@ -17,8 +18,11 @@ LINEAR = Layer("head", "head", "linear", (10, 256), 2560, 2560, "reals")
 
 
 def test_the_keys_of_files_stay():
-    assert declared() == (STORAGE, ENERGY, EVENT_ENERGY)
-    assert [one.main for one in declared()] == [True, True, False]
+    assert declared() == (STORAGE, ENERGY, EVENT_ENERGY, IMC_ENERGY, IMC_AREA)
+    assert [one.main for one in declared()] == [True, True, False, False, False]
+    assert [one.needs for one in declared()] == ["", "", "activity", "arrays", "arrays"]
+    assert IMC_ENERGY.keys == ("imc_energy_pj", "imc_energy_fraction")
+    assert IMC_AREA.keys == ("imc_area_um2", "imc_area_fraction")
     assert EVENT_ENERGY.keys == ("expected_event_energy_pj", "event_energy_fraction")
     assert STORAGE.keys == ("avg_bits", "storage_bits", "storage_fraction")
     assert ENERGY.keys == ("energy_pj", "energy_fraction")
@@ -48,8 +52,17 @@ def test_every_way_to_state_a_limit():
         "event-energy-pj": ("expected_event_energy_pj", 1),
         "event-energy-nj": ("expected_event_energy_pj", 1000),
         "event-energy-uj": ("expected_event_energy_pj", 1000000),
+        "imc-energy": ("imc_energy_fraction", 0.01),
+        "imc-energy-pj": ("imc_energy_pj", 1),
+        "imc-energy-nj": ("imc_energy_pj", 1000),
+        "imc-energy-uj": ("imc_energy_pj", 1000000),
+        "imc-area": ("imc_area_fraction", 0.01),
+        "imc-area-um2": ("imc_area_um2", 1),
+        "imc-area-mm2": ("imc_area_um2", 1000000),
     }
-    assert [name for name, unit in units().items() if unit.per_cent] == ["storage", "energy", "event-energy"]
+    assert [name for name, unit in units().items() if unit.per_cent] == [
+        *("storage", "energy", "event-energy", "imc-energy", "imc-area")
+    ]
 
 
 @given(st.sampled_from([key for one in (STORAGE, ENERGY, EVENT_ENERGY) for key in one.keys]), st.floats(1e-6, 1e9))

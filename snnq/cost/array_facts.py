@@ -1,0 +1,49 @@
+"""What analog arrays need to know of a model beside its layers, plain facts: they price plans on such arrays.
+
+They follow from the model's structure alone: no data is looked at. A plan whose budget limits what arrays take keeps
+them, so that its costs can be computed again.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import PositiveInt
+
+from snnq.base.validation import Many, Record
+from snnq.cost.activity import MixingRecord
+
+
+class LayerBound(Record):
+    """A layer's ``groups``, and the ``largest`` whole number it can be given; None: real numbers.
+
+    ``signed``: it can be given numbers below zero, too, of the same amount.
+    """
+
+    name: str
+    groups: PositiveInt = 1
+    largest: PositiveInt | None
+    signed: bool = False
+
+
+class NeuronCount(Record):
+    """How many neurons stand behind one module path."""
+
+    name: str
+    neurons: PositiveInt
+
+
+class ArrayFacts(Record):
+    """A model on a target, as plans record it.
+
+    ``target``: name or path, by which it is read again. ``cells``: those of its weights, None the target's own;
+    ``dynamic``: those of attention's operands, ``nvm`` (the same) or ``sram``.
+    """
+
+    target: str
+    cells: str | None = None
+    dynamic: Literal["nvm", "sram"] = "nvm"
+    steps: PositiveInt
+    layers: Many[LayerBound]
+    neurons: Many[NeuronCount] = ()
+    attentions: Many[MixingRecord] = ()
