@@ -23,6 +23,7 @@ from snnq.network.wiring import Wiring
 from snnq.packed.coding import Coded
 from snnq.packed.config import PLAN_FILE
 from snnq.packed.folder import tensors_file, write_packed
+from snnq.packed.input import input_of
 from snnq.packed.loading import load_packed
 from snnq.packed.storage import Storage
 from snnq.packed.verification import verify
@@ -137,7 +138,7 @@ def model_bytes(folded: nn.Module, coded: Mapping[str, Coded], plan: Plan, job: 
 
 def _exact_form(folded: nn.Module, job: Job, coded: Mapping[str, Coded]) -> nn.Module:
     """Return a folded model in whole numbers, where its architecture runs in them."""
-    wiring = architecture(job.checkpoint.architecture).wiring(job.checkpoint.config)
+    wiring = job.wiring
     return to_integers(deepcopy(folded), wiring, wholes(wiring, coded)) if isinstance(wiring, Wiring) else folded
 
 
@@ -167,7 +168,14 @@ def _write_verified(
         used = with_run(used, destination.search_run, out / PLAN_FILE)
     plain = results.to_dict()
     write_packed(
-        out, model=folded, plan=used, layers=coded, results=plain, storage=destination.storage, force=destination.force
+        out,
+        model=folded,
+        plan=used,
+        layers=coded,
+        results=plain,
+        storage=destination.storage,
+        pixels=input_of(job.data.pixels) if job.data.pixels and isinstance(job.wiring, Wiring) else None,
+        force=destination.force,
     )
     verify(out)
     frames, _ = job.data.validation.__getitems__(list(range(min(8, len(job.data.validation)))))
