@@ -138,19 +138,20 @@ def read_layer(arrays: PackedArrays, one: Stage | Potential) -> LayerWeights:
     if len(set(shape[2:])) > 1 or taps % 2 == 0:
         raise PackedError(f"layer {one.layer}: the integer engine runs square kernels of odd sides, not {shape[2:]}")
     whole, behind = network.stage(one) if isinstance(one, Stage) else network.potential(one)
+    given_numbers = arrays.wiring.numbers(one.takes[0])
+    wide_type = np.int64 if behind.wide or given_numbers else np.int32
     if isinstance(behind, Neurons) and behind.threshold.ndim == 2:
-        leak, neuron_type = 2, np.int64 if behind.wide else np.int32
+        leak, neuron_type = 2, wide_type
         numbers, rests = tuple(behind.threshold), (np.iinfo(neuron_type).max,) * len(behind.threshold)
         kinds = (neuron_type,) * len(numbers)
     elif isinstance(behind, Neurons):
-        leak, neuron_type = network.leak(one.fires), np.int64 if behind.wide else np.int32  # pyright: ignore
+        leak, neuron_type = network.leak(one.fires), wide_type  # pyright: ignore
         numbers, rests = (behind.shift, behind.offset, behind.threshold), (0, 0, np.iinfo(neuron_type).max)
         kinds = (np.int8, neuron_type, neuron_type)
     else:
         leak, neuron_type, rests = 2, np.int64, (0, 0, 0, 0)
         numbers = (behind.multiplier, behind.half, behind.shift, behind.offset)
         kinds = (np.int32, np.int64, np.int8, np.int32)
-    given_numbers = arrays.wiring.numbers(one.takes[0])
     table_type, sum_type = _types(whole, behind.wide, one.bound)
     sum_type = np.int64 if given_numbers else sum_type
     build, kept = _depthwise(whole, behind, taps) if one.made.depthwise else _packed(arrays, one, whole, behind, taps)

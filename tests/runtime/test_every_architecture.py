@@ -39,7 +39,7 @@ def test_all_three_agree(name: str, tmp_path: Path) -> None:
     rates = all_agree(tmp_path / "packed", frames, threads=2)
     assert sorted(rates.values())[len(rates) // 4] > 0.01, rates
     assert Engine(tmp_path / "packed", 1)(frames[:0]).shape == (0, sizes["classes"])
-    # Before a spike turns over for a rounding, logits are equal but for the head's. Integer neurons turn over more often.
+    # Before a spike turns over for a rounding, logits are equal but for the head's. Integer neurons do so more often.
     exact, rounded = (load_packed(tmp_path / "packed", kind) for kind in ("integer", "float"))
     given = torch.from_numpy(np.minimum(frames, 4095).astype(np.float32))
     with torch.no_grad():
@@ -55,7 +55,7 @@ def test_what_does_not_run_in_whole_numbers_says_why(name: str) -> None:
     assert isinstance(wiring, FloatWiring)
     assert FLOATING[name] in wiring.reason
     said: Any = SimpleNamespace(
-        architecture=one, config=sizes, quantization_config=SimpleNamespace(arithmetic="integer")
+        architecture=one, config=sizes, quantization_config=SimpleNamespace(arithmetic="integer", pixels=None)
     )
     with pytest.raises(PackedError, match="was evaluated in whole numbers, but"):
         wiring_of(said)
