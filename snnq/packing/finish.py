@@ -98,18 +98,19 @@ def pack(
     fabric: Fabric,
     batch_size: int,
     measure: int,
+    shorten: bool = True,
     progress: Progress,
 ) -> Finalized:
     """Shorten, measure, write and verify a folded model whose weights are exactly what ``coded`` decodes to.
 
-    What is evaluated is the arithmetic of what is packed. ``how`` it was made stands in report.json. Raises
-    OutputExistsError, VerificationError.
+    Without ``shorten`` scales and norms keep every bit. What is evaluated is the arithmetic of what is packed. ``how``
+    it was made stands in report.json. Raises OutputExistsError, VerificationError.
     """
     check_kept(job.checkpoint.state_dict, folded.state_dict(), edits_of(job.checkpoint.config))
     histograms = weight_records(job.checkpoint.state_dict, folded, plan)  # before scales move into norms
     norms = architecture(job.checkpoint.architecture).wiring(job.checkpoint.config).norms
     plan, coded = realised(plan, coded)
-    folded, coded = shortened(folded, coded, norms)
+    folded, coded = shortened(folded, coded, norms) if shorten else (folded, dict(coded))
     exact = _exact_form(folded, job, coded)
     accuracy = accuracies(job, exact, fabric, batch_size, progress)
     search, front = search_record(plan, destination.search_run, job.data.sha256)
