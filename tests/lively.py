@@ -14,6 +14,7 @@ from snnq.network.folding import fold_batchnorm
 from snnq.network.layers import frames_shape, layer_table, quantisable
 from snnq.packed.coding import Coded
 from snnq.packed.folder import write_packed
+from snnq.packed.input import InputPixels
 from snnq.plan import ModelInfo, make_plan
 from snnq.schemes.scheme import scheme
 
@@ -40,6 +41,7 @@ def write_lively(
     seed: int = 0,
     *,
     one_sign: bool = False,
+    pixels: InputPixels | None = None,
     **sizes: Any,
 ) -> np.ndarray:
     """Write a packed folder of random weights whose layers take ``schemes`` in turn; return frames (2, T, C, H, W).
@@ -47,7 +49,7 @@ def write_lively(
     ``layout`` is a Spikformer's, or the name of any architecture.
 
     ``one_sign``: every layer has a channel of positive weights in a narrow range, with a zero-point far outside the
-    codes.
+    codes. ``pixels``: the frames are bytes of images, the same at every step.
     """
     one = ARCHITECTURES.get(layout) or architecture(f"spikformer-{layout}")
     config = one.default_config() | {name: value for name, value in SMALL.items() if name in one.fields} | sizes
@@ -55,7 +57,12 @@ def write_lively(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = one.build(config).train()
-    frames = torch.poisson(torch.full((2, *frames_shape(config)), 0.5), generator=draw)
+    shape = frames_shape(config)
+    frames = torch.poisson(torch.full((2, *shape), 0.5), generator=draw)
+    images = torch.randint(0, 256, (2, 1, *shape[1:]), generator=draw, dtype=torch.uint8).expand(
+        -1, shape[0], -1, -1, -1
+    )
+    frames = frames if pixels is None else torch.from_numpy(pixels.reals(images.numpy()))
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
             module.momentum = None
@@ -68,7 +75,7 @@ def write_lively(
     model.head.bias.normal_(generator=draw)  # pyright: ignore
     model(frames)
     frames[0, 0, 0, 0, 0] = 5000.0  # a hot pixel, past the limit of counts
-    table = layer_table(model, frames_shape(config))
+    table = layer_table(model, shape, reals=pixels is not None)
     chosen = {layer.name: schemes[i % len(schemes)] for i, layer in enumerate(table)}
     folded, coded = fold_batchnorm(model, one.wiring(config).norms), {}
     for name, which in chosen.items():
@@ -82,5 +89,7 @@ def write_lively(
             weight.copy_(form.decode(coded[name].codes, params).view_as(weight))
     info = ModelInfo(architecture=one.name, layout=one.layout, config=config)
     plan = make_plan(table, chosen, model=info, data=None, table=read_table("horowitz-45nm"))
-    write_packed(folder, model=folded, plan=plan, layers=coded, results={})
+    write_packed(folder, model=folded, plan=plan, layers=coded, results={}, pixels=pixels)
+    if pixels is not None:
+        return images.numpy().copy()
     return frames.numpy().astype(np.uint16)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from snnq.models.metaformer.facts import METAFORMERS
 from snnq.models.registry import ARCHITECTURES
 
 SMALL: dict[str, Any] = {"dim": 16, "heads": 2, "steps": 2, "classes": 4, "image_size": [32, 32], "in_channels": 2}
@@ -17,8 +16,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "sdt-dvs, leaks learned": {"neuron": "plif"},
     "statten-static, its own leaks learned": {"neuron": "plif-mlp"},
 }
-# Meta-SpikeFormers have no graph; `models/test_metaformer.py` is theirs.
-NAMES = [*(name for name in ARCHITECTURES if name not in {one.name for one in METAFORMERS}), *VARIANTS]
+NAMES = [*ARCHITECTURES, *VARIANTS]
 
 
 def small(name: str) -> tuple[str, dict[str, Any]]:

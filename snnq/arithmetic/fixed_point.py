@@ -12,20 +12,21 @@ then exact. All potentials that are added to each other share one f:
     f = min(16, 28 - ⌈log2 of the largest that any of them can become⌉, 16 - ⌈log2 of the steepest gain⌉)
 
 The largest follows from the weights: Σ|Ŵ|·bound + |offset| of a channel, and sums of these. So no input, whatever it
-is, makes an int32 overflow, and nothing has to be measured or stored. Source: ours (docs/method.md §5).
+is, makes an int32 overflow, and nothing has to be measured or stored. Where layers are given potentials as they are, it
+is 22 in place of 28, and the bound is the largest of these. Source: ours (docs/method.md §5).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from snnq.base.errors import UsageError
-from snnq.network.graph import Add, Pool
+from snnq.network.graph import Add, Mean, Pool
 from snnq.network.stages import ROOM_BITS, Potential
-from snnq.network.wiring import Wiring
+from snnq.network.wiring import READ_LIMIT, Wiring
 from snnq.schemes.whole import WIDE_SUM_LIMIT, Whole
 
 FRACTION_BITS, MULTIPLIER_BITS = 16, 16
@@ -66,27 +67,56 @@ class FixedPoint:
         return (1 << self.shift) >> 1
 
 
+def joined(norms: Sequence[tuple[np.ndarray, np.ndarray]], outputs: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return multiplier and offset (out,) of norms behind one another; of none, 1 and 0."""
+    if len(norms) == 1:
+        return norms[0]
+    multiplier, offset = np.ones(outputs), np.zeros(outputs)
+    for factor, added in norms:
+        multiplier, offset = multiplier * factor.astype(np.float64), offset * factor.astype(np.float64) + added
+    return multiplier, offset
+
+
 def fraction_bits(wiring: Wiring, folded: Callable[[Potential], Folded]) -> dict[int, int]:
     """Return f of every chain of potentials; ``folded`` returns a layer's weight and norm."""
-    largest: dict[str, float] = {}
-    worst, steepest = dict.fromkeys(wiring.chains.values(), 0.0), dict.fromkeys(wiring.chains.values(), 0.0)
-    for one in wiring.potentials:
-        layer = folded(one)
-        reach = np.abs(layer.whole.values).sum(1).astype(np.float64) * one.bound
-        if reach.max(initial=0) >= WIDE_SUM_LIMIT >> ROOM_BITS:
-            raise UsageError(f"layer {one.layer}: its whole numbers are too large for a potential in fixed point")
-        largest[one.gives] = float((np.abs(layer.gain) * reach + np.abs(layer.offset)).max(initial=0))
-        steepest[one.chain] = max(steepest[one.chain], float(np.abs(layer.gain).max(initial=0)))
-    for one in wiring.flow:
-        if isinstance(one, Add | Pool) and one.gives in wiring.chains:
-            largest[one.gives] = sum(largest[name] for name in one.takes)
+    largest, steepest = _largest(wiring, folded)
+    worst = dict.fromkeys(wiring.chains.values(), 0.0)
     for name, most in largest.items():
         worst[wiring.chains[name]] = max(worst[wiring.chains[name]], most)
-    room, top = POTENTIAL_LIMIT.bit_length() - 1, MULTIPLIER_BITS
-    return {
-        chain: min(FRACTION_BITS, room - _above(worst[chain] * (1 + 2.0**-10)), top - _above(steepest[chain]))
-        for chain in worst
+    rooms = {chain: READ_LIMIT if chain in wiring.read_chains else POTENTIAL_LIMIT for chain in worst}
+    bits = {
+        chain: min(FRACTION_BITS, rooms[chain].bit_length() - 1 - _above(most * (1 + 2.0**-10)))
+        for chain, most in worst.items()
     }
+    settled = False
+    while not settled:  # what is read in coarser parts has a steeper gain
+        settled = True
+        for one in wiring.potentials:
+            finer = bits.get(wiring.chains.get(one.takes[0], -1), 0)
+            most = MULTIPLIER_BITS - _above(steepest[one.layer]) + finer
+            if wiring.chains.get(one.takes[0]) != one.chain and bits[one.chain] > most:
+                bits[one.chain], settled = most, False
+    return bits
+
+
+def _largest(wiring: Wiring, folded: Callable[[Potential], Folded]) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the largest that each stream of potentials can become, and the steepest gain of each layer."""
+    largest: dict[str, float] = {}
+    steepest: dict[str, float] = {}
+    for one in wiring.flow:
+        if isinstance(one, Potential):
+            layer, read = folded(one), wiring.graph.streams[one.takes[0]]
+            reach = np.abs(layer.whole.values).sum(1).astype(np.float64)
+            if reach.max(initial=0) * one.bound >= WIDE_SUM_LIMIT >> ROOM_BITS:
+                raise UsageError(f"layer {one.layer}: its whole numbers are too large for a potential in fixed point")
+            given = largest[one.takes[0]] if one.takes[0] in largest else (read.bound or 0) * read.unit
+            largest[one.gives] = float((np.abs(layer.gain) * reach * given + np.abs(layer.offset)).max(initial=0))
+            steepest[one.layer] = float(np.abs(layer.gain).max(initial=0)) * (read.unit if read.bound else 1.0)
+        elif isinstance(one, Add | Pool) and one.gives in wiring.chains:
+            largest[one.gives] = sum(largest[name] for name in one.takes)
+        elif isinstance(one, Mean) and one.gives in wiring.chains:
+            largest[one.gives] = largest[one.takes[0]]
+    return largest, steepest
 
 
 def _above(value: float) -> int:
@@ -101,6 +131,8 @@ def fixed_point_of(layer: Folded, bits: int, wide: bool) -> FixedPoint:
     multiplier = np.rint(np.ldexp(target, shift)).astype(np.int64)
     # A mantissa that is rounded up to a whole 2^16 takes a bit less.
     full = (multiplier == 1 << MULTIPLIER_BITS) & (shift > 0)
+    if multiplier.max(initial=0) > 1 << MULTIPLIER_BITS:
+        raise UsageError("a norm's factors are too large for potentials in fixed point")
     multiplier, shift = np.where(full, multiplier >> 1, multiplier), np.where(full, shift - 1, shift)
     offset = np.rint(np.ldexp(layer.offset.astype(np.float64), bits)).astype(np.int64)
     return FixedPoint(np.sign(layer.gain).astype(np.int64), multiplier, shift, offset, wide)

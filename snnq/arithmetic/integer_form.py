@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snnq.arithmetic.fixed_point import FixedPoint, Folded
+from snnq.arithmetic.fixed_point import FixedPoint, Folded, joined
 from snnq.arithmetic.integers import Neurons
 from snnq.arithmetic.whole_network import Heads, WholeNetwork, whole_network
 from snnq.base.errors import UsageError
-from snnq.network.graph import COUNT_LIMIT, Neuron, Sum
+from snnq.network.graph import COUNT_LIMIT, FRAMES, Layer, Neuron, Stream, Sum
 from snnq.network.stages import Mix, Potential, Stage
 from snnq.network.wiring import Wiring
 from snnq.schemes.whole import Whole, fixed_point
@@ -111,13 +111,53 @@ class IntegerLIF(nn.Module):
 
     def by_pixel(self, spikes: Tensor) -> np.ndarray:
         """Return its spikes as the runtime has them, bool (B · pixels, T, channels)."""
-        if self.channel_dim is None:
-            last = spikes.flatten(2).cpu()
-        else:
-            last = spikes.movedim(self.channel_dim + 1 if self.channel_dim >= 0 else -1, -1).cpu()
-        steps, samples, channels = last.shape[0], last.shape[1], last.shape[-1]
-        pixels = last.reshape(steps, samples, -1, channels).permute(1, 2, 0, 3)
-        return pixels.reshape(-1, steps, channels).bool().numpy()
+        return _by_pixel(spikes, self.channel_dim).astype(bool)
+
+
+class IntegerCounts(nn.Module):
+    """How many of its D thresholds each whole current reaches: (T, …) → numbers of spikes (T, …), float32.
+
+    ``thresholds`` are (D, channels), or (D, 1) for all alike. Currents that come as floats are sums still, or the mean
+    of ``parts`` whole numbers. ``channel_dim`` is as of ``IntegerLIF``.
+    """
+
+    thresholds: Tensor
+
+    def __init__(self, thresholds: Tensor, channel_dim: int | None, parts: int = 1) -> None:
+        super().__init__()
+        self.channel_dim, self.parts = channel_dim, parts
+        self.register_buffer("thresholds", thresholds)
+
+    def forward(self, currents: Tensor) -> Tensor:
+        """Return the spikes; no step depends on another."""
+        if currents.is_floating_point():
+            whole = (currents.double() * self.parts if self.parts > 1 else currents).round()
+            currents = whole.to(self.thresholds.dtype)
+        shape = [1] * currents.ndim
+        if self.channel_dim is not None:
+            shape[self.channel_dim + 1 if self.channel_dim >= 0 else -1] = -1
+        counts = torch.zeros(currents.shape, dtype=torch.float32, device=currents.device)
+        for threshold in self.thresholds:
+            counts += currents >= threshold.view(shape)
+        return counts
+
+    def by_pixel(self, spikes: Tensor) -> np.ndarray:
+        """Return its spikes as the runtime has them, uint8 or wider (B · pixels, T, channels)."""
+        return _by_pixel(spikes, self.channel_dim).astype(np.min_scalar_type(len(self.thresholds)))
+
+
+WHOLE_NEURONS = (IntegerLIF, IntegerCounts)
+
+
+def _by_pixel(spikes: Tensor, channel_dim: int | None) -> np.ndarray:
+    """Return spikes as (B · pixels, T, channels)."""
+    if channel_dim is None:
+        last = spikes.flatten(2).cpu()
+    else:
+        last = spikes.movedim(channel_dim + 1 if channel_dim >= 0 else -1, -1).cpu()
+    steps, samples, channels = last.shape[0], last.shape[1], last.shape[-1]
+    pixels = last.reshape(steps, samples, -1, channels).permute(1, 2, 0, 3)
+    return pixels.reshape(-1, steps, channels).numpy()
 
 
 class Widened(nn.Module):
@@ -142,6 +182,30 @@ class ClippedCounts(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the layer's output."""
         return self.layer(x.clamp(max=COUNT_LIMIT))
+
+
+class FixedPixels(nn.Module):
+    """A first layer of images: normalised pixels become whole numbers, parts of 2^-f, halves to even."""
+
+    def __init__(self, layer: nn.Module, frames: Stream) -> None:
+        super().__init__()
+        self.layer, self.unit, self.bound = layer, frames.unit, frames.bound or 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the layer's output."""
+        return self.layer((x / self.unit).round().clamp(-self.bound, self.bound))
+
+
+class Followed(nn.Module):
+    """A layer without a norm, and what is behind it."""
+
+    def __init__(self, layer: nn.Module, behind: nn.Module) -> None:
+        super().__init__()
+        self.layer, self.behind = layer, behind
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what is behind."""
+        return self.behind(self.layer(x))
 
 
 class IntegerHead(nn.Module):
@@ -184,14 +248,17 @@ def to_integers(model: nn.Module, wiring: Wiring, wholes: Mapping[str, Whole]) -
     numbers = whole_network(wiring, lambda one: _folded(model, one, wholes.get(one.layer)))
     for stage in wiring.stages:
         whole, found = numbers.stage(stage)
-        _put(model, stage.norm, CurrentSteps(found, pooled=stage.pooled))
-        threshold, leak = torch.from_numpy(found.threshold).to(_dtype(found.wide)), numbers.leak(stage.fires)
-        _put(model, stage.neuron, IntegerLIF(threshold, _channel_dim(model, stage.neuron), leak=leak))
-        _whole_layer(model, stage, whole, found.sign)
+        threshold, dim = torch.from_numpy(found.threshold).to(_dtype(found.wide)), _channel_dim(model, stage.neuron)
+        if stage.fires.rounds:
+            _put(model, stage.neuron, IntegerCounts(threshold, dim))
+        else:
+            _put(model, stage.neuron, IntegerLIF(threshold, dim, leak=numbers.leak(stage.fires)))
+        _whole_layer(model, wiring, stage, whole, found.sign)
+        _put_behind(model, stage.made, CurrentSteps(found, pooled=stage.pooled))
     for one in wiring.potentials:
         whole, kept = numbers.potential(one)
-        _put(model, one.norm, Potentials(kept))
-        _whole_layer(model, one, whole, kept.sign)
+        _whole_layer(model, wiring, one, whole, kept.sign)
+        _put_behind(model, one.made, Potentials(kept))
     for neuron in (*wiring.neurons, *(mixing.fires for mixing in wiring.mixings)):
         _put_neuron(model, wiring, numbers, neuron)
     for mixing in wiring.mixings:
@@ -204,17 +271,27 @@ def to_integers(model: nn.Module, wiring: Wiring, wholes: Mapping[str, Whole]) -
 
 def _folded(model: nn.Module, one: Stage | Potential, whole: Whole | None) -> Folded:
     """Return a layer and its norm, the weight in fixed point where it is not quantised."""
-    multiplier, offset = (model.get_submodule(one.norm).get_buffer(name) for name in ("multiplier", "offset"))
+    layer, norms = model.get_submodule(one.layer), []
+    if isinstance(bias := getattr(layer, "bias", None), Tensor):
+        norms.append((np.ones(len(bias), np.float32), bias.detach().cpu().numpy()))
+    for path in one.made.norms:
+        buffers = (model.get_submodule(path).get_buffer(name) for name in ("multiplier", "offset"))
+        norms.append(tuple(one.cpu().numpy() for one in buffers))
+    weight = layer.get_parameter("weight")
     if whole is None:
-        weight = model.get_submodule(one.layer).get_parameter("weight")
-        whole = fixed_point(weight.cpu().flatten(1).numpy(), one.room)
-    return Folded(whole, multiplier.cpu().numpy(), offset.cpu().numpy())
+        whole = fixed_point(weight.detach().cpu().flatten(1).numpy(), one.room)
+    return Folded(whole, *joined(norms, len(weight)))
 
 
 def _put_neuron(model: nn.Module, wiring: Wiring, numbers: WholeNetwork, neuron: Neuron) -> None:
     """Put a neuron that compares whole numbers of one unit in its place."""
     found = numbers.compared(neuron)
-    threshold, dim = torch.tensor([found.threshold], dtype=_dtype(found.wide)), _channel_dim(model, neuron.neuron)
+    dim = _channel_dim(model, neuron.neuron)
+    if found.thresholds:
+        thresholds = torch.tensor(found.thresholds, dtype=_dtype(found.wide))[:, None]
+        _put(model, neuron.neuron, IntegerCounts(thresholds, dim, found.parts))
+        return
+    threshold = torch.tensor([found.threshold], dtype=_dtype(found.wide))
     summed = {one.gives for one in wiring.flow if isinstance(one, Sum) and one.over == "tokens"}
     if neuron.takes[0] in summed:
         dim = None  # by head and feature, without tokens
@@ -232,15 +309,28 @@ def _take_scale(model: nn.Module, mixing: Mix) -> None:
     attention.scale = 1.0  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
 
 
-def _whole_layer(model: nn.Module, one: Stage | Potential, whole: Whole, sign: np.ndarray) -> None:
+def _put_behind(model: nn.Module, made: Layer, behind: nn.Module) -> None:
+    """Put what is done with a layer's sums in the place of its last norm, and nothing in that of another."""
+    if not made.norms:
+        _put(model, made.layer, Followed(model.get_submodule(made.layer), behind))
+        return
+    for path in made.norms[:-1]:
+        _put(model, path, nn.Identity())
+    _put(model, made.norms[-1], behind)
+
+
+def _whole_layer(model: nn.Module, wiring: Wiring, one: Stage | Potential, whole: Whole, sign: np.ndarray) -> None:
     """Give a layer its whole numbers, in a type that holds its sums."""
     layer = model.get_submodule(one.layer)
     weight, values = layer.get_parameter("weight"), whole.values * sign[:, None]
     sums = int(np.abs(values).sum(1).max(initial=0)) * one.bound
     exact = torch.from_numpy(values.astype(np.float64)).view(weight.shape)
-    made = Widened(layer) if sums >= FLOAT32_EXACT else layer
+    made = Widened(layer) if sums >= FLOAT32_EXACT or wiring.numbers(one.takes[0]) else layer
     layer.get_parameter("weight").copy_(exact)
-    _put(model, one.layer, ClippedCounts(made) if one.bound == COUNT_LIMIT else made)
+    layer.register_parameter("bias", None)
+    if one.takes[0] == FRAMES:
+        made = FixedPixels(made, wiring.graph.frames) if wiring.numbers(FRAMES) else ClippedCounts(made)
+    _put(model, one.layer, made)
 
 
 def _channel_dim(model: nn.Module, neuron: str) -> int:

@@ -19,6 +19,9 @@ Source: ours (docs/method.md §5).
 Another time constant, tau = p/(p - 1), makes it u = v + (p - 1)·x with Θ = round(pθ / g) and v = ⌊u/p⌋, as exactly: p
 is the ``leak``, 2 or 3 (``snnq.network.wiring.leak``).
 
+Integer neurons have no potential, so that nothing is rounded: c = round(clamp(gain·x, 0, D)) spikes are as many as the
+thresholds t_c that x reaches, (c - 1/2)/gain, and x ≥ t where a ≥ (t - offset)/(multiplier · unit), a whole number.
+
 A number format says what its W and unit are (``snnq.schemes.whole``). Layers whose output is kept, not compared, are in
 ``snnq.arithmetic.fixed_point``.
 """
@@ -29,6 +32,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from snnq.network.graph import Rounding
 from snnq.schemes.whole import Whole
 
 # Two sets of limits: for sums in int32, and for wide layers in int64.
@@ -48,7 +52,8 @@ MIXING_SHIFT = 8
 class Neurons:
     """What the neurons behind a layer compare: ``sign`` (-1, 0, 1) turns each row of W; all int64 (out,).
 
-    ``wide``: the sums and voltages need int64; else int32 holds them all.
+    ``threshold`` is (D, out) of integer neurons, which put out how many of theirs a sum reaches. ``wide``: the sums and
+    voltages need int64; else int32 holds them all.
     """
 
     sign: np.ndarray
@@ -89,6 +94,26 @@ def neurons(
     if not whole.wide and reach.max(initial=0) < SUM_LIMIT:
         found = _counted(gain, offset, threshold, reach, NEURON_LIMIT, MAX_SHIFT, wide=False)
     return found or _counted(gain, offset, threshold, reach, WIDE_NEURON_LIMIT, MAX_WIDE_SHIFT, wide=True, last=True)  # pyright: ignore[reportReturnType]
+
+
+def counting(whole: Whole, multiplier: np.ndarray, offset: np.ndarray, rounds: Rounding, bound: int) -> Neurons:
+    """Return integer neurons behind a layer, of the same: each threshold is the least sum that reaches it."""
+    reach = np.abs(whole.values).sum(1).astype(np.float64) * bound
+    wide = whole.wide or bool(reach.max(initial=0) >= SUM_LIMIT)
+    gain, offset = multiplier.astype(np.float64) * whole.unit, offset.astype(np.float64)
+    idle = np.abs(gain) < np.finfo(np.float64).tiny
+    size, limit = np.where(idle, 1.0, np.abs(gain)), float(WIDE_NEURON_LIMIT if wide else NEURON_LIMIT)
+    with np.errstate(over="ignore"):
+        tops = [least((t - offset) / size, reached=own) for t, own in rounds.thresholds]
+        constant = [np.where(offset >= t if own else offset > t, -limit, limit) for t, own in rounds.thresholds]
+    found = np.clip(np.where(idle, np.stack(constant), np.stack(tops)), -limit, limit).astype(np.int64)
+    nothing = np.zeros(len(gain), np.int64)
+    return Neurons(np.where(idle, 0, np.sign(gain)).astype(np.int64), nothing, nothing, found, wide)
+
+
+def least(value: np.ndarray, *, reached: bool) -> np.ndarray:
+    """Return the least whole number that is at least ``value`` or, where it must be more than ``reached``, above it."""
+    return np.ceil(value) if reached else np.floor(value) + 1
 
 
 def _counted(

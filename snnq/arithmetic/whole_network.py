@@ -7,7 +7,7 @@ from that unit: an attention's scale, 1/N of a mean, 2^-f of potentials.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from snnq.arithmetic.integers import (
     WIDE_NEURON_LIMIT,
     Head,
     Neurons,
+    least,
 )
 from snnq.network.graph import Neuron
 from snnq.network.stages import Potential, Stage
@@ -32,7 +33,8 @@ from snnq.schemes.whole import Whole
 class Compared:
     """Neurons that are given whole numbers a of one unit: u = v + (a << shift), spike = [u ≥ threshold], v = ⌊u/leak⌋.
 
-    A mean comes as the sum of ``parts`` numbers. ``wide``: u needs int64.
+    A mean comes as the sum of ``parts`` numbers. ``wide``: u needs int64. Integer neurons have ``thresholds`` instead,
+    and put out how many of them a reaches.
     """
 
     shift: int
@@ -40,6 +42,7 @@ class Compared:
     leak: int
     parts: int
     wide: bool
+    thresholds: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,14 +77,23 @@ class WholeNetwork:
     def stage(self, one: Stage) -> tuple[Whole, Neurons]:
         """Return a stage's weight and its neurons."""
         layer = self.folded(one)
-        numbers = layer.whole, layer.multiplier, layer.offset
+        given = self._given(layer, one)
+        numbers = given.whole, given.multiplier, given.offset
+        if one.fires.rounds:
+            return layer.whole, integers.counting(*numbers, one.fires.rounds, one.bound)
         return layer.whole, integers.neurons(*numbers, one.fires.threshold, one.bound, self.leak(one.fires))
 
     def potential(self, one: Potential) -> tuple[Whole, FixedPoint]:
         """Return the weight of a layer that keeps a potential, and how that is kept."""
         layer = self.folded(one)
         wide = layer.whole.wide or int(np.abs(layer.whole.values).sum(1).max(initial=0)) * one.bound >= SUM_LIMIT
-        return layer.whole, fixed_point_of(layer, self.bits[one.chain], wide)
+        return layer.whole, fixed_point_of(self._given(layer, one), self.bits[one.chain], wide)
+
+    def _given(self, layer: Folded, one: Stage | Potential) -> Folded:
+        """Return a layer whose unit is that of sums of what it is given: potentials or pixels, too."""
+        if not self.wiring.numbers(one.takes[0]):
+            return layer
+        return replace(layer, whole=replace(layer.whole, unit=layer.whole.unit / self.per(one.takes[0])))
 
     def compared(self, neuron: Neuron) -> Compared:
         """Return neurons that stand behind no layer alone."""
@@ -89,6 +101,10 @@ class WholeNetwork:
         parts = self.wiring.graph.streams[read].parts
         wide = read in self.wiring.chains and parts > 1  # sums of potentials
         limit = WIDE_NEURON_LIMIT if wide else NEURON_LIMIT
+        if neuron.rounds:
+            found = (least(t * self.per(read), reached=own) for t, own in neuron.rounds.thresholds)
+            limit = WIDE_NEURON_LIMIT if wide else 2**31 - 1
+            return Compared(0, 0, p, parts, wide, tuple(int(min(top, limit)) for top in found))
         shift, threshold = integers.compared(self.per(read), neuron.threshold, p, limit)
         return Compared(shift, threshold, p, parts, wide)
 

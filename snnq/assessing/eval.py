@@ -19,6 +19,7 @@ from snnq.base.progress import Progress, silent
 from snnq.checkpoints.sizes import Given
 from snnq.data.dataset import Frames
 from snnq.network.layers import forward_macs, frames_shape
+from snnq.packed.input import InputPixels
 from snnq.packed.room import check_room
 from snnq.packed.sizes import folder_bits
 from snnq.training.chance import warn_misfit
@@ -137,7 +138,16 @@ def run_integer(
 
     model, found = Engine(folder, threads), []
     for begin in range(0, len(samples), batch_size):
-        found.append(model(np.asarray(samples.frames[begin : begin + batch_size])))
+        end = min(begin + batch_size, len(samples))
+        found.append(model(_given(samples, begin, end, model.pixels)))
         progress("evaluating", min(begin + batch_size, len(samples)), len(samples))
     model.workers.close()
     return np.concatenate(found)
+
+
+def _given(samples: Frames, begin: int, end: int, pixels: InputPixels | None) -> np.ndarray:
+    """Return counts, or bytes of images where the engine normalises them as the data do, else normalised pixels."""
+    data = samples.pixels
+    if data is not None and (pixels is None or (pixels.mean, pixels.std) != (data.mean, data.std)):
+        return samples.__getitems__(range(begin, end))[0].numpy()
+    return np.asarray(samples.frames[begin:end])

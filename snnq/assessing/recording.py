@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snnq.arithmetic.integer_form import IntegerHead, IntegerLIF
+from snnq.arithmetic.integer_form import WHOLE_NEURONS, IntegerHead
 from snnq.assessing import counting
 from snnq.assessing.watching import core
 from snnq.hardware.operands import Operands, Window, bit_planes
@@ -143,7 +143,7 @@ def recording(model: nn.Module, layers: Sequence[Layer], schemes: Mapping[str, s
             record.saw_neurons(name, output, getattr(node, "step_mode", "m") == "m")
 
     cores = {layer.name: core(model.get_submodule(layer.name)) for layer in layers}
-    nodes = {name: one for name, one in model.named_modules() if is_neuron(one) or isinstance(one, IntegerLIF)}
+    nodes = {name: one for name, one in model.named_modules() if is_neuron(one) or isinstance(one, WHOLE_NEURONS)}
     with seeing(cores, see_layer), seeing(nodes, see_neuron):
         yield record
     record.close()

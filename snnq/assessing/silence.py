@@ -15,7 +15,7 @@ from typing import Unpack
 import torch
 from torch import Tensor, nn
 
-from snnq.arithmetic.integer_form import IntegerLIF
+from snnq.arithmetic.integer_form import WHOLE_NEURONS
 from snnq.assessing.subject import check_split, open_subject
 from snnq.base.errors import UsageError
 from snnq.base.progress import Progress, silent
@@ -186,6 +186,6 @@ def _counting(model: nn.Module, steps: int) -> Iterator[dict[str, _Count]]:
             spikes = output if getattr(node, "step_mode", "m") == "m" else output.unsqueeze(0)
             counts.setdefault(name, _Count(steps, torch.zeros(steps + 1, dtype=torch.int64))).add(spikes)
 
-    nodes = {name: one for name, one in model.named_modules() if is_neuron(one) or isinstance(one, IntegerLIF)}
+    nodes = {name: one for name, one in model.named_modules() if is_neuron(one) or isinstance(one, WHOLE_NEURONS)}
     with seeing(nodes, see):
         yield counts

@@ -14,12 +14,14 @@ from snnq.checkpoints.sizes import Given, sizes_again
 from snnq.data import DataSet, open_data
 from snnq.models.registry import architecture
 from snnq.network.layers import Layer, forward_macs, frames_shape, layer_table
+from snnq.network.wiring import FloatWiring
 from snnq.packed.config import CONFIG_FILE, PLAN_FILE, check_hash, read_config
 from snnq.packed.room import check_room
+from snnq.packed.wired import wiring_of
 from snnq.plan.files import read_json
 from snnq.plan.plan import parse_plan
 from snnq.plan.records import PlanInput
-from snnq.training.job import check_fit, check_order, check_reals, checkpoint_of
+from snnq.training.job import check_fit, check_order, checkpoint_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -71,10 +73,22 @@ class Subject:
         found = open_data(chosen, steps=shape[0], image_size=shape[2:], progress=progress)
         check_fit(found, self.config)
         if self.kind == "packed":
-            check_reals(found, self.architecture, self.config)
+            self._check_frames(found)
         if self.kind == "packed" and self.plan is not None and self.plan.data:
             check_order(self.plan.data, found, named=spec is not None)
         return found
+
+    def _check_frames(self, data: DataSet) -> None:
+        """Raise DataError for images where a folder runs in whole numbers from event counts, or the other way round."""
+        config = read_config(self.path)
+        seen = config.quantization_config.pixels
+        if isinstance(wiring_of(config), FloatWiring) or (seen is None) == (data.pixels is None):
+            return
+        found, due = ("event counts", "images") if data.pixels is None else ("images", "event counts")
+        raise DataError(
+            f"{data.spec}: these are {found}, and {self.path} runs in whole numbers from {due}",
+            "evaluate its float checkpoint on them: snnq eval CKPT --data SPEC",
+        )
 
 
 def open_subject(path: str | Path, *, plans: bool = False, **given: Unpack[Given]) -> Subject:

@@ -10,7 +10,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from snnq.arithmetic.integer_form import ClippedCounts, IntegerHead, IntegerLIF, Widened
+from snnq.arithmetic.integer_form import WHOLE_NEURONS, ClippedCounts, FixedPixels, Followed, IntegerHead, Widened
 from snnq.assessing import counting
 from snnq.base.strict_json import Json
 from snnq.cost.activity import AttentionActivity, LayerActivity, NeuronActivity
@@ -180,7 +180,7 @@ def watching(model: nn.Module, layers: Sequence[Layer], products: Sequence[Produ
             watch.saw_spikes(name, type(node).__name__, _exact(output), all_steps)
 
     cores = {name: core(model.get_submodule(name)) for name in kinds}
-    nodes = {name: one for name, one in model.named_modules() if is_neuron(one) or isinstance(one, IntegerLIF)}
+    nodes = {name: one for name, one in model.named_modules() if is_neuron(one) or isinstance(one, WHOLE_NEURONS)}
     undo = [_watch_mixing(watch, one, model.get_submodule(one.name)) for one in products]
     try:
         with seeing(cores, see_layer), seeing(nodes, see_neuron):
@@ -215,12 +215,12 @@ def _rates(tally: Tally, neurons: int) -> Json:
 
 def uses_integers(model: nn.Module) -> bool:
     """Return whether the model's neurons compare whole numbers."""
-    return any(isinstance(module, IntegerLIF) for module in model.modules())
+    return any(isinstance(module, WHOLE_NEURONS) for module in model.modules())
 
 
 def core(module: nn.Module) -> nn.Module:
     """Return the layer inside what the integer form puts around it."""
-    while isinstance(module, ClippedCounts | Widened):
+    while isinstance(module, ClippedCounts | FixedPixels | Followed | Widened):
         module = module.layer
     return module
 

@@ -43,7 +43,8 @@ _Start = Annotated[
     Path | None, typer.Option(help="Begin with the codes of this packed folder, such as snnq ptq makes.")
 ]
 _PtqMethod = Annotated[
-    str, typer.Option(help="rtn, clip, awq (grids), quantease (rounding by layer), adaround, tesseraq (by block).")
+    str,
+    typer.Option(help="rtn, clip, awq (grids), quantease (by layer), adaround, tesseraq (by block), kept (as it is)."),
 ]
 _Packed = Annotated[Path, typer.Option(help="Packed folder to write.")]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 
 from snnq.base.errors import DataError
 from snnq.base.files import open_regular
+from snnq.network.wiring import PIXEL_LIMIT
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -45,6 +47,12 @@ class Pixels:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     how: str
+
+    @property
+    def fraction_bits(self) -> int:
+        """The largest f for which normalised pixels, parts of 2^-f, are within ``PIXEL_LIMIT``."""
+        ends = [abs((end - mean) / std) for mean, std in zip(self.mean, self.std, strict=True) for end in (0.0, 1.0)]
+        return math.floor(math.log2(PIXEL_LIMIT / max(*ends, 2.0**-10)))
 
     def reals(self, pixels: Tensor) -> Tensor:
         """Return float32 (n, 1, C, H, W) of bytes of that shape, in the order of torchvision's own operations."""

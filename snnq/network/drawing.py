@@ -21,43 +21,57 @@ from snnq.network.graph import (
     Multiply,
     Neuron,
     Operation,
+    Pad,
     Pool,
+    Rounding,
     Stream,
     Sum,
 )
 
 
 class Drawing:
-    """A graph that is being drawn, of ``steps`` frames of (channels, height, width); ``tau`` is of all its neurons."""
+    """A graph that is being drawn, of ``steps`` frames of (channels, height, width).
 
-    def __init__(self, frames_shape: tuple[int, int, int, int], tau: float | None = 2.0) -> None:
+    ``tau``, or ``rounds`` of integer neurons, is of all its neurons.
+    """
+
+    def __init__(
+        self, frames_shape: tuple[int, int, int, int], tau: float | None = 2.0, rounds: Rounding | None = None
+    ) -> None:
         self.steps, channels, *size = frames_shape
         self.frames = Stream("counts", channels, (size[0], size[1]), COUNT_LIMIT)
-        self.tau = tau
+        self.tau, self.rounds = tau, rounds
         self.operations: list[Operation] = []
 
     def layer(
         self,
         x: str,
         layer: str,
-        norm: str,
+        norm: str | None,
         outputs: int,
         *,
         kernel: int = 1,
         stride: int = 1,
         depthwise: bool = False,
+        padded: bool = True,
+        outer: str | None = None,
     ) -> str:
-        """Add a layer and its norm."""
-        return self._add(Layer(layer, norm, (x,), norm, outputs, kernel, stride, depthwise))
+        """Add a layer and its norm, or both its norms."""
+        gives = outer or norm or layer
+        return self._add(Layer(layer, norm, (x,), gives, outputs, kernel, stride, depthwise, padded, outer))
 
     def neuron(self, x: str, neuron: str, threshold: float = THRESHOLD) -> str:
         """Add neurons."""
-        return self._add(Neuron(neuron, (x,), neuron, threshold, self.tau))
+        return self._add(Neuron(neuron, (x,), neuron, threshold, self.tau, self.rounds))
 
     def fire(self, x: str, names: tuple[str, str, str], outputs: int, *, kernel: int = 1, stride: int = 1) -> str:
         """Add a layer, its norm and neurons, by their paths."""
         layer, norm, neuron = names
         return self.neuron(self.layer(x, layer, norm, outputs, kernel=kernel, stride=stride), neuron)
+
+    def pad(self, x: str) -> str:
+        """Add a pixel of zeros around spikes."""
+        return self._add(Pad((x,), f"{x}, padded"))
 
     def pool(self, x: str, stride: int = 2, heads: int | None = None) -> str:
         """Add a max-pool."""

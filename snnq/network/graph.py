@@ -20,7 +20,7 @@ from snnq.base.strict_json import Json
 COUNT_LIMIT = 4095
 FRAMES, LOGITS = "frames", "logits"
 THRESHOLD, ATTENTION_THRESHOLD = 1.0, 0.5
-Kind = Literal["counts", "spikes", "integers", "reals"]
+Kind = Literal["counts", "pixels", "spikes", "integers", "reals"]
 Streams = Mapping[str, "Stream"]
 
 
@@ -28,8 +28,9 @@ Streams = Mapping[str, "Stream"]
 class Stream:
     """What flows between operations, for every step and sample: (channels, height, width).
 
-    ``kind``: event counts, spikes {0, 1}, sums of spikes, or reals. All but reals are whole numbers from 0 to ``bound``
-    times ``unit``, which is 1 or the scale of an attention. A mean is a sum of ``parts`` numbers divided by them.
+    ``kind``: event counts, pixels of images, spikes {0, 1}, integers (sums of spikes, or integer spikes), or reals. All
+    but reals are whole numbers from 0 to ``bound`` times ``unit``, which is 1 or the scale of an attention; pixels in
+    fixed point go from -``bound``. A mean is a sum of ``parts`` numbers divided by them.
     """
 
     kind: Kind
@@ -56,10 +57,10 @@ def _of(streams: Streams, name: str, reader: str) -> Stream:
     return streams[name]
 
 
-def _spikes(streams: Streams, names: tuple[str, ...], reader: str) -> list[Stream]:
+def _spikes(streams: Streams, names: tuple[str, ...], reader: str, *, integers: bool = False) -> list[Stream]:
     found = [_of(streams, name, reader) for name in names]
     for name, one in zip(names, found, strict=True):
-        if one.kind != "spikes":
+        if one.kind != "spikes" and not (integers and one.kind == "integers" and one.whole):
             raise UsageError(f"graph: {reader} takes spikes, but stream '{name}' carries {one.kind}")
     return found
 
@@ -68,7 +69,8 @@ def _spikes(streams: Streams, names: tuple[str, ...], reader: str) -> list[Strea
 class Layer:
     """y = norm(W x), zero-padded by kernel // 2; ``norm`` None: W x + bias. A linear layer is one of kernel 1.
 
-    ``depthwise``: every channel by itself.
+    ``depthwise``: every channel by itself. ``padded`` False: nothing is padded. ``outer``: a second norm behind the
+    first.
     """
 
     layer: str
@@ -79,20 +81,45 @@ class Layer:
     kernel: int = 1
     stride: int = 1
     depthwise: bool = False
+    padded: bool = True
+    outer: str | None = None
     name = "layer"
+
+    @property
+    def norms(self) -> tuple[str, ...]:
+        """The norms behind it, the inner one first."""
+        return tuple(one for one in (self.norm, self.outer) if one is not None)
 
     def carries(self, streams: Streams) -> Stream:
         """Return the stream of currents, or potentials."""
         given = _of(streams, self.takes[0], f"layer {self.layer}")
-        height, width = (-(-side // self.stride) for side in given.size)
+        lost = 0 if self.padded else self.kernel - 1
+        height, width = (-(-(side - lost) // self.stride) for side in given.size)
         return Stream("reals", self.outputs, (height, width), None)
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """c = round(clamp(gain · x, 0, D)) spikes, D = ``most``: integer neurons without a potential (I-LIF).
+
+    ``half_up``: a half is rounded up, else to the nearest even number.
+    """
+
+    most: int
+    gain: float = 1.0
+    half_up: bool = False
+
+    @property
+    def thresholds(self) -> tuple[tuple[float, bool], ...]:
+        """For c = 1 … D: the least x that gives so many, and whether it does so itself."""
+        return tuple(((c - 0.5) / self.gain, self.half_up or c % 2 == 0) for c in range(1, self.most + 1))
 
 
 @dataclass(frozen=True)
 class Neuron:
     """h = v + (x − v)/tau; spike = [h ≥ threshold]; v = h·(1 − spike), at rest at the first step.
 
-    ``tau`` None: every neuron of the model has learned its own.
+    ``tau`` None: every neuron of the model has learned its own. With ``rounds`` they are integer neurons instead.
     """
 
     neuron: str
@@ -100,12 +127,29 @@ class Neuron:
     gives: str
     threshold: float = THRESHOLD
     tau: float | None = 2.0
+    rounds: Rounding | None = None
     name = "neuron"
 
     def carries(self, streams: Streams) -> Stream:
         """Return spikes of the shape of its currents."""
         given = _of(streams, self.takes[0], f"neuron {self.neuron}")
+        if self.rounds is not None and self.rounds.most > 1:
+            return Stream("integers", given.channels, given.size, self.rounds.most)
         return Stream("spikes", given.channels, given.size)
+
+
+@dataclass(frozen=True)
+class Pad:
+    """One pixel of zeros around every image of spikes."""
+
+    takes: tuple[str]
+    gives: str
+    name = "padding"
+
+    def carries(self, streams: Streams) -> Stream:
+        """Return the same, two pixels higher and wider."""
+        (given,) = _spikes(streams, self.takes, "a padding", integers=True)
+        return replace(given, size=(given.size[0] + 2, given.size[1] + 2))
 
 
 @dataclass(frozen=True)
@@ -189,6 +233,8 @@ class Sum:
 class Attention:
     """(Q Kᵀ) V · scale of spikes, by head; ``chunk`` steps are mixed at once, as if they were more tokens.
 
+    Values may have more features than queries and keys.
+
     ``order``: ``scores`` (Q Kᵀ) V, or ``keys`` Q (Kᵀ V); ``scaled``: which is multiplied by the scale, what is made
     first or the end. Both change the rounding of floats alone. ``module`` is the path of its ``SpikingAttention``.
     """
@@ -204,10 +250,11 @@ class Attention:
     name = "attention"
 
     def carries(self, streams: Streams) -> Stream:
-        """Return integers up to tokens · features of a head · chunk, of unit ``scale``."""
-        given = _spikes(streams, self.takes, f"attention {self.module}")
-        bound = given[0].pixels * self.chunk * (given[0].channels // self.heads)
-        return replace(given[0], kind="integers", bound=bound, unit=self.scale)
+        """Return integers up to tokens · features of a head · chunk · D³, of unit ``scale``."""
+        given = _spikes(streams, self.takes, f"attention {self.module}", integers=True)
+        largest = math.prod(one.bound or 1 for one in given)
+        bound = given[0].pixels * self.chunk * (given[0].channels // self.heads) * largest
+        return replace(given[2], kind="integers", bound=bound, unit=self.scale)
 
 
 @dataclass(frozen=True)
@@ -247,7 +294,7 @@ class Head:
         return Stream("reals", self.outputs, (1, 1), None)
 
 
-Operation = Layer | Neuron | Pool | Add | Multiply | Sum | Attention | Mean | Head
+Operation = Layer | Neuron | Pad | Pool | Add | Multiply | Sum | Attention | Mean | Head
 
 
 @dataclass(frozen=True)
@@ -300,7 +347,7 @@ class Graph:
 
     @property
     def norms(self) -> dict[str, str]:
-        """The batch normalisation behind each layer; the head has none."""
+        """The batch normalisation behind each layer; the head has none. Where there are two, it is the inner one."""
         return {one.layer: one.norm for one in self.operations if isinstance(one, Layer) and one.norm}
 
     def to_dict(self) -> Json:

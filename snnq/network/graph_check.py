@@ -15,7 +15,21 @@ from spikingjelly.activation_based import functional
 from torch import Tensor, nn
 
 from snnq.base.errors import VerificationError
-from snnq.network.graph import FRAMES, LOGITS, Add, Attention, Graph, Head, Layer, Mean, Multiply, Neuron, Pool, Sum
+from snnq.network.graph import (
+    FRAMES,
+    LOGITS,
+    Add,
+    Attention,
+    Graph,
+    Head,
+    Layer,
+    Mean,
+    Multiply,
+    Neuron,
+    Pad,
+    Pool,
+    Sum,
+)
 
 TOLERANCE = 1e-9
 
@@ -60,8 +74,8 @@ def _layer(one: Layer, model: nn.Module, x: Tensor) -> Tensor:
         found = layer(flat.flatten(2))
     else:
         found = layer(flat.flatten(2).transpose(-1, -2)).transpose(-1, -2)
-    if one.norm is not None:
-        norm = model.get_submodule(one.norm)
+    for path in [path for path in (one.norm, one.outer) if path is not None]:
+        norm = model.get_submodule(path)
         found = norm(
             found.unflatten(2, (height, width)) if isinstance(norm, nn.BatchNorm2d) and found.ndim == 3 else found
         )
@@ -70,6 +84,10 @@ def _layer(one: Layer, model: nn.Module, x: Tensor) -> Tensor:
 
 def _neuron(one: Neuron, model: nn.Module, x: Tensor) -> Tensor:
     return model.get_submodule(one.neuron)(x.contiguous())
+
+
+def _pad(one: Pad, model: nn.Module, x: Tensor) -> Tensor:
+    return nn.functional.pad(x, (1, 1, 1, 1))
 
 
 def _pool(one: Pool, model: nn.Module, x: Tensor) -> Tensor:
@@ -121,8 +139,8 @@ def _by_head(x: Tensor, heads: int) -> Tensor:
 
 
 def _joined(mixed: Tensor, x: Tensor) -> Tensor:
-    """Return (T, B, heads, N, C/heads) in the shape of x (T, B, C, h, w)."""
-    return mixed.transpose(-1, -2).reshape(x.shape)
+    """Return (T, B, heads, N, d) as (T, B, heads · d, h, w), of the images of x (T, B, C, h, w)."""
+    return mixed.transpose(-1, -2).reshape(*x.shape[:2], -1, *x.shape[3:])
 
 
 def _chunks(x: Tensor, chunk: int) -> Tensor:
@@ -133,6 +151,7 @@ def _chunks(x: Tensor, chunk: int) -> Tensor:
 _RUN: dict[type, Callable[..., Any]] = {
     Layer: _layer,
     Neuron: _neuron,
+    Pad: _pad,
     Pool: _pool,
     Add: _add,
     Multiply: _multiply,

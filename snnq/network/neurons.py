@@ -45,7 +45,7 @@ ABSTRACT = (
 PRICED = (
     *("IFNode", "LIFNode", "ParametricLIFNode", "SimpleIFNode", "SimpleLIFNode", "HalfThresholdIFNode"),
     *("ActivationAwareIFNode", "OTTTLIFNode", "SLTTLIFNode", "ILIFNode", "TernaryIFNode", "TernaryLIFNode"),
-    *("IntegerLIF", "IntegerSpikes"),
+    *("IntegerLIF", "IntegerCounts", "IntegerSpikes"),
 )
 _KIND = {name: kind for kind, names in CLASSES.items() for name in names} | OURS
 

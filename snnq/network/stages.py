@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snnq.network.graph import Add, Attention, Head, Layer, Mean, Multiply, Neuron, Pool, Sum
+from snnq.network.graph import Add, Attention, Head, Layer, Mean, Multiply, Neuron, Pad, Pool, Sum
 
 # Products with multipliers of 16 bits stay exact in int64 where sums stay below 2^44: see ``whole.WIDE_SUM_LIMIT``.
 ROOM_BITS = 8
@@ -17,7 +17,7 @@ ROOM_BITS = 8
 class Stage:
     """A layer → norm (→ max-pool, if ``pooled``) → neuron, by module paths; its spikes are the stream ``gives``.
 
-    ``bound`` is the largest whole number in the layer's input; none is negative.
+    ``bound`` is the largest whole number in the layer's input, by amount.
     """
 
     made: Layer
@@ -34,6 +34,11 @@ class Stage:
     def norm(self) -> str:
         """The norm's path."""
         return self.made.norm or ""
+
+    @property
+    def takes(self) -> tuple[str]:
+        """The stream it sees."""
+        return self.made.takes
 
     @property
     def neuron(self) -> str:
@@ -67,7 +72,7 @@ class Fire:
 class Potential:
     """A layer → norm whose output is kept: the stream ``gives``, in the unit of the ``chain`` that it is added to.
 
-    ``bound`` is the largest whole number in the layer's input; none is negative.
+    ``bound`` is the largest whole number in the layer's input, by amount.
     """
 
     made: Layer
@@ -118,4 +123,4 @@ class Mix:
         return self.fires.gives
 
 
-Step = Fire | Potential | Mix | Neuron | Pool | Add | Multiply | Sum | Mean | Head
+Step = Fire | Potential | Mix | Neuron | Pad | Pool | Add | Multiply | Sum | Mean | Head

@@ -6,18 +6,19 @@ arithmetic does not apply, ``FloatWiring`` says why. Three things become of a gr
 - A layer whose norm only a neuron reads is a ``Stage``: sums of whole numbers are compared with a threshold, exactly.
   A max-pool between them is one of the sums: with the norm's sign in the weights, the largest has the largest current.
 - A layer whose norm is read otherwise keeps a ``Potential``, whole numbers of a unit that all that are added share.
+  A layer that is given potentials, or pixels in fixed point, multiplies them as they are.
 - An attention and its neuron are one ``Mix``. Everything else stays what it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from snnq.base.strict_json import Config
-from snnq.network.graph import Add, Attention, Graph, Head, Layer, Mean, Neuron, Pool, Stream
+from snnq.network.graph import FRAMES, Add, Attention, Graph, Head, Layer, Mean, Neuron, Pool, Stream
 from snnq.network.stages import Fire, Mix, Potential, Stage, Step
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 # Of an attention: twice as many fit an int32, a neuron's voltage and its current.
 SUM_LIMIT = 2**30
+# Of potentials that layers are given: their sums stay exact in 64 bits.
+READ_LIMIT = 2**22
+# Of pixels: normalised ones are whole numbers of 16 bits, their sign included.
+PIXEL_LIMIT = 2**15 - 1
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,31 @@ class Wiring:
         """The neurons that stand behind no layer alone."""
         return tuple(one for one in self.flow if isinstance(one, Neuron))
 
+    @cached_property
+    def read_chains(self) -> frozenset[int]:
+        """The chains whose potentials layers are given as they are."""
+        return frozenset(self.chains[one.takes[0]] for one in self.layers if one.takes[0] in self.chains)
+
+    def numbers(self, stream: str) -> bool:
+        """Return whether a stream is of whole numbers of either sign: potentials, or pixels."""
+        return stream in self.chains or self.graph.streams[stream].kind == "pixels"
+
+    def of_pixels(self, bits: int) -> Wiring | FloatWiring:
+        """Return the same for frames that are images in parts of 2^-``bits``."""
+        frames = replace(self.graph.frames, kind="pixels", bound=PIXEL_LIMIT, unit=2.0**-bits)
+        return wire(replace(self.graph, frames=frames))
+
+    @property
+    def beyond(self) -> str | None:
+        """Half a sentence, after "because": what it has that was not in the first graphs; None where nothing is."""
+        if self.graph.frames.kind == "pixels":
+            return "its frames are pixels, whole numbers of either sign"
+        if any(isinstance(one, Neuron) and one.rounds for one in self.graph.operations):
+            return "its neurons put out integer spikes"
+        if self.read_chains:
+            return "its layers are given potentials"
+        return None
+
     @property
     def largest(self) -> int:
         """The largest number that sums of spikes grow to."""
@@ -92,7 +122,7 @@ class Wiring:
     def first_form(self) -> bool:
         """Whether it is of the steps that packed folders of every version ran in whole numbers: a Spikformer's."""
         layers = all(not one.pooled and one.made.stride == 1 and not one.made.depthwise for one in self.stages)
-        others = all(isinstance(one, Fire | Pool | Mix | Add | Mean | Head) for one in self.flow)
+        others = all(isinstance(one, Fire | Pool | Mix | Add | Mean | Head) for one in self.flow) and not self.beyond
         pools = all(one.stride == 2 and one.heads is None for one in self.flow if isinstance(one, Pool))
         return layers and others and pools and all(one.mixes.chunk == 1 for one in self.mixings)
 
@@ -158,7 +188,7 @@ def _fire(flow: list[Step], stage: Stage) -> None:
 
 def _way(stage: Stage) -> tuple[object, ...]:
     made = stage.made
-    return made.takes, made.kernel, made.stride, made.depthwise, stage.pooled, stage.fires.tau
+    return made.takes, made.kernel, made.stride, made.depthwise, stage.pooled, stage.fires.tau, stage.fires.rounds
 
 
 def _neurons(graph: Graph, one: Attention) -> tuple[Neuron, ...]:
@@ -176,7 +206,7 @@ def _stages(graph: Graph) -> Iterator[Stage]:
 
 
 def _bound(graph: Graph, one: Layer) -> int:
-    return graph.streams[one.takes[0]].bound or 0
+    return graph.streams[one.takes[0]].bound or READ_LIMIT
 
 
 def _chains(graph: Graph) -> dict[str, int]:
@@ -196,16 +226,18 @@ def _obstacles(graph: Graph) -> Iterator[str]:
     """Yield half a sentence, after "because", for everything that has no whole numbers."""
     for one in graph.operations:
         given = [graph.streams[name] for name in one.takes]
+        if isinstance(one, Neuron) and one.rounds:
+            continue
         if isinstance(one, Neuron) and one.tau is None:
             yield "its neurons' leaks are learned, and whole numbers are halved at every step"
         elif isinstance(one, Neuron) and leak(one.tau or 2.0) is None:
             yield f"its neurons' time constant is {one.tau:g}, and whole numbers leak with 2 or 1.5"
-        elif isinstance(one, Layer) and not given[0].whole:
-            yield f"layer {one.layer} is given potentials, real numbers, and whole numbers need spikes or sums of them"
-        elif isinstance(one, Layer) and one.depthwise and given[0].kind == "counts":
+        elif isinstance(one, Layer) and not _readable(given[0]):
+            yield f"layer {one.layer} is given a mean, and whole numbers need spikes, sums of them, or potentials"
+        elif isinstance(one, Layer) and one.depthwise and one.takes[0] == FRAMES:
             yield f"layer {one.layer} convolves every channel of the frames by itself"
-        elif isinstance(one, Layer) and one.norm is None:
-            yield f"layer {one.layer} has no batch normalisation that could be folded"
+        elif isinstance(one, Layer) and not one.padded and given[0].kind != "reals":
+            yield f"layer {one.layer} convolves spikes without padding"
         elif isinstance(one, Add) and len({stream.kind == "reals" for stream in given}) > 1:
             yield "its residuals add spikes to potentials, real numbers"
         elif isinstance(one, Attention) and not (len(_neurons(graph, one)) == 1 == len(graph.readers[one.gives])):
@@ -214,9 +246,16 @@ def _obstacles(graph: Graph) -> Iterator[str]:
             yield f"the sums of attention {one.module} reach {graph.streams[one.gives].bound:,}, too many for 32 bits"
 
 
+def _readable(given: Stream) -> bool:
+    """Whether layers multiply what a stream carries as it is."""
+    return given.whole or (given.parts == 1 and given.kind in ("reals", "pixels"))
+
+
 def _fits(graph: Graph, one: Attention) -> bool:
     """Whether the sums of an attention stay within ``SUM_LIMIT`` where they are shifted (``arithmetic.integers``)."""
     (neuron,) = _neurons(graph, one)
+    if neuron.rounds:
+        return (graph.streams[one.gives].bound or 0) <= SUM_LIMIT
     p = leak(neuron.tau or 2.0) or 2
     finer = 0 if (p * neuron.threshold / one.scale).is_integer() else 8
     return (graph.streams[one.gives].bound or 0) << finer + p - 2 <= SUM_LIMIT

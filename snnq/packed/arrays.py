@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from snnq.arithmetic.fixed_point import Folded
+import numpy as np
+
+from snnq.arithmetic.fixed_point import Folded, joined
 from snnq.arithmetic.integers import Head
 from snnq.arithmetic.whole_network import Heads, WholeNetwork, whole_network
 from snnq.base.errors import PackedError, UsageError
@@ -24,6 +26,7 @@ from snnq.packed.config import (
     no_model,
     read_config,
 )
+from snnq.packed.input import as_input
 from snnq.packed.opening import open_tensors
 from snnq.packed.safefile import TensorFile
 from snnq.packed.wired import wiring_of
@@ -56,16 +59,24 @@ class PackedArrays:
 
     def folded(self, one: Stage | Potential) -> Folded:
         """Return a layer's weight as whole numbers, and its norm."""
-        shape = self.layer(one.layer).shape[:1]
-        multiplier, offset = (
-            self.file.take(f"{one.norm}.{name}", shape, "float32") for name in ("multiplier", "offset")
-        )
-        return Folded(self.scheme(one.layer).whole(self.stored(one.layer), one.room), multiplier, offset)
+        shape, norms = self.layer(one.layer).shape[:1], []
+        if f"{one.layer}.bias" in self.file.tensors:
+            bias = self.file.take(f"{one.layer}.bias", shape, "float32")
+            norms.append((np.ones(len(bias), np.float32), bias))
+        for path in one.made.norms:
+            taken = (self.file.take(f"{path}.{name}", shape, "float32") for name in ("multiplier", "offset"))
+            norms.append(tuple(taken))
+        whole = self.scheme(one.layer).whole(self.stored(one.layer), one.room)
+        return Folded(whole, *joined(norms, shape[0]))
 
     @cached_property
     def network(self) -> WholeNetwork:
         """All whole numbers of the folder, but the head's."""
         return whole_network(self.wiring, self.folded)
+
+    def frames(self, given: np.ndarray) -> np.ndarray:
+        """Return frames (B, T, C, H, W) as the first layer sees them (``packed.input``)."""
+        return as_input(given, self.wiring.graph.frames, self.config.quantization_config.pixels)
 
     def heads(self) -> Heads:
         """Return the head in fixed point, after any number of time steps, of what its codes decode to."""

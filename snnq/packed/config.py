@@ -15,6 +15,7 @@ from snnq.base.files import MAX_TEXT_BYTES, open_regular, read_text, regular_siz
 from snnq.base.kinds import takers
 from snnq.base.strict_json import Json, strict_json
 from snnq.base.validation import Many, Record, dotted, validate
+from snnq.packed.input import InputPixels
 from snnq.plan.records import DataInfo, SchemeName
 from snnq.schemes.scheme import scheme
 
@@ -69,7 +70,8 @@ class Quantization(Record):
 
     ``storage``: model.safetensors holds every tensor as it is (``fixed``) or all in one coded stream. Of a stream,
     ``tensors`` are those that belong to no layer. ``arithmetic``: what was evaluated and is run, where it is not what
-    folders that say nothing run in (``packed.wired``).
+    folders that say nothing run in (``packed.wired``). ``pixels``: how images become whole numbers, where it is given
+    such in whole numbers, and not event counts.
     """
 
     quant_method: Literal["snnq"]
@@ -77,6 +79,7 @@ class Quantization(Record):
     storage: Literal["fixed", "coded"] = "fixed"
     tensors: dict[str, PackedTensor] = Field(default_factory=dict)
     arithmetic: Literal["integer"] | None = None
+    pixels: InputPixels | None = None
 
 
 class PackedConfig(Record):
@@ -123,6 +126,8 @@ class PackedConfig(Record):
             del plain["quantization_config"]["storage"], plain["quantization_config"]["tensors"]
         if self.quantization_config.arithmetic is None:
             del plain["quantization_config"]["arithmetic"]
+        if self.quantization_config.pixels is None:
+            del plain["quantization_config"]["pixels"]
         return plain
 
     def own_sha256(self) -> str:

@@ -31,6 +31,7 @@ from snnq.packed.config import (
     PackedLayer,
     Quantization,
 )
+from snnq.packed.input import InputPixels
 from snnq.packed.safefile import DTYPES
 from snnq.packed.sizes import measure_sizes
 from snnq.packed.storage import Storage, Written, write_tensors
@@ -53,14 +54,15 @@ def write_packed(
     layers: Mapping[str, Coded],
     results: Config,
     storage: Storage = "coded",
+    pixels: InputPixels | None = None,
     force: bool = False,
 ) -> None:
     """Write a packed folder: config.json, model.safetensors, plan.json, report.json and README.md.
 
     ``model`` is folded (no batch normalisation); ``layers`` holds the codes of every layer that the plan does not leave
     in float32, and each of those layers' weight must be exactly what its codes decode to. ``results`` becomes
-    report.json. ``storage`` is that of model.safetensors. Equal inputs give equal bytes. An old folder is kept until
-    the new one is complete.
+    report.json. ``storage`` is that of model.safetensors, ``pixels`` what a model in whole numbers
+    sees. Equal inputs give equal bytes. An old folder is kept until the new one is complete.
 
     Raises OutputExistsError if the folder is there (with ``force``: if it holds anything that is no packed folder's),
     VerificationError naming the first layer whose codes are not the model's weights or the first tensor that is not
@@ -69,8 +71,9 @@ def write_packed(
     folder = Path(os.path.abspath(folder))
     check_free(folder, force)
     tensors, packed = _pack_model(model, plan, layers)
-    arithmetic = said_arithmetic(plan.model.architecture, plan.model.config)
-    files = contents(plan, write_tensors(tensors, packed, storage), storage, packed, results, arithmetic)
+    arithmetic = said_arithmetic(plan.model.architecture, plan.model.config, pixels)
+    pixels = pixels if arithmetic == "integer" else None
+    files = contents(plan, write_tensors(tensors, packed, storage), storage, packed, results, arithmetic, pixels)
     try:
         with workplace(folder) as new:
             new.mkdir()
@@ -186,8 +189,9 @@ def contents(
     packed: Mapping[str, PackedLayer],
     results: Config,
     arithmetic: Arithmetic,
+    pixels: InputPixels | None = None,
 ) -> dict[str, bytes]:
-    """Return the bytes of every file of the folder; ``arithmetic`` is what it says of it (``packed.wired``).
+    """Return the bytes of every file of the folder; ``arithmetic`` and ``pixels`` are what it says of them.
 
     Raises NotFiniteError for a result that is not finite.
     """
@@ -211,6 +215,7 @@ def contents(
             storage=storage,
             tensors=written.others,
             arithmetic=arithmetic,
+            pixels=pixels,
         ),
         sha256={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from snnq.network.layers import NO_COUNTS, check_frames_shape, frames_shape
 from snnq.network.wiring import FloatWiring, Wiring
 from snnq.packed.coding import other_tensors, read_layer, read_weight
 from snnq.packed.config import MODEL_FILE, REPACK, UNBUILDABLE, PackedConfig, check_hash, no_model, read_config
+from snnq.packed.input import NO_PIXELS
 from snnq.packed.opening import open_tensors
 from snnq.packed.safefile import TensorFile
 from snnq.packed.wired import wiring_of
@@ -59,23 +61,30 @@ def load_packed(path: str | Path, arithmetic: str | None = None) -> nn.Module:
 
 
 class FramesCheck:
-    """A forward pre-hook: frames of another shape are refused, and with ``counts`` also what is no event count."""
+    """A forward pre-hook: frames of another shape are refused, and what is no event count, or no finite pixel.
 
-    def __init__(self, due: tuple[int, ...], counts: bool) -> None:
-        self.due, self.counts = due, counts
+    ``whole``: which of the two a model in whole numbers takes; None: neither is looked at.
+    """
+
+    def __init__(self, due: tuple[int, ...], whole: Literal["counts", "pixels"] | None) -> None:
+        self.due, self.whole = due, whole
 
     def __call__(self, module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
         """Raise UsageError unless the frames are (B, T, C, H, W) of the model's sizes."""
         (frames,) = arguments
         check_frames_shape(tuple(frames.shape), self.due)
-        if self.counts and not bool(((frames >= 0) & (frames == frames.round()) & frames.isfinite()).all()):
+        if self.whole == "counts" and not bool(((frames >= 0) & (frames == frames.round()) & frames.isfinite()).all()):
             raise UsageError(NO_COUNTS)
+        if self.whole == "pixels" and not (frames.is_floating_point() and bool(frames.isfinite().all())):
+            raise UsageError(NO_PIXELS)
 
 
 def _guarded(model: nn.Module, config: PackedConfig, arithmetic: str) -> nn.Module:
     model.arithmetic = arithmetic  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
     # First, before a user's own model turns them around.
-    model.register_forward_pre_hook(FramesCheck(frames_shape(config.config), arithmetic == "integer"), prepend=True)
+    seen = "counts" if config.quantization_config.pixels is None else "pixels"
+    check = FramesCheck(frames_shape(config.config), seen if arithmetic == "integer" else None)
+    model.register_forward_pre_hook(check, prepend=True)
     return model
 
 

@@ -23,6 +23,7 @@ from snnq.network.wiring import Wiring
 from snnq.packed.coding import Coded
 from snnq.packed.config import PLAN_FILE
 from snnq.packed.folder import tensors_file, write_packed
+from snnq.packed.input import input_of
 from snnq.packed.loading import load_packed
 from snnq.packed.storage import Storage
 from snnq.packed.verification import verify
@@ -97,18 +98,19 @@ def pack(
     fabric: Fabric,
     batch_size: int,
     measure: int,
+    shorten: bool = True,
     progress: Progress,
 ) -> Finalized:
     """Shorten, measure, write and verify a folded model whose weights are exactly what ``coded`` decodes to.
 
-    What is evaluated is the arithmetic of what is packed. ``how`` it was made stands in report.json. Raises
-    OutputExistsError, VerificationError.
+    Without ``shorten`` scales and norms keep every bit. What is evaluated is the arithmetic of what is packed. ``how``
+    it was made stands in report.json. Raises OutputExistsError, VerificationError.
     """
     check_kept(job.checkpoint.state_dict, folded.state_dict(), edits_of(job.checkpoint.config))
     histograms = weight_records(job.checkpoint.state_dict, folded, plan)  # before scales move into norms
     norms = architecture(job.checkpoint.architecture).wiring(job.checkpoint.config).norms
     plan, coded = realised(plan, coded)
-    folded, coded = shortened(folded, coded, norms)
+    folded, coded = shortened(folded, coded, norms) if shorten else (folded, dict(coded))
     exact = _exact_form(folded, job, coded)
     accuracy = accuracies(job, exact, fabric, batch_size, progress)
     search, front = search_record(plan, destination.search_run, job.data.sha256)
@@ -137,7 +139,7 @@ def model_bytes(folded: nn.Module, coded: Mapping[str, Coded], plan: Plan, job: 
 
 def _exact_form(folded: nn.Module, job: Job, coded: Mapping[str, Coded]) -> nn.Module:
     """Return a folded model in whole numbers, where its architecture runs in them."""
-    wiring = architecture(job.checkpoint.architecture).wiring(job.checkpoint.config)
+    wiring = job.wiring
     return to_integers(deepcopy(folded), wiring, wholes(wiring, coded)) if isinstance(wiring, Wiring) else folded
 
 
@@ -167,7 +169,14 @@ def _write_verified(
         used = with_run(used, destination.search_run, out / PLAN_FILE)
     plain = results.to_dict()
     write_packed(
-        out, model=folded, plan=used, layers=coded, results=plain, storage=destination.storage, force=destination.force
+        out,
+        model=folded,
+        plan=used,
+        layers=coded,
+        results=plain,
+        storage=destination.storage,
+        pixels=input_of(job.data.pixels) if job.data.pixels and isinstance(job.wiring, Wiring) else None,
+        force=destination.force,
     )
     verify(out)
     frames, _ = job.data.validation.__getitems__(list(range(min(8, len(job.data.validation)))))

@@ -17,6 +17,7 @@ from snnq.base.progress import Progress, silent
 from snnq.cost.table import read_table
 from snnq.data.dataset import Frames
 from snnq.models.registry import architecture
+from snnq.packed.coding import Coded
 from snnq.packed.folder import check_free
 from snnq.packed.storage import Storage, as_storage, check_storage
 from snnq.packing.finish import Destination, Finalized, finished, fold, pack
@@ -24,9 +25,10 @@ from snnq.packing.planned import open_planned
 from snnq.packing.record import Reconstructed
 from snnq.plan import Plan, make_plan
 from snnq.plan.records import check_scheme
+from snnq.reconstructing.kept import own_codes
 from snnq.reconstructing.norms import divergence, logits_of, reestimated
 from snnq.reconstructing.reconstruction import Reconstruction
-from snnq.reconstructing.settings import PtqSettings
+from snnq.reconstructing.settings import KEPT, PtqSettings
 from snnq.reconstructing.work import State
 from snnq.training.chance import say_fit
 from snnq.training.devices import Compute, as_compute, start_fabric
@@ -63,7 +65,8 @@ def ptq(
     """Quantise a float checkpoint under a plan, or with one ``scheme`` everywhere, from unlabelled training frames.
 
     Grids are chosen, and with the methods adaround and tesseraq rounding and scales are learned block by block, so that
-    each block gives what the float model's gave; then everything is packed and verified as ``finalize`` does it. Labels
+    each block gives what the float model's gave; then everything is packed and verified as ``finalize`` does it. The
+    method kept is for a model that is quantised already: its own grids are packed as they are. Labels
     are looked at for accuracies only: the float model's on validation at first, both models' at the end. A plan knows
     its checkpoint and data; ``given`` are the sizes that a checkpoint cannot tell. In the end firing rates are measured
     on ``measure`` validation samples, as finalize does it (0: not). ``storage`` is how model.safetensors holds its
@@ -116,11 +119,10 @@ def _quantised(
     folder = open_run(where, config, out=out, force=force, words=words)
     say_fit(float_logits(job, "validation", task.fabric, EVALUATION_BATCH, progress), job.data)
     samples = calibration(job, settings)
-    made, history = _reconstruct(folder, task, samples, progress)
-    folded, record = _choose_norms(made, task, samples)
+    folded, coded, record, history = (_keep if settings.method == KEPT else _choose)(folder, task, samples, progress)
     return pack(
         folded,
-        made.coded(),
+        coded,
         Reconstructed.model_validate(asdict(settings) | {"samples": len(samples), **record, "blocks": history}),
         Destination(out, mark, task.search_run, force, task.storage),
         plan=task.plan,
@@ -128,8 +130,28 @@ def _quantised(
         fabric=task.fabric,
         batch_size=EVALUATION_BATCH,
         measure=measure,
+        shorten=settings.method != KEPT,
         progress=progress,
     )
+
+
+_Made = tuple[nn.Module, dict[str, Coded], State, list[State]]
+
+
+def _choose(folder: RunFolder, task: _Task, samples: Frames, progress: Progress) -> _Made:
+    """Return the folded model and its codes, what was found about its norms, and what became of every block."""
+    made, history = _reconstruct(folder, task, samples, progress)
+    folded, record = _choose_norms(made, task, samples)
+    return folded, made.coded(), record, history
+
+
+def _keep(folder: RunFolder, task: _Task, samples: Frames, progress: Progress) -> _Made:
+    """Return the same of a model whose weights and norms stay what they are, to the last bit."""
+    job, folded = task.job, fold(task.job.model, task.job)
+    coded = own_codes(folded, task.plan.schemes())
+    size = min(task.settings.batch_size, len(samples))
+    logits = (logits_of(one, samples, size, task.fabric.device) for one in (job.model, folded))
+    return folded, coded, {"divergence": divergence(*logits), "batchnorm_reestimated": False}, []
 
 
 def calibration(job: Job, settings: PtqSettings) -> Frames:

@@ -10,6 +10,8 @@ from snnq.base.parsing import check_seed
 # From the plainest to the best: grids alone, rounding chosen layer by layer, and block by block (the last two).
 METHODS = ("rtn", "clip", "awq", "quantease", "adaround", "tesseraq")
 RECONSTRUCTING = ("adaround", "tesseraq")
+# Of a model that is quantised already: nothing is chosen.
+KEPT = "kept"
 TARGETS = ("output", "current", "both")
 NORMS = ("kept", "matched", "live")
 BATCHNORM = ("auto", "on", "off")
@@ -58,7 +60,13 @@ class PtqSettings:
     memory_mib: int = 2048
 
     def __post_init__(self) -> None:
-        choices = {"method": METHODS, "start": METHODS[:3], "target": TARGETS, "batchnorm": BATCHNORM, "norms": NORMS}
+        choices = {
+            "method": (*METHODS, KEPT),
+            "start": METHODS[:3],
+            "target": TARGETS,
+            "batchnorm": BATCHNORM,
+            "norms": NORMS,
+        }
         for name, allowed in choices.items():
             value = getattr(self, name)
             if value not in allowed:

@@ -181,6 +181,8 @@ def _made_again(results: Results) -> str:
         )
     one = results.ptq
     assert one is not None
+    if one.method == "kept":
+        return "snnq ptq --method kept"
     words = f"snnq ptq --method {one.method} --samples {one.samples} --batch-size {one.batch_size} --norms {one.norms}"
     words += f" --batchnorm {one.batchnorm} --seed {one.seed}"
     if one.method in ("rtn", "clip", "awq"):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from snnq.arithmetic.integer_form import IntegerLIF
+from snnq.arithmetic.integer_form import WHOLE_NEURONS
 from snnq.base.errors import VerificationError
 from snnq.models.registry import attention_table
 from snnq.packed.config import read_config
@@ -17,7 +17,7 @@ from snnq.packed.loading import load_packed, take_steps
 from snnq.packed.room import check_room, within_memory
 from snnq.packed.safefile import REPACK
 from snnq.runtime.engine import Engine
-from snnq.runtime.streams import unpack
+from snnq.runtime.streams import spike_count, unpack
 from snnq.training.devices import Compute
 from snnq.training.threads import keeps_threads, use_threads
 
@@ -37,7 +37,7 @@ class Agreement:
 
 @keeps_threads
 def compare_engines(folder: str | Path, seed: int = 0) -> Agreement:
-    """Run a batch of random event counts, of ``MOST_STEPS`` time steps at most, on torch and on the integer engine.
+    """Run a batch of random event counts, or of bytes, of ``MOST_STEPS`` time steps at most, on torch and the engine.
 
     Raises VerificationError naming the first layer of neurons whose spikes differ, or the logits, and PackedError where
     the sizes in config.json take more memory than there is.
@@ -58,7 +58,9 @@ def _compare(folder: Path, steps: int, seed: int) -> Agreement:
     engine.config = replace(engine.config, steps=steps)  # pyright: ignore[reportArgumentType]
     engine.head = engine.heads.after(steps)
     use_threads(Compute(), engine.macs * SAMPLES)
-    frames = np.random.default_rng(seed).poisson(0.3, (SAMPLES, *engine.config.frames_shape)).astype(np.uint8)
+    draw, shape, pixels = np.random.default_rng(seed), (SAMPLES, *engine.config.frames_shape), engine.pixels
+    frames = (draw.poisson(0.3, shape) if pixels is None else draw.integers(0, 256, shape)).astype(np.uint8)
+    given = frames.astype(np.float32) if pixels is None else pixels.reals(frames)
     mine: dict[str, np.ndarray] = {}
     logits = engine(frames, lambda neuron, spikes: mine.__setitem__(neuron, spikes))
     engine.workers.close()
@@ -73,10 +75,10 @@ def _compare(folder: Path, steps: int, seed: int) -> Agreement:
             )
 
     for name, module in model.named_modules():
-        if isinstance(module, IntegerLIF):
+        if isinstance(module, WHOLE_NEURONS):
             module.register_forward_hook(lambda module, _, spikes, name=name: check(name, module, spikes))
     with torch.inference_mode():
-        due = model(torch.from_numpy(frames.astype(np.float32))).numpy()
+        due = model(torch.from_numpy(given)).numpy()
     if not np.array_equal(logits, due):
         raise VerificationError(f"{folder}: the head's logits differ between torch and the integer engine", REPACK)
-    return Agreement(SAMPLES, steps, len(mine), sum(int(np.bitwise_count(spikes).sum()) for spikes in mine.values()))
+    return Agreement(SAMPLES, steps, len(mine), sum(map(spike_count, mine.values())))

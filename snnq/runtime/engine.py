@@ -12,17 +12,16 @@ from pathlib import Path
 
 import numpy as np
 
-from snnq.base.errors import UsageError
 from snnq.base.machine import fitting_threads
 from snnq.models.registry import architecture
-from snnq.network.graph import COUNT_LIMIT, FRAMES, Add, Head, Mean, Multiply, Neuron, Pool, Sum
-from snnq.network.layers import NO_COUNTS, check_frames_shape
+from snnq.network.graph import FRAMES, Add, Head, Mean, Multiply, Neuron, Pad, Pool, Sum
+from snnq.network.layers import check_frames_shape
 from snnq.network.stages import Fire, Mix, Potential, Step
 from snnq.packed.arrays import open_arrays
 from snnq.runtime.layers import Layers
 from snnq.runtime.running import Memory, Running
 from snnq.runtime.steps import Steps, Watch
-from snnq.runtime.streams import Numbers, Stream, bits
+from snnq.runtime.streams import Numbers, Stream, bits, shown
 from snnq.runtime.weights import LayerWeights, read_layer
 from snnq.runtime.workers import Workers
 
@@ -46,7 +45,8 @@ class Engine:
         """
         arrays = open_arrays(path)
         self.config = architecture(arrays.config.architecture).config(arrays.config.config)
-        self.wiring = arrays.wiring
+        self.wiring, self._frames = arrays.wiring, arrays.frames
+        self.pixels = arrays.config.quantization_config.pixels
         self.layers: Mapping[str, LayerWeights] = {one.layer: read_layer(arrays, one) for one in self.wiring.layers}
         compared = (*self.wiring.neurons, *(mixing.fires for mixing in self.wiring.mixings))
         self.compared = {neuron.neuron: arrays.network.compared(neuron) for neuron in compared}
@@ -75,7 +75,8 @@ class Engine:
     def __call__(self, frames: np.ndarray, watch: Watch | None = None) -> np.ndarray:
         """Return logits float32 (B, classes) of event counts (B, T, C, H, W); ``watch`` is shown every neuron's spikes.
 
-        Raises UsageError for frames of another shape, or that are no counts.
+        A model of images takes their bytes, or normalised pixels. Raises UsageError for frames of another shape, or
+        that are no counts.
         """
         check_frames_shape(frames.shape, self.config.frames_shape)
         return self.head.logits(self.advance(frames, None, watch))
@@ -89,11 +90,11 @@ class Engine:
 
         ``memory``: the voltages that neurons start from, and are left with; None: they start at rest.
         """
-        frames = _counts(frames)
+        frames = self._frames(frames)
         self.steps.watch, self.steps.memory = watch, memory
         if self._fitting:
             self.workers.threads = fitting_threads(self.macs * len(frames) * frames.shape[1] // self.wiring.graph.steps)
-        streams: Streams = {}
+        streams: Streams = {FRAMES: _pixels(frames)} if self.wiring.numbers(FRAMES) else {}
         for number, one in enumerate(self.wiring.flow):
             if isinstance(one, Head):
                 return self.steps.total(streams[one.takes[0]], len(frames), one.layer)
@@ -107,14 +108,16 @@ class Engine:
         """Run a step of the wiring's flow: put what it gives beside the other streams."""
         given, samples, steps = [streams.get(name) for name in one.takes], len(frames), self.steps
         if isinstance(one, Fire | Potential):
-            self._run_layers(one, _planes(given[0]) if one.takes[0] != FRAMES else None, streams, frames)
+            self._run_layers(one, given[0], streams, frames)
         elif isinstance(one, Mix):
             found = self.compared[one.fires.neuron]
             streams[one.gives] = steps.mix(one.mixes, one.fires.neuron, found, list(map(_planes, given)), samples)
-            steps.show(one.fires.neuron, _planes(streams[one.gives]).spikes)
+            steps.show(one.fires.neuron, shown(_planes(streams[one.gives])))
         elif isinstance(one, Neuron):
             streams[one.gives] = steps.neurons(self.compared[one.neuron], _numbers(given[0]), one.neuron)
-            steps.show(one.neuron, _planes(streams[one.gives]).spikes)
+            steps.show(one.neuron, shown(_planes(streams[one.gives])))
+        elif isinstance(one, Pad):
+            streams[one.gives] = steps.pad(_planes(given[0]), samples)
         elif isinstance(one, Pool):
             streams[one.gives] = steps.pool(one, _there(given[0]), samples)
         elif isinstance(one, Multiply):
@@ -130,13 +133,15 @@ class Engine:
             first, second = (second, first) if free[1] and not free[0] else (first, second)
             streams[one.gives] = steps.add(first, second, any(free))
 
-    def _run_layers(self, one: Fire | Potential, stream: Stream | None, streams: Streams, frames: np.ndarray) -> None:
+    def _run_layers(
+        self, one: Fire | Potential, stream: Stream | Numbers | None, streams: Streams, frames: np.ndarray
+    ) -> None:
         members = one.stages if isinstance(one, Fire) else (one,)
         outs = self._layers.run([self.layers[member.layer] for member in members], stream, frames)
         for member, out in zip(members, outs, strict=True):
             streams[member.gives] = out
             if isinstance(out, Stream) and not isinstance(member, Potential):
-                self.steps.show(member.neuron, out.spikes)
+                self.steps.show(member.neuron, shown(out))
 
     def _compared_later(self, one: Mean) -> bool:
         return any(not isinstance(reader, Head) for reader in self.wiring.graph.readers[one.gives])
@@ -149,14 +154,11 @@ class Engine:
         return graph.steps * total
 
 
-def _counts(frames: np.ndarray) -> np.ndarray:
-    """Return event counts as they are read; raises UsageError for what is none."""
-    if frames.dtype in (np.uint8, np.uint16):
-        return np.ascontiguousarray(frames)  # larger counts than the limit become it while they are read
-    whole = frames.dtype.kind in "bui" or (frames.dtype.kind == "f" and np.array_equal(frames, np.rint(frames)))
-    if not whole or not (np.isfinite(frames).all() and frames.min(initial=0) >= 0):
-        raise UsageError(NO_COUNTS)
-    return np.ascontiguousarray(np.minimum(frames, COUNT_LIMIT), np.uint16)
+def _pixels(frames: np.ndarray) -> Numbers:
+    """Return pixels (B, T, C, H, W) as numbers (B · H · W, T, C)."""
+    _, steps, channels, height, width = frames.shape
+    values = frames.transpose(0, 3, 4, 1, 2).reshape(-1, steps, channels)
+    return Numbers(np.ascontiguousarray(values), height, width, channels)
 
 
 def _there(stream: Stream | Numbers | None) -> Stream | Numbers:

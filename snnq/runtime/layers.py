@@ -9,8 +9,8 @@ from typing import Any, cast
 import numpy as np
 
 from snnq.network.graph import COUNT_LIMIT
-from snnq.network.stages import Potential
-from snnq.runtime import kernels, layer_kernels
+from snnq.network.stages import Potential, Stage
+from snnq.runtime import kernels, layer_kernels, number_kernels
 from snnq.runtime.steps import Steps
 from snnq.runtime.streams import Lists, Numbers, Stream, bits
 from snnq.runtime.vectors import LANES, SPREAD
@@ -18,6 +18,7 @@ from snnq.runtime.weights import LayerWeights
 from snnq.runtime.workers import aligned, ranges
 
 _NO_LISTS = Lists(np.empty(0, np.uint16), np.empty((0, 0, 0), np.int32), 0, 0)
+_AT_ONCE = 256  # sums of 64 channels that are formed before what follows them
 _NO_WORDS = np.empty((0, 0, 0, 0), np.uint64)
 
 
@@ -31,10 +32,14 @@ class Layers:
         self.steps, self.workers, self.rows = steps, steps.workers, 0
         self.tables: dict[tuple[str, int], np.ndarray] = {}
 
-    def run(self, layers: Sequence[LayerWeights], stream: Stream | None, frames: np.ndarray) -> list[Stream | Numbers]:
+    def run(
+        self, layers: Sequence[LayerWeights], stream: Stream | Numbers | None, frames: np.ndarray
+    ) -> list[Stream | Numbers]:
         """Return what layers give, of what they see: a stream or, without one, the frames."""
         samples, words = len(frames), _NO_WORDS
-        if layers[0].depthwise:
+        if isinstance(stream, Numbers):
+            lists, (height, width), words = _NO_LISTS, stream.size, stream.values
+        elif layers[0].depthwise:
             assert stream is not None, "frames are convolved with all their channels"
             lists, (height, width), words = _NO_LISTS, stream.size, stream.planes[: bits(stream.bound)]
         elif stream is None:
@@ -46,7 +51,7 @@ class Layers:
         plain = all(layer.plain for layer in layers)
         run_block = self._run_plain if plain else self._run_other
         pieces = [
-            (layer, lists, words, (height, width), self._voltages(layer, out), _memory(out), block, *part)
+            (layer, lists, words, (height, width), self._voltages(layer, out), _memory(layer, out), block, *part)
             for layer, out in zip(layers, outs, strict=True)
             for block in range(layer.blocks)
             for part in self._split(layer, samples * out.height, out.width, layers)
@@ -63,6 +68,8 @@ class Layers:
         """Return the parts of the output for each block: rows of pixels where they are pooled, else pixels."""
         threads, blocks = self.workers.threads, sum(one.blocks for one in layers)
         pooled = not isinstance(layer.step, Potential) and layer.step.pooled
+        if pooled and layer.summed:
+            return [(0, rows * across)]
         return ranges(rows if pooled else rows * across, -(-2 * threads // blocks) if threads > 1 else 1)
 
     def _list_counts(self, frames: np.ndarray, layer: LayerWeights) -> Lists:
@@ -117,8 +124,8 @@ class Layers:
         return self.tables[place]
 
     def _voltages(self, layer: LayerWeights, out: Stream | Numbers) -> np.ndarray | None:
-        """Return the voltages that a layer's neurons were left with, if any."""
-        if isinstance(layer.step, Potential) or isinstance(out, Numbers):
+        """Return the voltages that a layer's neurons were left with, if any; integer neurons keep none."""
+        if isinstance(layer.step, Potential) or isinstance(out, Numbers) or layer.counts:
             return None
         return self.steps.voltages(layer.step.neuron, len(out.spikes), layer.blocks, layer.neuron_type)
 
@@ -152,6 +159,9 @@ class Layers:
         *part: int,
     ) -> None:
         """Run a block that is strided, depth-wise, pooled or kept, for a range of pixels, or of rows."""
+        if layer.summed:
+            self._run_summed(layer, lists, words, size, out, block, *part)
+            return
         scratch, made, kernel = self.workers.scratch, layer.step.made, cast(Any, layer_kernels)
         groups = 0 if layer.depthwise else layer.groups
         inputs = (self._table(layer, block), *lists, words, size, layer.radius, groups)
@@ -167,17 +177,84 @@ class Layers:
         ring = scratch("ring", 3 * size[1] * steps * LANES, layer.sum_type).reshape(3, size[1], steps, LANES)
         kernel.run_pooled(inputs, numbers, layer.leak, ring, sums, *state, out, block, *part)
 
+    def _run_summed(
+        self,
+        layer: LayerWeights,
+        lists: Lists,
+        words: np.ndarray,
+        size: tuple[int, int],
+        voltages: np.ndarray | None,
+        out: np.ndarray,
+        block: int,
+        begin: int,
+        end: int,
+    ) -> None:
+        """Run a block of a layer that is given numbers, or whose neurons are integer ones, for a range of pixels."""
+        made, step, numbers = layer.step.made, layer.step, layer.block_numbers(block)
+        table, steps = self._table(layer, block), out.shape[-2]
+        edge = 0 if made.padded else layer.radius
+        low, across = (-(-(side - 2 * edge) // made.stride) for side in size)
+        pooled = isinstance(step, Stage) and step.pooled
+        # Where they are pooled, those of a whole image at once.
+        most = low * across if pooled else max(1, _AT_ONCE // steps)
+        for start in range(begin, len(words) // (size[0] * size[1]) * most if pooled else end, most):
+            count = most if pooled else min(most, end - start)
+            sums = self.workers.scratch("sums", count * steps * LANES, layer.sum_type).reshape(count, steps, LANES)
+            if layer.given_numbers:
+                inputs = 0 if layer.depthwise else layer.inputs
+                place = (size, low, across, made.stride, layer.radius, edge, inputs, block)
+                number_kernels.sum_numbers(table, words, *place, sums, start)
+            else:
+                groups = 0 if layer.depthwise else layer.groups
+                seen = (table, *lists, words, size, layer.radius, groups)
+                number_kernels.sum_lists(seen, low, across, made.stride, block, sums, start)
+            at = start
+            if pooled:
+                sums, at = _pooled(sums, low, across), start // most * (-(-low // 2) * -(-across // 2))
+            self._follow(layer, sums, numbers, voltages, out, block, at)
 
-def _memory(out: Stream | Numbers) -> np.ndarray:
-    """Return what a layer writes to: numbers (pixels, steps, lanes), or spikes (pixels, steps, words)."""
-    return out.values if isinstance(out, Numbers) else out.spikes
+    def _follow(
+        self,
+        layer: LayerWeights,
+        sums: np.ndarray,
+        numbers: tuple[np.ndarray, ...],
+        voltages: np.ndarray | None,
+        out: np.ndarray,
+        block: int,
+        at: int,
+    ) -> None:
+        """Do what is done with a layer's sums, from the output pixel ``at`` on."""
+        if isinstance(layer.step, Potential):
+            number_kernels.keep_sums(sums, numbers, out, block, at)
+        elif layer.counts:
+            number_kernels.count_sums(sums, np.stack(numbers), out, block, at)
+        else:
+            state = self.steps.state(voltages, layer.neuron_type)
+            number_kernels.fire_sums(sums, numbers, layer.leak, *state, out, block, at)
+
+
+def _pooled(sums: np.ndarray, low: int, across: int) -> np.ndarray:
+    """Return the 3×3 maxima of an image's sums at stride 2."""
+    rows = -(-low // 2)
+    found = np.empty((rows * -(-across // 2), *sums.shape[1:]), sums.dtype)
+    layer_kernels.pool_numbers(sums, low, across, 2, found, 0, rows)
+    return found
+
+
+def _memory(layer: LayerWeights, out: Stream | Numbers) -> np.ndarray:
+    """Return the array that a layer's loops write to."""
+    if isinstance(out, Numbers):
+        return out.values
+    return out.planes if layer.counts else out.spikes
 
 
 def _room(layer: LayerWeights, samples: int, steps: int, height: int, width: int) -> Stream | Numbers:
     """Return the memory of what a layer gives."""
     stride = layer.step.made.stride * (1 if isinstance(layer.step, Potential) or not layer.step.pooled else 2)
-    low, across = -(-height // stride), -(-width // stride)
+    lost = 0 if layer.step.made.padded else 2 * layer.radius
+    low, across = -(-(height - lost) // stride), -(-(width - lost) // stride)
     shape = (samples * low * across, steps)
     if isinstance(layer.step, Potential):
         return Numbers(np.empty((*shape, layer.blocks * LANES), np.int32), low, across, layer.outputs)
-    return Stream(np.empty((1, *shape, layer.blocks), np.uint64), low, across, layer.outputs)
+    most = layer.step.fires.rounds.most if layer.step.fires.rounds else 1
+    return Stream(np.empty((bits(most), *shape, layer.blocks), np.uint64), low, across, layer.outputs, most)

@@ -11,22 +11,22 @@ from typing import Any
 
 import numpy as np
 
-from snnq.network.graph import COUNT_LIMIT, FRAMES, Add, Head, Mean, Multiply, Neuron, Pool, Sum
+from snnq.network.graph import FRAMES, Add, Head, Mean, Multiply, Neuron, Pad, Pool, Sum
 from snnq.network.stages import Fire, Mix, Potential, Stage
 from snnq.packed.arrays import PackedArrays, open_arrays
 from snnq.runtime.running import Memory, Running
 
-# Called with a neuron's module path and its spikes, bool (samples, pixels, steps, channels).
+# Called with a neuron's module path and its spikes (samples, pixels, steps, channels), bool or numbers of them.
 Watch = Callable[[str, np.ndarray], None]
 
 
-def convolve(x: np.ndarray, weight: np.ndarray, stride: int = 1) -> np.ndarray:
-    """Return the sums (S, T, out, h, w) of whole numbers x (S, T, in, H, W) and weight (out, in, k, k), zero-padded.
+def convolve(x: np.ndarray, weight: np.ndarray, stride: int = 1, *, pad: bool = True) -> np.ndarray:
+    """Return the sums (S, T, out, h, w) of whole numbers x (S, T, in, H, W) and weight (out, in, k, k).
 
-    A weight (out, 1, k, k) for several inputs is depth-wise.
+    A weight (out, 1, k, k) for several inputs is depth-wise. ``pad``: with zeros, so that no pixel is lost.
     """
-    reach = weight.shape[-1] // 2
-    height, width = x.shape[-2:]
+    reach = weight.shape[-1] // 2 if pad else 0
+    height, width = (side - (weight.shape[-1] - 1 if not pad else 0) for side in x.shape[-2:])
     padded = np.pad(x, ((0, 0), (0, 0), (0, 0), (reach, reach), (reach, reach)))
     sums: Any = 0
     for i in range(weight.shape[-1]):
@@ -52,6 +52,11 @@ def lif(currents: np.ndarray, threshold: np.ndarray, leak: int = 2, v: np.ndarra
     return spikes
 
 
+def counts(currents: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """Return how many thresholds (D, C), or (D, 1), whole currents (S, T, C, H, W) reach."""
+    return np.asarray(sum((currents >= top[:, None, None]).astype(np.int64) for top in thresholds))
+
+
 def max_pool(x: np.ndarray, stride: int = 2) -> np.ndarray:
     """Return the maximum over 3×3 windows, padding 1, of whole numbers (…, H, W)."""
     height, width = x.shape[-2:]
@@ -62,15 +67,16 @@ def max_pool(x: np.ndarray, stride: int = 2) -> np.ndarray:
 
 
 def attend(q: np.ndarray, k: np.ndarray, v: np.ndarray, heads: int, chunk: int = 1) -> np.ndarray:
-    """Return (Q Kᵀ) V of spikes (S, T, C, H, W), heads taking the channels in turn, same shape.
+    """Return (Q Kᵀ) V of spikes (S, T, C, H, W), heads taking the channels in turn, of the shape of v.
 
     ``chunk`` steps are one long row of tokens.
     """
-    samples, steps, channels, height, width = q.shape
-    shape = (samples, steps // chunk, chunk, heads, channels // heads, height * width)
-    parts = (one.reshape(shape) for one in (q, k, v))
+    samples, steps, _, height, width = q.shape
+    parts = (
+        one.reshape(samples, steps // chunk, chunk, heads, one.shape[2] // heads, height * width) for one in (q, k, v)
+    )
     mixed = np.einsum("stahdn,stbhdm,stbhem->stahen", *parts, optimize=True)
-    return mixed.reshape(q.shape)
+    return mixed.reshape(v.shape)
 
 
 class Reference:
@@ -84,7 +90,7 @@ class Reference:
         self._memory: Memory | None = None
 
     def __call__(self, frames: np.ndarray, watch: Watch | None = None) -> np.ndarray:
-        """Return the logits of event counts (B, T, C, H, W)."""
+        """Return the logits of event counts, or of images, (B, T, C, H, W)."""
         return self.heads.after(self.wiring.graph.steps).logits(self.advance(frames, None, watch))
 
     def stream(self) -> Running:
@@ -97,7 +103,7 @@ class Reference:
         ``memory``: the voltages that neurons start from, and are left with; None: they start at rest.
         """
         self._watch, self._memory, wiring = watch, memory, self.wiring
-        streams = {FRAMES: np.minimum(frames, COUNT_LIMIT).astype(np.int64)}
+        streams = {FRAMES: self.arrays.frames(frames).astype(np.int64)}
         for one in wiring.flow:
             given = [streams[name] for name in one.takes]
             if isinstance(one, Fire):
@@ -113,13 +119,15 @@ class Reference:
         whole, neurons = network.stage(stage)
         sums = self._sums(stage, x, whole.values * neurons.sign[:, None])
         sums = max_pool(sums) if stage.pooled else sums
+        if stage.fires.rounds:
+            return self._shown(stage.neuron, counts(sums, neurons.threshold))
         currents = (sums << neurons.shift[:, None, None]) + neurons.offset[:, None, None]
         return self._fired(stage.neuron, currents, neurons.threshold, network.leak(stage.fires))
 
     def _sums(self, one: Stage | Potential, x: np.ndarray, values: np.ndarray) -> np.ndarray:
         shape = self.arrays.config.layers[one.layer].shape
         weight = values.reshape(*shape[:2], *(shape[2:4] if len(shape) == 4 else (1, 1)))
-        return convolve(x, weight, one.made.stride)
+        return convolve(x, weight, one.made.stride, pad=one.made.padded)
 
     def _potential(self, one: Potential, x: np.ndarray) -> np.ndarray:
         whole, kept = self.arrays.network.potential(one)
@@ -131,10 +139,15 @@ class Reference:
 
     def _neuron(self, one: Neuron, x: np.ndarray) -> np.ndarray:
         found = self.arrays.network.compared(one)
+        if found.thresholds:
+            return self._shown(one.neuron, counts(x, np.array(found.thresholds)[:, None]))
         return self._fired(one.neuron, x << found.shift, np.array([found.threshold]), found.leak)
 
     def _mix(self, one: Mix, q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
         return self._neuron(one.fires, attend(q, k, v, one.mixes.heads, one.mixes.chunk))
+
+    def _pad(self, one: Pad, x: np.ndarray) -> np.ndarray:
+        return np.pad(x, ((0, 0), (0, 0), (0, 0), (1, 1), (1, 1)))
 
     def _pool(self, one: Pool, x: np.ndarray) -> np.ndarray:
         if one.heads is None:
@@ -159,13 +172,16 @@ class Reference:
         return x.sum((3, 4), keepdims=True)
 
     def _fired(self, neuron: str, currents: np.ndarray, threshold: np.ndarray, leak: int) -> np.ndarray:
-        """Return the spikes of neurons, shown to whom it may concern."""
+        """Return the spikes of neurons of one threshold a channel, which go on from where they were left."""
         v = None if self._memory is None else self._memory.setdefault(neuron, np.zeros_like(currents[:, 0]))
-        spikes = lif(currents, threshold, leak, v)
+        return self._shown(neuron, lif(currents, threshold, leak, v))
+
+    def _shown(self, neuron: str, spikes: np.ndarray) -> np.ndarray:
+        """Return the spikes of neurons, shown to whom it may concern."""
         if self._watch is not None:
             samples, steps, channels = spikes.shape[:3]
             seen = spikes.reshape(samples, steps, channels, -1).transpose(0, 3, 1, 2)
-            self._watch(neuron, seen.astype(bool))
+            self._watch(neuron, seen.astype(bool) if seen.max(initial=0) <= 1 else seen)
         return spikes
 
 
@@ -173,6 +189,7 @@ _RUN: dict[type, Callable[..., np.ndarray]] = {
     Potential: Reference._potential,
     Neuron: Reference._neuron,
     Mix: Reference._mix,
+    Pad: Reference._pad,
     Pool: Reference._pool,
     Add: Reference._add,
     Multiply: Reference._multiply,

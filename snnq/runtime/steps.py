@@ -11,14 +11,14 @@ import numpy as np
 
 from snnq.arithmetic.whole_network import Compared
 from snnq.network.graph import Attention, Multiply, Pool, Sum
-from snnq.runtime import kernels, layer_kernels, spike_kernels
-from snnq.runtime.streams import Numbers, Stream, bits, lanes_of
+from snnq.runtime import kernels, layer_kernels, number_kernels, spike_kernels
+from snnq.runtime.streams import Numbers, Stream, bits, lanes_of, numbers_of
 from snnq.runtime.vectors import LANES
 from snnq.runtime.workers import Workers, ranges
 
 # Fewer words of work than these are done before another thread has woken up.
 ALONE = 20_000
-# Called with a neuron's module path and its spikes, uint64 (pixels, steps, words).
+# Called with a neuron's module path and its spikes, uint64 (pixels, steps, words), of several a step (planes, …).
 Watch = Callable[[str, np.ndarray], None]
 
 
@@ -86,6 +86,8 @@ class Steps:
     def mix(self, one: Attention, neuron: str, found: Compared, streams: list[Stream], samples: int) -> Stream:
         """Return the spikes of the neurons behind (Q Kᵀ) V · scale."""
         begun, first_one = time.perf_counter(), streams[0]
+        if found.thresholds or any(stream.bound > 1 or stream.channels != first_one.channels for stream in streams):
+            return self.neurons(found, self._mix_numbers(one, streams, samples), neuron)
         spikes = [stream.spikes for stream in streams]
         size, words = first_one.channels // one.heads, spikes[0].shape[-1]
         out, tokens = np.empty_like(spikes[0]), first_one.pixels
@@ -103,12 +105,34 @@ class Steps:
         self.took(one.module, begun)
         return first_one._replace(planes=out[None])
 
+    def _mix_numbers(self, one: Attention, streams: list[Stream], samples: int) -> Numbers:
+        """Return the sums (Q Kᵀ) V of whole numbers."""
+        begun, values = time.perf_counter(), streams[2]
+        q, k, v = (numbers_of(stream) for stream in streams)
+        sums = np.zeros((len(v), v.shape[1], lanes_of(values.channels)), np.int32)
+        fixed = (q, k, v, values.pixels, one.heads, one.chunk, sums[:, :, : values.channels])
+        self.workers.run(
+            number_kernels.attend_numbers, [(*fixed, *part) for part in self.parts(samples * one.heads, q[:1].size)]
+        )
+        self.took(one.module, begun)
+        return Numbers(sums, values.height, values.width, values.channels)
+
+    def pad(self, stream: Stream, samples: int) -> Stream:
+        """Return a stream with a pixel of zeros around every image."""
+        planes, (height, width) = stream.planes, stream.size
+        images = planes.reshape(len(planes), samples, height, width, *planes.shape[2:])
+        padded = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0), (0, 0)))
+        size = {"height": height + 2, "width": width + 2}
+        return stream._replace(planes=padded.reshape(len(planes), -1, *planes.shape[2:]), **size)
+
     def neurons(self, found: Compared, numbers: Numbers, name: str) -> Stream:
         """Return the spikes of neurons that are given whole numbers of one unit."""
         begun, values = time.perf_counter(), numbers.values
         pixels, steps, lanes = values.shape
         kind = np.int64 if found.wide or values.dtype == np.int64 else np.int32
         values = np.ascontiguousarray(values, kind)
+        if found.thresholds:
+            return self._count(found, numbers._replace(values=values), name)
         threshold = np.full(lanes, np.iinfo(kind).max, kind)
         threshold[: numbers.channels] = found.threshold
         out = np.empty((pixels, steps, lanes // LANES), np.uint64)
@@ -117,6 +141,18 @@ class Steps:
         self.workers.run(self._fire_numbers, pieces)
         self.took(name, begun)
         return Stream(out[None], numbers.height, numbers.width, numbers.channels)
+
+    def _count(self, found: Compared, numbers: Numbers, name: str) -> Stream:
+        """Return the spikes of integer neurons."""
+        begun, values, most = time.perf_counter(), numbers.values, len(found.thresholds)
+        pixels, steps, lanes = values.shape
+        thresholds = np.full((most, lanes), np.iinfo(values.dtype).max, values.dtype)
+        thresholds[:, : numbers.channels] = np.array(found.thresholds, values.dtype)[:, None]
+        out = np.empty((bits(most), pixels, steps, lanes // LANES), np.uint64)
+        pieces = [(values, thresholds, out, *part) for part in self.parts(pixels, values[:1].size)]
+        self.workers.run(number_kernels.count_numbers, pieces)
+        self.took(name, begun)
+        return Stream(out, numbers.height, numbers.width, numbers.channels, most)
 
     def _fire_numbers(
         self, values: np.ndarray, threshold: np.ndarray, found: Compared, voltages: np.ndarray | None, *rest: object

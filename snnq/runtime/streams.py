@@ -69,13 +69,35 @@ class Numbers(NamedTuple):
         return self.height * self.width
 
 
+def shown(stream: Stream) -> np.ndarray:
+    """Return spikes as a watch is shown them: uint64 (pixels, steps, words), of several a step (planes, …)."""
+    return stream.planes if len(stream.planes) > 1 else stream.spikes
+
+
+def numbers_of(stream: Stream) -> np.ndarray:
+    """Return whole numbers int32 (pixels, steps, channels)."""
+    found = np.zeros((*stream.planes.shape[1:3], stream.channels), np.int32)
+    for number, plane in enumerate(stream.planes[: bits(stream.bound)]):
+        found += unpack(plane, stream.channels).astype(np.int32) << number
+    return found
+
+
 def bits(bound: int) -> int:
     """Return how many planes hold numbers up to a bound."""
     return int(bound).bit_length()
 
 
+def spike_count(spikes: np.ndarray) -> int:
+    """Return how many spikes a watch was shown."""
+    planes = spikes if spikes.ndim == 4 else spikes[None]
+    return sum(int(np.bitwise_count(plane).sum()) << number for number, plane in enumerate(planes))
+
+
 def unpack(spikes: np.ndarray, channels: int) -> np.ndarray:
-    """Return spikes uint64 (pixels, steps, words) as bool (pixels, steps, channels)."""
+    """Return spikes uint64 (pixels, steps, words) as bool (pixels, steps, channels); of (planes, …), int32 numbers."""
+    if spikes.ndim == 4:
+        parts = (unpack(plane, channels).astype(np.int32) << number for number, plane in enumerate(spikes))
+        return np.asarray(sum(parts), np.int32)
     octets = spikes.astype("<u8", copy=False).view(np.uint8)
     return np.unpackbits(octets, axis=-1, bitorder="little")[..., :channels].astype(bool)
 

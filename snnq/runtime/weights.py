@@ -44,8 +44,9 @@ class LayerWeights:
     ``build(table, first, lanes)`` fills a block's table from the packed words; ``kept`` are all arrays that stay in
     memory for it. ``table_type``, ``sum_type`` and ``neuron_type`` hold the rows, the sums and the voltages exactly.
     ``taps`` is 9 for a 3×3 kernel, 1 else. ``inputs`` of a depth-wise layer are 1. ``numbers`` are shift, offset and
-    threshold of the neurons behind the layer, or multiplier, half, shift and offset of its potentials, (out,) each, and
-    ``rests`` what lanes past the last channel have of each: they never fire.
+    threshold of the neurons behind the layer, or the D thresholds of integer neurons, or multiplier, half, shift and
+    offset of its potentials, (out,) each, and ``rests`` what lanes past the last channel have of each: they never fire.
+    ``given_numbers``: its input are numbers of either sign.
     """
 
     name: str
@@ -61,6 +62,7 @@ class LayerWeights:
     sum_type: type
     neuron_type: type
     kept: Kept
+    given_numbers: bool = False
 
     @property
     def radius(self) -> int:
@@ -73,9 +75,20 @@ class LayerWeights:
         return self.step.made.depthwise
 
     @property
+    def counts(self) -> bool:
+        """Whether integer neurons are behind it."""
+        return isinstance(self.step, Stage) and self.step.fires.rounds is not None
+
+    @property
+    def summed(self) -> bool:
+        """Whether its sums are formed first: of numbers, or for integer neurons."""
+        return self.given_numbers or self.counts
+
+    @property
     def plain(self) -> bool:
         """Whether ``kernels.run_block`` runs it: neurons at every pixel."""
-        return isinstance(self.step, Stage) and not (self.step.pooled or self.depthwise or self.step.made.stride > 1)
+        other = self.summed or self.depthwise or self.step.made.stride > 1
+        return isinstance(self.step, Stage) and not (other or self.step.pooled)
 
     @property
     def groups(self) -> int:
@@ -125,8 +138,14 @@ def read_layer(arrays: PackedArrays, one: Stage | Potential) -> LayerWeights:
     if len(set(shape[2:])) > 1 or taps % 2 == 0:
         raise PackedError(f"layer {one.layer}: the integer engine runs square kernels of odd sides, not {shape[2:]}")
     whole, behind = network.stage(one) if isinstance(one, Stage) else network.potential(one)
-    if isinstance(behind, Neurons):
-        leak, neuron_type = network.leak(one.fires), np.int64 if behind.wide else np.int32  # pyright: ignore
+    given_numbers = arrays.wiring.numbers(one.takes[0])
+    wide_type = np.int64 if behind.wide or given_numbers else np.int32
+    if isinstance(behind, Neurons) and behind.threshold.ndim == 2:
+        leak, neuron_type = 2, wide_type
+        numbers, rests = tuple(behind.threshold), (np.iinfo(neuron_type).max,) * len(behind.threshold)
+        kinds = (neuron_type,) * len(numbers)
+    elif isinstance(behind, Neurons):
+        leak, neuron_type = network.leak(one.fires), wide_type  # pyright: ignore
         numbers, rests = (behind.shift, behind.offset, behind.threshold), (0, 0, np.iinfo(neuron_type).max)
         kinds = (np.int8, neuron_type, neuron_type)
     else:
@@ -134,6 +153,7 @@ def read_layer(arrays: PackedArrays, one: Stage | Potential) -> LayerWeights:
         numbers = (behind.multiplier, behind.half, behind.shift, behind.offset)
         kinds = (np.int32, np.int64, np.int8, np.int32)
     table_type, sum_type = _types(whole, behind.wide, one.bound)
+    sum_type = np.int64 if given_numbers else sum_type
     build, kept = _depthwise(whole, behind, taps) if one.made.depthwise else _packed(arrays, one, whole, behind, taps)
     return LayerWeights(
         name=one.layer,
@@ -149,6 +169,7 @@ def read_layer(arrays: PackedArrays, one: Stage | Potential) -> LayerWeights:
         sum_type=np.int64 if sum_type == np.int64 else np.int32 if one.made.depthwise else sum_type,
         neuron_type=neuron_type,
         kept=kept,
+        given_numbers=given_numbers,
     )
 
 

@@ -24,6 +24,7 @@ from snnq.data import DataSet, open_data
 from snnq.models.custom import source_sha256
 from snnq.models.registry import architecture
 from snnq.network.layers import Layer, forward_macs, frames_shape, layer_table
+from snnq.network.wiring import FloatWiring, Wiring
 from snnq.plan import DataInfo, ModelInfo, Plan
 from snnq.plan.records import PlanInput
 
@@ -55,6 +56,13 @@ class Job:
             **code,
             **weights,
         }
+
+    @property
+    def wiring(self) -> Wiring | FloatWiring:
+        """What follows each layer, for frames such as the data are."""
+        found = architecture(self.checkpoint.architecture).wiring(self.checkpoint.config)
+        pixels = self.data.pixels
+        return found.of_pixels(pixels.fraction_bits) if pixels and isinstance(found, Wiring) else found
 
     def macs(self, samples: int) -> int:
         """Return the multiply-accumulates of a pass of so many samples."""
@@ -91,7 +99,6 @@ def open_job(checkpoint: str | Path, data: str | None, progress: Progress = sile
     shape = frames_shape(opened.config)
     found = open_data(spec, steps=shape[0], image_size=shape[2:], progress=progress)
     check_fit(found, opened.config)
-    check_reals(found, opened.architecture, opened.config)
     for split in ("train", "validation"):
         if not len(getattr(found, split)):
             raise DataError(f"{found.spec} has no {split} samples: it is for evaluation alone", "add a folder 'train'")
@@ -111,16 +118,6 @@ def check_fit(data: DataSet, config: Config) -> None:
             f"{data.spec} has frames of {data.frames_shape[1]} channels, the model takes {channels}",
             "choose the data the checkpoint was trained on",
         )
-
-
-def check_reals(data: DataSet, name: str, config: Config) -> None:
-    """Raise DataError for images and a model that, packed, runs in whole numbers from event counts."""
-    if data.pixels is None or architecture(name).wiring(config).arithmetic != "integer":
-        return
-    raise DataError(
-        f"{data.spec}: images are real numbers, and packed, {name} runs in whole numbers from event counts",
-        "its float checkpoint can be evaluated on them: snnq eval CKPT --data SPEC",
-    )
 
 
 def check_order(planned: DataInfo, data: DataSet, *, named: bool) -> None:

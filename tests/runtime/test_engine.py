@@ -10,7 +10,7 @@ import pytest
 import torch
 from lively import write_lively
 
-from snnq.arithmetic.integer_form import IntegerLIF
+from snnq.arithmetic.integer_form import WHOLE_NEURONS
 from snnq.base.errors import PackedError, UsageError, VerificationError
 from snnq.packed.config import read_config
 from snnq.packed.loading import load_packed
@@ -35,7 +35,7 @@ def torch_spikes(folder: Path, frames: np.ndarray) -> tuple[np.ndarray, dict[str
     """Logits and every neuron's spikes (pixels, steps, channels) of the torch module."""
     model, seen = load_packed(folder), {}
     for name, module in model.named_modules():
-        if isinstance(module, IntegerLIF):
+        if isinstance(module, WHOLE_NEURONS):
             module.register_forward_hook(
                 lambda module, _, spikes, name=name: seen.__setitem__(name, module.by_pixel(spikes))
             )

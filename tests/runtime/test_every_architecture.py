@@ -15,6 +15,7 @@ from small_architectures import NAMES, small
 from test_engine import MIXED, all_agree
 
 from snnq.base.errors import PackedError, UsageError
+from snnq.models.metaformer.sizes import QSD, V3
 from snnq.models.registry import architecture
 from snnq.network.wiring import FloatWiring
 from snnq.packed.config import CONFIG_FILE, read_config
@@ -25,7 +26,7 @@ from snnq.runtime import Engine
 from snnq.runtime.comparing import compare_engines
 
 FLOATING = {
-    "maxformer-spikingjelly": "layer stage3.0.attn.q_conv is given potentials, real numbers",
+    "maxformer-spikingjelly": "its residuals add spikes to potentials",
     "sdt-dvs, leaks learned": "its neurons' leaks are learned",
     "statten-static, its own leaks learned": "its neurons' leaks are learned",
 }
@@ -38,12 +39,13 @@ def test_all_three_agree(name: str, tmp_path: Path) -> None:
     rates = all_agree(tmp_path / "packed", frames, threads=2)
     assert sorted(rates.values())[len(rates) // 4] > 0.01, rates
     assert Engine(tmp_path / "packed", 1)(frames[:0]).shape == (0, sizes["classes"])
-    # Before a spike turns over for a rounding, logits are equal but for the head's.
+    # Before a spike turns over for a rounding, logits are equal but for the head's. Integer neurons do so more often.
     exact, rounded = (load_packed(tmp_path / "packed", kind) for kind in ("integer", "float"))
     given = torch.from_numpy(np.minimum(frames, 4095).astype(np.float32))
     with torch.no_grad():
         due = rounded(given)
-        assert float((exact(given) - due).abs().max()) < 0.02 * float(due.max() - due.min())
+        far = 0.05 if one in (V3, QSD) else 0.02
+        assert float((exact(given) - due).abs().max()) < far * float(due.max() - due.min())
 
 
 @pytest.mark.parametrize("name", FLOATING)
@@ -53,7 +55,7 @@ def test_what_does_not_run_in_whole_numbers_says_why(name: str) -> None:
     assert isinstance(wiring, FloatWiring)
     assert FLOATING[name] in wiring.reason
     said: Any = SimpleNamespace(
-        architecture=one, config=sizes, quantization_config=SimpleNamespace(arithmetic="integer")
+        architecture=one, config=sizes, quantization_config=SimpleNamespace(arithmetic="integer", pixels=None)
     )
     with pytest.raises(PackedError, match="was evaluated in whole numbers, but"):
         wiring_of(said)

@@ -6,25 +6,21 @@ models) and bollossom/QSD-Transformer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from snnq.base.strict_json import Json
 from snnq.models.architecture import Architecture, lazily
-from snnq.models.metaformer.sizes import LAYOUTS, QSD, V2, V2_PARTS, V3, VALUES, MetaFormerConfig
+from snnq.models.metaformer.graph import metaformer_graph
+from snnq.models.metaformer.sizes import LAYOUTS, QSD, V2, V2_PARTS, V3, VALUES, MetaFormerConfig, attention_scale
 from snnq.models.upstream import Keys, Settings, Shapes, Stored, Upstream, Variants
 from snnq.network.products import Products
-from snnq.network.wiring import FloatWiring
-
-MEMBRANE = "its residuals are membrane potentials, real numbers that are added between a layer and its neuron"
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 def _products(sizes: MetaFormerConfig) -> tuple[Products, ...]:
-    from snnq.models.metaformer.module import attention_scale
-
     assert isinstance(sizes.heads, int)
     order, values = ("scores", VALUES) if sizes.layout == V3 else ("keys", 1)
     found = []
@@ -35,31 +31,6 @@ def _products(sizes: MetaFormerConfig) -> tuple[Products, ...]:
         names = [f"block{stage}.{index}.attn" for index in range(blocks)]
         found += [Products(name, order, *per_head, sizes.steps, 1, scale, "end", **more) for name in names]
     return tuple(found)
-
-
-def _wiring(sizes: MetaFormerConfig) -> FloatWiring:
-    """Return the norm behind every layer that has one."""
-    import torch
-    from torch import nn
-
-    from snnq.models.metaformer.module import MetaFormer
-
-    with torch.device("meta"):
-        modules = dict(MetaFormer(sizes).named_modules())
-    layers = [name for name, module in modules.items() if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d)]
-    norms = {name: norm for name in layers if (norm := _norm_of(name, modules)) is not None}
-    return FloatWiring(norms, MEMBRANE)
-
-
-def _norm_of(layer: str, modules: Mapping[str, object]) -> str | None:
-    """Return the norm behind a layer: conv1 → bn1, pwconv1 → bn1, body.0 → body.1.bn, body.2.1 → body.2.2."""
-    from torch import nn
-
-    parent, _, name = layer.rpartition(".")
-    numbered = {"0": ("1.bn",), "1": ("2",)}
-    names = numbered.get(name, (name.replace("conv", "bn"), name.replace("pwconv", "bn")))
-    found = (f"{parent}.{one}" for one in names if one != name)
-    return next((one for one in found if isinstance(modules.get(one), nn.BatchNorm1d | nn.BatchNorm2d)), None)
 
 
 def _variants(shapes: Shapes, settings: Settings) -> Variants:
@@ -141,7 +112,7 @@ def _row(layout: str) -> Architecture[MetaFormerConfig]:
         layout=layout,
         config_of=MetaFormerConfig.from_dict,
         make=lazily("metaformer.module", "MetaFormer"),
-        graph_of=_wiring,
+        graph_of=metaformer_graph,
         products_of=_products,
         upstream=Upstream(keys, _ALWAYS[layout], told=told, stored=stored),
     )

@@ -24,23 +24,14 @@ from torch import Tensor, nn
 
 from snnq.models.attention import join_heads, mix_keys_first, mix_scores_then_scale, split_heads
 from snnq.models.metaformer.repconv import RepConv
-from snnq.models.metaformer.sizes import QSD, V2, V3, VALUES, MetaFormerConfig
+from snnq.models.metaformer.sizes import V2, V3, VALUES, MetaFormerConfig, attention_scale, rounding
 from snnq.models.neurons import IntegerSpikes, current, fire, initialise, lif, rest
 
 
 def node(config: MetaFormerConfig, threshold: float = 1.0) -> nn.Module:
     """Return a layout's neuron; ``threshold`` is for those that have one."""
-    if config.substeps is None:
-        return lif(threshold)
-    # QSD rounds D·x, and halves upwards.
-    return IntegerSpikes(config.substeps, config.substeps if config.layout == QSD else 1, config.layout == QSD)
-
-
-def attention_scale(config: MetaFormerConfig, width: int) -> float:
-    """Return what multiplies the products of spikes, 0 … D each, in an attention of ``width`` features."""
-    assert isinstance(config.heads, int)
-    upstreams = {V3: 2.0 * (width // config.heads) ** -0.5, QSD: 0.25}.get(config.layout, 0.125)
-    return upstreams / (config.substeps or 1) ** 3
+    rounds = rounding(config)
+    return lif(threshold) if rounds is None else IntegerSpikes(rounds.most, rounds.gain, rounds.half_up)
 
 
 class SepConv(nn.Module):

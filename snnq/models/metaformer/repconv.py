@@ -6,16 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from snnq.network.folding import ChannelAffine
-
 
 def at_zero(norm: nn.Module) -> Tensor:
     """Return what a batch normalisation in evaluation mode, or its affine, makes of 0, per channel: β − μγ/√(σ² + ε).
 
     No gradient goes through a batch normalisation's, as upstream has it.
     """
-    if isinstance(norm, ChannelAffine):
-        return norm.offset
+    if isinstance(offset := getattr(norm, "offset", None), Tensor):  # of an affine, or of whole numbers
+        return offset
     assert isinstance(norm, nn.BatchNorm2d)
     assert norm.running_mean is not None
     assert norm.running_var is not None

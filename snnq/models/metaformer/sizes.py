@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from snnq.base.errors import UsageError
 from snnq.models import sizes
+from snnq.network.graph import Rounding
 
 V2, V2_PARTS, V3, QSD = "sdt-v2-imagenet", "sdt-v2-imagenet-repconv", "sdt-v3-imagenet", "qsd-imagenet"
 LAYOUTS = (V2, V2_PARTS, V3, QSD)
@@ -88,3 +89,18 @@ MetaFormerConfig.PUBLISHED = (
     MetaFormerConfig(V3, 3, (224, 224), 192, 8, 8, 4.0, 1000, 1, 32, 64, 128, substeps=4),
     MetaFormerConfig(QSD, 3, (224, 224), 480, 8, 8, 4.0, 1000, 1, 96, 192, 384, substeps=4),
 )
+
+
+def rounding(config: MetaFormerConfig) -> Rounding | None:
+    """Return what a layout's integer neurons do; None where they are LIF."""
+    if config.substeps is None:
+        return None
+    # QSD rounds D·x, and halves upwards.
+    return Rounding(config.substeps, float(config.substeps) if config.layout == QSD else 1.0, config.layout == QSD)
+
+
+def attention_scale(config: MetaFormerConfig, width: int) -> float:
+    """Return what multiplies the products of spikes, 0 … D each, in an attention of ``width`` features."""
+    assert isinstance(config.heads, int)
+    upstreams = {V3: 2.0 * (width // config.heads) ** -0.5, QSD: 0.25}.get(config.layout, 0.125)
+    return upstreams / (config.substeps or 1) ** 3

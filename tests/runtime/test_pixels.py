@@ -1,0 +1,102 @@
+"""Images in whole numbers: bytes become parts of 2^-f, the same in torch, in the engine and in its reference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lively import write_lively
+from small_architectures import small
+from test_engine import MIXED
+
+from snnq.arithmetic.integer_form import WHOLE_NEURONS
+from snnq.base.errors import UsageError
+from snnq.data.pixels import DEVIATIONS, MEANS, Pixels
+from snnq.network.graph import COUNT_LIMIT, Stream
+from snnq.network.neurons import is_neuron
+from snnq.network.wiring import PIXEL_LIMIT
+from snnq.packed.input import as_input, input_of
+from snnq.packed.loading import load_packed
+from snnq.runtime import Engine
+from snnq.runtime.comparing import compare_engines
+from snnq.runtime.reference import Reference
+
+IMAGENET = Pixels(MEANS["imagenet"], DEVIATIONS["imagenet"], "RGB")
+# The first layer of the last is max-pooled before its neurons.
+CASES = ["sdt-v3-imagenet", "spikformer-cifar10", "qkformer-imagenet"]
+
+
+def first_spikes(folder: Path, arithmetic: str, reals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the logits of the torch module, and the spikes of its first neurons."""
+    model, seen = load_packed(folder, arithmetic), []
+    for module in model.modules():
+        if is_neuron(module) or isinstance(module, WHOLE_NEURONS):
+            module.register_forward_hook(lambda _, given, spikes: seen.append(spikes.numpy().copy()))
+    with torch.no_grad():
+        return model(torch.from_numpy(reals)).numpy(), seen[0]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_all_three_agree_on_images(name: str, tmp_path: Path) -> None:
+    one, sizes = small(name)
+    folder, pixels = tmp_path / "packed", input_of(IMAGENET)
+    images = write_lively(folder, MIXED[:4], one, pixels=pixels, **sizes | {"in_channels": 3})
+    reals = pixels.reals(images)
+    due, whole = first_spikes(folder, "integer", reals)
+    _, floating = first_spikes(folder, "float", reals)
+    assert np.ptp(due) > 0
+    engine = Engine(folder, 1)
+    for given_frames in (images, reals):
+        assert np.array_equal(engine(given_frames), due)
+        assert np.array_equal(Reference(folder)(given_frames), due)
+    # What is far behind the first neurons hangs on single spikes in a model of random weights.
+    assert 0.02 < np.count_nonzero(floating) / floating.size < 0.98
+    assert np.count_nonzero(whole != floating) <= 0.002 * floating.size
+    assert compare_engines(folder).spikes > 0
+
+
+def test_by_hand() -> None:
+    """f = 13 for ImageNet: the largest, a white blue pixel, is (1 - 0.406)/0.225 = 2.64, and 2.64 · 2^13 < 2^15."""
+    pixels = input_of(IMAGENET)
+    assert pixels.bits == 13
+    stream = Stream("pixels", 3, (1, 2), PIXEL_LIMIT, 2.0**-13)
+    frames = np.zeros((1, 1, 3, 1, 2), np.uint8)
+    frames[0, 0, :, 0, 1] = 255
+    found = as_input(frames, stream, pixels)[0, 0, :, 0]
+    black = [round(-mean / std * 8192) for mean, std in zip(IMAGENET.mean, IMAGENET.std, strict=True)]
+    white = [round((1 - mean) / std * 8192) for mean, std in zip(IMAGENET.mean, IMAGENET.std, strict=True)]
+    assert found.tolist() == [list(pair) for pair in zip(black, white, strict=True)]
+    assert white == [18423, 19895, 21627]
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.floats(0, 1), min_size=3, max_size=3),
+    st.lists(st.floats(0.01, 2), min_size=3, max_size=3),
+    st.integers(0, 2**32 - 1),
+)
+def test_bytes_and_normalised_pixels_are_the_same_numbers(mean: list[float], std: list[float], seed: int) -> None:
+    pixels = Pixels(tuple(mean), tuple(std), "")
+    packed = input_of(pixels)
+    stream = Stream("pixels", 3, (4, 4), PIXEL_LIMIT, 2.0**-packed.bits)
+    frames = np.random.default_rng(seed).integers(0, 256, (2, 1, 3, 4, 4)).astype(np.uint8)
+    reals = pixels.reals(torch.from_numpy(frames)).numpy()
+    assert np.array_equal(packed.reals(frames), reals)
+    found = as_input(frames, stream, packed)
+    assert np.array_equal(found, as_input(reals, stream, None))
+    assert np.abs(found * stream.unit - reals).max() <= stream.unit / 2 * (1 + 1e-6)
+    assert np.abs(found).max() <= PIXEL_LIMIT
+
+
+def test_what_is_no_image_is_refused() -> None:
+    pixels = Stream("pixels", 3, (1, 1), PIXEL_LIMIT, 2.0**-13)
+    for frames in (np.full((1, 1, 3, 1, 1), np.nan, np.float32), np.ones((1, 1, 3, 1, 1), np.uint16)):
+        with pytest.raises(UsageError, match="frames must be images: bytes, or normalised pixels"):
+            as_input(frames, pixels, input_of(IMAGENET))
+    counts = Stream("counts", 3, (1, 1), COUNT_LIMIT)
+    with pytest.raises(UsageError, match="frames must be event counts"):
+        as_input(np.full((1, 1, 3, 1, 1), 0.5), counts, None)
