@@ -160,7 +160,7 @@ class Layers:
     ) -> None:
         """Run a block that is strided, depth-wise, pooled or kept, for a range of pixels, or of rows."""
         if layer.summed:
-            self._run_summed(layer, lists, words, size, out, block, *part)
+            self._run_summed(layer, lists, words, size, voltages, out, block, *part)
             return
         scratch, made, kernel = self.workers.scratch, layer.step.made, cast(Any, layer_kernels)
         groups = 0 if layer.depthwise else layer.groups

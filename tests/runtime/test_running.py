@@ -33,7 +33,8 @@ def run_through(running: Running, frames: np.ndarray) -> list[np.ndarray]:
 def test_the_last_logits_are_those_of_the_whole_run(name: str, tmp_path: Path) -> None:
     one, sizes = small(name)
     sizes |= {"steps": 4}
-    frames = write_lively(tmp_path / "packed", MIXED, one, **sizes)
+    seed = 2 if name == "sdt-v2-imagenet-repconv" else 0  # its logits are those of silence with others
+    frames = write_lively(tmp_path / "packed", MIXED, one, seed, **sizes)
     engine, reference = Engine(tmp_path / "packed", 2), Reference(tmp_path / "packed")
     due = engine(frames)
     mine, other = run_through(engine.stream(), frames), run_through(reference.stream(), frames)
