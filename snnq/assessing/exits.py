@@ -28,6 +28,7 @@ from snnq.training.evaluation import predict, score
 from snnq.training.threads import use_threads
 
 CURVE_POINTS = 40
+CHOSEN_ON = "validation"
 # Logits (N, answers, classes) of a split.
 Run = Callable[[Frames], np.ndarray]
 
@@ -49,27 +50,49 @@ def evaluate_exits(
 
     Raises UsageError for a network that answers only once, DataError where a threshold is to be chosen on no samples.
     """
+    if words.threshold is None and not len(data.validation):
+        raise DataError(f"{data.spec}: its validation split is empty", "give a threshold: --exit-entropy 0.1")
+    splits = (split,) if words.threshold is not None or split == CHOSEN_ON else (split, CHOSEN_ON)
+    how = {"engine": engine, "batch_size": batch_size, "compute": compute, "progress": progress}
+    answers, arithmetic, seconds = answers_on(subject, data, splits, **how)
+    found, threshold, choice = answers[split], words.threshold, None
+    if threshold is None:
+        threshold, choice = _choice(answers[CHOSEN_ON], words.loss)
+    exits, ended = exits_under(found, threshold, choice, split), found.exits(threshold)
+    if words.samples:
+        taken = (threshold, np.array(found.after)[ended], found.after)
+        measured = exit_costs(subject, data, split, taken, words.samples, engine, compute, progress)
+        exits = replace(exits, measured=measured)
+    return found.logits[np.arange(len(ended)), ended], arithmetic, seconds, exits
+
+
+def answers_on(
+    subject: Subject,
+    data: DataSet,
+    splits: Sequence[str],
+    *,
+    engine: str,
+    batch_size: int,
+    compute: Compute,
+    progress: Progress,
+) -> tuple[dict[str, Answers], str, float]:
+    """Return a model's logits after every step on splits, the arithmetic, and the seconds that the first split took.
+
+    Raises UsageError for a network that answers only once.
+    """
     after = answers_of(subject)
     if len(after) <= 1:
         steps = data.frames_shape[0]
         raise UsageError(f"{subject.path}: it answers once, after {steps} time steps, so no sample can end before")
-    if words.threshold is None and not len(data.validation):
-        raise DataError(f"{data.spec}: its validation split is empty", "give a threshold: --exit-entropy 0.1")
     if subject.kind == "packed":
-        check_room(subject.path, subject.config, min(batch_size, len(getattr(data, split))))
+        check_room(subject.path, subject.config, min(batch_size, len(getattr(data, splits[0]))))
     run, arithmetic = _runner(subject, engine, after, batch_size, compute, progress)
-    begun = time.perf_counter()
-    found = _answers(getattr(data, split), run, after)
-    seconds = time.perf_counter() - begun
-    threshold, choice = words.threshold, None
-    if threshold is None:
-        threshold, choice = _choice(found if split == "validation" else _answers(data.validation, run, after), words)
-    exits = _exits(found, threshold, choice, split)
-    if words.samples:
-        ended = np.array(after)[found.exits(threshold)]
-        costs = exit_costs(subject, data, split, (threshold, ended, after), words.samples, engine, compute, progress)
-        exits = replace(exits, measured=costs)
-    return found.logits[np.arange(len(found.labels)), found.exits(threshold)], arithmetic, seconds, exits
+    found, took = {}, []
+    for split in splits:
+        begun, frames = time.perf_counter(), getattr(data, split)
+        found[split] = Answers(run(frames), frames.labels, after)
+        took.append(time.perf_counter() - begun)
+    return found, arithmetic, took[0]
 
 
 def answers_of(subject: Subject) -> tuple[int, ...]:
@@ -77,10 +100,6 @@ def answers_of(subject: Subject) -> tuple[int, ...]:
     chunk = math.lcm(*(one.chunk for one in attention_table(subject.architecture, subject.config)))
     steps = frames_shape(subject.config)[0]
     return tuple(range(chunk, steps + 1, chunk))
-
-
-def _answers(frames: Frames, run: Run, after: tuple[int, ...]) -> Answers:
-    return Answers(run(frames), frames.labels, after)
 
 
 def _runner(
@@ -124,12 +143,12 @@ def _prefixes(
     return torch.stack(found, 1).numpy()
 
 
-def _choice(found: Answers, words: ExitWords) -> tuple[float, ExitChoice]:
+def _choice(found: Answers, loss: float) -> tuple[float, ExitChoice]:
     """Return the threshold that is chosen on the validation split, and what it does there."""
-    threshold = choose(found, words.loss)
+    threshold = choose(found, loss)
     mean, right = _under(found, threshold)
     whole = float(found.right[:, -1].mean())
-    return threshold, ExitChoice("validation", len(found.labels), words.loss, right, whole, mean)
+    return threshold, ExitChoice(CHOSEN_ON, len(found.labels), loss, right, whole, mean)
 
 
 def _under(found: Answers, threshold: float) -> tuple[float, float]:
@@ -138,7 +157,7 @@ def _under(found: Answers, threshold: float) -> tuple[float, float]:
     return float(np.array(found.after)[ended].mean()), float(found.right[np.arange(len(ended)), ended].mean())
 
 
-def _exits(found: Answers, threshold: float, choice: ExitChoice | None, split: str) -> Exits:
+def exits_under(found: Answers, threshold: float, choice: ExitChoice | None, split: str) -> Exits:
     """Return what a threshold does on a split, but for its costs."""
     ended, labels = found.exits(threshold), torch.from_numpy(found.labels)
     own, whole = (
