@@ -1,8 +1,8 @@
 """A network of integer neurons, its operations and energies counted by hand, and by SpikingJelly in sub-steps.
 
-It is that of ``two_layers`` with c = round(clamp(x, 0, 4)) in place of LIF, halves to even. Of the 3×3 neighbourhoods of
-step 1, four hold 4 ones, four hold 2, one holds 1. Channel 1 (0.75 each) has 3, 1.5 and 0.75: 3, 2 and 1 spikes.
-Channel 2 (0.5) has 2, 1 and 0.5: 2, 1 and none. Step 2, a pixel of 3 in four neighbourhoods: 2.25 and 1.5, 2 spikes each.
+It is that of ``two_layers`` with c = round(clamp(x, 0, 4)) in place of LIF, halves to even. Of the 3×3 neighbourhoods
+of step 1, four hold 4 ones, four hold 2, one holds 1. Channel 1 (0.75 each) has 3, 1.5 and 0.75: 3, 2 and 1 spikes.
+Channel 2 (0.5) has 2, 1 and 0.5: 2, 1 and none. Step 2, a pixel of 3 in four neighbourhoods: 2.25 and 1.5, 2 spikes.
 
 ======  =========================  ===================  ======  ========
 step    channel 1                  channel 2            spikes  not zero
