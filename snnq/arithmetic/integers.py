@@ -111,7 +111,7 @@ def counting(whole: Whole, multiplier: np.ndarray, offset: np.ndarray, rounds: R
     return Neurons(np.where(idle, 0, np.sign(gain)).astype(np.int64), nothing, nothing, found, wide)
 
 
-def least(value: np.ndarray, *, reached: bool) -> np.ndarray:
+def least(value: float | np.ndarray, *, reached: bool) -> np.ndarray:
     """Return the least whole number that is at least ``value`` or, where it must be more than ``reached``, above it."""
     return np.ceil(value) if reached else np.floor(value) + 1
 

@@ -100,7 +100,8 @@ def _spikformer(arrays: PackedArrays) -> SpikformerConfig:
     name, values = arrays.config.architecture, arrays.config.config
     if not arrays.wiring.in_c:
         edited = " after edits of its structure" if STRUCTURE in values else ""
-        raise UsageError(f"{arrays.folder}: {name} has no form in C{edited}", "export a Spikformer, or another target")
+        why = f", because {arrays.wiring.beyond}" if arrays.wiring.beyond else edited
+        raise UsageError(f"{arrays.folder}: {name} has no form in C{why}", "export a Spikformer, or another target")
     sizes: Any = architecture(name).config(values)
     return sizes
 

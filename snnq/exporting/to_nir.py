@@ -31,10 +31,10 @@ from snnq.base.errors import UsageError, VerificationError
 from snnq.base.version import __version__
 from snnq.exporting.source import Source, SourceLayer, read_source, require
 from snnq.exporting.targets import ExportedLayer, Facts
-from snnq.models.registry import architecture
 from snnq.network.graph import COUNT_LIMIT
 from snnq.network.tracing import Traced, trace
 from snnq.network.wiring import FloatWiring, Wiring
+from snnq.packed.wired import wiring_of
 
 UNITS = (
     "A time step is 1 ms: tau = 2 ms, dt = 1 ms, forward Euler, v + dt/tau (r I - v), v = 0 at first. An exponential "
@@ -67,7 +67,7 @@ def export(folder: Path, out: Path) -> Facts:
     Raises MissingLibraryError, and VerificationError where nir reads other weights than were written.
     """
     source = read_source(folder)
-    wiring = architecture(source.config.architecture).wiring(source.config.config)
+    wiring = wiring_of(source.config)
     if reason := _unsaid(wiring):
         raise UsageError(f"{folder}: {source.config.architecture} is not exported to NIR, because {reason}")
     require("nir", "nir")
@@ -92,6 +92,8 @@ def _unsaid(wiring: Wiring | FloatWiring) -> str | None:
     """Return half a sentence, after "because": what stands between a layer and its neuron that NIR has no word for."""
     if isinstance(wiring, FloatWiring):
         return wiring.reason
+    if wiring.beyond:
+        return wiring.beyond
     if wiring.potentials:
         return "its residuals are membrane potentials, which are added between a layer and its neuron"
     if any(stage.pooled for stage in wiring.stages):

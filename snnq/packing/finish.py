@@ -29,7 +29,7 @@ from snnq.packed.storage import Storage
 from snnq.packed.verification import verify
 from snnq.packing.rates import realised
 from snnq.packing.record import Finetuned, Reconstructed, Results, read_results
-from snnq.packing.results import accuracies, activity_record, search_record, weight_records
+from snnq.packing.results import accuracies, activity_record, float_distance, search_record, weight_records
 from snnq.packing.shortening import shortened
 from snnq.plan import Plan
 from snnq.schemes.scheme import scheme
@@ -113,6 +113,8 @@ def pack(
     folded, coded = shortened(folded, coded, norms) if shorten else (folded, dict(coded))
     exact = _exact_form(folded, job, coded)
     accuracy = accuracies(job, exact, fabric, batch_size, progress)
+    with torch.no_grad():
+        distance = float_distance(job, exact, folded, fabric, batch_size)
     search, front = search_record(plan, destination.search_run, job.data.sha256)
     results = Results(
         tool=f"snnq {__version__}",
@@ -125,6 +127,7 @@ def pack(
         front=front,
         weights=histograms,
         activity=processes.on_first(lambda: activity_record(job, exact, measure, progress)),
+        float_distance=distance,
     )
     processes.on_first(lambda: _write_verified(folded, exact, coded, destination, plan, job, results))
     return Finalized(destination.folder, results)

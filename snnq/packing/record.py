@@ -180,6 +180,19 @@ class Measurements(_Measured):
     float_model: Activity | None = Field(alias="float", default=None)
 
 
+class FloatDistance(_Measured):
+    """How far whole numbers are from floating point on the same packed weights, over ``samples`` of validation.
+
+    ``logits``: the mean absolute difference of logits by their standard deviation in floating point. ``same``: the
+    share of samples with the same answer. Potentials and pixels are rounded to parts of 2^-f, and a spike that turns
+    over for it turns others over behind it.
+    """
+
+    samples: PositiveInt
+    logits: NonNegativeFloat | None
+    same: Probability
+
+
 class Results(_Measured):
     """A report.json: how a folder was made and what was measured of it."""
 
@@ -194,6 +207,7 @@ class Results(_Measured):
     front: Many[FrontPlan] | None = None
     weights: dict[str, WeightCounts]
     activity: Measurements | None = None
+    float_distance: FloatDistance | None = None
 
     @model_validator(mode="after")
     def _known_version(self) -> Results:
@@ -217,8 +231,8 @@ class Results(_Measured):
 
     def to_dict(self) -> Json:
         """Return plain data, ready for JSON; of finalize and ptq the one that made the folder."""
-        plain = self.model_dump(mode="json", by_alias=True)
-        return {key: value for key, value in plain.items() if value is not None or key not in ("finalize", "ptq")}
+        plain, leave_out = self.model_dump(mode="json", by_alias=True), ("finalize", "ptq", "float_distance")
+        return {key: value for key, value in plain.items() if value is not None or key not in leave_out}
 
     def made(self) -> Json:
         """Return how the folder was made: every setting, the history, what was chosen."""

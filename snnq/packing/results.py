@@ -14,7 +14,16 @@ from snnq.base.files import read_text
 from snnq.base.progress import Progress
 from snnq.base.strict_json import strict_json
 from snnq.models.registry import attention_table
-from snnq.packing.record import FrontPlan, Measured, Measurements, SearchedEpoch, SplitScores, WeightCounts
+from snnq.network.wiring import Wiring
+from snnq.packing.record import (
+    FloatDistance,
+    FrontPlan,
+    Measured,
+    Measurements,
+    SearchedEpoch,
+    SplitScores,
+    WeightCounts,
+)
 from snnq.plan import Plan
 from snnq.training.devices import placed
 from snnq.training.evaluation import evaluate, score
@@ -23,6 +32,7 @@ from snnq.training.run_folder import FRONT, METRICS
 from snnq.training.teacher import float_logits
 
 BINS = 61
+DISTANCE_SAMPLES = 64
 
 
 def weight_record(before: Tensor, after: Tensor) -> WeightCounts:
@@ -71,6 +81,30 @@ def accuracies(job: Job, folded: nn.Module, fabric: Fabric, batch_size: int, pro
         test_samples=len(job.data.test),
         float=SplitScores.model_validate(found["float"]),
         plan=SplitScores.model_validate(found["plan"]),
+    )
+
+
+def float_distance(
+    job: Job, exact: nn.Module, folded: nn.Module, fabric: Fabric, batch_size: int
+) -> FloatDistance | None:
+    """Return how far a model in whole numbers is from the folded one; None where only its thresholds are rounded."""
+    if not isinstance(job.wiring, Wiring) or not (job.wiring.chains or job.wiring.beyond):
+        return None
+    count = min(DISTANCE_SAMPLES, len(job.data.validation))
+    chosen = [number * len(job.data.validation) // count for number in range(count)]
+    frames, _ = job.data.validation.__getitems__(chosen)
+    batches = [frames[begin : begin + batch_size].to(fabric.device) for begin in range(0, count, batch_size)]
+    whole, floating = (
+        torch.cat([placed(model, fabric.device)(batch).double().cpu() for batch in batches])
+        for model in (exact, folded)
+    )
+    exact.cpu()
+    folded.cpu()
+    spread = float(floating.std())
+    return FloatDistance(
+        samples=count,
+        logits=float((whole - floating).abs().mean()) / spread if spread > 0 else None,
+        same=float((whole.argmax(1) == floating.argmax(1)).double().mean()),
     )
 
 

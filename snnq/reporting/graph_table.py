@@ -52,7 +52,10 @@ def _said(one: Operation) -> str:
     """Return an operation with what makes it differ from another of its kind."""
     if isinstance(one, Layer):
         kind = "depth-wise " if one.depthwise else ""
-        return f"{kind}layer {one.kernel}×{one.kernel}" + (f", stride {one.stride}" if one.stride > 1 else "")
+        more = (f", stride {one.stride}" if one.stride > 1 else "") + ("" if one.padded else ", not padded")
+        return f"{kind}layer {one.kernel}×{one.kernel}{more}"
+    if isinstance(one, Neuron) and one.rounds:
+        return f"neuron, 0 … {one.rounds.most} spikes, rounded"
     if isinstance(one, Neuron):
         tau = "tau learned" if one.tau is None else f"tau {one.tau:g}"
         return f"neuron, threshold {one.threshold:g}, {tau}"

@@ -86,6 +86,12 @@ def notes(plan: Plan, results: Results, layers: tuple[LayerRow, ...], recorded: 
         )
     else:
         found.append("The simple plans' accuracies were not measured; only a search measures them.")
+    if (far := results.float_distance) is not None:
+        logits = "" if far.logits is None else f"; logits differ by {far.logits:.2%} of their deviation on average"
+        found.append(
+            f"In whole numbers, {far.same:.2%} of {far.samples} validation samples get the answer that the same "
+            f"weights give in floating point{logits}."
+        )
     if results.accuracy.simulated:
         found.append(f"The data ({results.accuracy.data}) are events simulated from images, not recordings.")
     edited = [layer.name for layer in layers if layer.edited]

@@ -47,7 +47,7 @@ def test_upstreams_containers_open_with_the_logits_of_its_weights(name: str, tmp
     frames = images(MADE[name], 2, 1)
     with torch.no_grad():
         assert torch.equal(load_model(opened)(frames), our_model(MADE[name], upstream_state(MADE[name], 1))(frames))
-    assert found.wiring.arithmetic == "float"
+    assert found.wiring.arithmetic == "integer"
     assert len(found.attentions) == 4
 
 

@@ -21,7 +21,7 @@ from snnq.models.metaformer.sizes import LAYOUTS, QSD, V2, V2_PARTS, V3, MetaFor
 from snnq.models.neurons import IntegerSpikes
 from snnq.models.registry import architecture
 from snnq.network.layers import layer_table
-from snnq.network.wiring import FloatWiring
+from snnq.network.wiring import Wiring
 
 # Written by running upstream's own files (BICLab/Spike-Driven-Transformer-V2 and -V3, bollossom/QSD-Transformer, with
 # spikingjelly 0.0.0.0.12) on the weights and images of metaformer_weights, T and D in the code set to the case's, one
@@ -93,7 +93,7 @@ def test_every_layer_has_a_group_and_a_kind_of_input_and_every_norm_its_layer(na
         *("tokenizer", "attention", "mlp", "head")
     }
     wiring = one.wiring(SMALL)
-    assert isinstance(wiring, FloatWiring)
+    assert isinstance(wiring, Wiring)
     norms = {key for key, module in model.named_modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)}
     attention = tuple(f".attn.{part}_bn" for part in ("q", "k", "v", "proj"))
     outer = {key for key in norms if key.endswith(attention)} if name in (V2_PARTS, QSD) else set()

@@ -13,15 +13,18 @@ from lively import write_lively
 from small_architectures import small
 from test_engine import MIXED
 
+from snnq.arithmetic.fixed_point import POTENTIAL_LIMIT
 from snnq.arithmetic.integer_form import WHOLE_NEURONS
 from snnq.base.errors import UsageError
 from snnq.data.pixels import DEVIATIONS, MEANS, Pixels
 from snnq.network.graph import COUNT_LIMIT, Stream
 from snnq.network.neurons import is_neuron
-from snnq.network.wiring import PIXEL_LIMIT
+from snnq.network.stages import Potential
+from snnq.network.wiring import PIXEL_LIMIT, READ_LIMIT
+from snnq.packed.arrays import open_arrays
 from snnq.packed.input import as_input, input_of
 from snnq.packed.loading import load_packed
-from snnq.runtime import Engine
+from snnq.runtime import Engine, reference
 from snnq.runtime.comparing import compare_engines
 from snnq.runtime.reference import Reference
 
@@ -57,6 +60,30 @@ def test_all_three_agree_on_images(name: str, tmp_path: Path) -> None:
     assert 0.02 < np.count_nonzero(floating) / floating.size < 0.98
     assert np.count_nonzero(whole != floating) <= 0.002 * floating.size
     assert compare_engines(folder).spikes > 0
+
+
+@pytest.mark.parametrize("frame", [0, 255])
+def test_no_image_makes_a_number_too_large(frame: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Potentials stay within what their readers are made for, those that layers multiply within 2^22."""
+    one, sizes = small("sdt-v2-imagenet-repconv")
+    images = write_lively(
+        tmp_path / "packed", MIXED[:2], one, pixels=input_of(IMAGENET), **sizes | {"in_channels": 3, "steps": 1}
+    )
+    kept, most = Reference._potential, {}
+
+    def watched(self: Reference, step: Potential, x: np.ndarray) -> np.ndarray:
+        found = kept(self, step, x)
+        most[step.gives] = int(np.abs(found).max())
+        return found
+
+    monkeypatch.setitem(reference._RUN, Potential, watched)
+    Reference(tmp_path / "packed")(np.full_like(images, frame))
+    wiring = open_arrays(tmp_path / "packed").wiring
+    read = {one.gives for one in wiring.potentials if one.chain in wiring.read_chains}
+    limits = {one.gives: READ_LIMIT if one.gives in read else POTENTIAL_LIMIT for one in wiring.potentials}
+    assert {limits[name] for name in most} == {READ_LIMIT, POTENTIAL_LIMIT}
+    assert all(found < limits[name] for name, found in most.items())
+    assert max(most[name] for name in read) > 2**12
 
 
 def test_by_hand() -> None:
