@@ -24,7 +24,7 @@ from snnq.data.dataset import Frames
 from snnq.hardware.crossbars.counting import Operand
 from snnq.network.neurons import is_neuron
 
-ALPHAS, BETAS = (0.0, 1.0, 2.0, 4.0), (0.25, 0.5, 0.75, 1.0)
+ALPHAS, BETAS = (0.0, 1.0, 2.0, 4.0), (1.0, 0.75, 0.5, 0.25)
 RATE = 1e-2
 BATCH = 16
 
@@ -115,7 +115,7 @@ def clippable(one: OnChips) -> list[Operand]:
 def choose_clips(one: OnChips, frames: Tensor) -> dict[str, tuple[float, float]]:
     """Choose α and β of every operand that can be clipped, by the best SNR on calibration frames; return them.
 
-    Not to clip at all, α = 0 and β = 1, is among what is chosen from.
+    Not to clip at all, α = 0 and β = 1, is the first of what is chosen from, and wins among equals.
     """
     settings, best = one.settings, {}
     alphas = ALPHAS if settings.alpha is None else (settings.alpha,)
