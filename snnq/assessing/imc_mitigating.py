@@ -117,13 +117,14 @@ def choose_clips(one: OnChips, frames: Tensor) -> dict[str, tuple[float, float]]
 
     Not to clip at all, α = 0 and β = 1, is the first of what is chosen from, and wins among equals.
     """
-    settings, best = one.settings, {}
+    settings, best, clips = one.settings, {}, {}
     alphas = ALPHAS if settings.alpha is None else (settings.alpha,)
     betas = BETAS if settings.beta is None else (settings.beta,)
     for operand in clippable(one):
         tried = {(alpha, beta): _snr(one, operand, alpha, beta, frames) for alpha in alphas for beta in betas}
         best[operand.name] = max(tried, key=lambda pair: tried[pair])
-        one.clips[operand.name] = limits(one, operand, *best[operand.name])
+        clips[operand.name] = limits(one, operand, *best[operand.name])
+    one.clips = clips
     return best
 
 
