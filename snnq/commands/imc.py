@@ -31,7 +31,7 @@ class OnArrays:
     ] = "spikesim-65nm"
     cells: Annotated[str | None, typer.Option(help="Memory cells of the weights: rram, fefet, pcm or sram.")] = None
     dynamic: Annotated[
-        str, typer.Option(help="Cells that attention writes at every step: nvm (as the weights') or sram.")
+        str, typer.Option(help="Cells that attention writes at every step: nvm (as the weights'), sram, …")
     ] = "nvm"
     xbar: Annotated[int | None, typer.Option(help="Rows and columns of an array.")] = None
     cell_bits: Annotated[int | None, typer.Option(help="Bits of a cell.")] = None
