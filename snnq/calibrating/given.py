@@ -50,7 +50,8 @@ def read_rates(path: Path) -> RateCard:
     floats = activity.float_model if activity else None
     if floats is None:
         raise DataError(
-            f"{path}: it holds no firing rates of the float model", "pack it with --measure 64, or: snnq inspect --rates"
+            f"{path}: it holds no firing rates of the float model",
+            "pack it with --measure 64",
         )
     plan = parse_plan(read_json(path / PLAN_FILE), str(path / PLAN_FILE))
     return RateCard(

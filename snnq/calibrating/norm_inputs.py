@@ -29,7 +29,7 @@ def norms_of(model: nn.Module, path: str) -> Mapping[str, nn.Module]:
     if not found:
         raise UsageError(
             f"{path}: the model has no batch norms, whose statistics this goes by",
-            "leave out --filter bn, and --generator inversion",
+            "leave out --filter bn, --generator inversion, and --few-shot of glyphs",
         )
     return found
 

@@ -15,14 +15,13 @@ import numpy as np
 from snnq.base.errors import DataError, UsageError
 from snnq.base.files import read_regular
 from snnq.base.progress import silent
-from snnq.calibrating.pictures import Camera, Candidate
+from snnq.calibrating.pictures import LUMA, Camera, Candidate
 from snnq.data.cache import cache_root
 from snnq.data.fingerprint import hash_files
 from snnq.data.image_folders import SUFFIXES
 from snnq.data.pixels import Fitting, read_image
 
 _SIDE = 128  # pixels, before the camera
-_LUMA = np.array([0.299, 0.587, 0.114])  # Rec. 601
 
 
 class OwnPictures:
@@ -57,7 +56,7 @@ class OwnPictures:
 def picture(file: Path) -> np.ndarray:
     """Return the luminance (128, 128), 0 … 1, of an image file's middle, its shorter side being all of it."""
     fit = Fitting((_SIDE, _SIDE), _SIDE, None, "bicubic")
-    return np.tensordot(_LUMA, read_image(file, fit)[0].astype(np.float64), 1) / 255
+    return np.tensordot(LUMA, read_image(file, fit)[0].astype(np.float64), 1) / 255
 
 
 def _listed(folder: Path, names: Sequence[str]) -> dict[int | None, list[Path]]:

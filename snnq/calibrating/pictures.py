@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -15,8 +15,24 @@ from snnq.data.images import Shown, place, simulate
 from snnq.data.integrator import By, integrate
 from snnq.data.spec import DataSpec, parse_spec
 
-CAMERAS: Mapping[str, Shown] = {"n-mnist": MNIST, "cifar10-dvs": CIFAR10, "digits": DIGITS}
-_OF_SOURCE = {"digits": "digits", "cifar10": "cifar10-dvs", "cifar10-dvs": "cifar10-dvs"}
+LUMA = np.array([0.299, 0.587, 0.114])  # Rec. 601
+
+
+def _turned(shown: Shown) -> Shown:
+    """Return how pictures are shown where the view moves the other way."""
+    legs = tuple((-x, -y) for x, y in shown.saccades.legs)
+    return replace(shown, saccades=replace(shown.saccades, legs=legs))
+
+
+# By the data whose way of showing pictures each has. Simulated sets move the picture along the path, where N-MNIST's
+# sensor moved, and the picture against it: with the path turned, the polarities of all steps are as in real recordings.
+CAMERAS: Mapping[str, Shown] = {
+    "n-mnist": _turned(MNIST),
+    "fashion-mnist": MNIST,
+    "digits": DIGITS,
+    "cifar10": CIFAR10,
+    "cifar10-dvs": CIFAR10,
+}
 
 
 @dataclass(frozen=True)
@@ -56,7 +72,7 @@ class Camera:
     def of(cls, opened: Checkpoint, shape: tuple[int, int, int, int], camera: str | None, by: str | None, seed: int):
         """Return the camera that is named, or else that of the data which the checkpoint says it was trained on."""
         spec = _spec(opened)
-        named = camera or _OF_SOURCE.get(spec.name if spec else "", "n-mnist")
+        named = camera or (spec.name if spec and spec.name in CAMERAS else "n-mnist")
         cut: By = "time" if (by or (spec.by if spec else "count")) == "time" else "count"
         return cls(named, cut, shape, seed)
 

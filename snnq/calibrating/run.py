@@ -9,19 +9,20 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Unpack
+from typing import NamedTuple, Unpack
 
 import numpy as np
 import torch
 
-from snnq.base.errors import DataError, OutputExistsError, UsageError
+from snnq.base.errors import DataError, InterruptedRun, OutputExistsError, UsageError
 from snnq.base.placing import install, sweep, workplace
 from snnq.base.progress import Progress, silent
 from snnq.base.strict_json import Config, Json
 from snnq.base.version import __version__
 from snnq.calibrating.candidates import Candidates, make_candidates
 from snnq.calibrating.choosing import Choice, Judges, check_filters, choose
-from snnq.calibrating.generators import Sources, open_generator
+from snnq.calibrating.few import FewShots
+from snnq.calibrating.generators import Sources, open_few, open_generator, steered
 from snnq.calibrating.pictures import Camera, Generator
 from snnq.calibrating.settings import NAMING, CalibrateSettings
 from snnq.checkpoints.opening import Checkpoint, load_model, open_checkpoint
@@ -32,6 +33,7 @@ from snnq.data.spec import SPLITS
 from snnq.data.splits import stratified
 from snnq.models.registry import attention_table
 from snnq.network.layers import forward_macs, frames_shape, layer_table
+from snnq.network.products import Products
 from snnq.training.devices import Compute, as_compute, start_fabric
 from snnq.training.job import fingerprint
 from snnq.training.run_folder import CANDIDATES, open_run, run_path
@@ -78,14 +80,15 @@ def calibrate(
 
     ``classes`` are their names in the order of the model's outputs; only generators that draw them must be told.
     ``rates`` is a card of real data for the filter of that name. The model's own answers are kept with every sample and
-    are no labels. What is made lies in ``run`` (default: ``out`` with ``.run`` added) until the set is whole; a run that
+    are no labels. ``few_shot`` names real data, of whose training split ``settings.shots`` samples a class steer the
+    generator. What is made lies in ``run`` (default: ``out`` with ``.run`` added) until the set is whole; a run that
     was cut off goes on. The same words give the same bytes.
 
     Raises UsageError and DataError for what does not fit, OutputExistsError if ``out`` is there and is not from this
     very run (unless ``force``), RunChangedError, InterruptedRun after Ctrl-C, and what opening raises.
     """
     settings, compute, out = settings or CalibrateSettings(), as_compute(compute), Path(out)
-    task = _open(checkpoint, classes, settings, rates, fonts, prompts, compute, given, progress)
+    task = _open(checkpoint, classes, settings, _Given(rates, fonts, prompts, few_shot), compute, given, progress)
     where = run_path(out, run)
     config = _config(task)
     config["threads"] = use_threads(compute, task.macs, None if force else where)
@@ -93,11 +96,25 @@ def calibrate(
     if (known := _known(out, mark, force)) is not None:
         return known
     folder = open_run(where, config, out=out, force=force, words=words)
-    made = make_candidates(folder.path / CANDIDATES, task.generator, settings.candidates, progress)
-    choice = choose(made.frames, made.asked, task.judges, settings, progress)
-    found = _write(out, task, made, choice, mark, words, force, progress)
+    try:
+        generator, steered = _steered(task, progress)
+        made = make_candidates(folder.path / CANDIDATES, generator, settings.candidates, progress)
+        choice = choose(made.frames, made.asked, task.judges, settings, progress)
+        found = _write(out, task, made, choice, steered, mark, words, force, progress)
+    except KeyboardInterrupt:
+        said = f"stopped by Ctrl-C; {folder.path} keeps what was made"
+        raise InterruptedRun(said, "the same command goes on from here") from None
     shutil.rmtree(folder.path / CANDIDATES, ignore_errors=True)
     return Calibrated(out, found)
+
+
+class _Given(NamedTuple):
+    """What the user gives beside the settings."""
+
+    rates: RateCard | None
+    fonts: Path | None
+    prompts: Path | None
+    few_shot: str | None
 
 
 @dataclass(frozen=True)
@@ -111,15 +128,14 @@ class _Task:
     generator: Generator
     camera: Camera
     macs: int
+    few: FewShots | None
 
 
 def _open(
     checkpoint: str | Path,
     classes: Sequence[str] | None,
     settings: CalibrateSettings,
-    rates: RateCard | None,
-    fonts: Path | None,
-    prompts: Path | None,
+    own: _Given,
     compute: Compute,
     given: Given,
     progress: Progress,
@@ -128,15 +144,28 @@ def _open(
     opened = open_checkpoint(checkpoint, **given)
     shape, model, device = frames_shape(opened.config), load_model(opened), start_fabric(compute).device
     names = _names(opened, classes, settings)
-    _check(opened, shape, rates)
-    model.to(device)
-    products = attention_table(opened.architecture, opened.config)
-    judges = Judges(model, str(checkpoint), shape[0], device, products, rates)
+    _check(opened, shape, own.rates)
+    macs = forward_macs(layer_table(model, shape), shape[0], settings.batch_size)
+    judges = Judges(model.to(device), str(checkpoint), shape[0], device, products_of(opened), own.rates)
     check_filters(judges, settings)
     camera = Camera.of(opened, shape, settings.camera, settings.by, settings.seed)
-    sources = Sources(model, str(checkpoint), shape, names, camera, device, fonts, prompts)
-    macs = forward_macs(layer_table(model, shape), shape[0], settings.batch_size)
-    return _Task(opened, names, settings, judges, open_generator(sources, settings, progress), camera, macs)
+    sources = Sources(model, str(checkpoint), shape, names, camera, device, own.fonts, own.prompts)
+    generator = open_generator(sources, settings, progress)
+    few = None if own.few_shot is None else open_few(own.few_shot, generator, judges, names, settings, shape, progress)
+    return _Task(opened, names, settings, judges, generator, camera, macs, few)
+
+
+def products_of(opened: Checkpoint) -> tuple[Products, ...]:
+    """Return what the attentions of a checkpoint's model compute; nothing where that is not known."""
+    return attention_table(opened.architecture, opened.config)
+
+
+def _steered(task: _Task, progress: Progress) -> tuple[Generator, Json]:
+    """Return the generator that the few real samples steer, and what was learned; as it is where there are none."""
+    if task.few is None:
+        return task.generator, {}
+    generator, learned = steered(task.generator, task.judges, task.few, task.names, task.settings, progress)
+    return generator, {"few_shot": {**task.few.facts, **learned}}
 
 
 def _names(opened: Checkpoint, classes: Sequence[str] | None, settings: CalibrateSettings) -> tuple[str, ...]:
@@ -182,6 +211,7 @@ def _config(task: _Task) -> Json:
         "camera": task.camera.name,
         "by": task.camera.by,
         "generator_facts": dict(task.generator.facts),
+        "few_shot": None if task.few is None else task.few.facts,
         "rates": None if card is None or "rates" not in task.settings.filters else card.model_dump(mode="json"),
         "numpy": np.__version__,
         "torch": torch.__version__,
@@ -217,6 +247,7 @@ def _write(
     task: _Task,
     made: Candidates,
     choice: Choice,
+    learned: Json,
     mark: str,
     words: Config | None,
     force: bool,
@@ -237,7 +268,8 @@ def _write(
         place.mkdir()
         np.save(place / FRAMES_FILE, frames, allow_pickle=False)
         (place / SAMPLES_FILE).write_text("".join(lines), encoding="utf-8", newline="\n")
-        found = _record(place, task, made, choice, {name: len(splits[name]) for name in SPLITS}, mark, words)
+        counts = {name: len(splits[name]) for name in SPLITS}
+        found = _record(place, task, made, choice, learned, counts, mark, words)
         (place / SET_FILE).write_text(found.model_dump_json(indent=1) + "\n", encoding="utf-8", newline="\n")
         install(place, out, overwrite=force)
     return found
@@ -266,6 +298,7 @@ def _record(
     task: _Task,
     made: Candidates,
     choice: Choice,
+    learned: Json,
     splits: dict[str, int],
     mark: str,
     words: Config | None,
@@ -285,6 +318,6 @@ def _record(
         filters=task.settings.filters,
         thresholds=choice.thresholds,
         command=kept,
-        facts={"camera": task.camera.name, "by": task.camera.by, **task.generator.facts, **choice.facts},
+        facts={"camera": task.camera.name, "by": task.camera.by, **task.generator.facts, **learned, **choice.facts},
         sha256={name: hashlib.sha256((place / name).read_bytes()).hexdigest() for name in (FRAMES_FILE, SAMPLES_FILE)},
     )

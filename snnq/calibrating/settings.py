@@ -12,7 +12,7 @@ GENERATORS = {"glyphs": False, "images": True, "diffusers": True, "inversion": F
 # Generators that draw what the classes are called, and so must be told.
 NAMING = ("glyphs", "diffusers")
 FILTERS = ("energy", "bn", "rates", "patch")
-CAMERAS = ("n-mnist", "cifar10-dvs", "digits")
+CAMERAS = ("n-mnist", "fashion-mnist", "digits", "cifar10", "cifar10-dvs")
 CUTS = ("count", "time")
 
 

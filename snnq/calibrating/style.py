@@ -13,10 +13,10 @@ import numpy as np
 
 # Knob → mean, spread, least, greatest. ``size``: of the text, a share of the picture's side; ``stroke``: pen width
 # added around the outline, share of the side; ``aspect``: width over height; ``slant``: sideways shift by height;
-# ``turn``: degrees; ``x``, ``y``: shifts, shares of the side; ``blur``: radius, share of the side; ``white``: intensity.
+# ``turn``: degrees; ``x``, ``y``: shifts, and ``blur``: radius, shares of the side; ``white``: intensity.
 KNOBS: dict[str, tuple[float, float, float, float]] = {
-    "size": (0.80, 0.08, 0.4, 1.0),
-    "stroke": (0.015, 0.015, 0.0, 0.08),
+    "size": (0.72, 0.08, 0.4, 1.0),
+    "stroke": (0.0, 0.015, 0.0, 0.08),
     "aspect": (1.0, 0.15, 0.5, 2.0),
     "slant": (0.05, 0.15, -0.6, 0.6),
     "turn": (0.0, 7.0, -30.0, 30.0),

@@ -30,10 +30,10 @@ def calibrate(
     rates: Annotated[
         Path | None, typer.Option(help="For --filter rates: a card of snnq inspect --rates, or a packed folder.")
     ] = None,
-    fonts: Annotated[Path | None, typer.Option(help="Fonts of glyphs; by default those that matplotlib brings.")] = None,
-    prompts: Annotated[
-        Path | None, typer.Option(help="Prompts of diffusers, one a line, each with {class}.")
+    fonts: Annotated[
+        Path | None, typer.Option(help="Fonts of glyphs; by default those that matplotlib brings.")
     ] = None,
+    prompts: Annotated[Path | None, typer.Option(help="Prompts of diffusers, one a line, each with {class}.")] = None,
     few_shot: Annotated[
         str | None,
         typer.Option(metavar="SPEC", help="Real data, of whose training split a few samples steer the generator."),

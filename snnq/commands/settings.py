@@ -200,7 +200,10 @@ class CalibrateWords:
     oversample: Annotated[float | None, typer.Option(help="Candidates for each sample that filters keep.")] = None
     alpha: Annotated[float | None, typer.Option(help="Temperature of the energy score.")] = None
     camera: Annotated[
-        str | None, typer.Option(help="Simulated camera: n-mnist, cifar10-dvs or digits; by default as trained.")
+        str | None,
+        typer.Option(
+            help="Simulated camera: n-mnist, fashion-mnist, digits, cifar10, cifar10-dvs; by default as trained."
+        ),
     ] = None
     by: Annotated[
         str | None, typer.Option(help="How events are cut into frames, count or time; by default as trained.")
