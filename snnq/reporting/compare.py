@@ -14,6 +14,7 @@ from snnq.base.version import __version__
 from snnq.cost.event_records import Events
 from snnq.cost.quantities import STORAGE, Amount, Quantity, declared, known
 from snnq.cost.table import CostTable, read_table
+from snnq.data.spec import is_calibration
 from snnq.models.registry import attention_table
 from snnq.packed.config import MODEL_FILE, PLAN_FILE
 from snnq.packed.sizes import file_bits
@@ -253,6 +254,12 @@ def _notes(plans: dict[str, Plan], candidates: dict[str, Candidate]) -> tuple[st
         )
     if len({plan.model.architecture for plan in plans.values()}) > 1:
         notes.append("The plans are for different architectures.")
+    blind = [letter for letter, one in candidates.items() if one.test is not None and is_calibration(one.data)]
+    if blind:
+        notes.append(
+            f"Of {' and '.join(blind)}, validation and test are agreement with the float model on synthetic data, no "
+            "accuracies."
+        )
     if not _one_data(plans, candidates):
         notes.append("The accuracies are on different data and cannot be compared.")
     return tuple(notes)

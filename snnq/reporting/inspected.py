@@ -9,7 +9,7 @@ import torch
 
 from snnq.checkpoints.inspecting import FACT_COLUMNS, Inspection
 from snnq.cost.quantities import ENERGY, STORAGE, Amount, Quantity, known, share_of
-from snnq.cost.rate_card import RateCard
+from snnq.cost.rate_card import NeuronRates, RateCard
 from snnq.cost.table import CostTable, read_table
 from snnq.network import products
 from snnq.network.graph import Graph
@@ -112,11 +112,18 @@ def _with_macs(cells: list[str], macs: int | str) -> list[str]:
 
 
 def _rates(card: RateCard) -> Table:
-    title = f"Firing rates on {card.samples} training samples of {card.data}: spikes a neuron, step by step"
-    steps = len(card.neurons[0].rates)
-    columns = ("neurons behind", "neurons", *(f"step {number}" for number in range(1, steps + 1)))
-    rows = [(one.name, f"{one.neurons:,}", *(f"{rate:.4f}" for rate in one.rates)) for one in card.neurons]
+    title = f"Firing rates on {card.samples} training samples of {card.data}: spikes a neuron and step"
+    columns = ("neurons behind", "neurons", "mean", "least step", "greatest")
+    rows = [
+        (one.name, f"{one.neurons:,}", *(f"{rate:.4f}" for rate in (sum(one.rates) / len(one.rates), *ends(one))))
+        for one in card.neurons
+    ]
     return Table(title, columns, tuple(rows))
+
+
+def ends(one: NeuronRates) -> tuple[float, float]:
+    """Return the least and the greatest rate of a step."""
+    return min(one.rates), max(one.rates)
 
 
 def _attentions(found: Inspection) -> tuple[Table, ...]:

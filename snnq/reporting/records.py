@@ -309,6 +309,7 @@ class Report:
     formulas: tuple[str, ...]
     notes: tuple[str, ...]
     simulated: bool
+    measured: str
     validation_samples: int
     test_samples: int
     classes: tuple[ClassRow, ...]
