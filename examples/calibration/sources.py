@@ -51,7 +51,7 @@ class Place:
     largest: int
 
     def training(self, count: int | None = None) -> str:
-        """Return the real data with ``count`` training samples, and few of the splits that calibration has no use of."""
+        """Return the real data with ``count`` training samples, and few in the splits that calibration does not use."""
         spec, _, limit = self.data.partition(",limit=")
         count = count or (int(limit.partition("+")[0]) if limit else None)
         return f"{spec},limit={count}+{HELD_OUT}+{HELD_OUT}" if count else spec
