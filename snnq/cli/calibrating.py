@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 from typing import TYPE_CHECKING
 
 from snnq import console
@@ -27,6 +28,11 @@ def _show_calibrated(done: Calibrated, json: bool, words: Words) -> None:
         if found.filters:
             worst = [(name, f"{found.thresholds[name]:.6g}") for name in found.filters]
             console.table("Filters, in their order", ("filter", "worst score kept"), worst)
+    if not words["known"] or words["force"]:
+        seconds = time.monotonic() - words["began"]
+        console.note(
+            f"Made in {seconds:,.0f} s, {1000 * seconds / sum(found.splits.values()):,.0f} s for 1,000 samples."
+        )
     console.note("It has no labels. Scores, seeds and hashes of all candidates are in samples.jsonl.")
     folder, checkpoint = shlex.quote(f"calib:{done.folder}"), shlex.quote(str(words["checkpoint"]))
     console.next_step(f"snnq ptq {checkpoint} --scheme uniform-4 --data {folder}")

@@ -72,11 +72,6 @@ class DataSpec:
         return None if text is None else parse_image_size(text)
 
 
-def is_calibration(spec: str | None) -> bool:
-    """Return whether a spec names a generated set without labels."""
-    return spec is not None and spec.partition(":")[0] == "calib"
-
-
 def _count(text: str) -> str:
     if not re.fullmatch(r"0*[1-9]\d{0,17}", text.strip(), flags=re.ASCII):
         raise DataError("expected a whole number of at least 1, of 18 digits at most")

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from snnq.base.errors import PlanError, UsageError
+from snnq.base.parsing import is_calibration
 from snnq.base.version import __version__
 from snnq.cost.event_records import Events
 from snnq.cost.quantities import STORAGE, Amount, Quantity, declared, known
 from snnq.cost.table import CostTable, read_table
-from snnq.data.spec import is_calibration
 from snnq.models.registry import attention_table
 from snnq.packed.config import MODEL_FILE, PLAN_FILE
 from snnq.packed.sizes import file_bits
