@@ -13,6 +13,7 @@ from snnq.base.version import __version__
 
 if TYPE_CHECKING:
     from snnq.base.progress import silent
+    from snnq.commands.calibrating import calibrate
     from snnq.commands.compressing import compress, finalize, ptq, search
     from snnq.commands.editing import decompose
     from snnq.commands.imc import imc_eval, imc_map, imc_report
@@ -49,6 +50,7 @@ _PLACES = {
     "Plan": "snnq.plan",
     "accel": "snnq.commands.simulating",
     "apply_edits": _STRUCTURE,
+    "calibrate": "snnq.commands.calibrating",
     "register_architecture": "snnq.models.registry",
     "register_edit": _STRUCTURE,
     "load_packed": "snnq.packed.loading",
@@ -74,6 +76,7 @@ __all__ = [
     "__version__",
     "accel",
     "apply_edits",
+    "calibrate",
     "classify",
     "compare",
     "compress",

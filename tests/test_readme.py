@@ -14,6 +14,7 @@ import torch
 from documents import PAGES, README, Page
 
 from snnq.bench import memory
+from snnq.calibrating import steering
 from snnq.cli.main import run
 from snnq.data.sources import SOURCES
 from snnq.finalizing.settings import FinalizeSettings
@@ -97,6 +98,7 @@ def test_every_command_works_in_the_order_of_the_documents(tmp_path, monkeypatch
     shorten(monkeypatch, FinalizeSettings, epochs=2)
     shorten(monkeypatch, Finetune, epochs=1)
     monkeypatch.setattr(finishing, "FRONT_POINTS", 2)
+    monkeypatch.setattr(steering, "ROUNDS", 1)
     digits = SOURCES["digits"]
     monkeypatch.setitem(SOURCES, "digits", replace(digits, options={**digits.options, "limit": "32"}))
     monkeypatch.setattr(memory, "tells", lambda: False)  # four more processes; tests/bench starts them

@@ -25,6 +25,7 @@ from snnq.packed.sizes import folder_bits
 from snnq.training.chance import warn_misfit
 from snnq.training.devices import Compute, as_compute, placed, start_fabric
 from snnq.training.evaluation import predict, score, top_share
+from snnq.training.job import check_labels
 from snnq.training.threads import keeps_threads, use_threads
 
 
@@ -95,6 +96,7 @@ def eval(
     compute, subject = as_compute(compute), open_subject(path, **given)
     check_engine(engine, subject)
     found = subject.data(data, progress)
+    check_labels(found, "name labelled data: --data SPEC; how often the float model is agreed with, snnq ptq measures")
     samples: Frames = getattr(found, split)
     bits = folder_bits(subject.path) if subject.kind == "packed" else (None, None)
     if not len(samples):

@@ -18,6 +18,11 @@ def parse_image_size(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2] or found[1])
 
 
+def is_calibration(spec: str | None) -> bool:
+    """Return whether a data spec names a generated set without labels."""
+    return spec is not None and spec.partition(":")[0] == "calib"
+
+
 def check_seed(seed: int) -> None:
     """Raise UsageError for a seed that generators of random numbers do not take."""
     if not -(2**63) <= seed < 2**63:

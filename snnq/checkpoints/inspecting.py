@@ -11,6 +11,7 @@ from snnq.base.errors import UsageError
 from snnq.base.strict_json import Json
 from snnq.checkpoints.opening import Checkpoint, load_model, open_checkpoint
 from snnq.checkpoints.sizes import Given, shown
+from snnq.cost.rate_card import RateCard
 from snnq.models.registry import architecture, attention_table
 from snnq.network.graph import Graph
 from snnq.network.graph_check import check_graph
@@ -48,7 +49,8 @@ class Inspection:
     ``others`` are weights of two dimensions and more that are no layer's: they stay in float32. ``attentions``: the
     products inside each attention, its integer range, operand and latency; empty where not known. ``wiring`` says in
     which arithmetic and on which engines the model will run packed. ``graph``: its operations, where they were asked
-    for; ``spikes`` were made on both ways to the same logits when they were checked.
+    for; ``spikes`` were made on both ways to the same logits when they were checked. ``rates``: its neurons' firing
+    rates on real data, where they were measured.
     """
 
     checkpoint: Checkpoint
@@ -60,6 +62,7 @@ class Inspection:
     wiring: Wiring | FloatWiring
     graph: Graph | None = None
     spikes: int = 0
+    rates: RateCard | None = None
 
     def to_dict(self) -> Json:
         """Return everything but the weights as JSON-ready values."""
@@ -77,6 +80,7 @@ class Inspection:
             "totals": asdict(self.totals),
             "others": list(self.others),
             "attentions": [one.to_dict() for one in self.attentions],
+            **({"rates": self.rates.model_dump(mode="json")} if self.rates else {}),
             **({"graph": self.graph.to_dict() | {"checked_spikes": self.spikes}} if self.graph else {}),
         }
 

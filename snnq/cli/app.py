@@ -10,6 +10,7 @@ from snnq import console
 from snnq.base.version import __version__
 from snnq.cli import bench, cost, data, imc, plan
 from snnq.cli.building import GroupedCommand
+from snnq.cli.calibrating import calibrate
 from snnq.cli.compressing import compress, demo, finalize, ptq, search
 from snnq.cli.editing import decompose
 from snnq.cli.looking import doctor, evaluate, export, graft, inspect, verify
@@ -42,7 +43,7 @@ def options(
 
 
 for _command in (
-    *(compress, inspect, graft, decompose, prune, search, finalize, ptq),
+    *(compress, inspect, graft, decompose, prune, calibrate, search, finalize, ptq),
     *(report, verify, profile, accel, export, demo, doctor),
 ):
     app.command(cls=GroupedCommand)(_command)

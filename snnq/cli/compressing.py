@@ -87,7 +87,7 @@ def show_packed(done: Finalized, json: bool, words: Words, made: str = "Packed a
         if done.results.ptq:
             blocks = [(one.block, f"{one.loss_nearest:.4f}", f"{one.loss:.4f}") for one in done.results.ptq.blocks]
             console.table("Blocks", ("block", "loss, rounded to nearest", "now"), blocks)
-        console.table("Accuracy", ("model", *samples), rows)
+        console.table(accuracy.what, ("model", *samples), rows)
         console.note(f"{made}: {done.folder}")
         console.note(bits_words(*bits.values()))
         console.note(tested_sentence(done.results))

@@ -105,4 +105,5 @@ def _show_prepared(done: Prepared) -> None:
     console.out(f"{done.seconds:.2f} s, {done.recordings_per_second:,.0f} recordings/s")
     for text in done.data.skipped:
         console.note(f"Skipped: {text}")
-    console.next_step(f"snnq search CKPT --data {shlex.quote(done.data.spec)}")
+    command = "search CKPT" if done.data.labels == "given" else "ptq CKPT --scheme uniform-4"
+    console.next_step(f"snnq {command} --data {shlex.quote(done.data.spec)}")

@@ -41,6 +41,11 @@ def _show_inspection(found: Inspection, json: bool, words: Words) -> None:
     table = words["cost_table"]
     shown = inspection_document(found, read_table(table) if table else None)
     show_document(shown, Format.json if json else words["format"], words["out"])
+    if found.rates is not None:
+        console.note(
+            f"Rate card: {words['rates']}, {found.rates.numbers} firing rates of {len(found.rates.neurons)} groups of "
+            f"neurons on {found.rates.samples} training samples."
+        )
     data = "" if found.checkpoint.data else " --data SPEC"
     given = typed_again(given_sizes(**_sizes(words)))
     again = "".join(f" {shlex.quote(word)}" for word in given)

@@ -48,15 +48,32 @@ def inspect(
     graph: Annotated[
         bool, typer.Option("--graph", help="Its operations and streams, too, checked against the model.")
     ] = False,
+    rates: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Measure firing rates on training samples; write a card of them here."),
+    ] = None,
+    data: Data = None,
     sizes: Sizes,
+    force: Force = False,
+    progress: Progress = shown,
 ) -> "Inspection":
     """Recognise a checkpoint's architecture and upstream layout; show where its bits and picojoules are.
 
     Nothing is trained; it takes seconds.
     """
+    from dataclasses import replace
+
+    from snnq.base.errors import UsageError
     from snnq.checkpoints.inspecting import inspect as run_inspect
 
-    return run_inspect(checkpoint, graph=graph, **sizes.given())
+    if data is not None and rates is None:
+        raise UsageError("--data: nothing is measured on them", "to measure firing rates: --rates FILE")
+    found = run_inspect(checkpoint, graph=graph, **sizes.given())
+    if rates is None:
+        return found
+    from snnq.assessing.rates import write_card
+
+    return replace(found, rates=write_card(found.checkpoint, data, rates, force, progress))
 
 
 @command

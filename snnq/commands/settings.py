@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from snnq.commands.calling import one_list, plain, texts
-from snnq.commands.words import Budget, Exclude, FileBudget, Lock, Space, Tie, TradeOff, Words
+from snnq.commands.words import Budget, Exclude, FileBudget, Lock, Patterns, Space, Tie, TradeOff, Typed, Words
 
 if TYPE_CHECKING:
+    from snnq.calibrating.settings import CalibrateSettings
     from snnq.finalizing.settings import FinalizeSettings
     from snnq.pruning.settings import PruneSettings, SilenceSettings
     from snnq.reconstructing.settings import PtqSettings
@@ -183,6 +184,47 @@ class SilenceWords:
 
         words = given(vars(self))
         return SilenceSettings(words.pop("most"), Finetune(**words))
+
+
+@dataclass(frozen=True)
+class CalibrateWords:
+    """Words of ``snnq calibrate``."""
+
+    generator: Annotated[
+        str, typer.Option(help="glyphs, images:DIR (your own pictures), diffusers:MODEL, inversion or noise.")
+    ] = "glyphs"
+    samples: Annotated[int | None, typer.Option(help="How many are kept: three quarters of them for training.")] = None
+    filter: Annotated[
+        Patterns,
+        typer.Option(help="energy, bn, rates, patch: what the float model drops, one after another."),
+        Typed(str | None),
+    ] = None
+    oversample: Annotated[float | None, typer.Option(help="Candidates for each sample that filters keep.")] = None
+    alpha: Annotated[float | None, typer.Option(help="Temperature of the energy score.")] = None
+    camera: Annotated[
+        str | None,
+        typer.Option(
+            help="Simulated camera: n-mnist, fashion-mnist, digits, cifar10, cifar10-dvs; by default as trained."
+        ),
+    ] = None
+    by: Annotated[
+        str | None, typer.Option(help="How events are cut into frames, count or time; by default as trained.")
+    ] = None
+    shots: Annotated[int | None, typer.Option(help="Samples a class of --few-shot.")] = None
+    rounds: Annotated[int | None, typer.Option(help="Optimizer steps a batch; inversion.")] = None
+    batch_size: Annotated[int | None, typer.Option(help="Samples optimised together; inversion.")] = None
+    guidance: Annotated[float | None, typer.Option(help="Guidance of prompts; diffusers.")] = None
+    denoising: Annotated[int | None, typer.Option(help="Denoising steps a picture; diffusers.")] = None
+    pixels: Annotated[int | None, typer.Option(help="Side of a picture; diffusers, by default the model's.")] = None
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0
+
+    def settings(self) -> "CalibrateSettings":
+        """Return the settings that the words mean; raises UsageError."""
+        from snnq.calibrating.settings import CalibrateSettings
+
+        words = given(vars(self))
+        filters = ",".join(texts(words.pop("filter", None)))
+        return CalibrateSettings(**words, filters=tuple(part.strip() for part in filters.split(",") if part.strip()))
 
 
 def given(words: Words) -> Words:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
@@ -95,7 +95,8 @@ class Recordings:
     settings), JSON-ready. ``split`` says in a few words how train, validation and test were told apart. ``read()``
     returns the three splits by name. ``orders`` are the classes in every order that the source's option of it gives.
     Images that are no events have ``pixels``: samples are then bytes (1, C, H, W), one for all time steps. ``lacks``
-    are the splits that are empty, as they may be where a set is only for evaluation.
+    are the splits that are empty, as they may be where a set is only for evaluation. Where samples are not
+    ``labelled``, all labels are −1.
     """
 
     classes: tuple[str, ...]
@@ -105,9 +106,11 @@ class Recordings:
     orders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     pixels: Pixels | None = None
     lacks: tuple[str, ...] = ()
+    labelled: bool = True
 
 
 Batch = TypeVar("Batch")
+Labels = Literal["given", "none", "float model"]
 CLASS_COLUMNS = ("index", "class", "train", "validation", "test")
 
 
@@ -157,7 +160,8 @@ class DataSet:
     ``simulated``: the events were not recorded by a sensor; say so beside every figure that uses them.
     ``split``: how train, validation and test were told apart. ``skipped``: what was wrong with each damaged recording
     that was left out. ``classes`` are in the order of their labels; ``other_orders`` are the orders that the same
-    source can give, by the spec to type for each.
+    source can give, by the spec to type for each. ``labels``: whether they were given with the data, or there are none
+    (all are −1), or the answers of a float model stand for them: what is measured then is agreement with that model.
     """
 
     spec: str
@@ -170,6 +174,7 @@ class DataSet:
     split: str = ""
     skipped: tuple[str, ...] = ()
     other_orders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    labels: Labels = "given"
 
     @property
     def pixels(self) -> Pixels | None:
@@ -190,7 +195,8 @@ class DataSet:
     def class_rows(self) -> list[tuple[str, ...]]:
         """Return for every class its index, which is its label, its name and how many samples each split has of it."""
         parts = (self.train, self.validation, self.test)
-        counts = [np.bincount(part.labels, minlength=len(self.classes)).tolist() for part in parts]
+        labels = [part.labels[part.labels >= 0] for part in parts]
+        counts = [np.bincount(own, minlength=len(self.classes)).tolist() for own in labels]
         return [(str(index), name, *(str(own[index]) for own in counts)) for index, name in enumerate(self.classes)]
 
     def describe(self) -> str:
@@ -199,6 +205,7 @@ class DataSet:
         shape = "x".join(str(size) for size in self.frames_shape)
         notes = [f"{len(self.classes)} classes", f"frames {shape}"]
         notes += ["simulated"] if self.simulated else []
+        notes += ["no labels"] if self.labels == "none" else []
         notes += [f"images: {self.pixels}"] if self.pixels else []
         notes += [f"{len(self.skipped)} damaged recordings skipped"] if self.skipped else []
         return f"{self.spec}: {sizes}, {', '.join(notes)}" + (f"; split: {self.split}" if self.split else "")

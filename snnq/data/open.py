@@ -142,6 +142,7 @@ def _open(
         split=recordings.split,
         skipped=tuple(text for entry in entries.values() for text in entry.skipped),
         other_orders=_other_orders(spec, recordings),
+        labels="given" if recordings.labelled else "none",
     )
     return Prepared(data, cache.stored(folder), cached, time.perf_counter() - begun)
 

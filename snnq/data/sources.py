@@ -152,6 +152,15 @@ _ROWS = (
         marks=("data_batch_1.bin", "train.bin", "train/*/*.[jJpP][pPnN]*[gG]", "val/*/*.[jJpP][pPnN]*[gG]"),
     ),
     Source(
+        name="calib",
+        module="snnq.data.calibration_sets",
+        summary="a set that snnq calibrate made without the real data: frames of events, without labels",
+        options={"steps": None, "image_size": None, "limit": None},
+        simulated=True,
+        choices={},
+        marks=("set.json",),
+    ),
+    Source(
         name="random",
         module="snnq.data.random_frames",
         summary="a small made-up set of counts, for trying things out",

@@ -41,13 +41,13 @@ from snnq.training.batches import steps_per_epoch
 from snnq.training.chance import say_fit
 from snnq.training.devices import Compute, as_compute, start_fabric
 from snnq.training.evaluation import evaluate, reestimate_batchnorm
-from snnq.training.job import Job, fingerprint
+from snnq.training.job import TAKEN, Job, fingerprint
 from snnq.training.loop import run_epochs
 from snnq.training.quantized import quantize_model
 from snnq.training.rate import Aim
 from snnq.training.run_folder import RunFolder, open_run, run_path
 from snnq.training.search_runs import find_run
-from snnq.training.teacher import float_logits, float_teacher
+from snnq.training.teacher import answered, float_logits, float_teacher
 from snnq.training.threads import keeps_threads, use_threads
 
 # How often codes are trimmed anew where what is packed, scales and norms included, exceeds its budget, or leaves more
@@ -95,7 +95,8 @@ def finalize(
     fabric = start_fabric(compute)  # before the data: where there are more processes, they start from the top
     processes.check_batch_size(settings.batch_size)
     with processes.first_goes_first():
-        job = open_planned(chosen, checkpoint, data, progress, weights, plan)
+        job = open_planned(chosen, checkpoint, data, progress, weights, plan, unlabelled=unlabelled(settings))
+        job = answered(job, fabric, settings.batch_size, progress)
         if chosen.activity is None and needs_activity(settings.budget):
             skips = read_table(chosen.cost_table.source or chosen.cost_table.name).events.skips_zeros
             chosen = chosen.with_activity(float_activity(job, fabric.device, zeros=skips, progress=progress))
@@ -128,6 +129,11 @@ def finalize(
         measure=measure,
         progress=progress,
     )
+
+
+def unlabelled(settings: FinalizeSettings) -> str:
+    """Return whether data without labels are taken: where the float model alone is learned from."""
+    return TAKEN if settings.distillation == 1 else "to learn from the float model alone: --distillation 1"
 
 
 def _config(plan: Plan, job: Job, settings: FinalizeSettings, compute: Compute) -> Json:

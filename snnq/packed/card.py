@@ -108,8 +108,11 @@ def _accuracy(accuracy: Any) -> list[str]:
         if isinstance(accuracy.get(name), Mapping)
     ]
     heads = [f"{split} ({accuracy.get(f'{split}_samples', '?')} samples)" for split in ("validation", "test")]
-    notes = ["Events were simulated from images."] if accuracy.get("simulated") else []
-    return ["## Accuracy", _table(("model", *heads), rows), *notes] if rows else []
+    title, notes = "## Accuracy", ["Events were simulated from images."] if accuracy.get("simulated") else []
+    if accuracy.get("labels", "given") != "given":
+        title = "## Agreement with the float checkpoint"
+        notes = [f"No accuracy was measured: calibrated on synthetic data without labels, {accuracy.get('split')}."]
+    return [title, _table(("model", *heads), rows), *notes] if rows else []
 
 
 def _percent(value: Any) -> str:

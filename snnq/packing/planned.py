@@ -24,11 +24,13 @@ def open_planned(
     progress: Progress,
     weights: str | None = None,
     file: str | Path | None = None,
+    *,
+    unlabelled: str | None = None,
 ) -> Job:
     """Open what the plan was made for; raises PlanError where checkpoint or data are not the ones it names.
 
     ``weights`` chooses among several sets in the checkpoint, where the plan names no checkpoint. ``file`` is the
-    plan's, beside which its checkpoint is looked for, too.
+    plan's, beside which its checkpoint is looked for, too. ``unlabelled`` is ``open_job``'s.
     """
     where, spec = checkpoint or checkpoint_of(plan, file), data or (plan.data.spec if plan.data else None)
     architecture(plan.model.architecture)  # a user's own model that a plan merely names is not imported
@@ -38,7 +40,7 @@ def open_planned(
         made_for = f"for --weights {plan.model.weights}" if plan.model.weights else "for a checkpoint with one set"
         raise PlanError(f"--weights {weights}: the plan was made {made_for}", "leave --weights away, or search again")
     again = sizes_again(plan.model.architecture, plan.model.config, weights or plan.model.weights)
-    job = open_job(where, spec, progress, **again)
+    job = open_job(where, spec, progress, unlabelled=unlabelled, **again)
     _refuse_other(plan, where, job.checkpoint.sha256)
     if plan.data is not None:
         check_order(plan.data, job.data, named=data is not None)

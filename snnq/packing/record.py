@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -52,15 +52,25 @@ class SplitScores(_Measured):
 
 
 class Measured(_Measured):
-    """The accuracies of the float and the packed model, and on what."""
+    """The accuracies of the float and the packed model, and on what.
+
+    Where ``labels`` are the float model's own answers, for want of others, an accuracy is agreement with that model:
+    the data are generated, and ``split`` says how.
+    """
 
     data: str
     simulated: bool
+    labels: Literal["given", "float model"] = "given"
     split: str = "not recorded"
     validation_samples: PositiveInt
     test_samples: PositiveInt
     float_model: SplitScores = Field(alias="float")
     plan: SplitScores
+
+    @property
+    def what(self) -> str:
+        """What its numbers are, as a title."""
+        return "Accuracy" if self.labels == "given" else "Agreement with the float model, no accuracy"
 
     def summary(self) -> Json:
         """Return plain data without what was kept of each sample, to be printed."""

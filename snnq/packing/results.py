@@ -76,6 +76,7 @@ def accuracies(job: Job, folded: nn.Module, fabric: Fabric, batch_size: int, pro
     return Measured(
         data=job.data.spec,
         simulated=job.data.simulated,
+        labels="given" if job.data.labels == "given" else "float model",
         split="; ".join([job.data.split, *([f"images: {job.data.pixels}"] if job.data.pixels else [])]),
         validation_samples=len(job.data.validation),
         test_samples=len(job.data.test),

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from snnq.base.parsing import is_calibration
 from snnq.cost.quantities import STORAGE, Quantity, share_of, side_by_side
 from snnq.plan.costing import TRAINED_FLOAT, amount_of
 from snnq.plan.measured import NOT_MEASURED, edited_layers
@@ -114,6 +115,8 @@ def baseline_title(plan: Plan) -> str:
 def remarks(plan: Plan) -> list[str]:
     """Return what must be known of a plan's scores and sizes."""
     said = ["Bits per weight are the plan's; a packed file also holds scales, norms and its header."]
+    if is_calibration(plan.data.spec if plan.data else None) and plan.search:
+        said.append("Its data have no labels: val. % is how often the float model's own answers are given again.")
     if edited := edited_layers(plan.layers):
         said.append(
             f"{len(edited)} of {len(plan.layers)} layers do not take the scheme that the plan was made with, so this "

@@ -32,12 +32,12 @@ from snnq.reconstructing.settings import KEPT, PtqSettings
 from snnq.reconstructing.work import State
 from snnq.training.chance import say_fit
 from snnq.training.devices import Compute, as_compute, start_fabric
-from snnq.training.job import Job, fingerprint, open_job
+from snnq.training.job import TAKEN, Job, fingerprint, open_job
 from snnq.training.loop import run_epochs
 from snnq.training.run_folder import RunFolder, open_run, run_path
 from snnq.training.search_runs import find_run
 from snnq.training.seeding import shuffled
-from snnq.training.teacher import float_logits
+from snnq.training.teacher import answered, float_logits
 from snnq.training.threads import keeps_threads, use_threads
 
 EVALUATION_BATCH = 32
@@ -81,6 +81,7 @@ def ptq(
         raise UsageError("ptq runs on one device", "--devices 1")
     fabric = start_fabric(compute)
     chosen, job = _open(checkpoint, plan, scheme, data, cost_table, given, progress)
+    job = answered(job, fabric, EVALUATION_BATCH, progress)
     check_storage(kept, chosen.schemes())
     behind = find_run(chosen, Path(plan)) if plan is not None else None
     task = _Task(chosen, behind, job, settings or PtqSettings(), compute, fabric, kept)
@@ -180,12 +181,12 @@ def _open(
         )
     if plan is not None:
         chosen = Plan.read(plan)
-        return chosen, open_planned(chosen, checkpoint, data, progress, given.get("weights"), plan)
+        return chosen, open_planned(chosen, checkpoint, data, progress, given.get("weights"), plan, unlabelled=TAKEN)
     try:
         check_scheme(str(scheme))
     except ValueError as problem:
         raise UsageError(f"--scheme: {problem}") from None
-    job = open_job(checkpoint or "digits", data, progress, **given)
+    job = open_job(checkpoint or "digits", data, progress, unlabelled=TAKEN, **given)
     schemes = {layer.name: str(scheme) for layer in job.layers}
     table = read_table(cost_table)
     return make_plan(job.layers, schemes, model=job.model_info(), data=job.data_info(), table=table), job

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from snnq.base.errors import PlanError, UsageError
+from snnq.base.parsing import is_calibration
 from snnq.base.version import __version__
 from snnq.cost.event_records import Events
 from snnq.cost.quantities import STORAGE, Amount, Quantity, declared, known
@@ -253,6 +254,12 @@ def _notes(plans: dict[str, Plan], candidates: dict[str, Candidate]) -> tuple[st
         )
     if len({plan.model.architecture for plan in plans.values()}) > 1:
         notes.append("The plans are for different architectures.")
+    blind = [letter for letter, one in candidates.items() if one.test is not None and is_calibration(one.data)]
+    if blind:
+        notes.append(
+            f"Of {' and '.join(blind)}, validation and test are agreement with the float model on synthetic data, no "
+            "accuracies."
+        )
     if not _one_data(plans, candidates):
         notes.append("The accuracies are on different data and cannot be compared.")
     return tuple(notes)

@@ -18,6 +18,7 @@ KEYS: dict[str, tuple[str, str]] = {
     "formulas": ("", "how storage, energy and number formats are computed"),
     "comparison": ("", "whether a simple plan of no greater cost scores better"),
     "simulated": ("", "true where the data are events made from images"),
+    "measured": ("", "what the accuracies are: agreement with the float model where data have no labels"),
     "validation_samples": ("samples", "size of the validation split"),
     "test_samples": ("samples", "size of the test split"),
     "accuracy": ("0 … 1", "correct / samples, in paired: its difference; a section: float model and this plan"),

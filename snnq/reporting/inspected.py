@@ -9,6 +9,7 @@ import torch
 
 from snnq.checkpoints.inspecting import FACT_COLUMNS, Inspection
 from snnq.cost.quantities import ENERGY, STORAGE, Amount, Quantity, known, share_of
+from snnq.cost.rate_card import NeuronRates, RateCard
 from snnq.cost.table import CostTable, read_table
 from snnq.network import products
 from snnq.network.graph import Graph
@@ -52,6 +53,7 @@ def inspection_document(found: Inspection, table: CostTable | None = None) -> Do
             *_attentions(found),
             _layer_costs(layers, found),
             *([graph_table(found.graph, found.wiring, found.spikes)] if found.graph else []),
+            *([_rates(found.rates)] if found.rates else []),
             _plans(plans),
         ),
         figures=(
@@ -107,6 +109,21 @@ def _parts(title: str, column: str, parts: Sequence[Part], found: Inspection) ->
 def _with_macs(cells: list[str], macs: int | str) -> list[str]:
     """Return cells of costs with the MACs, in millions, between storage and what arithmetic costs."""
     return [*cells[:2], macs if isinstance(macs, str) else f"{macs / 1e6:,.3f}", *cells[2:]]
+
+
+def _rates(card: RateCard) -> Table:
+    title = f"Firing rates on {card.samples} training samples of {card.data}: spikes a neuron and step"
+    columns = ("neurons behind", "neurons", "mean", "least step", "greatest")
+    rows = [
+        (one.name, f"{one.neurons:,}", *(f"{rate:.4f}" for rate in (sum(one.rates) / len(one.rates), *ends(one))))
+        for one in card.neurons
+    ]
+    return Table(title, columns, tuple(rows))
+
+
+def ends(one: NeuronRates) -> tuple[float, float]:
+    """Return the least and the greatest rate of a step."""
+    return min(one.rates), max(one.rates)
 
 
 def _attentions(found: Inspection) -> tuple[Table, ...]:

@@ -65,7 +65,7 @@ def tiles(report: Report) -> tuple[Tile, ...]:
     own = report.totals
     return (
         Tile(
-            "Test accuracy",
+            "Test accuracy" if report.measured == "Accuracy" else "Agreement with float",
             f"{per_cent(after)} %",
             (
                 f"float {per_cent(before)} %",

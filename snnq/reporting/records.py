@@ -311,6 +311,7 @@ class Report:
     formulas: tuple[str, ...]
     notes: tuple[str, ...]
     simulated: bool
+    measured: str
     validation_samples: int
     test_samples: int
     classes: tuple[ClassRow, ...]

@@ -171,6 +171,7 @@ def _accuracies(plan: Plan, results: Results) -> dict[str, Any]:
     found = results.accuracy
     return {
         "simulated": found.simulated,
+        "measured": found.what,
         "validation_samples": found.validation_samples,
         "test_samples": found.test_samples,
         "classes": tuple(ClassRow(name, index) for index, name in enumerate(plan.data.classes if plan.data else ())),

@@ -32,10 +32,12 @@ def verdict(results: Results, totals: Totals, plans: tuple[PlanRow, ...]) -> str
     costs = " and ".join(
         f"{per_cent(totals.costs[one.fraction])} % of {_float_words(one)}" for one in known(totals.costs)
     )
+    said = f"{per_cent(after)} % test accuracy (float: {per_cent(before)} %)"
+    if results.accuracy.labels != "given":
+        said = f"{per_cent(after)} % agreement with float on generated data, whose accuracy nobody knows,"
     return (
-        f"{per_cent(after)} % test accuracy (float: {per_cent(before)} %) at {totals.avg_bits:.2f} bits per weight by "
-        f"the plan ({totals.file_avg_bits:.2f} in the file, with scales, norms and header), with {costs}"
-        + (f" ({beside})." if beside else ".")
+        f"{said} at {totals.avg_bits:.2f} bits per weight by the plan ({totals.file_avg_bits:.2f} in the file, with "
+        f"scales, norms and header), with {costs}" + (f" ({beside})." if beside else ".")
     )
 
 
@@ -60,6 +62,17 @@ def made(results: Results) -> str:
     return "finetuned and packed" if results.ptq is None else f"{results.ptq.method}, no finetuning, packed"
 
 
+def _unlabelled_notes(results: Results) -> list[str]:
+    """Return what must be known of a model that was compressed on data without labels; nothing of others."""
+    if results.accuracy.labels == "given":
+        return []
+    return [
+        f"This model was calibrated on synthetic data alone: {results.accuracy.data}, {results.accuracy.split}. Labels "
+        "are the float model's own answers, so every accuracy here is how often these are given again. It says nothing "
+        "of real data: snnq eval FOLDER --data SPEC does."
+    ]
+
+
 def _made_notes(results: Results) -> list[str]:
     test = f"test split ({results.accuracy.test_samples} samples) was used once, at the end."
     if results.ptq is not None:
@@ -77,7 +90,7 @@ def _made_notes(results: Results) -> list[str]:
 
 def notes(plan: Plan, results: Results, layers: tuple[LayerRow, ...], recorded: CostTableInfo) -> tuple[str, ...]:
     """Return what a reader must know before comparing these numbers; ``recorded`` is the cost table plan.json names."""
-    found = _made_notes(results)
+    found = [*_unlabelled_notes(results), *_made_notes(results)]
     words = weights_words(plan)
     if words is not None:
         found.append(
@@ -92,7 +105,7 @@ def notes(plan: Plan, results: Results, layers: tuple[LayerRow, ...], recorded: 
             f"In whole numbers, {far.same:.2%} of {far.samples} validation samples get the answer that the same "
             f"weights give in floating point{logits}."
         )
-    if results.accuracy.simulated:
+    if results.accuracy.simulated and results.accuracy.labels == "given":
         found.append(f"The data ({results.accuracy.data}) are events simulated from images, not recordings.")
     edited = [layer.name for layer in layers if layer.edited]
     if edited:
@@ -131,6 +144,12 @@ def search_sentence(plan: Plan, results: Results) -> str:
     )
 
 
+def _data_kind(results: Results) -> str:
+    if results.accuracy.labels != "given":
+        return "synthetic, without labels"
+    return "simulated from images" if results.accuracy.simulated else "not simulated"
+
+
 def _edited(plan: Plan) -> dict[str, str]:
     """Return what was done to the model before it was compressed; nothing where it is as its architecture builds it."""
     try:
@@ -154,7 +173,7 @@ def provenance(plan: Plan, results: Results, hashes: dict[str, str], tool: str) 
         "checkpoint sha": plan.model.sha256 or "not recorded",
         "data": results.accuracy.data,
         "data sha": plan.data.sha256 if plan.data else "not recorded",
-        "data kind": "simulated from images" if results.accuracy.simulated else "not simulated",
+        "data kind": _data_kind(results),
         "split": results.accuracy.split,
         "classes": str(len(plan.data.classes)) if plan.data else "not recorded",
         "samples": f"validation {results.accuracy.validation_samples}, test {results.accuracy.test_samples}",
@@ -246,6 +265,9 @@ def tested_sentence(results: Results) -> str:
     """Return whether the packed model is better or worse than float on the test split, as far as the samples tell."""
     ours, floats, count = results.accuracy.plan, results.accuracy.float_model, results.accuracy.test_samples
     one = split_difference(ours, floats, "test")
+    if results.accuracy.labels != "given":
+        shown = f"gives the float model's own answer on {interval(ours.test, count)} of {count} generated samples"
+        return f"This plan {shown}, 95 % interval (Wilson) in brackets; no accuracy was measured."
     if one is None:
         shown = [f"{name} {interval(scores.test, count)}" for name, scores in (("this plan", ours), ("float", floats))]
         return (

@@ -17,7 +17,7 @@ from snnq.reporting.table import Table, loss_text, table_of
 
 def accuracy_table(report: Report) -> Table:
     """Return accuracies and losses of the float and the packed model."""
-    title = f"Accuracy ({report.validation_samples} validation and {report.test_samples} test samples)"
+    title = f"{report.measured} ({report.validation_samples} validation and {report.test_samples} test samples)"
     cells = {
         "model": lambda row: row.model,
         "what it is": lambda row: row.what,

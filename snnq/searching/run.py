@@ -41,11 +41,11 @@ from snnq.training import processes
 from snnq.training.batches import steps_per_epoch
 from snnq.training.chance import say_fit
 from snnq.training.devices import Compute, as_compute, start_fabric
-from snnq.training.job import Job, fingerprint, open_job
+from snnq.training.job import TAKEN, Job, fingerprint, open_job
 from snnq.training.loop import run_epochs
 from snnq.training.run_folder import RunFolder, open_run, run_path
 from snnq.training.search_runs import is_run, note_run, with_run
-from snnq.training.teacher import float_logits
+from snnq.training.teacher import answered, float_logits
 from snnq.training.threads import keeps_threads, use_threads
 
 log = logging.getLogger(__name__)
@@ -110,7 +110,8 @@ def _posed(
     fabric = start_fabric(compute)  # before the data: where there are more processes, they start from the top
     processes.check_batch_size(settings.batch_size)
     with processes.first_goes_first():
-        job = open_job(checkpoint, data, progress, **given)
+        job = open_job(checkpoint, data, progress, unlabelled=_unlabelled(settings), **given)
+        job = answered(job, fabric, settings.batch_size, progress)
         table = priced_for(table, settings.budget or (), job, fabric.device, progress)
     rates = rate_space(job.model, job.layers, settings) if settings.method == "rate" else None
     choices = (
@@ -119,6 +120,11 @@ def _posed(
     aim = objective(choices, settings, table)
     check_budget(aim.choices, aim.costs, aim.budget)
     return _Problem(job, aim, settings, table, compute, fabric, rates)
+
+
+def _unlabelled(settings: SearchSettings) -> str:
+    """Return whether data without labels are taken: by what trains nothing."""
+    return TAKEN if settings.method in UNTRAINED else f"search without training: --method {UNTRAINED[0]}"
 
 
 def _searched(

@@ -37,6 +37,13 @@ class Order:
 def say_fit(logits: Tensor, data: DataSet) -> None:
     """Log the float model's validation accuracy from its logits (N, classes); warnings as ``warn_misfit``."""
     labels = data.validation.labels
+    if data.labels == "float model":
+        _LOG.warning(
+            "%s has no labels: the float model's own answers stand for them, and accuracies say how often they are "
+            "given again",
+            data.spec,
+        )
+        return
     right = float((logits.argmax(1).numpy() == labels).mean())
     said = f"Float model: right on {right:.2%} of {len(labels)} validation samples (chance: {chance(labels):.2%})."
     _LOG.info("%s", said)

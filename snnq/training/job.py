@@ -30,6 +30,8 @@ from snnq.plan.records import PlanInput
 
 _BACKGROUND = "BACKGROUND_Google"  # N-Caltech101's class of no object
 _SHOWN = 12
+# Data without labels are taken: ``answered`` puts the float model's own answers in their place.
+TAKEN = "taken"
 _LOG = logging.getLogger(__name__)
 
 
@@ -85,11 +87,19 @@ class Job:
         return DataInfo(spec=self.data.spec, sha256=self.data.sha256, classes=self.data.classes)
 
 
-def open_job(checkpoint: str | Path, data: str | None, progress: Progress = silent, **given: Unpack[Given]) -> Job:
+def open_job(
+    checkpoint: str | Path,
+    data: str | None,
+    progress: Progress = silent,
+    *,
+    unlabelled: str | None = None,
+    **given: Unpack[Given],
+) -> Job:
     """Open a float checkpoint and its data; ``data`` may be None where the checkpoint names its own.
 
     ``given`` are the sizes a checkpoint cannot tell (steps, heads, image_size, pooling). Raises CheckpointError and
-    DataError; a data set with other classes or channels than the model takes is refused.
+    DataError; a data set with other classes or channels than the model takes is refused, and one without labels, unless
+    ``unlabelled`` is ``TAKEN``: else it says what can be done with it instead.
     """
     opened = open_checkpoint(checkpoint, **given)
     spec = data or opened.data
@@ -99,10 +109,18 @@ def open_job(checkpoint: str | Path, data: str | None, progress: Progress = sile
     shape = frames_shape(opened.config)
     found = open_data(spec, steps=shape[0], image_size=shape[2:], progress=progress)
     check_fit(found, opened.config)
+    if unlabelled != TAKEN:
+        check_labels(found, unlabelled or "they calibrate snnq ptq, and snnq search --method sensitivity")
     for split in ("train", "validation"):
         if not len(getattr(found, split)):
             raise DataError(f"{found.spec} has no {split} samples: it is for evaluation alone", "add a folder 'train'")
     return Job(opened, model, layer_table(model, shape, reals=found.pixels is not None), found)
+
+
+def check_labels(data: DataSet, hint: str) -> None:
+    """Raise DataError where data have no labels, for a command that learns from them or measures by them."""
+    if data.labels == "none":
+        raise DataError(f"{data.spec} has no labels, and this needs them", hint)
 
 
 def check_fit(data: DataSet, config: Config) -> None:

@@ -9,6 +9,7 @@ when anything it depends on has changed.
     scores.json     a finished search's scores
     front.json      and the plans along its accuracy–cost front
     settings.json   the words of the command, to run it again: --settings
+    candidates      samples that calibrate has made so far, a file a chunk
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -29,9 +31,9 @@ from snnq.base.placing import is_temporary, lock, replacing, sweep, try_place
 from snnq.base.strict_json import Json, strict_json
 from snnq.training import processes
 
-NAMES = ("state.pt", "config.json", "metrics.jsonl", "scores.json", "front.json", "settings.json")
-STATE, CONFIG, METRICS, SCORES, FRONT, SETTINGS = NAMES
-_MADE = (STATE, METRICS, SCORES, FRONT, SETTINGS)  # what a run puts beside its configuration
+NAMES = ("state.pt", "config.json", "metrics.jsonl", "scores.json", "front.json", "settings.json", "candidates")
+STATE, CONFIG, METRICS, SCORES, FRONT, SETTINGS, CANDIDATES = NAMES
+_MADE = (STATE, METRICS, SCORES, FRONT, SETTINGS, CANDIDATES)  # what a run puts beside its configuration
 ELSEWHERE = "choose another one with --run"
 _EARLIER = re.compile(r"\.(state\.pt|config\.json|metrics\.jsonl|scores\.json)\.\d+\.tmp")  # before 0.1
 
@@ -156,7 +158,10 @@ def _open(path: Path, config: Json, out: Path | None, force: bool, words: Mappin
                 return RunFolder(path, (path / STATE).exists(), locked)
             # Its configuration is replaced last: until then what is left belongs to it.
             for name in _MADE:
-                (path / name).unlink(missing_ok=True)
+                if name == CANDIDATES:
+                    shutil.rmtree(path / name, ignore_errors=True)
+                else:
+                    (path / name).unlink(missing_ok=True)
         write_atomic(path / CONFIG, json.dumps(config, indent=2) + "\n")
         _write_words(path, words)
         return RunFolder(path, False, locked)

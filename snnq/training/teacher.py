@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from snnq.base.files import regular_size
 from snnq.base.placing import replacing
 from snnq.base.progress import Progress, silent
 from snnq.data.cache import cache_root, content_hash
+from snnq.data.spec import SPLITS
 from snnq.training import processes
 from snnq.training.evaluation import predict
 from snnq.training.job import Job
@@ -45,6 +47,21 @@ def float_teacher(
         return model(frames).float()
 
     return ask
+
+
+def answered(job: Job, fabric: Fabric, batch_size: int, progress: Progress = silent) -> Job:
+    """Return the job with the float model's own answers as labels, where its data have none."""
+    data = job.data
+    if data.labels != "none":
+        return job
+    splits = {}
+    for split in SPLITS:
+        own = getattr(data, split)
+        if len(own):
+            logits = float_logits(job, split, fabric, batch_size, progress)
+            own = replace(own, labels=logits.argmax(1).numpy())
+        splits[split] = own
+    return replace(job, data=replace(data, **splits, labels="float model"))
 
 
 def float_logits(

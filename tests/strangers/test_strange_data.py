@@ -17,6 +17,7 @@ import pytest
 import torch
 from strange_inputs import Row, check, rows
 
+import snnq
 from snnq.checkpoints.opening import save_checkpoint
 from snnq.cost.table import read_table
 from snnq.models.registry import build
@@ -502,6 +503,39 @@ FRAMES = (
     odd_file("a password", "the file is cut off or damaged", with_flags(6, 1)),
     odd_file("a compression that there is not", "the file is cut off or damaged", with_flags(8, 99)),
 )
+
+
+def odd_set(name: str, change: Callable[[bytes], bytes]) -> Callable[[Path], list[str]]:
+    """Write a set that was made to calibrate with, one of its files changed; return what prepares it."""
+
+    def write(folder: Path) -> list[str]:
+        snnq.calibrate(small_model(folder), generator="noise", samples=8, progress=snnq.silent, out=folder / "set")
+        file = folder / "set" / name
+        file.write_bytes(change(file.read_bytes()))
+        return prepare(f"calib:{folder / 'set'}")
+
+    return write
+
+
+SETS = (
+    Row("a set's frames, changed", odd_set("frames.npy", lambda old: old[:-1] + b"x"), 2, "its sha256 is another"),
+    Row("a set's frames, cut off", odd_set("frames.npy", lambda old: old[:-9]), 2, "its sha256 is another"),
+    Row("scores of a set, changed", odd_set("samples.jsonl", lambda old: old + b"{}"), 2, "its sha256 is another"),
+    Row("a set of no object", odd_set("set.json", lambda old: b"[]"), 2, "set.json: .*object"),
+    Row("a set with NaN", odd_set("set.json", lambda old: b'{"seed": NaN}'), 2, "set.json: cannot be read"),
+    Row("a set of a newer version", odd_set("set.json", lambda old: old.replace(b'n": 1,', b'n": 9,', 1)), 2, "newer"),
+    Row(
+        "a set that says more samples than it has",
+        odd_set("set.json", lambda old: old.replace(b'"train": 6', b'"train": 600000000')),
+        2,
+        r"frames.npy: it holds uint8 of \(8, 2, 2, 8, 8\), set.json says",
+    ),
+)
+
+
+@rows(*SETS)
+def test_a_calibration_set_is_what_it_says(row, tmp_path, monkeypatch, capfd):
+    check(row, tmp_path, monkeypatch, capfd)
 
 
 @rows(*FRAMES)
