@@ -139,6 +139,9 @@ class FileSizes:
         Typed(str | None),
     ] = None
     chunk: Annotated[int | None, typer.Option(help="Steps that STAtten's attention mixes at once, likewise.")] = None
+    key_stride: Annotated[
+        int | None, typer.Option(help="Frames from one key frame of a video to the next, likewise.")
+    ] = None
     weights: Weights = None
 
     def given(self, *own: str) -> Words:
