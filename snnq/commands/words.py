@@ -30,7 +30,7 @@ Kinds = dict[str, tuple[object, object]]
 _DATA_HELP = (
     "Data: SOURCE[:DIR][,OPTION=VALUE…], such as digits,limit=500 or frames:DIR,classes=numeric; by default what model "
     "or plan name. Options: steps, image_size, limit, by, classes, numbering, samples, mean, std, "
-    "resize, filter; 'snnq data list' explains them."
+    "resize, filter, stride, every, clips, split; 'snnq data list' explains them."
 )
 Data = Annotated[str | None, typer.Option(metavar="SPEC", help=_DATA_HELP)]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
