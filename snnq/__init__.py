@@ -14,7 +14,7 @@ from snnq.base.version import __version__
 if TYPE_CHECKING:
     from snnq.base.progress import silent
     from snnq.commands.compressing import compress, finalize, ptq, search
-    from snnq.commands.editing import decompose
+    from snnq.commands.editing import clip, decompose
     from snnq.commands.looking import (
         classify,
         compare,
@@ -52,6 +52,7 @@ _PLACES = {
     "load_packed": "snnq.packed.loading",
     "register_model": "snnq.models.registry",
     "compress": _COMPRESSING,
+    "clip": "snnq.commands.editing",
     "decompose": "snnq.commands.editing",
     "finalize": _COMPRESSING,
     "mask_silent": _PRUNING,
@@ -71,6 +72,7 @@ __all__ = [
     "apply_edits",
     "classify",
     "compare",
+    "clip",
     "compress",
     "decompose",
     "doctor",

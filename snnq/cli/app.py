@@ -11,7 +11,7 @@ from snnq.base.version import __version__
 from snnq.cli import bench, cost, data, plan
 from snnq.cli.building import GroupedCommand
 from snnq.cli.compressing import compress, demo, finalize, ptq, search
-from snnq.cli.editing import decompose
+from snnq.cli.editing import clip, decompose
 from snnq.cli.looking import doctor, evaluate, export, graft, inspect, verify
 from snnq.cli.pruning import mask_silent, profile, prune
 from snnq.cli.report import report
@@ -42,7 +42,7 @@ def options(
 
 
 for _command in (
-    *(compress, inspect, graft, decompose, prune, search, finalize, ptq),
+    *(compress, inspect, graft, decompose, clip, prune, search, finalize, ptq),
     *(report, verify, profile, accel, export, demo, doctor),
 ):
     app.command(cls=GroupedCommand)(_command)

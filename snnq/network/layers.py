@@ -98,8 +98,8 @@ def frames_shape(config: Config) -> tuple[int, int, int, int]:
     return (config["steps"], config["in_channels"], height, width)
 
 
-# The submodule of a layer that quantises what it is given.
-CLIPPED = "clip"
+# The attribute of a layer whose activations are quantised (``structure.clipped``).
+INPUT_BITS = "input_bits"
 NO_COUNTS = "frames must be event counts: whole numbers of at least 0"
 
 
@@ -177,7 +177,7 @@ def layer_table(model: nn.Module, frames_shape: tuple[int, int, int, int], *, re
         steps = 1 if group == "head" else frames_shape[0]
         macs, products = (-(-math.prod(shape) * count // steps) for count in (seen[name].outputs, seen[name].inputs))
         products *= most if seen[name].kind == "multispikes" else 1
-        bits = getattr(getattr(module, CLIPPED, None), "bits", None)
+        bits = getattr(module, INPUT_BITS, None)
         layers.append(Layer(name, group, kind, shape, macs, products, seen[name].kind, bits))
     return tuple(layers)
 

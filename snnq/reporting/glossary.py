@@ -27,6 +27,8 @@ KEYS: dict[str, tuple[str, str]] = {
     "validation_loss": ("nats", "mean cross-entropy on the validation split"),
     "test": ("0 … 1", "accuracy on the test split"),
     "test_loss": ("nats", "mean cross-entropy on the test split"),
+    "validation_per_video": ("0 … 1", "where samples are clips: accuracy on the videos that they are of"),
+    "test_per_video": ("0 … 1", "likewise, on the test split"),
     "tested": ("", "whether the test split shows a difference between this plan and float"),
     "paired": ("", "this plan minus others on the same samples, with 95 % intervals"),
     "only_this": ("samples", "right under this plan alone"),
