@@ -14,7 +14,7 @@ from snnq.base.version import __version__
 if TYPE_CHECKING:
     from snnq.base.progress import silent
     from snnq.commands.compressing import compress, finalize, ptq, search
-    from snnq.commands.editing import clip, decompose
+    from snnq.commands.editing import decompose, quantise_activations
     from snnq.commands.looking import (
         classify,
         compare,
@@ -52,7 +52,7 @@ _PLACES = {
     "load_packed": "snnq.packed.loading",
     "register_model": "snnq.models.registry",
     "compress": _COMPRESSING,
-    "clip": "snnq.commands.editing",
+    "quantise_activations": "snnq.commands.editing",
     "decompose": "snnq.commands.editing",
     "finalize": _COMPRESSING,
     "mask_silent": _PRUNING,
@@ -72,7 +72,6 @@ __all__ = [
     "apply_edits",
     "classify",
     "compare",
-    "clip",
     "compress",
     "decompose",
     "doctor",
@@ -88,6 +87,7 @@ __all__ = [
     "profile",
     "prune",
     "ptq",
+    "quantise_activations",
     "register_architecture",
     "register_edit",
     "register_model",

@@ -73,7 +73,9 @@ def _save_started(setting: Setting, arm: Arm, seed: int, path: Path) -> None:
     still = open_checkpoint(_still(setting, seed))
     torch.manual_seed(seed)
     config = {key: value for key, value in arm.sizes.items() if key != "image_size"}
-    model = build(arm.architecture, config | {"image_size": [32, 32], "in_channels": 1, "classes": still.config["classes"]})
+    model = build(
+        arm.architecture, config | {"image_size": [32, 32], "in_channels": 1, "classes": still.config["classes"]}
+    )
     own = model.state_dict()
     taken = {key: value for key, value in still.state_dict.items() if key.startswith("ann.")}
     model.load_state_dict(own | taken)

@@ -49,23 +49,29 @@ def _fixed(plain: Plan, row: str) -> Plan:
 
 
 def run_row(setting: Setting, row: str, seed: int, epochs: int, search_epochs: int) -> dict[str, Any]:
-    """Return what a cell's file says; clips the float model, plans, finetunes and tests where there is none."""
+    """Return what a cell's file says; quantises activations, plans, finetunes and tests where there is none."""
     start = setting.out / "float" / "cross" / str(seed) / "float.safetensors"
     folder = setting.out / "plans" / row / str(seed)
-    file, clipped = folder / "cell.json", start.with_name("clipped.safetensors")
+    file, eight = folder / "cell.json", start.with_name("eight.safetensors")
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
         begun = time.monotonic()
-        if not clipped.exists():
-            snnq.clip(start, data=setting.spec, bits=8, out=clipped, progress=snnq.silent)
+        if not eight.exists():
+            snnq.quantise_activations(start, data=setting.spec, bits=8, out=eight, progress=snnq.silent)
         # The float model is finetuned as it is: what it is compared with has activations of 8 bits.
-        checkpoint = start if row == "float32" else clipped
+        checkpoint = start if row == "float32" else eight
         plan = make_plan(row, checkpoint, setting, seed, search_epochs, folder)
         snnq.finalize(
             plan, data=setting.spec, seed=seed, epochs=epochs, batch_size=BATCH, measure=32, out=folder / "packed",
             progress=snnq.silent,
         )  # fmt: skip
-        cell = {"row": row, "seed": seed, "epochs": epochs, "simulated": True, **_facts(folder / "packed", setting.data())}
+        cell = {
+            "row": row,
+            "seed": seed,
+            "epochs": epochs,
+            "simulated": True,
+            **_facts(folder / "packed", setting.data()),
+        }
         cell["seconds"] = time.monotonic() - begun
         write_atomic(file, json.dumps(cell, indent=2) + "\n")
     return json.loads(file.read_text(encoding="utf-8"))
@@ -74,7 +80,9 @@ def run_row(setting: Setting, row: str, seed: int, epochs: int, search_epochs: i
 def _facts(packed: Path, data: DataSet) -> dict[str, float]:
     """Return accuracies, bits and energies of a packed folder, by branch."""
     model, report = snnq.load_packed(packed), snnq.report(packed, progress=snnq.silent).to_dict()
-    found = {f"{split}_{key}": one for split in ("validation", "test") for key, one in accuracies(model, data, split).items()}
+    found = {
+        f"{split}_{key}": one for split in ("validation", "test") for key, one in accuracies(model, data, split).items()
+    }
     totals, event = report["totals"], report["event_energy"]["plan"]
     found |= {"avg_bits": totals["avg_bits"], "file_avg_bits": totals["file_avg_bits"]}
     found |= {f"bits_{part['name']}": part["avg_bits"] for part in report["groups"]}

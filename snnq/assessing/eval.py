@@ -31,9 +31,10 @@ class Evaluation:
 
     ``arithmetic``: ``integer`` where a packed folder ran in whole numbers, else ``float``.
     Where samples are clips, ``accuracy`` is per clip, and ``video_accuracy`` per video: the mean probabilities of its
-    clips; ``videos`` counts them. ``top5`` is the share whose class is among the first five; None where there are no more. ``seconds`` is what all of
-    it took but for opening. ``images`` says what was done to images, where the data are such, and not events.
-    Of a packed folder also its bits per weight: ``avg_bits`` by the plan, ``file_avg_bits`` of the whole file.
+    clips; ``videos`` counts them. ``top5`` is the share whose class is among the first five; None where there are no
+    more. ``seconds`` is what all of it took but for opening. ``images`` says what was done to images, where the data
+    are such, and not events. Of a packed folder also its bits per weight: ``avg_bits`` by the plan, ``file_avg_bits``
+    of the whole file.
     """
 
     path: str

@@ -11,7 +11,7 @@ from snnq.base.version import __version__
 from snnq.cli import bench, cost, data, plan
 from snnq.cli.building import GroupedCommand
 from snnq.cli.compressing import compress, demo, finalize, ptq, search
-from snnq.cli.editing import clip, decompose
+from snnq.cli.editing import decompose, quantise_activations
 from snnq.cli.looking import doctor, evaluate, export, graft, inspect, verify
 from snnq.cli.pruning import mask_silent, profile, prune
 from snnq.cli.report import report
@@ -42,10 +42,11 @@ def options(
 
 
 for _command in (
-    *(compress, inspect, graft, decompose, clip, prune, search, finalize, ptq),
+    *(compress, inspect, graft, decompose, prune, search, finalize, ptq),
     *(report, verify, profile, accel, export, demo, doctor),
 ):
     app.command(cls=GroupedCommand)(_command)
+app.command("quantise-activations", cls=GroupedCommand)(quantise_activations)
 app.command("mask-silent", cls=GroupedCommand)(mask_silent)
 app.command("eval", cls=GroupedCommand)(evaluate)
 for _name, _group in (("plan", plan.app), ("data", data.app), ("cost", cost.app), ("bench", bench.app)):

@@ -1,4 +1,4 @@
-"""What makes another float checkpoint of one: decompose and clip."""
+"""What makes another float checkpoint of one: decompose and quantise-activations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from snnq.commands.words import Words
 
 if TYPE_CHECKING:
     from snnq.checkpoints.decomposing import Decomposed
-    from snnq.training.clipping import Clipped
+    from snnq.training.activations import QuantisedActivations
 
 
 def _show_decomposed(found: Decomposed, json: bool, words: Words) -> None:
@@ -45,7 +45,7 @@ def _show_decomposed(found: Decomposed, json: bool, words: Words) -> None:
 decompose = typed(commands.decompose, _show_decomposed)
 
 
-def _show_clipped(found: Clipped, json: bool, words: Words) -> None:
+def _show_activations(found: QuantisedActivations, json: bool, words: Words) -> None:
     if json:
         console.emit_json(asdict(found))
     else:
@@ -57,4 +57,4 @@ def _show_clipped(found: Clipped, json: bool, words: Words) -> None:
     console.next_step(f"snnq search {shlex.quote(found.out)}")
 
 
-clip = typed(commands.clip, _show_clipped)
+quantise_activations = typed(commands.quantise_activations, _show_activations)

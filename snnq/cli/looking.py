@@ -111,7 +111,9 @@ def _show_evaluation(found: Evaluation, json: bool) -> None:
     title = "Accuracy" if found.videos is None else "Accuracy per clip"
     console.table(title, ("model", "data", "split", "samples", *columns), rows)
     if found.video_accuracy is not None:
-        console.note(f"Per video: {found.video_accuracy:.2%} of {found.videos}, by the mean of its clips' probabilities.")
+        console.note(
+            f"Per video: {found.video_accuracy:.2%} of {found.videos}, by the mean of its clips' probabilities."
+        )
     if found.images is not None:
         console.note(f"Images: {found.images}.")
     console.note(f"{found.samples_per_second:,.1f} samples a second, {found.seconds:,.1f} s in all.")

@@ -50,7 +50,7 @@ def refuse_foreign_options(arguments: list[str]) -> None:
     from snnq.base.errors import UsageError
 
     for word in arguments[: arguments.index("--") if "--" in arguments else None]:
-        own = word.partition("=")[0] == "--bits" and arguments[0] in ("compress", "clip")
+        own = word.partition("=")[0] == "--bits" and arguments[0] in ("compress", "quantise-activations")
         if not own and (name := word.partition("=")[0]) in _CALLED_HERE:
             raise UsageError(f"there is no option {name}", _CALLED_HERE[name])
 

@@ -11,7 +11,7 @@ from snnq.commands.words import Data, Force, OneDevice, Sizes, Typed
 
 if TYPE_CHECKING:
     from snnq.checkpoints.decomposing import Decomposed
-    from snnq.training.clipping import Clipped
+    from snnq.training.activations import QuantisedActivations
 
 
 @command
@@ -46,9 +46,10 @@ def decompose(
 
 
 @command
-def clip(
+def quantise_activations(
     checkpoint: Annotated[
-        str | Path, typer.Argument(metavar="CKPT", help="A float checkpoint of a network that does not only spike."),
+        str | Path,
+        typer.Argument(metavar="CKPT", help="A float checkpoint of a network that does not only spike."),
         Typed(str),
     ],
     *,
@@ -64,9 +65,9 @@ def clip(
     force: Force = False,
     sizes: Sizes,
     progress: Progress = shown,
-) -> "Clipped":
+) -> "QuantisedActivations":
     """Quantise activations of the part of a network that does not spike; ranges are trained with the weights later."""
-    from snnq.training.clipping import clip as run_clip
+    from snnq.training.activations import quantise_activations as run
 
     words = {"data": data, "bits": bits, "layers": layers, "samples": samples, "out": out, "force": force}
-    return run_clip(checkpoint, **words, compute=compute.compute(), progress=progress, **sizes.given())
+    return run(checkpoint, **words, compute=compute.compute(), progress=progress, **sizes.given())

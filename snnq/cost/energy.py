@@ -78,8 +78,9 @@ def branch_costs(layer: Layer, scheme_name: str, table: CostTable) -> dict[str, 
 def products_energy(products: Products, table: CostTable) -> LayerEnergy:
     """Return what the paper's way of counting gives for the products inside an attention, in pJ per time step.
 
-    N_mul · e_op of whole numbers (of float32 with a softmax between), nothing skipped, and the operand (and the Q that waits) written to local memory and
-    read from it, ``local_bits`` each. The paper counts layers with weights only: this is no part of its totals.
+    N_mul · e_op of whole numbers (of float32 with a softmax between), nothing skipped, and the operand (and the Q that
+    waits) written to local memory and read from it, ``local_bits`` each. The paper counts layers with weights only:
+    this is no part of its totals.
     """
     operation = scheme(FLOAT32).format.operation if products.order == "softmax" else INTEGER_OPERATION
     return LayerEnergy(

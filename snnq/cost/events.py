@@ -7,12 +7,13 @@ Per inference (all T time steps) and sample, with the means of ``snnq.cost.activ
       + Σ attentions [ N_add · e_add + N_scale · e_scale + 2 · N_local · e_local_bit ]
 
 - Layer. Activations of a network that does not spike are all multiplied, zeros too: N_mac is every pair of them and an
-  output, priced as whole numbers where they are quantised and as float32 where they are not. Else, synaptic operations are firing rate · fan-out · T. A spike adds its weight: no multiplication. A spike of −1
-  subtracts it, at the same price, and one of c, of a neuron that may fire D times in a step, adds it in c of D binary
-  sub-steps (Luo et al. 2024, arXiv:2407.20708). A whole number (the sum of spikes, an event count) adds a quantised
-  weight once for each set bit of its value, and doubles every sum once for each further bit of the largest value
-  (N_shift); float32 weights multiply. A real number multiplies and adds. Zero inputs cost nothing. Zero weights cost
-  nothing where the table's machine ``skips_zeros``: N_acc and N_mac then count the pairs whose weight is not zero.
+  output, priced as whole numbers where they are quantised and as float32 where they are not. Else, synaptic operations
+  are firing rate · fan-out · T. A spike adds its weight: no multiplication. A spike of −1 subtracts it, at the same
+  price, and one of c, of a neuron that may fire D times in a step, adds it in c of D binary sub-steps (Luo et al. 2024,
+  arXiv:2407.20708). A whole number (the sum of spikes, an event count) adds a quantised weight once for each set bit of
+  its value, and doubles every sum once for each further bit of the largest value (N_shift); float32 weights multiply. A
+  real number multiplies and adds. Zero inputs cost nothing. Zero weights cost nothing where the table's machine
+  ``skips_zeros``: N_acc and N_mac then count the pairs whose weight is not zero.
 - Fetched bits of weights, by reuse: ``inference``, N_bits = weights · bits, every weight fetched once per inference and
   kept; ``step``, N_bits = weights · bits · T, fetched anew every step (the head runs once); ``event``, N_bits =
   synaptic operations · bits, read from local memory for every one (at e_local_bit), zero weights where they are not

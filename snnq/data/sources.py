@@ -165,7 +165,7 @@ _ROWS = (
     Source(
         name="video",
         module="snnq.data.videos",
-        summary="clips of videos: <class>/<video> or train/, test/<class>/<video>, folders of images, .npy, .avi, .mp4, …",
+        summary="clips of videos: <class>/<video>, or train/ and test/<class>/<video>, as images, .npy, .avi or .mp4",
         options={
             "steps": "16",
             "image_size": "224x224",

@@ -101,7 +101,9 @@ def _listed(folder: Path, classes: Sequence[str]) -> tuple[Video, ...]:
     found = []
     for label, name in enumerate(classes):
         place = folder / name
-        inside = sorted(one for one in place.iterdir() if one.name[0] != "." and is_video(one)) if place.is_dir() else []
+        inside = (
+            sorted(one for one in place.iterdir() if one.name[0] != "." and is_video(one)) if place.is_dir() else []
+        )
         if not inside:
             raise DataError(f"{place}: no video in it: a folder of images, .npy, .avi, .mp4, …")
         found += [Video(path, label) for path in inside]
@@ -173,6 +175,4 @@ def _by_marks(
             f"(such as {lacking[0]}).",
             "Fetch them, or take them out of a copy of the lists.",
         )
-    return tuple(
-        tuple(one for one in videos if marks.get(one.path.stem) == mark) for mark in (_TAKEN, _TEST)
-    )  # pyright: ignore[reportReturnType]
+    return tuple(tuple(one for one in videos if marks.get(one.path.stem) == mark) for mark in (_TAKEN, _TEST))  # pyright: ignore[reportReturnType]

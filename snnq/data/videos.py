@@ -142,9 +142,7 @@ def _limited(request: Request, split: str, clips: list[Clip]) -> list[Clip]:
     return [clips[index] for index in kept]
 
 
-def _hashed(
-    request: Request, found: SortedVideos, chosen: dict[str, list[Clip]]
-) -> tuple[str, dict[str, Hashed]]:
+def _hashed(request: Request, found: SortedVideos, chosen: dict[str, list[Clip]]) -> tuple[str, dict[str, Hashed]]:
     """Return one hash of all files that are read, and by split the videos with a hash of each."""
     videos = {split: list(dict.fromkeys(one.video for one in clips)) for split, clips in chosen.items()}
     parts = {video: files_of(video.path) for own in videos.values() for video in own}

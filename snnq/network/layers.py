@@ -49,8 +49,8 @@ class Layer:
     ``multiplications`` is N_mul of the paper's energy model, which counts input positions: tokens · in · out for
     linear layers, k² · c_in · c_out · H · W of the input image for convolutions, divided by the groups
     (docs/method.md §3). A layer of integer spikes 0 … D is run in D binary sub-steps: its multiplications are D times
-    as many. ``input_bits``: of activations that are quantised (``structure.clipped``): its products are of whole numbers
-    then; None where they are not.
+    as many. ``input_bits``: of activations that are quantised (``structure.activations``): its products are of whole
+    numbers then; None where they are not.
     """
 
     name: str
@@ -98,7 +98,7 @@ def frames_shape(config: Config) -> tuple[int, int, int, int]:
     return (config["steps"], config["in_channels"], height, width)
 
 
-# The attribute of a layer whose activations are quantised (``structure.clipped``).
+# The attribute of a layer whose activations are quantised (``structure.activations``).
 INPUT_BITS = "input_bits"
 NO_COUNTS = "frames must be event counts: whole numbers of at least 0"
 

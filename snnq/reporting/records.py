@@ -45,7 +45,8 @@ def cost_of(row: Any, key: str) -> Any:
 class Accuracy:
     """Accuracies (0 … 1) and mean cross-entropies (nats; None: not finite) of a model on validation and test.
 
-    Where samples are clips, those are per clip; ``per_video`` are of the videos, by the mean probabilities of its clips.
+    Where samples are clips, those are per clip; ``per_video`` are of the videos, by the mean probabilities of its
+    clips.
     """
 
     model: str

@@ -20,7 +20,7 @@ def accuracy_table(report: Report) -> Table:
     title = f"Accuracy ({report.validation_samples} validation and {report.test_samples} test samples)"
     clips = any(row.test_per_video is not None for row in report.accuracy)
     if clips:
-        title = f"Accuracy per clip and per video ({report.validation_samples} validation and {report.test_samples} test clips)"
+        title = title.replace("Accuracy", "Accuracy per clip and per video").replace("test samples", "test clips")
     cells = {
         "model": lambda row: row.model,
         "what it is": lambda row: row.what,

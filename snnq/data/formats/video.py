@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,7 +118,7 @@ def _opened(path: Path) -> Iterator[Any]:
     Its format is that of the file's ending: a list of other files or addresses is never followed.
     """
     try:
-        import av
+        av: Any = import_module("av")
     except ImportError:
         hint = "pip install 'snnq[video]', or unpack it to a folder of images"
         raise MissingLibraryError(f"{path}: a {path.suffix} file takes PyAV", hint) from None

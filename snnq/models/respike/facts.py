@@ -17,8 +17,8 @@ _REASONS = {
     "respike-dense": "its first layer is given images, and its shortcuts potentials: real numbers",
 }
 _REASON = (
-    "its key frames run in a ResNet (ann.*) of real numbers, its spiking ResNet (snn.*) begins with residual frames, and "
-    "what joins them (fusion.*) has a softmax"
+    "its key frames run in a ResNet (ann.*) of real numbers, its spiking ResNet (snn.*) begins with residual frames, "
+    "and what joins them (fusion.*) has a softmax"
 )
 
 

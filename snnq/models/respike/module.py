@@ -70,7 +70,7 @@ class ReSpike(nn.Module):
         return self.head(torch.cat(found, 1).unflatten(0, (len(frames), -1)).mean(1))
 
     def _spiking(self, moving: Tensor, stages: list[Tensor]) -> Tensor:
-        """Return the last potentials (S − 1, B · n, dim, h, w) of residual frames, joined with the key frames' stages."""
+        """Return the last potentials (S − 1, B · n, dim, h, w) of residual frames, joined with key frames' stages."""
         x = self.snn.stem(moving)
         for stage in range(1, 5):
             x = self.snn.stage(stage, x)

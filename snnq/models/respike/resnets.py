@@ -127,7 +127,9 @@ class SpikingResNet(nn.Module):
         before = widths[0]
         for number, width in enumerate(widths, start=1):
             strides = [2] + [1] * (blocks - 1)
-            parts = [SpikingBlock(before if not index else width, width, stride) for index, stride in enumerate(strides)]
+            parts = [
+                SpikingBlock(before if not index else width, width, stride) for index, stride in enumerate(strides)
+            ]
             self.add_module(f"layer{number}", nn.Sequential(*parts))
             before = width
 

@@ -20,9 +20,9 @@ class ReSpikeSizes(TransformerSizes):
 
     ``key_stride`` S: each segment of S frames begins with a key frame; it divides ``steps``, and is None where there
     are no segments (``respike-dense``). ``dim`` is the width of the spiking ResNet's last stage, whose stages have
-    dim/8, dim/4, dim/2 and dim channels in ``blocks`` blocks each; ``depth`` the layers of the key frames' ResNet, whose
-    first stage has ``ann_width`` channels; ``heads`` those of the cross-attention behind the last stage, whose heads
-    are dim/heads wide behind all stages; ``mlp_ratio`` is that of the MLP behind it.
+    dim/8, dim/4, dim/2 and dim channels in ``blocks`` blocks each; ``depth`` the layers of the key frames' ResNet,
+    whose first stage has ``ann_width`` channels; ``heads`` those of the cross-attention behind the last stage, whose
+    heads are dim/heads wide behind all stages; ``mlp_ratio`` is that of the MLP behind it.
     """
 
     PUBLISHED: ClassVar[tuple[ReSpikeSizes, ...]]

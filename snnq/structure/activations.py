@@ -1,6 +1,6 @@
-"""The edit ``clipped``: activations that a layer is given become whole numbers times a step, within a learned range.
+"""The edit ``activations``: what a layer is given becomes whole numbers times a step, within a learned range.
 
-    {"edit": "clipped", "layers": {"ann.conv1": {"bits": 8, "signed": true}, …}}
+    {"edit": "activations", "layers": {"ann.conv1": {"bits": 8, "signed": true}, …}}
 
     x̂ = s · clamp(round(x / s), −n, n),   n = 2^(b−1) − 1 and s = r/n        (signed)
     x̂ = s · clamp(round(x / s), 0, n),    n = 2^b − 1 and s = r/n            (what is never negative)
@@ -8,7 +8,8 @@
 r is a parameter of the layer, ``input_range``, kept as its logarithm: it is trained with the weights, straight through
 the rounding, as LSQ's step (Esser et al. 2020, arXiv:1902.08153) and PACT's clip (Choi et al. 2018, arXiv:1805.06085)
 are. With a quantised weight every product is then one of two whole numbers, and s belongs behind the sum. It is for
-networks that do not spike, or parts that do not: spikes are whole numbers already. A later edit replaces an earlier one.
+networks that do not spike, or parts that do not: spikes are whole numbers already. A later edit replaces an earlier
+one.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ if TYPE_CHECKING:
 else:
     from snnq.base.lazy import torch
 
-CLIPPED, RANGE, SIGNED = "clipped", "input_range", "input_signed"
+ACTIVATIONS, RANGE, SIGNED = "activations", "input_range", "input_signed"
 BITS = (2, 8)
 
 
-def clipped(model: nn.Module, layers: Mapping[str, Mapping[str, Any]]) -> nn.Module:
-    """Quantise what layers are given, in place, with ranges of 1; raises ``UsageError`` for what is no layer or bits."""
+def quantised(model: nn.Module, layers: Mapping[str, Mapping[str, Any]]) -> nn.Module:
+    """Quantise what layers are given, in place, with ranges of 1; raises ``UsageError`` for no layer or no bits."""
     known = quantisable(model)
     for name, one in layers.items():
         if name not in known:

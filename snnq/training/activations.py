@@ -1,4 +1,4 @@
-"""``snnq clip``: activations of a network that does not spike are quantised, in ranges found on training samples."""
+"""``snnq quantise-activations``: whole-number activations of a network, or part, that does not spike."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from snnq.checkpoints.opening import load_model, save_checkpoint
 from snnq.checkpoints.sizes import Given
 from snnq.network.layers import Layer
 from snnq.network.tracing import seeing
-from snnq.structure.clipped import BITS, CLIPPED, RANGE, best_range
+from snnq.structure.activations import ACTIVATIONS, BITS, RANGE, best_range
 from snnq.structure.edits import apply_edits
 from snnq.training.devices import Compute, as_compute
 from snnq.training.evaluation import evaluate
@@ -30,7 +30,7 @@ _BATCH = 8
 
 
 @dataclass(frozen=True)
-class ClippedLayer:
+class QuantisedInput:
     """A layer whose activations are quantised: their bits, whether any is negative, and the range r."""
 
     name: str
@@ -40,18 +40,18 @@ class ClippedLayer:
 
 
 @dataclass(frozen=True)
-class Clipped:
+class QuantisedActivations:
     """A written checkpoint, its quantised layers, and the validation accuracy (0 … 1) before and after."""
 
     out: str
-    layers: tuple[ClippedLayer, ...]
+    layers: tuple[QuantisedInput, ...]
     samples: int
     validation_before: float
     validation: float
 
 
 @keeps_threads
-def clip(
+def quantise_activations(
     checkpoint: str | Path,
     *,
     data: str | None = None,
@@ -63,8 +63,8 @@ def clip(
     force: bool = False,
     progress: Progress = silent,
     **given: Unpack[Given],
-) -> Clipped:
-    """Write a float checkpoint whose layers get activations of ``bits`` bits, in learned ranges (``structure.clipped``).
+) -> QuantisedActivations:
+    """Write a float checkpoint whose layers get activations of ``bits`` bits, in ranges that are learned later.
 
     By default these are all layers that are given activations of a part that does not spike; ``layers`` names some of
     them, by patterns with commas between. Each range has the least squared error on ``samples`` training samples, and
@@ -83,7 +83,7 @@ def clip(
     before = evaluate(model, job.data.validation, 4 * _BATCH, progress, "as given, on validation").accuracy
     seen = _inputs(job, model, names, samples, progress)
     found = {name: {"bits": bits, "signed": bool((values < 0).any())} for name, values in seen.items()}
-    edit: Config = {"edit": CLIPPED, "layers": found}
+    edit: Config = {"edit": ACTIVATIONS, "layers": found}
     model = apply_edits(model, [edit])
     made = []
     for name, values in seen.items():
@@ -91,11 +91,13 @@ def clip(
         log_range = best_range(values, bits, signed)
         with torch.no_grad():
             model.get_submodule(name).get_parameter(RANGE).fill_(log_range)
-        made.append(ClippedLayer(name, bits, signed, float(torch.tensor(log_range).exp())))
-    after = evaluate(model, job.data.validation, 4 * _BATCH, progress, "clipped, on validation").accuracy
+        made.append(QuantisedInput(name, bits, signed, float(torch.tensor(log_range).exp())))
+    after = evaluate(
+        model, job.data.validation, 4 * _BATCH, progress, "with quantised activations, on validation"
+    ).accuracy
     facts = {"data": job.data.spec}
     save_checkpoint(out, model, architecture=job.checkpoint.architecture, facts=facts, overwrite=force)
-    return Clipped(str(out), tuple(made), min(samples, len(job.data.train)), before, after)
+    return QuantisedActivations(str(out), tuple(made), min(samples, len(job.data.train)), before, after)
 
 
 def _chosen(table: tuple[Layer, ...], patterns: str | None) -> list[str]:
