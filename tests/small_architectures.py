@@ -6,6 +6,7 @@ from typing import Any
 
 from snnq.models.metaformer.facts import METAFORMERS
 from snnq.models.registry import ARCHITECTURES
+from snnq.models.respike.facts import RESPIKES
 
 SMALL: dict[str, Any] = {"dim": 16, "heads": 2, "steps": 2, "classes": 4, "image_size": [32, 32], "in_channels": 2}
 # Blocks of the architectures in stages: one each, two in the second stage of those for ImageNet.
@@ -17,8 +18,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "sdt-dvs, leaks learned": {"neuron": "plif"},
     "statten-static, its own leaks learned": {"neuron": "plif-mlp"},
 }
-# Meta-SpikeFormers have no graph; `models/test_metaformer.py` is theirs.
-NAMES = [*(name for name in ARCHITECTURES if name not in {one.name for one in METAFORMERS}), *VARIANTS]
+# These have no graph; `models/test_metaformer.py` and `models/test_respike.py` are theirs.
+_OTHERS = {one.name for one in (*METAFORMERS, *RESPIKES)}
+NAMES = [*(name for name in ARCHITECTURES if name not in _OTHERS), *VARIANTS]
 
 
 def small(name: str) -> tuple[str, dict[str, Any]]:
