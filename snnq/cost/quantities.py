@@ -252,5 +252,5 @@ def share_of(part: float, whole: float) -> float:
 
 
 declare(paper_costs, STORAGE, ENERGY)
-declare(branch_costs, *BRANCH_ENERGIES)
 declare(event_costs, EVENT_ENERGY, beside=event_costs_beside)
+declare(branch_costs, *BRANCH_ENERGIES)

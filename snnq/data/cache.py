@@ -135,7 +135,11 @@ def _mapped(file: Path) -> np.ndarray:
 
 def facts_of(entry: Entry) -> dict[str, object]:
     """Return what ``meta.json`` says of a split, JSON-ready: shape and type of its frames, a hash of its labels."""
-    facts: dict[str, object] = {"shape": list(entry.frames.shape), "type": str(entry.frames.dtype), "labels": _hash(entry.labels)}
+    facts: dict[str, object] = {
+        "shape": list(entry.frames.shape),
+        "type": str(entry.frames.dtype),
+        "labels": _hash(entry.labels),
+    }
     return facts if entry.videos is None else facts | {"videos": _hash(entry.videos)}
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snnq.cost.quantities import ENERGY, EVENT_ENERGY, STORAGE, declared, layer_costs, share_of, total
+from snnq.cost.quantities import BRANCH_ENERGIES, ENERGY, EVENT_ENERGY, STORAGE, declared, layer_costs, share_of, total
 from snnq.cost.table import read_table
 from snnq.network.layers import Layer
 from snnq.searching.budget import exact, parse_budget, units
@@ -17,8 +17,8 @@ LINEAR = Layer("head", "head", "linear", (10, 256), 2560, 2560, "reals")
 
 
 def test_the_keys_of_files_stay():
-    assert declared() == (STORAGE, ENERGY, EVENT_ENERGY)
-    assert [one.main for one in declared()] == [True, True, False]
+    assert declared() == (STORAGE, ENERGY, EVENT_ENERGY, *BRANCH_ENERGIES)
+    assert [one.main for one in declared()] == [True, True, False, False, False, False]
     assert EVENT_ENERGY.keys == ("expected_event_energy_pj", "event_energy_fraction")
     assert STORAGE.keys == ("avg_bits", "storage_bits", "storage_fraction")
     assert ENERGY.keys == ("energy_pj", "energy_fraction")
@@ -44,12 +44,21 @@ def test_every_way_to_state_a_limit():
         "energy-pj": ("energy_pj", 1),
         "energy-nj": ("energy_pj", 1000),
         "energy-uj": ("energy_pj", 1000000),
+        "ann-energy": ("ann_energy_fraction", 0.01),
+        "ann-energy-nj": ("ann_energy_pj", 1000),
+        "snn-energy": ("snn_energy_fraction", 0.01),
+        "snn-energy-nj": ("snn_energy_pj", 1000),
+        "fusion-energy": ("fusion_energy_fraction", 0.01),
+        "fusion-energy-nj": ("fusion_energy_pj", 1000),
         "event-energy": ("event_energy_fraction", 0.01),
         "event-energy-pj": ("expected_event_energy_pj", 1),
         "event-energy-nj": ("expected_event_energy_pj", 1000),
         "event-energy-uj": ("expected_event_energy_pj", 1000000),
     }
-    assert [name for name, unit in units().items() if unit.per_cent] == ["storage", "energy", "event-energy"]
+    assert [name for name, unit in units().items() if unit.per_cent] == [
+        *("storage", "energy", "event-energy"),
+        *("ann-energy", "snn-energy", "fusion-energy"),
+    ]
 
 
 @given(st.sampled_from([key for one in (STORAGE, ENERGY, EVENT_ENERGY) for key in one.keys]), st.floats(1e-6, 1e9))
