@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from snnq.base.progress import silent
     from snnq.commands.calibrating import calibrate
     from snnq.commands.compressing import compress, finalize, ptq, search
-    from snnq.commands.editing import decompose
+    from snnq.commands.editing import decompose, quantise_activations
     from snnq.commands.imc import imc_eval, imc_map, imc_report
     from snnq.commands.looking import (
         classify,
@@ -56,6 +56,7 @@ _PLACES = {
     "load_packed": "snnq.packed.loading",
     "register_model": "snnq.models.registry",
     "compress": _COMPRESSING,
+    "quantise_activations": "snnq.commands.editing",
     "decompose": "snnq.commands.editing",
     "finalize": _COMPRESSING,
     "imc_eval": _IMC,
@@ -97,6 +98,7 @@ __all__ = [
     "profile",
     "prune",
     "ptq",
+    "quantise_activations",
     "register_architecture",
     "register_edit",
     "register_model",

@@ -31,7 +31,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 # Of 50 layers and more, and of one module with sdt-v3-imagenet.
-SLOW = ("sdt-v2-imagenet", "sdt-v2-imagenet-repconv", "qsd-imagenet")
+SLOW = ("sdt-v2-imagenet", "sdt-v2-imagenet-repconv", "qsd-imagenet", "respike-pooled", "respike-key", "respike-dense")
 NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in (*ARCHITECTURES, *VARIANTS)]
 
 
@@ -45,6 +45,7 @@ def test_the_whole_way(
     torch.manual_seed(0)
     family, _, layout = name.partition("-")
     depth = {"depth": SHALLOWEST[layout.partition("-")[0]]} if family in ("qkformer", "maxformer") else {}
+    depth |= {"depth": 10, "ann_width": 4, "blocks": 1} if family == "respike" else {}
     model = one.build(SIZES | {"in_channels": 2} | depth | more)
     save_checkpoint("float.safetensors", model, architecture=name, facts={"data": "random,samples=8"})
     # The measured choice and the simple plans have tests of their own. One batch a split, since every format of every

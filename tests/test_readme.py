@@ -15,6 +15,7 @@ from documents import PAGES, README, Page
 
 from snnq.bench import memory
 from snnq.calibrating import steering
+from snnq.checkpoints.keymaps import every_keys
 from snnq.cli.main import run
 from snnq.data.sources import SOURCES
 from snnq.finalizing.settings import FinalizeSettings
@@ -62,6 +63,21 @@ def save_recording(folder):
     draw = np.random.default_rng(1)
     x, y, p = draw.integers(0, (16, 16, 2), (900, 3)).T
     np.savez(folder / "recording.npz", t=np.sort(draw.integers(0, 200_000, 900)), x=x, y=y, p=p)
+
+
+def save_clips(folder):
+    """Save videos of two classes, as arrays, and a hybrid model under the names of upstream's file."""
+    draw = np.random.default_rng(2)
+    for label in ("jump", "run"):
+        (folder / "clips" / label).mkdir(parents=True)
+        for number in range(10):
+            video = draw.integers(0, 256, (9, 16, 16, 3)).astype(np.uint8)
+            np.save(folder / "clips" / label / f"{number}.npy", video)
+    torch.manual_seed(0)
+    keys = next(one for one in every_keys() if one.architecture == "respike-cross")
+    sizes = {"dim": 32, "ann_width": 4, "depth": 10, "blocks": 1, "classes": 2, "steps": 4, "image_size": [16, 16]}
+    state = build("respike-cross", sizes).state_dict()
+    torch.save({keys.upstream_name(key): one for key, one in state.items()}, folder / "hybrid.pth")
 
 
 def executed(code: str) -> dict:
@@ -124,6 +140,7 @@ def type_all(tmp_path, monkeypatch, capsys):
     save_frames(tmp_path / "dvs-frames")
     save_network(tmp_path)
     save_recording(tmp_path)
+    save_clips(tmp_path)
     assert README.typed[:3] == ["search", "finalize --plan plan.json", "report"]
     known: set[str] = set()
     for page in PAGES:

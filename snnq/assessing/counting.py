@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from copy import deepcopy
 
 import torch
@@ -50,13 +51,14 @@ def unit_events(values: Tensor) -> Tensor:
     return values.abs().double() if bool((values == values.round()).all()) else (values != 0).double()
 
 
-def by_step(values: Tensor, steps: int, leading: int) -> Tensor:
+def by_step(values: Tensor, steps: int, leading: int, runs: Sequence[int] = ()) -> Tensor:
     """Return one sample's values (…, item) as (steps, …) where its ``leading`` axes are the steps, as (1, …) else.
 
-    The batch is of one sample, so the steps may stand before or behind it.
+    The batch is of one sample, so the steps may stand before or behind it. ``runs``: how many steps parts of a model
+    have that do not run once a frame.
     """
     items = values.reshape(math.prod(values.shape[:leading]), *values.shape[leading:])
-    return items if len(items) == steps else items.unsqueeze(0)
+    return items if len(items) in (steps, *runs) else items.unsqueeze(0)
 
 
 def totals(values: Tensor) -> list[float]:
@@ -96,6 +98,12 @@ def sums_additions(shared: Tensor) -> tuple[Tensor, Tensor, int]:
 def gates_additions(q: Tensor, dim: int = -1) -> tuple[Tensor, Tensor, int]:
     """Return the additions in the sum over ``dim`` of Q, spikes (T, …, N, d), none in … ⊙ K, and the largest sum."""
     return _flat(q), torch.zeros(len(q), dtype=torch.float64), int(q.sum(dim).max())
+
+
+def softmax_products(q: Tensor, k: Tensor) -> Tensor:
+    """Return the products of Q Kᵀ, and as many of the end, at every step: of q (T, B, heads, N, d) and k (…, M, d)."""
+    each = math.prod(q.shape[2:]) * k.shape[-2]
+    return torch.full((math.prod(q.shape[:2]),), float(each), dtype=torch.float64)
 
 
 def _flat(values: Tensor) -> Tensor:

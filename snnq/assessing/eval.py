@@ -24,7 +24,7 @@ from snnq.packed.room import check_room
 from snnq.packed.sizes import folder_bits
 from snnq.training.chance import warn_misfit
 from snnq.training.devices import Compute, as_compute, placed, start_fabric
-from snnq.training.evaluation import predict, score, top_share
+from snnq.training.evaluation import predict, score, top_share, video_share, videos_of
 from snnq.training.job import check_labels
 from snnq.training.threads import keeps_threads, use_threads
 
@@ -34,9 +34,11 @@ class Evaluation:
     """Accuracy (0 … 1) and mean cross-entropy (nats) of a model on one split.
 
     ``arithmetic``: ``integer`` where a packed folder ran in whole numbers, else ``float``.
-    ``top5`` is the share whose class is among the first five; None where there are no more. ``seconds`` is what all of
-    it took but for opening. ``images`` says what was done to images, where the data are such, and not events.
-    Of a packed folder also its bits per weight: ``avg_bits`` by the plan, ``file_avg_bits`` of the whole file.
+    Where samples are clips, ``accuracy`` is per clip, and ``video_accuracy`` per video: the mean probabilities of its
+    clips; ``videos`` counts them. ``top5`` is the share whose class is among the first five; None where there are no
+    more. ``seconds`` is what all of it took but for opening. ``images`` says what was done to images, where the data
+    are such, and not events. Of a packed folder also its bits per weight: ``avg_bits`` by the plan, ``file_avg_bits``
+    of the whole file.
     ``exits``, where they were asked for: accuracies and loss above are those of samples that ended when they were sure.
     """
 
@@ -55,6 +57,8 @@ class Evaluation:
     top5: float | None = None
     images: str | None = None
     exits: Exits | None = None
+    videos: int | None = None
+    video_accuracy: float | None = None
     seconds: float = field(default=0.0, compare=False)
 
     @property
@@ -115,7 +119,9 @@ def eval(
     numbers = (result.samples, result.accuracy, result.loss)
     run = (str(path), subject.kind, engine, arithmetic, found.spec, split)
     images = str(found.pixels) if found.pixels else None
-    return Evaluation(*run, *numbers, found.simulated, *bits, top_share(logits, labels, 5), images, exits, seconds)
+    share, videos = video_share(logits, labels, videos_of(samples)) or (None, None)
+    top5 = top_share(logits, labels, 5)
+    return Evaluation(*run, *numbers, found.simulated, *bits, top5, images, exits, videos, share, seconds)
 
 
 def _logits(

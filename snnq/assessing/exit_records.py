@@ -113,4 +113,4 @@ class Exits:
     exited: tuple[int, ...]
     fixed: tuple[float, ...]
     curve: tuple[ExitPoint, ...]
-    measured: ExitCosts | None
+    costs: ExitCosts | None

@@ -61,8 +61,8 @@ def evaluate_exits(
     exits, ended = exits_under(found, threshold, choice, split), found.exits(threshold)
     if words.samples:
         taken = (threshold, np.array(found.after)[ended], found.after)
-        measured = exit_costs(subject, data, split, taken, words.samples, engine, compute, progress)
-        exits = replace(exits, measured=measured)
+        costs = exit_costs(subject, data, split, taken, words.samples, engine, compute, progress)
+        exits = replace(exits, costs=costs)
     return found.logits[np.arange(len(ended)), ended], arithmetic, seconds, exits
 
 
@@ -181,7 +181,7 @@ def exits_under(found: Answers, threshold: float, choice: ExitChoice | None, spl
         exited=tuple(map(int, exited)),
         fixed=tuple(map(float, fixed)),
         curve=_curve(found),
-        measured=None,
+        costs=None,
     )
 
 

@@ -72,7 +72,9 @@ class Recording:
         parts = [single for one in parts for single in _singles(layer, one)]
         values = [one.double().numpy() for one in parts]
         # What is real by its kind can be whole by chance, where nothing fires.
-        whole = self.layers[name].input != "reals" and all(np.array_equal(one, np.round(one)) for one in values)
+        whole = self.layers[name].input not in ("reals", "activations") and all(
+            np.array_equal(one, np.round(one)) for one in values
+        )
         if not whole:
             self.outside[name] = REALS
         elif getattr(layer, "padding_mode", "zeros") != "zeros":

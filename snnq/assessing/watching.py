@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -63,9 +64,14 @@ class Tally:
 
 @dataclass
 class Watch:
-    """Everything watched so far, by module path; ``close`` it after every sample."""
+    """Everything watched so far, by module path; ``close`` it after every sample.
+
+    ``runs``: how often parts of the model run in one sample that do not run once a time step; their neurons are given
+    (T, n, …) of n runs from rest.
+    """
 
     steps: int
+    runs: tuple[int, ...] = ()
     layers: dict[str, Tally] = field(default_factory=dict)
     neurons: dict[str, Tally] = field(default_factory=dict)
     attentions: dict[str, Tally] = field(default_factory=dict)
@@ -89,7 +95,7 @@ class Watch:
         bits = counting.unit_events(x) if kind in SPIKES else counting.set_bits(x)
         leading = {nn.Conv1d: x.ndim - 2, nn.Conv2d: x.ndim - 3}.get(type(layer), 1)
         values = (nonzero, nonzero * fan_out, bits * fan_out, nonzero * effective, bits * effective)
-        step = [counting.by_step(one, self.steps, leading) for one in values]
+        step = [counting.by_step(one, self.steps, leading, self.runs) for one in values]
         tally.add(
             **{name: counting.totals(one) for name, one in zip(QUANTITIES, step, strict=True)},
             inputs=[float(one.numel()) for one in step[0]],
@@ -100,6 +106,8 @@ class Watch:
 
     def saw_spikes(self, name: str, kind: str, spikes: Tensor, all_steps: bool) -> None:
         """Note which neurons of a class put out anything but zero: at all steps, time in front, or at one."""
+        if all_steps and math.prod(spikes.shape[:2]) in self.runs:
+            spikes = spikes.transpose(0, 1).flatten(0, 1)
         steps = (spikes if all_steps else spikes.unsqueeze(0)) != 0
         sizes = [float(one.numel()) for one in steps]
         tally = self.neurons.setdefault(name, Tally(kind=kind))
@@ -114,7 +122,10 @@ class Watch:
     def saw_attention(self, one: Products, attention: SpikingAttention, spikes: Sequence[Tensor]) -> None:
         """Note the spikes that an attention mixes: q, k and, where there is one, v, (T, B, heads, N, d) each."""
         tally = self.attentions.setdefault(one.name, Tally())
-        if one.order == "scores":
+        if one.order == "softmax":
+            first = second = counting.softmax_products(*spikes[:2])
+            largest = 0
+        elif one.order == "scores":
             first, second, largest = counting.scores_additions(*spikes)
         elif one.order == "keys":
             first, second, largest = counting.keys_additions(*spikes, chunk=one.chunk)
@@ -169,7 +180,7 @@ class Watch:
 @contextmanager
 def watching(model: nn.Module, layers: Sequence[Layer], products: Sequence[Products], steps: int) -> Iterator[Watch]:
     """Give a ``Watch`` of the model's layers, attentions and all its neurons; batches of one sample."""
-    watch, kinds = Watch(steps), {one.name: one.input for one in layers}
+    watch, kinds = Watch(steps, getattr(model, "runs", ())), {one.name: one.input for one in layers}
 
     def see_layer(name: str, layer: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
         watch.saw_layer(name, kinds[name], layer, _exact(given[0]), output)

@@ -53,7 +53,9 @@ def check_claims(path: str, config: Mapping[str, object], tensors: Mapping[str, 
     """
     most = max((*(axis for tensor in tensors.values() for axis in tensor.shape), len(tensors)), default=0)
     for name, value in config.items():
-        limit = {"steps": MOST_STEPS, "chunk": MOST_STEPS, "image_size": MOST_PIXELS}.get(name, most)
+        limit = {"steps": MOST_STEPS, "chunk": MOST_STEPS, "key_stride": MOST_STEPS, "image_size": MOST_PIXELS}.get(
+            name, most
+        )
         for size in value if isinstance(value, list | tuple) else (value,):
             if isinstance(size, int) and size > limit:
                 raise CheckpointError(
@@ -79,6 +81,15 @@ def check_names(path: str, missing: Sequence[str], unexpected: Sequence[str], mo
 def listed(keys: Sequence[str]) -> str:
     """Return the first few keys, quoted, and an ellipsis where there are more."""
     return ", ".join(f"'{key}'" for key in keys[:3]) + (", …" if len(keys) > 3 else "")
+
+
+def with_counters(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors with the counters of batches that norms of PyTorch before 0.4.1, such as torchvision's, lack."""
+    ending = "running_var"
+    lacking = [name.removesuffix(ending) + "num_batches_tracked" for name in tensors if name.endswith(ending)]
+    return (
+        {**{name: torch.tensor(0) for name in lacking}, **tensors} if not set(lacking) & set(tensors) else {**tensors}
+    )
 
 
 def _plain(path: str, name: str, tensor: Tensor) -> Tensor:

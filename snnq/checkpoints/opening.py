@@ -18,7 +18,7 @@ from snnq.base.placing import replacing
 from snnq.base.strict_json import Config, Json
 from snnq.checkpoints.container import METADATA_KEY, Container, read_container
 from snnq.checkpoints.custom import open_custom
-from snnq.checkpoints.fitting import check_claims, fit
+from snnq.checkpoints.fitting import check_claims, fit, with_counters
 from snnq.checkpoints.fused import cut
 from snnq.checkpoints.keymaps import expected_shapes, stored_shapes
 from snnq.checkpoints.sizes import OPTIONS, Recorded, agreed_sizes
@@ -67,6 +67,7 @@ def open_checkpoint(
     image_size: tuple[int, int] | None = None,
     pooling: tuple[bool, ...] | None = None,
     chunk: int | None = None,
+    key_stride: int | None = None,
     model: str | Builder | None = None,
     arguments: Config | None = None,
     groups: Sequence[Sequence[str]] = (),
@@ -77,13 +78,14 @@ def open_checkpoint(
     A user's own ``model`` is named by the function that builds it (``register_model``: its code is run); ``arguments``
     are that function's, ``groups`` are (pattern, group) for layers whose path does not say which group they are in.
 
-    ``architecture`` (its name here), ``steps``, ``heads``, ``image_size`` (height, width), ``pooling`` and ``chunk``
-    (steps that STAtten's attention mixes at once) are needed only where the file does not tell them; ``weights``
-    chooses where it holds several sets: ``last``, ``ema`` (averaged) or a key. What was taken and left out is logged.
-    Raises ``CheckpointError`` for a file that cannot be read safely, is none of the known architectures or not whole,
-    contradicts what is given, or leaves any of these open (all of them named at once).
+    ``architecture`` (its name here), ``steps``, ``heads``, ``image_size`` (height, width), ``pooling``, ``chunk``
+    (steps that STAtten's attention mixes at once) and ``key_stride`` (frames a segment of ReSpike's) are needed only
+    where the file does not tell them; ``weights`` chooses where it holds several sets: ``last``, ``ema`` (averaged) or
+    a key. What was taken and left out is logged. Raises ``CheckpointError`` for a file that cannot be read safely, is
+    none of the known architectures or not whole, contradicts what is given, or leaves any of these open (all of them
+    named at once).
     """
-    values = (architecture, steps, heads, image_size, pooling, chunk)
+    values = (architecture, steps, heads, image_size, pooling, chunk, key_stride)
     given = {name: _tupled(value) for name, value in zip(OPTIONS, values, strict=True) if value is not None}
     builtin = BUILTIN.get(path) if isinstance(path, str) else None
     container = read_container(builtin or Path(path), weights=weights)
@@ -122,7 +124,7 @@ def _open_custom(
 
 
 def _open_upstream(path: str, container: Container, given: Config) -> Checkpoint:
-    tensors = container.tensors
+    tensors = with_counters(container.tensors)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     sizes = {key: value for key, value in given.items() if key != "architecture"}
     match, usual = matched(path, shapes, container.settings, given.get("architecture"))

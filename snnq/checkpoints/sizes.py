@@ -21,6 +21,7 @@ OPTIONS = {
     "image_size": "--image-size",
     "pooling": "--pooling",
     "chunk": "--chunk",
+    "key_stride": "--key-stride",
 }
 # Under which names upstream's scripts, and those derived from them, keep these sizes.
 _SETTINGS = {
@@ -42,6 +43,7 @@ class GivenToGraft(TypedDict, total=False):
     model: str | Builder | None
     arguments: Config | None
     groups: Sequence[Sequence[str]]
+    key_stride: int | None
     weights: str | None
 
 
@@ -67,6 +69,7 @@ def given_sizes(
     image_size: int | str | Sequence[int] | None = None,
     pooling: str | Sequence[bool] | None = None,
     chunk: int | None = None,
+    key_stride: int | None = None,
     weights: str | None = None,
     model: str | Builder | None = None,
     model_arg: Config | Sequence[str] | None = None,
@@ -88,6 +91,7 @@ def given_sizes(
         "image_size": parse_image_size(str(image_size)) if isinstance(image_size, str | int) else _members(image_size),
         "pooling": parse_pooling(pooling) if isinstance(pooling, str) else _members(pooling),
         "chunk": chunk,
+        "key_stride": key_stride,
     } | ({} if weights is None else {"weights": weights})
     if model is None:
         return found

@@ -90,7 +90,7 @@ def infer_config(
     published = one.config({})
     seen = match.sizes({key: tuple(tensor.shape) for key, tensor in tensors.items()})
     out = one.upstream
-    known = dict(out.beside.get((seen["dim"], seen["depth"]), {}))
+    known = dict(out.beside.get((seen.get("dim", 0), seen["depth"]), {}))
     recorded = {
         size: record
         for size, record in recorded_sizes(settings).items()

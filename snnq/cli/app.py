@@ -12,7 +12,7 @@ from snnq.cli import bench, cost, data, imc, plan
 from snnq.cli.building import GroupedCommand
 from snnq.cli.calibrating import calibrate
 from snnq.cli.compressing import compress, demo, finalize, ptq, search
-from snnq.cli.editing import decompose
+from snnq.cli.editing import decompose, quantise_activations
 from snnq.cli.looking import doctor, evaluate, export, graft, inspect, verify
 from snnq.cli.pruning import mask_silent, profile, prune
 from snnq.cli.report import report
@@ -47,6 +47,7 @@ for _command in (
     *(report, verify, profile, accel, export, demo, doctor),
 ):
     app.command(cls=GroupedCommand)(_command)
+app.command("quantise-activations", cls=GroupedCommand)(quantise_activations)
 app.command("mask-silent", cls=GroupedCommand)(mask_silent)
 app.command("eval", cls=GroupedCommand)(evaluate)
 for _name, _group in (

@@ -1,4 +1,4 @@
-"""What makes another float checkpoint of one: decompose."""
+"""What makes another float checkpoint of one: decompose and quantise-activations."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from snnq.commands.words import Words
 
 if TYPE_CHECKING:
     from snnq.checkpoints.decomposing import Decomposed
+    from snnq.training.activations import QuantisedActivations
 
 
 def _show_decomposed(found: Decomposed, json: bool, words: Words) -> None:
@@ -42,3 +43,18 @@ def _show_decomposed(found: Decomposed, json: bool, words: Words) -> None:
 
 
 decompose = typed(commands.decompose, _show_decomposed)
+
+
+def _show_activations(found: QuantisedActivations, json: bool, words: Words) -> None:
+    if json:
+        console.emit_json(asdict(found))
+    else:
+        rows = [(one.name, one.bits, "yes" if one.signed else "no", f"{one.range:.4g}") for one in found.layers]
+        console.table("Activations", ("layer", "bits", "signed", "range"), rows)
+        console.note(
+            f"Validation accuracy {found.validation:.2%}, {found.validation_before:.2%} before; nothing was finetuned."
+        )
+    console.next_step(f"snnq search {shlex.quote(found.out)}")
+
+
+quantise_activations = typed(commands.quantise_activations, _show_activations)

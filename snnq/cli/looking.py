@@ -116,7 +116,12 @@ def _show_evaluation(found: Evaluation, json: bool) -> None:
     right = (f"{found.accuracy:.2%}", *top5, f"{found.loss:.4f}")
     rows = [(kind, found.data, found.split, found.samples, *right)]
     columns = ("accuracy", *(("top 5",) if top5 else ()), "cross-entropy")
-    console.table("Accuracy", ("model", "data", "split", "samples", *columns), rows)
+    title = "Accuracy" if found.videos is None else "Accuracy per clip"
+    console.table(title, ("model", "data", "split", "samples", *columns), rows)
+    if found.video_accuracy is not None:
+        console.note(
+            f"Per video: {found.video_accuracy:.2%} of {found.videos}, by the mean of its clips' probabilities."
+        )
     if found.exits is not None:
         _show_exits(found.exits)
     if found.images is not None:

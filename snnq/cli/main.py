@@ -50,7 +50,8 @@ def refuse_foreign_options(arguments: list[str]) -> None:
     from snnq.base.errors import UsageError
 
     for word in arguments[: arguments.index("--") if "--" in arguments else None]:
-        if (name := word.partition("=")[0]) in _CALLED_HERE and (name, arguments[0]) != ("--bits", "compress"):
+        own = word.partition("=")[0] == "--bits" and arguments[0] in ("compress", "quantise-activations")
+        if not own and (name := word.partition("=")[0]) in _CALLED_HERE:
             raise UsageError(f"there is no option {name}", _CALLED_HERE[name])
 
 

@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from snnq.base.progress import Progress, shown
 from snnq.commands.calling import command
-from snnq.commands.words import Force, Sizes, Typed
+from snnq.commands.words import Data, Force, OneDevice, Sizes, Typed
 
 if TYPE_CHECKING:
     from snnq.checkpoints.decomposing import Decomposed
+    from snnq.training.activations import QuantisedActivations
 
 
 @command
@@ -41,3 +43,31 @@ def decompose(
 
     words = {"mode": mode, "rank": rank, "layers": layers, "switch": switch, "merged": merge}
     return run_decompose(checkpoint, **words, out=out, force=force, **sizes.given())
+
+
+@command
+def quantise_activations(
+    checkpoint: Annotated[
+        str | Path,
+        typer.Argument(metavar="CKPT", help="A float checkpoint of a network that does not only spike."),
+        Typed(str),
+    ],
+    *,
+    data: Data = None,
+    bits: Annotated[int, typer.Option(min=2, max=8, help="Bits of an activation, such as 8 or 4.")] = 8,
+    layers: Annotated[
+        str | None,
+        typer.Option(metavar="PATTERNS", help="Which layers, such as 'ann.*'; by default all but those given spikes."),
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Training samples on which ranges are chosen.")] = 64,
+    out: Annotated[Path, typer.Option(help="The new checkpoint.")],
+    compute: OneDevice,
+    force: Force = False,
+    sizes: Sizes,
+    progress: Progress = shown,
+) -> "QuantisedActivations":
+    """Quantise activations of the part of a network that does not spike; ranges are trained with the weights later."""
+    from snnq.training.activations import quantise_activations as run
+
+    words = {"data": data, "bits": bits, "layers": layers, "samples": samples, "out": out, "force": force}
+    return run(checkpoint, **words, compute=compute.compute(), progress=progress, **sizes.given())

@@ -30,7 +30,7 @@ Kinds = dict[str, tuple[object, object]]
 _DATA_HELP = (
     "Data: SOURCE[:DIR][,OPTION=VALUE…], such as digits,limit=500 or frames:DIR,classes=numeric; by default what model "
     "or plan name. Options: steps, image_size, limit, by, classes, numbering, samples, mean, std, "
-    "resize, filter; 'snnq data list' explains them."
+    "resize, filter, stride, every, clips, split; 'snnq data list' explains them."
 )
 Data = Annotated[str | None, typer.Option(metavar="SPEC", help=_DATA_HELP)]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -139,6 +139,9 @@ class FileSizes:
         Typed(str | None),
     ] = None
     chunk: Annotated[int | None, typer.Option(help="Steps that STAtten's attention mixes at once, likewise.")] = None
+    key_stride: Annotated[
+        int | None, typer.Option(help="Frames from one key frame of a video to the next, likewise.")
+    ] = None
     weights: Weights = None
 
     def given(self, *own: str) -> Words:

@@ -27,6 +27,8 @@ def sentence(events: Events) -> str:
     unknown = sorted({one.unpriced for one in events.neurons if one.unpriced})
     if unknown:
         known += f" The updates of {', '.join(unknown)} neurons have no price and are not counted."
+    if any(one.input == "activations" for one in events.layers):
+        known += " Activations of the part that does not spike are all multiplied, zeros too; so is its attention's."
     skips = " Zero weights are skipped." if events.skips_zeros else ""
     return (
         f"Energy: the event model, per inference of {events.steps} time steps and sample, cost table "

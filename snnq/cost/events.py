@@ -6,18 +6,22 @@ Per inference (all T time steps) and sample, with the means of ``snnq.cost.activ
       + Σ neurons [ neurons · T · e_neuron ]
       + Σ attentions [ N_add · e_add + N_scale · e_scale + 2 · N_local · e_local_bit ]
 
-- Layer. Synaptic operations are firing rate · fan-out · T. A spike adds its weight: no multiplication. A spike of −1
-  subtracts it, at the same price, and one of c, of a neuron that may fire D times in a step, adds it in c of D binary
-  sub-steps (Luo et al. 2024, arXiv:2407.20708). A whole number (the sum of spikes, an event count) adds a quantised
-  weight once for each set bit of its value, and doubles every sum once for each further bit of the largest value
-  (N_shift); float32 weights multiply. A real number multiplies and adds. Zero inputs cost nothing. Zero weights cost
-  nothing where the table's machine ``skips_zeros``: N_acc and N_mac then count the pairs whose weight is not zero.
+- Layer. Activations of a network that does not spike are all multiplied, zeros too: N_mac is every pair of them and an
+  output, priced as whole numbers where they are quantised and as float32 where they are not. Else, synaptic operations
+  are firing rate · fan-out · T. A spike adds its weight: no multiplication. A spike of −1 subtracts it, at the same
+  price, and one of c, of a neuron that may fire D times in a step, adds it in c of D binary sub-steps (Luo et al. 2024,
+  arXiv:2407.20708). A whole number (the sum of spikes, an event count) adds a quantised weight once for each set bit of
+  its value, and doubles every sum once for each further bit of the largest value (N_shift); float32 weights multiply. A
+  real number multiplies and adds. Zero inputs cost nothing. Zero weights cost nothing where the table's machine
+  ``skips_zeros``: N_acc and N_mac then count the pairs whose weight is not zero.
 - Fetched bits of weights, by reuse: ``inference``, N_bits = weights · bits, every weight fetched once per inference and
   kept; ``step``, N_bits = weights · bits · T, fetched anew every step (the head runs once); ``event``, N_bits =
   synaptic operations · bits, read from local memory for every one (at e_local_bit), zero weights where they are not
   skipped. The bits of a rated scheme are its rate: such a machine decodes what it fetches.
 - Neuron: every one is updated at every step, spike or not, its norm included. Only IF and LIF neurons and their kin
   have a price (``snnq.network.neurons.PRICED``); the updates of others are not counted, and named.
+- Attention with a softmax: N · N · d products twice, of float32; its operand is written and read, its exponentials are
+  not counted, nor are the norms and activation functions of a network that does not spike.
 - Attention: a pair of spikes that meets counts an entry of the operand up by one; a spike then adds the entries, not
   zero, it selects. The operand, ``operand_bits`` an entry, and the Q that waits are written to local memory and read.
 
@@ -38,7 +42,7 @@ from dataclasses import fields
 
 from snnq.base.errors import PlanError, UsageError, nearest
 from snnq.cost.activity import Activity, Arithmetic, AttentionActivity, LayerActivity, NeuronActivity
-from snnq.cost.energy import storage_bits
+from snnq.cost.energy import operation_of, storage_bits
 from snnq.cost.event_records import AttentionEvents, Events, LayerEvents, NeuronEvents, PartEvents
 from snnq.cost.table import REUSES, CostTable
 from snnq.network.layers import GROUPS, Layer
@@ -158,6 +162,8 @@ def _layer(
     one = scheme_of(scheme)
     operation = one.format.operation
     operations, additions = _met(seen, one.name, table, predicted=predicted)
+    if layer.input == "activations":
+        operations, operation = _all_products(layer, seen, operations), operation_of(layer, scheme)
     accumulates, multiplications, shifts = _arithmetic(layer, seen, one.is_float, operations, additions)
     compute = (
         accumulates * table.accumulate_pj(operation)
@@ -203,12 +209,19 @@ def _met(seen: LayerActivity, scheme: str, table: CostTable, *, predicted: bool)
     return min(own[0], kept * whole[0]), min(own[1], kept * whole[1])
 
 
+def _all_products(layer: Layer, seen: LayerActivity, met: float) -> float:
+    """Return a layer's products, zero inputs among them; of weights that are not zero where only such are ``met``."""
+    whole = math.fsum(seen.synaptic_operations)
+    products = layer.weights // layer.rows * seen.outputs * len(seen.nonzero)
+    return products * (met / whole if whole else 1.0)
+
+
 def _arithmetic(
     layer: Layer, seen: LayerActivity, is_float: bool, operations: float, additions: float
 ) -> tuple[float, float, float]:
     """Return a layer's additions, its multiplications and the shifts of its sums, by what it is given."""
     spikes = layer.input in ("spikes", "ternary", "multispikes")
-    if layer.input == "reals" or seen.reals or (is_float and not spikes):
+    if layer.input in ("reals", "activations") or seen.reals or (is_float and not spikes):
         return 0.0, operations, 0.0
     planes = 0 if spikes else int(seen.largest).bit_length()
     return additions, 0.0, float(max(0, planes - 1) * seen.outputs * len(seen.nonzero))
@@ -228,6 +241,8 @@ def _neurons(seen: NeuronActivity, arithmetic: str, table: CostTable) -> NeuronE
 
 
 def _attention(one: Products, seen: AttentionActivity, arithmetic: str, table: CostTable) -> AttentionEvents:
+    if one.order == "softmax":
+        return _real_attention(one, seen, table)
     accumulates = math.fsum(seen.first) + math.fsum(seen.second)
     # Where neurons compare whole numbers, the constant is folded into their threshold.
     scalings = 0.0 if arithmetic == "integer" else float(one.scalings)
@@ -243,6 +258,23 @@ def _attention(one: Products, seen: AttentionActivity, arithmetic: str, table: C
         accumulates=accumulates,
         multiplications=multiplications,
         shifts=shifts,
+        operand_largest_measured=seen.largest,
+        local_bits=one.local_bits,
+        compute_pj=compute,
+        memory_pj=memory,
+        energy_pj=compute + memory,
+    )
+
+
+def _real_attention(one: Products, seen: AttentionActivity, table: CostTable) -> AttentionEvents:
+    products = math.fsum(seen.first) + math.fsum(seen.second)
+    compute = products * table.operation_pj(scheme_of(FLOAT32).format.operation)
+    memory = 2 * one.local_bits * table.local_bit_pj
+    return AttentionEvents(
+        name=one.name,
+        accumulates=0.0,
+        multiplications=products,
+        shifts=0.0,
         operand_largest_measured=seen.largest,
         local_bits=one.local_bits,
         compute_pj=compute,

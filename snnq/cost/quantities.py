@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from snnq.cost.energy import paper_costs
+from snnq.cost.energy import branch_costs, branch_key, paper_costs
 from snnq.cost.events import EXPECTED, event_costs, event_costs_beside
 from snnq.cost.table import CostTable
-from snnq.network.layers import Layer
+from snnq.network.layers import BRANCHES, Layer
 
 Amount = int | float
 Costs = Mapping[str, Amount]
@@ -165,6 +165,22 @@ EVENT_ENERGY = Quantity(
     example="8%",
     needs="activity",
 )
+_BRANCH_NAMES = {"ann": "the network that does not spike", "snn": "the one that spikes", "fusion": "what joins them"}
+BRANCH_ENERGIES = tuple(
+    Quantity(
+        key=branch_key(branch),
+        name=f"{branch}-energy",
+        unit="pJ",
+        title=f"Energy per time step of {branch}, paper's model",
+        meaning=f"energy_pj of the layers {branch}.* alone, in a hybrid network: {_BRANCH_NAMES[branch]}",
+        scales=ENERGY.scales,
+        limits={f"{branch}-energy-nj": 1e3},
+        decimals=1,
+        model="paper's model",
+        per="per time step and sample",
+    )
+    for branch in BRANCHES
+)
 _PRICES: dict[Quantity, Price] = {}
 _BESIDE: dict[Quantity, Beside] = {}
 
@@ -243,3 +259,4 @@ def share_of(part: float, whole: float) -> float:
 
 declare(paper_costs, STORAGE, ENERGY)
 declare(event_costs, EVENT_ENERGY, beside=event_costs_beside)
+declare(branch_costs, *BRANCH_ENERGIES)

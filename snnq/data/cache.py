@@ -29,12 +29,14 @@ META, _STAMPS = "meta.json", "stamps.json"
 class Entry:
     """One prepared split: frames (N, T, C, H, W) uint8 or uint16, memory-mapped, and labels int64 (N,).
 
-    ``skipped``: of each damaged recording that was left out, what was wrong with it.
+    ``skipped``: of each damaged recording that was left out, what was wrong with it. ``videos``: of clips, which video
+    each is of, int64 (N,).
     """
 
     frames: np.ndarray
     labels: np.ndarray
     skipped: tuple[str, ...] = ()
+    videos: np.ndarray | None = None
 
 
 def cache_root(given: str | Path | None = None) -> Path:
@@ -75,7 +77,7 @@ def load(folder: Path) -> dict[str, Entry] | None:
 def _sound_split(folder: Path, split: str, expected: dict[str, Any]) -> Entry:
     entry = read_split(folder, split)
     facts = facts_of(entry)
-    if facts != {key: expected[key] for key in facts}:
+    if facts != {key: expected[key] for key in facts} or ("videos" in expected) != ("videos" in facts):
         raise ValueError(f"{split}: {facts}, expected {expected}")
     return replace(entry, skipped=tuple(map(str, expected.get("skipped", ()))))
 
@@ -117,8 +119,11 @@ def _remembered(folder: Path) -> object:
 
 def read_split(folder: Path, split: str) -> Entry:
     """Return what lies in an entry's folder for one split; raises OSError or ValueError where that is damaged."""
+    videos = folder / f"{split}-videos.npy"
     return Entry(
-        frames=_mapped(folder / f"{split}-frames.npy"), labels=np.array(_mapped(folder / f"{split}-labels.npy"))
+        frames=_mapped(folder / f"{split}-frames.npy"),
+        labels=np.array(_mapped(folder / f"{split}-labels.npy")),
+        videos=np.array(_mapped(videos)) if videos.exists() else None,
     )
 
 
@@ -130,8 +135,16 @@ def _mapped(file: Path) -> np.ndarray:
 
 def facts_of(entry: Entry) -> dict[str, object]:
     """Return what ``meta.json`` says of a split, JSON-ready: shape and type of its frames, a hash of its labels."""
-    labels = hashlib.sha256(np.ascontiguousarray(entry.labels, dtype="<i8").tobytes()).hexdigest()
-    return {"shape": list(entry.frames.shape), "type": str(entry.frames.dtype), "labels": labels}
+    facts: dict[str, object] = {
+        "shape": list(entry.frames.shape),
+        "type": str(entry.frames.dtype),
+        "labels": _hash(entry.labels),
+    }
+    return facts if entry.videos is None else facts | {"videos": _hash(entry.videos)}
+
+
+def _hash(numbers: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(numbers, dtype="<i8").tobytes()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -79,12 +79,14 @@ class Samples:
 
     ``labels``: int64 (N,). ``part(start, stop)`` gives the work that makes samples start … stop − 1, where start is a
     multiple of ``chunk`` and at most ``chunk`` samples are asked for. It can be pickled, so that another process may
-    do it, and gives the same samples whenever and wherever it is called.
+    do it, and gives the same samples whenever and wherever it is called. ``videos``: of clips, which video each is
+    of, int64 (N,).
     """
 
     labels: np.ndarray
     chunk: int
     part: Callable[[int, int], Part]
+    videos: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -94,9 +96,9 @@ class Recordings:
     ``fingerprint`` holds every fact the frames depend on beside the request itself (content hashes, simulation
     settings), JSON-ready. ``split`` says in a few words how train, validation and test were told apart. ``read()``
     returns the three splits by name. ``orders`` are the classes in every order that the source's option of it gives.
-    Images that are no events have ``pixels``: samples are then bytes (1, C, H, W), one for all time steps. ``lacks``
-    are the splits that are empty, as they may be where a set is only for evaluation. Where samples are not
-    ``labelled``, all labels are −1.
+    Images that are no events have ``pixels``: samples are then bytes, (1, C, H, W) one for all time steps, or (T, C, H,
+    W) where they are not ``still``. ``lacks`` are the splits that are empty, as they may be where a set is only for
+    evaluation. Where samples are not ``labelled``, all labels are −1.
     """
 
     classes: tuple[str, ...]
@@ -118,13 +120,15 @@ CLASS_COLUMNS = ("index", "class", "train", "validation", "test")
 class Frames:
     """One split, a map-style dataset: ``frames`` (N, T, C, H, W) uint8 or uint16 counts, ``labels`` int64 (N,).
 
-    With ``pixels`` they are bytes of images, the same at every step, and what is fetched is normalised: real numbers.
+    With ``pixels`` they are bytes of images, the same at every step if they are ``still``, and what is fetched is
+    normalised: real numbers. ``videos``: of clips, which video each is of, int64 (N,).
     ``DataLoader(frames, batch_size=n, collate_fn=Frames.collate)`` fetches a whole batch at once.
     """
 
     frames: np.ndarray
     labels: np.ndarray
     pixels: Pixels | None = None
+    videos: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -139,6 +143,8 @@ class Frames:
         import torch
 
         at = np.asarray(indices, dtype=np.int64)
+        if self.pixels is not None and not self.pixels.still:
+            return self.pixels.reals(torch.from_numpy(self.frames[at])), torch.from_numpy(self.labels[at])
         if self.pixels is not None:
             still = self.pixels.reals(torch.from_numpy(np.ascontiguousarray(self.frames[at, :1])))
             frames = still.expand(-1, self.frames.shape[1], -1, -1, -1).contiguous()
@@ -207,5 +213,8 @@ class DataSet:
         notes += ["simulated"] if self.simulated else []
         notes += ["no labels"] if self.labels == "none" else []
         notes += [f"images: {self.pixels}"] if self.pixels else []
+        if self.test.videos is not None:
+            counts = [len(np.unique(getattr(self, split).videos)) for split in ("train", "validation", "test")]
+            notes.append(f"samples are clips of {' + '.join(map(str, counts))} videos")
         notes += [f"{len(self.skipped)} damaged recordings skipped"] if self.skipped else []
         return f"{self.spec}: {sizes}, {', '.join(notes)}" + (f"; split: {self.split}" if self.split else "")

@@ -149,8 +149,8 @@ def _open(
 
 def _split(entry: cache.Entry, steps: int, recordings: Recordings) -> Frames:
     """Return a split; the one frame of an image stands for every step, and takes memory once."""
-    if recordings.pixels is None:
-        return Frames(entry.frames, entry.labels)
+    if recordings.pixels is None or not recordings.pixels.still:
+        return Frames(entry.frames, entry.labels, recordings.pixels, entry.videos)
     count, _, *shape = entry.frames.shape
     return Frames(np.broadcast_to(entry.frames, (count, steps, *shape)), entry.labels, recordings.pixels)
 
@@ -184,13 +184,14 @@ def _facts(request: Request, recordings: Recordings) -> dict[str, object]:
 
     The classes themselves stand for the option that orders them. Images are the same whatever the steps.
     """
-    source, still = request.spec.source, recordings.pixels is not None
+    source, pixels = request.spec.source, recordings.pixels
+    still = pixels is not None and pixels.still
     options = {key: request.spec.option(key) for key in source.options if key != source.order}
     return {
         "source": request.spec.name,
         "options": options | {"steps": 1 if still else request.steps, "image_size": list(request.image_size)},
         "classes": list(recordings.classes),
-        **({"pixels": str(recordings.pixels)} if still else {}),
+        **({"pixels": str(pixels)} if pixels is not None else {}),
         **recordings.fingerprint,
     }
 

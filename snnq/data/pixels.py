@@ -42,11 +42,15 @@ _SHOWN, _SHOWN_UP_TO = 0.875, 224
 
 @dataclass(frozen=True)
 class Pixels:
-    """How bytes become a network's input, (pixel/255 − mean)/deviation by channel; ``how`` they were made of images."""
+    """How bytes become a network's input, (pixel/255 − mean)/deviation by channel; ``how`` they were made of images.
+
+    ``still``: one image is the same at every time step.
+    """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
     how: str
+    still: bool = True
 
     @property
     def fraction_bits(self) -> int:
@@ -55,7 +59,7 @@ class Pixels:
         return math.floor(math.log2(PIXEL_LIMIT / max(*ends, 2.0**-10)))
 
     def reals(self, pixels: Tensor) -> Tensor:
-        """Return float32 (n, 1, C, H, W) of bytes of that shape, in the order of torchvision's own operations."""
+        """Return float32 (n, T, C, H, W) of bytes of that shape, in the order of torchvision's own operations."""
         import torch
 
         mean, std = (torch.tensor(one, dtype=torch.float32).view(-1, 1, 1) for one in (self.mean, self.std))

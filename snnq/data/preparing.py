@@ -186,6 +186,8 @@ def _finish(place: Path, split: str, work: dict[str, list[Chunk]], samples: Samp
         np.save(place / f"{split}-frames.npy", np.zeros((0, *like.shape[1:]), like.dtype), allow_pickle=False)
         kept = np.zeros(0, np.int64)
     np.save(place / f"{split}-labels.npy", samples.labels[kept], allow_pickle=False)
+    if samples.videos is not None:
+        np.save(place / f"{split}-videos.npy", samples.videos[kept], allow_pickle=False)
     return facts_of(read_split(place, split)) | {"frames": frames_hash(place, split)}
 
 

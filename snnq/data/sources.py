@@ -22,6 +22,10 @@ OPTIONS: dict[str, str] = {
     "resize": "what the shorter side becomes, before the middle is cut out: 256; or both sides, 256x256; or none. "
     "Where it is not given, the model's size / 0.875, above 224 pixels the model's size",
     "filter": "how an image is resized",
+    "stride": "frames of a video from one frame of a clip to the next",
+    "every": "frames from the beginning of one clip to that of the next; a clip's own length where it is not given",
+    "clips": "how many clips of a video, spread evenly over it, or all",
+    "split": "which of the published lists tell train and test apart (UCF101 and HMDB51 have 1, 2 and 3)",
 }
 
 
@@ -74,6 +78,13 @@ _ROWS = (
         options={"steps": "4", "image_size": "32x32", "limit": None, "by": "time"},
         simulated=True,
         marks=("*-ubyte", "*-ubyte.gz"),
+    ),
+    Source(
+        name="moving-fashion",
+        module="snnq.data.moving",
+        summary="the same files as clips: five kinds of clothes, each moving in one of seven ways (35 classes)",
+        options={"steps": "16", "image_size": "32x32", "limit": None},
+        simulated=True,
     ),
     Source(
         name="cifar10",
@@ -159,6 +170,28 @@ _ROWS = (
         simulated=True,
         choices={},
         marks=("set.json",),
+    ),
+    Source(
+        name="video",
+        module="snnq.data.videos",
+        summary="clips of videos: <class>/<video>, or train/ and test/<class>/<video>, as images, .npy, .avi or .mp4",
+        options={
+            "steps": "16",
+            "image_size": "224x224",
+            "limit": None,
+            "stride": "1",
+            "every": None,
+            "clips": "all",
+            "split": None,
+            "mean": None,
+            "std": None,
+            "resize": None,
+            "filter": "bicubic",
+            "classes": "name",
+        },
+        choices={"classes": ("name", "numeric"), "filter": ("bicubic", "bilinear")},
+        order="classes",
+        marks=("*/*.avi", "*/*.mp4", "train/*/*.avi", "train/*/*.mp4", "train/*/*/*.[jJpP][pPnN]*[gG]"),
     ),
     Source(
         name="random",

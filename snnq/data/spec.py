@@ -119,6 +119,10 @@ _CANONICAL: dict[str, Callable[[str], str]] = {
     "resize": lambda text: _resize(text.strip()),
     "classes": _count,
     "samples": _count,
+    "stride": _count,
+    "every": _count,
+    "clips": lambda text: "all" if text.strip() == "all" else _count(text),
+    "split": _count,
 }
 
 

@@ -102,7 +102,8 @@ class Architecture(Generic[S]):
     def wiring(self, values: Config) -> Wiring | FloatWiring:
         """Return what follows each layer; a ``FloatWiring`` where packed weights do not run in whole numbers."""
         sizes, edits = self.config(values), edits_of(values)
-        found = floating_because(edits) or self.graph_of(sizes)
+        own = self.graph_of(sizes)
+        found = own if isinstance(own, str) else floating_because(edits) or own
         if isinstance(found, Graph):  # the C source writes out the widths of whole models
             return wire(found, in_c=values_only(edits) and self.in_c(sizes))
         return float_wiring(self.build, values, found) if isinstance(found, str) else found

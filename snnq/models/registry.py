@@ -13,6 +13,7 @@ from snnq.models.architecture import Architecture
 from snnq.models.custom import Builder, CustomSizes, adopt, build_custom, find_builder
 from snnq.models.metaformer.facts import METAFORMERS
 from snnq.models.plain import make_plain
+from snnq.models.respike.facts import RESPIKES
 from snnq.models.sdt.facts import SDTS
 from snnq.models.spikformer.facts import SPIKFORMERS
 from snnq.models.spikingformer.facts import SPIKINGFORMERS
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 _CUSTOM = FloatWiring({}, "it is a model of your own, whose operations are not known")
-_ROWS = (*SPIKFORMERS, *SDTS, *QKFORMERS, *MAXFORMERS, *SPIKINGFORMERS, *METAFORMERS)
+_ROWS = (*SPIKFORMERS, *SDTS, *QKFORMERS, *MAXFORMERS, *SPIKINGFORMERS, *METAFORMERS, *RESPIKES)
 ARCHITECTURES: dict[str, Architecture] = {one.name: one for one in _ROWS}
 OWN: dict[str, Architecture] = {}  # users' own models, by the name of their builder
 

@@ -30,6 +30,7 @@ ASKED = {
     "image_size": "image size",
     "pooling": "pooling",
     "chunk": "time steps that attention mixes at once",
+    "key_stride": "frames from one key frame to the next",
 }
 
 
@@ -58,8 +59,9 @@ class Keys:
     ``architecture`` is the one whose names these are, ``others`` those that share them, and ``variant`` tells them
     apart. ``renamed`` are (regular expression, replacement) from our names to upstream's, ``unused`` matches what
     upstream never uses, ``block`` the names that count the depth (its group is the index), which is at least
-    ``shallowest``, ``shown`` where sizes are seen; ``free``: every stage has as many blocks as one likes. Where several
-    of ours have one name upstream, its tensor holds them one after another (``checkpoints.fused``).
+    ``shallowest``, ``shown`` where sizes are seen; ``free``: every stage has as many blocks as one likes; ``counted``
+    tells the depth of a model whose names say it otherwise. Where several of ours have one name upstream, its tensor
+    holds them one after another (``checkpoints.fused``).
     """
 
     architecture: str
@@ -71,6 +73,7 @@ class Keys:
     free: bool = False
     others: tuple[str, ...] = ()
     variant: Variant | None = None
+    counted: Callable[[Iterable[str]], Json] | None = None
 
     @property
     def architectures(self) -> tuple[str, ...]:
@@ -90,6 +93,8 @@ class Keys:
 
     def blocks(self, shapes: Shapes, published: Sizes) -> Json:
         """Return the depth that a file's names count, and the blocks of the stages where they are not the published."""
+        if self.counted is not None:
+            return self.counted(shapes)
         counted = {block[1] for key in shapes if (block := re.match(self.block, key))}
         found: Json = {"depth": max(self.shallowest, len(counted))}
         if self.free:
@@ -102,6 +107,8 @@ class Keys:
     def sizes(self, shape: Shapes) -> Json:
         """Return what shapes (by our names) tell; where tensors disagree, what most of them say."""
         found = {size: mode(_seen(shape, places)) for size, places in self.shown.items()}
+        if "hidden" not in found:
+            return found
         hidden, dim = found.pop("hidden"), found["dim"]
         return found | {"mlp_ratio": hidden / dim if dim else 0.0}
 

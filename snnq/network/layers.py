@@ -22,13 +22,16 @@ if TYPE_CHECKING:
 
     Weighted = nn.Linear | nn.Conv1d | nn.Conv2d
 
-GROUPS = ("tokenizer", "attention", "mlp", "head")
+# The branches of a hybrid network, one that spikes and one that does not, and what joins them, are groups, too.
+BRANCHES = ("ann", "snn", "fusion")
+GROUPS = ("tokenizer", "attention", "mlp", *BRANCHES, "head")
 KINDS = {"linear": 2, "conv1d": 3, "conv2d": 4}  # kind → dimensions of its weight
 # What a layer is given, the more general later: spikes 0 and 1; of −1, 0 and 1; several a step (0 … D); sums of those;
-# event counts; anything else.
-INPUTS = ("spikes", "ternary", "multispikes", "integers", "counts", "reals")
+# event counts; anything else; what a part of the network that does not spike puts out, which is multiplied densely.
+INPUTS = ("spikes", "ternary", "multispikes", "integers", "counts", "reals", "activations")
 # A model may bring its own patterns in an attribute ``groups``; the first that is found in a path decides. A user's own
-# model has a table instead, in an attribute ``layer_groups`` (layer → group).
+# model has a table instead, in an attribute ``layer_groups`` (layer → group). Layers whose path has one of the patterns
+# in an attribute ``dense`` are given activations.
 GROUP_PATTERNS = (
     (r"(^|\.)patch_embed\d*\.", "tokenizer"),
     (r"(^|\.)attn\.", "attention"),
@@ -46,7 +49,8 @@ class Layer:
     ``multiplications`` is N_mul of the paper's energy model, which counts input positions: tokens · in · out for
     linear layers, k² · c_in · c_out · H · W of the input image for convolutions, divided by the groups
     (docs/method.md §3). A layer of integer spikes 0 … D is run in D binary sub-steps: its multiplications are D times
-    as many.
+    as many. ``input_bits``: of activations that are quantised (``structure.activations``): its products are of whole
+    numbers then; None where they are not.
     """
 
     name: str
@@ -56,6 +60,7 @@ class Layer:
     macs: int
     multiplications: int
     input: str
+    input_bits: int | None = None
 
     @property
     def weights(self) -> int:
@@ -93,6 +98,8 @@ def frames_shape(config: Config) -> tuple[int, int, int, int]:
     return (config["steps"], config["in_channels"], height, width)
 
 
+# The attribute of a layer whose activations are quantised (``structure.activations``).
+INPUT_BITS = "input_bits"
 NO_COUNTS = "frames must be event counts: whole numbers of at least 0"
 
 
@@ -158,6 +165,9 @@ def layer_table(model: nn.Module, frames_shape: tuple[int, int, int, int], *, re
                 seen[name].kind = again.kind if again.kind != "integers" else "multispikes"
     most = substeps(model)
     table, patterns = getattr(model, "layer_groups", {}), getattr(model, "groups", GROUP_PATTERNS)
+    for name, one in seen.items():
+        if any(re.search(pattern, name) for pattern in getattr(model, "dense", ())):
+            one.kind = "activations"
     layers = []
     for name, (module, kind) in watched.items():
         if name not in seen:
@@ -167,7 +177,8 @@ def layer_table(model: nn.Module, frames_shape: tuple[int, int, int, int], *, re
         steps = 1 if group == "head" else frames_shape[0]
         macs, products = (-(-math.prod(shape) * count // steps) for count in (seen[name].outputs, seen[name].inputs))
         products *= most if seen[name].kind == "multispikes" else 1
-        layers.append(Layer(name, group, kind, shape, macs, products, seen[name].kind))
+        bits = getattr(module, INPUT_BITS, None)
+        layers.append(Layer(name, group, kind, shape, macs, products, seen[name].kind, bits))
     return tuple(layers)
 
 

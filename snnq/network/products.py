@@ -1,6 +1,6 @@
 """The products inside a spiking attention: of spikes with spikes, without weights, in whole numbers.
 
-Five orders (``channel-gates`` are ``gates`` with N and d exchanged), with Q, K, V spikes of N tokens and d features a
+Six orders (``channel-gates`` are ``gates`` with N and d exchanged), with Q, K, V spikes of N tokens and d features a
 head, B the steps that are mixed at once:
 
 ====== ========================== ================ ======================= =========================
@@ -11,6 +11,9 @@ keys   Q (Kᵀ V)                   Kᵀ V, d × d      B · N                  
 sums   Q ⊙ LIF(Σ over N of K ⊙ V) the sum, d       N                       1
 gates  LIF(Σ over d of Q) ⊙ K     the sum, N       d                       1
 ====== ========================== ================ ======================= =========================
+
+``softmax`` is another matter: softmax(Q Kᵀ · c) V of real numbers, between a network that spikes and one that does not.
+Nothing of it is whole or skipped; its operand is N × N entries of ``REAL_BITS``, and it is billed as multiplications.
 
 The operand is made anew from the input: it needs ⌈log2(largest + 1)⌉ bits an entry in local memory, where a layer's
 weights lie still. Sources: Zhou et al. 2023 (arXiv:2209.15425), Yao et al. 2023 (arXiv:2307.01694), Lee et al. 2025
@@ -26,13 +29,15 @@ from typing import Literal
 
 from snnq.base.strict_json import Json
 
-Order = Literal["scores", "keys", "sums", "gates", "channel-gates"]
+Order = Literal["scores", "keys", "sums", "gates", "channel-gates", "softmax"]
+REAL_BITS = 32
 NOTATION: dict[str, str] = {
     "scores": "(QKᵀ)V",
     "keys": "Q(KᵀV)",
     "sums": "Q⊙ΣK⊙V",
     "gates": "ΣQ⊙K",
     "channel-gates": "ΣQ⊙K",
+    "softmax": "σ(QKᵀ)V",
 }
 
 
@@ -62,7 +67,8 @@ class Products:
     def operand_values(self) -> int:
         """Entries of the operand of one head."""
         keys = self.width**2 * self.value_ratio
-        found = {"scores": self.tokens**2, "keys": keys, "sums": self.width, "gates": self.tokens}
+        scores = self.tokens**2
+        found = {"scores": scores, "softmax": scores, "keys": keys, "sums": self.width, "gates": self.tokens}
         return found.get(self.order, self.width)
 
     @property
@@ -74,11 +80,15 @@ class Products:
     @property
     def operand_bits(self) -> int:
         """Bits of an entry of the operand: ⌈log2(largest + 1)⌉."""
+        if self.order == "softmax":
+            return REAL_BITS
         return self.operand_largest.bit_length()
 
     @property
     def end_bits(self) -> int:
         """Bits of an entry of what goes to the neuron, before the constant: ⌈log2(largest + 1)⌉."""
+        if self.order == "softmax":
+            return REAL_BITS
         inner = {"scores": self.tokens, "keys": self.width, "sums": 0}.get(self.order, 0)
         return max(1, inner * self.operand_largest * self.substeps).bit_length()
 
@@ -96,7 +106,8 @@ class Products:
     def multiplications(self) -> int:
         """Products of two numbers per time step and sample, were nothing skipped."""
         second = self.value_ratio  # of the second product, by the first
-        each = {"scores": (1 + second) * self.tokens, "keys": 2 * second * self.width, "sums": 2}.get(self.order, 1)
+        scores = (1 + second) * self.tokens
+        each = {"scores": scores, "softmax": scores, "keys": 2 * second * self.width, "sums": 2}.get(self.order, 1)
         return self.heads * self.tokens * self.width * each
 
     @property

@@ -41,7 +41,10 @@ class _Measured(BaseModel):
 
 
 class SplitScores(_Measured):
-    """Accuracies (0 … 1) and losses of a model; a loss that was not finite is None."""
+    """Accuracies (0 … 1) and losses of a model; a loss that was not finite is None.
+
+    Where samples are clips, accuracies are per clip, and those ``per_video`` of the videos that these are of.
+    """
 
     validation: Probability
     validation_loss: float | None
@@ -49,6 +52,8 @@ class SplitScores(_Measured):
     test_loss: float | None
     validation_each: PerSample | None = None
     test_each: PerSample | None = None
+    validation_per_video: Probability | None = None
+    test_per_video: Probability | None = None
 
 
 class Measured(_Measured):
@@ -64,6 +69,8 @@ class Measured(_Measured):
     split: str = "not recorded"
     validation_samples: PositiveInt
     test_samples: PositiveInt
+    validation_videos: PositiveInt | None = None
+    test_videos: PositiveInt | None = None
     float_model: SplitScores = Field(alias="float")
     plan: SplitScores
 

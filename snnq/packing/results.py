@@ -26,7 +26,7 @@ from snnq.packing.record import (
 )
 from snnq.plan import Plan
 from snnq.training.devices import placed
-from snnq.training.evaluation import evaluate, score
+from snnq.training.evaluation import predict, score, video_share, videos_of
 from snnq.training.job import Job
 from snnq.training.run_folder import FRONT, METRICS
 from snnq.training.teacher import float_logits
@@ -63,15 +63,17 @@ def weight_records(before: Mapping[str, Tensor], folded: nn.Module, plan: Plan) 
 def accuracies(job: Job, folded: nn.Module, fabric: Fabric, batch_size: int, progress: Progress) -> Measured:
     """Return accuracies (0 … 1) and losses (nats) of the float model and of the folded one, on validation and test."""
     found: dict[str, dict[str, object]] = {"float": {}, "plan": {}}
+    videos: dict[str, int] = {}
     placed(folded, fabric.device)
     for split, samples in (("validation", job.data.validation), ("test", job.data.test)):
         logits = float_logits(job, split, fabric, batch_size, progress)
-        scores = {
-            "float": score(logits, torch.from_numpy(samples.labels)),
-            "plan": evaluate(folded, samples, batch_size, progress, f"plan model on {split}"),
-        }
-        for name, one in scores.items():
+        labels, own = torch.from_numpy(samples.labels), videos_of(samples)
+        planned, _ = predict(folded, samples, batch_size, progress, f"plan model on {split}")
+        for name, given in (("float", logits), ("plan", planned)):
+            one = score(given, labels)
             found[name] |= {split: one.accuracy, f"{split}_loss": one.loss, f"{split}_each": one.each}
+            if per_video := video_share(given, labels, own):
+                found[name][f"{split}_per_video"], videos[f"{split}_videos"] = per_video
     folded.cpu()
     return Measured(
         data=job.data.spec,
@@ -80,6 +82,7 @@ def accuracies(job: Job, folded: nn.Module, fabric: Fabric, batch_size: int, pro
         split="; ".join([job.data.split, *([f"images: {job.data.pixels}"] if job.data.pixels else [])]),
         validation_samples=len(job.data.validation),
         test_samples=len(job.data.test),
+        **videos,
         float=SplitScores.model_validate(found["float"]),
         plan=SplitScores.model_validate(found["plan"]),
     )

@@ -132,21 +132,26 @@ class CostTableInfo(Record):
 
 
 class LayerInput(Record):
-    """A layer of the model and the scheme chosen for it.
+    """A layer of the model and the scheme chosen for it; ``input_bits`` stand where its activations are quantised.
 
     ``searched`` and ``probabilities`` are records: which scheme the search chose, and what it thought of each.
     """
 
     name: str = Field(min_length=1)
-    group: Literal["tokenizer", "attention", "mlp", "head"]
+    group: Literal["tokenizer", "attention", "mlp", "ann", "snn", "fusion", "head"]
     kind: Literal["linear", "conv1d", "conv2d"]
     shape: Many[PositiveInt]
     macs: Count
     multiplications: Count
-    input: Literal["spikes", "ternary", "multispikes", "integers", "counts", "reals"]
+    input: Literal["spikes", "ternary", "multispikes", "integers", "counts", "reals", "activations"]
+    input_bits: Annotated[int, Field(ge=2, le=8)] | None = None
     scheme: SchemeName
     searched: SchemeName | None = None
     probabilities: dict[SchemeName, Probability] | None = None
+
+    @model_serializer(mode="wrap")
+    def _written(self, written: SerializerFunctionWrapHandler) -> Json:
+        return {key: value for key, value in written(self).items() if key != "input_bits" or value is not None}
 
     @model_validator(mode="after")
     def _shape_fits_kind(self) -> LayerInput:
@@ -161,7 +166,16 @@ class LayerInput(Record):
 
     def layer(self) -> Layer:
         """Return this entry as a ``Layer`` of the layer table."""
-        return Layer(self.name, self.group, self.kind, self.shape, self.macs, self.multiplications, self.input)
+        return Layer(
+            self.name,
+            self.group,
+            self.kind,
+            self.shape,
+            self.macs,
+            self.multiplications,
+            self.input,
+            self.input_bits,
+        )
 
 
 class Costed(Record):

@@ -44,7 +44,11 @@ def cost_of(row: Any, key: str) -> Any:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Accuracies (0 … 1) and mean cross-entropies (nats; None: not finite) of a model on validation and test."""
+    """Accuracies (0 … 1) and mean cross-entropies (nats; None: not finite) of a model on validation and test.
+
+    Where samples are clips, those are per clip; ``per_video`` are of the videos, by the mean probabilities of its
+    clips.
+    """
 
     model: str
     what: str
@@ -52,6 +56,8 @@ class Accuracy:
     validation_loss: float | None
     test: float
     test_loss: float | None
+    validation_per_video: float | None = None
+    test_per_video: float | None = None
 
 
 @dataclass(frozen=True)

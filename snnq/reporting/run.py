@@ -221,7 +221,8 @@ def _products(plan: Plan) -> tuple[Products, ...]:
 
 
 def _accuracy(model: str, what: str, scores: SplitScores) -> Accuracy:
-    return Accuracy(model, what, scores.validation, scores.validation_loss, scores.test, scores.test_loss)
+    losses = (scores.validation, scores.validation_loss, scores.test, scores.test_loss)
+    return Accuracy(model, what, *losses, scores.validation_per_video, scores.test_per_video)
 
 
 def _front_point(one: FrontPlan) -> FrontPoint:

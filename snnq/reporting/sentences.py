@@ -91,6 +91,11 @@ def _made_notes(results: Results) -> list[str]:
 def notes(plan: Plan, results: Results, layers: tuple[LayerRow, ...], recorded: CostTableInfo) -> tuple[str, ...]:
     """Return what a reader must know before comparing these numbers; ``recorded`` is the cost table plan.json names."""
     found = [*_unlabelled_notes(results), *_made_notes(results)]
+    if results.accuracy.test_videos is not None:
+        found.append(
+            f"Samples are clips, and accuracies, losses and tests are per clip. The test split has "
+            f"{results.accuracy.test_videos} videos; per video the class is that of its clips' mean probabilities."
+        )
     words = weights_words(plan)
     if words is not None:
         found.append(

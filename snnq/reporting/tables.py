@@ -18,6 +18,10 @@ from snnq.reporting.table import Table, loss_text, table_of
 def accuracy_table(report: Report) -> Table:
     """Return accuracies and losses of the float and the packed model."""
     title = f"{report.measured} ({report.validation_samples} validation and {report.test_samples} test samples)"
+    clips = any(row.test_per_video is not None for row in report.accuracy)
+    if clips:
+        title = title.replace(report.measured, f"{report.measured} per clip and per video")
+        title = title.replace("test samples", "test clips")
     cells = {
         "model": lambda row: row.model,
         "what it is": lambda row: row.what,
@@ -26,6 +30,11 @@ def accuracy_table(report: Report) -> Table:
         "test %": lambda row: per_cent(row.test),
         "test loss": lambda row: loss_text(row.test_loss),
     }
+    if clips:
+        cells |= {
+            "val. video %": lambda row: per_cent(row.validation_per_video),
+            "test video %": lambda row: per_cent(row.test_per_video),
+        }
     return table_of(title, report.accuracy, cells, "headline")
 
 

@@ -134,8 +134,9 @@ def allocate(
     BudgetError, naming the smallest possible value, if no assignment keeps the budget.
     """
     # The solver allows a relative 1e-6 above a limit: where that was used, a hair less is asked for.
+    limits = {name: limit for name, limit in budget.items() if limit}  # of zero: nothing costs any of it
     for tightened in (1.0, 1 - 2e-6, 1 - 1e-5):
-        chosen = _solve(choices, scores, [(costs[name] / limit, tightened) for name, limit in budget.items()])
+        chosen = _solve(choices, scores, [(costs[name] / limit, tightened) for name, limit in limits.items()])
         if chosen is None:
             break
         if all(value <= budget[name] for name, value in realised(costs, chosen, budget).items()):

@@ -81,6 +81,28 @@ def top_share(logits: Tensor, labels: Tensor, first: int) -> float | None:
     return (rank < first).double().mean().item()
 
 
+def videos_of(samples: object) -> Tensor | None:
+    """Return which video each clip of a split is of, int64 (N,); None where samples are no clips."""
+    found = getattr(samples, "videos", None)
+    return None if found is None else torch.from_numpy(found)
+
+
+def video_share(logits: Tensor, labels: Tensor, videos: Tensor | None) -> tuple[float, int] | None:
+    """Return the share (0 … 1) of videos that are told right, and how many there are; None for what is no clips.
+
+    ``videos`` (N,) says of which video each clip is. The classes' probabilities, softmax(logits), are averaged over a
+    video's clips, as torchvision's reference for video classification does.
+    """
+    if videos is None:
+        return None
+    _, place, counts = torch.unique(videos, return_inverse=True, return_counts=True)
+    summed = torch.zeros(len(counts), logits.shape[1], dtype=torch.float64)
+    summed.index_add_(0, place, logits.double().softmax(1))
+    truth = torch.zeros(len(counts), dtype=labels.dtype)
+    truth[place] = labels
+    return (summed.argmax(1) == truth).double().mean().item(), len(counts)
+
+
 def evaluate(
     model: nn.Module, samples: Samples, batch_size: int, progress: Progress = silent, stage: str = "evaluating"
 ) -> Score:

@@ -41,7 +41,12 @@ CHANGES: dict[str, list[Any]] = {
     "early": [],  # keys tell it
     **{name: [] for name in ("width1", "width2", "width3", "distilled")},  # and these
     "substeps": [2],
+    "key_stride": [4],
+    "ann_width": [4],
+    "blocks": [1],
 }
+# Of a hybrid's two ResNets; a ResNet alone has the dim and heads of none.
+_HYBRID: dict[str, Any] = {"depth": 10, "key_stride": 2, "ann_width": 8}
 State = dict[str, Tensor]
 UPSTREAMS = [name for name in ARCHITECTURES if any(name in keys.architectures for keys in every_keys())]
 
@@ -56,6 +61,8 @@ def configurations() -> tuple[tuple[str, str, dict[str, Any]], ...]:
         assert names <= CHANGES.keys() | {"layout"}
         small = SMALL | {"depth": 4 if name.startswith(("qk", "max")) else 1}
         small |= {"chunk": 2} if name.startswith("statten") else {}
+        small |= _HYBRID if name.startswith("respike") else {}
+        small |= {"dim": 512, "heads": 16} if name == "respike-key" else {}
         base: Any = one.config(small)
         found.append((name, "", base.to_dict()))
         for field in names & CHANGES.keys():
@@ -64,6 +71,8 @@ def configurations() -> tuple[tuple[str, str, dict[str, Any]], ...]:
                     continue
                 if isinstance(value, list) and field == "heads" and "qkformer-spikingjelly" not in name:
                     continue  # the only one that has several
+                if field == "depth" and name.startswith("respike"):
+                    continue  # ResNets are of 10, 18, 34 and 50 layers alone
                 if (field, name) == ("neuron", "sdt-spikingjelly"):
                     continue  # with another neuron its attention has another threshold, too: its keys are refused
                 found.append((name, field, one.config(small | {field: value}).to_dict()))

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from snnq.base.errors import CheckpointError, UsageError
 from snnq.checkpoints.opening import BUILTIN, load_model, open_checkpoint, save_checkpoint
 from snnq.models.registry import ARCHITECTURES, build
+from snnq.models.respike.sizes import LAYOUTS as RESPIKE
 from snnq.models.staged.sizes import LAYOUTS as STAGED
 
 SMALL: dict[str, Any] = {"dim": 16, "depth": 1, "heads": 2, "steps": 4, "classes": 4, "image_size": [20, 12]}
@@ -22,7 +23,8 @@ SMALL: dict[str, Any] = {"dim": 16, "depth": 1, "heads": 2, "steps": 4, "classes
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_round_trip_asks_nothing(name: str, tmp_path: Path) -> None:
     torch.manual_seed(1)
-    sizes = SMALL | ({"depth": 4} if name in STAGED else {})
+    sizes = SMALL | ({"depth": 4} if name in STAGED else {"depth": 10} if name in RESPIKE else {})
+    sizes |= {"image_size": [16, 32]} if name == "respike-pooled" else {}
     model = build(name, sizes)
     save_checkpoint(tmp_path / "a.safetensors", model, architecture=name, facts={"data": "random", "epochs": "3"})
     found = open_checkpoint(tmp_path / "a.safetensors")

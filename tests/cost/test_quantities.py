@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snnq.cost.quantities import ENERGY, EVENT_ENERGY, STORAGE, declared, layer_costs, share_of, total
+from snnq.cost.quantities import BRANCH_ENERGIES, ENERGY, EVENT_ENERGY, STORAGE, declared, layer_costs, share_of, total
 from snnq.cost.table import read_table
 from snnq.hardware.crossbars.quantities import IMC_AREA, IMC_ENERGY
 from snnq.network.layers import Layer
@@ -18,9 +18,9 @@ LINEAR = Layer("head", "head", "linear", (10, 256), 2560, 2560, "reals")
 
 
 def test_the_keys_of_files_stay():
-    assert declared() == (STORAGE, ENERGY, EVENT_ENERGY, IMC_ENERGY, IMC_AREA)
-    assert [one.main for one in declared()] == [True, True, False, False, False]
-    assert [one.needs for one in declared()] == ["", "", "activity", "arrays", "arrays"]
+    assert declared() == (STORAGE, ENERGY, EVENT_ENERGY, *BRANCH_ENERGIES, IMC_ENERGY, IMC_AREA)
+    assert [one.main for one in declared()] == [True, True, False, False, False, False, False, False]
+    assert [one.needs for one in declared()][-2:] == ["arrays", "arrays"]
     assert IMC_ENERGY.keys == ("imc_energy_pj", "imc_energy_fraction")
     assert IMC_AREA.keys == ("imc_area_um2", "imc_area_fraction")
     assert EVENT_ENERGY.keys == ("expected_event_energy_pj", "event_energy_fraction")
@@ -48,6 +48,12 @@ def test_every_way_to_state_a_limit():
         "energy-pj": ("energy_pj", 1),
         "energy-nj": ("energy_pj", 1000),
         "energy-uj": ("energy_pj", 1000000),
+        "ann-energy": ("ann_energy_fraction", 0.01),
+        "ann-energy-nj": ("ann_energy_pj", 1000),
+        "snn-energy": ("snn_energy_fraction", 0.01),
+        "snn-energy-nj": ("snn_energy_pj", 1000),
+        "fusion-energy": ("fusion_energy_fraction", 0.01),
+        "fusion-energy-nj": ("fusion_energy_pj", 1000),
         "event-energy": ("event_energy_fraction", 0.01),
         "event-energy-pj": ("expected_event_energy_pj", 1),
         "event-energy-nj": ("expected_event_energy_pj", 1000),
@@ -61,7 +67,9 @@ def test_every_way_to_state_a_limit():
         "imc-area-mm2": ("imc_area_um2", 1000000),
     }
     assert [name for name, unit in units().items() if unit.per_cent] == [
-        *("storage", "energy", "event-energy", "imc-energy", "imc-area")
+        *("storage", "energy", "event-energy"),
+        *("ann-energy", "snn-energy", "fusion-energy"),
+        *("imc-energy", "imc-area"),
     ]
 
 
