@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from snnq.arithmetic.fixed_point import FixedPoint
 from snnq.arithmetic.integers import Neurons
 from snnq.base.errors import PackedError
-from snnq.network.stages import Stage
+from snnq.network.stages import Potential, Stage
 from snnq.packed.arrays import PackedArrays
 from snnq.packed.config import CONFIG_FILE, REPACK
 from snnq.schemes import power_of_two
@@ -22,7 +23,11 @@ from snnq.schemes.ternary import TERNARY
 from snnq.schemes.uniform import UNIFORM, factor_and_origin
 from snnq.schemes.whole import WIDE_SUM_LIMIT, Whole
 
+# Channels whose sums are formed at a time; the scratch for them is as many times as large as there are steps.
+TILE = 32
 _EIGHT = 8
+# What stands behind a layer; both have a ``sign`` for every row of W.
+Behind = Neurons | FixedPoint
 # How a row is decoded, the bits of a code (0: no codes), and the arrays that it is decoded from.
 Row = tuple[str, int, list["CArray"]]
 
@@ -43,17 +48,18 @@ class CArray:
 
 @dataclass(frozen=True)
 class CLayer:
-    """A layer and the neurons behind it; ``taps`` is 9 for a 3×3 kernel and 1 else.
+    """A layer and the neurons behind it, or the potentials that it keeps; ``side`` is that of its kernel.
 
-    ``bits`` (0: no codes) and ``row`` (``uniform``, ``power``, ``scaled_power`` or ``fixed``) say how a row is decoded;
-    ``width``, 32 or 64, is the bits that sums and voltages need.
+    ``depthwise``: every output has one input. ``bits`` (0: no codes) and ``row`` (``uniform``, ``power``,
+    ``scaled_power`` or ``fixed``) say how a row is decoded; ``width``, 32 or 64, is the bits that sums need.
     """
 
     name: str
     scheme: str
     inputs: int
     outputs: int
-    taps: int
+    side: int
+    depthwise: bool
     row: str
     bits: int
     width: int
@@ -70,19 +76,40 @@ class CHead:
     arrays: tuple[CArray, ...]
 
 
-def c_layer(arrays: PackedArrays, stage: Stage, outputs: int, inputs: int, taps: int) -> CLayer:
-    """Return a stage's layer; raises PackedError where it is missing, of another shape, or its sums pass 2^52."""
-    scheme = arrays.scheme(stage.layer)
-    _check_shape(arrays, stage.layer, outputs, inputs * taps)
-    whole, neurons = arrays.network.stage(stage)
+def c_layer(arrays: PackedArrays, one: Stage | Potential) -> CLayer:
+    """Return a layer; raises PackedError where it is missing, of another shape, or its sums pass 2^52."""
+    made, scheme = one.made, arrays.scheme(one.layer)
+    inputs, taps = 1 if made.depthwise else arrays.wiring.graph.streams[made.takes[0]].channels, made.kernel**2
+    _check_shape(arrays, one.layer, made.outputs, inputs * taps)
+    whole, behind = arrays.network.stage(one) if isinstance(one, Stage) else arrays.network.potential(one)
     # Sums beyond are exact in no engine; only a made-up zero-point reaches them.
-    if float(np.abs(whole.values).sum(1, dtype=np.float64).max()) * stage.bound > WIDE_SUM_LIMIT:
-        raise PackedError(f"{arrays.folder}: the sums of layer '{stage.layer}' pass 2^52", REPACK)
-    row, bits, found = _ROWS.get(scheme.family, _fixed)(arrays.stored(stage.layer), scheme.width, whole, neurons, taps)
-    number = "int64_t" if neurons.wide else "int32_t"
-    found += [CArray("gain", "uint8_t", neurons.shift)]
-    found += [CArray(f"{name}_{number[3:5]}", number, getattr(neurons, name)) for name in ("offset", "threshold")]
-    return CLayer(stage.layer, scheme.name, inputs, outputs, taps, row, bits, 64 if neurons.wide else 32, tuple(found))
+    if float(np.abs(whole.values).sum(1, dtype=np.float64).max()) * one.bound > WIDE_SUM_LIMIT:
+        raise PackedError(f"{arrays.folder}: the sums of layer '{one.layer}' pass 2^52", REPACK)
+    row, bits, found = _ROWS.get(scheme.family, _fixed)(arrays.stored(one.layer), scheme.width, whole, behind, taps)
+    return CLayer(
+        name=one.layer,
+        scheme=scheme.name,
+        inputs=inputs,
+        outputs=made.outputs,
+        side=made.kernel,
+        depthwise=made.depthwise,
+        row=row,
+        bits=bits,
+        width=64 if behind.wide else 32,
+        arrays=(*found, *_numbers(behind)),
+    )
+
+
+def _numbers(behind: Behind) -> list[CArray]:
+    """Return what is done with a layer's sums."""
+    if isinstance(behind, FixedPoint):
+        named = {"multiplier": ("int32_t", behind.multiplier), "fraction": ("uint8_t", behind.shift)}
+        named["constant"] = ("int32_t", behind.offset)
+    else:
+        number = "int64_t" if behind.wide else "int32_t"
+        named = {"gain": ("uint8_t", behind.shift)}
+        named |= {f"{name}_{number[3:5]}": (number, getattr(behind, name)) for name in ("offset", "threshold")}
+    return [CArray(name, kind, values) for name, (kind, values) in named.items()]
 
 
 def c_head(arrays: PackedArrays, classes: int, inputs: int) -> CHead:
@@ -107,20 +134,20 @@ def _check_shape(arrays: PackedArrays, name: str, outputs: int, inputs: int) -> 
         raise PackedError(f"{arrays.folder / CONFIG_FILE}: layer '{name}' is {found}, its model needs {due}", REPACK)
 
 
-def _uniform(stored: Stored, bits: int, whole: Whole, neurons: Neurons, taps: int) -> Row:
+def _uniform(stored: Stored, bits: int, whole: Whole, behind: Behind, taps: int) -> Row:
     """Return codes, factor and origin of W = factor · q - origin, the norm's sign included."""
-    factor, origin = (part[:, 0] * neurons.sign for part in factor_and_origin(stored.params["zero_point"]))
+    factor, origin = (part[:, 0] * behind.sign for part in factor_and_origin(stored.params["zero_point"]))
     return _evenly(stored.codes, bits, factor, origin, taps)
 
 
-def _ternary(stored: Stored, bits: int, whole: Whole, neurons: Neurons, taps: int) -> Row:
+def _ternary(stored: Stored, bits: int, whole: Whole, behind: Behind, taps: int) -> Row:
     """Return codes of two bits, of W = q - 1."""
-    return _evenly(stored.codes, bits, neurons.sign, neurons.sign, taps)
+    return _evenly(stored.codes, bits, behind.sign, behind.sign, taps)
 
 
-def _binary(stored: Stored, bits: int, whole: Whole, neurons: Neurons, taps: int) -> Row:
+def _binary(stored: Stored, bits: int, whole: Whole, behind: Behind, taps: int) -> Row:
     """Return codes of one bit, of W = 2q - 1."""
-    return _evenly(stored.codes, bits, 2 * neurons.sign, neurons.sign, taps)
+    return _evenly(stored.codes, bits, 2 * behind.sign, behind.sign, taps)
 
 
 def _evenly(codes: np.ndarray, bits: int, factor: np.ndarray, origin: np.ndarray, taps: int) -> Row:
@@ -132,14 +159,14 @@ def _evenly(codes: np.ndarray, bits: int, factor: np.ndarray, origin: np.ndarray
     return "uniform", bits, found
 
 
-def _power(stored: Stored, bits: int, whole: Whole, neurons: Neurons, taps: int) -> Row:
+def _power(stored: Stored, bits: int, whole: Whole, behind: Behind, taps: int) -> Row:
     """Return codes sign | k whose signs include the norm's, and, in fixed point, ``base``: W = ±2^(k - base).
 
     In units W = ±2^(k-1). Levels that are rounded to zero take the code of zero.
     """
     negative, k = power_of_two.sign_and_exponent(stored.codes, bits)
-    negative = negative ^ (neurons.sign < 0)[:, None]
-    live = (whole.values != 0) & (neurons.sign != 0)[:, None]
+    negative = negative ^ (behind.sign < 0)[:, None]
+    live = (whole.values != 0) & (behind.sign != 0)[:, None]
     codes = np.where(live, (negative << (bits - 1)) | k, 0).astype(np.uint8)
     found = [CArray("codes", "uint8_t", _packed(_by_input(codes, taps), bits))]
     if not whole.wide:
@@ -149,9 +176,9 @@ def _power(stored: Stored, bits: int, whole: Whole, neurons: Neurons, taps: int)
     return "scaled_power", bits, [*found, CArray("base", "int8_t", _padded(base))]
 
 
-def _fixed(stored: Stored, bits: int, whole: Whole, neurons: Neurons, taps: int) -> Row:
+def _fixed(stored: Stored, bits: int, whole: Whole, behind: Behind, taps: int) -> Row:
     """Return the whole numbers themselves: of float32, and of any format without a decoder in C."""
-    values = _by_input(whole.values * neurons.sign[:, None], taps)
+    values = _by_input(whole.values * behind.sign[:, None], taps)
     return "fixed", 0, [CArray("fixed", "int64_t", _padded(values).ravel())]
 
 

@@ -1,80 +1,173 @@
-"""Where the spikes of each part of the network lie in the one buffer of the C source.
+"""Where every buffer lies in the one block of memory of the C source, for a pass over all time steps or over one.
 
-A spike train is ``ceil(T/8)`` bytes, a bit a step. Every convolution finds its input at the end of the buffer and
-writes its output from the start, over rows that no later row needs: the buffer is hardly larger than the largest
-activation.
+A stream lies there from the sweep that gives it to the last one that reads it. What a sweep gives may be written over a
+stream that it is the last to read, while it reads it, if that lies far enough behind: the memory is hardly larger than
+the largest stream. A stream that does not is moved there first, where that takes less memory.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from snnq.models.spikformer.sizes import SpikformerConfig
-from snnq.network.graph import COUNT_LIMIT
-from snnq.network.wiring import Wiring
+from snnq.exporting.c_ground import Ground, Item, rounded_up
+from snnq.exporting.c_operations import TOTALS, Buffer, Operation
+from snnq.exporting.c_sweeps import Program, Sweep
 
-# Channels whose sums are formed at a time; the scratch for them is STEPS times as large.
-TILE = 32
+SCRATCH = "sums, scratch"
 
 
 @dataclass(frozen=True)
-class Convolution:
-    """A 3×3 convolution over (height, width), the side lengths of its input, and of its output (rows, columns).
+class Place:
+    """Where a buffer begins, and how far it is from one pixel to the next (0: there is one at a time)."""
 
-    ``source`` is where its input begins and ``bytes`` how long it is; the output begins at 0.
-    """
-
-    height: int
-    width: int
-    rows: int
-    columns: int
-    pooled: bool
-    source: int
+    at: int
     bytes: int
 
 
 @dataclass(frozen=True)
 class Memory:
-    """All buffers, in bytes or, for planes, in bits a value.
+    """The places of a pass over ``steps``, by buffer, and ``bytes`` in all.
 
-    ``convolutions``: the four of the tokenizer and the relative-position one, whose output are the tokens.
-    ``queries``: where q begins, behind the tokens; k and v follow it.
+    ``moved``: where a stream lies in the sweep that reads it last, by sweep and stream, if that is elsewhere.
     """
 
-    time_bytes: int
-    count_planes: int
-    token_planes: int
-    convolutions: tuple[Convolution, ...]
-    queries: int
-    arena: int
+    steps: int
+    places: Mapping[str, Place]
+    bytes: int
+    moved: Mapping[tuple[Sweep, str], Place]
 
 
-def plan_memory(config: SpikformerConfig, wiring: Wiring) -> Memory:
-    """Return where everything lies."""
-    time_bytes, token_planes = -(-config.steps // 8), wiring.largest.bit_length()
-    dim, (height, width) = config.dim, config.image_size
-    found, pixel, arena = [], 0, 0
-    for channels, pooled in zip((dim // 8, dim // 4, dim // 2, dim), config.pooling, strict=True):
-        found.append(_convolution(height, width, pooled, pixel, channels * time_bytes))
-        height, width, pixel = found[-1].rows, found[-1].columns, channels * time_bytes
-        arena = max(arena, found[-1].source + found[-1].bytes, height * width * pixel)
-    found.append(_convolution(height, width, False, pixel, pixel * token_planes))
-    tokens = height * width * pixel
-    queries = tokens * token_planes
-    arena = max(arena, found[-1].source + found[-1].bytes, queries + 3 * tokens)
-    return Memory(time_bytes, COUNT_LIMIT.bit_length(), token_planes, tuple(found), queries, arena)
+class _Planner:
+    """Places all buffers of a program for one pass; ``lasting``: voltages and totals last from pass to pass."""
+
+    def __init__(self, program: Program, scratch: int, steps: int, *, lasting: bool) -> None:
+        self.program, self.steps, self.lasting = program, steps, lasting
+        self.ground, self.moved = Ground(), dict[tuple[Sweep, str], Place]()
+        self.last = len(program.operations) - 1
+        self.items = {one.name: one for one in self._items()}
+        self.at = {one.name: self.ground.put(one) for one in (Item(SCRATCH, scratch, 0, self.last), *self._lasting())}
+
+    def run(self) -> Memory:
+        """Place everything, sweep by sweep."""
+        for sweep in self.program.sweeps:
+            self._sweep(sweep)
+        places = {name: self._place(name) for name in self.program.born} | {SCRATCH: Place(self.at[SCRATCH], 0)}
+        for one in self.program.operations:
+            places |= {buffer.name: Place(self.at[buffer.name], 0) for buffer in one.uses}
+            if one.held and self.lasting:
+                places[one.held.name] = Place(self.at[one.held.name], one.held.pixel_bytes(self.steps))
+        return Memory(self.steps, places, rounded_up(self.ground.top(0, self.last)), self.moved)
+
+    def _place(self, name: str) -> Place:
+        root, buffer = self.program.place_of[name], self.program.buffers[name]
+        return Place(self.at[root], 0 if name in self.program.local else buffer.pixel_bytes(self.steps))
+
+    def _lasting(self) -> Iterator[Item]:
+        if self.lasting:
+            yield replace(self.items[TOTALS], begin=0)
+            for one in self.program.operations:
+                if one.held:
+                    yield Item(one.held.name, one.held.pixels * one.held.pixel_bytes(self.steps), 0, self.last)
+
+    def _items(self) -> Iterator[Item]:
+        """Yield every place of streams, as long as one of them is there."""
+        program = self.program
+        spans: dict[str, list[int]] = {}
+        for name, number in program.born.items():
+            spans.setdefault(program.place_of[name], []).extend((number, *program.read[name]))
+        for name, numbers in spans.items():
+            buffer, begin, end = program.buffers[name], min(numbers), max(numbers)
+            size = buffer.pixel_bytes(self.steps)
+            if name in program.local:
+                yield Item(name, size, begin, end)
+            else:
+                first, stop = program.sweep_of(begin).first, program.sweep_of(end).stop
+                yield Item(name, size * buffer.pixels, first, stop - 1)
+
+    def _sweep(self, sweep: Sweep) -> None:
+        """Place what a sweep gives, as the streams lie, or with the largest that it ends behind what it gives."""
+        span, local = (sweep.first, sweep.stop - 1), self.program.local
+        given = [one for one in self.items.values() if span[0] <= one.begin <= span[1] and one.name not in self.at]
+        streams, others = ([one for one in given if (one.name in local) == apart] for apart in (False, True))
+        own = (buffer for one in self._operations(sweep) for buffer in one.uses)
+        others += [Item(buffer.name, buffer.pixel_bytes(self.steps), *span) for buffer in own]
+        ended = self._ended(sweep)
+        overlapping = [other for other in ended for one in streams if self._overlap(sweep, one, other)]
+        still = self.ground.copy()
+        at = {one.name: still.put(one) for one in (*streams, *others)}
+        if overlapping:
+            largest = max(overlapping, key=self._weight)
+            moving = self.ground.copy()
+            moving.end(largest.name, sweep.first - 1)
+            found = {one.name: moving.put(one) for one in streams}
+            there = moving.put(replace(largest, begin=sweep.first))
+            found |= {one.name: moving.put(one) for one in others}
+            if moving.top(*span) < still.top(*span):
+                still, at = moving, found
+                self._move(sweep, largest.name, there)
+        self.ground, self.at = still, self.at | at
+
+    def _weight(self, item: Item) -> int:
+        """Return the size of a stream of eight steps: which is the largest must not depend on how many there are."""
+        buffer = self.program.buffers[item.name]
+        return buffer.pixels * buffer.pixel_bytes(8)
+
+    def _move(self, sweep: Sweep, name: str, at: int) -> None:
+        place = Place(at, self.program.buffers[name].pixel_bytes(self.steps))
+        for taken in (taken for one in self._operations(sweep) for taken in one.takes):
+            if self.program.place_of.get(taken) == name:
+                self.moved[sweep, taken] = place
+
+    def _ended(self, sweep: Sweep) -> list[Item]:
+        """Return the places of streams that this sweep reads last, and writes nothing to."""
+        written = {self.program.place_of[one.gives] for one in self._operations(sweep)}
+        items = [one for one in self.items.values() if one.begin < sweep.first and one.end == sweep.stop - 1]
+        return [one for one in items if one.name not in written]
+
+    def _overlap(self, sweep: Sweep, given: Item, ended: Item) -> bool:
+        """Say how far a stream that ends must lie behind one that is written; False where they may not touch."""
+        program, source = self.program, self.program.buffers[ended.name]
+        made = [one for one in self._operations(sweep) if program.place_of[one.gives] == given.name]
+        seen = [one for one in self._operations(sweep) if ended.name in map(program.place_of.get, one.takes)]
+        whole = any(one.writes == "all" or one.alone for one in made)
+        if whole or not seen or any(one.window is None and source.size != one.grid for one in seen):
+            return False
+        self.ground.behind[given.name, ended.name] = max(
+            _written(one, program.buffers[one.gives], y, x, self.steps) - _needed(other, source, y, x, self.steps)
+            for one in made
+            for other in seen
+            for y in _rows(one.grid[0])
+            for x in (0, one.grid[1] - 1)
+        )
+        return True
+
+    def _operations(self, sweep: Sweep) -> Sequence[Operation]:
+        return self.program.operations[sweep.first : sweep.stop]
 
 
-def _convolution(height: int, width: int, pooled: bool, pixel: int, made: int) -> Convolution:
-    """Return a convolution of ``pixel`` bytes to ``made`` bytes a pixel, its input as near to its output as can be.
+def plan_memory(program: Program, scratch: int, steps: int, *, lasting: bool) -> Memory:
+    """Return where everything lies; ``scratch``: bytes that every operation may use."""
+    return _Planner(program, scratch, steps, lasting=lasting).run()
 
-    While row y is computed, input rows from y - 1 on are still needed, and output rows up to y, or (y + 1) / 2 where
-    they are pooled, are written.
-    """
-    rows, columns = (-(-height // 2), -(-width // 2)) if pooled else (height, width)
-    source = 0
-    # Both are linear in y but for the first and the last rows and for odd and even ones: no row between needs more.
-    for y in {*range(min(height, 4)), *range(max(height - 4, 0), height)}:
-        last = min((y + 1) // 2, rows - 1) if pooled else y
-        source = max(source, (last + 1) * columns * made - max(y - 1, 0) * width * pixel)
-    return Convolution(height, width, rows, columns, pooled, source if pixel else 0, height * width * pixel)
+
+def _written(one: Operation, buffer: Buffer, y: int, x: int, steps: int) -> int:
+    """Return where what is written ends, after pixel (y, x) of the grid."""
+    size, (rows, columns) = buffer.pixel_bytes(steps), buffer.size
+    if one.writes == "pool":
+        return (min((y + 1) // one.numbers["stride"], rows - 1) + 1) * columns * size
+    return (y * columns + x + 1) * size
+
+
+def _needed(one: Operation, buffer: Buffer, y: int, x: int, steps: int) -> int:
+    """Return where what is read at pixel (y, x) of the grid and after it begins."""
+    size, columns = buffer.pixel_bytes(steps), buffer.size[1]
+    if one.window is not None:
+        return one.window.first_row(y) * columns * size
+    pixel = y * columns + x
+    return (max(pixel - 1, 0) if one.run == "pool_heads" else pixel) * size
+
+
+def _rows(height: int) -> set[int]:
+    """Return the rows to look at: between the first and the last ones, both ends grow linearly, stride for stride."""
+    return {*range(min(height, 16)), *range(max(height - 16, 0), height)}

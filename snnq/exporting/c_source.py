@@ -1,15 +1,13 @@
 """A packed folder as one C99 header and one C99 source, in whole numbers, needing only <stdint.h> and <string.h>.
 
-The source computes exactly what ``snnq.arithmetic.integers`` says: the same spikes at every neuron, the same whole
-logits. Weights stay packed in constant arrays; a spike train is a bit a step, so that a weight is decoded once for all
-steps.
+The source computes exactly what ``snnq.arithmetic`` says: the same spikes at every neuron, the same whole logits.
+Weights stay packed in constant arrays; a spike train is a bit a step, so that a weight is decoded once for all steps.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,56 +18,68 @@ from snnq.base.errors import UsageError
 from snnq.base.files import write_atomic
 from snnq.base.version import __version__
 from snnq.exporting.c_coded import CStream, c_stream
-from snnq.exporting.c_layers import CHead, CLayer, c_head, c_layer
-from snnq.exporting.c_memory import TILE, Memory, plan_memory
+from snnq.exporting.c_layers import TILE, CHead, CLayer, c_head, c_layer
 from snnq.exporting.c_names import c_note
-from snnq.models.registry import architecture
-from snnq.models.spikformer.sizes import SpikformerConfig
+from snnq.exporting.c_program import CProgram, c_program
 from snnq.network.graph import COUNT_LIMIT
 from snnq.packed.arrays import PackedArrays
-from snnq.structure.edits import STRUCTURE
 
 _LINE = 112
 _LARGEST = 2**31 - 1
+_FILES = {"network.h": "{}.h", "network.c": "{}.c", "main.c": "main.c", "CMakeLists.txt": "CMakeLists.txt"}
 
 
 @dataclass(frozen=True)
 class CSource:
-    """A header and a source named ``name``, a C identifier.
+    """The ``files`` by name: a header and a source named ``name``, a C identifier, and a program around them.
 
-    ``ram`` and ``rom``: bytes of workspace and constants; ``decoded``: bytes of codes that the first run decodes.
+    ``ram`` and ``rom``: bytes of workspace and constants; ``stream_ram``: bytes for a recording that is run step by
+    step, None where its steps are mixed; ``decoded``: bytes of codes that the first run decodes.
     """
 
     name: str
-    header: str
-    source: str
+    files: dict[str, str]
     layers: tuple[CLayer, ...]
     head: CHead
     ram: int
     rom: int
+    stream_ram: int | None
     decoded: int = 0
+
+    @property
+    def header(self) -> str:
+        """The text of the header."""
+        return self.files[f"{self.name}.h"]
+
+    @property
+    def source(self) -> str:
+        """The text of the source."""
+        return self.files[f"{self.name}.c"]
 
 
 def write_c(source: CSource, out: Path) -> tuple[Path, Path]:
-    """Write ``<name>.h`` and ``<name>.c`` into the folder ``out``, made if need be; return their paths."""
+    """Write all files into the folder ``out``, made if need be; return the paths of ``<name>.h`` and ``<name>.c``."""
     out.mkdir(parents=True, exist_ok=True)
-    paths = out / f"{source.name}.h", out / f"{source.name}.c"
-    for path, text in zip(paths, (source.header, source.source), strict=True):
-        write_atomic(path, text)
-    return paths
+    for name, text in source.files.items():
+        write_atomic(out / name, text)
+    return out / f"{source.name}.h", out / f"{source.name}.c"
 
 
 def c_source(arrays: PackedArrays, name: str, *, coded: bool = False) -> CSource:
     """Return a packed folder as C; ``name`` is a C identifier. ``coded``: its codes are a stream until the first run.
 
-    Raises PackedError for an incomplete folder, UsageError for an architecture or sizes that have no C form.
+    Raises PackedError for an incomplete folder, UsageError for operations or sizes that have no C form.
     """
-    config = _spikformer(arrays)
-    memory = plan_memory(config, arrays.wiring)
-    layers, head = _layers(arrays, config), c_head(arrays, config.classes, config.dim)
+    wiring = arrays.wiring
+    if wiring.beyond:
+        why = f"{arrays.config.architecture} has no form in C, because {wiring.beyond}"
+        raise UsageError(f"{arrays.folder}: {why}", "use another target")
+    layers = tuple(c_layer(arrays, one) for one in wiring.layers)
+    program = c_program(arrays.network, {one.name: one.width for one in layers})
+    head = c_head(arrays, wiring.graph.head.outputs, wiring.read.channels)
     stream = c_stream(layers, head) if coded else None
-    values = _values(arrays, config, memory, layers, head, stream)
-    _check_sizes(arrays, config, values)
+    values = _values(arrays, program, layers, head, stream)
+    _check_sizes(arrays, values)
     environment = Environment(
         loader=PackageLoader("snnq.exporting"),
         undefined=StrictUndefined,
@@ -78,100 +88,51 @@ def c_source(arrays: PackedArrays, name: str, *, coded: bool = False) -> CSource
         keep_trailing_newline=True,
         autoescape=False,  # C, not HTML: every text in it has gone through ``c_name`` or ``c_note``
     )
-    environment.filters |= {"numbers": _numbers, "note": c_note}
+    environment.filters |= {"numbers": _numbers, "pairs": _pairs, "note": c_note}
     given = {"name": name, "NAME": name.upper(), "version": c_note(__version__), "unpacking": _unpacking, **values}
-    header, source = (environment.get_template(f"network.{kind}.jinja").render(given) for kind in "hc")
+    files = {to.format(name): environment.get_template(f"{one}.jinja").render(given) for one, to in _FILES.items()}
     decoded = stream.ram if stream else 0
-    return CSource(name, header, source, layers, head, values["ram"], values["rom"], decoded)
+    return CSource(name, files, layers, head, values["ram"], values["rom"], program.stream_bytes, decoded)
 
 
-def _check_sizes(arrays: PackedArrays, config: SpikformerConfig, values: dict[str, Any]) -> None:
-    """Raise UsageError where an offset, or a sum of an attention, would pass an int32_t."""
-    mixed = max(config.tokens * values["head_dim"] << shift for shift, _ in values["mixings"])
-    if max(values["ram"], values["rom"], math.prod(config.frames_shape), 2 * mixed) > _LARGEST:
+def _check_sizes(arrays: PackedArrays, values: dict[str, Any]) -> None:
+    """Raise UsageError where an offset would pass an int32_t."""
+    shape = [values["steps"], *values["frame"]]
+    if max(values["ram"], values["stream_ram"] or 0, values["rom"], math.prod(shape)) > _LARGEST:
         raise UsageError(
             f"{arrays.folder}: the C source counts in 32 bits, too few for {values['ram']:,} bytes of memory, "
-            f"{values['rom']:,} bytes of constants, frames of {list(config.frames_shape)} and {config.tokens:,} tokens",
+            f"{values['rom']:,} bytes of constants and frames of {shape}",
             "use another target",
         )
 
 
-def _spikformer(arrays: PackedArrays) -> SpikformerConfig:
-    name, values = arrays.config.architecture, arrays.config.config
-    if not arrays.wiring.in_c:
-        edited = " after edits of its structure" if STRUCTURE in values else ""
-        why = f", because {arrays.wiring.beyond}" if arrays.wiring.beyond else edited
-        raise UsageError(f"{arrays.folder}: {name} has no form in C{why}", "export a Spikformer, or another target")
-    sizes: Any = architecture(name).config(values)
-    return sizes
-
-
-def _layers(arrays: PackedArrays, config: SpikformerConfig) -> tuple[CLayer, ...]:
-    """Return the layers before a neuron in the order of the wiring's stages."""
-    dim, hidden = config.dim, config.hidden
-    widths = (config.in_channels, dim // 8, dim // 4, dim // 2, dim, dim)
-    shapes = [(made, taken, 9) for taken, made in pairwise(widths)]
-    shapes += [*[(dim, dim, 1)] * 4, (hidden, dim, 1), (dim, hidden, 1)] * config.depth
-    return tuple(c_layer(arrays, stage, *shape) for stage, shape in zip(arrays.wiring.stages, shapes, strict=True))
-
-
 def _values(
-    arrays: PackedArrays,
-    config: SpikformerConfig,
-    memory: Memory,
-    layers: tuple[CLayer, ...],
-    head: CHead,
-    stream: CStream | None,
+    arrays: PackedArrays, program: CProgram, layers: tuple[CLayer, ...], head: CHead, stream: CStream | None
 ) -> dict[str, Any]:
     """Return what the templates are filled with."""
-    wiring, network, data = arrays.wiring, arrays.network, arrays.config.data
-    widths = sorted({one.width for one in layers})
-    names = list(data.classes) if data is not None and len(data.classes) == config.classes else []
-    sizes = _sizes(config, memory)
-    planes = [memory.count_planes, *[1] * 4, *[*[memory.token_planes] * 3, 1, memory.token_planes, 1] * config.depth]
+    graph, network, data = arrays.wiring.graph, arrays.network, arrays.config.data
+    outputs = graph.head.outputs
+    names = list(data.classes) if data is not None and len(data.classes) == outputs else []
     return {
         "architecture": arrays.config.architecture,
-        "classes": names or [f"class {i}" for i in range(config.classes)],
-        "steps": config.steps,
-        "frame": config.frames_shape[1:],
-        "grid": config.grid,
-        "dim": config.dim,
-        "heads": config.heads,
-        "head_dim": config.dim // config.heads,
-        "memory": memory,
+        "classes": names or [f"class {i}" for i in range(outputs)],
+        "steps": graph.steps,
+        "frame": (graph.frames.channels, *graph.frames.size),
         "tile": TILE,
         "count_limit": COUNT_LIMIT,
-        "sizes": sizes,
-        "widths": widths,
         "layers": layers,
-        "planes": planes,
         "rows": sorted({one.row for one in layers}),
         "decoders": sorted({(one.row, one.bits, one.width) for one in layers}),
         "code_bits": sorted({one.bits for one in (*layers, head)} - {0}),
+        "depthwise": any(one.depthwise for one in layers),
+        "most_taps": max(one.side**2 for one in layers),
         "head": head,
-        "mixings": [(one.shift, one.threshold) for one in map(network.compared, (one.fires for one in wiring.mixings))],
         "summands": network.summands,
         "logit_bits": round(-math.log2(arrays.head().scale * network.summands)),
-        "ram": _ram(config, widths, sizes),
         "stream": stream if stream and stream.parts else None,
-        "rom": _rom(layers, head, stream),
+        "rom": _rom(layers, head, stream) + program.rom,
+        **program.values(layers),
     }
-
-
-def _sizes(config: SpikformerConfig, memory: Memory) -> dict[str, int]:
-    """Return the bytes of each buffer in the workspace."""
-    counts = 9 * config.in_channels * memory.count_planes
-    fired = max(config.dim, config.hidden)
-    sizes = {"counts": counts, "fired": fired, "hidden": fired}
-    return {name: size * memory.time_bytes for name, size in sizes.items()} | {"arena": memory.arena}
-
-
-def _ram(config: SpikformerConfig, widths: list[int], sizes: dict[str, int]) -> int:
-    """Return the size of the workspace, which begins with 64-bit numbers and is padded to whole ones."""
-    scratch = max(8 * config.dim, 4 * config.dim // config.heads * config.steps)
-    scratch = max(scratch, *(width // 8 * TILE * config.steps for width in widths))
-    rows = sum(width // 8 * TILE for width in widths)
-    return -(-(-(-scratch // 8) * 8 + rows + sum(sizes.values())) // 8) * 8
 
 
 def _rom(layers: tuple[CLayer, ...], head: CHead, stream: CStream | None) -> int:
@@ -201,3 +162,9 @@ def _numbers(values: np.ndarray) -> str:
     each = max(1, _LINE // (longest + 1))
     lines = (" ".join(words[i : i + each]) for i in range(0, len(words), each))
     return "\n".join(f"    {line}" for line in lines)
+
+
+def _pairs(places: list[tuple[int, int]]) -> str:
+    """Return pairs as lines of a C initialiser."""
+    words = [f"{{{first}, {second}}}," for first, second in places]
+    return "\n".join(f"    {' '.join(words[i : i + 6])}" for i in range(0, len(words), 6))

@@ -12,7 +12,7 @@ from snnq.packed.arrays import open_arrays
 
 
 def export(folder: Path, out: Path) -> Facts:
-    """Write ``<name>.h`` and ``<name>.c`` to a new folder ``out``; the name is the packed folder's as an identifier."""
+    """Write ``<name>.h``, ``<name>.c`` and a program to a new folder ``out``; the name is the packed folder's."""
     return _write(folder, out, coded=False)
 
 
@@ -25,6 +25,8 @@ def _write(folder: Path, out: Path, *, coded: bool) -> Facts:
     source = c_source(open_arrays(folder), c_name(folder.resolve().name), coded=coded)
     write_c(source, out)
     note = f"{source.rom:,} bytes of read-only data, {source.ram:,} bytes of working memory"
+    if source.stream_ram is not None:
+        note += f" (run step by step: {source.stream_ram:,})"
     if source.decoded:
         note += f", {source.decoded:,} bytes for decoded codes"
     return Facts(tuple(map(_exported, (*source.layers, source.head))), (note,))

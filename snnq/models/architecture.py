@@ -15,7 +15,7 @@ from snnq.models.upstream import ASKED, NO_UPSTREAM, S, SpikingJellyClass, Upstr
 from snnq.network.graph import Graph
 from snnq.network.products import Order, Products
 from snnq.network.wiring import FloatWiring, Wiring, float_wiring, wire
-from snnq.structure.edits import STRUCTURE, apply_edits, edits_of, floating_because, values_only
+from snnq.structure.edits import STRUCTURE, apply_edits, edits_of, floating_because
 
 if TYPE_CHECKING:
     from torch import nn
@@ -59,11 +59,10 @@ class Architecture(Generic[S]):
 
     ``graph_of`` returns the operations of the forward pass (``network.drawing``); whole numbers follow from it. Where
     there is none, it returns half a sentence after "because", why packed weights run in floating point; norms are named
-    as ``float_wiring`` says, then, or it returns a ``FloatWiring``. ``in_c``: whether the C source has such a model.
-    ``products_of`` returns the
-    products of every attention in the order they run, none where it is not known; the module of each is a
-    ``SpikingAttention``. ``graft`` takes a config, a chunk and a scale (None: the usual) and returns the model with
-    STAtten's attention. ``builder`` is the function that builds a user's own model.
+    as ``float_wiring`` says, then, or it returns a ``FloatWiring``. ``products_of`` returns the products of every
+    attention in the order they run, none where it is not known; the module of each is a ``SpikingAttention``. ``graft``
+    takes a config, a chunk and a scale (None: the usual) and returns the model with STAtten's attention. ``builder`` is
+    the function that builds a user's own model.
     """
 
     name: str
@@ -76,7 +75,6 @@ class Architecture(Generic[S]):
     spikingjelly: SpikingJellyClass[S] | None = None
     graft: Callable[[Config, int, float | None], Grafted] | None = None
     builder: Builder | None = None
-    in_c: Callable[[S], bool] = lambda sizes: False
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -104,8 +102,8 @@ class Architecture(Generic[S]):
         sizes, edits = self.config(values), edits_of(values)
         own = self.graph_of(sizes)
         found = own if isinstance(own, str) else floating_because(edits) or own
-        if isinstance(found, Graph):  # the C source writes out the widths of whole models
-            return wire(found, in_c=values_only(edits) and self.in_c(sizes))
+        if isinstance(found, Graph):
+            return wire(found)
         return float_wiring(self.build, values, found) if isinstance(found, str) else found
 
     def graph(self, values: Config) -> Graph | None:

@@ -36,14 +36,13 @@ PIXEL_LIMIT = 2**15 - 1
 class Wiring:
     """What a graph is in whole numbers: its ``flow`` of steps, the last of which is its head.
 
-    ``chains`` has, of every stream of potentials, the number of the chain whose unit it is counted in. ``in_c``: the C
-    source has this flow, too. ``engines`` are those of ``snnq eval`` that packed weights run on.
+    ``chains`` has, of every stream of potentials, the number of the chain whose unit it is counted in. ``engines`` are
+    those of ``snnq eval`` that packed weights run on.
     """
 
     graph: Graph
     flow: tuple[Step, ...]
     chains: Mapping[str, int] = field(default_factory=dict)
-    in_c: bool = False
     arithmetic: ClassVar[str] = "integer"
     engines: ClassVar[tuple[str, ...]] = ("torch", "integer")
 
@@ -129,7 +128,7 @@ class Wiring:
     @property
     def where(self) -> str:
         """Half a sentence: where packed weights run."""
-        return f"in whole numbers, on torch and the integer engine{' and in C' if self.in_c else ''}"
+        return "in whole numbers, on torch, on the integer engine" + ("" if self.beyond else " and in C")
 
     @cached_property
     def last_read(self) -> dict[str, int]:
@@ -155,7 +154,7 @@ class FloatWiring:
         return f"in floating point, on torch alone, because {self.reason}"
 
 
-def wire(graph: Graph, *, in_c: bool = False) -> Wiring | FloatWiring:
+def wire(graph: Graph) -> Wiring | FloatWiring:
     """Return a graph in whole numbers, or why it has none."""
     if reason := next(_obstacles(graph), None):
         return FloatWiring(graph.norms, reason)
@@ -174,7 +173,7 @@ def wire(graph: Graph, *, in_c: bool = False) -> Wiring | FloatWiring:
             flow.append(Mix(one, *_neurons(graph, one)))
         elif one.gives not in fused | inside:
             flow.append(one)
-    return Wiring(graph, tuple(flow), {name: chains[name] for name in chains if name not in inside}, in_c)
+    return Wiring(graph, tuple(flow), {name: chains[name] for name in chains if name not in inside})
 
 
 def _fire(flow: list[Step], stage: Stage) -> None:
@@ -199,7 +198,7 @@ def _stages(graph: Graph) -> Iterator[Stage]:
     for one in graph.operations:
         if isinstance(one, Layer):
             (reader, *others), pooled = graph.readers[one.gives] or (None,), False
-            if isinstance(reader, Pool) and not others:
+            if isinstance(reader, Pool) and not others and reader.stride == 2 and reader.heads is None:
                 (reader, *others), pooled = graph.readers[reader.gives] or (None,), True
             if isinstance(reader, Neuron) and not others:
                 yield Stage(one, reader, _bound(graph, one), pooled)

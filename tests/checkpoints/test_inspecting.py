@@ -70,7 +70,7 @@ def test_tables_and_options(tmp_path: Path) -> None:
 
 def test_it_says_on_which_engines_the_packed_model_will_run(tmp_path: Path) -> None:
     rows = dict(inspect("digits").fact_rows())
-    assert rows["packed, it will run"] == "in whole numbers, on torch and the integer engine and in C"
+    assert rows["packed, it will run"] == "in whole numbers, on torch, on the integer engine and in C"
     found = inspect("digits").to_dict()
     assert (found["arithmetic"], found["engines"], found["reason"]) == ("integer", ["torch", "integer"], None)
     graft("digits", chunk=2, out=tmp_path / "statten.safetensors")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
 from pathlib import Path
@@ -13,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snnq.arithmetic.integer_form import IntegerHead
 from snnq.cost.table import read_table
 from snnq.data import DataSet
 from snnq.models.registry import architecture
@@ -23,7 +21,6 @@ from snnq.network.layers import frames_shape, layer_table
 from snnq.network.wiring import Wiring
 from snnq.packed.coding import Coded
 from snnq.packed.folder import write_packed
-from snnq.packed.loading import load_packed
 from snnq.plan import DataInfo, ModelInfo, make_plan
 from snnq.schemes.scheme import scheme
 from snnq.training.job import open_job
@@ -132,44 +129,3 @@ def _normalise(mean: float, norm: nn.Module, given: tuple[Tensor]) -> None:
     multiplier = sign / channels.std(1).clamp_min(0.05)
     norm.get_buffer("multiplier").copy_(multiplier)
     norm.get_buffer("offset").copy_(mean - channels.mean(1) * multiplier)
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What torch computes: whole logits int64 (samples, classes), predictions (samples,) and spikes of every part.
-
-    ``spikes``: bool (samples, positions, channels, T), the wiring's stages first, then its attentions' neurons.
-    """
-
-    logits: np.ndarray
-    predictions: np.ndarray
-    spikes: list[np.ndarray]
-
-
-@torch.no_grad()
-def torch_answers(folder: Path, frames: np.ndarray, wiring: Wiring) -> Answers:
-    """Return what the folder's integer form computes for counts (samples, T, C, H, W)."""
-    model, spikes, logits = load_packed(folder), {}, []
-    modules = [(stage.layer.rpartition(".")[0], stage.neuron) for stage in wiring.stages]
-    for parent, neuron in modules + [(one.mixes.module, one.fires.neuron) for one in wiring.mixings]:
-        last = getattr(model.get_submodule(parent), "channels_last", False)
-        model.get_submodule(neuron).register_forward_hook(partial(_keep_spikes, spikes, neuron, last))
-    model.get_submodule(wiring.head).register_forward_hook(partial(_keep_whole_logits, logits))
-    real = model(torch.from_numpy(frames.astype(np.float32)))
-    return Answers(torch.cat(logits).numpy(), real.argmax(1).numpy(), list(_in_order(spikes, wiring)))
-
-
-def _keep_spikes(kept: dict[str, np.ndarray], name: str, last: bool, _: nn.Module, __: Any, out: Tensor) -> None:
-    spikes = out.flatten(3) if not last else out.transpose(2, 3)  # (T, B, channels, positions)
-    kept[name] = spikes.permute(1, 3, 2, 0).bool().numpy()
-
-
-def _keep_whole_logits(kept: list[Tensor], head: nn.Module, given: tuple[Tensor], _: Tensor) -> None:
-    assert isinstance(head, IntegerHead)
-    sums = (given[0].double() * head.summands).round().long()
-    kept.append(sums @ head.weight.long().T + head.bias.long())
-
-
-def _in_order(spikes: dict[str, np.ndarray], wiring: Wiring):
-    yield from (spikes[stage.neuron] for stage in wiring.stages)
-    yield from (spikes[mixing.fires.neuron] for mixing in wiring.mixings)

@@ -1,4 +1,4 @@
-"""Every architecture in whole numbers: torch, the engine and its reference agree, and are close to the float form."""
+"""Every architecture in whole numbers: torch, engine, reference and C agree, and are close to the float form."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from c_programs import c_agrees, have_gcc
 from lively import write_lively
 from small_architectures import NAMES, small
 from test_engine import MIXED, all_agree
@@ -33,11 +34,14 @@ FLOATING = {
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in FLOATING])
-def test_all_three_agree(name: str, tmp_path: Path) -> None:
+def test_all_four_agree(name: str, tmp_path: Path) -> None:
     one, sizes = small(name)
     schemes = MIXED[:4] if one.startswith("sdt-v2") or one == QSD else MIXED  # many layers: a moment each
     frames = write_lively(tmp_path / "packed", schemes, one, **sizes)
     rates = all_agree(tmp_path / "packed", frames, threads=2)
+    if have_gcc():
+        source, _ = c_agrees(tmp_path / "packed", tmp_path / "c", frames)
+        assert (source.stream_ram is None) == bool(sizes.get("chunk"))
     assert sorted(rates.values())[len(rates) // 4] > 0.01, rates
     assert Engine(tmp_path / "packed", 1)(frames[:0]).shape == (0, sizes["classes"])
     # Before a spike turns over for a rounding, logits are equal but for the head's. Integer neurons do so more often.

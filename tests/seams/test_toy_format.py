@@ -220,9 +220,8 @@ def _exports(folder: Path) -> None:
 
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc on this machine")
-def test_the_c_program_computes_the_same(tmp_path: Path, toy: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "exporting")
-    from c_programs import build as compiled  # pyright: ignore[reportMissingImports]
+def test_the_c_program_computes_the_same(tmp_path: Path, toy: None) -> None:
+    from c_programs import build as compiled
     from lively import write_lively
 
     from snnq.exporting.c_source import c_source, write_c

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from c_programs import c_agrees, have_gcc
 from spikformer_weights import fill_model
 from torch import nn
 
@@ -99,8 +100,8 @@ def test_every_command(
     assert compare_engines(tmp_path / "packed").neurons == 12
     frames = np.random.default_rng(0).poisson(0.5, (3, 2, 2, 8, 8))
     assert np.array_equal(Engine(tmp_path / "packed")(frames), Reference(tmp_path / "packed")(frames))
-    assert run(["export", "packed", "--to", "c"]) == 2
-    assert "has no form in C after edits of its structure" in capsys.readouterr().err
+    if have_gcc():
+        c_agrees(tmp_path / "packed", tmp_path / "c", frames[:2].astype(np.uint16))
 
 
 @pytest.mark.parametrize("name", [SPIKES, POTENTIALS])

@@ -20,10 +20,6 @@ from snnq.network.products import Products
 _ALL, _LAST_TWO = (True, True, True, True), (False, False, True, True)
 
 
-def _in_c(config: SpikformerConfig) -> bool:
-    return config.layout != "spikingjelly" and config.chunk is None
-
-
 def _products(config: SpikformerConfig) -> tuple[Products, ...]:
     order, scaled = ORDERS[config.layout] if config.chunk is None else ("keys", "operand")
     return block_products(config, order, scaled, config.attention_scale, config.chunk)
@@ -89,7 +85,6 @@ def _row(
         graft=_graft,
         upstream=Upstream((keys,), (*always, "attention_scale"), beside),
         spikingjelly=spikingjelly,
-        in_c=_in_c,
     )
 
 

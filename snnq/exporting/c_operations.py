@@ -1,0 +1,256 @@
+"""What the C source does at every pixel: the steps of a wiring as operations on buffers.
+
+An operation is run at one pixel of its ``grid`` after another, all channels and time steps at once. Most of them read
+and write at that pixel alone; what needs all pixels of a stream before it begins ``gathers`` it. A stream is kept as
+bits, a bit a step in whole bytes, one such train for each plane of its whole numbers, or as the numbers themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from snnq.arithmetic.fixed_point import POTENTIAL_LIMIT
+from snnq.arithmetic.whole_network import Compared, WholeNetwork
+from snnq.base.errors import UsageError
+from snnq.exporting.c_layers import TILE
+from snnq.network.graph import COUNT_LIMIT, FRAMES, Add, Head, Mean, Multiply, Neuron, Pool, Sum
+from snnq.network.stages import Fire, Mix, Potential, Stage
+
+TOTALS = "head, totals"  # no path of a module has a blank
+COUNT_PLANES = COUNT_LIMIT.bit_length()
+_INT32 = 2**31
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """What holds a stream: at every pixel, of each of ``channels``, ``planes`` bits, or (0) a number of ``bits``.
+
+    All of them for every time step, unless it is not ``timed``.
+    """
+
+    name: str
+    channels: int
+    size: tuple[int, int] = (1, 1)
+    planes: int = 0
+    bits: int = 32
+    timed: bool = True
+
+    @property
+    def pixels(self) -> int:
+        """Height × width."""
+        return self.size[0] * self.size[1]
+
+    def pixel_bytes(self, steps: int) -> int:
+        """Return the bytes of one pixel."""
+        if self.planes:
+            return self.channels * self.planes * -(-steps // 8)
+        return self.channels * (self.bits // 8) * (steps if self.timed else 1)
+
+
+@dataclass(frozen=True)
+class Window:
+    """How a layer sees an image: pixel (y, x) of its grid sees rows from ``stride`` · y - ``reach`` on.
+
+    ``pooled``: it sees what rows 2y - 1 to 2y + 1 would.
+    """
+
+    reach: int
+    stride: int
+    pooled: bool = False
+
+    def first_row(self, y: int) -> int:
+        """Return the first row that is seen in row y of the grid, or after it."""
+        return max((2 * y - 1 if self.pooled else y) * self.stride - self.reach, 0)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One function of the C source, ``run``, and what it is given.
+
+    ``writes``: at its ``pixel``, into every window of a ``pool`` that its pixel lies in, or ``all`` pixels into one.
+    ``uses`` are buffers for itself alone, one pixel each, and ``held`` the voltages of its neurons, which last from
+    step to step. ``alone``: its grid is no image. ``part`` counts what fires. ``made`` is the layer it has.
+    """
+
+    run: str
+    takes: tuple[str, ...]
+    gives: str
+    grid: tuple[int, int]
+    gathers: tuple[str, ...] = ()
+    writes: Literal["pixel", "pool", "all"] = "pixel"
+    window: Window | None = None
+    uses: tuple[Buffer, ...] = ()
+    held: Buffer | None = None
+    alone: bool = False
+    part: int = -1
+    made: Stage | Potential | None = None
+    numbers: Mapping[str, int] = field(default_factory=dict)
+
+
+class Operations:
+    """All operations of a network, in order, and the buffers of its streams by name. Raises UsageError for others."""
+
+    def __init__(self, network: WholeNetwork, widths: Mapping[str, int]) -> None:
+        """``widths``: 32 or 64, the bits of every layer's sums."""
+        self.network, self.graph, self.widths = network, network.wiring.graph, widths
+        frames = self.graph.frames
+        self.buffers = {FRAMES: Buffer(FRAMES, frames.channels, frames.size, COUNT_PLANES)}
+        self.all: list[Operation] = []
+        self._parts = 0
+        for one in network.wiring.flow:
+            if FRAMES in one.takes and not isinstance(one, Fire | Potential):
+                raise refused("the frames are read by something else than a layer")
+            for step in one.stages if isinstance(one, Fire) else (one,):
+                made = _MAKE[type(step)](self, step)
+                self.all += [made] if made else []
+        self._widen_sums()
+
+    def _widen_sums(self) -> None:
+        """Give sums of spikes that another is added to in their place the planes of that one."""
+        last = {name: number for number, one in enumerate(self.all) for name in one.takes}
+        sums = {one.gives for one in self.all if one.run == "add_planes"}
+        for number, one in reversed(list(enumerate(self.all))):
+            for name in one.takes:
+                if one.gives in sums and name in sums and last[name] == number:
+                    planes = max(self.buffers[name].planes, self.buffers[one.gives].planes)
+                    self.buffers[name] = replace(self.buffers[name], planes=planes)
+
+    def _give(self, name: str, planes: int = 0, bits: int = 32) -> Buffer:
+        stream = self.graph.streams[name]
+        self.buffers[name] = Buffer(name, stream.channels, stream.size, planes, bits)
+        return self.buffers[name]
+
+    def _fires(self, neuron: Neuron, bits: int) -> tuple[Buffer, int]:
+        """Return the voltages of neurons whose spikes this operation gives, and the number of what fires."""
+        given = self._give(neuron.gives, planes=1)
+        self._parts += 1
+        held = Buffer(f"{neuron.neuron}, held", given.channels, given.size, bits=bits, timed=False)
+        return held, self._parts - 1
+
+    def _layer(self, one: Stage | Potential) -> Operation:
+        made, (name,), width = one.made, one.made.takes, self.widths[one.layer]
+        taken, uses = self.buffers[name], []
+        if not taken.planes:
+            raise refused(f"layer {one.layer} is given numbers that are not spikes, or sums of two streams of them")
+        pooled, leak, (held, part) = False, 2, (None, -1)
+        if isinstance(one, Stage):
+            pooled, leak, (held, part) = one.pooled, self.network.leak(one.fires), self._fires(one.fires, width)
+        size = (held or self._give(one.gives)).size
+        if name == FRAMES:
+            uses.append(Buffer(f"{one.layer}, seen", made.kernel**2 * taken.channels, planes=COUNT_PLANES))
+        if pooled:
+            uses.append(Buffer(f"{one.layer}, carried", -(-made.outputs // TILE) * TILE, bits=width))
+        window = Window(made.kernel // 2, made.stride, pooled)
+        whole = name != FRAMES and window != Window(0, 1)
+        return Operation(
+            run="pooled" if pooled else "layer",
+            takes=(name,),
+            gives=one.gives,
+            grid=size,
+            gathers=(name,) if whole else (),
+            window=window if whole else None,
+            uses=tuple(uses),
+            held=held,
+            part=part,
+            made=one,
+            numbers={"stride": made.stride, "leak": leak},
+        )
+
+    def _neuron(self, one: Neuron) -> Operation:
+        taken, found = self.buffers[one.takes[0]], self.network.compared(one)
+        if taken.planes:
+            raise refused(f"neurons {one.neuron} are given spikes, or sums of two streams of them")
+        width = 64 if found.wide or taken.bits == 64 or self._large(one.takes[0], found) else 32
+        held, part = self._fires(one, width)
+        run = f"neuron_{taken.bits}_{width}"
+        return Operation(run, one.takes, one.gives, taken.size, held=held, part=part, numbers=_compared(found))
+
+    def _large(self, name: str, found: Compared) -> bool:
+        """Whether currents and voltages of these neurons may pass an int32."""
+        bound = self.graph.streams[name].bound
+        return ((POTENTIAL_LIMIT if bound is None else bound) << found.shift) + found.threshold >= _INT32
+
+    def _mix(self, one: Mix) -> Operation:
+        found, mixes = self.network.compared(one.fires), one.mixes
+        held, part = self._fires(one.fires, 32)
+        numbers = _compared(found) | {"heads": mixes.heads, "chunk": mixes.chunk}
+        every = tuple(mixes.takes)
+        return Operation("mix", every, one.gives, (1, 1), every, held=held, alone=True, part=part, numbers=numbers)
+
+    def _pool(self, one: Pool) -> Operation:
+        taken = self.buffers[one.takes[0]]
+        if taken.planes > 1 or taken.bits == 64 or (one.heads and not taken.planes):
+            raise refused("it max-pools sums")
+        self._give(one.gives, taken.planes)
+        if one.heads is not None:
+            return Operation("pool_heads", one.takes, one.gives, taken.size, one.takes, numbers={"heads": one.heads})
+        run = "pool_planes" if taken.planes else "pool_32"
+        return Operation(run, one.takes, one.gives, taken.size, writes="pool", numbers={"stride": one.stride})
+
+    def _add(self, one: Add) -> Operation:
+        first, second = (self.buffers[name] for name in one.takes)
+        if bool(first.planes) != bool(second.planes) or first.bits != second.bits:
+            raise refused(f"residual {one.gives} adds numbers of two kinds")
+        bound = self.graph.streams[one.gives].bound or 0
+        self._give(one.gives, bound.bit_length() if first.planes else 0, first.bits)
+        return Operation("add_planes" if first.planes else f"add_{first.bits}", one.takes, one.gives, first.size)
+
+    def _multiply(self, one: Multiply) -> Operation:
+        gate, taken = (self.buffers[name] for name in one.takes)
+        self._give(one.gives, planes=1)
+        gathers = one.takes[:1] if gate.size != taken.size else ()
+        return Operation("multiply", one.takes, one.gives, taken.size, gathers)
+
+    def _sum(self, one: Sum) -> Operation:
+        if one.over == "tokens":
+            return self._total(one)
+        self._give(one.gives)
+        return Operation("features", one.takes, one.gives, self.buffers[one.takes[0]].size)
+
+    def _total(self, one: Sum | Mean) -> Operation:
+        """Return a sum over all pixels, which is a mean, too: its numbers are as many times as large."""
+        taken, bound = self.buffers[one.takes[0]], self.graph.streams[one.gives].bound
+        wide = bound is None or bound >= _INT32
+        if taken.planes and wide:
+            raise refused(f"a mean over {taken.pixels:,} pixels is too large for 32 bits")
+        bits = self._give(one.gives, bits=64 if wide else 32).bits
+        run = "total_planes" if taken.planes else f"total_{taken.bits}_{bits}"
+        return Operation(run, one.takes, one.gives, taken.size, writes="all")
+
+    def _mean(self, one: Mean) -> Operation | None:
+        """Return a mean, or nothing where the head alone reads it: that adds up pixels itself."""
+        if all(isinstance(reader, Head) for reader in self.graph.readers[one.gives]):
+            self.buffers[one.gives] = self.buffers[one.takes[0]]
+            return None
+        return self._total(one)
+
+    def _head(self, one: Head) -> Operation:
+        taken = self.buffers[one.takes[0]]
+        self.buffers[TOTALS] = Buffer(TOTALS, taken.channels, bits=64, timed=False)
+        run = "read_planes" if taken.planes else f"read_{taken.bits}"
+        return Operation(run, (taken.name,), TOTALS, taken.size, writes="all")
+
+
+_MAKE: dict[type, Callable[..., Operation | None]] = {
+    Stage: Operations._layer,
+    Potential: Operations._layer,
+    Neuron: Operations._neuron,
+    Mix: Operations._mix,
+    Pool: Operations._pool,
+    Add: Operations._add,
+    Multiply: Operations._multiply,
+    Sum: Operations._sum,
+    Mean: Operations._mean,
+    Head: Operations._head,
+}
+
+
+def refused(reason: str) -> UsageError:
+    """Return the error of a network that has no form in C; ``reason`` is a sentence's second half."""
+    return UsageError(f"the C source has no form of this network, because {reason}", "use another target")
+
+
+def _compared(found: Compared) -> dict[str, int]:
+    return {"shift": found.shift, "threshold": found.threshold, "leak": found.leak}
