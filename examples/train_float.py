@@ -188,7 +188,7 @@ def main(
     label_smoothing: Annotated[float | None, typer.Option(help="Share spread over all classes.")] = None,
     tet: Annotated[float | None, typer.Option(help="λ of a loss on every step's logits (TET).")] = None,
     augment: Annotated[str | None, typer.Option(help="Such as flip,snn-wide,mixup:until=0.7; '' for none.")] = None,
-    start: Annotated[Path | None, typer.Option(help="Go on from a checkpoint, of its architecture and sizes.")] = None,
+    start: Annotated[str | None, typer.Option(help="Go on from a checkpoint, of its architecture and sizes.")] = None,
     scratch: Annotated[bool, typer.Option("--scratch", help="Of --start take no weights, but what it is.")] = False,
     seed: Annotated[int, typer.Option()] = 0,
     device: Device = "auto",
@@ -258,7 +258,7 @@ def open_for(
     return found, kind.config(sizes | fitting).to_dict() | edits
 
 
-def started(path: Path, architecture: str | None, size: list[str] | None) -> Checkpoint:
+def started(path: str, architecture: str | None, size: list[str] | None) -> Checkpoint:
     """Return the checkpoint to go on from; raises UsageError where more is said of the model than it allows."""
     if architecture is not None or size:
         raise UsageError("--start: the model is the checkpoint's; --architecture and --size are for a new one")

@@ -21,9 +21,9 @@ from snnq.models.registry import build
 from snnq.packed.loading import load_packed
 from snnq.packed.readers import NUMPY_READERS
 from snnq.plan import Plan
-from snnq.pruning.settings import Finetune
 from snnq.searching import finishing
 from snnq.searching.settings import SearchSettings
+from snnq.training.finetune import Finetune
 
 # A small model of upstream's DVS layout: T and heads are asked for by the README's commands, the rest is inferred.
 CONFIG = {"image_size": [16, 16], "dim": 16, "depth": 1, "heads": 16, "steps": 16, "classes": 2}

@@ -10,19 +10,19 @@ accuracies on validation and test, bits of plan and file, and the event energy; 
 
 from __future__ import annotations
 
-import json
+import sys
 import time
 from itertools import product
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import pandas as pd
 import typer
-from arms import Arm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from cells import cell, packed_facts, say, write_table
+from few_bits.arms import Arm
 
 import snnq
-from snnq import console
-from snnq.base.files import write_atomic
 
 ARMS = (
     "float32,uniform-4,uniform-3,uniform-2,ternary,binary,free@2.0,free@1.4,free@1.0,free@0.7,free@0.5,"
@@ -42,56 +42,29 @@ def main(
 ) -> None:
     """Run the cells seed by seed, print one line each, and write <out>/few_bits.csv."""
     name = Path(checkpoint).stem
-    for seed, text in product(map(int, seeds.split(",")), arms.split(",")):
-        folder, arm = out / name / text / str(seed), Arm.named(text)
-        if not (folder / "cell.json").exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            start = time.monotonic()
-            plan = arm.plan(checkpoint, data, seed, search_epochs, folder)
-            searched = time.monotonic()
-            made = snnq.finalize(
-                plan,
-                data=data,
-                seed=seed,
-                epochs=epochs,
-                measure=measure,
-                out=folder / "packed",
-                progress=snnq.silent,
-                **arm.finetuning(),
-            )
-            cell = {"model": name, "arm": text, "seed": seed, "epochs": epochs, **_facts(folder / "packed")}
-            cell |= {"simulated": made.results.accuracy.simulated, "search_seconds": searched - start}
-            cell |= {"finetune_seconds": time.monotonic() - searched}
-            write_atomic(folder / "cell.json", json.dumps(cell, indent=2) + "\n")
-        cell = json.loads((folder / "cell.json").read_text(encoding="utf-8"))
-        console.note(
-            f"{text} seed {seed}: {cell['plan_bits']:.3f} bits of plan, {cell['file_bits']:.3f} of file, "
-            f"validation {cell['validation']:.4f}, test {cell['test']:.4f}"
+
+    def make(folder: Path) -> dict[str, Any]:
+        start = time.monotonic()
+        plan = arm.plan(checkpoint, data, seed, search_epochs, folder)
+        searched = time.monotonic()
+        made = snnq.finalize(
+            plan,
+            data=data,
+            seed=seed,
+            epochs=epochs,
+            measure=measure,
+            out=folder / "packed",
+            progress=snnq.silent,
+            **arm.finetuning(),
         )
-        gather(out).to_csv(out / "few_bits.csv", index=False, float_format="%.6g")
+        facts = {"model": name, "arm": text, "seed": seed, "epochs": epochs, **packed_facts(folder / "packed")}
+        facts |= {"simulated": made.results.accuracy.simulated, "search_seconds": searched - start}
+        return facts | {"finetune_seconds": time.monotonic() - searched}
 
-
-def _facts(packed: Path) -> dict[str, float]:
-    """Return a packed folder's accuracies, its bits a weight by plan and file, and its event energy."""
-    report = snnq.report(packed, progress=snnq.silent).to_dict()
-    totals, accuracy = report["totals"], {one["model"]: one for one in report["accuracy"]}
-    energy = report["event_energy"]
-    return {
-        **{split: accuracy["this plan"][split] for split in ("validation", "test")},
-        **{f"float_{split}": accuracy["float"][split] for split in ("validation", "test")},
-        "plan_bits": totals["avg_bits"],
-        "file_bits": totals["file_avg_bits"],
-        "file_bytes": report["disk"]["file_bytes"],
-        "event_pj": energy["plan"]["total"]["energy_pj"],
-        "float_event_pj": energy["float_model"]["total"]["energy_pj"],
-    }
-
-
-def gather(out: Path) -> pd.DataFrame:
-    """Return all finished cells as a table."""
-    files = sorted(out.glob("*/*/*/cell.json"))
-    frame = pd.DataFrame([json.loads(file.read_text(encoding="utf-8")) for file in files])
-    return frame.sort_values(["model", "arm", "seed"])
+    for seed, text in product(map(int, seeds.split(",")), arms.split(",")):
+        arm = Arm.named(text)
+        say(cell(out / name / text / str(seed), make), "arm", "seed", "plan_bits", "file_bits")
+        write_table(out, "few_bits", ("model", "arm", "seed"))
 
 
 if __name__ == "__main__":

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Literal, Unpack
 from snnq.base.errors import DataError, PlanError, UsageError, nearest
 from snnq.base.progress import Progress, silent
 from snnq.base.strict_json import Config
-from snnq.checkpoints.opening import Checkpoint, load_model, open_checkpoint
+from snnq.checkpoints.opening import BUILTIN, Checkpoint, load_model, open_checkpoint
 from snnq.checkpoints.sizes import Given, sizes_again
 from snnq.data import DataSet, open_data
 from snnq.models.registry import architecture
 from snnq.network.layers import Layer, forward_macs, frames_shape, layer_table
-from snnq.packed.config import PLAN_FILE, check_hash, read_config
+from snnq.packed.config import CONFIG_FILE, PLAN_FILE, check_hash, read_config
 from snnq.packed.room import check_room
 from snnq.plan.files import read_json
 from snnq.plan.plan import parse_plan
@@ -84,7 +84,8 @@ def open_subject(path: str | Path, *, plans: bool = False, **given: Unpack[Given
     or with another than it was made for, and what opening raises.
     """
     place = Path(path)
-    if place.is_dir():
+    # A folder that happens to be called as the built-in model is none of ours.
+    if place.is_dir() and (str(path) not in BUILTIN or (place / CONFIG_FILE).exists()):
         # A damaged plan must not name other data.
         check_hash(place, PLAN_FILE, read_config(place))
         plan = parse_plan(read_json(place / PLAN_FILE), str(place / PLAN_FILE))

@@ -157,7 +157,8 @@ class PruneWords:
 
     def settings(self) -> "PruneSettings":
         """Return the settings that the words mean; raises UsageError."""
-        from snnq.pruning.settings import Finetune, PruneSettings
+        from snnq.pruning.settings import PruneSettings
+        from snnq.training.finetune import Finetune
 
         own = ("sparsity", "scope", "structure", "rounds", "rewind", "remove_dead")
         words = given(vars(self))
@@ -177,7 +178,8 @@ class SilenceWords:
 
     def settings(self) -> "SilenceSettings":
         """Return the settings that the words mean; raises UsageError."""
-        from snnq.pruning.settings import Finetune, SilenceSettings
+        from snnq.pruning.settings import SilenceSettings
+        from snnq.training.finetune import Finetune
 
         words = given(vars(self))
         return SilenceSettings(words.pop("most"), Finetune(**words))

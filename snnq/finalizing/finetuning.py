@@ -12,8 +12,8 @@ from snnq.finalizing.settings import FinalizeSettings
 from snnq.training.augmentation import parse_changes, training_share
 from snnq.training.batches import training_batches
 from snnq.training.batchnorm import share_batchnorm
-from snnq.training.distilling import distilled_loss
 from snnq.training.evaluation import evaluate
+from snnq.training.finetune import distilled_loss
 from snnq.training.finite import FiniteWatch
 from snnq.training.loop import Best, Place, Stateful
 from snnq.training.quantized import parameter_groups

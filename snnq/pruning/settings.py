@@ -6,38 +6,12 @@ import re
 from dataclasses import dataclass, field
 
 from snnq.base.errors import UsageError, nearest
-from snnq.base.parsing import check_seed
+from snnq.training.finetune import Finetune
 
 SCOPES = ("global", "layer")
 UNSTRUCTURED, CHANNELS = "unstructured", "channels"
 # Silencing changes little that more epochs would mend (LoAS).
 MOST_EPOCHS = 5
-
-
-@dataclass(frozen=True)
-class Finetune:
-    """How a float model is finetuned between edits and after them.
-
-    Loss: (1 - δ) · CE + δ · τ² · KL(teacher ‖ student), δ = ``distillation``, τ = 2; the teacher is the checkpoint as
-    given. AdamW with warm-up from ``rate_start`` to ``rate_peak`` and a cosine to ``rate_floor``, anew in every round.
-    """
-
-    epochs: int = 5
-    batch_size: int = 32
-    seed: int = 0
-    distillation: float = 0.5
-    distillation_temperature: float = 2.0
-    rate_start: float = 1e-4
-    rate_peak: float = 1e-3
-    rate_floor: float = 1e-5
-    weight_decay: float = 0.01
-
-    def __post_init__(self) -> None:
-        if self.epochs < 0 or self.batch_size < 2:
-            raise UsageError(f"--epochs {self.epochs}, --batch-size {self.batch_size}: at least 0 and 2 are needed")
-        if not 0 <= self.distillation <= 1:
-            raise UsageError(f"--distillation is {self.distillation}, it must lie between 0 (off) and 1")
-        check_seed(self.seed)
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,11 @@ from torch import Tensor, nn
 from snnq.base.strict_json import Json
 from snnq.data import DataSet
 from snnq.pruning.masks import Held
-from snnq.pruning.settings import Finetune
 from snnq.training import processes
 from snnq.training.batches import steps_per_epoch, training_batches
 from snnq.training.batchnorm import share_batchnorm
-from snnq.training.distilling import distilled_loss
 from snnq.training.evaluation import evaluate
+from snnq.training.finetune import Finetune, distilled_loss
 from snnq.training.finite import FiniteWatch
 from snnq.training.loop import Best, Place, Stateful
 from snnq.training.schedules import learning_rate, set_rate

@@ -13,7 +13,7 @@ from torch import nn
 from snnq.finalizing.encoding import encode_model
 from snnq.packing.results import BINS, weight_record
 from snnq.schemes.scheme import scheme, scheme_names
-from snnq.training.distilling import distilled_loss
+from snnq.training.finetune import distilled_loss
 from snnq.training.quantized import FakeQuantize, parameter_groups, quantize_model
 
 NAMES = scheme_names()

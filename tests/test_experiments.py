@@ -1,0 +1,81 @@
+"""Experiments made of cells: a cell is made once, and its row says what the checkpoint or the packed folder has."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pandas as pd
+import pytest
+from documents import ROOT
+from tiny_checkpoints import DATA, TINY, save_tiny
+
+import snnq
+from snnq.packed.sizes import file_bits
+
+
+@pytest.fixture
+def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    save_tiny(tmp_path)
+    return importlib.import_module
+
+
+def rows(file: Path) -> dict[str, dict]:
+    return {row["arm"]: row for row in pd.read_csv(file).to_dict("records")}
+
+
+def check_size(row: dict, packed: Path) -> None:
+    size = (packed / "model.safetensors").stat().st_size
+    weights = snnq.Plan.read(packed / "plan.json").totals.weights
+    assert (row["file_bytes"], row["file_bits"]) == (size, pytest.approx(file_bits(size, weights), rel=1e-4))
+
+
+def test_a_cell_of_few_bits(example, tmp_path: Path) -> None:
+    run = example("few_bits.run")
+    words = {"out": tmp_path / "out", "arms": "free@1.5", "seeds": "0", "epochs": 1, "measure": 4}
+    run.main(TINY, **words)
+    row = rows(tmp_path / "out" / "few_bits.csv")["free@1.5"]
+    packed = tmp_path / "out" / "tiny" / "free@1.5" / "0" / "packed"
+    check_size(row, packed)
+    assert row["plan_bits"] <= 1.5
+    packed.rename(tmp_path / "gone")
+    run.main(TINY, **words)  # a finished cell is not made again
+    assert not packed.exists()
+
+
+def test_arms_of_few_bits(example) -> None:
+    arm = example("few_bits.arms").Arm
+    assert (arm.named("rate@0.7").bits, arm.named("uniform-2").bits) == (0.7, None)
+    assert arm.named("even@1").finetuning() == {"hold_rates": True}
+    for name in ("rate", "uniform-2@1", "rated@1"):
+        with pytest.raises(ValueError, match="no arm is called"):
+            arm.named(name)
+
+
+def test_cells_of_sparsity_have_equal_bytes(example, tmp_path: Path) -> None:
+    words = {"sparsities": "0.5", "seeds": "0", "epochs": 1, "rounds": 1, "samples": 4}
+    example("sparsity.run").main(TINY, out=tmp_path / "out", arms="pruned,masked-1,pruned-2,rate", **words)
+    found = rows(tmp_path / "out" / "sparsity.csv")
+    for arm in ("pruned-2", "rate"):
+        check_size(found[arm], tmp_path / "out" / "tiny" / "0" / "0.5" / arm / "packed")
+    assert found["rate"]["file_bytes"] <= found["pruned-2"]["file_bytes"]
+    assert found["pruned"]["zeros"] == pytest.approx(0.5, abs=0.01)
+    assert found["masked-1"]["masked_silent"] >= found["pruned"]["silent"]
+    assert {"loas_cycles", "sparten_cycles", "gospa_cycles", "gamma_cycles"} <= found["rate"].keys()
+
+
+def test_cells_of_decomposing(example, tmp_path: Path) -> None:
+    words = {"modes": "ptt", "ratios": "2", "arms": "none,short,uniform-4", "seeds": "0", "epochs": 1, "repeats": 1}
+    example("decomposing.run").main(TINY, DATA, out=tmp_path / "out", **words)
+    found = pd.read_csv(tmp_path / "out" / "decomposing.csv").set_index(["form", "arm"])
+    dense, cores = (found.loc[(form, "none")] for form in ("dense", "ptt@2"))
+    assert cores["weights"] < dense["weights"]
+    assert snnq.inspect(tmp_path / "out" / "tiny" / "ptt@2.safetensors").totals.weights == cores["weights"]
+    as_cores, peer = found.loc[("dense", "as-ptt@2")], found.loc[("ptt@2", "uniform-4")]
+    assert as_cores["file_bytes"] <= peer["file_bytes"]
+    times = pd.read_csv(tmp_path / "out" / "times.csv").set_index(["what", "form"])
+    assert times.loc[("training", "dense"), "of_dense"] == 1
