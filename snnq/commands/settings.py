@@ -14,6 +14,7 @@ from snnq.commands.words import Budget, Exclude, FileBudget, Lock, Space, Tie, T
 if TYPE_CHECKING:
     from snnq.finalizing.settings import FinalizeSettings
     from snnq.pruning.settings import PruneSettings, SilenceSettings
+    from snnq.reusing.settings import ReuseSettings
     from snnq.reconstructing.settings import PtqSettings
     from snnq.searching.settings import SearchSettings
 
@@ -183,6 +184,29 @@ class SilenceWords:
 
         words = given(vars(self))
         return SilenceSettings(words.pop("most"), Finetune(**words))
+
+
+@dataclass(frozen=True)
+class ReuseWords:
+    """Words of ``snnq reuse train``."""
+
+    partial: Annotated[
+        float, typer.Option(help="Share of the training samples on which each pattern is trained first.")
+    ] = 0.2
+    noise: Annotated[str, typer.Option(help="Train with the noise of arrays: off or on.")] = "off"
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training split, or its share.")] = None
+    batch_size: Annotated[int | None, typer.Option(help="Samples a step, in all processes together.")] = None
+    distillation: _Distillation = None
+    seed: Annotated[int, typer.Option(help="The same seed gives the same checkpoint.")] = 0
+
+    def settings(self) -> "ReuseSettings":
+        """Return the settings that the words mean; raises UsageError."""
+        from snnq.reusing.settings import ReuseSettings
+        from snnq.training.finetune import Finetune
+
+        words = given(vars(self))
+        own = {name: words.pop(name) for name in ("partial", "noise")}
+        return ReuseSettings(**own, finetune=Finetune(**words))
 
 
 def given(words: Words) -> Words:
