@@ -8,7 +8,6 @@ changes who fires.
 from __future__ import annotations
 
 import math
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -50,7 +49,7 @@ from snnq.structure.edits import STRUCTURE, apply_edits
 EVENT, ENGINE = "event", "engine"
 # The engine is timed with every layer in this format: its time hardly depends on the format (docs/runtime.md).
 ENGINE_SCHEME = "uniform-4"
-TIMED, WARM_UP, ROUNDS = 4, 2, 9
+TIMED, ROUNDS = 4, 11
 
 
 @dataclass(frozen=True)
@@ -204,20 +203,20 @@ class OnEngine:
         return TargetInfo(kind="engine", target=f"{ENGINE_SCHEME}, {self.threads} threads", data=self.data.spec)
 
     def costs(self, variants: Sequence[Variant]) -> list[ReuseCosts]:
-        """Return the median time of a sample."""
+        """Return the time of a sample: the least of several rounds, since whatever else runs only adds to it."""
         places = list(spread(self.data, "train", TIMED))
         frames = np.asarray(self.data.train.frames)[places]
         with tempfile.TemporaryDirectory() as scratch:
             runs = [self._runner(one, Path(scratch) / str(place)) for place, one in enumerate(variants)]
-            seconds: list[list[float]] = [[] for _ in runs]
-            for round in range(-WARM_UP, ROUNDS):
-                for run, own in zip(runs, seconds, strict=True):
-                    for frame in frames:
+            seconds = np.full((len(runs), len(frames)), np.inf)
+            for round in range(ROUNDS):
+                for place, run in enumerate(runs):
+                    for number, frame in enumerate(frames):
                         begun = time.perf_counter()
                         run(frame[None])
-                        own += [time.perf_counter() - begun] if round >= 0 else []
-                self.progress("timing the engine", round + WARM_UP + 1, ROUNDS + WARM_UP)
-        return [ReuseCosts(delay_ns=1e9 * statistics.median(own)) for own in seconds]
+                        seconds[place, number] = min(seconds[place, number], time.perf_counter() - begun)
+                self.progress("timing the engine", round + 1, ROUNDS)
+        return [ReuseCosts(delay_ns=1e9 * float(own)) for own in seconds.mean(1)]
 
     def _runner(self, variant: Variant, folder: Path) -> Callable[[np.ndarray], object]:
         write_rounded(variant, folder)
