@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from snnq.base.progress import silent
     from snnq.commands.compressing import compress, finalize, ptq, search
     from snnq.commands.editing import decompose
-    from snnq.commands.imc import imc_map, imc_report
+    from snnq.commands.imc import imc_eval, imc_map, imc_report
     from snnq.commands.looking import (
         classify,
         compare,
@@ -58,6 +58,7 @@ _PLACES = {
     "compress": _COMPRESSING,
     "decompose": "snnq.commands.editing",
     "finalize": _COMPRESSING,
+    "imc_eval": _IMC,
     "imc_map": _IMC,
     "imc_report": _IMC,
     "mask_silent": _PRUNING,
@@ -86,6 +87,7 @@ __all__ = [
     "export",
     "finalize",
     "graft",
+    "imc_eval",
     "imc_map",
     "imc_report",
     "inspect",

@@ -27,7 +27,7 @@ _HEADINGS = {
     "Training": "epochs batch_size seed distillation augment reconstruct rounds steps_per_round norms batchnorm "
     "memory_mib measure accel",
     "Arrays": "cells dynamic xbar cell_bits adc_bits membrane_bits adc_range on_off read_noise write_noise drift chips "
-    "mitigate alpha beta",
+    "mitigate alpha beta calibration_samples",
     "Compute": "device devices nodes strategy precision threads workers",
     "What a checkpoint cannot tell": "architecture steps heads image_size pooling chunk model model_arg group",
 }

@@ -16,6 +16,7 @@ from snnq.commands.words import Words
 
 if TYPE_CHECKING:
     from snnq.assessing.imc import ImcMap, ImcReport
+    from snnq.assessing.imc_records import ImcEval
 
 app = typer.Typer(
     no_args_is_help=True, help="A model on analog arrays: how it lies there, what it costs and does there."
@@ -52,5 +53,17 @@ def _show(found: ImcMap | ImcReport | str, json: bool, words: Words) -> None:
     console.next_step(f"snnq imc {other} {shlex.quote(found.path)} --target {shlex.quote(str(words['target']))}")
 
 
+def _show_eval(found: ImcEval, json: bool, words: Words) -> None:
+    from snnq.reporting.array_noise import noise_document
+
+    show_document(noise_document(found), Format.json if json else Format.table)
+    if found.simulated:
+        console.note(f"The data ({found.data}) are events simulated from images, not recordings.")
+    if words["out"] is not None:
+        console.note(f"Wrote {words['out']}.")
+    console.next_step(f"snnq imc report {shlex.quote(found.folder)} --target {shlex.quote(str(words['target']))}")
+
+
 app.command("map", cls=GroupedCommand)(typed(commands.imc_map, _show, run=_map, more=_MORE))
 app.command("report", cls=GroupedCommand)(typed(commands.imc_report, _show, run=_report, more=_MORE))
+app.command("eval", cls=GroupedCommand)(typed(commands.imc_eval, _show_eval))

@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from snnq.base.progress import Progress, shown
 from snnq.commands.calling import command
-from snnq.commands.words import Sizes, Typed
+from snnq.commands.looking import Folder, Split
+from snnq.commands.words import Data, Force, OneDevice, OwnModel, Sizes, Typed, register
 
 if TYPE_CHECKING:
     from snnq.assessing.imc import ImcMap, ImcReport
+    from snnq.assessing.imc_records import ImcEval
     from snnq.hardware.crossbars.chosen import Arrays
+    from snnq.hardware.crossbars.settings import ImcSettings
 
 _Path = Annotated[
     str | Path, typer.Argument(metavar="PATH", help="A packed folder, a plan.json or a float checkpoint."), Typed(str)
@@ -40,6 +44,40 @@ class OnArrays:
         return Arrays(**vars(self))
 
 
+@dataclass(frozen=True)
+class NoiseWords:
+    """What converters, cells and mitigation do."""
+
+    adc_range: Annotated[
+        str, typer.Option(help="A converter's step: granular (one level), max (clips no sum), or calibrated.")
+    ] = "granular"
+    on_off: Annotated[float | None, typer.Option(help="Largest by least conductance; the cells' own by default.")] = (
+        None
+    )
+    write_noise: Annotated[float, typer.Option(help="γσ of writing a cell, drawn for every chip, or every write.")] = (
+        0.0
+    )
+    read_noise: Annotated[float, typer.Option(help="σ of a cell's conductance, drawn at every read.")] = 0.0
+    drift: Annotated[
+        str | None, typer.Option(metavar="NU,SECONDS[,SPREAD]", help="Conductances after some time: (t / 1 s)^-NU.")
+    ] = None
+    chips: Annotated[int, typer.Option(help="Chips that are drawn.")] = 10
+    mitigate: Annotated[
+        str, typer.Option(help="none, bn-stats (no labels), bn-finetune (for each chip), or clip (attention's counts).")
+    ] = "none"
+    alpha: Annotated[float | None, typer.Option(help="Of clip, in least conductances; chosen by default.")] = None
+    beta: Annotated[float | None, typer.Option(help="Of clip, of the largest value; chosen by default.")] = None
+    calibration_samples: Annotated[int, typer.Option(help="Training samples for calibrated, bn-… and clip.")] = 64
+    epochs: Annotated[int, typer.Option(help="Passes over them of bn-finetune.")] = 5
+    seed: Annotated[int, typer.Option(help="The same seed gives the same chips.")] = 0
+
+    def settings(self) -> "ImcSettings":
+        """Return the settings that the words mean; raises UsageError."""
+        from snnq.hardware.crossbars.settings import ImcSettings, parse_drift
+
+        return ImcSettings(**vars(self) | {"drift": parse_drift(self.drift)})
+
+
 @command
 def imc_map(path: _Path = Path("packed"), *, on: OnArrays, sizes: Sizes) -> "ImcMap":
     """Lay a model on analog arrays: rows, columns, slices, arrays, tiles, conversions and writes of every layer.
@@ -66,3 +104,45 @@ def imc_report(
     from snnq.assessing.imc import imc_report as run_report
 
     return run_report(path, on.arrays(), membrane_bits=membrane_bits, **sizes.given())
+
+
+@command
+def imc_eval(
+    folder: Folder = Path("packed"),
+    *,
+    on: OnArrays,
+    noise: NoiseWords,
+    data: Data = None,
+    split: Split = "test",
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Samples, spread evenly over the split; all by default.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Samples at a time.")] = 16,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="JSON; a run that was cut off goes on from it.")
+    ] = None,
+    model: OwnModel = None,
+    compute: OneDevice,
+    force: Force = False,
+    progress: Progress = shown,
+) -> "ImcEval":
+    """Run a packed folder on chips of analog arrays: partial sums, converters, noise of cells, what helps against it.
+
+    First a chip without noise must give the digital model's logits, bit for bit where it runs in whole numbers.
+    """
+    from snnq.assessing.imc_eval import imc_eval as run_eval
+
+    register(model)
+    return run_eval(
+        folder,
+        on.arrays(),
+        noise.settings(),
+        data=data,
+        split=split,
+        samples=samples,
+        batch_size=batch_size,
+        out=out,
+        force=force,
+        compute=compute.compute(),
+        progress=progress,
+    )

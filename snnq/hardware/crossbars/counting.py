@@ -75,14 +75,27 @@ class Counts:
     row_writes: int
 
 
+def together(operand: Operand, sizes: ArraySizes) -> int:
+    """Return how many groups lie on the diagonal of one array; 1 where a group fills one or more itself."""
+    columns = columns_of(operand, sizes)
+    if operand.inputs > sizes.rows or columns > sizes.columns:
+        return 1
+    return min(sizes.rows // operand.inputs, sizes.columns // columns)
+
+
+def columns_of(operand: Operand, sizes: ArraySizes) -> int:
+    """Return the columns of one group: N · S, twice as many where numbers are signed."""
+    return operand.outputs * math.ceil(operand.bits / sizes.cell_bits) * (2 if operand.signed else 1)
+
+
 def count(operand: Operand, sizes: ArraySizes) -> Counts:
     """Return what an operand takes."""
     slices = math.ceil(operand.bits / sizes.cell_bits)
-    columns = operand.outputs * slices * (2 if operand.signed else 1)
+    columns = columns_of(operand, sizes)
     down, across = math.ceil(operand.inputs / sizes.rows), math.ceil(columns / sizes.columns)
     arrays = operand.groups * down * across
     if down == across == 1:  # groups on the diagonal
-        arrays = math.ceil(operand.groups / min(sizes.rows // operand.inputs, sizes.columns // columns))
+        arrays = math.ceil(operand.groups / together(operand, sizes))
     cells = operand.groups * operand.inputs * columns
     vectors = operand.positions * operand.planes * operand.steps
     pes = math.ceil(arrays / sizes.arrays_per_pe)
