@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         verify,
     )
     from snnq.commands.pruning import mask_silent, profile, prune
+    from snnq.commands.reusing import reuse_plan, reuse_train
     from snnq.commands.simulating import accel
     from snnq.models.architecture import Architecture
     from snnq.models.registry import register_architecture, register_model
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 _COMPRESSING = "snnq.commands.compressing"
 _IMC = "snnq.commands.imc"
 _PRUNING = "snnq.commands.pruning"
+_REUSING = "snnq.commands.reusing"
 _STRUCTURE = "snnq.structure.edits"
 _PLACES = {
     "Architecture": "snnq.models.architecture",
@@ -66,6 +68,8 @@ _PLACES = {
     "profile": _PRUNING,
     "prune": _PRUNING,
     "ptq": _COMPRESSING,
+    "reuse_plan": _REUSING,
+    "reuse_train": _REUSING,
     "search": _COMPRESSING,
     "silent": "snnq.base.progress",
 }
@@ -103,6 +107,8 @@ __all__ = [
     "register_edit",
     "register_model",
     "report",
+    "reuse_plan",
+    "reuse_train",
     "search",
     "silent",
     "solve",

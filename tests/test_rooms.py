@@ -31,6 +31,7 @@ FLOORS = (
     {"reconstructing"},
     {"calibrating"},
     {"pruning"},
+    {"reusing"},
     {"exporting"},
     {"reporting"},
     {"bench"},
@@ -38,7 +39,7 @@ FLOORS = (
     {"commands"},
     {"cli", "__main__"},
 )
-JOBS = {"searching", "finalizing", "reconstructing", "calibrating", "pruning", "exporting", "reporting"}
+JOBS = {"searching", "finalizing", "reconstructing", "calibrating", "pruning", "reusing", "exporting", "reporting"}
 FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 

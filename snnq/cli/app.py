@@ -8,7 +8,7 @@ import typer
 
 from snnq import console
 from snnq.base.version import __version__
-from snnq.cli import bench, cost, data, imc, plan
+from snnq.cli import bench, cost, data, imc, plan, reusing
 from snnq.cli.building import GroupedCommand
 from snnq.cli.calibrating import calibrate
 from snnq.cli.compressing import compress, demo, finalize, ptq, search
@@ -55,6 +55,7 @@ for _name, _group in (
     ("data", data.app),
     ("cost", cost.app),
     ("imc", imc.app),
+    ("reuse", reusing.app),
     ("bench", bench.app),
 ):
     app.add_typer(_group, name=_name)

@@ -23,8 +23,9 @@ Result = TypeVar("Result")
 _HEADINGS = {
     "What": "data plan checkpoint scheme method start settings weights input split engine samples bits target sparsity "
     "scope structure rewind remove_dead most silent exit_entropy exit_loss exit_samples generator classes filter "
-    "few_shot shots prompts fonts camera by",
-    "Budget and choice": "budget rate hold_rates storage trade_off space lock exclude tie cost_table weight_reuse",
+    "few_shot shots prompts fonts camera by partial noise",
+    "Budget and choice": "delay energy area blocks budget rate hold_rates storage trade_off space lock exclude tie "
+    "cost_table weight_reuse",
     "Training": "epochs batch_size seed distillation augment reconstruct rounds steps_per_round norms batchnorm "
     "memory_mib measure accel oversample guidance denoising pixels rates",
     "Arrays": "cells dynamic xbar cell_bits adc_bits membrane_bits adc_range on_off read_noise write_noise drift chips "

@@ -15,9 +15,9 @@ from snnq.commands.words import Words
 
 if TYPE_CHECKING:
     from snnq.assessing.silence import Profile
-    from snnq.pruning.made import Accuracies
     from snnq.pruning.run import Pruned
     from snnq.pruning.silencing import Silenced
+    from snnq.training.edited import Accuracies
 
 
 def _show_pruned(found: Pruned, json: bool, words: Words) -> None:
@@ -29,7 +29,7 @@ def _show_pruned(found: Pruned, json: bool, words: Words) -> None:
             (one.name, f"{one.weights:,}", f"{one.left:,}", f"{one.left / one.weights:.1%}") for one in found.layers
         ]
         console.table("Layers", ("layer", "weights", "left", "share"), rows)
-        _show_accuracies(found.before, found.after)
+        show_accuracies(found.before, found.after)
     console.note(f"{found.sparsity:.2%} of the layers' weights are gone.")
     if found.channels:
         channels = ", ".join(f"{name} {left}" for name, left in found.channels.items())
@@ -50,7 +50,7 @@ def _show_silenced(found: Silenced, json: bool, words: Words) -> None:
             for name, silent, accuracy in zip(stages, shares, accuracies, strict=True)
         ]
         console.table("Silent neurons", ("model", "silent", "validation"), rows)
-        _show_accuracies(found.before, found.after)
+        show_accuracies(found.before, found.after)
     console.note(
         f"Silencing alone gives {found.changed:.2%} of the validation samples another class, and moves a logit by "
         f"{found.logits_moved:.3g} on average."
@@ -79,7 +79,7 @@ def _known(words: Words) -> None:
         console.note(f"{words['out']} is already the result of this very run; nothing was done.")
 
 
-def _show_accuracies(before: Accuracies, after: Accuracies) -> None:
+def show_accuracies(before: Accuracies, after: Accuracies) -> None:
     rows = [
         (name, f"{one.validation:.2%}", f"{one.validation_loss:.4f}", f"{one.test:.2%}", f"{one.test_loss:.4f}")
         for name, one in (("as given", before), ("written", after))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from snnq.finalizing.settings import FinalizeSettings
     from snnq.pruning.settings import PruneSettings, SilenceSettings
     from snnq.reconstructing.settings import PtqSettings
+    from snnq.reusing.settings import ReuseSettings
     from snnq.searching.settings import SearchSettings
 
 # Words of ptq that belong to reconstruction block by block.
@@ -225,6 +226,29 @@ class CalibrateWords:
         words = given(vars(self))
         filters = ",".join(texts(words.pop("filter", None)))
         return CalibrateSettings(**words, filters=tuple(part.strip() for part in filters.split(",") if part.strip()))
+
+
+@dataclass(frozen=True)
+class ReuseWords:
+    """Words of ``snnq reuse train``."""
+
+    partial: Annotated[
+        float, typer.Option(help="Share of the training samples on which each pattern is trained first.")
+    ] = 0.2
+    noise: Annotated[str, typer.Option(help="Train with the noise of arrays: off or on.")] = "off"
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training split, or its share.")] = None
+    batch_size: Annotated[int | None, typer.Option(help="Samples a step, in all processes together.")] = None
+    distillation: _Distillation = None
+    seed: Annotated[int, typer.Option(help="The same seed gives the same checkpoint.")] = 0
+
+    def settings(self) -> "ReuseSettings":
+        """Return the settings that the words mean; raises UsageError."""
+        from snnq.reusing.settings import ReuseSettings
+        from snnq.training.finetune import Finetune
+
+        words = given(vars(self))
+        own = {name: words.pop(name) for name in ("partial", "noise")}
+        return ReuseSettings(**own, finetune=Finetune(**words))
 
 
 def given(words: Words) -> Words:

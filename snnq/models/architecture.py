@@ -15,7 +15,7 @@ from snnq.models.upstream import ASKED, NO_UPSTREAM, S, SpikingJellyClass, Upstr
 from snnq.network.graph import Graph
 from snnq.network.products import Order, Products
 from snnq.network.wiring import FloatWiring, Wiring, float_wiring, wire
-from snnq.structure.edits import STRUCTURE, apply_edits, edits_of, floating_because
+from snnq.structure.edits import STRUCTURE, apply_edits, edits_of, floating_because, mixing, redrawn
 
 if TYPE_CHECKING:
     from torch import nn
@@ -103,13 +103,17 @@ class Architecture(Generic[S]):
         own = self.graph_of(sizes)
         found = own if isinstance(own, str) else floating_because(edits) or own
         if isinstance(found, Graph):
-            return wire(found)
+            return wire(redrawn(found, edits))
         return float_wiring(self.build, values, found) if isinstance(found, str) else found
 
     def graph(self, values: Config) -> Graph | None:
         """Return the operations of a model; None where they are not known."""
         found = self.graph_of(self.config(values))
-        return found if isinstance(found, Graph) else None
+        return redrawn(found, edits_of(values)) if isinstance(found, Graph) else None
+
+    def products(self, values: Config) -> tuple[Products, ...]:
+        """Return the products of every attention of a model, edited as ``values`` say, in the order they run."""
+        return mixing(self.products_of(self.config(values)), edits_of(values))
 
     def asked(self) -> tuple[str, ...]:
         """Return what upstream's keys do not show and its class has a choice of, as in ``ASKED``."""

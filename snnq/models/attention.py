@@ -11,6 +11,7 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from snnq.models.neurons import current, fire, lif
+from snnq.models.reusable import Reusable
 
 SCALE = 0.125  # upstream has it in the code, whatever the width of a head
 
@@ -89,7 +90,10 @@ def project(module: nn.Module, name: str, tokens: Tensor) -> Tensor:
     return fire(tokens, *(module.get_submodule(f"{name}_{part}") for part in ("conv", "bn", "lif")))
 
 
-class SelfAttention(nn.Module):
+_PROJECTED = tuple(f"{name}_{part}" for name in "qkv" for part in ("conv", "bn", "lif"))
+
+
+class SelfAttention(Reusable):
     """LIF((Q (Kᵀ V)) · 0.125) and its projection, of the same shape (T, B, C, H, W) as its input.
 
     QKFormer has it between spikes, Max-Former and Spikingformer between potentials.
@@ -97,6 +101,9 @@ class SelfAttention(nn.Module):
     Spikes or small integers in and spikes out or, with ``first``, the name of a neuron that stands first, real
     potentials in and what is added to them out (no neuron stands last). ``product`` multiplies in its own order.
     """
+
+    OWN = (*_PROJECTED, "attn_lif")
+    PROJECTION = "proj_conv"
 
     def __init__(
         self,
@@ -115,12 +122,17 @@ class SelfAttention(nn.Module):
         self.attn_lif = lif(threshold=0.5, tau=tau)
         self.proj_conv, self.proj_bn = nn.Conv1d(dim, dim, kernel_size=1, bias=bias), nn.BatchNorm1d(dim)
         self.add_module(first or "proj_lif", lif(tau=tau))
+        self.OWN = (*self.OWN, *([first] if first else ()))  # pyright: ignore[reportAttributeAccessIssue]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the projected attention."""
+    def attend(self, x: Tensor) -> Tensor:
+        """Return the spikes of the attention, (T, B, C, N)."""
         tokens = (self.get_submodule(self.first)(x) if self.first else x).flatten(3)
         q, k, v = (split_heads(project(self, name, tokens), self.heads) for name in ("q", "k", "v"))
-        found = current(self.attn_lif(join_heads(self.mix(q, k, v))), self.proj_conv, self.proj_bn)
+        return self.attn_lif(join_heads(self.mix(q, k, v)))
+
+    def finish(self, spikes: Tensor, x: Tensor) -> Tensor:
+        """Return the projected attention."""
+        found = current(spikes, self.proj_conv, self.proj_bn)
         # QKFormer's code puts (…, W, H) here, which cannot be added to (…, H, W) unless the image is square.
         return (found if self.first else self.get_submodule("proj_lif")(found)).view(x.shape)
 

@@ -96,4 +96,4 @@ def attention_table(name: str, config: Config) -> tuple[Products, ...]:
     have.
     """
     one = ARCHITECTURES.get(name)
-    return () if one is None else one.products_of(one.config(config))
+    return () if one is None else one.products(config)

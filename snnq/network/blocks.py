@@ -3,7 +3,7 @@
 The model's *parts* are its children that hold layers, ``ModuleList`` and ``Sequential`` opened: ``patch_embed``,
 ``block.0``, …, ``head``. A part is one block, but a tokenizer of several layers is cut into a *stage* for each layer,
 with the norm, neuron and pooling behind it. Where a part runs more than once in a pass, as in models that loop over
-time steps themselves, the whole model is one block.
+time steps themselves, or hands on more than its output (reused attentions), the whole model is one block.
 """
 
 from __future__ import annotations
@@ -63,6 +63,11 @@ def parts_of(model: nn.Module, groups: Mapping[str, str]) -> list[Part]:
 
     walk(model, "")
     return found
+
+
+def passes_spikes(model: nn.Module) -> bool:
+    """Return whether an attention takes the spikes of another one, past the output of the part that both are in."""
+    return any(getattr(module, "takes", None) is not None for module in model.modules())
 
 
 def whole_model(groups: Mapping[str, str]) -> list[Part]:

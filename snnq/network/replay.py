@@ -17,7 +17,7 @@ from spikingjelly.activation_based import functional
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from snnq.network.blocks import WHOLE, Address, Block, Part, cut, parts_of, units_of, whole_model
+from snnq.network.blocks import WHOLE, Address, Block, Part, cut, parts_of, passes_spikes, units_of, whole_model
 from snnq.network.folding import ChannelAffine
 from snnq.network.neurons import is_neuron
 
@@ -200,7 +200,8 @@ def find_layout(model: nn.Module, groups: Mapping[str, str], frames: Tensor) -> 
     """
     parts = parts_of(model, groups)
     watch = _Watch(model, parts, frames)
-    parts = [parts[i] for i in watch.order] if watch.plain(parts) else whole_model(groups)  # as they run
+    alone = watch.plain(parts) and not passes_spikes(model)
+    parts = [parts[i] for i in watch.order] if alone else whole_model(groups)  # as they run
     watch = _Watch(model, parts, frames)
     blocks = [
         block

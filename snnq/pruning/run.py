@@ -20,15 +20,15 @@ from snnq.models.registry import architecture
 from snnq.network.layers import frames_shape
 from snnq.network.readers import Chain, chains
 from snnq.pruning.dead import narrowed_edit, remove_dead
-from snnq.pruning.made import Accuracies, EditedLayer, known_result, layers_left, refresh_norms, save_edited, scores
 from snnq.pruning.masks import Held, Masks, channel_masks, pattern_masks, share_after, weight_masks
 from snnq.pruning.settings import CHANNELS, PruneSettings
-from snnq.pruning.training import Finetuning
 from snnq.structure.edits import apply_edits
 from snnq.structure.masked import masked_edit, masked_layers
 from snnq.training import processes
 from snnq.training.chance import say_fit
 from snnq.training.devices import Compute, as_compute, start_fabric
+from snnq.training.edited import Accuracies, EditedLayer, known_result, layers_left, refresh_norms, save_edited, scores
+from snnq.training.finetuning import Finetuning
 from snnq.training.job import Job, fingerprint, open_job
 from snnq.training.loop import run_epochs
 from snnq.training.run_folder import RunFolder, open_run, run_path
@@ -180,7 +180,8 @@ def _trained(folder: RunFolder, task: _Task, fabric: Fabric, progress: Progress)
             model.load_state_dict(job.checkpoint.state_dict)
         held.set(masks)
 
-    moving = Finetuning(fabric, model.train(), held, job.data, teacher, one, one.epochs, settings.rounds, between)
+    train, beside = model.train(), {"masks": held}
+    moving = Finetuning(fabric, train, job.data, teacher, one, one.epochs, settings.rounds, between, beside)
     with moving.watch as watch:
         run_epochs(
             folder,

@@ -18,6 +18,9 @@ from snnq.base.strict_json import Config, Json
 if TYPE_CHECKING:
     from torch import nn
 
+    from snnq.network.graph import Graph
+    from snnq.network.products import Products
+
 STRUCTURE = "structure"
 Edits = tuple[Json, ...]
 
@@ -32,7 +35,9 @@ class Edit:
     ``UsageError`` for those that do not fit the model. ``describe(**parameters)`` says in words what it did.
     ``floating`` is half a sentence after "because": why packed weights of an edited model run in floating point; None
     where every layer has the norm, the neuron and the range of input that it had. ``values_only``: nothing but values
-    of weights is another, so that whoever writes out whole models need not know of the edit.
+    of weights is another, so that whoever writes out whole models need not know of the edit. ``redrawn(graph,
+    **parameters)`` returns the graph of the edited model, and ``mixing(products, **parameters)`` the products of its
+    attentions; None where operations stay as they are.
     """
 
     name: str
@@ -40,6 +45,8 @@ class Edit:
     describe: Callable[..., str]
     floating: str | None = None
     values_only: bool = False
+    redrawn: Callable[..., Graph] | None = None
+    mixing: Callable[..., tuple[Products, ...]] | None = None
 
 
 def _lazily(module: str, name: str) -> Callable[..., Any]:
@@ -57,6 +64,13 @@ EDITS: dict[str, Edit] = {
     "factored": Edit("factored", _lazily("factored", "factored"), _lazily("factored", "described"), _CORES),
     "masked": Edit("masked", _lazily("masked", "masked"), _lazily("masked", "described"), values_only=True),
     "narrowed": Edit("narrowed", _lazily("narrowed", "narrowed"), _lazily("narrowed", "described")),
+    "reused": Edit(
+        "reused",
+        _lazily("reused", "reused"),
+        _lazily("reused", "described"),
+        redrawn=_lazily("reused", "redrawn"),
+        mixing=_lazily("reused", "still_mixing"),
+    ),
     "silenced": Edit("silenced", _lazily("silenced", "silenced"), _lazily("silenced", "described"), _SILENCED),
 }
 
@@ -129,6 +143,22 @@ def values_only(edits: Iterable[Config]) -> bool:
 def floating_because(edits: Iterable[Config]) -> str | None:
     """Return the first edit's reason why packed weights run in floating point; None where there is none."""
     return next((reason for one in edits if (reason := _known(one).floating)), None)
+
+
+def redrawn(graph: Graph, edits: Iterable[Config]) -> Graph:
+    """Return the graph of a model after its edits, of the graph that its sizes have."""
+    for one in edits:
+        if (edit := _known(one)).redrawn is not None:
+            graph = edit.redrawn(graph, **_parameters(one))
+    return graph
+
+
+def mixing(products: tuple[Products, ...], edits: Iterable[Config]) -> tuple[Products, ...]:
+    """Return the products of a model's attentions after its edits."""
+    for one in edits:
+        if (edit := _known(one)).mixing is not None:
+            products = edit.mixing(products, **_parameters(one))
+    return products
 
 
 def _known(one: Config) -> Edit:

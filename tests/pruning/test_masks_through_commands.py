@@ -209,7 +209,7 @@ def test_silencing_takes_five_epochs_at_most() -> None:
 @pytest.mark.timeout(300)
 def test_a_run_that_was_cut_off_goes_on_to_the_same_bytes(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut in the second of three rounds: masks, rewound weights and the optimizer's new start come back."""
-    from snnq.pruning.training import Finetuning
+    from snnq.training.finetuning import Finetuning
     from snnq.training.loop import Place
 
     words: dict[str, Any] = {"sparsity": 0.8, "rounds": 3, "epochs": 1, **QUIET}

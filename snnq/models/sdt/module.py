@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from snnq.models.attention import join_heads, mix_chunks, split_heads
 from snnq.models.neurons import STAGES, MembraneMlp, Neuron, add_tokenizer, current, halve, initialise, lif, plif, rest
+from snnq.models.reusable import Reusable
 from snnq.models.sdt.sizes import SDTConfig
 
 
@@ -61,8 +62,10 @@ class MembraneTokenizer(nn.Module):
         return current(x, self.rpe_conv, self.rpe_bn) + potential  # pyright: ignore[reportPossiblyUnboundVariable]
 
 
-class Attention(nn.Module):
+class Attention(Reusable):
     """Spike-driven or spatial-temporal attention: potentials (T, B, C, H, W) → what is added to them."""
+
+    OWN = ("shortcut_lif", *(f"{name}{part}" for name in "qkv" for part in ("", "_bn", "_lif")), "attn_lif", "pool")
 
     def __init__(self, config: SDTConfig, node: Neuron) -> None:
         super().__init__()
@@ -77,15 +80,27 @@ class Attention(nn.Module):
         self.proj = nn.Conv2d(config.dim, config.dim, kernel_size=1)
         self.proj_bn = nn.BatchNorm2d(config.dim)
 
-    def forward(self, potential: Tensor) -> Tensor:
-        """Return the projected attention, real numbers."""
-        x = self.shortcut_lif(potential)
+    def attend(self, x: Tensor) -> Tensor:
+        """Return what the projection is given."""
+        x = self.shortcut_lif(x)
         q, k, v = (self._spikes_of(name, x) for name in ("q", "k", "v"))
         mixed = self.mix(q, k, v).view(x.shape)
         if self.dvs and self.chunk is not None:
             kept = self.pool(x)
             mixed = mixed * kept + kept
-        return current(mixed, self.proj, self.proj_bn)
+        return mixed
+
+    def finish(self, spikes: Tensor, x: Tensor) -> Tensor:
+        """Return the projected attention, real numbers."""
+        return current(spikes, self.proj, self.proj_bn)
+
+    def reuse_spikes_of(self, other: Reusable) -> None:
+        """Do so, unless the attention has no matrices, or puts out sums; then ``ValueError`` is raised."""
+        if self.chunk is None:
+            raise ValueError("it multiplies no matrices, so there is nothing to save")
+        if self.dvs:
+            raise ValueError("its projection takes sums of spikes")
+        super().reuse_spikes_of(other)
 
     def _spikes_of(self, name: str, x: Tensor) -> Tensor:
         """Return the spikes of q, k or v as (T, B, heads, N, C/heads)."""

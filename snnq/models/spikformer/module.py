@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from snnq.models.attention import mix_chunks, mix_keys_first, mix_scaled_scores, mix_scores_then_scale
 from snnq.models.neurons import STAGES, add_tokenizer, current, fire, halve, initialise, lif, rest
+from snnq.models.reusable import Reusable
 from snnq.models.spikformer.sizes import SpikformerConfig
 
 
@@ -73,8 +74,10 @@ _PRODUCTS: dict[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]] = {
 }
 
 
-class Attention(nn.Module):
+class Attention(Reusable):
     """Spiking self-attention: small integers in, spikes out, of the same shape; no softmax."""
+
+    OWN = (*(f"{name}{part}" for name in "qkv" for part in ("", "_bn", "_lif")), "attn_lif")
 
     def __init__(self, layout: str, dim: int, heads: int, scale: float, chunk: int | None = None) -> None:
         super().__init__()
@@ -91,15 +94,18 @@ class Attention(nn.Module):
         self.proj_bn = nn.BatchNorm1d(dim)
         self.proj_lif = lif()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the spikes of the projected attention."""
-        shape = x.shape
+    def attend(self, x: Tensor) -> Tensor:
+        """Return the spikes of the attention, as the projection takes them."""
         x = x.flatten(3)  # imagenet keeps its tokens on a grid between the blocks
         q, k, v = (self._heads_of(name, x) for name in ("q", "k", "v"))
         mixed = self.mix(q, k, v)
         mixed = mixed.transpose(2, 3) if self.channels_last else mixed.transpose(3, 4)
-        spikes = self.attn_lif(mixed.reshape(x.shape).contiguous())
-        return fire(spikes, self.proj, self.proj_bn, self.proj_lif, channels_last=self.channels_last).reshape(shape)
+        return self.attn_lif(mixed.reshape(x.shape).contiguous())
+
+    def finish(self, spikes: Tensor, x: Tensor) -> Tensor:
+        """Return the spikes of the projected attention."""
+        found = fire(spikes, self.proj, self.proj_bn, self.proj_lif, channels_last=self.channels_last)
+        return found.reshape(x.shape)
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Return (Q Kᵀ V) · scale in the layout's order, (T, B, heads, N, C/heads) as q, k and v are."""

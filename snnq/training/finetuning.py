@@ -1,8 +1,8 @@
-"""Finetuning of a float model whose masks are held: one step, one epoch, and what a run saves."""
+"""Finetuning of a float model that was edited: one step, one epoch, and what a run saves."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from lightning_fabric import Fabric
@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from snnq.base.strict_json import Json
 from snnq.data import DataSet
-from snnq.pruning.masks import Held
 from snnq.training import processes
 from snnq.training.batches import steps_per_epoch, training_batches
 from snnq.training.batchnorm import share_batchnorm
@@ -26,24 +25,30 @@ from snnq.training.transfers import moved
 class Finetuning:
     """Rounds of ``epochs`` each; ``between(round)`` is called after all of them but the last, and may set new masks.
 
-    Every round begins its learning rate and its optimizer anew. The best epoch is one of the last round.
+    Every round begins its learning rate and its optimizer anew. The best epoch is one of the last round. ``beside`` is
+    what a run saves beside the model; ``chosen`` are the training samples, all by default; ``name`` goes into the seeds
+    of their order.
     """
 
     def __init__(
         self,
         fabric: Fabric,
         model: nn.Module,
-        held: Held,
         data: DataSet,
         teacher: Teacher | None,
         settings: Finetune,
         epochs: int,
         rounds: int,
-        between: Callable[[int], None],
+        between: Callable[[int], None] = lambda _: None,
+        beside: Mapping[str, Stateful] | None = None,
+        chosen: Sequence[int] | None = None,
+        name: str = "prune",
     ) -> None:
-        self.fabric, self.model, self.held, self.data, self.teacher = fabric, model, held, data, teacher
+        self.fabric, self.model, self.data, self.teacher = fabric, model, data, teacher
         self.settings, self.epochs, self.rounds, self.between = settings, epochs, rounds, between
-        self.steps = epochs * steps_per_epoch(len(data.train), settings.batch_size)
+        self.beside, self.name = dict(beside or {}), name
+        self.chosen = range(len(data.train)) if chosen is None else chosen
+        self.steps = epochs * steps_per_epoch(len(self.chosen), settings.batch_size)
         decayed = [one for one in model.parameters() if one.ndim > 1]
         free = [one for one in model.parameters() if one.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": free, "weight_decay": 0.0}]
@@ -55,7 +60,7 @@ class Finetuning:
         """Return what a run saves."""
         return {
             "model": self.model,
-            "masks": self.held,
+            **self.beside,
             "optimizer": self.optimizer.optimizer,
             "precision": self.fabric.strategy.precision,
             "best": self.best,
@@ -63,7 +68,9 @@ class Finetuning:
 
     def batches(self, epoch: int) -> list[list[int]]:
         """Return the global training batches of an epoch."""
-        return training_batches(len(self.data.train), self.settings.batch_size, self.settings.seed, "prune", epoch)
+        one = self.settings
+        batches = training_batches(len(self.chosen), one.batch_size, one.seed, self.name, epoch)
+        return [[self.chosen[place] for place in batch] for batch in batches]
 
     def step(self, place: Place, indices: list[int]) -> dict[str, Tensor]:
         """Do one optimizer step on a global batch; return loss and accuracy on this process' share of it, ()."""

@@ -1,0 +1,105 @@
+"""The commands that let attentions reuse the spikes of the attention before them: a plan, and training by it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from snnq.base.progress import Progress, shown
+from snnq.commands.calling import command
+from snnq.commands.imc import OnArrays
+from snnq.commands.settings import ReuseWords, resolved
+from snnq.commands.words import Data, Force, Machines, Run, Sizes, Threads, Typed, Words
+
+if TYPE_CHECKING:
+    from snnq.reusing.planning import Asked
+    from snnq.reusing.records import ReusePlan
+    from snnq.reusing.run import Reused
+
+_Checkpoint = Annotated[str | Path, typer.Argument(metavar="CKPT", help="A float checkpoint, or 'digits'."), Typed(str)]
+_PLAN = Path("reuse.json")
+
+
+@dataclass(frozen=True)
+class ReuseTarget(OnArrays):
+    """What is planned for, and what is wanted of it."""
+
+    target: Annotated[
+        str | Path,
+        typer.Option(
+            metavar="TARGET", help="trex-32nm, spikesim-65nm, a .toml file of arrays, event (energy) or engine (time)."
+        ),
+        Typed(str),
+    ] = "trex-32nm"
+    delay: Annotated[float | None, typer.Option(help="Share of the model's delay that is left, such as 0.6.")] = None
+    energy: Annotated[float | None, typer.Option(help="Share of its energy that is left.")] = None
+    area: Annotated[float | None, typer.Option(help="Share of its area that is left.")] = None
+    blocks: Annotated[int | None, typer.Option(help="How many blocks reuse, whatever that gains.")] = None
+
+    def asked(self) -> "Asked":
+        """Return it as the rooms below take it; raises UsageError."""
+        from snnq.hardware.crossbars.chosen import Arrays
+        from snnq.reusing.planning import Asked
+
+        words = dict(vars(self))
+        limits = {name: words.pop(name) for name in ("delay", "energy", "area", "blocks")}
+        return Asked(Arrays(**words), **limits)
+
+
+@command
+def reuse_plan(
+    checkpoint: _Checkpoint,
+    *,
+    data: Data = None,
+    on: ReuseTarget,
+    out: Annotated[Path, typer.Option(help="The plan.")] = _PLAN,
+    threads: Threads = None,
+    sizes: Sizes,
+    force: Force = False,
+    progress: Progress = shown,
+) -> "ReusePlan":
+    """Find the fewest blocks whose attention must reuse the one before to keep a delay, and their patterns."""
+    from snnq.reusing.planning import reuse_plan as run_plan
+
+    found = run_plan(checkpoint, on.asked(), data=data, threads=threads or 1, progress=progress, **sizes.given())
+    found.write(out, force=force)
+    return found
+
+
+@command
+def reuse_train(
+    checkpoint: _Checkpoint,
+    *,
+    plan: Annotated[Path, typer.Option(help="The plan of snnq reuse plan.")] = _PLAN,
+    data: Data = None,
+    asked: ReuseWords,
+    out: Annotated[Path, typer.Option(help="The new checkpoint.")] = Path("reused.safetensors"),
+    run: Run = None,
+    compute: Machines,
+    sizes: Sizes,
+    force: Force = False,
+    progress: Progress = shown,
+    words: Words,
+) -> "Reused":
+    """Train every pattern of a plan on a share of the data, and the best one in full, with the float model as teacher.
+
+    The new checkpoint is smaller; search, ptq and finalize take it as any other.
+    """
+    from snnq.reusing.run import reuse_train as run_train
+
+    settings = asked.settings()
+    return run_train(
+        checkpoint,
+        plan,
+        data=data,
+        out=out,
+        settings=settings,
+        run=run,
+        compute=compute.compute(),
+        force=force,
+        progress=progress,
+        words=resolved(words, SimpleNamespace(**vars(settings.finetune) | vars(settings))),
+        **sizes.given(),
+    )
