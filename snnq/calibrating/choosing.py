@@ -129,7 +129,7 @@ Scores = tuple[np.ndarray, dict[str, np.ndarray], dict[str, object]]
 
 @torch.no_grad()
 def _by_energy(batches: _Batches, judges: Judges, settings: CalibrateSettings) -> Scores:
-    found = [energy(judges.model(frames), settings.alpha) for frames in batches()]
+    found = [energy(judges.model(frames), settings.temperature) for frames in batches()]
     return torch.cat(found).cpu().numpy(), {}, {}
 
 

@@ -21,7 +21,7 @@ class CalibrateSettings:
     """What is generated, and what of it is kept.
 
     ``samples`` are kept of ``oversample`` times as many candidates where there are ``filters``, which drop equal shares
-    one after another, in the order given. ``alpha`` is the temperature of the energy score. ``camera`` is the simulated
+    one after another, in the order given. ``temperature`` is the temperature of the energy score. ``camera`` is the simulated
     one that pictures are shown to, and ``by`` how its events are cut into frames; by default as the checkpoint's own
     data, where it names them. ``shots`` real samples a class steer the generator. Inversion: ``rounds`` Adam steps of
     ``rate`` a batch of ``batch_size``, ``class_weight`` times the cross-entropy to the class added to the norms'
@@ -32,7 +32,7 @@ class CalibrateSettings:
     samples: int = 1024
     filters: tuple[str, ...] = ()
     oversample: float = 2.0
-    alpha: float = 1.0
+    temperature: float = 1.0
     seed: int = 0
     camera: str | None = None
     by: str | None = None
@@ -58,7 +58,7 @@ class CalibrateSettings:
         for name, least in (("samples", 8), ("shots", 1), ("rounds", 1), ("batch_size", 2), ("denoising", 1)):
             if getattr(self, name) < least:
                 raise UsageError(f"--{name.replace('_', '-')} {getattr(self, name)}: at least {least} is needed")
-        for name in ("alpha", "rate"):
+        for name in ("temperature", "rate"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise UsageError(f"--{name} {getattr(self, name)}: a positive number is needed")
         if not 1 <= self.oversample <= 1000 or (self.filters and self.oversample == 1):

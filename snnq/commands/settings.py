@@ -201,7 +201,7 @@ class CalibrateWords:
         Typed(str | None),
     ] = None
     oversample: Annotated[float | None, typer.Option(help="Candidates for each sample that filters keep.")] = None
-    alpha: Annotated[float | None, typer.Option(help="Temperature of the energy score.")] = None
+    temperature: Annotated[float | None, typer.Option(help="Temperature α of the energy score.")] = None
     camera: Annotated[
         str | None,
         typer.Option(
