@@ -21,7 +21,7 @@ class CalibrateSettings:
     """What is generated, and what of it is kept.
 
     ``samples`` are kept of ``oversample`` times as many candidates where there are ``filters``, which drop equal shares
-    one after another, in the order given. ``temperature`` is the temperature of the energy score. ``camera`` is the simulated
+    one after another, in the order given. ``temperature``: that of the energy score. ``camera`` is the simulated
     one that pictures are shown to, and ``by`` how its events are cut into frames; by default as the checkpoint's own
     data, where it names them. ``shots`` real samples a class steer the generator. Inversion: ``rounds`` Adam steps of
     ``rate`` a batch of ``batch_size``, ``class_weight`` times the cross-entropy to the class added to the norms'
