@@ -135,7 +135,7 @@ def limits(one: OnChips, operand: Operand, alpha: float, beta: float) -> tuple[i
 
 
 def _largest(one: OnChips, operand: Operand) -> int:
-    product = next(each for each in one.products if operand in one.operands[each.name])
+    product = next(each for each in one.products if operand in one.operands.get(each.name, ()))
     return product.operand_largest if product.order == "keys" else 1
 
 

@@ -32,6 +32,9 @@ _ExitEntropy = Annotated[
     str | None,
     typer.Option(metavar="0…1|auto", help="Run dynamic time steps on the test split, too, as snnq eval does."),
 ]
+_Imc = Annotated[
+    str | None, typer.Option(metavar="TARGET", help="On analog arrays, too: spikesim-65nm, trex-32nm or a .toml.")
+]
 _Page = Annotated[Path | None, typer.Option(help="The HTML page; FOLDER/report.html by default, none of a comparison.")]
 
 
@@ -45,6 +48,7 @@ def report(
     accel: _Accel = None,
     exit_entropy: _ExitEntropy = None,
     exit_loss: ExitLoss = 0.5,
+    imc: _Imc = None,
     data: Data = None,
     device: Device = "auto",
     threads: Threads = None,
@@ -73,6 +77,7 @@ def report(
             accel=accel,
             exit_entropy=exit_entropy,
             exit_loss=exit_loss,
+            imc=imc,
             data=data,
             compute=_compute(device, threads) if measure or accel or exit_entropy else "auto",
             progress=progress,
@@ -150,6 +155,7 @@ def _show_tables(found: Report) -> None:
         if not one.long:  # the strip stands for the layers
             console.table(one.title, one.columns, one.rows)
     sentences = (found.energy_model, found.event_energy.sentence, found.dynamics, *found.notes, found.search.sentence)
-    for line in (*sentences, found.tested, found.comparison, *_simulated(found), *_exited(found)):
+    arrays = (found.arrays.sentence, *found.arrays.notes) if found.arrays else ()
+    for line in (*sentences, found.tested, found.comparison, *_simulated(found), *arrays, *_exited(found)):
         console.note(line)
     console.note("More tables: --format markdown; unrounded: --format json or csv; pictures: the page.")

@@ -185,6 +185,7 @@ def report(
     accel: str | Path | Sequence[str | Path] | None = None,
     exit_entropy: ExitEntropy = None,
     exit_loss: ExitLoss = 0.5,
+    imc: str | Path | None = None,
     data: Data = None,
     compute: OneDevice,
     model: OwnModel = None,
@@ -193,7 +194,7 @@ def report(
     """Return everything that is known about a packed folder, which is verified first.
 
     ``measure``: firing rates are measured anew, on so many validation samples; ``accel``: machines to simulate, too;
-    ``exit_entropy``: dynamic time steps to run, too.
+    ``exit_entropy``: dynamic time steps to run, too; ``imc``: a target of analog arrays.
     """
     from snnq.reporting.run import report as run_report
 
@@ -206,6 +207,7 @@ def report(
         accel=accel,
         exit_entropy=exit_entropy,
         exit_loss=exit_loss,
+        imc=imc,
         data=data,
         compute=compute.compute(),
         progress=progress,

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from snnq.assessing.imc import imc_report
 from snnq.base.errors import PackedError
 from snnq.base.progress import Progress, silent
 from snnq.base.version import __version__
 from snnq.cost.energy import products_record
 from snnq.cost.quantities import declared
 from snnq.cost.table import read_table
+from snnq.hardware.crossbars.chosen import Arrays
 from snnq.models.registry import attention_table
 from snnq.network.products import Products
 from snnq.packed.coding import read_layer
@@ -32,6 +34,7 @@ from snnq.plan.records import CostTableInfo
 from snnq.plan.verdict import verdict as compared
 from snnq.plan.views import weights_words
 from snnq.reporting import costs, sentences
+from snnq.reporting.array_summary import summary_of
 from snnq.reporting.costs import dynamics, event_energies, exits_now, firing_rows, measure_now, model_rows, simulate_now
 from snnq.reporting.glossary import formulas
 from snnq.reporting.records import (
@@ -69,6 +72,7 @@ def report(
     accel: str | Path | Sequence[str | Path] | None = None,
     exit_entropy: float | str | None = None,
     exit_loss: float = 0.5,
+    imc: str | Path | None = None,
     data: str | None = None,
     compute: Compute | str = "auto",
     progress: Progress = silent,
@@ -81,8 +85,8 @@ def report(
     finalize measured, or of ``measure`` validation samples of ``data`` (default: the plan's) that are run now on
     ``compute`` (a device, or a ``Compute`` with threads); weights are fetched as ``weight_reuse`` says
     (``snnq.cost.events``; default: as the cost table says). ``accel``: machines that are simulated on a few validation
-    samples now, as ``snnq.accel`` does. ``exit_entropy`` and ``exit_loss``: dynamic time steps are run on the test
-    split now, as ``snnq.eval`` does.
+    samples now, as ``snnq.accel`` does. ``imc``: a target of analog arrays, as ``snnq.imc_report`` takes one.
+    ``exit_entropy`` and ``exit_loss``: dynamic time steps are run on the test split now, as ``snnq.eval`` does.
 
     Raises PackedError for a folder that is missing or damaged, VerificationError for one that does not hold what its
     plan says, PlanError, CostTableError, MachineError, DataError and UsageError.
@@ -90,10 +94,11 @@ def report(
     opened = _open(Path(folder), cost_table)
     simulation = simulate_now(opened.folder, accel, data, compute, progress) if accel is not None else None
     exits = None if exit_entropy is None else exits_now(opened.folder, exit_entropy, exit_loss, data, compute, progress)
+    arrays = None if imc is None else summary_of(imc_report(opened.folder, Arrays(target=imc)))
     measured = opened.results.activity
     if measure is not None:
         measured = measure_now(opened.folder, measure, data, compute, progress)
-    return replace(_report(opened, measured, weight_reuse), simulation=simulation, exits=exits)
+    return replace(_report(opened, measured, weight_reuse), simulation=simulation, exits=exits, arrays=arrays)
 
 
 @dataclass(frozen=True)
@@ -148,6 +153,7 @@ def _report(opened: _Opened, measured: Measurements | None, weight_reuse: str | 
         attention_products=products_record(products, table),
         simulation=None,
         exits=None,
+        arrays=None,
         disk=opened.disk,
         search=_search(plan, results),
         best_epoch=results.finalize.best_epoch if results.finalize else None,
