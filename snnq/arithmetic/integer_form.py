@@ -193,7 +193,7 @@ class FixedPixels(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the layer's output."""
-        return self.layer((x / self.unit).round().clamp(-self.bound, self.bound))
+        return self.layer((x.float() / self.unit).round().clamp(-self.bound, self.bound))
 
 
 class Followed(nn.Module):

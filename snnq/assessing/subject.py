@@ -82,7 +82,7 @@ class Subject:
         """Raise DataError for images where a folder runs in whole numbers from event counts, or the other way round."""
         config = read_config(self.path)
         seen = config.quantization_config.pixels
-        if isinstance(wiring_of(config), FloatWiring) or (seen is None) == (data.pixels is None):
+        if (seen is None) == (data.pixels is None) or isinstance(wiring_of(config), FloatWiring):
             return
         found, due = ("event counts", "images") if data.pixels is None else ("images", "event counts")
         raise DataError(

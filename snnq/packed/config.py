@@ -114,6 +114,14 @@ class PackedConfig(Record):
             raise ValueError(f"config.depth: found {depth} blocks, but only {layers} layers are packed")
         return self
 
+    @model_validator(mode="after")
+    def _of_its_channels(self) -> PackedConfig:
+        pixels, channels = self.quantization_config.pixels, self.config.get("in_channels")
+        if pixels is not None and not len(pixels.mean) == len(pixels.std) == channels:
+            found = f"{len(pixels.mean)} means and {len(pixels.std)} deviations"
+            raise ValueError(f"quantization_config.pixels: found {found}, its images have {channels} channels")
+        return self
+
     @property
     def unprotected(self) -> tuple[str, ...]:
         """Files of the folder that no hash protects: those of folders made by early versions."""

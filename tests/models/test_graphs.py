@@ -15,7 +15,7 @@ from snnq.base.errors import VerificationError
 from snnq.checkpoints.opening import save_checkpoint
 from snnq.cli.main import run
 from snnq.models.registry import architecture
-from snnq.network.graph import LOGITS, Attention, Graph, Neuron, Operation, Pool
+from snnq.network.graph import LOGITS, Attention, Graph, Layer, Neuron, Operation, Pool
 from snnq.network.graph_check import check_graph, run_graph
 
 
@@ -48,7 +48,7 @@ def test_a_graph_gives_its_models_logits(name: str) -> None:
     assert torch.equal(streams[LOGITS], due)
     assert bool((due != due[:1]).any())
     norms = [path for path, one in model.named_modules() if isinstance(one, nn.BatchNorm1d | nn.BatchNorm2d)]
-    assert sorted(graph.norms.values()) == sorted(norms)
+    assert sorted(path for one in graph.operations if isinstance(one, Layer) for path in one.norms) == sorted(norms)
     for one in graph.operations:
         found, says = streams[one.gives], graph.streams[one.gives]
         if one.gives != LOGITS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,14 @@ from test_engine import MIXED
 
 from snnq.arithmetic.fixed_point import POTENTIAL_LIMIT
 from snnq.arithmetic.integer_form import WHOLE_NEURONS
-from snnq.base.errors import UsageError
+from snnq.base.errors import PackedError, UsageError
 from snnq.data.pixels import DEVIATIONS, MEANS, Pixels
 from snnq.network.graph import COUNT_LIMIT, Stream
 from snnq.network.neurons import is_neuron
 from snnq.network.stages import Potential
 from snnq.network.wiring import PIXEL_LIMIT, READ_LIMIT
 from snnq.packed.arrays import open_arrays
+from snnq.packed.config import CONFIG_FILE
 from snnq.packed.input import as_input, input_of
 from snnq.packed.loading import load_packed
 from snnq.runtime import Engine, reference
@@ -117,6 +119,18 @@ def test_bytes_and_normalised_pixels_are_the_same_numbers(mean: list[float], std
     assert np.array_equal(found, as_input(reals, stream, None))
     assert np.abs(found * stream.unit - reals).max() <= stream.unit / 2 * (1 + 1e-6)
     assert np.abs(found).max() <= PIXEL_LIMIT
+
+
+def test_a_folder_of_other_channels_is_refused(tmp_path: Path) -> None:
+    one, sizes = small("spikformer-cifar10")
+    write_lively(tmp_path / "p", ["uniform-2"], one, pixels=input_of(IMAGENET), **sizes | {"in_channels": 3})
+    path = tmp_path / "p" / CONFIG_FILE
+    said = json.loads(path.read_text())
+    said["quantization_config"]["pixels"]["std"].pop()
+    del said["sha256"][CONFIG_FILE]
+    path.write_text(json.dumps(said))
+    with pytest.raises(PackedError, match="found 3 means and 2 deviations, its images have 3 channels"):
+        Engine(tmp_path / "p")
 
 
 def test_what_is_no_image_is_refused() -> None:
