@@ -16,6 +16,7 @@ import snnq
 from snnq.base.files import write_atomic
 from snnq.data import DataSet, open_data
 from snnq.data.image_sets import find_idx, read_idx
+from snnq.data.spec import SPLITS
 from snnq.training.seeding import shuffled
 
 # Words of ``snnq.calibrate`` for every source that it makes; "{other}" are pictures of another real data set.
@@ -114,13 +115,9 @@ def _few(place: Place, folder: Path, shots: int, seed: int) -> Path:
         return folder
     steps, size = place.shape()
     data = open_data(place.data, steps=steps, image_size=size)
-    for split, chosen in (
-        ("train", few_of(data, shots, seed)),
-        ("validation", range(HELD_OUT)),
-        ("test", range(HELD_OUT)),
-    ):
+    for split in SPLITS:
         own = getattr(data, split)
-        for number in chosen:
+        for number in few_of(data, shots, seed) if split == "train" else range(min(HELD_OUT, len(own))):
             # Classes by number, so that the folders' order is that of the outputs.
             file = folder / split / f"{own.labels[number]:03d}" / f"{number}.npz"
             file.parent.mkdir(parents=True, exist_ok=True)

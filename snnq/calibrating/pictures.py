@@ -69,7 +69,9 @@ class Camera:
     seed: int
 
     @classmethod
-    def of(cls, opened: Checkpoint, shape: tuple[int, int, int, int], camera: str | None, by: str | None, seed: int):
+    def of(
+        cls, opened: Checkpoint, shape: tuple[int, int, int, int], camera: str | None, by: str | None, seed: int
+    ) -> Camera:
         """Return the camera that is named, or else that of the data which the checkpoint says it was trained on."""
         spec = _spec(opened)
         named = camera or (spec.name if spec and spec.name in CAMERAS else "n-mnist")

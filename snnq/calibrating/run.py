@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -15,22 +13,20 @@ import numpy as np
 import torch
 
 from snnq.base.errors import DataError, InterruptedRun, OutputExistsError, UsageError
-from snnq.base.placing import install, sweep, workplace
+from snnq.base.placing import sweep
 from snnq.base.progress import Progress, silent
 from snnq.base.strict_json import Config, Json
 from snnq.base.version import __version__
-from snnq.calibrating.candidates import Candidates, make_candidates
-from snnq.calibrating.choosing import Choice, Judges, check_filters, choose
-from snnq.calibrating.few import FewShots
+from snnq.calibrating.candidates import make_candidates
+from snnq.calibrating.choosing import Judges, check_filters, choose
 from snnq.calibrating.generators import Sources, open_few, open_generator, steered
 from snnq.calibrating.pictures import Camera, Generator
 from snnq.calibrating.settings import NAMING, CalibrateSettings
+from snnq.calibrating.writing import Task, write_set
 from snnq.checkpoints.opening import Checkpoint, load_model, open_checkpoint
 from snnq.checkpoints.sizes import Given
 from snnq.cost.rate_card import RateCard
-from snnq.data.calibration_sets import FRAMES_FILE, SAMPLES_FILE, SET_FILE, CalibrationSet, read_set
-from snnq.data.spec import SPLITS
-from snnq.data.splits import stratified
+from snnq.data.calibration_sets import CalibrationSet, read_set
 from snnq.models.registry import attention_table
 from snnq.network.layers import forward_macs, frames_shape, layer_table
 from snnq.network.products import Products
@@ -38,12 +34,6 @@ from snnq.training.devices import Compute, as_compute, start_fabric
 from snnq.training.job import fingerprint
 from snnq.training.run_folder import CANDIDATES, open_run, run_path
 from snnq.training.threads import keeps_threads, use_threads
-
-# Of the samples that are kept: what validation and test have each.
-_HELD_OUT = 1 / 8
-_BATCH = 32
-# Words that change no byte of a set.
-_NO_FACT = ("out", "run", "device", "threads")
 
 
 @dataclass(frozen=True)
@@ -100,7 +90,7 @@ def calibrate(
         generator, steered = _steered(task, progress)
         made = make_candidates(folder.path / CANDIDATES, generator, settings.candidates, progress)
         choice = choose(made.frames, made.asked, task.judges, settings, progress)
-        found = _write(out, task, made, choice, steered, mark, words, force, progress)
+        found = write_set(out, task, made, choice, steered, mark, words, force, progress)
     except KeyboardInterrupt:
         said = f"stopped by Ctrl-C; {folder.path} keeps what was made"
         raise InterruptedRun(said, "the same command goes on from here") from None
@@ -117,20 +107,6 @@ class _Given(NamedTuple):
     few_shot: str | None
 
 
-@dataclass(frozen=True)
-class _Task:
-    """What a set is made for and with; ``macs`` of a batch decide how many threads compute."""
-
-    opened: Checkpoint
-    names: tuple[str, ...]
-    settings: CalibrateSettings
-    judges: Judges
-    generator: Generator
-    camera: Camera
-    macs: int
-    few: FewShots | None
-
-
 def _open(
     checkpoint: str | Path,
     classes: Sequence[str] | None,
@@ -139,7 +115,7 @@ def _open(
     compute: Compute,
     given: Given,
     progress: Progress,
-) -> _Task:
+) -> Task:
     """Open all that is needed; whatever does not fit is refused here, before anything is made."""
     opened = open_checkpoint(checkpoint, **given)
     shape, model, device = frames_shape(opened.config), load_model(opened), start_fabric(compute).device
@@ -152,7 +128,7 @@ def _open(
     sources = Sources(model, str(checkpoint), shape, names, camera, device, own.fonts, own.prompts)
     generator = open_generator(sources, settings, progress)
     few = None if own.few_shot is None else open_few(own.few_shot, generator, judges, names, settings, shape, progress)
-    return _Task(opened, names, settings, judges, generator, camera, macs, few)
+    return Task(opened, names, settings, judges, generator, camera, macs, few)
 
 
 def products_of(opened: Checkpoint) -> tuple[Products, ...]:
@@ -160,7 +136,7 @@ def products_of(opened: Checkpoint) -> tuple[Products, ...]:
     return attention_table(opened.architecture, opened.config)
 
 
-def _steered(task: _Task, progress: Progress) -> tuple[Generator, Json]:
+def _steered(task: Task, progress: Progress) -> tuple[Generator, Json]:
     """Return the generator that the few real samples steer, and what was learned; as it is where there are none."""
     if task.few is None:
         return task.generator, {}
@@ -197,7 +173,7 @@ def _check(opened: Checkpoint, shape: tuple[int, int, int, int], rates: RateCard
         )
 
 
-def _config(task: _Task) -> Json:
+def _config(task: Task) -> Json:
     """Return everything the set depends on."""
     card = task.judges.card
     return {
@@ -240,84 +216,3 @@ def _known(out: Path, mark: str, force: bool) -> Calibrated | None:
             "add --force to overwrite it, or name another --out",
         )
     return None
-
-
-def _write(
-    out: Path,
-    task: _Task,
-    made: Candidates,
-    choice: Choice,
-    learned: Json,
-    mark: str,
-    words: Config | None,
-    force: bool,
-    progress: Progress,
-) -> CalibrationSet:
-    """Write the set: samples kept in the order train, validation, test, and a line for every candidate."""
-    splits = _splits(made.asked[choice.kept])
-    order = np.concatenate([choice.kept[splits[name]] for name in SPLITS])
-    frames = np.ascontiguousarray(made.frames[order])
-    answers = _answers(task, made.frames, progress)
-    of = {int(number): name for name in SPLITS for number in choice.kept[splits[name]]}
-    lines = []
-    for number, (note, scores, answer) in enumerate(zip(made.notes, choice.rows, answers, strict=True)):
-        content = hashlib.sha256(np.ascontiguousarray(made.frames[number], frames.dtype).tobytes()).hexdigest()
-        row = {"number": number, "split": of.get(number), **note, "answer": answer, **scores, "sha256": content}
-        lines.append(json.dumps(row, allow_nan=False) + "\n")
-    with workplace(out) as place:
-        place.mkdir()
-        np.save(place / FRAMES_FILE, frames, allow_pickle=False)
-        (place / SAMPLES_FILE).write_text("".join(lines), encoding="utf-8", newline="\n")
-        counts = {name: len(splits[name]) for name in SPLITS}
-        found = _record(place, task, made, choice, learned, counts, mark, words)
-        (place / SET_FILE).write_text(found.model_dump_json(indent=1) + "\n", encoding="utf-8", newline="\n")
-        install(place, out, overwrite=force)
-    return found
-
-
-def _splits(asked: np.ndarray) -> dict[str, np.ndarray]:
-    """Return places in the kept samples by split, class by class; an eighth each is validation and test."""
-    sparse = np.unique(asked, return_counts=True)[1].min() < 3
-    test, validation, train = stratified(np.zeros_like(asked) if sparse else asked, (_HELD_OUT, _HELD_OUT))
-    return {"train": train, "validation": validation, "test": test}
-
-
-@torch.no_grad()
-def _answers(task: _Task, frames: np.ndarray, progress: Progress) -> list[int]:
-    """Return the class that the float model gives each candidate."""
-    found = []
-    for start in range(0, len(frames), _BATCH):
-        batch = torch.from_numpy(frames[start : start + _BATCH].astype(np.float32)).to(task.judges.device)
-        found += task.judges.model(batch).argmax(1).tolist()
-        progress("asking the float model", min(start + _BATCH, len(frames)), len(frames))
-    return found
-
-
-def _record(
-    place: Path,
-    task: _Task,
-    made: Candidates,
-    choice: Choice,
-    learned: Json,
-    splits: dict[str, int],
-    mark: str,
-    words: Config | None,
-) -> CalibrationSet:
-    kept = {key: value for key, value in ((words or {}).get("words") or {}).items() if key not in _NO_FACT}
-    return CalibrationSet(
-        tool=f"snnq {__version__}",
-        fingerprint=mark,
-        checkpoint_sha256=task.opened.sha256,
-        architecture=task.opened.architecture,
-        classes=task.names,
-        frames_shape=made.frames.shape[1:],
-        generator=task.settings.generator,
-        seed=task.settings.seed,
-        candidates=len(made.frames),
-        splits=splits,
-        filters=task.settings.filters,
-        thresholds=choice.thresholds,
-        command=kept,
-        facts={"camera": task.camera.name, "by": task.camera.by, **task.generator.facts, **learned, **choice.facts},
-        sha256={name: hashlib.sha256((place / name).read_bytes()).hexdigest() for name in (FRAMES_FILE, SAMPLES_FILE)},
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import cast
 
@@ -66,7 +66,7 @@ def attention_tokens(model: nn.Module, products: tuple[Products, ...]) -> Iterat
             put_back()
 
 
-def _watched(module: nn.Module, seen: list[Tensor]):
+def _watched(module: nn.Module, seen: list[Tensor]) -> Callable[[], None]:
     attention = cast(SpikingAttention, module)
     own, mix = "mix" in vars(module), attention.mix
 
