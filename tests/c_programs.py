@@ -129,6 +129,7 @@ def c_agrees(folder: Path, place: Path, frames: np.ndarray, *options: str) -> tu
     They must be the numpy reference's. Return the source and the spikes, bool (B, positions, T, channels).
     """
     arrays, reference, due = open_arrays(folder), WholeReference(folder), {}
+    frames = frames.astype(np.int64)  # the reference cuts off counts past the limit
     whole = reference(frames, lambda name, spikes: due.__setitem__(name, spikes))
     head, source = arrays.head(), c_source(arrays, c_name(folder.name))
     program = build(*write_c(source, place), len(head.bias), arrays.wiring.graph.steps, *options)

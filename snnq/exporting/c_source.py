@@ -7,7 +7,7 @@ Weights stay packed in constant arrays; a spike train is a bit a step, so that a
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ from snnq.exporting.c_layers import TILE, CHead, CLayer, c_head, c_layer
 from snnq.exporting.c_names import c_note
 from snnq.exporting.c_program import CProgram, c_program
 from snnq.network.graph import COUNT_LIMIT
+from snnq.network.wiring import Wiring, wire
 from snnq.packed.arrays import PackedArrays
+from snnq.structure.edits import STRUCTURE
 
 _LINE = 112
 _LARGEST = 2**31 - 1
@@ -70,6 +72,7 @@ def c_source(arrays: PackedArrays, name: str, *, coded: bool = False) -> CSource
 
     Raises PackedError for an incomplete folder, UsageError for operations or sizes that have no C form.
     """
+    arrays = _as_edited(arrays)
     wiring = arrays.wiring
     if wiring.beyond:
         why = f"{arrays.config.architecture} has no form in C, because {wiring.beyond}"
@@ -93,6 +96,15 @@ def c_source(arrays: PackedArrays, name: str, *, coded: bool = False) -> CSource
     files = {to.format(name): environment.get_template(f"{one}.jinja").render(given) for one, to in _FILES.items()}
     decoded = stream.ram if stream else 0
     return CSource(name, files, layers, head, values["ram"], values["rom"], program.stream_bytes, decoded)
+
+
+def _as_edited(arrays: PackedArrays) -> PackedArrays:
+    """Return a packed folder whose wiring has the widths of its layers, where edits of the structure made others."""
+    if STRUCTURE not in arrays.config.config:
+        return arrays  # any other width is a mistake, which is found layer by layer
+    wiring = wire(arrays.wiring.graph.resized({name: one.shape[0] for name, one in arrays.config.layers.items()}))
+    assert isinstance(wiring, Wiring), "widths change nothing of what runs in whole numbers"
+    return replace(arrays, wiring=wiring)
 
 
 def _check_sizes(arrays: PackedArrays, values: dict[str, Any]) -> None:

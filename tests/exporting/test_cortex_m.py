@@ -1,4 +1,4 @@
-"""The C source, compiled for ARM Cortex-M and run under qemu's user mode: the same logits, whole and by step.
+"""The C source, compiled for ARM Cortex-M and run under qemu's user mode: the same whole logits, run or step by step.
 
 Needs arm-none-eabi-gcc with newlib, for the memory functions, and qemu-arm. That emulates a Linux process, so the test
 program calls Linux; all other instructions are those of the microcontroller.

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from agreeing import engines_agree
+from c_programs import c_agrees, have_gcc
 from lively import wake
 
 import snnq
@@ -153,6 +154,8 @@ def test_channels_and_patterns(place: Path, capsys: pytest.CaptureFixture[str]) 
     assert run(["ptq", "narrow.safetensors", "--scheme", "uniform-4", "--samples", "16", *TINY]) == 0
     capsys.readouterr()
     engines_agree(place / "packed", frames_shape(CONFIG), capsys)
+    if have_gcc():
+        c_agrees(place / "packed", place / "c", np.random.default_rng(1).poisson(0.7, (2, *frames_shape(CONFIG))))
 
 
 @pytest.mark.timeout(300)
