@@ -43,7 +43,8 @@ class Quantity:
     over the page's number; ``model`` and ``per`` say whose figure it is, and of what. ``limits``: what ``--budget``
     calls its units, and their factors; it takes a fraction (``storage=6.6%``) and a mean (``avg-bits=2.2``) besides.
     ``main`` ones stand side by side in tables, each other one in a table of its own (``side_by_side``). ``measured``:
-    its amounts are known only where the table is on a float model's activity.
+    its amounts are known only where the table is on a float model's activity. ``part``: it is of some layers alone, a
+    share of another quantity: totals, plans and budgets have it, and no table or sentence of its own.
     """
 
     key: str
@@ -60,6 +61,7 @@ class Quantity:
     example: str = "10%"
     main: bool = False
     measured: bool = False
+    part: bool = False
 
     @property
     def means(self) -> tuple[str, ...]:
@@ -172,6 +174,7 @@ BRANCH_ENERGIES = tuple(
         decimals=1,
         model="paper's model",
         per="per time step and sample",
+        part=True,
     )
     for branch in BRANCHES
 )
@@ -221,7 +224,8 @@ def side_by_side(quantities: Sequence[Quantity]) -> list[tuple[Quantity, ...]]:
     So no table becomes wider, and none changes, by a quantity that is declared.
     """
     shelves = [tuple(one for one in quantities if one.main)]
-    return [shelf for shelf in (*shelves, *((one,) for one in quantities if not one.main)) if shelf]
+    others = ((one,) for one in quantities if not one.main and not one.part)
+    return [shelf for shelf in (*shelves, *others) if shelf]
 
 
 def costs_beside(table: CostTable, quantised: bool) -> dict[str, Amount]:
