@@ -117,6 +117,11 @@ RECIPES = {
         _SDT_DVS, source="Intelligent-Computing-Lab-Yale/STAtten, conf/cifar10-dvs/2_256_200E_t16_TET.yml",
         architecture="statten-dvs", batch_size=16, rate=0.01,
     ),
+    "respike": Recipe(
+        "GinnyXiao/ReSpike, README.md and train_fusion.py, with AdamW for SGD, and without random resized crops",
+        "respike-cross", 100, 0.0, 0.0, 32, 1e-4, 1e-4, 0.0, "flip", weight_decay=1e-4, decay_all=True,
+        label_smoothing=0.0,
+    ),
 }  # fmt: skip
 
 

@@ -44,7 +44,8 @@ class Quantity:
     over the page's number; ``model`` and ``per`` say whose figure it is, and of what. ``limits``: what ``--budget``
     calls its units, and their factors; it takes a fraction (``storage=6.6%``) and a mean (``avg-bits=2.2``) besides.
     ``main`` ones stand side by side in tables, each other one in a table of its own (``side_by_side``). ``needs``:
-    what a table must be on for its amounts to be known, the float model's ``activity`` or its ``arrays``.
+    what a table must be on for its amounts to be known, the float model's ``activity`` or its ``arrays``. ``part``: it is of some layers alone, a
+    share of another quantity: totals, plans and budgets have it, and no table or sentence of its own.
     """
 
     key: str
@@ -61,6 +62,7 @@ class Quantity:
     example: str = "10%"
     main: bool = False
     needs: Literal["", "activity", "arrays"] = ""
+    part: bool = False
 
     @property
     def measured(self) -> bool:
@@ -178,6 +180,7 @@ BRANCH_ENERGIES = tuple(
         decimals=1,
         model="paper's model",
         per="per time step and sample",
+        part=True,
     )
     for branch in BRANCHES
 )
@@ -227,7 +230,8 @@ def side_by_side(quantities: Sequence[Quantity]) -> list[tuple[Quantity, ...]]:
     So no table becomes wider, and none changes, by a quantity that is declared.
     """
     shelves = [tuple(one for one in quantities if one.main)]
-    return [shelf for shelf in (*shelves, *((one,) for one in quantities if not one.main)) if shelf]
+    others = ((one,) for one in quantities if not one.main and not one.part)
+    return [shelf for shelf in (*shelves, *others) if shelf]
 
 
 def costs_beside(table: CostTable, quantised: bool) -> dict[str, Amount]:

@@ -59,7 +59,7 @@ KEYS: dict[str, tuple[str, str]] = {
     "validation_accuracy": ("0 … 1", "accuracy on the validation split"),
     "front": ("", "plans along the search's accuracy–cost front"),
     "predicted_loss": ("nats", "Σ of the search's scores above the best conceivable"),
-    "groups": ("", "tokenizer, attention, mlp, head; shares of the whole model"),
+    "groups": ("", "tokenizer, attention, mlp, head, of hybrids ann, snn, fusion, head; shares of the whole model"),
     "attention": ("", "q, k, v, proj over all blocks; shares of all attention layers"),
     "classes": ("", "the data's classes, in the order of their labels"),
     "index": ("", "a class's label, and the model's output for it"),
@@ -72,7 +72,7 @@ KEYS: dict[str, tuple[str, str]] = {
     "group": ("", "the group of a layer"),
     "kind": ("", "linear, conv1d or conv2d; in disk: what the bits are"),
     "shape": ("", "out, in, kernel"),
-    "input": ("", "what a layer sees: spikes, integers, counts or reals"),
+    "input": ("", "what a layer sees: spikes, integers, counts, reals or activations"),
     "scheme": ("", f"number format: {allowed()}"),
     "bits": (
         "bits",

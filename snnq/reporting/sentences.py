@@ -30,7 +30,9 @@ def verdict(results: Results, totals: Totals, plans: tuple[PlanRow, ...]) -> str
         if row.plan.startswith("uniform-")
     )
     costs = " and ".join(
-        f"{per_cent(totals.costs[one.fraction])} % of {_float_words(one)}" for one in known(totals.costs)
+        f"{per_cent(totals.costs[one.fraction])} % of {_float_words(one)}"
+        for one in known(totals.costs)
+        if not one.part
     )
     said = f"{per_cent(after)} % test accuracy (float: {per_cent(before)} %)"
     if results.accuracy.labels != "given":

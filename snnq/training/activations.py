@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -20,7 +22,7 @@ from snnq.network.layers import Layer
 from snnq.network.tracing import seeing
 from snnq.structure.activations import ACTIVATIONS, BITS, RANGE, best_range
 from snnq.structure.edits import apply_edits
-from snnq.training.devices import Compute, as_compute
+from snnq.training.devices import Compute, as_compute, placed, start_fabric
 from snnq.training.evaluation import evaluate
 from snnq.training.job import Job, open_job
 from snnq.training.threads import keeps_threads, use_threads
@@ -76,28 +78,31 @@ def quantise_activations(
         raise OutputExistsError(f"{out} is already there", "add --force to overwrite it, or name another --out")
     if not BITS[0] <= bits <= BITS[1] or samples < 1:
         raise UsageError(f"--bits {bits}, --samples {samples}: {BITS[0]} to {BITS[1]} bits, and at least 1 sample")
-    job = open_job(checkpoint, data, progress, **given)
-    use_threads(as_compute(compute), job.macs(_BATCH))
+    job, compute = open_job(checkpoint, data, progress, **given), as_compute(compute)
     names = _chosen(job.layers, layers)
-    model = load_model(job.checkpoint)
-    before = evaluate(model, job.data.validation, 4 * _BATCH, progress, "as given, on validation").accuracy
-    seen = _inputs(job, model, names, samples, progress)
-    found = {name: {"bits": bits, "signed": bool((values < 0).any())} for name, values in seen.items()}
-    edit: Config = {"edit": ACTIVATIONS, "layers": found}
-    model = apply_edits(model, [edit])
-    made = []
-    for name, values in seen.items():
-        signed = found[name]["signed"]
-        log_range = best_range(values, bits, signed)
-        with torch.no_grad():
-            model.get_submodule(name).get_parameter(RANGE).fill_(log_range)
-        made.append(QuantisedInput(name, bits, signed, float(torch.tensor(log_range).exp())))
-    after = evaluate(
-        model, job.data.validation, 4 * _BATCH, progress, "with quantised activations, on validation"
-    ).accuracy
+    use_threads(compute, job.macs(_BATCH))
+    model, validation = placed(load_model(job.checkpoint), start_fabric(compute).device), job.data.validation
+    before = evaluate(model, validation, 4 * _BATCH, progress, "as given, on validation").accuracy
+    model, made = _quantised(model, _inputs(job, model, names, samples, progress), bits)
+    after = evaluate(model, validation, 4 * _BATCH, progress, "quantised, on validation").accuracy
     facts = {"data": job.data.spec}
     save_checkpoint(out, model, architecture=job.checkpoint.architecture, facts=facts, overwrite=force)
-    return QuantisedActivations(str(out), tuple(made), min(samples, len(job.data.train)), before, after)
+    return QuantisedActivations(str(out), made, min(samples, len(job.data.train)), before, after)
+
+
+def _quantised(model: nn.Module, seen: Mapping[str, Tensor], bits: int) -> tuple[nn.Module, tuple[QuantisedInput, ...]]:
+    """Return the model whose layers quantise activations such as those ``seen``, and how."""
+    signs = {name: bool((values < 0).any()) for name, values in seen.items()}
+    edit: Config = {
+        "edit": ACTIVATIONS, "layers": {name: {"bits": bits, "signed": signed} for name, signed in signs.items()}
+    }  # fmt: skip
+    model, made = apply_edits(model, [edit]), []
+    for name, values in seen.items():
+        log_range = best_range(values, bits, signs[name])
+        with torch.no_grad():
+            model.get_submodule(name).get_parameter(RANGE).fill_(log_range)
+        made.append(QuantisedInput(name, bits, signs[name], math.exp(log_range)))
+    return model, tuple(made)
 
 
 def _chosen(table: tuple[Layer, ...], patterns: str | None) -> list[str]:
@@ -131,6 +136,6 @@ def _inputs(job: Job, model: nn.Module, names: list[str], samples: int, progress
 
     with seeing({name: model.get_submodule(name) for name in names}, keep):
         for number, batch in enumerate(batches, start=1):
-            model(job.data.train.__getitems__(batch)[0])
+            model(job.data.train.__getitems__(batch)[0].to(next(model.parameters()).device))
             progress("looking at activations", number, len(batches))
     return {name: torch.cat(parts) for name, parts in found.items()}

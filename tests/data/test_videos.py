@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +203,18 @@ def test_arrays_of_another_form(array: np.ndarray, said: str, tmp_path: Path) ->
         opened(root)
     assert said in caught.value.message
     assert "other.npy" in caught.value.message
+
+
+def test_what_is_no_array_of_frames_is_not_opened(tmp_path: Path) -> None:
+    root = ucf(tmp_path / "set", groups=3)
+    pickled = root / "run" / "pickled.npy"
+    np.save(pickled, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(DataError, match=r"pickled\.npy: it cannot be read"):
+        opened(root)
+    pickled.unlink()
+    os.mkfifo(root / "run" / "pipe.npy")
+    with pytest.raises(DataError, match="it is no regular file"):
+        opened(root)
 
 
 def test_two_processes_make_the_same_bytes(tmp_path: Path) -> None:
