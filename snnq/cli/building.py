@@ -23,7 +23,8 @@ Result = TypeVar("Result")
 _HEADINGS = {
     "What": "data plan checkpoint scheme method start settings weights input split engine samples bits target sparsity "
     "scope structure rewind remove_dead most silent partial noise",
-    "Budget and choice": "delay energy area blocks budget rate hold_rates storage trade_off space lock exclude tie cost_table weight_reuse",
+    "Budget and choice": "delay energy area blocks "
+    "budget rate hold_rates storage trade_off space lock exclude tie cost_table weight_reuse",
     "Training": "epochs batch_size seed distillation augment reconstruct rounds steps_per_round norms batchnorm "
     "memory_mib measure accel",
     "Arrays": "cells dynamic xbar cell_bits adc_bits membrane_bits adc_range on_off read_noise write_noise drift chips "

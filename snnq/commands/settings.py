@@ -14,8 +14,8 @@ from snnq.commands.words import Budget, Exclude, FileBudget, Lock, Space, Tie, T
 if TYPE_CHECKING:
     from snnq.finalizing.settings import FinalizeSettings
     from snnq.pruning.settings import PruneSettings, SilenceSettings
-    from snnq.reusing.settings import ReuseSettings
     from snnq.reconstructing.settings import PtqSettings
+    from snnq.reusing.settings import ReuseSettings
     from snnq.searching.settings import SearchSettings
 
 # Words of ptq that belong to reconstruction block by block.

@@ -20,15 +20,15 @@ from snnq.models.registry import architecture
 from snnq.network.layers import frames_shape
 from snnq.network.readers import Chain, chains
 from snnq.pruning.dead import narrowed_edit, remove_dead
-from snnq.training.edited import Accuracies, EditedLayer, known_result, layers_left, refresh_norms, save_edited, scores
 from snnq.pruning.masks import Held, Masks, channel_masks, pattern_masks, share_after, weight_masks
 from snnq.pruning.settings import CHANNELS, PruneSettings
-from snnq.training.finetuning import Finetuning
 from snnq.structure.edits import apply_edits
 from snnq.structure.masked import masked_edit, masked_layers
 from snnq.training import processes
 from snnq.training.chance import say_fit
 from snnq.training.devices import Compute, as_compute, start_fabric
+from snnq.training.edited import Accuracies, EditedLayer, known_result, layers_left, refresh_norms, save_edited, scores
+from snnq.training.finetuning import Finetuning
 from snnq.training.job import Job, fingerprint, open_job
 from snnq.training.loop import run_epochs
 from snnq.training.run_folder import RunFolder, open_run, run_path

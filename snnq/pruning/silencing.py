@@ -17,17 +17,17 @@ from snnq.base.strict_json import Config, Json
 from snnq.checkpoints.opening import load_model
 from snnq.checkpoints.sizes import Given
 from snnq.network.tracing import neurons_of, seeing
-from snnq.training.edited import Accuracies, known_result, refresh_norms, save_edited, scores
 from snnq.pruning.masks import Held
 from snnq.pruning.settings import SilenceSettings
-from snnq.training.finetuning import Finetuning
 from snnq.structure.edits import apply_edits
 from snnq.structure.masked import masked_edit, masked_layers
 from snnq.structure.silenced import SILENCED
 from snnq.training import processes
 from snnq.training.chance import say_fit
 from snnq.training.devices import Compute, as_compute, start_fabric
+from snnq.training.edited import Accuracies, known_result, refresh_norms, save_edited, scores
 from snnq.training.evaluation import predict
+from snnq.training.finetuning import Finetuning
 from snnq.training.job import Job, fingerprint, open_job
 from snnq.training.loop import run_epochs
 from snnq.training.run_folder import RunFolder, open_run, run_path

@@ -11,7 +11,7 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -25,7 +25,6 @@ from snnq.base.errors import UsageError
 from snnq.base.progress import Progress, silent
 from snnq.base.strict_json import Config
 from snnq.checkpoints.opening import Checkpoint
-from snnq.cost.activity import MixingRecord
 from snnq.cost.events import event_energy
 from snnq.cost.table import DEFAULT_TABLE, read_table
 from snnq.data import DataSet
@@ -245,5 +244,3 @@ def write_rounded(variant: Variant, folder: Path) -> None:
     schemes = {layer.name: form.name for layer in layers}
     plan = make_plan(layers, schemes, model=info, data=None, table=read_table())
     write_packed(folder, model=folded, plan=plan, layers=coded, results={})
-
-

@@ -65,7 +65,7 @@ class Reused:
     def to_dict(self) -> Json:
         """Return plain data, ready for JSON."""
         records = {name: getattr(self, name).model_dump(mode="json") for name in ("target", "whole", "costs")}
-        return {**{name: value for name, value in asdict(self).items()}, **records}
+        return {**dict(asdict(self).items()), **records}
 
     @classmethod
     def from_dict(cls, plain: Json) -> Reused:
