@@ -40,6 +40,11 @@ def test_plan_train_prune_ptq_verify_every_engine(place: Path, capsys: pytest.Ca
     found = snnq.imc_report("reused.safetensors", target="trex-32nm").mapped
     assert made.costs.delay_ns == found.latency_ns  # predicted before, counted after
     assert snnq.reuse_train("float.safetensors", **SHORT) == made  # known
+    snnq.reuse_plan("float.safetensors", blocks=1, target="spikesim-65nm", out="other.json", **QUIET)
+    other = snnq.reuse_train("float.safetensors", plan="other.json", **SHORT)  # the same training, of other costs
+    assert other.after == made.after
+    assert other.target.target == "spikesim-65nm"
+    assert other.costs.delay_ns == snnq.imc_report("reused.safetensors").mapped.latency_ns
     with pytest.raises(OutputExistsError, match="not from this checkpoint and settings"):
         snnq.reuse_train("float.safetensors", **{**SHORT, "seed": 1})
     snnq.prune("reused.safetensors", sparsity=0.5, rounds=0, batch_size=8, **QUIET)
