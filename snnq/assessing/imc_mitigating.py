@@ -24,7 +24,7 @@ from snnq.data.dataset import Frames
 from snnq.hardware.crossbars.counting import Operand
 from snnq.network.neurons import is_neuron
 
-ALPHAS, BETAS = (0.0, 1.0, 2.0, 4.0), (0.25, 0.5, 0.75, 1.0)
+ALPHAS, BETAS = (0.0, 1.0, 2.0, 4.0), (1.0, 0.75, 0.5, 0.25)
 RATE = 1e-2
 BATCH = 16
 
@@ -115,15 +115,16 @@ def clippable(one: OnChips) -> list[Operand]:
 def choose_clips(one: OnChips, frames: Tensor) -> dict[str, tuple[float, float]]:
     """Choose α and β of every operand that can be clipped, by the best SNR on calibration frames; return them.
 
-    Not to clip at all, α = 0 and β = 1, is among what is chosen from.
+    Not to clip at all, α = 0 and β = 1, is the first of what is chosen from, and wins among equals.
     """
-    settings, best = one.settings, {}
+    settings, best, clips = one.settings, {}, {}
     alphas = ALPHAS if settings.alpha is None else (settings.alpha,)
     betas = BETAS if settings.beta is None else (settings.beta,)
     for operand in clippable(one):
         tried = {(alpha, beta): _snr(one, operand, alpha, beta, frames) for alpha in alphas for beta in betas}
         best[operand.name] = max(tried, key=lambda pair: tried[pair])
-        one.clips[operand.name] = limits(one, operand, *best[operand.name])
+        clips[operand.name] = limits(one, operand, *best[operand.name])
+    one.clips = clips
     return best
 
 
@@ -134,7 +135,7 @@ def limits(one: OnChips, operand: Operand, alpha: float, beta: float) -> tuple[i
 
 
 def _largest(one: OnChips, operand: Operand) -> int:
-    product = next(each for each in one.products if operand in one.operands[each.name])
+    product = next(each for each in one.products if operand in one.operands.get(each.name, ()))
     return product.operand_largest if product.order == "keys" else 1
 
 

@@ -17,7 +17,7 @@ from snnq.base.progress import Progress, silent
 from snnq.data.dataset import Frames
 from snnq.hardware.crossbars.analog import Cells
 from snnq.hardware.crossbars.counting import Operand
-from snnq.hardware.crossbars.mapped import SRAM
+from snnq.hardware.crossbars.mapped import SAME, SRAM
 from snnq.hardware.crossbars.operands import attention_operands, bounds
 from snnq.hardware.crossbars.settings import ImcSettings
 from snnq.network.products import Products
@@ -61,16 +61,15 @@ class OnChips:
     def chip(self, number: int) -> Chip:
         """Return a chip by its number."""
         target, facts = self.found.target, self.found.facts
-        _, static = target.device(facts.cells)
-        _, dynamic = target.device(SRAM if facts.dynamic == SRAM else facts.cells)
-        sram = facts.dynamic == SRAM
+        name, static = target.device(facts.cells)
+        mixed, dynamic = target.device(facts.cells if facts.dynamic == SAME else facts.dynamic)
         return Chip(
             rows=target.array.rows,
             columns=target.array.columns,
             cell_bits=static.cell_bits,
-            cells=self.settings.cells(static.on_off, drifts=True),
+            cells=Cells() if name == SRAM else self.settings.cells(static.on_off, drifts=True),
             dynamic_cell_bits=dynamic.cell_bits,
-            dynamic=Cells() if sram else self.settings.cells(dynamic.on_off, drifts=False),
+            dynamic=Cells() if mixed == SRAM else self.settings.cells(dynamic.on_off, drifts=False),
             adc_bits=self.adc_bits,
             seed=self.settings.seed,
             number=number,

@@ -26,7 +26,7 @@ _HEADINGS = {
     "Budget and choice": "delay energy area blocks "
     "budget rate hold_rates storage trade_off space lock exclude tie cost_table weight_reuse",
     "Training": "epochs batch_size seed distillation augment reconstruct rounds steps_per_round norms batchnorm "
-    "memory_mib measure accel",
+    "memory_mib measure accel imc",
     "Arrays": "cells dynamic xbar cell_bits adc_bits membrane_bits adc_range on_off read_noise write_noise drift chips "
     "mitigate alpha beta calibration_samples",
     "Compute": "device devices nodes strategy precision threads workers",

@@ -27,6 +27,9 @@ _Accel = Annotated[
         metavar="MACHINE", help="Simulate it on accelerators, too: loas, sparten, gospa, gamma or a .toml, with commas."
     ),
 ]
+_Imc = Annotated[
+    str | None, typer.Option(metavar="TARGET", help="On analog arrays, too: spikesim-65nm, trex-32nm or a .toml.")
+]
 _Page = Annotated[Path | None, typer.Option(help="The HTML page; FOLDER/report.html by default, none of a comparison.")]
 
 
@@ -38,6 +41,7 @@ def report(
     weight_reuse: WeightReuse = None,
     measure: _Measure = None,
     accel: _Accel = None,
+    imc: _Imc = None,
     data: Data = None,
     device: Device = "auto",
     threads: Threads = None,
@@ -64,6 +68,7 @@ def report(
             weight_reuse=weight_reuse,
             measure=measure,
             accel=accel,
+            imc=imc,
             data=data,
             compute=_compute(device, threads) if measure or accel else "auto",
             progress=progress,
@@ -134,6 +139,7 @@ def _show_tables(found: Report) -> None:
         if not one.long:  # the strip stands for the layers
             console.table(one.title, one.columns, one.rows)
     sentences = (found.energy_model, found.event_energy.sentence, found.dynamics, *found.notes, found.search.sentence)
-    for line in (*sentences, found.tested, found.comparison, *_simulated(found)):
+    arrays = (found.arrays.sentence, *found.arrays.notes) if found.arrays else ()
+    for line in (*sentences, found.tested, found.comparison, *_simulated(found), *arrays):
         console.note(line)
     console.note("More tables: --format markdown; unrounded: --format json or csv; pictures: the page.")

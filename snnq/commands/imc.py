@@ -9,7 +9,7 @@ import typer
 from snnq.base.progress import Progress, shown
 from snnq.commands.calling import command
 from snnq.commands.looking import Folder, Split
-from snnq.commands.words import Data, Force, OneDevice, OwnModel, Sizes, Typed, register
+from snnq.commands.words import Data, Force, OwnModel, Sizes, Threads, Typed, Words, register
 
 if TYPE_CHECKING:
     from snnq.assessing.imc import ImcMap, ImcReport
@@ -31,7 +31,7 @@ class OnArrays:
     ] = "spikesim-65nm"
     cells: Annotated[str | None, typer.Option(help="Memory cells of the weights: rram, fefet, pcm or sram.")] = None
     dynamic: Annotated[
-        str, typer.Option(help="Cells that attention writes at every step: nvm (as the weights') or sram.")
+        str, typer.Option(help="Cells that attention writes at every step: nvm (as the weights'), sram, …")
     ] = "nvm"
     xbar: Annotated[int | None, typer.Option(help="Rows and columns of an array.")] = None
     cell_bits: Annotated[int | None, typer.Option(help="Bits of a cell.")] = None
@@ -51,12 +51,8 @@ class NoiseWords:
     adc_range: Annotated[
         str, typer.Option(help="A converter's step: granular (one level), max (clips no sum), or calibrated.")
     ] = "granular"
-    on_off: Annotated[float | None, typer.Option(help="Largest by least conductance; the cells' own by default.")] = (
-        None
-    )
-    write_noise: Annotated[float, typer.Option(help="γσ of writing a cell, drawn for every chip, or every write.")] = (
-        0.0
-    )
+    on_off: Annotated[float | None, typer.Option(help="Largest by least conductance; by default the cells'.")] = None
+    write_noise: Annotated[float, typer.Option(help="γσ of a written cell, drawn for every chip or write.")] = 0.0
     read_noise: Annotated[float, typer.Option(help="σ of a cell's conductance, drawn at every read.")] = 0.0
     drift: Annotated[
         str | None, typer.Option(metavar="NU,SECONDS[,SPREAD]", help="Conductances after some time: (t / 1 s)^-NU.")
@@ -75,7 +71,8 @@ class NoiseWords:
         """Return the settings that the words mean; raises UsageError."""
         from snnq.hardware.crossbars.settings import ImcSettings, parse_drift
 
-        return ImcSettings(**vars(self) | {"drift": parse_drift(self.drift)})
+        words: Words = vars(self) | {"drift": parse_drift(self.drift)}
+        return ImcSettings(**words)
 
 
 @command
@@ -119,10 +116,10 @@ def imc_eval(
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples at a time.")] = 16,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="JSON; a run that was cut off goes on from it.")
+        Path | None, typer.Option(metavar="FILE", help="JSON; a run that was cut off goes on with it.")
     ] = None,
     model: OwnModel = None,
-    compute: OneDevice,
+    threads: Threads = None,
     force: Force = False,
     progress: Progress = shown,
 ) -> "ImcEval":
@@ -131,6 +128,7 @@ def imc_eval(
     First a chip without noise must give the digital model's logits, bit for bit where it runs in whole numbers.
     """
     from snnq.assessing.imc_eval import imc_eval as run_eval
+    from snnq.training.devices import Compute
 
     register(model)
     return run_eval(
@@ -143,6 +141,6 @@ def imc_eval(
         batch_size=batch_size,
         out=out,
         force=force,
-        compute=compute.compute(),
+        compute=Compute(device="cpu", threads=threads),
         progress=progress,
     )

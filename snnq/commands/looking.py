@@ -149,6 +149,7 @@ def report(
     weight_reuse: WeightReuse = None,
     measure: int | None = None,
     accel: str | Path | Sequence[str | Path] | None = None,
+    imc: str | Path | None = None,
     data: Data = None,
     compute: OneDevice,
     model: OwnModel = None,
@@ -156,7 +157,8 @@ def report(
 ) -> "Report":
     """Return everything that is known about a packed folder, which is verified first.
 
-    ``measure``: firing rates are measured anew, on so many validation samples; ``accel``: machines to simulate, too.
+    ``measure``: firing rates are measured anew, on so many validation samples; ``accel``: machines to simulate, too;
+    ``imc``: a target of analog arrays.
     """
     from snnq.reporting.run import report as run_report
 
@@ -167,6 +169,7 @@ def report(
         weight_reuse=weight_reuse,
         measure=measure,
         accel=accel,
+        imc=imc,
         data=data,
         compute=compute.compute(),
         progress=progress,

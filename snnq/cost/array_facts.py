@@ -6,8 +6,6 @@ them, so that its costs can be computed again.
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import PositiveInt
 
 from snnq.base.validation import Many, Record
@@ -37,12 +35,12 @@ class ArrayFacts(Record):
     """A model on a target, as plans record it.
 
     ``target``: name or path, by which it is read again. ``cells``: those of its weights, None the target's own;
-    ``dynamic``: those of attention's operands, ``nvm`` (the same) or ``sram``.
+    ``dynamic``: those of attention's operands, ``nvm`` being the same.
     """
 
     target: str
     cells: str | None = None
-    dynamic: Literal["nvm", "sram"] = "nvm"
+    dynamic: str = "nvm"
     steps: PositiveInt
     layers: Many[LayerBound]
     neurons: Many[NeuronCount] = ()

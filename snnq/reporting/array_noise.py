@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from snnq.assessing.imc_records import ImcEval, OperandNoise
-from snnq.reporting.array_tables import SECTION
+from snnq.reporting.array_words import SECTION
 from snnq.reporting.formats import Document
 from snnq.reporting.table import Table, table_of
 

@@ -14,7 +14,7 @@ from snnq.cost import event_views
 from snnq.cost.quantities import ENERGY, Costs, Quantity, known, share_of
 from snnq.packed.config import CONFIG_FILE, PAGE_FILE
 from snnq.plan.views import per_cent
-from snnq.reporting import machine_tables, tables
+from snnq.reporting import array_summary, machine_tables, tables
 from snnq.reporting.figures.bars import Slice, amounts, before_after
 from snnq.reporting.figures.firing import firing_rows
 from snnq.reporting.figures.front import accuracy_points, front_panel, loss_points
@@ -46,6 +46,7 @@ def html_page(report: Report) -> str:
         report=report,
         tiles=tiles(report),
         simulated=_simulated(report),
+        arrays=on_arrays(report),
         tables=_placed((*tables.main_tables(report), *tables.detail_tables(report))),
         keys=key_table(),
         figures=_figures(report),
@@ -56,6 +57,12 @@ def _simulated(report: Report) -> tuple[str, ...]:
     """Return what is said of the machines that were simulated; nothing where there are none."""
     found = report.simulation
     return (machine_tables.verdict(found), *machine_tables.notes(found)) if found else ()
+
+
+def on_arrays(report: Report) -> tuple[str, ...]:
+    """Return what is said of analog arrays; nothing where none were asked for."""
+    found = report.arrays
+    return (found.sentence, array_summary.membranes(found), *found.notes) if found else ()
 
 
 def tiles(report: Report) -> tuple[Tile, ...]:

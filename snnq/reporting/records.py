@@ -14,6 +14,7 @@ from snnq.cost.event_records import Events
 from snnq.cost.quantities import Amount, Costs
 from snnq.hardware.records import Accelerated
 from snnq.packing.record import Epoch
+from snnq.reporting.array_summary import ArraySummary
 
 REPORT_SCHEMA = 1
 
@@ -298,7 +299,8 @@ class Report:
     """Everything that is known about a packed folder.
 
     ``attention_products`` are ``snnq.network.products.Products`` as plain data, with their energy by the paper's way of
-    counting, which is no part of the paper's totals. ``simulation``: on machines, where these were asked for.
+    counting, which is no part of the paper's totals. ``simulation``: on machines, ``arrays``: on analog
+    ones, where these were asked for.
     """
 
     schema_version: int
@@ -329,6 +331,7 @@ class Report:
     firing: tuple[FiringRow, ...]
     attention_products: tuple[dict[str, Any], ...]
     simulation: Accelerated | None
+    arrays: ArraySummary | None
     disk: Disk
     search: Search
     best_epoch: int | None

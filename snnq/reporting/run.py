@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from snnq.assessing.imc import imc_report
 from snnq.base.errors import PackedError
 from snnq.base.progress import Progress, silent
 from snnq.base.version import __version__
 from snnq.cost.energy import products_record
 from snnq.cost.quantities import declared
 from snnq.cost.table import read_table
+from snnq.hardware.crossbars.chosen import Arrays
 from snnq.hardware.records import Accelerated
 from snnq.models.registry import attention_table
 from snnq.network.products import Products
@@ -33,6 +35,7 @@ from snnq.plan.records import CostTableInfo
 from snnq.plan.verdict import verdict as compared
 from snnq.plan.views import weights_words
 from snnq.reporting import costs, sentences
+from snnq.reporting.array_summary import summary_of
 from snnq.reporting.costs import dynamics, event_energies, firing_rows, measure_now, model_rows, simulate_now
 from snnq.reporting.glossary import formulas
 from snnq.reporting.records import (
@@ -68,6 +71,7 @@ def report(
     weight_reuse: str | None = None,
     measure: int | None = None,
     accel: str | Path | Sequence[str | Path] | None = None,
+    imc: str | Path | None = None,
     data: str | None = None,
     compute: Compute | str = "auto",
     progress: Progress = silent,
@@ -80,16 +84,18 @@ def report(
     finalize measured, or of ``measure`` validation samples of ``data`` (default: the plan's) that are run now on
     ``compute`` (a device, or a ``Compute`` with threads); weights are fetched as ``weight_reuse`` says
     (``snnq.cost.events``; default: as the cost table says). ``accel``: machines that are simulated on a few validation
-    samples now, as ``snnq.accel`` does.
+    samples now, as ``snnq.accel`` does. ``imc``: a target of analog arrays, as ``snnq.imc_report`` takes one.
 
     Raises PackedError for a folder that is missing or damaged, VerificationError for one that does not hold what its
     plan says, PlanError, CostTableError, MachineError, DataError and UsageError.
     """
     opened = _open(Path(folder), cost_table)
     simulation = simulate_now(opened.folder, accel, data, compute, progress) if accel is not None else None
-    if measure is None:
-        return _report(opened, opened.results.activity, weight_reuse, simulation)
-    return _report(opened, measure_now(opened.folder, measure, data, compute, progress), weight_reuse, simulation)
+    arrays = None if imc is None else summary_of(imc_report(opened.folder, Arrays(target=imc)))
+    measured = opened.results.activity
+    if measure is not None:
+        measured = measure_now(opened.folder, measure, data, compute, progress)
+    return replace(_report(opened, measured, weight_reuse, simulation), arrays=arrays)
 
 
 @dataclass(frozen=True)
@@ -144,6 +150,7 @@ def _report(
         firing=firing,
         attention_products=products_record(products, table),
         simulation=simulation,
+        arrays=None,
         disk=opened.disk,
         search=_search(plan, results),
         best_epoch=results.finalize.best_epoch if results.finalize else None,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from snnq.base.paired import LEVEL
 from snnq.network.layers import Layer
 from snnq.plan.views import per_cent
-from snnq.reporting import cost_tables, machine_tables
+from snnq.reporting import array_summary, cost_tables, machine_tables
 from snnq.reporting.records import LayerRow, Paired, Report
 from snnq.reporting.table import Table, loss_text, table_of
 
@@ -165,6 +165,7 @@ def main_tables(report: Report) -> tuple[Table, ...]:
         *cost_tables.part_tables(report),
         *cost_tables.both_models_tables(report),
         *(machine_tables.main_tables(report.simulation)[:2] if report.simulation else ()),
+        *(array_summary.tables(report.arrays)[:1] if report.arrays else ()),
         *cost_tables.layers_tables(report),
         cost_tables.disk_table(report),
     )
@@ -177,6 +178,7 @@ def detail_tables(report: Report) -> tuple[Table, ...]:
         levels_table(report),
         *cost_tables.events_tables(report),
         *(machine_tables.detail_tables(report.simulation) if report.simulation else ()),
+        *(array_summary.tables(report.arrays)[1:] if report.arrays else ()),
         probabilities_table(report),
         rates_table(report),
         search_table(report),

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from report_editing import edit, without_hashes
 
+from snnq.assessing.imc import imc_report
 from snnq.base.errors import CostTableError, PackedError, VerificationError
 from snnq.packed.readers import CODED_READER
 from snnq.plan import Plan
+from snnq.reporting.array_summary import summary_of
 from snnq.reporting.glossary import every_key
 from snnq.reporting.page import html_page
 from snnq.reporting.records import BlockRow, Paired, Report
@@ -107,16 +109,21 @@ def keys_of(value):
             yield from keys_of(one)
 
 
-def test_every_key_is_explained(measured, simulated):
+def test_every_key_is_explained(measured, simulated, ready):
     pair = Paired("float, test", 360, 1, 2, -0.1, -0.2, 0.1, 1.0, 0.1, 0.0, 0.2)
     data = replace(
-        measured, blocks=(BlockRow("block.0", 4, 0.5, 0.25, 0.1),), paired=(pair,), simulation=simulated
+        measured,
+        blocks=(BlockRow("block.0", 4, 0.5, 0.25, 0.1),),
+        paired=(pair,),
+        simulation=simulated,
+        arrays=summary_of(imc_report(ready)),
     ).to_dict()
     data.pop("provenance")  # its keys are words
     for row in (*data["layers"], *data["search"]["epochs"]):
         row["probabilities"] = None  # and here schemes or layers
     missing, extra = set(keys_of(data)) - set(every_key()), set(every_key()) - set(keys_of(data)) - {"provenance"}
-    extra -= {key for key in extra if "event_energy" in key}  # of plans that were priced by activity
+    # Of plans that were priced by activity, or on arrays.
+    extra -= {key for key in extra if "event_energy" in key or key.startswith("imc_")}
     assert not missing | extra, (missing, extra)
     assert all(meaning for _, meaning in every_key().values())
     assert {"pJ", "bits", "nats", "0 … 1", "bytes", "weights"} <= {unit for unit, _ in every_key().values()}
@@ -288,3 +295,16 @@ def test_nothing_is_written(ready, tmp_path):
     before = {path.name: path.read_bytes() for path in copy.iterdir()}
     report(copy)
     assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
+
+
+def test_analog_arrays_stand_in_report_and_page(measured, ready):
+    """Components add up to the whole, and what is said of arrays is on the page where they were asked for."""
+    found = replace(measured, arrays=summary_of(imc_report(ready)))
+    arrays = found.to_dict()["arrays"]
+    for key in ("imc_energy_pj", "imc_area_um2"):
+        assert sum(one[key] or 0 for one in arrays["components"]) == pytest.approx(arrays[key])
+    assert sum(one["imc_latency_ns"] for one in arrays["operands"]) == pytest.approx(arrays["imc_latency_ns"])
+    page = html_page(found)
+    for words in ("On analog arrays", arrays["sentence"], "share of the area", "conversions"):
+        assert words in page
+    assert "On analog arrays" not in html_page(measured)

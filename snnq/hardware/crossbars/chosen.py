@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from snnq.base.errors import UsageError, nearest
-from snnq.hardware.crossbars.mapped import DYNAMIC
+from snnq.hardware.crossbars.mapped import SAME
 from snnq.hardware.crossbars.target import DEFAULT_TARGET, Target, read_target
 
 SIDES, CELL_BITS, ADC_BITS = (4, 4096), (1, 8), (1, 24)
@@ -33,10 +33,9 @@ class Arrays:
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
                 raise UsageError(f"--{name.replace('_', '-')} {value}: it is {least} to {most}")
-        if self.dynamic not in DYNAMIC:
-            raise UsageError(f"--dynamic {self.dynamic}: there is nvm and sram{nearest(self.dynamic, DYNAMIC)}")
         found = read_target(self.target)
         found.device(self.cells)
-        if self.dynamic == "sram":
-            found.device("sram")
+        known = (SAME, *found.devices)
+        if self.dynamic not in known:
+            raise UsageError(f"--dynamic {self.dynamic}: there is {', '.join(known)}{nearest(self.dynamic, known)}")
         return found.resized(self.xbar, self.cell_bits)

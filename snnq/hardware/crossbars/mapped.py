@@ -26,8 +26,7 @@ from snnq.hardware.crossbars.pricing import Priced, membrane_area, neuron_energy
 from snnq.hardware.crossbars.target import Target, read_target
 from snnq.network.layers import Layer
 
-DYNAMIC = ("nvm", "sram")
-SRAM = "sram"
+SAME, SRAM = "nvm", "sram"  # cells of attention's operands: those of the weights; cells without noise
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ def map_model(
     chip = target or read_target(facts.target)
     device, _ = chip.device(facts.cells)
     adc, membrane = adc_bits or chip.array.adc_bits, membrane_bits or chip.array.membrane_bits
-    known, dynamic = bounds(facts.layers), device if facts.dynamic == "nvm" else SRAM
+    known, dynamic = bounds(facts.layers), device if facts.dynamic == SAME else facts.dynamic
     found: list[Priced] = []
     unmapped: list[Unmapped] = []
     for layer in layers:

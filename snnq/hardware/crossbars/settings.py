@@ -20,8 +20,8 @@ class ImcSettings:
     ``adc_range``: the step of a converter is one level (``granular``: larger sums are clipped), the least power of two
     that clips no possible sum (``max``), or at most a thousandth of those of calibration samples (``calibrated``).
     ``on_off``: None is the cells' own. ``write_noise`` is γσ, ``read_noise`` σ, ``drift`` (ν, seconds, spread of ν).
-    ``alpha`` and ``beta`` of clipping are chosen on ``calibration_samples`` training samples where they are None; ``epochs``:
-    passes over these in which ``bn-finetune`` learns.
+    ``alpha`` and ``beta`` of clipping are chosen on ``calibration_samples`` training samples where they are None;
+    ``epochs``: passes over these in which ``bn-finetune`` learns.
     """
 
     adc_range: str = "granular"
