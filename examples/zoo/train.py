@@ -51,12 +51,13 @@ class Model:
     architecture: str
     sizes: str
     seed: int = 0
+    suffix: str = ""
 
     @property
     def name(self) -> str:
         """Its file's name."""
         kind = self.architecture.partition("-")[0]
-        return f"{self.source}-{kind}" + (f"-seed{self.seed}" if self.seed else "")
+        return f"{self.source}-{kind}{self.suffix}" + (f"-seed{self.seed}" if self.seed else "")
 
 
 SOURCES = {
@@ -77,6 +78,7 @@ MODELS = (
     Model("n-mnist", "spikformer-cifar10dvs", f"{SMALL},pooling=1111", seed=1),
     Model("fashion", "spikformer-cifar10dvs", "dim=72,depth=2,heads=4,pooling=1110", seed=1),
     Model("cifar10", "spikformer-cifar10dvs", f"{SMALL},pooling=1111"),
+    Model("n-mnist", "spikformer-cifar10dvs", "dim=64,depth=6,heads=4,pooling=1111", suffix="-deep"),
 )
 
 

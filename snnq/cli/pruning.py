@@ -80,6 +80,7 @@ def _known(words: Words) -> None:
 
 
 def show_accuracies(before: Accuracies, after: Accuracies) -> None:
+    """Show what a checkpoint as given scores, and what was written."""
     rows = [
         (name, f"{one.validation:.2%}", f"{one.validation_loss:.4f}", f"{one.test:.2%}", f"{one.test_loss:.4f}")
         for name, one in (("as given", before), ("written", after))

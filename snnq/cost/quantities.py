@@ -44,8 +44,8 @@ class Quantity:
     over the page's number; ``model`` and ``per`` say whose figure it is, and of what. ``limits``: what ``--budget``
     calls its units, and their factors; it takes a fraction (``storage=6.6%``) and a mean (``avg-bits=2.2``) besides.
     ``main`` ones stand side by side in tables, each other one in a table of its own (``side_by_side``). ``needs``:
-    what a table must be on for its amounts to be known, the float model's ``activity`` or its ``arrays``. ``part``: it is of some layers alone, a
-    share of another quantity: totals, plans and budgets have it, and no table or sentence of its own.
+    what a table must be on for its amounts to be known, the float model's ``activity`` or its ``arrays``. ``part``:
+    it is of some layers alone, a share of another quantity: totals, plans and budgets have it, and no table of its own.
     """
 
     key: str

@@ -62,8 +62,12 @@ class Reusable(nn.Module):
         Before any training a spike passes: the layer is the identity, and the norm's variance lets one spike of input
         make one of output. Raises ``ValueError`` where the other's spikes do not fit, or go to another one already.
         """
-        if other.passes is not None or self.takes is not None:
-            raise ValueError("its spikes are passed on already" if self.takes is None else "it reuses spikes already")
+        if self.takes is not None:
+            raise ValueError("it reuses spikes already")
+        if self.passes is not None:  # along a chain, the first comes first
+            raise ValueError("its own spikes are reused already")
+        if other.passes is not None:
+            raise ValueError("its spikes are passed on already")
         projection: nn.Module = self.get_submodule(self.PROJECTION)
         weight, theirs = projection.get_parameter("weight"), other.get_submodule(other.PROJECTION)
         if type(theirs) is not type(projection) or theirs.get_parameter("weight").shape[1] != weight.shape[1]:
@@ -85,7 +89,7 @@ class Reusable(nn.Module):
             layer = type(projection)(channels, channels, 1, bias=False, **place)  # pyright: ignore
         norm: nn.Module = type(self.get_submodule("proj_bn"))(channels, **place)  # pyright: ignore
         node = deepcopy(self.get_submodule("attn_lif"))
-        node.v_threshold = THRESHOLD  # pyright: ignore[reportAttributeAccessIssue]
+        setattr(node, "v_threshold", THRESHOLD)  # noqa: B010 (a number, which pyright takes for a module)
         with torch.no_grad():
             identity = torch.eye(channels, **place)
             layer.get_parameter("weight").copy_(identity.view(layer.get_parameter("weight").shape))

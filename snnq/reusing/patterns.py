@@ -5,14 +5,15 @@ Of L blocks, n reuse and k = L − n have an attention of their own; the first o
 
     strided     r_i = c_i − c_{i−1}, c_i = ⌊n i / k + ½⌋                  spread evenly
     continuous  r_k = n, all others 0                                     the last blocks
-    pyramid     the r_i of c_i = ⌊n i (i + 1) / (k (k + 1)) + ½⌋, sorted  the more, the deeper
+    pyramid     the r_i of c_i = ⌈n i (i + 1) / (k (k + 1)) − ½⌉, sorted  the more, the deeper
 
 TReX names the three; how it builds a pyramid is not public, so that this one is ours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 PATTERNS = ("strided", "continuous", "pyramid")
@@ -25,10 +26,11 @@ def patterns(blocks: int, reusing: int) -> dict[str, tuple[int, ...]]:
     """
     found: dict[str, tuple[int, ...]] = {}
     own = blocks - reusing
+    every = own * (own + 1)
     runs = {
-        "strided": _runs([reusing * i / own for i in range(own + 1)]),
+        "strided": _differences(math.floor(reusing * i / own + 0.5) for i in range(own + 1)),
         "continuous": [*[0] * (own - 1), reusing],
-        "pyramid": sorted(_runs([reusing * i * (i + 1) / (own * (own + 1)) for i in range(own + 1)])),
+        "pyramid": sorted(_differences(math.ceil(reusing * i * (i + 1) / every - 0.5) for i in range(own + 1))),
     }
     for name in PATTERNS:
         places = _places(runs[name])
@@ -37,10 +39,8 @@ def patterns(blocks: int, reusing: int) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def _runs(sums: Sequence[float]) -> list[int]:
-    """Return the differences of rounded sums."""
-    rounded = [int(one + 0.5) for one in sums]
-    return [after - before for before, after in pairwise(rounded)]
+def _differences(sums: Iterable[int]) -> list[int]:
+    return [after - before for before, after in pairwise(sums)]
 
 
 def _places(runs: Sequence[int]) -> tuple[int, ...]:

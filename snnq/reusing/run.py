@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Unpack
 
@@ -65,7 +65,7 @@ class Reused:
     def to_dict(self) -> Json:
         """Return plain data, ready for JSON."""
         records = {name: getattr(self, name).model_dump(mode="json") for name in ("target", "whole", "costs")}
-        return {**{name: value for name, value in asdict(self).items()}, **records}
+        return {**dict(asdict(self).items()), **records}
 
     @classmethod
     def from_dict(cls, plain: Json) -> Reused:
@@ -116,7 +116,7 @@ def reuse_train(
     mark = fingerprint(config)
     known = processes.on_first(lambda: known_result(out, mark, force))
     if known is not None:
-        return Reused.from_dict(known)
+        return _on_target(Reused.from_dict(known), wanted)
     folder = open_run(where, config, out=out, force=force, words=words)
     say_fit(float_logits(job, "validation", fabric, size, progress), job.data)
     task = _Task(job, settings, config, where, fabric, force, progress)
@@ -152,6 +152,12 @@ def _check_plan(plan: ReusePlan, file: str, job: Job) -> None:
         raise UsageError(f"{job.checkpoint.path} was edited before", "reuse first, and then the rest")
     for one in plan.candidates:
         apply_edits(load_model(job.checkpoint), [_edit(one)])
+
+
+def _on_target(known: Reused, plan: ReusePlan) -> Reused:
+    """Return what is known of a run, with the costs of this plan: the same patterns may be planned for other targets."""
+    costs = next(one.costs for one in plan.candidates if one.attentions == known.attentions)
+    return replace(known, target=plan.target, whole=plan.whole, costs=costs)
 
 
 def _edit(one: Candidate) -> Json:
