@@ -82,12 +82,15 @@ class Engine:
         streams: Streams = {}
         for number, one in enumerate(self.wiring.flow):
             if isinstance(one, Head):
-                return self.steps.logits(self.head, streams[one.takes[0]], len(frames), one.layer)
+                return self._answer(one, streams[one.takes[0]], len(frames))
             self._run(one, number, streams, frames)
             for name in one.takes:
                 if self.wiring.last_read[name] == number:
                     streams.pop(name, None)
         raise AssertionError("a graph ends with a head")
+
+    def _answer(self, one: Head, read: Stream | Numbers, samples: int) -> np.ndarray:
+        return self.steps.logits(self.head, read, samples, one.layer)
 
     def _run(self, one: Step, number: int, streams: Streams, frames: np.ndarray) -> None:
         """Run a step of the wiring's flow: put what it gives beside the other streams."""

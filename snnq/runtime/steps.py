@@ -177,7 +177,13 @@ class Steps:
 
     def logits(self, head: Head, read: Stream | Numbers, samples: int, name: str) -> np.ndarray:
         """Return logits float32 (samples, classes) of what is summed here over tokens and steps."""
-        begun = time.perf_counter()
+        begun, sums = time.perf_counter(), self.totals(read, samples)
+        logits = ((sums @ head.weight.T + head.bias) * head.scale).astype(np.float32)
+        self.took(name, begun)
+        return logits
+
+    def totals(self, read: Stream | Numbers, samples: int) -> np.ndarray:
+        """Return the sums of a stream over tokens and steps, int64 (samples, channels)."""
         if isinstance(read, Numbers):
             _, steps, lanes = read.values.shape
             sums = read.values.reshape(samples, read.pixels * steps, lanes).sum(1, dtype=np.int64)
@@ -185,10 +191,7 @@ class Steps:
             sums = np.empty((samples, LANES * read.planes.shape[-1]), np.int32)
             pieces = [(read.planes, read.pixels, sums, *part) for part in self.parts(samples, read.planes[:, :1].size)]
             self.workers.run(kernels.total, pieces)
-        sums = sums[:, : read.channels].astype(np.int64)
-        logits = ((sums @ head.weight.T + head.bias) * head.scale).astype(np.float32)
-        self.took(name, begun)
-        return logits
+        return sums[:, : read.channels].astype(np.int64)
 
 
 def _pooled_by_head(stream: Stream, heads: int) -> np.ndarray:
