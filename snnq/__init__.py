@@ -13,6 +13,7 @@ from snnq.base.version import __version__
 
 if TYPE_CHECKING:
     from snnq.base.progress import silent
+    from snnq.commands.adapting import adapt_eval, adapt_fit, adapt_list
     from snnq.commands.compressing import compress, finalize, ptq, search
     from snnq.commands.editing import decompose
     from snnq.commands.looking import (
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from snnq.plan import Plan
     from snnq.structure.edits import Edit, apply_edits, register_edit
 
+_ADAPTING = "snnq.commands.adapting"
 _COMPRESSING = "snnq.commands.compressing"
 _PRUNING = "snnq.commands.pruning"
 _STRUCTURE = "snnq.structure.edits"
@@ -46,6 +48,9 @@ _PLACES = {
     "Edit": _STRUCTURE,
     "Plan": "snnq.plan",
     "accel": "snnq.commands.simulating",
+    "adapt_eval": _ADAPTING,
+    "adapt_fit": _ADAPTING,
+    "adapt_list": _ADAPTING,
     "apply_edits": _STRUCTURE,
     "register_architecture": "snnq.models.registry",
     "register_edit": _STRUCTURE,
@@ -68,6 +73,9 @@ __all__ = [
     "Plan",
     "__version__",
     "accel",
+    "adapt_eval",
+    "adapt_fit",
+    "adapt_list",
     "apply_edits",
     "classify",
     "compare",

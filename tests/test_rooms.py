@@ -30,6 +30,7 @@ FLOORS = (
     {"finalizing"},
     {"reconstructing"},
     {"pruning"},
+    {"adapting"},
     {"exporting"},
     {"reporting"},
     {"bench"},
@@ -37,7 +38,7 @@ FLOORS = (
     {"commands"},
     {"cli", "__main__"},
 )
-JOBS = {"searching", "finalizing", "reconstructing", "pruning", "exporting", "reporting"}
+JOBS = {"searching", "finalizing", "reconstructing", "pruning", "adapting", "exporting", "reporting"}
 FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 

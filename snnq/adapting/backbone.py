@@ -80,7 +80,7 @@ def open_backbone(folder: Path, settings: AdaptSettings) -> Backbone:
         check_sums(wiring, site, rows)
         if (settings.twice or settings.method == OSPP) and site.channels != head_width(wiring):
             raise UsageError(
-                f"--method {settings.method} compares the last features, {head_width(wiring)} of them, with the keys of "
+                f"--method {settings.method} compares the {head_width(wiring)} last features with the keys of "
                 f"{site.module}, which have {site.channels}",
                 "another method: --method os; or other --blocks",
             )

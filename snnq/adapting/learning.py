@@ -67,7 +67,7 @@ class Learning:
         if settings.method == FULL and passes is not None:
             parts.append(passes.model.requires_grad_(True))
         self.trained = nn.ModuleList(parts)
-        self.optimizer = torch.optim.Adam(self.trained.parameters(), lr=settings.rate)
+        self.optimizer = torch.optim.Adam(self.trained.parameters(), lr=settings.learning_rate)
         self.watch = FiniteWatch(head if passes is None else passes.model, "adapting")
 
     def stateful(self) -> dict[str, Stateful]:
@@ -113,7 +113,7 @@ class Learning:
 
     def _rate(self, epoch: int) -> float:
         last = max(self.settings.epochs - 1, 1)
-        return self.settings.rate * math.cos(99 * math.pi * epoch / (200 * last))
+        return self.settings.learning_rate * math.cos(99 * math.pi * epoch / (200 * last))
 
     def _pass(self, indices: list[int]) -> tuple[Tensor, Tensor]:
         """Return the head's input (n, features) for training samples, and what the method adds to the loss, ()."""

@@ -11,12 +11,14 @@ import torch
 from lightning_fabric import Fabric
 
 from snnq.adapting.backbone import Backbone, features_of, open_backbone, reference_model
-from snnq.adapting.costs import PromptShape, inference_macs, training_macs
+from snnq.adapting.costs import training_macs
+from snnq.adapting.discriminant import solve_tasks
 from snnq.adapting.learning import Known, Learning, Passes, new_head
 from snnq.adapting.pools import Pools
-from snnq.adapting.settings import HEAD, OSPP, AdaptSettings
+from snnq.adapting.settings import FROZEN, LDA, OSPP, AdaptSettings
 from snnq.adapting.tasks import Stream, stream_of
 from snnq.adapting.trial import FirstQueries, Trial, usage
+from snnq.assessing.adapter_costs import adapter_macs
 from snnq.base.errors import DataError, OutputExistsError, SnnqError, VerificationError
 from snnq.base.progress import Progress, silent
 from snnq.base.strict_json import Config, Json
@@ -41,7 +43,7 @@ from snnq.training.devices import Compute, as_compute, start_fabric
 from snnq.training.evaluation import predict
 from snnq.training.job import check_reals, fingerprint
 from snnq.training.loop import run_epochs
-from snnq.training.run_folder import open_run, run_path
+from snnq.training.run_folder import RunFolder, open_run, run_path
 from snnq.training.threads import keeps_threads, use_threads
 
 
@@ -103,12 +105,20 @@ def adapt_fit(
         return _fitted(backbone, known)
     opened = open_run(where, config, out=out, force=force, words=words)
     learning = _begin(backbone, stream, settings, fabric, progress)
+    rows = solve_tasks(learning) if settings.method == LDA else _learn(opened, learning, progress)
+    facts = _facts(backbone, stream, overlap, settings, rows, mark, learning)
+    _write(out, facts, learning, force)
+    return _fitted(backbone, _checked(backbone, stream, out, rows[-1], settings, fabric))
+
+
+def _learn(run: RunFolder, learning: Learning, progress: Progress) -> list[Json]:
+    """Run or resume all tasks; return what was known after each."""
     with learning.watch as watch:
         history = run_epochs(
-            opened,
+            run,
             learning.stateful(),
             stage="adapting",
-            epochs=settings.epochs * len(stream.sizes),
+            epochs=learning.settings.epochs * len(learning.stream.sizes),
             batches=learning.batches,
             step=learning.step,
             after_epoch=learning.after_epoch,
@@ -116,10 +126,7 @@ def adapt_fit(
             progress=progress,
         )
     learning.finish()
-    rows = [line["known"] for line in history if "known" in line]
-    facts = _facts(backbone, stream, overlap, settings, rows, mark, learning)
-    _write(out, facts, learning, force)
-    return _fitted(backbone, _checked(backbone, stream, out, rows[-1], settings, fabric))
+    return [line["known"] for line in history if "known" in line]
 
 
 def open_stream(
@@ -158,11 +165,11 @@ def _begin(backbone: Backbone, stream: Stream, settings: AdaptSettings, fabric: 
     head = new_head(backbone.width, classes, settings.seed).to(device)
     pools = Pools(backbone.sites, settings, len(stream.sizes)).to(device) if settings.prompted else None
     known, tested = Known(), None
-    if settings.method == HEAD or settings.twice:
+    if settings.method in FROZEN or settings.twice:
         frozen = backbone.whole(classes).to(device)
         found = features_of(frozen.backbone, frozen.features, stream.data.train, size, progress, "frozen features")
         known = Known(features=found)
-        if settings.method == HEAD:
+        if settings.method in FROZEN:
             sums = features_of(frozen.backbone, frozen.features, stream.data.test, size, progress, "frozen features")
             tested = (sums.double() * frozen.summands).round()
     if settings.method == OSPP:
@@ -171,7 +178,7 @@ def _begin(backbone: Backbone, stream: Stream, settings: AdaptSettings, fabric: 
         found = features_of(reference, seen, stream.data.train, size, progress, "reference features")
         known = Known(reference=found)
     passes = None
-    if settings.method != HEAD:
+    if settings.method not in FROZEN:
         model, features = backbone.floating()
         steps = backbone.wiring.graph.steps
         prompting = Prompting(model, backbone.sites, steps) if settings.prompted else None
@@ -241,7 +248,11 @@ def _drifts(rows: Sequence[Json]) -> list[Drift]:
     if "from_first" not in rows[0]:
         return []
     return [
-        Drift(module=name, **{key: [row[key][name] for row in rows] for key in ("from_first", "from_frozen")})
+        Drift(
+            module=name,
+            from_first=tuple(row["from_first"][name] for row in rows),
+            from_frozen=tuple(row["from_frozen"][name] for row in rows),
+        )
         for name in rows[0]["from_first"]
     ]
 
@@ -292,16 +303,11 @@ def _fitted(backbone: Backbone, adapter: Adapter) -> Fitted:
     size = (backbone.folder / "model.safetensors").stat().st_size
     facts = adapter.facts
     return Fitted(
-        str(adapter.path), adapter.bytes, size, facts, facts.known.metrics(), macs_of(backbone, adapter), facts.training
+        str(adapter.path),
+        adapter.bytes,
+        size,
+        facts,
+        facts.known.metrics(),
+        adapter_macs(backbone.folder, adapter),
+        facts.training,
     )
-
-
-def macs_of(backbone: Backbone, adapter: Adapter) -> Json:
-    """Return the multiply-accumulates of an inference with an adapter."""
-    places = {one.module: one for one in backbone.places}
-    prompts = [
-        PromptShape(places[one.module], one.slots, one.length, one.top, one.attended) for one in adapter.facts.prompted
-    ]
-    shape = (len(adapter.facts.classes), backbone.width)
-    twice = adapter.facts.query == "features"
-    return inference_macs(backbone.layers, backbone.wiring.graph, backbone.wiring.head, shape, prompts, twice=twice)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from snnq.base.errors import UsageError, nearest
 from snnq.base.parsing import check_seed
 
-HEAD, L2P, CODA, OS, OSPP, FULL = METHODS = ("head", "l2p", "coda", "os", "os++", "full")
+HEAD, LDA, L2P, CODA, OS, OSPP, FULL = METHODS = ("head", "lda", "l2p", "coda", "os", "os++", "full")
+FROZEN = (HEAD, LDA)
 PROMPTED, TWICE, SELECTED = (L2P, CODA, OS, OSPP), (L2P, CODA), (L2P,)
 SCORES, EMBEDDINGS = REGULARISERS = ("scores", "embeddings")
 
@@ -16,7 +17,8 @@ SCORES, EMBEDDINGS = REGULARISERS = ("scores", "embeddings")
 class AdaptSettings:
     """What is learned beside a frozen packed folder, and how.
 
-    ``method``: ``head``, a linear layer on the frozen features; ``l2p``, ``coda``, ``os`` and ``os++``, prompts, too;
+    ``method``: ``head``, a linear layer on the frozen features; ``lda``, the same without gradients; ``l2p``, ``coda``,
+    ``os`` and ``os++``, prompts, too;
     ``full``, all float weights (what forgetting is measured against; no codes stay). A ``pool`` of slots is shared out
     over the tasks, each with a prompt of ``length`` rows, half of them keys and half values, at every one of
     ``blocks``; ``top``: the slots that L2P selects.
@@ -25,8 +27,9 @@ class AdaptSettings:
     alone: ``scores``, Σ‖softmax(cos(K, q)) − softmax(cos(K, r))‖² (the paper), or ``embeddings``, the mean of (q − r)²
     (the released code).
 
-    Each task: ``epochs`` of Adam, its rate ``rate`` · cos(99πe/(200(E − 1))) in epoch e of E, begun anew. ``order``: 0
-    takes the classes as the data have them, n > 0 is the n-th drawn order. No replay: no sample of an earlier task.
+    Each task: ``epochs`` of Adam, begun anew, with the rate ``learning_rate`` · cos(99πe/(200(E − 1))) in epoch e of E.
+    ``order``: 0 takes the classes as the data have them, n > 0 is the n-th drawn order. No replay: no sample of an
+    earlier task is seen again.
     """
 
     tasks: str = "classes:2"
@@ -40,7 +43,7 @@ class AdaptSettings:
     order: int = 0
     epochs: int = 20
     batch_size: int = 32
-    rate: float = 5e-3
+    learning_rate: float = 5e-3
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -58,9 +61,9 @@ class AdaptSettings:
         if self.epochs < 1 or self.batch_size < 1 or self.order < 0:
             found = f"--epochs {self.epochs}, --batch-size {self.batch_size}, --order {self.order}"
             raise UsageError(f"{found}: at least 1, 1 and 0 are needed")
-        if not self.strength >= 0 or not 0 < self.rate <= 1:
+        if not self.strength >= 0 or not 0 < self.learning_rate <= 1:
             raise UsageError(
-                f"--strength {self.strength:g}, --learning-rate {self.rate:g}: 0 or more, and 0 to 1, are needed"
+                f"--strength {self.strength:g}, --learning-rate {self.learning_rate:g}: ≥ 0, and up to 1, are needed"
             )
         check_seed(self.seed)
 
@@ -76,7 +79,8 @@ class AdaptSettings:
 
     def said(self) -> dict[str, object]:
         """Return the settings that count for the method."""
-        every = ("tasks", "method", "order", "epochs", "batch_size", "rate", "seed")
+        every = ("tasks", "method", "order", "epochs", "batch_size", "learning_rate", "seed")
         prompts = ("pool", "length", "blocks") if self.prompted else ()
+        every = ("tasks", "method", "order") if self.method == LDA else every
         own = {L2P: ("top",), OSPP: ("regulariser", "strength")}.get(self.method, ())
         return {name: getattr(self, name) for name in (*every, *prompts, *own)}

@@ -72,7 +72,7 @@ def _order(count: int, order: int) -> Sequence[int]:
 
 
 def _read(path: Path, data: DataSet) -> list[list[str]]:
-    """Return the tasks of a file; raises UsageError where it is none, or names a class twice or one that is not there."""
+    """Return the tasks of a file; raises UsageError where it is none, or names a class twice or an unknown one."""
     hint = 'classes:2, joint, or a JSON file such as [["A", "B"], ["C"]]'
     try:
         found = strict_json(read_text(path))

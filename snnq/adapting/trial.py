@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from snnq.adapting.backbone import Backbone, test_samples
 from snnq.adapting.pools import Pools, rounded_head
-from snnq.adapting.settings import HEAD, AdaptSettings
+from snnq.adapting.settings import FROZEN, AdaptSettings
 from snnq.adapting.tasks import Stream
 from snnq.arithmetic.prompts import WEIGHT_BITS, Slots, weights
 from snnq.base.strict_json import Json
@@ -92,7 +92,7 @@ class Trial:
         return predict(self.whole, _subset(self.stream.data.test, places), self.settings.batch_size)[0]
 
     def _drift(self, task: int, floating: nn.Module | None) -> Json:
-        if self.settings.method == HEAD:
+        if self.settings.method in FROZEN:
             return {}
         if floating is None:
             now = self._queries(self.whole, self.whole.prompting)

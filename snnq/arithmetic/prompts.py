@@ -1,7 +1,7 @@
 """Prompts in whole numbers: which spikes stand beside an attention's keys and values, the same in every engine.
 
-A pool has M slots, each with a key K_m and a prompt P_m of L rows, and for CODA an attention A_m. With the query S, sums
-of whole numbers (a mean that was not divided), the weights of the slots are cosines in 12 bits:
+A pool has M slots, each with a key K_m and a prompt P_m of L rows, and for CODA an attention A_m. The query S is sums
+of whole numbers, a mean that was not divided. The weights of the slots are cosines in 12 bits:
 
     S' = S >> e,  e the least that makes |S'| < 2^16
     a_m = ⌊ 2^12 · Σ S'ᵢ A_mᵢ K_mᵢ / ⌊√(Σ (S'ᵢ A_mᵢ)² · Σ K_mᵢ²)⌋ ⌋,   0 where the root is 0

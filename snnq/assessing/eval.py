@@ -11,12 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from snnq.assessing.adapted import adapter_data, open_adapter
 from snnq.assessing.subject import Subject, check_engine, check_split, open_subject
 from snnq.base.errors import DataError
 from snnq.base.progress import Progress, silent
 from snnq.checkpoints.sizes import Given
 from snnq.data.dataset import Frames
 from snnq.network.layers import forward_macs, frames_shape
+from snnq.packed.adapted import load_adapted
+from snnq.packed.adapter import Adapter
 from snnq.packed.room import check_room
 from snnq.packed.sizes import folder_bits
 from snnq.training.chance import warn_misfit
@@ -32,7 +35,8 @@ class Evaluation:
     ``arithmetic``: ``integer`` where a packed folder ran in whole numbers, else ``float``.
     ``top5`` is the share whose class is among the first five; None where there are no more. ``seconds`` is what all of
     it took but for opening. ``images`` says what was done to images, where the data are such, and not events.
-    Of a packed folder also its bits per weight: ``avg_bits`` by the plan, ``file_avg_bits`` of the whole file.
+    Of a packed folder also its bits per weight: ``avg_bits`` by the plan, ``file_avg_bits`` of the whole file; and with
+    an ``adapter`` its path and bytes: the classes are then the adapter's.
     """
 
     path: str
@@ -49,6 +53,8 @@ class Evaluation:
     file_avg_bits: float | None = None
     top5: float | None = None
     images: str | None = None
+    adapter: str | None = None
+    adapter_bytes: int | None = None
     seconds: float = field(default=0.0, compare=False)
 
     @property
@@ -65,6 +71,7 @@ def eval(
     split: str = "test",
     batch_size: int = 32,
     engine: str = "torch",
+    adapter: str | Path | None = None,
     compute: Compute | str = "auto",
     progress: Progress = silent,
     **given: Unpack[Given],
@@ -72,51 +79,67 @@ def eval(
     """Return the accuracy of a float checkpoint (``given``: sizes it cannot tell) or of a packed folder.
 
     A packed folder runs on torch or on the ``integer`` engine, with the same logits; ``compute`` says on which device
-    and with how many threads (a string: on which device), the engine runs on the CPU. Raises UsageError for an unknown
-    split or engine, DataError where no data is named or it does not fit, and what opening
-    raises.
+    and with how many threads (a string: on which device), the engine runs on the CPU. An ``adapter`` brings its own
+    classes and data. Raises UsageError for an unknown split or engine, DataError where no data is named or it does not
+    fit, VerificationError for another folder's adapter, and what opening raises.
     """
     check_split(split)
     check_engine(engine)
     compute, subject = as_compute(compute), open_subject(path, **given)
     check_engine(engine, subject)
-    found = subject.data(data, progress)
+    known = None if adapter is None else open_adapter(subject, adapter)
+    found = subject.data(data, progress) if known is None else adapter_data(subject.path, known, data, progress)
     samples: Frames = getattr(found, split)
     bits = folder_bits(subject.path) if subject.kind == "packed" else (None, None)
     if not len(samples):
         raise DataError(f"{found.spec}: its {split} split is empty", "choose another split: --split test")
     begun = time.perf_counter()
-    logits, arithmetic = _logits(subject, engine, samples, batch_size, compute, progress)
+    logits, arithmetic = _logits(subject, engine, samples, batch_size, compute, progress, known)
     seconds, labels = time.perf_counter() - begun, torch.from_numpy(samples.labels)
     result = score(logits, labels)
     warn_misfit(logits, found, split, f"the {subject.kind} model")
     numbers = (result.samples, result.accuracy, result.loss)
     run = (str(path), subject.kind, engine, arithmetic, found.spec, split)
     images = str(found.pixels) if found.pixels else None
-    return Evaluation(*run, *numbers, found.simulated, *bits, top_share(logits, labels, 5), images, seconds)
+    more = (str(known.path), known.bytes) if known else (None, None)
+    return Evaluation(*run, *numbers, found.simulated, *bits, top_share(logits, labels, 5), images, *more, seconds)
 
 
 def _logits(
-    subject: Subject, engine: str, samples: Frames, batch_size: int, compute: Compute, progress: Progress
+    subject: Subject,
+    engine: str,
+    samples: Frames,
+    batch_size: int,
+    compute: Compute,
+    progress: Progress,
+    adapter: Adapter | None = None,
 ) -> tuple[Tensor, str]:
     """Return the logits (N, classes) of a model, and the arithmetic it ran in."""
     if subject.kind == "packed":
         check_room(subject.path, subject.config, min(batch_size, len(samples)))
     if engine == "integer":
-        return torch.from_numpy(run_integer(subject.path, samples, batch_size, progress, compute.threads)), "integer"
-    model = subject.model()
+        found = run_integer(subject.path, samples, batch_size, progress, compute.threads, adapter)
+        return torch.from_numpy(found), "integer"
+    model = subject.model() if adapter is None else load_adapted(subject.path, adapter)
     use_threads(compute, forward_macs(subject.layers(model), frames_shape(subject.config)[0], batch_size))
     logits = predict(placed(model, start_fabric(compute).device), samples, batch_size, progress)[0]
     return logits, getattr(model, "arithmetic", "float")
 
 
 def run_integer(
-    folder: Path, samples: Frames, batch_size: int, progress: Progress = silent, threads: int | None = None
+    folder: Path,
+    samples: Frames,
+    batch_size: int,
+    progress: Progress = silent,
+    threads: int | None = None,
+    adapter: Adapter | None = None,
 ) -> np.ndarray:
     """Return the integer engine's logits (N, classes) of a split; ``threads`` as for the engine."""
+    from snnq.runtime.adapted import AdaptedEngine
     from snnq.runtime.engine import Engine
 
-    model, found = Engine(folder, threads), []
+    model = Engine(folder, threads) if adapter is None else AdaptedEngine(folder, adapter, threads)
+    found = []
     for begin in range(0, len(samples), batch_size):
         found.append(model(np.asarray(samples.frames[begin : begin + batch_size])))
         progress("evaluating", min(begin + batch_size, len(samples)), len(samples))

@@ -8,7 +8,7 @@ import typer
 
 from snnq import console
 from snnq.base.version import __version__
-from snnq.cli import bench, cost, data, plan
+from snnq.cli import adapting, bench, cost, data, plan
 from snnq.cli.building import GroupedCommand
 from snnq.cli.compressing import compress, demo, finalize, ptq, search
 from snnq.cli.editing import decompose
@@ -48,5 +48,11 @@ for _command in (
     app.command(cls=GroupedCommand)(_command)
 app.command("mask-silent", cls=GroupedCommand)(mask_silent)
 app.command("eval", cls=GroupedCommand)(evaluate)
-for _name, _group in (("plan", plan.app), ("data", data.app), ("cost", cost.app), ("bench", bench.app)):
+for _name, _group in (
+    ("adapt", adapting.app),
+    ("plan", plan.app),
+    ("data", data.app),
+    ("cost", cost.app),
+    ("bench", bench.app),
+):
     app.add_typer(_group, name=_name)

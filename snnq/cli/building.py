@@ -22,10 +22,10 @@ Result = TypeVar("Result")
 # Under which heading an option stands in the help of a long command; all others are about the output.
 _HEADINGS = {
     "What": "data plan checkpoint scheme method start settings weights input split engine samples bits target sparsity "
-    "scope structure rewind remove_dead most silent",
+    "scope structure rewind remove_dead most silent tasks pool length blocks top regulariser strength order adapter",
     "Budget and choice": "budget rate hold_rates storage trade_off space lock exclude tie cost_table weight_reuse",
     "Training": "epochs batch_size seed distillation augment reconstruct rounds steps_per_round norms batchnorm "
-    "memory_mib measure accel",
+    "memory_mib measure accel learning_rate",
     "Compute": "device devices nodes strategy precision threads workers",
     "What a checkpoint cannot tell": "architecture steps heads image_size pooling chunk model model_arg group",
 }

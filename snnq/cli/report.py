@@ -10,6 +10,7 @@ import typer
 
 from snnq import console
 from snnq.cli.showing import Format, FormatOption, show_document, show_in, show_strip
+from snnq.commands.looking import AdapterFile
 from snnq.commands.words import Data, Device, Json, Model, Threads, WeightReuse
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def report(
     weight_reuse: WeightReuse = None,
     measure: _Measure = None,
     accel: _Accel = None,
+    adapter: AdapterFile = None,
     data: Data = None,
     device: Device = "auto",
     threads: Threads = None,
@@ -64,6 +66,7 @@ def report(
             weight_reuse=weight_reuse,
             measure=measure,
             accel=accel,
+            adapter=adapter,
             data=data,
             compute=_compute(device, threads) if measure or accel else "auto",
             progress=progress,
@@ -124,6 +127,13 @@ def _simulated(found: Report) -> tuple[str, ...]:
     return (verdict(found.simulation), *notes(found.simulation)) if found.simulation else ()
 
 
+def _adapted(found: Report) -> tuple[str, ...]:
+    """Return what is said of the adapter."""
+    from snnq.reporting.adapted import report_notes
+
+    return report_notes(found.adapter) if found.adapter else ()
+
+
 def _show_tables(found: Report) -> None:
     from snnq.reporting.tables import main_tables
 
@@ -134,6 +144,6 @@ def _show_tables(found: Report) -> None:
         if not one.long:  # the strip stands for the layers
             console.table(one.title, one.columns, one.rows)
     sentences = (found.energy_model, found.event_energy.sentence, found.dynamics, *found.notes, found.search.sentence)
-    for line in (*sentences, found.tested, found.comparison, *_simulated(found)):
+    for line in (*sentences, found.tested, found.comparison, *_simulated(found), *_adapted(found)):
         console.note(line)
     console.note("More tables: --format markdown; unrounded: --format json or csv; pictures: the page.")

@@ -30,6 +30,7 @@ Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="A packed folder.
 _TARGETS = "; ".join(f"{name} ({target.what})" for name, target in TARGETS.items())
 Engine = Annotated[str, typer.Option(help="What runs a packed folder: torch or integer.")]
 Split = Annotated[str, typer.Option(help="train, validation or test.")]
+AdapterFile = Annotated[Path | None, typer.Option(metavar="FILE", help="An adapter of the packed folder, too.")]
 
 
 @command
@@ -80,6 +81,7 @@ def eval(
     data: Data = None,
     split: Split = "test",
     engine: Engine = "torch",
+    adapter: AdapterFile = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples at a time.")] = 32,
     compute: OneDevice,
     sizes: Sizes,
@@ -94,6 +96,7 @@ def eval(
         split=split,
         batch_size=batch_size,
         engine=engine,
+        adapter=adapter,
         compute=compute.compute(),
         progress=progress,
         **sizes.given(),
@@ -101,11 +104,13 @@ def eval(
 
 
 @command
-def classify(path: str | Path, input: str | Path, *, engine: Engine = "torch", sizes: Sizes) -> "Classification":
+def classify(
+    path: str | Path, input: str | Path, *, engine: Engine = "torch", adapter: AdapterFile = None, sizes: Sizes
+) -> "Classification":
     """Classify one recording: an event file, or an .npz of frames (``snnq eval PATH --input FILE``)."""
     from snnq.assessing.classify import classify as run_classify
 
-    return run_classify(path, input, engine=engine, **sizes.given())
+    return run_classify(path, input, engine=engine, adapter=adapter, **sizes.given())
 
 
 @command
@@ -149,6 +154,7 @@ def report(
     weight_reuse: WeightReuse = None,
     measure: int | None = None,
     accel: str | Path | Sequence[str | Path] | None = None,
+    adapter: AdapterFile = None,
     data: Data = None,
     compute: OneDevice,
     model: OwnModel = None,
@@ -156,7 +162,8 @@ def report(
 ) -> "Report":
     """Return everything that is known about a packed folder, which is verified first.
 
-    ``measure``: firing rates are measured anew, on so many validation samples; ``accel``: machines to simulate, too.
+    ``measure``: firing rates are measured anew, on so many validation samples; ``accel``: machines to simulate, too;
+    ``adapter``: a side file of the folder, whose classes are reported beside its own.
     """
     from snnq.reporting.run import report as run_report
 
@@ -167,6 +174,7 @@ def report(
         weight_reuse=weight_reuse,
         measure=measure,
         accel=accel,
+        adapter=adapter,
         data=data,
         compute=compute.compute(),
         progress=progress,
@@ -187,13 +195,14 @@ def verify(
     folder: Folder = Path("packed"),
     *,
     run: Annotated[bool, typer.Option("--run/--files-only", help="Run a batch through both engines, too.")] = True,
+    adapter: AdapterFile = None,
     model: OwnModel = None,
 ) -> "Verified":
     """Check a packed folder: bits on disk are the plan's, every code decodes, hashes match, both engines agree."""
     from snnq.assessing.verify import verify as run_verify
 
     register(model)
-    return run_verify(folder, run=run)
+    return run_verify(folder, run=run, adapter=adapter)
 
 
 @command

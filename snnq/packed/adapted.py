@@ -1,4 +1,4 @@
-"""A packed folder with an adapter as a torch module: the packed weights untouched, another head, prompts beside keys."""
+"""A packed folder with an adapter as a torch module: packed weights untouched, another head, prompts beside keys."""
 
 from __future__ import annotations
 

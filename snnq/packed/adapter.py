@@ -2,8 +2,8 @@
 
 One safetensors file. ``head.weight`` and ``head.bias`` (float16) are a row a class; where the method has prompts, every
 prompted attention has ``<module>.keys`` (int8, slots × channels), ``<module>.prompts`` (int8, slots × length ×
-channels) and for CODA ``<module>.attention``. The method ``full`` has ``model.<name>`` instead, the float weights of the
-whole finetuned model. The metadata ``snnq.adapter`` is JSON: ``Facts``. A hash binds it to the folder.
+channels) and for CODA ``<module>.attention``. The method ``full`` has ``model.<name>`` instead, the float weights of
+the whole finetuned model. The metadata ``snnq.adapter`` is JSON: ``Facts``. A hash binds it to the folder.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 METADATA, HEAD, WEIGHTS = "snnq.adapter", "head", "model."
-Method = Literal["head", "l2p", "coda", "os", "os++", "full"]
+Method = Literal["head", "lda", "l2p", "coda", "os", "os++", "full"]
 _AGAIN = "make it again: snnq adapt fit"
 _NUMPY = {"F16": np.float16, "F32": np.float32, "I8": np.int8}
 
@@ -115,7 +115,15 @@ class Facts(Record):
             raise ValueError("the tasks' classes should be all classes, each once")
         if len(self.known.samples) != len(self.tasks):
             raise ValueError("known should speak of every task")
-        due = {"head": None, "full": None, "os": "block", "os++": "block", "l2p": "features", "coda": "features"}
+        due = {
+            "head": None,
+            "lda": None,
+            "full": None,
+            "os": "block",
+            "os++": "block",
+            "l2p": "features",
+            "coda": "features",
+        }
         if self.query != due[self.method] or bool(self.prompted) != (self.query is not None):
             raise ValueError(f"method {self.method} has {'other' if self.query else 'no'} prompts")
         if len({one.module for one in self.prompted}) != len(self.prompted):
@@ -191,7 +199,7 @@ def is_adapter(path: Path) -> bool:
 
 
 def read_adapter(path: str | Path) -> Adapter:
-    """Read an adapter; raises PackedError for a file that is none or is damaged, VerificationError for changed bytes."""
+    """Read an adapter; raises PackedError for a file that is none or damaged, VerificationError for changed bytes."""
     place = Path(path)
     try:
         with open_regular(place) as opened, safe_open(place, framework="numpy") as file:

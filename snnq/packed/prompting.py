@@ -23,7 +23,7 @@ class Prompting:
     """
 
     def __init__(self, model: nn.Module, sites: Sequence[Site], steps: int) -> None:
-        self.model, self.steps = model, steps
+        self.model, self.sites, self.steps = model, tuple(sites), steps
         self.give: Give | None = None
         self.queries: dict[str, Tensor] = {}
         self._prefix: dict[str, tuple[Tensor, Tensor]] = {}

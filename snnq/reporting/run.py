@@ -33,11 +33,13 @@ from snnq.plan.records import CostTableInfo
 from snnq.plan.verdict import verdict as compared
 from snnq.plan.views import weights_words
 from snnq.reporting import costs, sentences
+from snnq.reporting.adapted import adapter_row
 from snnq.reporting.costs import dynamics, event_energies, firing_rows, measure_now, model_rows, simulate_now
 from snnq.reporting.glossary import formulas
 from snnq.reporting.records import (
     REPORT_SCHEMA,
     Accuracy,
+    AdapterRow,
     BlockRow,
     ClassRow,
     Disk,
@@ -68,6 +70,7 @@ def report(
     weight_reuse: str | None = None,
     measure: int | None = None,
     accel: str | Path | Sequence[str | Path] | None = None,
+    adapter: str | Path | None = None,
     data: str | None = None,
     compute: Compute | str = "auto",
     progress: Progress = silent,
@@ -80,16 +83,18 @@ def report(
     finalize measured, or of ``measure`` validation samples of ``data`` (default: the plan's) that are run now on
     ``compute`` (a device, or a ``Compute`` with threads); weights are fetched as ``weight_reuse`` says
     (``snnq.cost.events``; default: as the cost table says). ``accel``: machines that are simulated on a few validation
-    samples now, as ``snnq.accel`` does.
+    samples now, as ``snnq.accel`` does. ``adapter``: a side file of the folder, told of beside it.
 
     Raises PackedError for a folder that is missing or damaged, VerificationError for one that does not hold what its
     plan says, PlanError, CostTableError, MachineError, DataError and UsageError.
     """
     opened = _open(Path(folder), cost_table)
+    beside = adapter_row(opened.folder, adapter, opened.disk.file_bytes) if adapter is not None else None
     simulation = simulate_now(opened.folder, accel, data, compute, progress) if accel is not None else None
-    if measure is None:
-        return _report(opened, opened.results.activity, weight_reuse, simulation)
-    return _report(opened, measure_now(opened.folder, measure, data, compute, progress), weight_reuse, simulation)
+    measured = opened.results.activity
+    if measure is not None:
+        measured = measure_now(opened.folder, measure, data, compute, progress)
+    return _report(opened, measured, weight_reuse, simulation, beside)
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,11 @@ def _open(folder: Path, cost_table: str | None) -> _Opened:
 
 
 def _report(
-    opened: _Opened, measured: Measurements | None, weight_reuse: str | None, simulation: Accelerated | None
+    opened: _Opened,
+    measured: Measurements | None,
+    weight_reuse: str | None,
+    simulation: Accelerated | None,
+    adapter: AdapterRow | None,
 ) -> Report:
     folder, plan, results, table = opened.folder, opened.plan, opened.results, costs.table_of(opened.plan)
     floats, plans = costs.everywhere(plan, FLOAT32), costs.plan_rows(plan)
@@ -144,6 +153,7 @@ def _report(
         firing=firing,
         attention_products=products_record(products, table),
         simulation=simulation,
+        adapter=adapter,
         disk=opened.disk,
         search=_search(plan, results),
         best_epoch=results.finalize.best_epoch if results.finalize else None,

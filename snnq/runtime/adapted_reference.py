@@ -1,4 +1,4 @@
-"""The numpy reference with an adapter: prompts from Python's whole numbers, and an attention's prefix as a rank update."""
+"""The numpy reference with an adapter: prompts from Python's whole numbers, and a prefix as a rank update."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def sample_prefix(slots: Slots, query: list[int]) -> tuple[np.ndarray, np.ndarra
         rows = [sum(a * prompts[m] for m, a in enumerate(found))]
     else:
         rows = [prompts[m] for m in sorted(range(len(found)), key=lambda m: (-found[m], m))[: slots.top]]
-    spikes = [(one >= slots.threshold).astype(np.int64) for one in rows]
+    spikes = [np.asarray(one >= slots.threshold).astype(np.int64) for one in rows]
     return np.concatenate([one[:half] for one in spikes]), np.concatenate([one[half:] for one in spikes])
 
 
@@ -77,9 +77,10 @@ class AdaptedReference(Reference):
                 continue
             keys, values = self._prefix(site, streams[site.reads].sum((1, 3, 4)) if query is None else query)
             if isinstance(one, Sum):
-                streams[one.gives] = self._sum(one, *given) + (keys * values).sum(1)[:, None, :, None, None]
+                streams[one.gives] = self._sum(one, given[0]) + (keys * values).sum(1)[:, None, :, None, None]
             elif isinstance(one, Mix):
-                mixed = attend(*given, one.mixes.heads, one.mixes.chunk)
+                q, k, v = given
+                mixed = attend(q, k, v, one.mixes.heads, one.mixes.chunk)
                 streams[one.gives] = self._neuron(
                     one.fires, mixed + one.mixes.chunk * answered(given[0], keys, values, site)
                 )
