@@ -84,7 +84,7 @@ def open_backbone(folder: Path, settings: AdaptSettings) -> Backbone:
                 f"{site.module}, which have {site.channels}",
                 "another method: --method os; or other --blocks",
             )
-    if settings.method == OSPP and settings.regulariser == "embeddings" and sites == places[:1]:
+    if settings.method == OSPP and settings.regulariser == "embeddings" and sites and sites == places[:1]:
         raise UsageError(
             f"--regulariser embeddings: the query of {sites[0].module} comes before all prompts, so nothing moves it",
             "more --blocks, or --regulariser scores",

@@ -78,11 +78,7 @@ def adapt_eval(
     if not adapters:
         raise UsageError("no adapter is named", "snnq adapt eval FOLDER ADAPTER …; snnq adapt list finds them")
     compute, subject = as_compute(compute), open_subject(folder)
-    opened = [open_adapter(subject, one) for one in adapters]
-    # What an engine does not run is named before anything runs.
-    full = next((one for one in opened if one.facts.method == FULL and engine == "integer"), None)
-    if full is not None:
-        raise UsageError(f"{full.path}: method full has float weights of its own, which run on torch alone")
+    opened = [open_adapter(subject, one, engine) for one in adapters]
     backbone = open_backbone(Path(folder), AdaptSettings(method=HEAD))
     found = [_scored(backbone, one, data, engine, batch_size, measure, compute, progress) for one in opened]
     return AdaptEvaluation(str(folder), data or opened[0].facts.data, engine, tuple(found), summary(found))

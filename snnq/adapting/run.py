@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
+from torch import nn
 
 from snnq.adapting.backbone import Backbone, features_of, open_backbone, reference_model
 from snnq.adapting.costs import training_macs
@@ -37,7 +38,7 @@ from snnq.packed.adapter import (
     tensors_hash,
     write_adapter,
 )
-from snnq.packed.prompting import Prompting
+from snnq.packed.prompting import Features, Prompting
 from snnq.packed.room import check_room
 from snnq.training.devices import Compute, as_compute, start_fabric
 from snnq.training.evaluation import predict
@@ -103,8 +104,10 @@ def adapt_fit(
     known = _known(out, mark, force)
     if known is not None:
         return _fitted(backbone, known)
+    pools = Pools(backbone.sites, settings, len(stream.sizes)) if settings.prompted else None
+    reference = reference_model(backbone) if settings.method == OSPP else None
     opened = open_run(where, config, out=out, force=force, words=words)
-    learning = _begin(backbone, stream, settings, fabric, progress)
+    learning = _begin(backbone, stream, settings, (pools, reference), fabric, progress)
     rows = solve_tasks(learning) if settings.method == LDA else _learn(opened, learning, progress)
     facts = _facts(backbone, stream, overlap, settings, rows, mark, learning)
     _write(out, facts, learning, force)
@@ -158,12 +161,23 @@ def check_frames(data: DataSet, config: Config) -> None:
         )
 
 
-def _begin(backbone: Backbone, stream: Stream, settings: AdaptSettings, fabric: Fabric, progress: Progress) -> Learning:
-    """Return the learning before its first step; what frozen models say is asked for here."""
+def _begin(
+    backbone: Backbone,
+    stream: Stream,
+    settings: AdaptSettings,
+    made: tuple[Pools | None, tuple[nn.Module, Features] | None],
+    fabric: Fabric,
+    progress: Progress,
+) -> Learning:
+    """Return the learning before its first step; what frozen models say is asked for here.
+
+    ``made``: its pools and the reference of OS-Prompt++, where it has them.
+    """
     torch.manual_seed(settings.seed)
     classes, device, size = len(stream.data.classes), fabric.device, settings.batch_size
     head = new_head(backbone.width, classes, settings.seed).to(device)
-    pools = Pools(backbone.sites, settings, len(stream.sizes)).to(device) if settings.prompted else None
+    pools, reference = made
+    pools = pools.to(device) if pools is not None else None
     known, tested = Known(), None
     if settings.method in FROZEN or settings.twice:
         frozen = backbone.whole(classes).to(device)
@@ -172,10 +186,9 @@ def _begin(backbone: Backbone, stream: Stream, settings: AdaptSettings, fabric: 
         if settings.method in FROZEN:
             sums = features_of(frozen.backbone, frozen.features, stream.data.test, size, progress, "frozen features")
             tested = (sums.double() * frozen.summands).round()
-    if settings.method == OSPP:
-        reference, seen = reference_model(backbone)
-        fabric.to_device(reference)
-        found = features_of(reference, seen, stream.data.train, size, progress, "reference features")
+    if reference is not None:
+        model, seen = reference
+        found = features_of(fabric.to_device(model), seen, stream.data.train, size, progress, "reference features")
         known = Known(reference=found)
     passes = None
     if settings.method not in FROZEN:

@@ -19,12 +19,19 @@ from snnq.training.job import check_reals
 _LOG = logging.getLogger(__name__)
 
 
-def open_adapter(subject: Subject, file: str | Path | Adapter) -> Adapter:
-    """Return the adapter of a packed folder; raises UsageError where the subject is none, and what opening raises."""
+def open_adapter(subject: Subject, file: str | Path | Adapter, engine: str = "torch") -> Adapter:
+    """Return the adapter of a packed folder.
+
+    Raises UsageError where the subject is none or the engine does not run the adapter, and what opening raises.
+    """
     if subject.kind != "packed":
         raise UsageError(f"--adapter is of a packed folder; {subject.path} is none")
     found = file if isinstance(file, Adapter) else read_adapter(file)
     check_bound(subject.path, found)
+    if engine == "integer" and found.facts.method == "full":
+        raise UsageError(
+            f"{found.path}: method full has float weights of its own, which run on torch alone", "add --engine torch"
+        )
     return found
 
 

@@ -88,7 +88,7 @@ def classify(
     check_engine(engine)
     subject, file = open_subject(path, **given), Path(input).expanduser()
     check_engine(engine, subject)
-    known = None if adapter is None else open_adapter(subject, adapter)
+    known = None if adapter is None else open_adapter(subject, adapter, engine)
     if (subject.data_spec or "").startswith("images:"):
         raise DataError(
             f"{path}: its data are images ({subject.data_spec}), and a recording is none",

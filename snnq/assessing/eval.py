@@ -87,7 +87,7 @@ def eval(
     check_engine(engine)
     compute, subject = as_compute(compute), open_subject(path, **given)
     check_engine(engine, subject)
-    known = None if adapter is None else open_adapter(subject, adapter)
+    known = None if adapter is None else open_adapter(subject, adapter, engine)
     found = subject.data(data, progress) if known is None else adapter_data(subject.path, known, data, progress)
     samples: Frames = getattr(found, split)
     bits = folder_bits(subject.path) if subject.kind == "packed" else (None, None)
