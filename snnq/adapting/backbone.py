@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from snnq.adapting.settings import OSPP, AdaptSettings
-from snnq.adapting.tasks import Stream
+from snnq.adapting.tasks import Lessons
 from snnq.assessing.subject import open_planned_checkpoint
 from snnq.base.errors import PlanError, SnnqError, UsageError
 from snnq.base.progress import Progress, silent
@@ -131,6 +131,6 @@ def _frames(model: nn.Module, samples: Frames, size: int, progress: Progress, st
         progress(stage, number, len(batches))
 
 
-def test_samples(stream: Stream, tasks: int) -> np.ndarray:
+def test_samples(lessons: Lessons, tasks: int) -> np.ndarray:
     """Return the places of the test samples of the first ``tasks`` tasks, in the order of the data."""
-    return np.flatnonzero(stream.data.test.labels < sum(stream.sizes[:tasks]))
+    return np.flatnonzero(lessons.data.test.labels < sum(lessons.sizes[:tasks]))

@@ -53,13 +53,13 @@ class Sums:
 
 def solve_tasks(learning: Learning) -> list[Json]:
     """Add task after task; return what is known after each. The learning's head is the last one."""
-    stream, features = learning.stream, learning.known.features
+    lessons, features = learning.lessons, learning.known.features
     assert features is not None
-    found = Sums(len(stream.data.classes), features.shape[1])
+    found = Sums(len(lessons.data.classes), features.shape[1])
     rows = []
-    for task in range(len(stream.sizes)):
-        places = stream.members("train", task)
-        found.add(features[torch.from_numpy(places)].numpy(), stream.data.train.labels[places])
+    for task in range(len(lessons.sizes)):
+        places = lessons.members("train", task)
+        found.add(features[torch.from_numpy(places)].numpy(), lessons.data.train.labels[places])
         _put(learning.head, *found.head())
         rows.append(learning.trial.after(task, learning.head, None, None))
     return rows

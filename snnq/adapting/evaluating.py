@@ -104,12 +104,7 @@ def _scored(
         labels = torch.from_numpy(data.test.labels)
     else:
         logits, labels = predict(model, data.test, size, progress)
-    each, told, begin = [], [], 0
-    for count in facts.tasks:
-        mine = (labels >= begin) & (labels < begin + count)
-        each.append(_share(logits[mine].argmax(1) == labels[mine]))
-        told.append(_share(logits[mine][:, begin : begin + count].argmax(1) + begin == labels[mine]))
-        begin += count
+    each, told = _by_task(logits, labels, facts.tasks)
     operations = _operations(backbone, adapter, model, data, measured, progress) if measured else (None, None)
     times = _times(backbone, adapter, data, measured, compute) if measured and facts.method != FULL else (None, None)
     return Scored(
@@ -121,8 +116,8 @@ def _scored(
         facts.tasks,
         len(labels),
         _share(logits.argmax(1) == labels),
-        tuple(each),
-        tuple(told),
+        each,
+        told,
         facts.known.metrics(),
         adapter_macs(backbone.folder, adapter),
         *operations,
@@ -130,6 +125,19 @@ def _scored(
         facts.overlap,
         data.simulated,
     )
+
+
+def _by_task(
+    logits: torch.Tensor, labels: torch.Tensor, tasks: Sequence[int]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the accuracy on each task's samples, of all classes and of those of the task."""
+    each, told, begin = [], [], 0
+    for count in tasks:
+        mine = (labels >= begin) & (labels < begin + count)
+        each.append(_share(logits[mine].argmax(1) == labels[mine]))
+        told.append(_share(logits[mine][:, begin : begin + count].argmax(1) + begin == labels[mine]))
+        begin += count
+    return tuple(each), tuple(told)
 
 
 def _share(right: torch.Tensor) -> float:

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from snnq.adapting.pools import PULL, Pool, Pools, rounded_head
+from snnq.adapting.pools import PULL, Pools, SlotPool, rounded_head
 from snnq.adapting.settings import FULL, OSPP, SCORES, AdaptSettings
-from snnq.adapting.tasks import Stream
+from snnq.adapting.tasks import Lessons
 from snnq.adapting.trial import Trial
 from snnq.base.strict_json import Json
 from snnq.network.prefixes import Site
@@ -27,7 +27,7 @@ from snnq.training.transfers import moved
 
 
 @dataclass(frozen=True)
-class Known:
+class Frozen:
     """What frozen models say of the training samples once and for all, (N, n) each, where a method needs it.
 
     ``features``: the head's input, for the head alone, and as a query of two-stage methods. ``reference``: the float
@@ -53,14 +53,14 @@ class Learning:
     def __init__(
         self,
         settings: AdaptSettings,
-        stream: Stream,
+        lessons: Lessons,
         head: nn.Linear,
         pools: Pools | None,
         passes: Passes | None,
-        known: Known,
+        known: Frozen,
         trial: Trial,
     ) -> None:
-        self.settings, self.stream, self.head, self.pools = settings, stream, head, pools
+        self.settings, self.lessons, self.head, self.pools = settings, lessons, head, pools
         self.passes, self.known, self.trial = passes, known, trial
         self.device, self.task = head.weight.device, -1
         parts: list[nn.Module] = [head] if pools is None else [head, pools]
@@ -78,7 +78,7 @@ class Learning:
         """Return the batches of an epoch, all samples of its task once, drawn; a new task is begun with its first."""
         task, one = epoch // self.settings.epochs, self.settings
         self._at(task)
-        places = self.stream.members("train", task)
+        places = self.lessons.members("train", task)
         order = shuffled(len(places), one.seed, "adapt", epoch)
         return [places[order[i : i + one.batch_size]].tolist() for i in range(0, len(order), one.batch_size)]
 
@@ -97,8 +97,8 @@ class Learning:
 
     def step(self, place: Place, indices: list[int]) -> dict[str, Tensor]:
         """Do one optimizer step; return the loss and the accuracy among the task's classes, ()."""
-        labels = torch.from_numpy(self.stream.data.train.labels[indices]).to(self.device)
-        own = self.stream.classes_of(self.task)
+        labels = torch.from_numpy(self.lessons.data.train.labels[indices]).to(self.device)
+        own = self.lessons.classes_of(self.task)
         features, more = self._pass(indices)
         # Classes of other tasks are masked: their logits are −∞, so nothing pushes them down.
         logits = self.head(features)[:, own.start : own.stop]
@@ -121,7 +121,7 @@ class Learning:
         if self.passes is None:
             assert self.known.features is not None
             return self.known.features[indices].to(self.device), nothing
-        frames = moved(self.stream.data.train.__getitems__(indices)[0], self.device)
+        frames = moved(self.lessons.data.train.__getitems__(indices)[0], self.device)
         added: list[Tensor] = []
         if self.passes.prompting is not None:
             self.passes.prompting.give = self._give(indices, added)
@@ -153,13 +153,13 @@ class Learning:
             return {"task": task + 1}
         floating = self.passes.model if self.settings.method == FULL and self.passes is not None else None
         found = self.trial.after(task, self.head, self.pools, floating)
-        if task + 1 < len(self.stream.sizes):
+        if task + 1 < len(self.lessons.sizes):
             self.begin(task + 1)
         return {"task": task + 1, "known": found}
 
     def finish(self) -> None:
         """Let the slots be those of the last task, as they are once all is learned."""
-        self._at(len(self.stream.sizes) - 1)
+        self._at(len(self.lessons.sizes) - 1)
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Return everything that an adapter's file holds."""
@@ -174,7 +174,7 @@ class Learning:
         return found
 
 
-def regulariser(settings: AdaptSettings, pool: Pool, query: Tensor, reference: Tensor) -> Tensor:
+def regulariser(settings: AdaptSettings, pool: SlotPool, query: Tensor, reference: Tensor) -> Tensor:
     """Return OS-Prompt++'s loss () of queries (n, C) and the reference's features (n, C), without λ.
 
     ``scores``: the mean over samples of ‖softmax(cos(K, q)) − softmax(cos(K, r))‖², the paper's; ``embeddings``: the

@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from spikingjelly.activation_based import surrogate
 from torch import Tensor, nn
 
-from snnq.adapting.settings import CODA, SELECTED, AdaptSettings
-from snnq.arithmetic.prompts import THRESHOLD, Slots, slots_of
+from snnq.adapting.settings import CODA, L2P, AdaptSettings
+from snnq.arithmetic.prompts import SELECTED, WEIGHTED, Slots, slots_of
 from snnq.base.errors import UsageError
 from snnq.network.prefixes import Site
 from snnq.training.seeding import generator
@@ -30,14 +30,15 @@ PULL = 0.5
 _LEAST = 1e-3  # of a row's own part, below which it is no direction of its own
 
 
-class Pool(nn.Module):
+class SlotPool(nn.Module):
     """The slots of one attention: ``keys`` (M, C), ``prompts`` (M, L, C) and for CODA ``attention`` (M, C)."""
 
     attention: nn.Parameter | None
 
     def __init__(self, site: Site, settings: AdaptSettings) -> None:
         super().__init__()
-        self.site, self.top = site, settings.top if settings.method in SELECTED else None
+        self.site, self.top = site, settings.top if settings.method == L2P else None
+        self.threshold = WEIGHTED if self.top is None else SELECTED
         slots, channels = settings.pool, site.channels
         self.keys = nn.Parameter(torch.zeros(slots, channels))
         self.prompts = nn.Parameter(torch.zeros(slots, settings.length, channels))
@@ -65,10 +66,10 @@ class Pool(nn.Module):
         """Return the spikes beside keys and values, (B, rows, C) each."""
         found, prompts = self.weights(query), self._seen(self.prompts)
         if self.top is None:
-            spikes = self.fires(torch.einsum("bm,mlc->blc", found, prompts) - THRESHOLD)
+            spikes = self.fires(torch.einsum("bm,mlc->blc", found, prompts) - self.threshold)
             return tuple(spikes.chunk(2, 1))  # pyright: ignore[reportReturnType]
         chosen = found.detach().topk(min(self.top, found.shape[1]), dim=1).indices
-        keys, values = self.fires(prompts - THRESHOLD)[chosen].chunk(2, 2)
+        keys, values = self.fires(prompts - self.threshold)[chosen].chunk(2, 2)
         return keys.flatten(1, 2), values.flatten(1, 2)
 
     def pull(self, query: Tensor) -> Tensor:
@@ -85,7 +86,7 @@ class Pool(nn.Module):
         keys, prompts, attention = parts
         assert keys is not None
         assert prompts is not None
-        return slots_of(keys, prompts, attention, None if self.top is None else min(self.top, self.end))
+        return slots_of(keys, prompts, attention, None if self.top is None else min(self.top, self.end), self.threshold)
 
     def _seen(self, part: Tensor) -> Tensor:
         return torch.cat((part[: self.first].detach(), part[self.first : self.end]))
@@ -135,12 +136,12 @@ class Pools(nn.Module):
 
     def __init__(self, sites: tuple[Site, ...], settings: AdaptSettings, tasks: int) -> None:
         super().__init__()
-        self.pools = nn.ModuleList(Pool(site, settings) for site in sites)
-        shared = settings.method in SELECTED
+        self.pools = nn.ModuleList(SlotPool(site, settings) for site in sites)
+        shared = settings.method == L2P
         bounds = [0, settings.pool] if shared else shares(settings.pool, tasks)
         self.bounds, self.shared, self.seed = list(pairwise(bounds)), shared, settings.seed
 
-    def by_module(self) -> dict[str, Pool]:
+    def by_module(self) -> dict[str, SlotPool]:
         """Return the pools by attention."""
         return {one.site.module: one for one in self.pools}  # pyright: ignore[reportReturnType, reportAttributeAccessIssue]
 

@@ -1,4 +1,4 @@
-"""The tasks of a stream: which classes are learned together, and in which order."""
+"""The tasks of a data set, one after the other: which classes are learned together, and in which order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from snnq.training.seeding import shuffled
 
 
 @dataclass(frozen=True)
-class Stream:
+class Lessons:
     """Data whose classes are in the order in which they are learned, ``sizes`` of them in each task."""
 
     data: DataSet
@@ -35,7 +35,7 @@ class Stream:
         return np.flatnonzero((labels >= own.start) & (labels < own.stop))
 
 
-def stream_of(data: DataSet, tasks: str, order: int) -> Stream:
+def lessons_of(data: DataSet, tasks: str, order: int) -> Lessons:
     """Return a data set task by task.
 
     ``tasks``: ``classes:N``, N classes a task (the last has what is left); ``joint``, all at once; or a JSON file, a
@@ -43,7 +43,7 @@ def stream_of(data: DataSet, tasks: str, order: int) -> Stream:
     Raises UsageError for tasks that cannot be, DataError where the data lack a class or its samples.
     """
     groups = _groups(data, tasks, order)
-    found = Stream(only_classes(data, [name for group in groups for name in group]), tuple(map(len, groups)))
+    found = Lessons(only_classes(data, [name for group in groups for name in group]), tuple(map(len, groups)))
     for task in range(len(groups)):
         for split in ("train", "test"):
             lacking = set(found.classes_of(task)) - set(getattr(found.data, split).labels.tolist())

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from snnq.adapting.backbone import Backbone, test_samples
 from snnq.adapting.pools import Pools, rounded_head
 from snnq.adapting.settings import FROZEN, AdaptSettings
-from snnq.adapting.tasks import Stream
+from snnq.adapting.tasks import Lessons
 from snnq.arithmetic.prompts import WEIGHT_BITS, Slots, weights
 from snnq.base.strict_json import Json
 from snnq.data.dataset import Frames
@@ -48,29 +48,29 @@ class Trial:
     """
 
     backbone: Backbone
-    stream: Stream
+    lessons: Lessons
     settings: AdaptSettings
     first: FirstQueries
     device: torch.device
     features: Tensor | None = None
 
     def __post_init__(self) -> None:
-        self.whole = self.backbone.whole(len(self.stream.data.classes)).to(self.device)
+        self.whole = self.backbone.whole(len(self.lessons.data.classes)).to(self.device)
         self.whole.twice = self.settings.twice
-        places = self.stream.members("test", 0)[:DRIFTED]
-        self.probe = _subset(self.stream.data.test, places)
+        places = self.lessons.members("test", 0)[:DRIFTED]
+        self.probe = _subset(self.lessons.data.test, places)
         self.frozen = self._queries(self.whole.backbone, self.whole.prompting)
 
     def after(self, task: int, head: nn.Linear, pools: Pools | None, floating: nn.Module | None) -> Json:
         """Return accuracies on every task so far, the drift of queries since, and how prompts were used."""
-        places = test_samples(self.stream, task + 1)
+        places = test_samples(self.lessons, task + 1)
         logits = self.logits(places, head, pools, floating)
-        labels = torch.from_numpy(self.stream.data.test.labels[places])
+        labels = torch.from_numpy(self.lessons.data.test.labels[places])
         found: Json = {"samples": [], "class_incremental": [], "task_incremental": []}
         for one in range(task + 1):
-            own = self.stream.classes_of(one)
+            own = self.lessons.classes_of(one)
             mine = (labels >= own.start) & (labels < own.stop)
-            right = logits[mine, : sum(self.stream.sizes[: task + 1])].argmax(1) == labels[mine]
+            right = logits[mine, : sum(self.lessons.sizes[: task + 1])].argmax(1) == labels[mine]
             told = logits[mine][:, own.start : own.stop].argmax(1) + own.start == labels[mine]
             found["samples"].append(int(mine.sum()))
             found["class_incremental"].append(right.double().mean().item())
@@ -81,7 +81,7 @@ class Trial:
         """Return the logits (N, classes) of test samples, float32."""
         if floating is not None:
             return _float_logits(
-                floating, self.backbone.wiring.head, head, _subset(self.stream.data.test, places), self.settings
+                floating, self.backbone.wiring.head, head, _subset(self.lessons.data.test, places), self.settings
             )
         weight, bias = (part.astype(np.float32) for part in rounded_head(head))
         made = whole_head(self.backbone.folder, self.whole.backbone, weight, bias)
@@ -89,7 +89,7 @@ class Trial:
             return made.cpu()(self.features[torch.from_numpy(places)] / made.summands)
         self.whole.set_head(made)
         self.whole.pools = {} if pools is None else pools.whole()
-        return predict(self.whole, _subset(self.stream.data.test, places), self.settings.batch_size)[0]
+        return predict(self.whole, _subset(self.lessons.data.test, places), self.settings.batch_size)[0]
 
     def _drift(self, task: int, floating: nn.Module | None) -> Json:
         if self.settings.method in FROZEN:
@@ -144,7 +144,7 @@ def usage(trial: Trial, head: nn.Linear, pools: Pools) -> list[Json]:
     The trial's model is left as it is after the last task.
     """
     sums: dict[str, list[Json]] = {}
-    for task in range(len(trial.stream.sizes)):
+    for task in range(len(trial.lessons.sizes)):
         seen: dict[str, list[tuple[np.ndarray, float]]] = {}
 
         def see(module: str, query: np.ndarray, keys: np.ndarray, values: np.ndarray, seen: Json = seen) -> None:
@@ -152,7 +152,7 @@ def usage(trial: Trial, head: nn.Linear, pools: Pools) -> list[Json]:
             seen.setdefault(module, []).append((used, float(np.concatenate((keys, values), 1).mean())))
 
         trial.whole.watch = see
-        trial.logits(trial.stream.members("test", task), head, pools, None)
+        trial.logits(trial.lessons.members("test", task), head, pools, None)
         trial.whole.watch = None
         for module, batches in seen.items():
             means = np.concatenate([used for used, _ in batches]).mean(0)

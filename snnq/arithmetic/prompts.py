@@ -23,8 +23,8 @@ import numpy as np
 WEIGHT_BITS, QUERY_BITS = 12, 16
 LARGEST = 127  # of an int8 that has its negative
 MOST_CHANNELS, MOST_SLOTS = 2**13, 2**15
-# Where a prompt fires, in its own units: entries of a pool that begins are of deviation 1.
-THRESHOLD = 0.5
+# Where prompts fire, in their own units: entries of a pool that begins are of deviation 1, and cosines are small.
+WEIGHTED, SELECTED = 0.1, 0.5
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class Slots:
 
 
 def slots_of(
-    keys: np.ndarray, prompts: np.ndarray, attention: np.ndarray | None, top: int | None, threshold: float = THRESHOLD
+    keys: np.ndarray, prompts: np.ndarray, attention: np.ndarray | None, top: int | None, threshold: float
 ) -> Slots:
-    """Return a pool of floats, shaped as that of ``Slots``, in whole numbers."""
+    """Return a pool of floats, shaped as that of ``Slots``, in whole numbers; ``threshold``: θ."""
     unit = max(float(np.abs(prompts).max(initial=0)), np.finfo(np.float32).tiny) / LARGEST
     one = 1 if top is not None else 2**WEIGHT_BITS
     return Slots(

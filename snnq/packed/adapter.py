@@ -3,7 +3,7 @@
 One safetensors file. ``head.weight`` and ``head.bias`` (float16) are a row a class; where the method has prompts, every
 prompted attention has ``<module>.keys`` (int8, slots × channels), ``<module>.prompts`` (int8, slots × length ×
 channels) and for CODA ``<module>.attention``. The method ``full`` has ``model.<name>`` instead, the float weights of
-the whole finetuned model. The metadata ``snnq.adapter`` is JSON: ``Facts``. A hash binds it to the folder.
+the whole finetuned model. The metadata ``snnq.adapter`` is JSON: ``AdapterFacts``. A hash binds it to the folder.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Usage(Record):
     density: float
 
 
-class Facts(Record):
+class AdapterFacts(Record):
     """What an adapter says of itself: ``classes`` as they were learned, and how many of them were each task's.
 
     ``query``: what chooses the prompts, an attention's own input (``block``) or the last features of a frozen pass
@@ -110,7 +110,7 @@ class Facts(Record):
     sha256: str
 
     @model_validator(mode="after")
-    def _as_the_method_says(self) -> Facts:
+    def _as_the_method_says(self) -> AdapterFacts:
         if sum(self.tasks) != len(self.classes) or len(set(self.classes)) != len(self.classes):
             raise ValueError("the tasks' classes should be all classes, each once")
         if len(self.known.samples) != len(self.tasks):
@@ -136,7 +136,7 @@ class Adapter:
     """An adapter as it is run: float32 head, whole pools by attention module, and for ``full`` float weights."""
 
     path: Path
-    facts: Facts
+    facts: AdapterFacts
     tensors: Mapping[str, np.ndarray]
     bytes: int
 
@@ -179,7 +179,7 @@ def tensors_hash(tensors: Mapping[str, np.ndarray]) -> str:
     return found.hexdigest()
 
 
-def write_adapter(path: Path, facts: Facts, tensors: Mapping[str, np.ndarray], *, overwrite: bool) -> None:
+def write_adapter(path: Path, facts: AdapterFacts, tensors: Mapping[str, np.ndarray], *, overwrite: bool) -> None:
     """Write an adapter under a temporary name, then rename it; equal adapters are equal bytes."""
     import torch
 
@@ -222,12 +222,12 @@ def read_adapter(path: str | Path) -> Adapter:
         data = strict_json(said)
     except ValueError as problem:
         raise PackedError(f"{place}: its metadata is not that of an adapter ({problem})", _AGAIN) from None
-    facts = validate(Facts, data, str(place), PackedError, _AGAIN, dotted)
+    facts = validate(AdapterFacts, data, str(place), PackedError, _AGAIN, dotted)
     _check_tensors(place, facts, tensors)
     return Adapter(place, facts, tensors, size)
 
 
-def _check_tensors(path: Path, facts: Facts, tensors: Mapping[str, np.ndarray]) -> None:
+def _check_tensors(path: Path, facts: AdapterFacts, tensors: Mapping[str, np.ndarray]) -> None:
     """Refuse tensors that are missing, left over, of another shape or type, not finite, or changed."""
     for name, (shape, kind) in _due(facts, tensors).items():
         one = tensors.get(name)
@@ -245,7 +245,7 @@ def _check_tensors(path: Path, facts: Facts, tensors: Mapping[str, np.ndarray]) 
         raise VerificationError(f"{path}: its tensors have the sha256 {found[:12]}…, not {facts.sha256[:12]}…", _AGAIN)
 
 
-def _due(facts: Facts, tensors: Mapping[str, np.ndarray]) -> dict[str, tuple[tuple[int, ...] | None, type]]:
+def _due(facts: AdapterFacts, tensors: Mapping[str, np.ndarray]) -> dict[str, tuple[tuple[int, ...] | None, type]]:
     """Return shape and type of every tensor; None for a shape that the folder's model says."""
     weight = tensors.get(f"{HEAD}.weight")
     width = weight.shape[-1] if weight is not None and weight.ndim == 2 else 0

@@ -9,7 +9,7 @@ from typing import Any
 from snnq.assessing.adapter_costs import adapter_macs
 from snnq.assessing.adapter_scores import Scored
 from snnq.base.strict_json import Json
-from snnq.packed.adapter import Facts, check_bound, read_adapter
+from snnq.packed.adapter import AdapterFacts, check_bound, read_adapter
 from snnq.packed.adapter_sites import adapter_sites
 from snnq.plan.views import per_cent
 from snnq.reporting.records import AdapterRow
@@ -25,7 +25,7 @@ METRICS = {
 }
 
 
-def fitted_tables(facts: Facts, macs: Json) -> tuple[Table, ...]:
+def fitted_tables(facts: AdapterFacts, macs: Json) -> tuple[Table, ...]:
     """Return what is known of every task after each, the metrics, drift and use of prompts, and what it costs."""
     found = [
         _matrix(facts),
@@ -40,7 +40,7 @@ def fitted_tables(facts: Facts, macs: Json) -> tuple[Table, ...]:
     return tuple(found)
 
 
-def _matrix(facts: Facts) -> Table:
+def _matrix(facts: AdapterFacts) -> Table:
     """Return the accuracies on each task after the last one and just after it was learned."""
     known, begin, rows = facts.known, 0, []
     for task, count in enumerate(facts.tasks):
@@ -94,7 +94,7 @@ def _millions(amount: int) -> str:
     return f"{amount / 1e6:,.3f}"
 
 
-def _drift_table(facts: Facts) -> Table:
+def _drift_table(facts: AdapterFacts) -> Table:
     rows = [
         (one.module, f"{one.from_first[-1]:.4f}", f"{max(one.from_first):.4f}", f"{one.from_frozen[-1]:.4f}")
         for one in facts.drift
@@ -103,7 +103,7 @@ def _drift_table(facts: Facts) -> Table:
     return Table("Drift of queries on the first task's samples: mean cosine distance", columns, tuple(rows), SECTION)
 
 
-def _usage_table(facts: Facts) -> Table:
+def _usage_table(facts: AdapterFacts) -> Table:
     """Return for each prompted attention how much of the weight each task puts on the slot that it uses most."""
     rows = []
     for one in facts.usage:
@@ -118,7 +118,7 @@ def _usage_table(facts: Facts) -> Table:
     return Table("Which prompts are used, and how many of their entries are spikes", columns, tuple(rows), SECTION)
 
 
-def fitted_notes(facts: Facts, size: int, model: int) -> tuple[str, ...]:
+def fitted_notes(facts: AdapterFacts, size: int, model: int) -> tuple[str, ...]:
     """Return what to know of an adapter."""
     said = [
         f"An adapter of {size:,} bytes, {100 * size / model:.2f} % of model.safetensors, knows {len(facts.classes)} "

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from snnq.arithmetic.prompts import Slots, slots_of
-from snnq.packed.adapter import Facts, folder_hash, tensors_hash, write_adapter
+from snnq.packed.adapter import AdapterFacts, folder_hash, tensors_hash, write_adapter
 from snnq.packed.adapter_sites import head_width, packed_sites, whole_wiring
 from snnq.packed.config import read_config
 
@@ -68,5 +68,5 @@ def write_random(
         "fingerprint": "",
         "sha256": tensors_hash(tensors),
     }
-    write_adapter(out, Facts(**(said | changes)), tensors, overwrite=True)
+    write_adapter(out, AdapterFacts(**(said | changes)), tensors, overwrite=True)
     return out

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -36,8 +38,13 @@ def test_metrics_beside_numpy(tasks: int, seed: int) -> None:
 
 
 def test_a_matrix_that_is_no_triangle_is_refused() -> None:
-    whole = {"samples": (1, 1), "class_incremental": ((1.0,), (0.5, 0.5)), "task_incremental": ((1.0,), (0.5, 0.5))}
+    whole: dict[str, Any] = {
+        "samples": (1, 1),
+        "class_incremental": ((1.0,), (0.5, 0.5)),
+        "task_incremental": ((1.0,), (0.5, 0.5)),
+    }
     assert Known(**whole).metrics()["class_incremental"]["forgetting"] == 0.5
-    for broken in (((1.0,), (0.5,)), ((1.0,),), ((1.0,), (0.5, 1.5))):
+    wrong: tuple[Any, ...] = (((1.0,), (0.5,)), ((1.0,),), ((1.0,), (0.5, 1.5)))
+    for broken in wrong:
         with pytest.raises(ValidationError):
-            Known(**whole | {"class_incremental": broken})
+            Known(**(whole | {"class_incremental": broken}))

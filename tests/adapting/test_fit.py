@@ -206,12 +206,13 @@ def test_another_folders_or_a_damaged_adapter_is_refused(tiny: Path, tmp_path: P
         read_adapter(out)
     with pytest.raises(PackedError, match="is no adapter"):
         read_adapter(tiny / "model.safetensors")
-    for changes, message in (
+    broken: tuple[tuple[dict[str, Any], str], ...] = (
         ({"classes": ["a", "b", "c"]}, "the tasks' classes"),
         ({"query": "features"}, "prompts"),
         ({"schema_version": 2}, "schema_version"),
         ({"later": 1}, "later"),
-    ):
+    )
+    for changes, message in broken:
         with pytest.raises((PackedError, ValueError), match=message):
             read_adapter(write_random(tiny, tmp_path / "b.safetensors", "os", **changes))
     with pytest.raises(UsageError, match="is of a packed folder"):

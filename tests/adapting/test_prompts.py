@@ -58,7 +58,7 @@ def test_numpy_and_pythons_own_numbers_agree(
 def test_weights_are_cosines_and_the_batch_does_not_matter(seed: int, channels: int) -> None:
     draw = np.random.default_rng(seed)
     keys = draw.normal(size=(4, channels))
-    pool = slots_of(keys, draw.normal(size=(4, 2, channels)), None, None)
+    pool = slots_of(keys, draw.normal(size=(4, 2, channels)), None, None, 0.1)
     sums = draw.integers(1, 1000, (5, channels))
     found = weights(pool, sums) / 4096
     stored = pool.keys.astype(float)

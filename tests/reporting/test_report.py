@@ -14,8 +14,15 @@ from snnq.packed.readers import CODED_READER
 from snnq.plan import Plan
 from snnq.reporting.glossary import every_key
 from snnq.reporting.page import html_page
-from snnq.reporting.records import BlockRow, Paired, Report
+from snnq.reporting.records import AdapterRow, BlockRow, Paired, Report
 from snnq.reporting.run import report
+
+METRICS = ("final_average_accuracy", "average_incremental_accuracy", "forgetting", "forgetting_by_step")
+MACS = ("backbone", "adapted_head", "prompts", "frozen_pass", "all_macs", "of_one_pass")
+ADAPTER = AdapterRow(
+    *("a.safetensors", "os", 3000, 0.04, ("A", "B"), (1, 1), "letters"),
+    *(dict.fromkeys(METRICS, 0.5), dict.fromkeys(METRICS, 1.0), dict.fromkeys(MACS, 1.0), False),
+)
 
 
 def test_numbers_counted_by_hand(found):
@@ -109,9 +116,8 @@ def keys_of(value):
 
 def test_every_key_is_explained(measured, simulated):
     pair = Paired("float, test", 360, 1, 2, -0.1, -0.2, 0.1, 1.0, 0.1, 0.0, 0.2)
-    data = replace(
-        measured, blocks=(BlockRow("block.0", 4, 0.5, 0.25, 0.1),), paired=(pair,), simulation=simulated
-    ).to_dict()
+    blocks = (BlockRow("block.0", 4, 0.5, 0.25, 0.1),)
+    data = replace(measured, blocks=blocks, paired=(pair,), simulation=simulated, adapter=ADAPTER).to_dict()
     data.pop("provenance")  # its keys are words
     for row in (*data["layers"], *data["search"]["epochs"]):
         row["probabilities"] = None  # and here schemes or layers
