@@ -18,6 +18,7 @@ from snnq.adapting.learning import Learning
 from snnq.base.strict_json import Json
 
 SHRINKAGE = 1e-2
+_LEAST = 1e-6  # of the features' own square, below which their covariance is rounding
 # Of a head in float16: half of what that holds.
 _LARGEST = 2.0**15
 
@@ -42,7 +43,9 @@ class Sums:
         within = self.products - (means * self.counts[:, None]).T @ means
         covariance = within / max(self.counts.sum(), 1)
         size = len(covariance)
-        scale = max(float(np.trace(covariance)) / size, np.finfo(np.float64).tiny)
+        # One sample a class has no covariance: what is left of it then is the nearest mean.
+        least = _LEAST * float(np.trace(self.products)) / max(self.counts.sum(), 1) / size
+        scale = max(float(np.trace(covariance)) / size, least) or 1.0
         weight = np.linalg.solve((1 - shrinkage) * covariance + shrinkage * scale * np.eye(size), means.T).T
         bias = -0.5 * (means * weight).sum(1)
         largest = max(float(np.abs(weight).max()), float(np.abs(bias).max()))

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from snnq.adapting.settings import CODA, L2P, AdaptSettings
 from snnq.arithmetic.prompts import SELECTED, WEIGHTED, Slots, slots_of
-from snnq.base.errors import UsageError
+from snnq.base.errors import NotFiniteError, UsageError
 from snnq.network.prefixes import Site
 from snnq.training.seeding import generator
 
@@ -164,7 +164,9 @@ class Pools(nn.Module):
 
 
 def rounded_head(head: nn.Linear) -> tuple[np.ndarray, np.ndarray]:
-    """Return weight and bias as an adapter stores them, float16 that is float32 again."""
-    parts = (one.detach().cpu().numpy().astype(np.float16) for one in (head.weight, head.bias))
-    weight, bias = parts
+    """Return weight and bias as an adapter stores them, float16; raises NotFiniteError where they are too large."""
+    with np.errstate(over="ignore"):
+        weight, bias = (one.detach().cpu().numpy().astype(np.float16) for one in (head.weight, head.bias))
+    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+        raise NotFiniteError("adapting: the head has numbers that float16 does not hold; lower --learning-rate")
     return weight, bias

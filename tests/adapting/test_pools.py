@@ -8,10 +8,10 @@ import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from snnq.adapting.discriminant import Sums
-from snnq.adapting.pools import Pools, orthogonal, shares
+from snnq.adapting.pools import Pools, orthogonal, rounded_head, shares
 from snnq.adapting.settings import AdaptSettings
 from snnq.arithmetic.prompts import prefix
-from snnq.base.errors import UsageError
+from snnq.base.errors import NotFiniteError, UsageError
 from snnq.network.prefixes import Site
 from snnq.training.seeding import generator
 
@@ -89,3 +89,22 @@ def test_discriminant_beside_scikit_learn() -> None:
     means = np.stack([x[labels == c].mean(0) for c in range(4)])
     assert np.allclose(weight, means @ np.linalg.inv(shrunk), atol=1e-8)
     assert np.allclose(bias, -0.5 * (means * weight).sum(1))
+
+
+def test_one_sample_a_class_is_told_by_the_nearest_mean() -> None:
+    found, x = Sums(3, 4), np.random.default_rng(0).random((3, 4))
+    found.add(x, np.arange(3))
+    weight, bias = found.head()
+    assert np.isfinite(weight).all()
+    assert max(np.abs(weight).max(), np.abs(bias).max()) <= 2**15
+    assert (x @ weight.T + bias).argmax(1).tolist() == [0, 1, 2]
+    nothing = Sums(2, 4)
+    nothing.add(np.zeros((2, 4)), np.arange(2))
+    assert not np.concatenate([part.ravel() for part in nothing.head()]).any()
+
+
+def test_a_head_that_float16_does_not_hold_is_no_result() -> None:
+    head = torch.nn.Linear(2, 2)
+    torch.nn.init.constant_(head.weight, 1e6)
+    with pytest.raises(NotFiniteError, match="float16"):
+        rounded_head(head)
