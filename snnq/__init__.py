@@ -13,6 +13,7 @@ from snnq.base.version import __version__
 
 if TYPE_CHECKING:
     from snnq.base.progress import silent
+    from snnq.commands.adapting import adapt_eval, adapt_fit, adapt_list
     from snnq.commands.calibrating import calibrate
     from snnq.commands.compressing import compress, finalize, ptq, search
     from snnq.commands.editing import decompose, quantise_activations
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from snnq.plan import Plan
     from snnq.structure.edits import Edit, apply_edits, register_edit
 
+_ADAPTING = "snnq.commands.adapting"
 _COMPRESSING = "snnq.commands.compressing"
 _IMC = "snnq.commands.imc"
 _PRUNING = "snnq.commands.pruning"
@@ -51,6 +53,9 @@ _PLACES = {
     "Edit": _STRUCTURE,
     "Plan": "snnq.plan",
     "accel": "snnq.commands.simulating",
+    "adapt_eval": _ADAPTING,
+    "adapt_fit": _ADAPTING,
+    "adapt_list": _ADAPTING,
     "apply_edits": _STRUCTURE,
     "calibrate": "snnq.commands.calibrating",
     "register_architecture": "snnq.models.registry",
@@ -80,6 +85,9 @@ __all__ = [
     "Plan",
     "__version__",
     "accel",
+    "adapt_eval",
+    "adapt_fit",
+    "adapt_list",
     "apply_edits",
     "calibrate",
     "classify",

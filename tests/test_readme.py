@@ -13,6 +13,7 @@ import pytest
 import torch
 from documents import PAGES, README, Page
 
+from snnq.adapting.settings import AdaptSettings
 from snnq.bench import memory
 from snnq.calibrating import steering
 from snnq.checkpoints.keymaps import every_keys
@@ -113,10 +114,12 @@ def test_every_command_works_in_the_order_of_the_documents(tmp_path, monkeypatch
     shorten(monkeypatch, SearchSettings, epochs=1, calibration=8)
     shorten(monkeypatch, FinalizeSettings, epochs=2)
     shorten(monkeypatch, Finetune, epochs=1)
+    shorten(monkeypatch, AdaptSettings, epochs=1)
     monkeypatch.setattr(finishing, "FRONT_POINTS", 2)
     monkeypatch.setattr(steering, "ROUNDS", 1)
-    digits = SOURCES["digits"]
-    monkeypatch.setitem(SOURCES, "digits", replace(digits, options={**digits.options, "limit": "32"}))
+    for name, limit in (("digits", "32"), ("letters", "26")):
+        found = SOURCES[name]
+        monkeypatch.setitem(SOURCES, name, replace(found, options={**found.options, "limit": limit}))
     monkeypatch.setattr(memory, "tells", lambda: False)  # four more processes; tests/bench starts them
     type_all(tmp_path, monkeypatch, capsys)
     assert Plan.read("plan.json").totals.avg_bits <= 4

@@ -32,6 +32,7 @@ FLOORS = (
     {"calibrating"},
     {"pruning"},
     {"reusing"},
+    {"adapting"},
     {"exporting"},
     {"reporting"},
     {"bench"},
@@ -39,7 +40,8 @@ FLOORS = (
     {"commands"},
     {"cli", "__main__"},
 )
-JOBS = {"searching", "finalizing", "reconstructing", "calibrating", "pruning", "reusing", "exporting", "reporting"}
+JOBS = {"searching", "finalizing", "reconstructing", "calibrating", "pruning", "reusing", "adapting"}
+JOBS |= {"exporting", "reporting"}
 FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 

@@ -8,6 +8,7 @@ from typing import Unpack
 
 import numpy as np
 
+from snnq.assessing.adapted import open_adapter
 from snnq.assessing.subject import Subject, check_engine, open_subject
 from snnq.base.errors import DataError, SnnqError
 from snnq.checkpoints.sizes import Given
@@ -16,6 +17,7 @@ from snnq.data.frames import holds_frames, read_frames
 from snnq.data.integrator import By, integrate_resized
 from snnq.data.spec import parse_spec
 from snnq.network.layers import frames_shape
+from snnq.packed.adapter import Adapter
 from snnq.packed.room import check_room
 
 
@@ -67,17 +69,26 @@ class _Sample:
     by: By | None = None
 
 
-def classify(path: str | Path, input: str | Path, *, engine: str = "torch", **given: Unpack[Given]) -> Classification:
+def classify(
+    path: str | Path,
+    input: str | Path,
+    *,
+    engine: str = "torch",
+    adapter: str | Path | None = None,
+    **given: Unpack[Given],
+) -> Classification:
     """Return a model's class scores of the recording ``input``: an event file, or an .npz with the key ``frames``.
 
     Events become one sample of the model's time steps and image size, cut as the model's data are (by count where
     these are not known) and resized by the nearest pixel where the sensor has another size. Frames must have the
-    model's shape, as those of ``frames:DIR``. ``path`` and ``given`` are as for ``eval``. Raises UsageError, DataError
-    for a damaged file, and what opening raises.
+    model's shape, as those of ``frames:DIR``. ``path``, ``adapter`` and ``given`` are as for ``eval``.
+
+    Raises UsageError, DataError for a damaged file, and what opening raises.
     """
     check_engine(engine)
     subject, file = open_subject(path, **given), Path(input).expanduser()
     check_engine(engine, subject)
+    known = None if adapter is None else open_adapter(subject, adapter, engine)
     if (subject.data_spec or "").startswith("images:"):
         raise DataError(
             f"{path}: its data are images ({subject.data_spec}), and a recording is none",
@@ -86,8 +97,8 @@ def classify(path: str | Path, input: str | Path, *, engine: str = "torch", **gi
     if subject.kind == "packed":
         check_room(subject.path, subject.config, 1)
     sample = (_from_frames if holds_frames(file) else _from_events)(file, subject)
-    logits = _run(subject, engine, _small(sample.counts, file)[None])[0].astype(np.float64)
-    return _classification(str(path), str(input), engine, subject, sample, logits)
+    logits = _run(subject, engine, _small(sample.counts, file)[None], known)[0].astype(np.float64)
+    return _classification(str(path), str(input), engine, subject, sample, logits, known)
 
 
 def _from_events(file: Path, model: Subject) -> _Sample:
@@ -125,29 +136,41 @@ def _by(spec: str | None) -> By:
         return "count"
 
 
-def _run(model: Subject, engine: str, frames: np.ndarray) -> np.ndarray:
+def _run(model: Subject, engine: str, frames: np.ndarray, adapter: Adapter | None) -> np.ndarray:
     """Return logits (1, classes) of counts (1, T, 2, H, W)."""
     if engine == "integer":
+        from snnq.runtime.adapted import AdaptedEngine
         from snnq.runtime.engine import Engine
 
-        runner = Engine(model.path)
+        runner = Engine(model.path) if adapter is None else AdaptedEngine(model.path, adapter)
         logits = runner(frames)
         runner.workers.close()
         return logits
     import torch
 
+    from snnq.packed.adapted import load_adapted
+
+    made = model.model() if adapter is None else load_adapted(model.path, adapter)
     with torch.no_grad():
-        return model.model()(torch.from_numpy(frames.astype(np.float32))).float().numpy()
+        return made(torch.from_numpy(frames.astype(np.float32))).float().numpy()
 
 
 def _classification(
-    path: str, file: str, engine: str, model: Subject, sample: _Sample, logits: np.ndarray
+    path: str,
+    file: str,
+    engine: str,
+    model: Subject,
+    sample: _Sample,
+    logits: np.ndarray,
+    adapter: Adapter | None,
 ) -> Classification:
     steps, _, height, width = frames_shape(model.config)
     chances = np.exp(logits - logits.max())
     chances /= chances.sum()
     names = tuple(map(str, range(len(logits))))
-    if model.plan and model.plan.data and len(model.plan.data.classes) == len(logits):
+    if adapter is not None:
+        names = adapter.facts.classes
+    elif model.plan and model.plan.data and len(model.plan.data.classes) == len(logits):
         names = model.plan.data.classes
     order = np.argsort(-logits, kind="stable")
     return Classification(

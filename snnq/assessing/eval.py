@@ -11,14 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from snnq.assessing.adapted import adapter_data, open_adapter
 from snnq.assessing.exit_records import Exits, exit_words
 from snnq.assessing.exits import evaluate_exits
 from snnq.assessing.subject import Subject, check_engine, check_split, open_subject
-from snnq.base.errors import DataError
+from snnq.base.errors import DataError, UsageError
 from snnq.base.progress import Progress, silent
 from snnq.checkpoints.sizes import Given
 from snnq.data.dataset import Frames
 from snnq.network.layers import forward_macs, frames_shape
+from snnq.packed.adapted import load_adapted
+from snnq.packed.adapter import Adapter
 from snnq.packed.input import InputPixels
 from snnq.packed.room import check_room
 from snnq.packed.sizes import folder_bits
@@ -38,7 +41,7 @@ class Evaluation:
     clips; ``videos`` counts them. ``top5`` is the share whose class is among the first five; None where there are no
     more. ``seconds`` is what all of it took but for opening. ``images`` says what was done to images, where the data
     are such, and not events. Of a packed folder also its bits per weight: ``avg_bits`` by the plan, ``file_avg_bits``
-    of the whole file.
+    of the whole file; and with an ``adapter`` its path and bytes: the classes are then the adapter's.
     ``exits``, where they were asked for: accuracies and loss above are those of samples that ended when they were sure.
     """
 
@@ -59,6 +62,8 @@ class Evaluation:
     exits: Exits | None = None
     videos: int | None = None
     video_accuracy: float | None = None
+    adapter: str | None = None
+    adapter_bytes: int | None = None
     seconds: float = field(default=0.0, compare=False)
 
     @property
@@ -78,6 +83,7 @@ def eval(
     exit_entropy: float | str | None = None,
     exit_loss: float = 0.5,
     exit_samples: int = 64,
+    adapter: str | Path | None = None,
     compute: Compute | str = "auto",
     progress: Progress = silent,
     **given: Unpack[Given],
@@ -85,21 +91,25 @@ def eval(
     """Return the accuracy of a float checkpoint (``given``: sizes it cannot tell) or of a packed folder.
 
     A packed folder runs on torch or on the ``integer`` engine, with the same logits; ``compute`` says on which device
-    and with how many threads (a string: on which device), the engine runs on the CPU.
+    and with how many threads (a string: on which device), the engine runs on the CPU. An ``adapter`` brings its own
+    classes and data.
 
     ``exit_entropy``: samples take time steps until the normalised entropy of their logits is below it (0 … 1); ``auto``
     chooses it on the validation split, whose accuracy may lose ``exit_loss`` points. Energy and latency are measured on
     ``exit_samples`` samples (0: not).
 
-    Raises UsageError for an unknown split or engine, DataError where no data is named or it does not fit, and what
-    opening raises.
+    Raises UsageError for an unknown split or engine, DataError where no data is named or it does not fit,
+    VerificationError for another folder's adapter, and what opening raises.
     """
     words = None if exit_entropy is None else exit_words(exit_entropy, exit_loss, exit_samples)
     check_split(split)
     check_engine(engine)
+    if words is not None and adapter is not None:
+        raise UsageError("--exit-entropy and --adapter: give one of them", "prompts are chosen by all time steps")
     compute, subject = as_compute(compute), open_subject(path, **given)
     check_engine(engine, subject)
-    found = subject.data(data, progress)
+    known = None if adapter is None else open_adapter(subject, adapter, engine)
+    found = subject.data(data, progress) if known is None else adapter_data(subject.path, known, data, progress)
     check_labels(found, "name labelled data: --data SPEC; how often the float model is agreed with, snnq ptq measures")
     samples: Frames = getattr(found, split)
     bits = folder_bits(subject.path) if subject.kind == "packed" else (None, None)
@@ -107,7 +117,7 @@ def eval(
         raise DataError(f"{found.spec}: its {split} split is empty", "choose another split: --split test")
     if words is None:
         begun, exits = time.perf_counter(), None
-        logits, arithmetic = _logits(subject, engine, samples, batch_size, compute, progress)
+        logits, arithmetic = _logits(subject, engine, samples, batch_size, compute, progress, known)
         seconds = time.perf_counter() - begun
     else:
         how = {"engine": engine, "batch_size": batch_size, "compute": compute, "progress": progress}
@@ -119,32 +129,47 @@ def eval(
     numbers = (result.samples, result.accuracy, result.loss)
     run = (str(path), subject.kind, engine, arithmetic, found.spec, split)
     images = str(found.pixels) if found.pixels else None
+    more = (str(known.path), known.bytes) if known else (None, None)
     share, videos = video_share(logits, labels, videos_of(samples)) or (None, None)
     top5 = top_share(logits, labels, 5)
-    return Evaluation(*run, *numbers, found.simulated, *bits, top5, images, exits, videos, share, seconds)
+    return Evaluation(*run, *numbers, found.simulated, *bits, top5, images, exits, videos, share, *more, seconds)
 
 
 def _logits(
-    subject: Subject, engine: str, samples: Frames, batch_size: int, compute: Compute, progress: Progress
+    subject: Subject,
+    engine: str,
+    samples: Frames,
+    batch_size: int,
+    compute: Compute,
+    progress: Progress,
+    adapter: Adapter | None = None,
 ) -> tuple[Tensor, str]:
     """Return the logits (N, classes) of a model, and the arithmetic it ran in."""
     if subject.kind == "packed":
         check_room(subject.path, subject.config, min(batch_size, len(samples)))
     if engine == "integer":
-        return torch.from_numpy(run_integer(subject.path, samples, batch_size, progress, compute.threads)), "integer"
-    model = subject.model()
+        found = run_integer(subject.path, samples, batch_size, progress, compute.threads, adapter)
+        return torch.from_numpy(found), "integer"
+    model = subject.model() if adapter is None else load_adapted(subject.path, adapter)
     use_threads(compute, forward_macs(subject.layers(model), frames_shape(subject.config)[0], batch_size))
     logits = predict(placed(model, start_fabric(compute).device), samples, batch_size, progress)[0]
     return logits, getattr(model, "arithmetic", "float")
 
 
 def run_integer(
-    folder: Path, samples: Frames, batch_size: int, progress: Progress = silent, threads: int | None = None
+    folder: Path,
+    samples: Frames,
+    batch_size: int,
+    progress: Progress = silent,
+    threads: int | None = None,
+    adapter: Adapter | None = None,
 ) -> np.ndarray:
     """Return the integer engine's logits (N, classes) of a split; ``threads`` as for the engine."""
+    from snnq.runtime.adapted import AdaptedEngine
     from snnq.runtime.engine import Engine
 
-    model, found = Engine(folder, threads), []
+    model = Engine(folder, threads) if adapter is None else AdaptedEngine(folder, adapter, threads)
+    found = []
     for begin in range(0, len(samples), batch_size):
         end = min(begin + batch_size, len(samples))
         found.append(model(_given(samples, begin, end, model.pixels)))

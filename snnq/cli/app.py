@@ -8,7 +8,7 @@ import typer
 
 from snnq import console
 from snnq.base.version import __version__
-from snnq.cli import bench, cost, data, imc, plan, reusing
+from snnq.cli import adapting, bench, cost, data, imc, plan, reusing
 from snnq.cli.building import GroupedCommand
 from snnq.cli.calibrating import calibrate
 from snnq.cli.compressing import compress, demo, finalize, ptq, search
@@ -51,6 +51,7 @@ app.command("quantise-activations", cls=GroupedCommand)(quantise_activations)
 app.command("mask-silent", cls=GroupedCommand)(mask_silent)
 app.command("eval", cls=GroupedCommand)(evaluate)
 for _name, _group in (
+    ("adapt", adapting.app),
     ("plan", plan.app),
     ("data", data.app),
     ("cost", cost.app),

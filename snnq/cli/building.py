@@ -23,11 +23,12 @@ Result = TypeVar("Result")
 _HEADINGS = {
     "What": "data plan checkpoint scheme method start settings weights input split engine samples bits target sparsity "
     "scope structure rewind remove_dead most silent exit_entropy exit_loss exit_samples generator classes filter "
-    "few_shot shots prompts fonts camera by partial noise",
+    "few_shot shots prompts fonts camera by partial noise tasks pool length top regulariser strength order adapter",
     "Budget and choice": "delay energy area blocks budget rate hold_rates storage trade_off space lock exclude tie "
     "cost_table weight_reuse",
     "Training": "epochs batch_size seed distillation augment reconstruct rounds steps_per_round norms batchnorm "
-    "memory_mib measure accel imc oversample temperature guidance denoising pixels rates",
+    "memory_mib measure accel imc oversample temperature guidance denoising pixels rates "
+    "learning_rate",
     "Arrays": "cells dynamic xbar cell_bits adc_bits membrane_bits adc_range on_off read_noise write_noise drift chips "
     "mitigate alpha beta calibration_samples",
     "Compute": "device devices nodes strategy precision threads workers",

@@ -93,7 +93,7 @@ def _run_eval(input: Path | None, **words: object) -> Evaluation | Classificatio
         raise UsageError("--input and --data: give one of them")
     if words["exit_entropy"] is not None:
         raise UsageError("--input and --exit-entropy: give one of them")
-    return commands.classify(words["path"], input, engine=words["engine"], **_sizes(words))
+    return commands.classify(words["path"], input, engine=words["engine"], adapter=words["adapter"], **_sizes(words))
 
 
 def _show_result(found: Evaluation | Classification, json: bool, words: Words) -> None:
@@ -112,6 +112,7 @@ def _show_evaluation(found: Evaluation, json: bool) -> None:
         console.emit_json(asdict(found) | {"samples_per_second": found.samples_per_second})
         return
     kind = f"{found.kind}, {found.engine}, {found.arithmetic}" if found.kind == "packed" else found.kind
+    kind += ", adapted" if found.adapter else ""
     top5 = () if found.top5 is None else (f"{found.top5:.2%}",)
     right = (f"{found.accuracy:.2%}", *top5, f"{found.loss:.4f}")
     rows = [(kind, found.data, found.split, found.samples, *right)]
@@ -183,6 +184,11 @@ def _show_verified(verified: Verified, json: bool, words: Words) -> None:
         console.note(
             f"torch and the integer engine agree on every spike of {engines.samples} random samples of "
             f"{engines.steps} time steps: {engines.neurons} layers of neurons, {engines.spikes:,} spikes."
+        )
+    if one := verified.adapter:
+        agreed = f"; both engines agree with it on {one.samples} random samples" if one.samples else ""
+        console.note(
+            f"{one.path} is whole and this folder's: {one.method}, {one.classes} classes, {one.bytes:,} bytes{agreed}."
         )
     console.next_step("snnq report" if folder == "packed" else f"snnq report {shlex.quote(folder)}")
 

@@ -10,7 +10,7 @@ import typer
 
 from snnq import console
 from snnq.cli.showing import Format, FormatOption, show_document, show_in, show_strip
-from snnq.commands.looking import ExitLoss
+from snnq.commands.looking import AdapterFile, ExitLoss
 from snnq.commands.words import Data, Device, Json, Model, Threads, WeightReuse
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def report(
     exit_entropy: _ExitEntropy = None,
     exit_loss: ExitLoss = 0.5,
     imc: _Imc = None,
+    adapter: AdapterFile = None,
     data: Data = None,
     device: Device = "auto",
     threads: Threads = None,
@@ -78,6 +79,7 @@ def report(
             exit_entropy=exit_entropy,
             exit_loss=exit_loss,
             imc=imc,
+            adapter=adapter,
             data=data,
             compute=_compute(device, threads) if measure or accel or exit_entropy else "auto",
             progress=progress,
@@ -145,6 +147,13 @@ def _exited(found: Report) -> tuple[str, ...]:
     return notes(found.exits) if found.exits else ()
 
 
+def _adapted(found: Report) -> tuple[str, ...]:
+    """Return what is said of the adapter."""
+    from snnq.reporting.adapted import report_notes
+
+    return report_notes(found.adapter) if found.adapter else ()
+
+
 def _show_tables(found: Report) -> None:
     from snnq.reporting.tables import main_tables
 
@@ -156,6 +165,7 @@ def _show_tables(found: Report) -> None:
             console.table(one.title, one.columns, one.rows)
     sentences = (found.energy_model, found.event_energy.sentence, found.dynamics, *found.notes, found.search.sentence)
     arrays = (found.arrays.sentence, *found.arrays.notes) if found.arrays else ()
-    for line in (*sentences, found.tested, found.comparison, *_simulated(found), *arrays, *_exited(found)):
+    asked = (*_simulated(found), *arrays, *_exited(found), *_adapted(found))
+    for line in (*sentences, found.tested, found.comparison, *asked):
         console.note(line)
     console.note("More tables: --format markdown; unrounded: --format json or csv; pictures: the page.")

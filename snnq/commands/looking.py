@@ -39,6 +39,7 @@ ExitEntropy = Annotated[
 ]
 ExitLoss = Annotated[float, typer.Option(help="Points of validation accuracy that --exit-entropy auto may lose.")]
 Split = Annotated[str, typer.Option(help="train, validation or test.")]
+AdapterFile = Annotated[Path | None, typer.Option(metavar="FILE", help="An adapter of the packed folder, too.")]
 
 
 @command
@@ -111,6 +112,7 @@ def eval(
     exit_samples: Annotated[
         int, typer.Option(min=0, help="Samples whose energy and latency with exits are measured; 0: none.")
     ] = 64,
+    adapter: AdapterFile = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples at a time.")] = 32,
     compute: OneDevice,
     sizes: Sizes,
@@ -128,6 +130,7 @@ def eval(
         exit_entropy=exit_entropy,
         exit_loss=exit_loss,
         exit_samples=exit_samples,
+        adapter=adapter,
         compute=compute.compute(),
         progress=progress,
         **sizes.given(),
@@ -135,11 +138,13 @@ def eval(
 
 
 @command
-def classify(path: str | Path, input: str | Path, *, engine: Engine = "torch", sizes: Sizes) -> "Classification":
+def classify(
+    path: str | Path, input: str | Path, *, engine: Engine = "torch", adapter: AdapterFile = None, sizes: Sizes
+) -> "Classification":
     """Classify one recording: an event file, or an .npz of frames (``snnq eval PATH --input FILE``)."""
     from snnq.assessing.classify import classify as run_classify
 
-    return run_classify(path, input, engine=engine, **sizes.given())
+    return run_classify(path, input, engine=engine, adapter=adapter, **sizes.given())
 
 
 @command
@@ -186,6 +191,7 @@ def report(
     exit_entropy: ExitEntropy = None,
     exit_loss: ExitLoss = 0.5,
     imc: str | Path | None = None,
+    adapter: AdapterFile = None,
     data: Data = None,
     compute: OneDevice,
     model: OwnModel = None,
@@ -194,7 +200,8 @@ def report(
     """Return everything that is known about a packed folder, which is verified first.
 
     ``measure``: firing rates are measured anew, on so many validation samples; ``accel``: machines to simulate, too;
-    ``exit_entropy``: dynamic time steps to run, too; ``imc``: a target of analog arrays.
+    ``exit_entropy``: dynamic time steps to run, too; ``imc``: a target of analog arrays;
+    ``adapter``: a side file of the folder, whose classes are reported beside its own.
     """
     from snnq.reporting.run import report as run_report
 
@@ -208,6 +215,7 @@ def report(
         exit_entropy=exit_entropy,
         exit_loss=exit_loss,
         imc=imc,
+        adapter=adapter,
         data=data,
         compute=compute.compute(),
         progress=progress,
@@ -228,13 +236,14 @@ def verify(
     folder: Folder = Path("packed"),
     *,
     run: Annotated[bool, typer.Option("--run/--files-only", help="Run a batch through both engines, too.")] = True,
+    adapter: AdapterFile = None,
     model: OwnModel = None,
 ) -> "Verified":
     """Check a packed folder: bits on disk are the plan's, every code decodes, hashes match, both engines agree."""
     from snnq.assessing.verify import verify as run_verify
 
     register(model)
-    return run_verify(folder, run=run)
+    return run_verify(folder, run=run, adapter=adapter)
 
 
 @command

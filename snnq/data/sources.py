@@ -71,6 +71,14 @@ _ROWS = (
         simulated=True,
     ),
     Source(
+        name="letters",
+        module="snnq.data.letters",
+        summary="26 capitals that a random pen draws, 80 of each, moved before a simulated event camera",
+        path=False,
+        options={"steps": "4", "image_size": "16x16", "limit": None, "by": "time"},
+        simulated=True,
+    ),
+    Source(
         name="fashion-mnist",
         module="snnq.data.image_sets",
         opener="fashion_mnist",

@@ -24,9 +24,9 @@ from snnq.packed.numbers import Taken
 if TYPE_CHECKING:
     from torch import Tensor
 
-# numpy's (and torch's) name of a type, and the file's; uint8 is a coded stream's alone.
+# numpy's (and torch's) name of a type, and the file's; uint8 is a coded stream's alone, float16 an adapter's.
 DTYPES = {"float32": "F32", "int8": "I8", "int16": "I16", "int32": "I32", "int64": "I64"}
-_TYPES = DTYPES | {"uint8": "U8"}
+_TYPES = DTYPES | {"uint8": "U8", "float16": "F16"}
 _NUMPY = {"F32": "<f4", "I8": "i1", "I16": "<i2", "I32": "<i4", "I64": "<i8", "U8": "u1"}
 
 

@@ -15,6 +15,7 @@ from snnq.cost.quantities import ENERGY, Costs, Quantity, known, share_of
 from snnq.packed.config import CONFIG_FILE, PAGE_FILE
 from snnq.plan.views import per_cent
 from snnq.reporting import array_summary, exit_tables, machine_tables, tables
+from snnq.reporting.adapted import report_notes
 from snnq.reporting.figures.bars import Slice, amounts, before_after
 from snnq.reporting.figures.firing import firing_rows
 from snnq.reporting.figures.front import accuracy_points, front_panel, loss_points
@@ -48,6 +49,7 @@ def html_page(report: Report) -> str:
         simulated=_simulated(report),
         exited=exit_tables.notes(report.exits) if report.exits else (),
         arrays=on_arrays(report),
+        adapted=report_notes(report.adapter) if report.adapter else (),
         tables=_placed((*tables.main_tables(report), *tables.detail_tables(report))),
         keys=key_table(),
         figures=_figures(report),

@@ -302,12 +302,33 @@ class Levels:
 
 
 @dataclass(frozen=True)
+class AdapterRow:
+    """A side file of the folder: what it learned, the metrics of it (0 … 1) by name, and what an inference takes.
+
+    ``macs`` are multiply-accumulates a sample (``assessing.adapter_costs``).
+    """
+
+    path: str
+    method: str
+    adapter_bytes: int
+    adapter_fraction: float
+    learned: tuple[str, ...]
+    tasks: tuple[int, ...]
+    learned_from: str
+    class_incremental: dict[str, float | None]
+    task_incremental: dict[str, float | None]
+    macs: dict[str, float]
+    overlap: bool
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything that is known about a packed folder.
 
     ``attention_products`` are ``snnq.network.products.Products`` as plain data, with their energy by the paper's way of
     counting, which is no part of the paper's totals. ``simulation``: on machines, ``arrays``: on analog ones, and
-    ``exits``: dynamic time steps, where these were asked for.
+    ``exits``: dynamic time steps, where these were asked for;
+    ``adapter``: a side file of the folder, where one was named.
     """
 
     schema_version: int
@@ -341,6 +362,7 @@ class Report:
     simulation: Accelerated | None
     exits: Exits | None
     arrays: ArraySummary | None
+    adapter: AdapterRow | None
     disk: Disk
     search: Search
     best_epoch: int | None

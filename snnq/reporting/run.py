@@ -34,6 +34,7 @@ from snnq.plan.records import CostTableInfo
 from snnq.plan.verdict import verdict as compared
 from snnq.plan.views import weights_words
 from snnq.reporting import costs, sentences
+from snnq.reporting.adapted import adapter_row
 from snnq.reporting.array_summary import summary_of
 from snnq.reporting.costs import dynamics, event_energies, exits_now, firing_rows, measure_now, model_rows, simulate_now
 from snnq.reporting.glossary import formulas
@@ -73,6 +74,7 @@ def report(
     exit_entropy: float | str | None = None,
     exit_loss: float = 0.5,
     imc: str | Path | None = None,
+    adapter: str | Path | None = None,
     data: str | None = None,
     compute: Compute | str = "auto",
     progress: Progress = silent,
@@ -87,18 +89,21 @@ def report(
     (``snnq.cost.events``; default: as the cost table says). ``accel``: machines that are simulated on a few validation
     samples now, as ``snnq.accel`` does. ``imc``: a target of analog arrays, as ``snnq.imc_report`` takes one.
     ``exit_entropy`` and ``exit_loss``: dynamic time steps are run on the test split now, as ``snnq.eval`` does.
+    ``adapter``: a side file of the folder, told of beside it.
 
     Raises PackedError for a folder that is missing or damaged, VerificationError for one that does not hold what its
     plan says, PlanError, CostTableError, MachineError, DataError and UsageError.
     """
     opened = _open(Path(folder), cost_table)
+    beside = adapter_row(opened.folder, adapter, opened.disk.file_bytes) if adapter is not None else None
     simulation = simulate_now(opened.folder, accel, data, compute, progress) if accel is not None else None
     exits = None if exit_entropy is None else exits_now(opened.folder, exit_entropy, exit_loss, data, compute, progress)
     arrays = None if imc is None else summary_of(imc_report(opened.folder, Arrays(target=imc)))
     measured = opened.results.activity
     if measure is not None:
         measured = measure_now(opened.folder, measure, data, compute, progress)
-    return replace(_report(opened, measured, weight_reuse), simulation=simulation, exits=exits, arrays=arrays)
+    run = {"simulation": simulation, "exits": exits, "arrays": arrays, "adapter": beside}
+    return replace(_report(opened, measured, weight_reuse), **run)
 
 
 @dataclass(frozen=True)
@@ -154,6 +159,7 @@ def _report(opened: _Opened, measured: Measurements | None, weight_reuse: str | 
         simulation=None,
         exits=None,
         arrays=None,
+        adapter=None,
         disk=opened.disk,
         search=_search(plan, results),
         best_epoch=results.finalize.best_epoch if results.finalize else None,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from snnq.base.paired import LEVEL
 from snnq.network.layers import Layer
 from snnq.plan.views import per_cent
-from snnq.reporting import array_summary, cost_tables, exit_tables, machine_tables
+from snnq.reporting import adapted, array_summary, cost_tables, exit_tables, machine_tables
 from snnq.reporting.records import LayerRow, Paired, Report
 from snnq.reporting.table import Table, loss_text, table_of
 
@@ -176,6 +176,7 @@ def main_tables(report: Report) -> tuple[Table, ...]:
         *(machine_tables.main_tables(report.simulation)[:2] if report.simulation else ()),
         *(exit_tables.tables(report.exits) if report.exits else ()),
         *(array_summary.tables(report.arrays)[:1] if report.arrays else ()),
+        *(adapted.report_tables(report.adapter) if report.adapter else ()),
         *cost_tables.layers_tables(report),
         cost_tables.disk_table(report),
     )

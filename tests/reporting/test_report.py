@@ -17,8 +17,15 @@ from snnq.plan import Plan
 from snnq.reporting.array_summary import summary_of
 from snnq.reporting.glossary import every_key
 from snnq.reporting.page import html_page
-from snnq.reporting.records import BlockRow, Paired, Report
+from snnq.reporting.records import AdapterRow, BlockRow, Paired, Report
 from snnq.reporting.run import report
+
+METRICS = ("final_average_accuracy", "average_incremental_accuracy", "forgetting", "forgetting_by_step")
+MACS = ("backbone", "adapted_head", "prompts", "frozen_pass", "all_macs", "of_one_pass")
+ADAPTER = AdapterRow(
+    *("a.safetensors", "os", 3000, 0.04, ("A", "B"), (1, 1), "letters"),
+    *(dict.fromkeys(METRICS, 0.5), dict.fromkeys(METRICS, 1.0), dict.fromkeys(MACS, 1.0), False),
+)
 
 
 def test_numbers_counted_by_hand(found):
@@ -119,6 +126,7 @@ def test_every_key_is_explained(measured, simulated, ready):
         simulation=simulated,
         arrays=summary_of(imc_report(ready)),
         exits=EXITS,
+        adapter=ADAPTER,
     ).to_dict()
     data.pop("provenance")  # its keys are words
     for row in (*data["layers"], *data["search"]["epochs"]):

@@ -1,0 +1,33 @@
+"""Some classes of a data set, in an order of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from snnq.base.errors import DataError, nearest
+from snnq.data.dataset import DataSet, Frames
+
+
+def only_classes(data: DataSet, classes: Sequence[str]) -> DataSet:
+    """Return the samples of ``classes``, whose labels are then their places there; raises DataError for others."""
+    for name in classes:
+        if name not in data.classes:
+            raise DataError(
+                f"{data.spec} has no class '{name}'{nearest(name, data.classes)}",
+                f"its classes are {', '.join(data.classes[:12])}{', …' if len(data.classes) > 12 else ''}",
+            )
+    places = np.full(len(data.classes), -1, np.int64)
+    places[[data.classes.index(name) for name in classes]] = range(len(classes))
+    parts = {split: _part(getattr(data, split), places) for split in ("train", "validation", "test")}
+    return replace(data, classes=tuple(classes), other_orders={}, **parts)
+
+
+def _part(frames: Frames, places: np.ndarray) -> Frames:
+    labels = places[frames.labels]
+    if (labels >= 0).all():
+        return replace(frames, labels=labels)
+    kept = np.flatnonzero(labels >= 0)
+    return replace(frames, frames=frames.frames[kept], labels=labels[kept])

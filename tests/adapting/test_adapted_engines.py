@@ -1,0 +1,62 @@
+"""A packed folder with an adapter: torch, the engine and the numpy reference agree on every bit of every logit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lively import write_lively
+from made_adapters import write_random
+
+from snnq.packed.adapted import load_adapted
+from snnq.packed.adapter import read_adapter
+from snnq.packed.adapter_sites import packed_sites
+from snnq.packed.config import read_config
+from snnq.runtime.adapted import AdaptedEngine
+from snnq.runtime.adapted_reference import AdaptedReference
+from snnq.runtime.comparing_adapted import compare_adapted
+
+SCHEMES = ["uniform-4", "power-of-two-4", "uniform-2"]
+# Every order of products: scores, scores scaled at once, keys, over chunks, sums, sums that are pooled.
+PLACES: dict[str, dict[str, Any]] = {
+    "cifar10dvs": {"seed": 0},
+    "sdt-dvs": {"seed": 5},
+    "statten-dvs": {"seed": 4, "chunk": 3},
+}
+MORE: dict[str, dict[str, Any]] = {
+    "cifar10": {"seed": 1},
+    "imagenet": {"seed": 2, "chunk": 3},
+    "sdt-static": {"seed": 3},
+    "statten-static": {"seed": 5, "chunk": 3},
+    "spikingformer-cifar10": {"seed": 4},
+    "qkformer-cifar10": {"seed": 4, "depth": 3},
+}
+
+
+def three(folder: Path, adapter: Path, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    with torch.no_grad():
+        torches = load_adapted(folder, adapter)(torch.from_numpy(frames.astype(np.float32))).numpy()
+    engine = AdaptedEngine(folder, adapter, threads=1)
+    return torches, engine(frames), AdaptedReference(folder, adapter)(frames)
+
+
+@pytest.mark.parametrize("layout", [*PLACES, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE)])
+def test_every_engine_gives_the_same_logits(layout: str, tmp_path: Path) -> None:
+    folder = tmp_path / "packed"
+    frames = write_lively(folder, SCHEMES, layout, **(PLACES | MORE)[layout])
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert packed_sites(folder, read_config(folder))
+    plain = AdaptedEngine(folder, write_random(folder, tmp_path / "head.safetensors", "head"), threads=1)(frames)
+    for method in ("head", "os", "coda", "l2p"):
+        adapter = write_random(folder, tmp_path / f"{method}.safetensors", method)
+        torches, engine, reference = three(folder, adapter, frames)
+        assert torches.shape == (2, 4)
+        assert np.array_equal(torches, engine)
+        assert np.array_equal(torches, reference)
+        # The same head: what differs is what the prompts do.
+        assert np.array_equal(engine, plain) == (method == "head")
+    assert compare_adapted(folder, read_adapter(tmp_path / "os.safetensors")) == 2
+    assert before == {path.name: path.read_bytes() for path in folder.iterdir()}
