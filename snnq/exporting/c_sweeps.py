@@ -82,13 +82,16 @@ class Program:
 
     @cached_property
     def local(self) -> frozenset[str]:
-        """The streams that are kept for one pixel at a time."""
-        within = ((number, self.sweep_of(number)) for number in range(len(self.operations)))
-        return frozenset(
-            self.operations[number].gives
-            for number, sweep in within
-            if self._within(number, range(sweep.first, sweep.stop))
-        )
+        """The streams that are kept for one pixel at a time: not those that lie in the place of another."""
+        found = set[str]()
+        for number, one in enumerate(self.operations):
+            sweep = self.sweep_of(number)
+            over = (name for name in _overwritten(one) if name in self.born and name not in found)
+            if self._within(number, range(sweep.first, sweep.stop)) and not any(
+                self._ends(name, number) for name in over
+            ):
+                found.add(one.gives)
+        return frozenset(found)
 
     @cached_property
     def place_of(self) -> dict[str, str]:
@@ -96,19 +99,18 @@ class Program:
         found = {name: name for name in self.born}
         for number, one in enumerate(self.operations):
             for name in _overwritten(one):
-                if name in found and self._free(name, number) and found[one.gives] == one.gives:
+                same = name in self.born and (name in self.local) == (one.gives in self.local)
+                if same and found[one.gives] == one.gives and self._ends(name, number):
                     found[one.gives] = found[name]
         return found
 
-    def _free(self, name: str, number: int) -> bool:
-        """Whether an operation may write what it gives over a stream that it takes."""
+    def _ends(self, name: str, number: int) -> bool:
+        """Whether an operation may write over a stream that it takes: nothing reads that any more."""
         one, sweep, born = self.operations[number], self.sweep_of(number), self.born[name]
-        before = self.operations[sweep.first : number]
         kept = self.buffers[name].planes == self.buffers[one.gives].planes
-        same = (name in self.local) == (one.gives in self.local)
         whole = self.operations[born].writes == "pixel" or born < sweep.first
-        unseen = not any(name in earlier.gathers for earlier in before)
-        return kept and same and whole and unseen and self.read[name][-1] == number
+        unseen = not any(name in earlier.gathers for earlier in self.operations[sweep.first : number])
+        return kept and whole and unseen and self.read[name][-1] == number
 
 
 def _overwritten(one: Operation) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -52,7 +53,7 @@ def test_no_two_items_meet_in_one_place(items: list[tuple[int, int, int]], leads
             assert (near[0] is not None and there - at >= near[0]) or (near[1] is not None and at - there >= near[1])
 
 
-def program(tmp_path: Path, layout: str, **sizes: object) -> CProgram:
+def program(tmp_path: Path, layout: str, **sizes: Any) -> CProgram:
     write_lively(tmp_path / "packed", ["uniform-2"], layout, **sizes)
     arrays = open_arrays(tmp_path / "packed")
     return c_program(arrays.network, {one.layer: 32 for one in arrays.wiring.layers})
@@ -60,9 +61,10 @@ def program(tmp_path: Path, layout: str, **sizes: object) -> CProgram:
 
 def test_streams_that_one_sweep_reads_are_kept_for_a_pixel(tmp_path: Path) -> None:
     found = program(tmp_path, "cifar10dvs", depth=2).program
-    assert {"block.0.mlp.fc1_lif", "block.0.mlp.fc2_lif", "block.0.attn.proj_lif", "block.0.attn"} <= found.local
+    assert {"block.0.mlp.fc1_lif", "block.0.mlp.fc2_lif", "block.0.attn.proj_lif"} <= found.local
     assert not {"block.0.attn.q_lif", "block.0.attn.k_lif", "block.0.attn.v_lif", "block.0"} & found.local
-    # What an attention fires is written over its values.
+    # The tokens are one place from the first sum on, and what an attention fires is written over its values.
+    assert found.place_of["block.0"] == found.place_of["block.0.attn"] == "patch_embed"
     assert found.place_of["block.0.attn.attn_lif"] == "block.0.attn.v_lif"
     covered = [number for sweep in found.sweeps for number in range(sweep.first, sweep.stop)]
     assert covered == list(range(len(found.operations)))
