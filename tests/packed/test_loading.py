@@ -174,5 +174,5 @@ def test_whole_numbers_take_nothing_but_event_counts(folder: Path, sample: Sampl
 def test_a_layout_without_whole_numbers_says_so(tmp_path: Path) -> None:
     folder = make_sample("maxformer-spikingjelly").write(tmp_path / "packed")
     assert load_packed(folder).arithmetic == "float"
-    with pytest.raises(UsageError, match="no arithmetic in whole numbers, because layer stage3"):
+    with pytest.raises(UsageError, match="no arithmetic in whole numbers, because its residuals add"):
         load_packed(folder, "integer")
