@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snnq.base.errors import CostTableError, OutputExistsError, PlanError
-from snnq.cost.quantities import EVENT_ENERGY
+from snnq.cost.quantities import BRANCH_ENERGIES, EVENT_ENERGY
 from snnq.cost.table import TABLES, read_table
 from snnq.network.layers import KINDS, Layer
 from snnq.plan import DataInfo, ModelInfo, Plan, SearchInfo, make_plan
@@ -308,11 +308,16 @@ def test_schema_describes_what_is_written(make):
     assert schema["required"] == ["schema_version", "tool", "model", "cost_table", "layers"]
     assert schema["additionalProperties"] is False
     layer = schema["$defs"]["PlanLayer"]
-    assert set(layer["properties"]) == {*plan["layers"][0], EVENT_ENERGY.key}
+    hybrids = {one.key for one in BRANCH_ENERGIES} | {"input_bits"}  # of networks of which a part does not spike
+    assert set(layer["properties"]) == {*plan["layers"][0], EVENT_ENERGY.key, *hybrids}
     names, rated = layer["properties"]["scheme"]["anyOf"]
     assert names == {"enum": list(NAMES)}
     assert re.fullmatch(rated["pattern"], "uniform-4@0.95")
     assert not re.fullmatch(rated["pattern"], "uniform-4")
     assert layer["properties"]["bits"]["readOnly"] is True
     assert "bits" not in layer["required"]
-    assert set(schema["$defs"]["Totals"]["properties"]) == {*plan["totals"], *EVENT_ENERGY.keys}
+    assert set(schema["$defs"]["Totals"]["properties"]) == {
+        *plan["totals"],
+        *EVENT_ENERGY.keys,
+        *(key for one in BRANCH_ENERGIES for key in one.keys),
+    }
