@@ -45,7 +45,7 @@ def layer(**changes):
         (layer(shape=[256, 0, 1]), r"layer 'block.1.attn.q': shape: 1: .*greater than 0, found 0"),
         (layer(shape="256"), r"layer 'block.1.attn.q': shape: "),
         (layer(group="neck"), r"layer 'block.1.attn.q': group: .*'head', found \"neck\""),
-        (layer(input="bits"), r"layer 'block.1.attn.q': input: .*'reals', found \"bits\""),
+        (layer(input="bits"), r"layer 'block.1.attn.q': input: .*'activations', found \"bits\""),
         (layer(name=""), r"layer 10: name: "),
         (layer(name="head"), "two layers have the name 'head'"),
         (

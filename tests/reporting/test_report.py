@@ -132,8 +132,8 @@ def test_every_key_is_explained(measured, simulated, ready):
     for row in (*data["layers"], *data["search"]["epochs"]):
         row["probabilities"] = None  # and here schemes or layers
     missing, extra = set(keys_of(data)) - set(every_key()), set(every_key()) - set(keys_of(data)) - {"provenance"}
-    # Of plans that were priced by activity, or on arrays.
-    extra -= {key for key in extra if "event_energy" in key or key.startswith("imc_")}
+    # Of plans that were priced by activity, on arrays, or of hybrid networks.
+    extra -= {key for key in extra if "event_energy" in key or key.startswith(("imc_", "ann_", "snn_", "fusion_"))}
     assert not missing | extra, (missing, extra)
     assert all(meaning for _, meaning in every_key().values())
     assert {"pJ", "bits", "nats", "0 … 1", "bytes", "weights"} <= {unit for unit, _ in every_key().values()}
