@@ -11,7 +11,7 @@ from snnq.base.progress import Progress, shown
 from snnq.commands.calling import command
 from snnq.commands.imc import OnArrays
 from snnq.commands.settings import ReuseWords, resolved
-from snnq.commands.words import Data, Force, Machines, Run, Sizes, Threads, Typed, Words
+from snnq.commands.words import Data, Force, Machines, Run, Sizes, Typed, Words
 
 if TYPE_CHECKING:
     from snnq.reusing.planning import Asked
@@ -55,7 +55,7 @@ def reuse_plan(
     data: Data = None,
     on: ReuseTarget,
     out: Annotated[Path, typer.Option(help="The plan.")] = _PLAN,
-    threads: Threads = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of --target engine.")] = 1,
     sizes: Sizes,
     force: Force = False,
     progress: Progress = shown,
@@ -63,7 +63,7 @@ def reuse_plan(
     """Find the fewest blocks whose attention must reuse the one before to keep a delay, and their patterns."""
     from snnq.reusing.planning import reuse_plan as run_plan
 
-    found = run_plan(checkpoint, on.asked(), data=data, threads=threads or 1, progress=progress, **sizes.given())
+    found = run_plan(checkpoint, on.asked(), data=data, threads=threads, progress=progress, **sizes.given())
     found.write(out, force=force)
     return found
 

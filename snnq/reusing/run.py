@@ -155,7 +155,7 @@ def _check_plan(plan: ReusePlan, file: str, job: Job) -> None:
 
 
 def _on_target(known: Reused, plan: ReusePlan) -> Reused:
-    """Return what is known of a run, with the costs of this plan: the same patterns may be planned for other targets."""
+    """Return what is known of a run, with the costs of this plan: its patterns may be planned for other targets."""
     costs = next(one.costs for one in plan.candidates if one.attentions == known.attentions)
     return replace(known, target=plan.target, whole=plan.whole, costs=costs)
 
