@@ -113,4 +113,4 @@ class Exits:
     exited: tuple[int, ...]
     fixed: tuple[float, ...]
     curve: tuple[ExitPoint, ...]
-    costs: ExitCosts | None
+    exit_costs: ExitCosts | None

@@ -62,7 +62,7 @@ def evaluate_exits(
     if words.samples:
         taken = (threshold, np.array(found.after)[ended], found.after)
         costs = exit_costs(subject, data, split, taken, words.samples, engine, compute, progress)
-        exits = replace(exits, costs=costs)
+        exits = replace(exits, exit_costs=costs)
     return found.logits[np.arange(len(ended)), ended], arithmetic, seconds, exits
 
 
@@ -181,7 +181,7 @@ def exits_under(found: Answers, threshold: float, choice: ExitChoice | None, spl
         exited=tuple(map(int, exited)),
         fixed=tuple(map(float, fixed)),
         curve=_curve(found),
-        costs=None,
+        exit_costs=None,
     )
 
 

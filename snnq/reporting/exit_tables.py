@@ -35,8 +35,8 @@ def notes(found: Exits) -> tuple[str, ...]:
     said.append(
         f"If the same numbers of steps fell to samples at random, {found.accuracy_shuffled:.2%} would be right."
     )
-    if found.costs is not None:
-        said.append(_measured(found.costs))
+    if found.exit_costs is not None:
+        said.append(_measured(found.exit_costs))
     return tuple(said)
 
 
@@ -62,7 +62,7 @@ def outcome_table(found: Exits) -> Table:
         ["all steps", f"{found.steps}", f"{found.accuracy_all_steps:.2%}", f"{found.loss_all_steps:.4f}"],
     ]
     columns = ["ends", "steps", f"{found.split}", "cross-entropy"]
-    if (costs := found.costs) is not None:
+    if (costs := found.exit_costs) is not None:
         columns += ["events nJ", "of it compute", "paper's nJ"]
         ended = costs.events_pj, costs.events_compute_pj, costs.paper_pj
         whole = costs.events_pj_all_steps, costs.events_compute_pj_all_steps, costs.paper_pj_all_steps

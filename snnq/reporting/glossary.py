@@ -251,7 +251,7 @@ KEYS: dict[str, tuple[str, str]] = {
     "exited": ("samples", "that ended after each of the answers"),
     "fixed": ("0 … 1", "accuracy if all samples ended after each of the answers"),
     "curve": ("", "what other thresholds do on the same samples"),
-    "costs": ("", "what a few samples take, means per inference"),
+    "exit_costs": ("", "what a few samples take, means per inference"),
     "events_pj": ("pJ", "by the event model, the head run after every answer"),
     "events_pj_all_steps": ("pJ", "the same with all time steps, the head run once"),
     "events_compute_pj": ("pJ", "of events_pj, without memory"),

@@ -115,14 +115,14 @@ def test_a_choice_is_made_on_validation(folder: Path) -> None:
 def test_energy_is_that_of_the_steps_that_were_taken(folder: Path) -> None:
     plain = snnq.measure(folder, data=DATA, split="test", samples=3, progress=snnq.silent)
     head = next(one for one in plain.events.layers if one.group == "head")
-    nobody = exits_of(folder, 0.0, exit_samples=3).costs
+    nobody = exits_of(folder, 0.0, exit_samples=3).exit_costs
     assert nobody is not None
     assert nobody.events_pj_all_steps == pytest.approx(plain.events.total.energy_pj, rel=1e-12)
     # The head runs four times instead of once; its weight is fetched once.
     assert nobody.events_pj == pytest.approx(plain.events.total.energy_pj + 3 * head.compute_pj, rel=1e-12)
     assert nobody.events_compute_pj == pytest.approx(plain.events.total.compute_pj + 3 * head.compute_pj, rel=1e-12)
     assert nobody.paper_pj == pytest.approx(4 * plain.paper_energy_pj)
-    everybody = exits_of(folder, 1.0, exit_samples=3).costs
+    everybody = exits_of(folder, 1.0, exit_samples=3).exit_costs
     assert everybody is not None
     assert everybody.paper_pj == pytest.approx(plain.paper_energy_pj)
     # What is fetched once stays; neurons are updated once instead of four times.
@@ -134,7 +134,7 @@ def test_energy_is_that_of_the_steps_that_were_taken(folder: Path) -> None:
 
 
 def test_latency_is_of_samples_that_end_as_they_did_in_their_batch(folder: Path, middle: float) -> None:
-    found = exits_of(folder, middle, engine="integer", exit_samples=4).costs
+    found = exits_of(folder, middle, engine="integer", exit_samples=4).exit_costs
     assert found is not None
     assert found.latency_ms is not None
     assert found.latency_ms_all_steps is not None
@@ -190,7 +190,7 @@ def test_the_command_says_it(folder: Path, capsys: pytest.CaptureFixture[str]) -
     assert run(["eval", str(folder), "--data", DATA, "--exit-entropy", "auto", "--exit-samples", "1", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["exits"]["accuracy"] == found["accuracy"]
-    assert found["exits"]["costs"]["latency_ms"] is None
+    assert found["exits"]["exit_costs"]["latency_ms"] is None
     words = ["eval", str(folder), "--data", DATA, "--exit-entropy", "0.6", "--engine", "integer", "--exit-samples", "1"]
     assert run(words) == 0
     said = capsys.readouterr()

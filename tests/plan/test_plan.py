@@ -302,7 +302,7 @@ def test_writing_refuses_to_overwrite_when_told(make, tmp_path):
 
 
 def test_schema_describes_what_is_written(make):
-    schema, further = plan_schema(), [one for one in declared() if one.measured]
+    schema, further = plan_schema(), [one for one in declared() if one.measured or one.part]
     plan = make("uniform-2", BEST).to_dict()
     assert set(schema["properties"]) == {*plan, "activity", "arrays"}
     assert schema["required"] == ["schema_version", "tool", "model", "cost_table", "layers"]

@@ -22,5 +22,5 @@ EXITS = Exits(
     exited=(2, 2),
     fixed=(0.5, 1.0),
     curve=(ExitPoint(0.0, 2.0, 1.0), ExitPoint(0.125, 1.5, 0.75), ExitPoint(0.5, 1.0, 0.5)),
-    costs=COSTS,
+    exit_costs=COSTS,
 )
