@@ -121,8 +121,7 @@ def eval(
         seconds = time.perf_counter() - begun
     else:
         how = {"engine": engine, "batch_size": batch_size, "compute": compute, "progress": progress}
-        ended, arithmetic, seconds, exits = evaluate_exits(subject, found, split, words, **how)
-        logits = torch.from_numpy(ended)
+        logits, arithmetic, seconds, exits = evaluate_exits(subject, found, split, words, **how)
     labels = torch.from_numpy(samples.labels)
     result = score(logits, labels)
     warn_misfit(logits, found, split, f"the {subject.kind} model")

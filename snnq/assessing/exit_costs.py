@@ -23,7 +23,7 @@ from snnq.runtime.exits import run_until_sure
 from snnq.training.devices import Compute, placed, start_fabric
 from snnq.training.threads import use_threads
 
-REPEATS = 3
+REPEATS = 5
 # Threshold, steps that each sample of the split took (N,), and the steps after which there are logits.
 Ended = tuple[float, np.ndarray, Sequence[int]]
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from snnq.assessing.exit_costs import exit_costs
 from snnq.assessing.exit_records import ExitChoice, ExitPoint, Exits, ExitWords
@@ -43,7 +43,7 @@ def evaluate_exits(
     batch_size: int,
     compute: Compute,
     progress: Progress,
-) -> tuple[np.ndarray, str, float, Exits]:
+) -> tuple[Tensor, str, float, Exits]:
     """Return logits float32 (N, classes) that samples of a split end with, the arithmetic, seconds, and what exits do.
 
     The seconds are those of all steps of the split, without choosing and measuring.
@@ -63,7 +63,7 @@ def evaluate_exits(
         taken = (threshold, np.array(found.after)[ended], found.after)
         costs = exit_costs(subject, data, split, taken, words.samples, engine, compute, progress)
         exits = replace(exits, exit_costs=costs)
-    return found.logits[np.arange(len(ended)), ended], arithmetic, seconds, exits
+    return torch.from_numpy(found.logits[np.arange(len(ended)), ended]), arithmetic, seconds, exits
 
 
 def answers_on(

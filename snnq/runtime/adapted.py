@@ -39,6 +39,7 @@ class AdaptedEngine(Engine):
         found = adapter if isinstance(adapter, Adapter) else read_adapter(adapter)
         self.adapter, self.sites = found, sites_for(path, found)
         super().__init__(path, threads)
+        self.taped = False  # prompts are made between the loops
         self.head = open_arrays(path).network.head(*found.head)
         self._by_layer = {one.layer: one for one in self.sites}
         self._by_mix = {one.mixes: one for one in self.sites}

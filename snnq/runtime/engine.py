@@ -18,13 +18,17 @@ from snnq.network.graph import FRAMES, Add, Head, Mean, Multiply, Neuron, Pad, P
 from snnq.network.layers import check_frames_shape
 from snnq.network.stages import Fire, Mix, Potential, Step
 from snnq.packed.arrays import open_arrays
-from snnq.runtime.layers import Layers
+from snnq.runtime.layers import Layers, digit_planes
 from snnq.runtime.running import Memory, Running
 from snnq.runtime.steps import Steps, Watch
 from snnq.runtime.streams import Numbers, Stream, bits, shown
+from snnq.runtime.tape import Tape
 from snnq.runtime.weights import LayerWeights, read_layer
 from snnq.runtime.workers import Workers
 
+# Batches of less work have calls that take longer to prepare than to make, and little memory to keep for them.
+TAPED_MACS = 2**29
+TAPES = 4
 Streams = dict[str, Stream | Numbers]
 
 
@@ -54,7 +58,9 @@ class Engine:
         self.head = self.heads.after(self.wiring.graph.steps)
         self.workers, self._fitting = Workers(threads), threads is None
         self.steps = Steps(self.workers, bits(self.wiring.largest))
-        self._layers = Layers(self.steps)
+        self._layers, self._tapes = Layers(self.steps), dict[tuple[object, ...], Tape]()
+        # Calls are kept of loops that do all of their work: those of the first graphs.
+        self.taped = self.wiring.beyond is None
         self.macs = self._macs_of_a_sample()
 
     @property
@@ -94,6 +100,39 @@ class Engine:
         self.steps.watch, self.steps.memory = watch, memory
         if self._fitting:
             self.workers.threads = fitting_threads(self.macs * len(frames) * frames.shape[1] // self.wiring.graph.steps)
+        work = self.macs * len(frames) * frames.shape[1] // self.wiring.graph.steps
+        if self.taped and watch is None and len(frames) and work <= TAPED_MACS:
+            return self._taped(frames, memory)
+        return self._walk(frames)
+
+    def _taped(self, frames: np.ndarray, memory: Memory | None) -> np.ndarray:
+        """Return the sums of a small batch, by calls that were prepared for one of its shape, or are now."""
+        key = (frames.shape, frames.dtype, digit_planes(frames), memory is None, self.workers.threads)
+        tape = self._tapes.pop(key, None)
+        if tape is not None:
+            tape.play(frames, memory, self.workers.run, self.steps.seconds)
+        else:
+            tape = self._record(frames, memory)
+        self._tapes[key] = tape  # the last ones used stay
+        if len(self._tapes) > TAPES:
+            self._tapes.pop(next(iter(self._tapes)))
+        return tape.sums.copy()
+
+    def _record(self, frames: np.ndarray, memory: Memory | None) -> Tape:
+        tape = Tape(frames)
+        for neuron, voltages in (memory or {}).items():
+            memory[neuron] = voltages.copy()  # pyright: ignore[reportOptionalSubscript]
+        self.workers.tape = tape.calls
+        try:
+            tape.sums = self._walk(tape.frames)
+        finally:
+            self.workers.tape = None
+        if memory is not None:
+            tape.own(memory)
+        return tape
+
+    def _walk(self, frames: np.ndarray) -> np.ndarray:
+        """Run all steps of the flow; return the sums that the head is given."""
         streams: Streams = {FRAMES: _pixels(frames)} if self.wiring.numbers(FRAMES) else {}
         for number, one in enumerate(self.wiring.flow):
             if isinstance(one, Head):

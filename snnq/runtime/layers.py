@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, cast
 
 import numpy as np
 
@@ -17,6 +16,8 @@ from snnq.runtime.vectors import LANES, SPREAD
 from snnq.runtime.weights import LayerWeights
 from snnq.runtime.workers import aligned, ranges
 
+# A compiled loop and its arguments.
+Prepared = tuple[Callable[..., object], tuple[object, ...]]
 _NO_LISTS = Lists(np.empty(0, np.uint16), np.empty((0, 0, 0), np.int32), 0, 0)
 _AT_ONCE = 256  # sums of 64 channels that are formed before what follows them
 _NO_WORDS = np.empty((0, 0, 0, 0), np.uint64)
@@ -47,16 +48,20 @@ class Layers:
         else:
             lists, (height, width) = self._list(stream.planes[: bits(stream.bound)], layers[0]), stream.size
         steps, begun = frames.shape[1], time.perf_counter()
+        call = self._plain if all(layer.plain for layer in layers) else self._other
         outs = [_room(layer, samples, steps, height, width) for layer in layers]
-        plain = all(layer.plain for layer in layers)
-        run_block = self._run_plain if plain else self._run_other
         pieces = [
             (layer, lists, words, (height, width), self._voltages(layer, out), _memory(layer, out), block, *part)
             for layer, out in zip(layers, outs, strict=True)
             for block in range(layer.blocks)
             for part in self._split(layer, samples * out.height, out.width, layers)
         ]
-        self.workers.run(run_block, pieces)
+        if self.workers.threads == 1:
+            for piece in pieces:  # prepared here and now, each call goes on the tape as it is
+                loop, arguments = call(*piece)
+                self.workers.run(loop, [arguments])
+        else:
+            self.workers.run(_made, [(call, *piece) for piece in pieces])
         self.steps.took(", ".join(layer.name for layer in layers), begun)
         if self.steps.watch is not None:
             self.rows += sum(int(lists.lengths.sum()) * layer.taps * layer.blocks for layer in layers)
@@ -75,9 +80,7 @@ class Layers:
     def _list_counts(self, frames: np.ndarray, layer: LayerWeights) -> Lists:
         """Return the lists of event counts."""
         begun = time.perf_counter()
-        samples, steps, _, height, width = frames.shape
-        most = min(int(frames.max(initial=0)), COUNT_LIMIT)
-        planes = max(1, -(-most.bit_length() // kernels.DIGIT_BITS))
+        (samples, steps, _, height, width), planes = frames.shape, digit_planes(frames)
         lengths = np.empty((planes, samples * height * width, steps), np.int32)
         entries = layer.groups * kernels.LARGEST_DIGIT
         lists = np.empty(lengths.size * entries + SPREAD, np.uint16)
@@ -111,7 +114,11 @@ class Layers:
         if self.steps.memory is not None:
             return self._kept_table(layer, block)
         table = self.workers.scratch("table", layer.table_size, layer.table_type)
-        layer.build(table, block * LANES, min(LANES, layer.outputs - block * LANES))
+        lanes = table, block * LANES, min(LANES, layer.outputs - block * LANES)
+        if self.workers.threads == 1:
+            self.workers.run(layer.build, [lanes])
+        else:
+            layer.build(*lanes)
         return table
 
     def _kept_table(self, layer: LayerWeights, block: int) -> np.ndarray:
@@ -129,7 +136,7 @@ class Layers:
             return None
         return self.steps.voltages(layer.step.neuron, len(out.spikes), layer.blocks, layer.neuron_type)
 
-    def _run_plain(
+    def _plain(
         self,
         layer: LayerWeights,
         lists: Lists,
@@ -139,15 +146,16 @@ class Layers:
         out: np.ndarray,
         block: int,
         *part: int,
-    ) -> None:
-        """Run a block of 64 output channels and their neurons for a range of pixels."""
-        scratch, run_block = self.workers.scratch, cast(Callable[..., None], kernels.run_block)
+    ) -> Prepared:
+        """Prepare a block of 64 output channels and their neurons for a range of pixels."""
+        scratch = self.workers.scratch
         table = self._table(layer, block)
         inputs = (*lists, *size, layer.radius, layer.groups, *layer.block_numbers(block), layer.leak)
         state = self.steps.state(voltages, layer.neuron_type)
-        run_block(table, *inputs, scratch("sums", LANES, layer.sum_type), *state, out, block, *part)
+        sums = scratch("sums", LANES, layer.sum_type)
+        return kernels.run_block, (table, *inputs, sums, *state, out, block, *part)
 
-    def _run_other(
+    def _other(
         self,
         layer: LayerWeights,
         lists: Lists,
@@ -157,25 +165,23 @@ class Layers:
         out: np.ndarray,
         block: int,
         *part: int,
-    ) -> None:
-        """Run a block that is strided, depth-wise, pooled or kept, for a range of pixels, or of rows."""
+    ) -> Prepared:
+        """Prepare a block that is strided, depth-wise, pooled or kept, for a range of pixels, or of rows."""
+        scratch, made = self.workers.scratch, layer.step.made
         if layer.summed:
-            self._run_summed(layer, lists, words, size, voltages, out, block, *part)
-            return
-        scratch, made, kernel = self.workers.scratch, layer.step.made, cast(Any, layer_kernels)
+            return self._run_summed, (layer, lists, words, size, voltages, out, block, *part)
         groups = 0 if layer.depthwise else layer.groups
         inputs = (self._table(layer, block), *lists, words, size, layer.radius, groups)
         steps, numbers = out.shape[1], layer.block_numbers(block)
         sums = scratch("sums", steps * LANES, layer.sum_type).reshape(steps, LANES)
         if isinstance(layer.step, Potential):
-            kernel.keep_block(inputs, made.stride, numbers, sums, out, block, *part)
-            return
+            return layer_kernels.keep_block, (inputs, made.stride, numbers, sums, out, block, *part)
         state = self.steps.state(voltages, layer.neuron_type)
         if not layer.step.pooled:
-            kernel.run_strided(inputs, made.stride, numbers, layer.leak, sums, *state, out, block, *part)
-            return
+            fixed = (inputs, made.stride, numbers, layer.leak, sums)
+            return layer_kernels.run_strided, (*fixed, *state, out, block, *part)
         ring = scratch("ring", 3 * size[1] * steps * LANES, layer.sum_type).reshape(3, size[1], steps, LANES)
-        kernel.run_pooled(inputs, numbers, layer.leak, ring, sums, *state, out, block, *part)
+        return layer_kernels.run_pooled, (inputs, numbers, layer.leak, ring, sums, *state, out, block, *part)
 
     def _run_summed(
         self,
@@ -231,6 +237,18 @@ class Layers:
         else:
             state = self.steps.state(voltages, layer.neuron_type)
             number_kernels.fire_sums(sums, numbers, layer.leak, *state, out, block, at)
+
+
+def digit_planes(frames: np.ndarray) -> int:
+    """Return how many digits the largest of event counts takes."""
+    most = min(int(frames.max(initial=0)), COUNT_LIMIT)
+    return max(1, -(-most.bit_length() // kernels.DIGIT_BITS))
+
+
+def _made(call: Callable[..., Prepared], *piece: object) -> None:
+    """Prepare a piece, in the memory of the thread that runs it, and run it."""
+    loop, arguments = call(*piece)
+    loop(*arguments)
 
 
 def _pooled(sums: np.ndarray, low: int, across: int) -> np.ndarray:

@@ -17,8 +17,9 @@ from snnq.base.errors import UsageError
 from snnq.network.layers import check_frames_shape
 from snnq.network.wiring import Wiring
 
-# What neurons were left with, by their module path: whole numbers, all pixels of a sample side by side.
-Memory = dict[str, np.ndarray]
+
+class Memory(dict[str, np.ndarray]):
+    """What neurons were left with, by their module path: whole numbers, all pixels of a sample side by side."""
 
 
 class Runner(Protocol):
@@ -46,7 +47,7 @@ class Running:
         self._mixing = next((one.mixes.module for one in wiring.mixings if one.mixes.chunk > 1), None)
         self.chunk = math.lcm(*(one.mixes.chunk for one in wiring.mixings))
         self.taken = 0
-        self._memory: Memory = {}
+        self._memory = Memory()
         self._sums: np.ndarray | None = None
 
     def step(self, frame: np.ndarray) -> np.ndarray:
@@ -76,7 +77,7 @@ class Running:
         count = max(len(self._sums), 1)
         for neuron, voltages in self._memory.items():
             each = voltages.reshape(-1, len(voltages) // count, *voltages.shape[1:])
-            self._memory[neuron] = np.ascontiguousarray(each[samples]).reshape(-1, *voltages.shape[1:])
+            self._memory[neuron] = np.array(each[samples]).reshape(-1, *voltages.shape[1:])
         self._sums = self._sums[samples]
 
     def _check(self, shape: tuple[int, ...]) -> None:

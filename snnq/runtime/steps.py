@@ -12,6 +12,7 @@ import numpy as np
 from snnq.arithmetic.whole_network import Compared
 from snnq.network.graph import Attention, Multiply, Pool, Sum
 from snnq.runtime import kernels, layer_kernels, number_kernels, spike_kernels
+from snnq.runtime.running import Memory
 from snnq.runtime.streams import Numbers, Stream, bits, lanes_of, numbers_of
 from snnq.runtime.vectors import LANES
 from snnq.runtime.workers import Workers, ranges
@@ -34,7 +35,7 @@ class Steps:
     planes: int
     seconds: dict[str, float] = field(default_factory=dict)
     watch: Watch | None = None
-    memory: dict[str, np.ndarray] | None = None
+    memory: Memory | None = None
 
     def voltages(self, neuron: str, pixels: int, words: int, kind: type) -> np.ndarray | None:
         """Return the voltages that neurons were left with, int (pixels, words, 64), or None if they start at rest."""
@@ -56,6 +57,8 @@ class Steps:
     def took(self, part: str, begun: float) -> None:
         """Add the time since ``begun`` to a part."""
         self.seconds[part] = self.seconds.get(part, 0.0) + time.perf_counter() - begun
+        if self.workers.tape is not None:
+            self.workers.tape.append(part)
 
     def show(self, neuron: str, spikes: np.ndarray) -> None:
         """Show spikes to whom it may concern."""
@@ -73,7 +76,9 @@ class Steps:
             self.workers.run(layer_kernels.pool_numbers, pieces)
             found = Numbers(values, low, across, stream.channels)
         elif one.heads is not None:
-            found = stream._replace(planes=_pooled_by_head(stream, one.heads)[None])
+            out = np.empty_like(stream.spikes)
+            self.workers.run(_pool_by_head, [(stream, one.heads, out)])
+            found = stream._replace(planes=out[None])
         else:
             spikes = stream.spikes
             out = np.empty((samples * low * across, *spikes.shape[1:]), np.uint64)
@@ -130,9 +135,11 @@ class Steps:
         begun, values = time.perf_counter(), numbers.values
         pixels, steps, lanes = values.shape
         kind = np.int64 if found.wide or values.dtype == np.int64 else np.int32
-        values = np.ascontiguousarray(values, kind)
+        if values.dtype != kind:
+            values = np.empty(values.shape, kind)
+            self.workers.run(np.copyto, [(values, numbers.values)])
         if found.thresholds:
-            return self._count(found, numbers._replace(values=values), name)
+            return self._count(found, numbers._replace(values=np.ascontiguousarray(values)), name)
         threshold = np.full(lanes, np.iinfo(kind).max, kind)
         threshold[: numbers.channels] = found.threshold
         out = np.empty((pixels, steps, lanes // LANES), np.uint64)
@@ -165,7 +172,8 @@ class Steps:
         begun = time.perf_counter()
         if isinstance(first, Numbers) and isinstance(second, Numbers):
             out = first.values if free else np.empty_like(first.values)
-            found = first._replace(values=np.add(first.values, second.values, out=out))
+            self.workers.run(np.add, [(first.values, second.values, out)])
+            found = first._replace(values=out)
         else:
             assert isinstance(first, Stream)
             assert isinstance(second, Stream)
@@ -176,8 +184,8 @@ class Steps:
     def _add_planes(self, first: Stream, second: Stream, free: bool) -> Stream:
         planes, bound = first.planes, first.bound + second.bound
         if len(planes) < self.planes or not free:
-            planes = np.zeros((self.planes, *planes.shape[1:]), np.uint64)
-            planes[: len(first.planes)] = first.planes
+            planes = np.empty((self.planes, *planes.shape[1:]), np.uint64)
+            self.workers.run(_widen, [(first.planes, planes)])
         flat = planes.reshape(len(planes), -1)
         for number, plane in enumerate(second.planes[: bits(second.bound)]):
             high, spikes = flat[number:], plane.reshape(-1)
@@ -196,7 +204,8 @@ class Steps:
         else:
             kept = spikes.reshape(samples, stream.pixels, *spikes.shape[1:])
             passing = gates.reshape(samples, gate.pixels, *gates.shape[1:])
-            out = (kept & passing).reshape(spikes.shape)
+            out = np.empty_like(spikes)
+            self.workers.run(np.bitwise_and, [(kept, passing, out.reshape(kept.shape))])
         self.took(one.gives, begun)
         return stream._replace(planes=out[None])
 
@@ -221,12 +230,11 @@ class Steps:
         """Return sums over tokens, int64."""
         if isinstance(read, Numbers):
             values = read.values.reshape(samples, read.pixels, *read.values.shape[1:])
-            return Numbers(values.sum(1, dtype=np.int64), 1, 1, read.channels)
-        total = np.zeros((samples, read.planes.shape[2], read.planes.shape[3] * LANES), np.int64)
-        for number, plane in enumerate(read.planes[: bits(read.bound)]):
-            sums = np.empty(total.shape, np.int32)
-            spike_kernels.sum_tokens(plane, read.pixels, sums, 0, samples)
-            total += sums.astype(np.int64) << number
+            total = np.empty((samples, *read.values.shape[1:]), np.int64)
+            self.workers.run(np.sum, [(values, 1, np.int64, total)])
+        else:
+            total = np.empty((samples, read.planes.shape[2], read.planes.shape[3] * LANES), np.int64)
+            self.workers.run(_sum_planes, [(read.planes[: bits(read.bound)], read.pixels, total)])
         return Numbers(total, 1, 1, read.channels)
 
     def total(self, read: Stream | Numbers, samples: int, name: str) -> np.ndarray:
@@ -237,18 +245,37 @@ class Steps:
 
     def totals(self, read: Stream | Numbers, samples: int) -> np.ndarray:
         """Return the sums of a stream over tokens and steps, int64 (samples, channels)."""
+        found = np.empty((samples, read.channels), np.int64)
         if isinstance(read, Numbers):
             _, steps, lanes = read.values.shape
-            sums = read.values.reshape(samples, read.pixels * steps, lanes).sum(1, dtype=np.int64)
+            sums = np.empty((samples, lanes), np.int64)
+            values = read.values.reshape(samples, read.pixels * steps, lanes)
+            self.workers.run(np.sum, [(values, 1, np.int64, sums)])
         else:
             sums = np.empty((samples, LANES * read.planes.shape[-1]), np.int32)
             pieces = [(read.planes, read.pixels, sums, *part) for part in self.parts(samples, read.planes[:, :1].size)]
             self.workers.run(kernels.total, pieces)
-        return sums[:, : read.channels].astype(np.int64)
+        self.workers.run(np.copyto, [(found, sums[:, : read.channels])])
+        return found
 
 
-def _pooled_by_head(stream: Stream, heads: int) -> np.ndarray:
-    """Return spikes after an OR over 3×3 of (tokens, features of a head), uint64 (pixels, steps, words)."""
+def _widen(planes: np.ndarray, wider: np.ndarray) -> None:
+    """Copy numbers to more planes."""
+    wider[: len(planes)] = planes
+    wider[len(planes) :] = 0
+
+
+def _sum_planes(planes: np.ndarray, tokens: int, total: np.ndarray) -> None:
+    """Sum whole numbers over the tokens of each sample, int64 (samples, steps, lanes)."""
+    sums = np.empty(total.shape, np.int32)
+    total[:] = 0
+    for number, plane in enumerate(planes):
+        spike_kernels.sum_tokens(plane, tokens, sums, 0, len(total))
+        total += sums.astype(np.int64) << number
+
+
+def _pool_by_head(stream: Stream, heads: int, pooled: np.ndarray) -> None:
+    """Pool spikes by an OR over 3×3 of (tokens, features of a head), uint64 (pixels, steps, words)."""
     spikes, size, tokens = stream.spikes, stream.channels // heads, stream.pixels
     channels = np.arange(spikes.shape[-1] * LANES)
     first, last = (
@@ -264,4 +291,4 @@ def _pooled_by_head(stream: Stream, heads: int) -> np.ndarray:
     out = by_sample.copy()
     out[:, 1:] |= by_sample[:, :-1]
     out[:, :-1] |= by_sample[:, 1:]
-    return out.reshape(spikes.shape)
+    pooled[:] = out.reshape(spikes.shape)

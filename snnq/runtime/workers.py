@@ -11,12 +11,14 @@ import numpy as np
 
 from snnq.base.errors import UsageError
 from snnq.base.machine import available_processors
+from snnq.runtime.tape import Call
 
 
 class Workers:
     """At most ``threads`` workers, all processors if None; ``threads`` of them work, which may be set to fewer.
 
-    Compiled loops release the interpreter, so that they really run side by side.
+    Compiled loops release the interpreter, so that they really run side by side. What runs is written to a ``tape``,
+    where there is one.
     """
 
     def __init__(self, threads: int | None = None) -> None:
@@ -26,9 +28,12 @@ class Workers:
         # It starts a thread only when one is needed.
         self._pool = ThreadPoolExecutor(self.threads - 1) if self.threads > 1 else None
         self._scratch = threading.local()
+        self.tape: list[Call] | None = None
 
     def run(self, work: Callable[..., object], pieces: Sequence[tuple[object, ...]]) -> None:
         """Call ``work(*piece)`` for every piece; return when all are done. This thread works, too."""
+        if self.tape is not None:
+            self.tape.append((work, pieces))
         if self._pool is None or self.threads == 1 or len(pieces) == 1:
             for piece in pieces:
                 work(*piece)

@@ -1,0 +1,103 @@
+"""Calls that were prepared once give what calls that are prepared anew give: every architecture, and streams."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from lively import write_lively
+from small_architectures import NAMES, small
+from test_engine import MIXED
+from test_every_architecture import FLOATING
+
+from snnq.runtime import Engine, engine
+
+WHOLE = [name for name in NAMES if name not in FLOATING]
+
+
+def refuse(*given: object) -> Any:
+    raise AssertionError("this batch was to be run by prepared calls")
+
+
+def spikes_of(one: Engine) -> list[np.ndarray]:
+    """All spikes that the calls of an engine's only tape read and wrote."""
+    (tape,) = one._tapes.values()
+    pieces = [piece for call in tape.calls if not isinstance(call, str) for piece in call[1]]
+    return [part for piece in pieces for part in piece if isinstance(part, np.ndarray) and part.dtype == np.uint64]
+
+
+@pytest.mark.parametrize(("name", "threads"), [*((name, 1) for name in WHOLE), (WHOLE[0], 3), ("sdt-dvs", 3)])
+def test_other_frames_of_the_same_shape(
+    name: str, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, sizes = small(name)
+    if name.startswith(("qkformer", "maxformer")):
+        sizes["dim"] = 64  # their first layers have an eighth of it: neurons of so few channels hardly fire
+    frames = write_lively(tmp_path / "packed", MIXED, one, **sizes)
+    other = np.roll(frames, 7, -1)[::-1].copy()
+    other[0, 0, 0, 0, 0] = frames.max()  # event counts take as many digits
+    mine, anew = (Engine(tmp_path / "packed", threads) for _ in range(2))
+    first, due = mine(frames), anew(other)
+    if not mine.taped:  # of the metaformers
+        assert not mine._tapes
+        assert np.array_equal(mine(other), due)
+        return
+    before = [part.copy() for part in spikes_of(mine)]
+    monkeypatch.setattr(mine, "_walk", refuse)
+    assert np.array_equal(mine(other), due)
+    for part, should in zip(spikes_of(mine), spikes_of(anew), strict=True):
+        assert np.array_equal(part, should)
+    assert any(not np.array_equal(part, was) for part, was in zip(spikes_of(mine), before, strict=True))
+    assert np.array_equal(mine(frames), first)
+
+
+@pytest.mark.parametrize("name", ["spikformer-cifar10dvs", "qkformer-dvs", "sdt-dvs"])
+def test_streams_that_take_turns(name: str, tmp_path: Path) -> None:
+    one, sizes = small(name)
+    sizes["steps"] = 5
+    frames = write_lively(tmp_path / "packed", MIXED, one, **sizes)
+    many = np.concatenate([frames, np.roll(frames, 3, -1), np.roll(frames, 9, -2)])
+    due = Engine(tmp_path / "packed", 1)(many)
+    mine = Engine(tmp_path / "packed", 1)
+    parts, order = [many[i : i + 1] for i in range(6)], np.random.default_rng(0)
+    streams, found = [mine.stream() for _ in parts], {}
+    for place in order.permuted(np.repeat(np.arange(6), 5)):
+        # Frames of one stream take other digits than those of others: several tapes hold its voltages in turn.
+        found[place] = streams[place].step(parts[place][:, streams[place].taken])
+    assert np.array_equal(np.concatenate([found[i] for i in range(6)]), due)
+    assert 1 < len(mine._tapes) <= engine.TAPES
+
+
+def test_streams_that_lose_samples_take_turns_with_whole_runs(tmp_path: Path) -> None:
+    frames = write_lively(tmp_path / "packed", MIXED, steps=4)
+    mine, due = Engine(tmp_path / "packed", 1), Engine(tmp_path / "packed", 1)(frames)
+    first, second = mine.stream(), mine.stream()
+    for step in range(2):
+        first.step(frames[:, step])
+        second.step(frames[::-1, step])
+    first.keep(np.array([1]))
+    second.keep(np.array([True, False]))  # the same sample
+    assert np.array_equal(mine(frames), due)
+    found = []
+    for step in (2, 3):
+        found = [one.step(frames[1:, step]) for one in (first, second)]
+        assert np.array_equal(found[0], found[1])
+        assert np.array_equal(mine(frames), due)
+    assert np.array_equal(found[0], due[1:])
+
+
+def test_few_tapes_are_kept_and_none_of_large_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = write_lively(tmp_path / "packed", ["uniform-2"])
+    mine = Engine(tmp_path / "packed", 1)
+    for size in range(1, 8):
+        mine(np.repeat(frames[:1], size, 0))
+    assert [key[0][0] for key in mine._tapes] == [4, 5, 6, 7]  # pyright: ignore
+    monkeypatch.setattr(engine, "TAPED_MACS", mine.macs)
+    assert len(mine(frames)) == 2
+    assert [key[0][0] for key in mine._tapes] == [4, 5, 6, 7]  # pyright: ignore
+    before = dict(mine.seconds)
+    mine(frames[:1])
+    mine(frames[:1])
+    assert all(mine.seconds[part] > before[part] for part in before)
