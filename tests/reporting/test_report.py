@@ -17,8 +17,13 @@ from snnq.reporting.page import html_page
 from snnq.reporting.records import AdapterRow, BlockRow, Paired, Report
 from snnq.reporting.run import report
 
-METRICS = ("final_average_accuracy", "average_incremental_accuracy", "forgetting", "forgetting_by_step")
-MACS = ("backbone", "adapted_head", "prompts", "frozen_pass", "all_macs", "of_one_pass")
+METRICS: tuple[str, ...] = (
+    "final_average_accuracy",
+    "average_incremental_accuracy",
+    "forgetting",
+    "forgetting_by_step",
+)
+MACS: tuple[str, ...] = ("backbone", "adapted_head", "prompts", "frozen_pass", "all_macs", "of_one_pass")
 ADAPTER = AdapterRow(
     *("a.safetensors", "os", 3000, 0.04, ("A", "B"), (1, 1), "letters"),
     *(dict.fromkeys(METRICS, 0.5), dict.fromkeys(METRICS, 1.0), dict.fromkeys(MACS, 1.0), False),
