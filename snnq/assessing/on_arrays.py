@@ -202,7 +202,7 @@ def _match(part: Analog, sums: Tensor) -> None:
 
 
 def _without_bias(module: nn.Module, x: Tensor) -> Tensor:
-    """Return W x in double precision's place: the layer's own product, without its bias."""
+    """Return W x, the layer's own product, float64."""
     weight = module.get_parameter("weight")
     if isinstance(module, nn.Linear):
         return F.linear(x, weight).double()
@@ -212,10 +212,7 @@ def _without_bias(module: nn.Module, x: Tensor) -> Tensor:
 
 
 def _factor(module: nn.Module, whole: Whole) -> Tensor:
-    """Return what a module's weight is of the whole one by row, float64 (out,): a sign, or the unit.
-
-    Raises no error for a row of zeros: it is 0.
-    """
+    """Return what a module's weight is of the whole one by row, float64 (out,): a sign, or the unit; 0 for zeros."""
     own = module.get_parameter("weight").detach().flatten(1).double()
     values = torch.from_numpy(whole.values).double()
     power = values.square().sum(1)

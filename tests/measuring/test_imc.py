@@ -11,11 +11,13 @@ import pytest
 import torch
 from lively import write_lively
 from rounded_digits import write_digits
+from tiny_checkpoints import TINY, save_tiny
 
+import snnq
 from snnq.assessing.imc import imc_map, imc_report, on_arrays
 from snnq.assessing.imc_eval import imc_eval
 from snnq.assessing.imc_running import check_digital, on_chips
-from snnq.base.errors import RunChangedError, UsageError, VerificationError
+from snnq.base.errors import BudgetError, RunChangedError, UsageError, VerificationError
 from snnq.cli.main import run
 from snnq.hardware.crossbars.analog import Cells
 from snnq.hardware.crossbars.chosen import Arrays
@@ -176,3 +178,19 @@ def test_maps_and_reports_of_all_that_has_a_model(digits):
     assert found.membrane_shares[32] > found.membrane_shares[16] > found.membrane_shares[8]
     whole = sum(found.mapped.energy_pj.values())
     assert found.mapped.to_dict()["totals"]["energy_pj"] == pytest.approx(whole)
+
+
+def test_a_budget_on_arrays_is_kept_and_read_again(tmp_path, monkeypatch):
+    """What a plan says of arrays is what the map of that plan counts."""
+    monkeypatch.chdir(tmp_path)
+    save_tiny(tmp_path)
+    words: dict[str, Any] = {"method": "sensitivity", "data": "random,classes=3,samples=8", "batch_size": 8}
+    plan = snnq.search(TINY, budget={"imc_energy": "99%"}, progress=snnq.silent, **words)
+    totals = plan.to_dict()["totals"]
+    assert totals["imc_energy_fraction"] <= 0.99
+    assert snnq.Plan.read("plan.json") == plan
+    found = imc_map("plan.json").mapped
+    assert found.total_pj == pytest.approx(totals["imc_energy_pj"])
+    assert found.total_um2 == pytest.approx(totals["imc_area_um2"])
+    with pytest.raises(BudgetError, match="the smallest possible is imc-energy="):
+        snnq.search(TINY, budget={"imc_energy": "1%"}, out="none.json", progress=snnq.silent, **words)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snnq.base.errors import CostTableError, OutputExistsError, PlanError
-from snnq.cost.quantities import EVENT_ENERGY
+from snnq.cost.quantities import declared
 from snnq.cost.table import TABLES, read_table
 from snnq.network.layers import KINDS, Layer
 from snnq.plan import DataInfo, ModelInfo, Plan, SearchInfo, make_plan
@@ -302,17 +302,20 @@ def test_writing_refuses_to_overwrite_when_told(make, tmp_path):
 
 
 def test_schema_describes_what_is_written(make):
-    schema = plan_schema()
+    schema, further = plan_schema(), [one for one in declared() if one.measured]
     plan = make("uniform-2", BEST).to_dict()
-    assert set(schema["properties"]) == {*plan, "activity"}
+    assert set(schema["properties"]) == {*plan, "activity", "arrays"}
     assert schema["required"] == ["schema_version", "tool", "model", "cost_table", "layers"]
     assert schema["additionalProperties"] is False
     layer = schema["$defs"]["PlanLayer"]
-    assert set(layer["properties"]) == {*plan["layers"][0], EVENT_ENERGY.key}
+    assert set(layer["properties"]) == {*plan["layers"][0], *(one.key for one in further)}
     names, rated = layer["properties"]["scheme"]["anyOf"]
     assert names == {"enum": list(NAMES)}
     assert re.fullmatch(rated["pattern"], "uniform-4@0.95")
     assert not re.fullmatch(rated["pattern"], "uniform-4")
     assert layer["properties"]["bits"]["readOnly"] is True
     assert "bits" not in layer["required"]
-    assert set(schema["$defs"]["Totals"]["properties"]) == {*plan["totals"], *EVENT_ENERGY.keys}
+    assert set(schema["$defs"]["Totals"]["properties"]) == {
+        *plan["totals"],
+        *(key for one in further for key in one.keys),
+    }

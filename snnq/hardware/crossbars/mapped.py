@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from snnq.base.errors import UsageError, nearest
 from snnq.base.strict_json import Json
 from snnq.cost.array_facts import ArrayFacts
+from snnq.hardware.crossbars.counting import Operand
 from snnq.hardware.crossbars.operands import (
     Unmapped,
     attention_operands,
@@ -25,6 +26,7 @@ from snnq.hardware.crossbars.operands import (
 from snnq.hardware.crossbars.pricing import Priced, membrane_area, neuron_energy, priced, summed
 from snnq.hardware.crossbars.target import Target, read_target
 from snnq.network.layers import Layer
+from snnq.schemes.names import FLOAT32
 
 SAME, SRAM = "nvm", "sram"  # cells of attention's operands: those of the weights; cells without noise
 
@@ -107,19 +109,9 @@ def map_model(
     chip = target or read_target(facts.target)
     device, _ = chip.device(facts.cells)
     adc, membrane = adc_bits or chip.array.adc_bits, membrane_bits or chip.array.membrane_bits
-    known, dynamic = bounds(facts.layers), device if facts.dynamic == SAME else facts.dynamic
-    found: list[Priced] = []
-    unmapped: list[Unmapped] = []
-    for layer in layers:
-        if layer.name not in known:
-            raise UsageError(f"layer '{layer.name}' is not known on the arrays{nearest(layer.name, known)}")
-        steps = 1 if layer.group == "head" else facts.steps
-        width = (bits or {}).get(layer.name) or nominal_bits(schemes[layer.name], chip.array.float_bits)
-        operand = layer_operand(layer, known[layer.name], width, steps)
-        if operand is None:
-            unmapped.append(unmapped_layer(layer, steps))
-        else:
-            found.append(priced(operand, chip, device, adc))
+    dynamic = device if facts.dynamic == SAME else facts.dynamic
+    operands, unmapped = _lying(facts, layers, schemes, bits or {}, chip)
+    found = [priced(operand, chip, device, adc) for operand in operands]
     products = [one.products() for one in facts.attentions]
     mixed = [priced(operand, chip, dynamic, adc) for one in products for operand in attention_operands(one)]
     neurons = sum(one.neurons for one in facts.neurons)
@@ -140,12 +132,30 @@ def map_model(
         unmapped=(*unmapped, *digital(products)),
         energy_pj=summed([*energies, neuron_energy(neurons, facts.steps, chip, membrane)]),
         area_um2=summed([*areas, membrane_area(neurons, chip, membrane)]),
-        float_layers=tuple(
-            layer.name for layer in layers if schemes[layer.name] == "float32" and known[layer.name].largest
-        ),
+        float_layers=tuple(one.name for one in operands if schemes[one.name] == FLOAT32),
         notes=chip.notes,
         uncounted=chip.uncounted,
     )
+
+
+def _lying(
+    facts: ArrayFacts, layers: Sequence[Layer], schemes: Mapping[str, str], bits: Mapping[str, int], chip: Target
+) -> tuple[list[Operand], list[Unmapped]]:
+    """Return the layers that lie in cells, and those that do not."""
+    known = bounds(facts.layers)
+    found: list[Operand] = []
+    unmapped: list[Unmapped] = []
+    for layer in layers:
+        if layer.name not in known:
+            raise UsageError(f"layer '{layer.name}' is not known on the arrays{nearest(layer.name, known)}")
+        steps = 1 if layer.group == "head" else facts.steps
+        width = bits.get(layer.name) or nominal_bits(schemes[layer.name], chip.array.float_bits)
+        operand = layer_operand(layer, known[layer.name], width, steps)
+        if operand is None:
+            unmapped.append(unmapped_layer(layer, steps))
+        else:
+            found.append(operand)
+    return found, unmapped
 
 
 def at_steps(facts: ArrayFacts, steps: int) -> ArrayFacts:
