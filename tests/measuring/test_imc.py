@@ -40,7 +40,7 @@ def digits(tmp_path_factory):
         ("cifar10dvs", ["uniform-4", "power-of-two-2", "ternary", "uniform-2", "float32"]),
         ("cifar10", ["binary", "power-of-two-4", "uniform-3", "uniform-8"]),
         ("imagenet", ["uniform-5", "uniform-6", "uniform-7", "power-of-two-3"]),
-        ("spikingjelly", ["power-of-two-5", "power-of-two-6", "power-of-two-8"]),
+        ("spikingjelly", ["power-of-two-5", "power-of-two-6", "power-of-two-7", "power-of-two-8"]),
         ("sdt-static", ["uniform-4@0.95", "ternary"]),
         ("qkformer-dvs", ["uniform-4"]),
         ("spikingformer-cifar10", ["uniform-2"]),
