@@ -106,6 +106,9 @@ class WholeNetwork:
             limit = WIDE_NEURON_LIMIT if wide else 2**31 - 1
             return Compared(0, 0, p, parts, wide, tuple(int(min(top, limit)) for top in found))
         shift, threshold = integers.compared(self.per(read), neuron.threshold, p, limit)
+        if read in self.wiring.chains and not wide and POTENTIAL_LIMIT << shift >= 2**30:
+            wide = True  # finer potentials, of a threshold that is not whole, need more than 32 bits
+            shift, threshold = integers.compared(self.per(read), neuron.threshold, p, WIDE_NEURON_LIMIT)
         return Compared(shift, threshold, p, parts, wide)
 
     @staticmethod

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from snnq.arithmetic.fixed_point import POTENTIAL_LIMIT, FixedPoint, Folded, fixed_point_of, fraction_bits
 from snnq.arithmetic.integers import compared
+from snnq.arithmetic.whole_network import WholeNetwork
 from snnq.base.errors import UsageError
 from snnq.network.drawing import FRAMES, Drawing
 from snnq.network.stages import Potential
@@ -41,12 +42,12 @@ def test_by_hand() -> None:
     assert kept(found, np.array([-3, -3, 3])).tolist() == [-44, 2, 16]
 
 
-def two_layers() -> Wiring:
+def two_layers(threshold: float = 1.0) -> Wiring:
     """Frames, and two layers of spikes whose potentials are added."""
     drawing = Drawing((2, 1, 2, 2))
     x = drawing.fire(FRAMES, ("a", "a_bn", "a_lif"), 3)
     y = drawing.add(drawing.layer(x, "b", "b_bn", 2), drawing.layer(x, "c", "c_bn", 2), "sum")
-    found = wire(drawing.finish(drawing.mean(drawing.neuron(y, "d_lif")), "head", 2))
+    found = wire(drawing.finish(drawing.mean(drawing.neuron(y, "d_lif", threshold)), "head", 2))
     assert isinstance(found, Wiring)
     return found
 
@@ -116,6 +117,21 @@ def test_neurons_of_one_unit_are_the_real_ones(tau: float) -> None:
             h = v + (Fraction(int(currents[0, step, c, 0, 0]), 256) - v) / Fraction(tau)
             assert found[step, c] == (h >= 1)
             v = Fraction(0) if h >= 1 else h
+
+
+@pytest.mark.parametrize(("threshold", "wide"), [(1.0, False), (0.5, False), (0.3, True)])
+def test_potentials_that_are_made_finer_have_room(threshold: float, wide: bool) -> None:
+    wiring = two_layers(threshold)
+    network = WholeNetwork(
+        wiring, lambda one: layer([[1]], 1.0, [1.0], [0.0]), dict.fromkeys(wiring.chains.values(), 12)
+    )
+    (neuron,) = wiring.neurons
+    found = network.compared(neuron)
+    assert found.wide == wide
+    # The largest potential, beside a voltage below the threshold.
+    most = (POTENTIAL_LIMIT << found.shift) + found.threshold
+    assert most < (2**63 if found.wide else 2**31)
+    assert found.threshold == round(2 * threshold * 2**12 * 2**found.shift)
 
 
 def test_other_time_constants_run_in_floating_point() -> None:
