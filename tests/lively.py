@@ -59,10 +59,10 @@ def write_lively(
         model = one.build(config).train()
     shape = frames_shape(config)
     frames = torch.poisson(torch.full((2, *shape), 0.5), generator=draw)
-    images = torch.randint(0, 256, (2, 1, *shape[1:]), generator=draw, dtype=torch.uint8).expand(
-        -1, shape[0], -1, -1, -1
-    )
-    frames = frames if pixels is None else torch.from_numpy(pixels.reals(images.numpy()))
+    if pixels is not None:
+        images = torch.randint(0, 256, (2, 1, *shape[1:]), generator=draw, dtype=torch.uint8)
+        images = images.expand(-1, shape[0], -1, -1, -1)
+        frames = torch.from_numpy(pixels.reals(images.numpy()))
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
             module.momentum = None

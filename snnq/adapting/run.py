@@ -19,6 +19,7 @@ from snnq.adapting.tasks import Lessons, lessons_of
 from snnq.adapting.trial import FirstQueries, Trial
 from snnq.adapting.writing import facts_of, read_again, write
 from snnq.assessing.adapter_costs import adapter_macs
+from snnq.assessing.subject import check_input
 from snnq.base.errors import DataError, OutputExistsError, SnnqError
 from snnq.base.progress import Progress, silent
 from snnq.base.strict_json import Config, Json
@@ -34,7 +35,7 @@ from snnq.packed.adapter import (
 from snnq.packed.prompting import Features, Prompting
 from snnq.packed.room import check_room
 from snnq.training.devices import Compute, as_compute, start_fabric
-from snnq.training.job import check_reals, fingerprint
+from snnq.training.job import fingerprint
 from snnq.training.loop import run_epochs
 from snnq.training.run_folder import RunFolder, open_run, run_path
 from snnq.training.threads import keeps_threads, use_threads
@@ -146,7 +147,7 @@ def open_lessons(
     shape = frames_shape(config)
     found: DataSet = open_data(spec, steps=shape[0], image_size=shape[2:], progress=progress)
     check_frames(found, config)
-    check_reals(found, backbone.config.architecture, config)
+    check_input(backbone.folder, found)
     trained = backbone.plan.data
     overlap = trained is not None and (
         trained.sha256 == found.sha256 or trained.spec.partition(",")[0] == found.spec.partition(",")[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from snnq.assessing.subject import Subject
+from snnq.assessing.subject import Subject, check_input
 from snnq.base.errors import DataError, UsageError
 from snnq.base.progress import Progress, silent
 from snnq.data import DataSet, open_data
@@ -14,7 +14,6 @@ from snnq.network.layers import frames_shape
 from snnq.packed.adapter import Adapter, check_bound, read_adapter
 from snnq.packed.config import PackedConfig, read_config
 from snnq.packed.room import check_room
-from snnq.training.job import check_reals
 
 _LOG = logging.getLogger(__name__)
 
@@ -49,7 +48,7 @@ def adapter_data(folder: Path, adapter: Adapter, spec: str | None, progress: Pro
             f"{found.spec} has frames of {found.frames_shape[1]} channels, the model takes {channels}",
             f"the adapter learned from {adapter.facts.data}",
         )
-    check_reals(found, config.architecture, config.config)
+    check_input(folder, found)
     if spec is None and found.sha256 != adapter.facts.data_sha256:
         _LOG.warning("%s are not the data that %s learned from: they have changed", found.spec, adapter.path)
     return only_classes(found, adapter.facts.classes)

@@ -73,22 +73,23 @@ class Subject:
         found = open_data(chosen, steps=shape[0], image_size=shape[2:], progress=progress)
         check_fit(found, self.config)
         if self.kind == "packed":
-            self._check_frames(found)
+            check_input(self.path, found)
         if self.kind == "packed" and self.plan is not None and self.plan.data:
             check_order(self.plan.data, found, named=spec is not None)
         return found
 
-    def _check_frames(self, data: DataSet) -> None:
-        """Raise DataError for images where a folder runs in whole numbers from event counts, or the other way round."""
-        config = read_config(self.path)
-        seen = config.quantization_config.pixels
-        if (seen is None) == (data.pixels is None) or isinstance(wiring_of(config), FloatWiring):
-            return
-        found, due = ("event counts", "images") if data.pixels is None else ("images", "event counts")
-        raise DataError(
-            f"{data.spec}: these are {found}, and {self.path} runs in whole numbers from {due}",
-            "evaluate its float checkpoint on them: snnq eval CKPT --data SPEC",
-        )
+
+def check_input(folder: Path, data: DataSet) -> None:
+    """Raise DataError for images where a folder runs in whole numbers from event counts, or the other way round."""
+    config = read_config(folder)
+    seen = config.quantization_config.pixels
+    if (seen is None) == (data.pixels is None) or isinstance(wiring_of(config), FloatWiring):
+        return
+    found, due = ("event counts", "images") if data.pixels is None else ("images", "event counts")
+    raise DataError(
+        f"{data.spec}: these are {found}, and {folder} runs in whole numbers from {due}",
+        "evaluate its float checkpoint on them: snnq eval CKPT --data SPEC",
+    )
 
 
 def open_subject(path: str | Path, *, plans: bool = False, **given: Unpack[Given]) -> Subject:

