@@ -14,7 +14,7 @@ from snnq.exporting.c_source import CSource, c_source, write_c
 from snnq.network.graph import Neuron
 from snnq.network.stages import Fire, Mix
 from snnq.packed.arrays import open_arrays
-from snnq.runtime.reference import Reference
+from snnq.runtime.reference import Reference, Watch
 
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-Wconversion")
 WATCHED = ("-g", "-fsanitize=undefined,address", "-fno-sanitize-recover=all")
@@ -119,8 +119,8 @@ def compile_c(place: Path, *arguments: str) -> None:
 class WholeReference(Reference):
     """The numpy reference up to its whole logits without the bias, int64 (B, classes)."""
 
-    def _logits(self, x: np.ndarray) -> np.ndarray:
-        return x.sum((1, 3, 4)) @ self.arrays.head().weight.T
+    def __call__(self, frames: np.ndarray, watch: Watch | None = None) -> np.ndarray:
+        return self.advance(frames, None, watch) @ self.arrays.head().weight.T
 
 
 def c_agrees(folder: Path, place: Path, frames: np.ndarray, *options: str) -> tuple[CSource, list[np.ndarray]]:

@@ -33,6 +33,9 @@ class Sensitivities:
     step_distances: Tensor
 
 
+ROUNDING = 1e-11  # share of a second power
+
+
 class _Sums:
     """Sums about a norm's stored mean over a set, float64 (T, 2, C), first and second powers; ``count`` a step."""
 
@@ -58,7 +61,9 @@ def _powers(inputs: Tensor, mean: Tensor) -> tuple[Tensor, int]:
 def _distance(sums: Tensor, count: int, norm: tuple[Tensor, Tensor]) -> Tensor:
     """Return D (…) of sums (…, 2, C) over ``count`` positions."""
     first, second = sums[..., 0, :] / count, sums[..., 1, :] / count
-    return wasserstein(norm[0] + first, (second - first.square()).clamp_min(0), norm)
+    variance = second - first.square()
+    # What is left of two equal numbers is rounding: its root would be far larger than what it is taken from.
+    return wasserstein(norm[0] + first, torch.where(variance > ROUNDING * second, variance, 0), norm)
 
 
 @torch.no_grad()

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 
 from snnq.base.errors import UsageError
@@ -84,5 +85,7 @@ def stored(norm: nn.Module) -> tuple[Tensor, Tensor]:
 def wasserstein(mean: Tensor, variance: Tensor, norm: tuple[Tensor, Tensor]) -> Tensor:
     """Return D (…) of means and variances (…, C) from a norm's ``stored`` ones."""
     due, spread = norm
-    gap = (mean - due).square() + (variance.clamp_min(1e-12).sqrt() - spread.sqrt()).square()
+    # The root has no gradient at zero, where numbers do not vary.
+    own = torch.where(variance > 1e-12, variance.clamp_min(1e-12).sqrt(), 0)
+    gap = (mean - due).square() + (own - spread.sqrt()).square()
     return (gap / spread).mean(-1)

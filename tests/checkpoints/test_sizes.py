@@ -47,6 +47,7 @@ def test_options_become_arguments() -> None:
         "image_size": (8, 8),
         "pooling": (False, False, True, True),
         "chunk": None,
+        "key_stride": None,
     }
 
 

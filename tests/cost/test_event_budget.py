@@ -186,6 +186,8 @@ def test_tables_have_one_shelf_for_the_main_quantities():
     assert [[one.name for one in shelf] for shelf in side_by_side(declared())] == [
         ["storage", "energy"],
         ["event-energy"],
+        ["imc-energy"],
+        ["imc-area"],
     ]
 
 
