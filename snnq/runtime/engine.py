@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from threading import RLock
 
 import numpy as np
 
@@ -59,6 +60,7 @@ class Engine:
         self.workers, self._fitting = Workers(threads), threads is None
         self.steps = Steps(self.workers, bits(self.wiring.largest))
         self._layers, self._tapes = Layers(self.steps), dict[tuple[object, ...], Tape]()
+        self._alone = RLock()  # a call's memory is kept for the next one
         # Calls are kept of loops that do all of their work: those of the first graphs.
         self.taped = self.wiring.beyond is None
         self.macs = self._macs_of_a_sample()
@@ -96,7 +98,10 @@ class Engine:
 
         ``memory``: the voltages that neurons start from, and are left with; None: they start at rest.
         """
-        frames = self._frames(frames)
+        with self._alone:
+            return self._advanced(self._frames(frames), memory, watch)
+
+    def _advanced(self, frames: np.ndarray, memory: Memory | None, watch: Watch | None) -> np.ndarray:
         self.steps.watch, self.steps.memory = watch, memory
         if self._fitting:
             self.workers.threads = fitting_threads(self.macs * len(frames) * frames.shape[1] // self.wiring.graph.steps)

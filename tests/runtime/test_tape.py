@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,16 @@ def test_streams_that_lose_samples_take_turns_with_whole_runs(tmp_path: Path) ->
         assert np.array_equal(found[0], found[1])
         assert np.array_equal(mine(frames), due)
     assert np.array_equal(found[0], due[1:])
+
+
+def test_threads_that_share_an_engine(tmp_path: Path) -> None:
+    frames = write_lively(tmp_path / "packed", MIXED)
+    mine = Engine(tmp_path / "packed", 1)
+    given = [np.roll(frames, i, -1) for i in range(8)]
+    due = [Engine(tmp_path / "packed", 1)(one) for one in given]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(12):
+            assert all(map(np.array_equal, pool.map(mine, given), due))
 
 
 def test_few_tapes_are_kept_and_none_of_large_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
