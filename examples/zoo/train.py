@@ -36,9 +36,10 @@ CARDS = "cards.csv"
 
 @dataclass(frozen=True)
 class Source:
-    """A data set of the zoo: its spec behind ``{}``, the folder, and the sizes that follow from it."""
+    """A data set of the zoo: its spec, with the folder and the training samples left open, and what follows from it."""
 
     spec: str
+    samples: int
     sizes: str
     epochs: int
 
@@ -52,6 +53,7 @@ class Model:
     sizes: str
     seed: int = 0
     suffix: str = ""
+    samples: int = 0  # to train with; 0: as many as its source says
 
     @property
     def name(self) -> str:
@@ -59,11 +61,16 @@ class Model:
         kind = self.architecture.partition("-")[0]
         return f"{self.source}-{kind}{self.suffix}" + (f"-seed{self.seed}" if self.seed else "")
 
+    def spec(self, folder: str) -> str:
+        """Its data, with their folder."""
+        source = SOURCES[self.source]
+        return source.spec.format(folder, self.samples or source.samples)
+
 
 SOURCES = {
-    "n-mnist": Source("n-mnist:{},limit=6000+1600+2000", "image_size=34,steps=4", epochs=24),
-    "fashion": Source("fashion-mnist:{},limit=20000+4000+10000", "image_size=28,steps=4", epochs=12),
-    "cifar10": Source("cifar10:{},limit=10000+2000+2000", "image_size=64,steps=8", epochs=16),
+    "n-mnist": Source("n-mnist:{},limit={}+1600+2000", 6000, "image_size=34,steps=4", epochs=24),
+    "fashion": Source("fashion-mnist:{},limit={}+4000+10000", 20000, "image_size=28,steps=4", epochs=12),
+    "cifar10": Source("cifar10:{},limit={}+2000+2000", 10000, "image_size=64,steps=8", epochs=16),
 }
 SMALL = "dim=64,depth=2,heads=4"
 MODELS = (
@@ -74,6 +81,7 @@ MODELS = (
     Model("n-mnist", "qkformer-dvs", f"{SMALL}"),
     Model("fashion", "sdt-dvs", "dim=72,depth=2,heads=4,pooling=1110"),
     Model("fashion", "qkformer-dvs", f"{SMALL}"),
+    Model("fashion", "qkformer-dvs", "dim=96,depth=2,heads=4", samples=48000, suffix="-wide"),
     Model("fashion", "spikingformer-dvs", "dim=72,depth=2,heads=4,pooling=1110"),
     Model("n-mnist", "spikformer-cifar10dvs", f"{SMALL},pooling=1111", seed=1),
     Model("fashion", "spikformer-cifar10dvs", "dim=72,depth=2,heads=4,pooling=1110", seed=1),
@@ -85,7 +93,7 @@ MODELS = (
 def command(model: Model, folder: str, out: Path) -> list[str]:
     """Return the words of ``python`` that train a model."""
     source = SOURCES[model.source]
-    words = ["examples/train_float.py", source.spec.format(folder), "--architecture", model.architecture]
+    words = ["examples/train_float.py", model.spec(folder), "--architecture", model.architecture]
     words += ["--size", f"{source.sizes},{model.sizes}", "--epochs", str(source.epochs), "--batch-size", "32"]
     return [*words, "--rate", "0.003", "--seed", str(model.seed), "--out", str(out)]
 
@@ -102,7 +110,7 @@ def train(model: Model, folder: Path, out: Path) -> dict[str, object]:
         "model": model.name,
         "architecture": model.architecture,
         "weights": weights,
-        "data": SOURCES[model.source].spec.format("…"),
+        "data": model.spec("…"),
         "simulated": said["simulated"],
         "seed": model.seed,
         "epochs": SOURCES[model.source].epochs,
