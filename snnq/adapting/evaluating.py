@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -30,6 +29,7 @@ from snnq.models.registry import attention_table
 from snnq.network.layers import forward_macs
 from snnq.packed.adapted import Adapted, load_adapted
 from snnq.packed.adapter import Adapter
+from snnq.packed.input import engine_frames
 from snnq.packed.prompting import Prompting
 from snnq.runtime.adapted import AdaptedEngine
 from snnq.runtime.engine import Engine
@@ -202,13 +202,13 @@ def _times(backbone: Backbone, adapter: Adapter, data: DataSet, samples: int, co
     engines = AdaptedEngine(backbone.folder, adapter, compute.threads), Engine(backbone.folder, compute.threads)
     chosen = spread(data, "test", samples)
     taken: list[list[float]] = [[], []]
-    for one in engines:
-        one(np.asarray(data.test.frames[chosen[0] : chosen[0] + 1]))  # compiles, and fills what is made once
+    for one in engines:  # compiles, and fills what is made once
+        one(engine_frames(data.test, chosen[:1], one.pixels))
     for index in chosen:
-        best = [math.inf, math.inf]
+        best, given = [math.inf, math.inf], engine_frames(data.test, [index], engines[0].pixels)
         for number, one in [*enumerate(engines)] * REPEATS:
             begun = time.perf_counter()
-            one(np.asarray(data.test.frames[index : index + 1]))
+            one(given)
             best[number] = min(best[number], 1000 * (time.perf_counter() - begun))
         for number, shortest in enumerate(best):
             taken[number].append(shortest)
