@@ -25,6 +25,7 @@ from snnq.base.errors import UsageError
 from snnq.base.progress import Progress, silent
 from snnq.base.strict_json import Json
 from snnq.data import DataSet
+from snnq.data.classes import check_samples
 from snnq.models.registry import attention_table
 from snnq.network.layers import forward_macs
 from snnq.packed.adapted import Adapted, load_adapted
@@ -98,6 +99,7 @@ def _scored(
 ) -> Scored:
     data, facts = adapter_data(backbone.folder, adapter, spec, progress), adapter.facts
     steps = backbone.wiring.graph.steps
+    check_samples(data, "test")
     use_threads(compute, forward_macs(backbone.layers, steps, size))
     device = start_fabric(compute).device
     model = placed(load_adapted(backbone.folder, adapter), device)
