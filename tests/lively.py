@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from snnq.cost.table import read_table
 from snnq.models.registry import ARCHITECTURES, architecture
 from snnq.network.folding import fold_batchnorm
+from snnq.network.graph import Graph, Layer, Neuron
 from snnq.network.layers import frames_shape, layer_table, quantisable
 from snnq.packed.coding import Coded
 from snnq.packed.folder import write_packed
@@ -20,6 +22,7 @@ from snnq.schemes.scheme import scheme
 
 SMALL: dict[str, Any] = {"dim": 16, "depth": 2, "heads": 2, "steps": 3, "image_size": [32, 32], "classes": 5}
 SMALL["attention_scale"] = 3.0
+QUIET = 0.05  # spikes of a neuron in a step
 
 
 @torch.no_grad()
@@ -31,6 +34,36 @@ def wake(model: torch.nn.Module, frames: torch.Tensor) -> torch.nn.Module:
             module.bias.fill_(0.8)
     model.train()(frames)
     return model.eval()
+
+
+@torch.no_grad()
+def rouse(model: torch.nn.Module, graph: Graph | None, frames: torch.Tensor) -> None:
+    """Estimate norms on frames; raise what is before quiet neurons, those that an attention multiplies, too."""
+    rates, made = dict[str, float](), {one.gives: one for one in graph.operations} if graph else {}
+    hooks = [
+        model.get_submodule(one.neuron).register_forward_hook(
+            lambda _, __, spikes, name=one.neuron: rates.__setitem__(name, float(spikes.mean()))
+        )
+        for one in made.values()
+        if isinstance(one, Neuron)
+    ]
+
+    def norms(stream: str) -> Iterator[str]:
+        one = made.get(stream)
+        if isinstance(one, Layer) and one.norms:
+            yield one.norms[-1]
+        else:
+            yield from (norm for taken in (one.takes if one else ()) for norm in norms(taken))
+
+    for _ in range(20):
+        model(frames)
+        quiet = [one for one in made.values() if isinstance(one, Neuron) and rates[one.neuron] < QUIET]
+        if not quiet:
+            break
+        for norm in {norm for one in quiet for norm in norms(one.takes[0])}:
+            model.get_submodule(norm).get_parameter("bias").add_(0.3)
+    for hook in hooks:
+        hook.remove()
 
 
 @torch.no_grad()
@@ -73,7 +106,7 @@ def write_lively(
         size = float(layer.get_parameter("weight").abs().mean())
         layer.get_parameter("weight")[1].uniform_(size, 1.05 * size, generator=draw)
     model.head.bias.normal_(generator=draw)  # pyright: ignore
-    model(frames)
+    rouse(model, one.graph(config), frames)
     frames[0, 0, 0, 0, 0] = 5000.0  # a hot pixel, past the limit of counts
     table = layer_table(model, shape, reals=pixels is not None)
     chosen = {layer.name: schemes[i % len(schemes)] for i, layer in enumerate(table)}

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -26,10 +25,12 @@ from snnq.base.errors import UsageError
 from snnq.base.progress import Progress, silent
 from snnq.base.strict_json import Json
 from snnq.data import DataSet
+from snnq.data.classes import check_samples
 from snnq.models.registry import attention_table
 from snnq.network.layers import forward_macs
 from snnq.packed.adapted import Adapted, load_adapted
 from snnq.packed.adapter import Adapter
+from snnq.packed.input import engine_frames
 from snnq.packed.prompting import Prompting
 from snnq.runtime.adapted import AdaptedEngine
 from snnq.runtime.engine import Engine
@@ -98,6 +99,7 @@ def _scored(
 ) -> Scored:
     data, facts = adapter_data(backbone.folder, adapter, spec, progress), adapter.facts
     steps = backbone.wiring.graph.steps
+    check_samples(data, "test")
     use_threads(compute, forward_macs(backbone.layers, steps, size))
     device = start_fabric(compute).device
     model = placed(load_adapted(backbone.folder, adapter), device)
@@ -202,13 +204,13 @@ def _times(backbone: Backbone, adapter: Adapter, data: DataSet, samples: int, co
     engines = AdaptedEngine(backbone.folder, adapter, compute.threads), Engine(backbone.folder, compute.threads)
     chosen = spread(data, "test", samples)
     taken: list[list[float]] = [[], []]
-    for one in engines:
-        one(np.asarray(data.test.frames[chosen[0] : chosen[0] + 1]))  # compiles, and fills what is made once
+    for one in engines:  # compiles, and fills what is made once
+        one(engine_frames(data.test, chosen[:1], one.pixels))
     for index in chosen:
-        best = [math.inf, math.inf]
+        best, given = [math.inf, math.inf], engine_frames(data.test, [index], engines[0].pixels)
         for number, one in [*enumerate(engines)] * REPEATS:
             begun = time.perf_counter()
-            one(np.asarray(data.test.frames[index : index + 1]))
+            one(given)
             best[number] = min(best[number], 1000 * (time.perf_counter() - begun))
         for number, shortest in enumerate(best):
             taken[number].append(shortest)

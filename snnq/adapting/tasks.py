@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from snnq.base.errors import DataError, UsageError, nearest
+from snnq.base.errors import UsageError, nearest
 from snnq.base.files import read_text
 from snnq.base.strict_json import strict_json
 from snnq.data import DataSet
-from snnq.data.classes import only_classes
+from snnq.data.classes import check_samples, only_classes
 from snnq.training.seeding import shuffled
 
 
@@ -44,14 +44,8 @@ def lessons_of(data: DataSet, tasks: str, order: int) -> Lessons:
     """
     groups = _groups(data, tasks, order)
     found = Lessons(only_classes(data, [name for group in groups for name in group]), tuple(map(len, groups)))
-    for task in range(len(groups)):
-        for split in ("train", "test"):
-            lacking = set(found.classes_of(task)) - set(getattr(found.data, split).labels.tolist())
-            if lacking:
-                names = ", ".join(found.data.classes[label] for label in sorted(lacking))
-                raise DataError(
-                    f"{data.spec}: its {split} split has no sample of {names}", "leave the class out: --tasks"
-                )
+    for split in ("train", "test"):
+        check_samples(found.data, split)
     return found
 
 

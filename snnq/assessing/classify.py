@@ -96,18 +96,19 @@ def classify(
         )
     if subject.kind == "packed":
         check_room(subject.path, subject.config, 1)
-    sample = (_from_frames if holds_frames(file) else _from_events)(file, subject)
+    spec = subject.data_spec if known is None else known.facts.data
+    sample = _from_frames(file, subject) if holds_frames(file) else _from_events(file, subject, spec)
     logits = _run(subject, engine, _small(sample.counts, file)[None], known)[0].astype(np.float64)
     return _classification(str(path), str(input), engine, subject, sample, logits, known)
 
 
-def _from_events(file: Path, model: Subject) -> _Sample:
+def _from_events(file: Path, model: Subject, spec: str | None) -> _Sample:
     steps, channels, height, width = frames_shape(model.config)
     if channels != 2:
         raise DataError(
             f"{model.path}: the model takes {channels} channels, events have 2", "choose a model for events"
         )
-    recording, by = read_events(file), _by(model.data_spec)
+    recording, by = read_events(file), _by(spec)
     t, sensor = recording.events.t, recording.sensor
     counts = integrate_resized(recording.events, steps, sensor, (height, width), by)
     return _Sample(counts, len(t), sensor, recording.sensor_known, int(t[0]), int(t[-1] - t[0]), by)

@@ -22,7 +22,7 @@ from snnq.data.dataset import Frames
 from snnq.network.layers import forward_macs, frames_shape
 from snnq.packed.adapted import load_adapted
 from snnq.packed.adapter import Adapter
-from snnq.packed.input import InputPixels
+from snnq.packed.input import engine_frames
 from snnq.packed.room import check_room
 from snnq.packed.sizes import folder_bits
 from snnq.training.chance import warn_misfit
@@ -171,15 +171,7 @@ def run_integer(
     found = []
     for begin in range(0, len(samples), batch_size):
         end = min(begin + batch_size, len(samples))
-        found.append(model(_given(samples, begin, end, model.pixels)))
+        found.append(model(engine_frames(samples, range(begin, end), model.pixels)))
         progress("evaluating", min(begin + batch_size, len(samples)), len(samples))
     model.workers.close()
     return np.concatenate(found)
-
-
-def _given(samples: Frames, begin: int, end: int, pixels: InputPixels | None) -> np.ndarray:
-    """Return counts, or bytes of images where the engine normalises them as the data do, else normalised pixels."""
-    data = samples.pixels
-    if data is not None and (pixels is None or (pixels.mean, pixels.std) != (data.mean, data.std)):
-        return samples.__getitems__(range(begin, end))[0].numpy()
-    return np.asarray(samples.frames[begin:end])

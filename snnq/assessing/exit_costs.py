@@ -18,6 +18,7 @@ from snnq.cost.events import event_energy
 from snnq.data import DataSet
 from snnq.models.registry import attention_table
 from snnq.network.layers import forward_macs
+from snnq.packed.input import engine_frames
 from snnq.packed.loading import take_steps
 from snnq.runtime.exits import run_until_sure
 from snnq.training.devices import Compute, placed, start_fabric
@@ -108,7 +109,7 @@ def _latencies(
     best = np.full((3, len(chosen)), np.inf)
     for repeat in range(REPEATS + 1):  # the first one warms up
         for place, index in enumerate(chosen):
-            one = np.asarray(frames.frames[index : index + 1])
+            one = engine_frames(frames, [index], runner.pixels)
             for way, run in enumerate(ways):
                 begun = time.perf_counter()
                 steps = run(one)

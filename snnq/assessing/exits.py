@@ -21,6 +21,7 @@ from snnq.data import DataSet
 from snnq.data.dataset import Frames
 from snnq.models.registry import attention_table
 from snnq.network.layers import forward_macs, frames_shape
+from snnq.packed.input import engine_frames
 from snnq.packed.loading import take_steps
 from snnq.packed.room import check_room
 from snnq.training.devices import Compute, placed, start_fabric
@@ -124,10 +125,11 @@ def _stream(runner: object, frames: Frames, batch_size: int, progress: Progress)
     assert isinstance(runner, Engine)
     found, steps = [], frames.frames.shape[1]
     for begin in range(0, len(frames), batch_size):
-        running, batch = runner.stream(), np.asarray(frames.frames[begin : begin + batch_size])
+        places = range(begin, min(begin + batch_size, len(frames)))
+        running, batch = runner.stream(), engine_frames(frames, places, runner.pixels)
         each = [running.steps(batch[:, t : t + running.chunk]) for t in range(0, steps, running.chunk)]
         found.append(np.stack(each, 1))
-        progress("evaluating", min(begin + batch_size, len(frames)), len(frames))
+        progress("evaluating", places.stop, len(frames))
     return np.concatenate(found)
 
 

@@ -12,7 +12,12 @@ from snnq.data.dataset import DataSet, Frames
 
 
 def only_classes(data: DataSet, classes: Sequence[str]) -> DataSet:
-    """Return the samples of ``classes``, whose labels are then their places there; raises DataError for others."""
+    """Return the samples of ``classes``, whose labels are then their places there.
+
+    Raises DataError for classes that the data lack, and for data without labels.
+    """
+    if data.labels == "none":
+        raise DataError(f"{data.spec} has no labels, and classes are told by them", "name labelled data: --data SPEC")
     for name in classes:
         if name not in data.classes:
             raise DataError(
@@ -30,4 +35,13 @@ def _part(frames: Frames, places: np.ndarray) -> Frames:
     if (labels >= 0).all():
         return replace(frames, labels=labels)
     kept = np.flatnonzero(labels >= 0)
-    return replace(frames, frames=frames.frames[kept], labels=labels[kept])
+    videos = None if frames.videos is None else frames.videos[kept]
+    return replace(frames, frames=frames.frames[kept], labels=labels[kept], videos=videos)
+
+
+def check_samples(data: DataSet, split: str) -> None:
+    """Raise DataError where a split has no sample of some class."""
+    there = set(getattr(data, split).labels.tolist())
+    lacking = ", ".join(name for label, name in enumerate(data.classes) if label not in there)
+    if lacking:
+        raise DataError(f"{data.spec}: its {split} split has no sample of {lacking}", "leave the class out: --tasks")

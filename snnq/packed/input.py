@@ -8,6 +8,7 @@ bits. Source: ours (docs/method.md §5).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
@@ -15,6 +16,7 @@ from pydantic import Field
 
 from snnq.base.errors import UsageError
 from snnq.base.validation import Many, Record
+from snnq.data.dataset import Frames
 from snnq.data.pixels import Pixels
 from snnq.network.graph import COUNT_LIMIT, Stream
 from snnq.network.layers import NO_COUNTS
@@ -42,6 +44,17 @@ def input_of(pixels: Pixels) -> InputPixels:
     return InputPixels(mean=pixels.mean, std=pixels.std, bits=pixels.fraction_bits, how=pixels.how)
 
 
+def engine_frames(samples: Frames, places: Sequence[int] | np.ndarray, pixels: InputPixels | None) -> np.ndarray:
+    """Return samples as an engine takes them: counts, or bytes of images, or their pixels as the data normalise them.
+
+    ``pixels``: what the engine's folder does to bytes.
+    """
+    data = samples.pixels
+    if data is not None and (pixels is None or (pixels.mean, pixels.std) != (data.mean, data.std)):
+        return samples.__getitems__(places)[0].numpy()
+    return np.asarray(samples.frames[np.asarray(places, np.int64)])
+
+
 def as_input(frames: np.ndarray, stream: Stream, pixels: InputPixels | None) -> np.ndarray:
     """Return frames (B, T, C, H, W) as whole numbers; raises UsageError for what the ``stream`` is not made of."""
     if stream.kind != "pixels":
@@ -62,9 +75,9 @@ def _every_byte(channels: int) -> np.ndarray:
 
 
 def _counts(frames: np.ndarray) -> np.ndarray:
-    if frames.dtype in (np.uint8, np.uint16):
-        return np.ascontiguousarray(np.minimum(frames, COUNT_LIMIT) if frames.dtype == np.uint16 else frames)
+    if frames.dtype == np.uint8:
+        return np.ascontiguousarray(frames)
     whole = frames.dtype.kind in "bui" or (frames.dtype.kind == "f" and np.array_equal(frames, np.rint(frames)))
     if not whole or not (np.isfinite(frames).all() and frames.min(initial=0) >= 0):
         raise UsageError(NO_COUNTS)
-    return np.ascontiguousarray(np.minimum(frames, COUNT_LIMIT), np.uint16)
+    return np.ascontiguousarray(frames.clip(None, COUNT_LIMIT) if frames.itemsize > 1 else frames, np.uint16)

@@ -49,14 +49,15 @@ class AdaptedEngine(Engine):
 
     def __call__(self, frames: np.ndarray, watch: Watch | None = None) -> np.ndarray:
         """Return logits float32 (B, classes) of event counts (B, T, C, H, W); ``watch`` sees the last pass's spikes."""
-        self._prefixes, self._query = {}, None
-        if self.adapter.facts.query == "features":
-            self._asking = True
-            try:
-                self._query = self.advance(frames, None)
-            finally:
-                self._asking = False
-        return super().__call__(frames, watch)
+        with self._alone:
+            self._prefixes, self._query = {}, None
+            if self.adapter.facts.query == "features":
+                self._asking = True
+                try:
+                    self._query = self.advance(frames, None)
+                finally:
+                    self._asking = False
+            return super().__call__(frames, watch)
 
     def stream(self) -> Running:
         """Raise UsageError: which prompts a sample is given depends on all of its time steps."""

@@ -200,10 +200,10 @@ class Layers:
         table, steps = self._table(layer, block), out.shape[-2]
         edge = 0 if made.padded else layer.radius
         low, across = (-(-(side - 2 * edge) // made.stride) for side in size)
-        pooled = isinstance(step, Stage) and step.pooled
+        pooled, left = isinstance(step, Stage) and step.pooled, -(-low // 2) * -(-across // 2)
         # Where they are pooled, those of a whole image at once.
         most = low * across if pooled else max(1, _AT_ONCE // steps)
-        for start in range(begin, len(words) // (size[0] * size[1]) * most if pooled else end, most):
+        for start in range(begin, out.shape[-3] // left * most if pooled else end, most):
             count = most if pooled else min(most, end - start)
             sums = self.workers.scratch("sums", count * steps * LANES, layer.sum_type).reshape(count, steps, LANES)
             if layer.given_numbers:
@@ -216,7 +216,7 @@ class Layers:
                 number_kernels.sum_lists(seen, low, across, made.stride, block, sums, start)
             at = start
             if pooled:
-                sums, at = _pooled(sums, low, across), start // most * (-(-low // 2) * -(-across // 2))
+                sums, at = _pooled(sums, low, across), start // most * left
             self._follow(layer, sums, numbers, voltages, out, block, at)
 
     def _follow(

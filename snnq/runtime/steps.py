@@ -113,12 +113,12 @@ class Steps:
     def _mix_numbers(self, one: Attention, streams: list[Stream], samples: int) -> Numbers:
         """Return the sums (Q Kᵀ) V of whole numbers."""
         begun, values = time.perf_counter(), streams[2]
-        q, k, v = (numbers_of(stream) for stream in streams)
-        sums = np.zeros((len(v), v.shape[1], lanes_of(values.channels)), np.int32)
-        fixed = (q, k, v, values.pixels, one.heads, one.chunk, sums[:, :, : values.channels])
-        self.workers.run(
-            number_kernels.attend_numbers, [(*fixed, *part) for part in self.parts(samples * one.heads, q[:1].size)]
-        )
+        mixed = [np.empty((*stream.planes.shape[1:3], stream.channels), np.int32) for stream in streams]
+        self.workers.run(numbers_of, list(zip(streams, mixed, strict=True)))
+        sums = np.zeros((*mixed[2].shape[:2], lanes_of(values.channels)), np.int32)
+        fixed = (*mixed, values.pixels, one.heads, one.chunk, sums[:, :, : values.channels])
+        pieces = [(*fixed, *part) for part in self.parts(samples * one.heads, mixed[0][:1].size)]
+        self.workers.run(number_kernels.attend_numbers, pieces)
         self.took(one.module, begun)
         return Numbers(sums, values.height, values.width, values.channels)
 
@@ -126,7 +126,8 @@ class Steps:
         """Return a stream with a pixel of zeros around every image."""
         planes, (height, width) = stream.planes, stream.size
         images = planes.reshape(len(planes), samples, height, width, *planes.shape[2:])
-        padded = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0), (0, 0)))
+        padded = np.zeros((len(planes), samples, height + 2, width + 2, *planes.shape[2:]), np.uint64)
+        self.workers.run(np.copyto, [(padded[:, :, 1:-1, 1:-1], images)])
         size = {"height": height + 2, "width": width + 2}
         return stream._replace(planes=padded.reshape(len(planes), -1, *planes.shape[2:]), **size)
 

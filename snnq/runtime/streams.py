@@ -74,12 +74,11 @@ def shown(stream: Stream) -> np.ndarray:
     return stream.planes if len(stream.planes) > 1 else stream.spikes
 
 
-def numbers_of(stream: Stream) -> np.ndarray:
-    """Return whole numbers int32 (pixels, steps, channels)."""
-    found = np.zeros((*stream.planes.shape[1:3], stream.channels), np.int32)
+def numbers_of(stream: Stream, found: np.ndarray) -> None:
+    """Write whole numbers to ``found``, int32 (pixels, steps, channels)."""
+    found[:] = 0
     for number, plane in enumerate(stream.planes[: bits(stream.bound)]):
         found += unpack(plane, stream.channels).astype(np.int32) << number
-    return found
 
 
 def bits(bound: int) -> int:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from event_writers import draw, write_bin
 from lively import write_lively
 from made_adapters import write_random
 
+from snnq.assessing.classify import classify
 from snnq.packed.adapted import load_adapted
 from snnq.packed.adapter import read_adapter
 from snnq.packed.adapter_sites import packed_sites
@@ -60,3 +63,22 @@ def test_every_engine_gives_the_same_logits(layout: str, tmp_path: Path) -> None
         assert np.array_equal(engine, plain) == (method == "head")
     assert compare_adapted(folder, read_adapter(tmp_path / "os.safetensors")) == 2
     assert before == {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_threads_that_share_an_engine(tmp_path: Path) -> None:
+    frames = write_lively(tmp_path / "packed", SCHEMES, "cifar10dvs")
+    adapter = write_random(tmp_path / "packed", tmp_path / "os.safetensors", "os")
+    engine = AdaptedEngine(tmp_path / "packed", adapter, threads=1)
+    given = [np.roll(frames, i, -1) for i in range(8)]
+    due = [engine(one) for one in given]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(6):
+            assert all(map(np.array_equal, pool.map(engine, given), due))
+
+
+def test_a_recording_is_cut_as_the_adapters_data_are(tmp_path: Path) -> None:
+    write_lively(tmp_path / "packed", SCHEMES, "cifar10dvs")
+    adapter = write_random(tmp_path / "packed", tmp_path / "head.safetensors", "head", data="digits")
+    write_bin(tmp_path / "a.bin", draw(4000, 34, 34))
+    assert classify(tmp_path / "packed", tmp_path / "a.bin").by == "count"
+    assert classify(tmp_path / "packed", tmp_path / "a.bin", adapter=adapter).by == "time"

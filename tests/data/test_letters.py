@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from snnq.base.errors import DataError
 from snnq.data import open_data
-from snnq.data.classes import only_classes
+from snnq.data.classes import check_samples, only_classes
 from snnq.data.letters import EACH, STROKES, drawings
 
 
@@ -43,3 +44,14 @@ def test_some_classes_in_an_order_of_ones_own(tmp_path) -> None:
     assert np.array_equal(whole.train.labels, 25 - data.train.labels)
     with pytest.raises(DataError, match="has no class 'a'"):
         only_classes(data, ["a"])
+    with pytest.raises(DataError, match="has no labels"):
+        only_classes(replace(data, labels="none"), ["A"])
+    with pytest.raises(DataError, match="its test split has no sample of B"):
+        check_samples(replace(data, test=only_classes(data, ("A", "C")).test, classes=("A", "C", "B")), "test")
+
+
+def test_some_classes_of_clips_are_of_their_own_videos(tmp_path) -> None:
+    data = open_data("letters,limit=52", steps=2, image_size=(8, 8), cache_dir=tmp_path)
+    videos = np.arange(len(data.test)) // 2
+    found = only_classes(replace(data, test=replace(data.test, videos=videos)), ("C", "A")).test
+    assert np.array_equal(found.videos, videos[np.isin(data.test.labels, (0, 2))])

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from image_files import write_images
 from lively import write_lively
 from rounded_digits import write_digits
 from small_architectures import small
@@ -20,6 +21,8 @@ from snnq.assessing.exit_records import Exits
 from snnq.assessing.exit_rule import Answers, choose, ladder
 from snnq.base.errors import UsageError
 from snnq.cli.main import run
+from snnq.data.pixels import DEVIATIONS, MEANS, Pixels
+from snnq.packed.input import input_of
 from snnq.reporting.exit_tables import figure, notes, tables
 
 DATA = "digits,limit=60"
@@ -211,3 +214,14 @@ def test_tables_and_figure(folder: Path) -> None:
 def test_batches_change_nothing(folder: Path, middle: float) -> None:
     first, second = (exits_of(folder, middle, engine="integer", exit_samples=0, batch_size=size) for size in (1, 9))
     assert first == second
+
+
+def test_images_that_are_normalised_otherwise_than_the_folders(tmp_path: Path) -> None:
+    write_images(tmp_path / "set", 4, {"train": 3, "test": 3}, side=32)
+    pixels = input_of(Pixels(MEANS["imagenet"], DEVIATIONS["imagenet"], "RGB"))
+    one, sizes = small("spikformer-cifar10")
+    write_lively(tmp_path / "packed", ["uniform-4"], one, pixels=pixels, **sizes | {"in_channels": 3, "steps": 3})
+    for spec, words in (("std=none", {"exit_samples": 3}), ("std=imagenet", {"exit_samples": 0})):
+        how: dict[str, Any] = {"data": f"images:{tmp_path / 'set'},{spec}", "exit_entropy": 0.99, **words}
+        whole, exact = (snnq.eval(tmp_path / "packed", engine=engine, **how) for engine in ("torch", "integer"))
+        assert (whole.loss, whole.exits and whole.exits.exited) == (exact.loss, exact.exits and exact.exits.exited)
