@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from snnq.assessing.array_reading import Converter, Reading, Tally, multiply
 from snnq.assessing.watching import core
-from snnq.hardware.crossbars.analog import Cells, Converter, Reading, Sliced, Tally, Written, multiply, sliced, write
+from snnq.hardware.crossbars.analog import Cells, Sliced, Written, sliced, write
 from snnq.hardware.crossbars.counting import ArraySizes, Operand, together
 from snnq.network.products import Products
 from snnq.schemes.whole import Whole
@@ -163,7 +164,7 @@ class _Layer:
         if not part.active:
             return type(self.module).forward(self.module, x)
         rows, back = _rows(self.module, x.detach(), self.operand.groups)
-        values = rows.round().long()
+        values = rows.round().to(torch.int32)
         planes = self.operand.planes // (2 if self.signed else 1)
         reading = self.on.reading(part, self.on.chip.cells, self.reads)
         with torch.no_grad():
