@@ -75,6 +75,18 @@ def write(levels: Tensor, most: int, cells: Cells, draw: Generator) -> Written:
     return Written(found, zero, most)
 
 
+def held(values: Tensor, how: Sliced, cells: Cells, draw: Generator) -> Tensor:
+    """Return whole numbers (B, K, N) as written cells hold them, float64, each read once: what a model trains on.
+
+    A reference column of cells of 0 is taken as noiseless.
+    """
+    written = write(how.levels(values), how.most, cells, draw)
+    found = written.cells
+    if cells.read_noise:
+        found = found + cells.read_noise * (found + written.zero) * _normal(found, draw)
+    return how.added(found)
+
+
 def _normal(like: Tensor, draw: Generator) -> Tensor:
     return torch.randn(like.shape, generator=draw, dtype=torch.float32).to(like)
 
