@@ -28,7 +28,7 @@ from snnq.hardware.crossbars.analog import sliced
 from snnq.hardware.crossbars.chosen import Arrays
 from snnq.hardware.crossbars.settings import ImcSettings
 from snnq.network.layers import forward_macs
-from snnq.packed.config import MODEL_FILE, read_config
+from snnq.packed.config import MODEL_FILE, REPORT_FILE, read_config
 from snnq.packed.loading import load_packed
 from snnq.training.devices import Compute, as_compute
 from snnq.training.evaluation import score
@@ -64,9 +64,11 @@ def imc_eval(
     found = on_arrays(folder, arrays)
     if found.subject.kind != "packed":
         raise UsageError(f"{folder} is no packed folder", "make one: snnq finalize --plan plan.json")
+    if settings.mitigate.startswith("vat"):
+        _check_trained(Path(folder))
     arithmetic = "float" if settings.mitigate == "bn-finetune" else None
     one = on_chips(load_packed(Path(folder), arithmetic), found, settings, arrays.adc_bits)
-    if settings.mitigate == "clip":
+    if settings.clips:
         clippable(one)
     opened = found.subject.data(data, progress)
     frames = getattr(opened, split)
@@ -76,6 +78,18 @@ def imc_eval(
     run = _Run(one, opened, split, chosen, batch_size, progress)
     facts = _facts(found, arrays, settings, opened, split, len(chosen), batch_size)
     return run.over(_Saved(Path(out) if out is not None else None, facts, force))
+
+
+def _check_trained(folder: Path) -> None:
+    """Raise UsageError where a folder's report does not say that it was trained with noise."""
+    try:
+        made = strict_json(read_text(folder / REPORT_FILE))["finalize"]["vat"]
+    except (OSError, ValueError, KeyError, TypeError):
+        made = ""
+    if not made:
+        raise UsageError(
+            f"--mitigate vat: {folder} was not trained with noise", "train it so: snnq finalize --vat write-noise=0.3"
+        )
 
 
 class _Saved:
@@ -202,7 +216,7 @@ class _Run:
         settings, frames = self.one.settings, self._calibration()
         if settings.adc_range == "calibrated":
             calibrate_steps(self.one, frames)
-        if settings.mitigate == "clip":
+        if settings.clips:
             self.best = choose_clips(self.one, frames)
         if settings.mitigate in ("bn-stats", "bn-finetune"):
             self.due = due_moments(self.one, frames)

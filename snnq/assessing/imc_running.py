@@ -14,12 +14,14 @@ from snnq.assessing.on_arrays import Chip, OnChip, put_on_chip
 from snnq.assessing.watching import core
 from snnq.base.errors import UsageError, VerificationError
 from snnq.base.progress import Progress, silent
+from snnq.cost.array_facts import ArrayFacts
 from snnq.data.dataset import Frames
 from snnq.hardware.crossbars.analog import Cells
 from snnq.hardware.crossbars.counting import Operand
 from snnq.hardware.crossbars.mapped import SAME, SRAM
 from snnq.hardware.crossbars.operands import attention_operands, bounds
 from snnq.hardware.crossbars.settings import ImcSettings
+from snnq.hardware.crossbars.target import Target
 from snnq.network.products import Products
 from snnq.schemes.names import FLOAT32
 from snnq.schemes.whole import Whole
@@ -60,20 +62,7 @@ class OnChips:
 
     def chip(self, number: int) -> Chip:
         """Return a chip by its number."""
-        target, facts = self.found.target, self.found.facts
-        name, static = target.device(facts.cells)
-        mixed, dynamic = target.device(facts.cells if facts.dynamic == SAME else facts.dynamic)
-        return Chip(
-            rows=target.array.rows,
-            columns=target.array.columns,
-            cell_bits=static.cell_bits,
-            cells=Cells() if name == SRAM else self.settings.cells(static.on_off, drifts=True),
-            dynamic_cell_bits=dynamic.cell_bits,
-            dynamic=Cells() if mixed == SRAM else self.settings.cells(dynamic.on_off, drifts=False),
-            adc_bits=self.adc_bits,
-            seed=self.settings.seed,
-            number=number,
-        )
+        return chip_of(self.found.target, self.found.facts, self.settings, self.adc_bits, number)
 
     @contextmanager
     def on(self, chip: Chip) -> Iterator[OnChip]:
@@ -85,6 +74,25 @@ class OnChips:
             yield put
         finally:
             put.close()
+
+
+def chip_of(
+    target: Target, facts: ArrayFacts, settings: ImcSettings, adc_bits: int | None = None, number: int = 0
+) -> Chip:
+    """Return a chip of a target by its number; SRAM cells have no noise."""
+    name, static = target.device(facts.cells)
+    mixed, dynamic = target.device(facts.cells if facts.dynamic == SAME else facts.dynamic)
+    return Chip(
+        rows=target.array.rows,
+        columns=target.array.columns,
+        cell_bits=static.cell_bits,
+        cells=Cells() if name == SRAM else settings.cells(static.on_off, drifts=True),
+        dynamic_cell_bits=dynamic.cell_bits,
+        dynamic=Cells() if mixed == SRAM else settings.cells(dynamic.on_off, drifts=False),
+        adc_bits=adc_bits,
+        seed=settings.seed,
+        number=number,
+    )
 
 
 def on_chips(model: nn.Module, found: OnArrays, settings: ImcSettings, adc_bits: int | None) -> OnChips:

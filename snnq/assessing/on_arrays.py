@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from snnq.assessing.array_reading import Converter, Reading, Tally, multiply
 from snnq.assessing.watching import core
-from snnq.hardware.crossbars.analog import Cells, Converter, Reading, Sliced, Tally, Written, multiply, sliced, write
+from snnq.hardware.crossbars.analog import Cells, Sliced, Written, sliced, write
 from snnq.hardware.crossbars.counting import ArraySizes, Operand, together
 from snnq.network.products import Products
 from snnq.schemes.whole import Whole
@@ -127,7 +128,7 @@ def put_on_chip(
     for one in products:
         if one.name in operands:
             module = model.get_submodule(one.name)
-            _replace(found, module, "mix", _Mix(module, one, operands[one.name], found, reads))
+            _replace(found, module, "mix", Mix(module, one, operands[one.name], partial(_product, found, reads)))
     return found
 
 
@@ -163,7 +164,7 @@ class _Layer:
         if not part.active:
             return type(self.module).forward(self.module, x)
         rows, back = _rows(self.module, x.detach(), self.operand.groups)
-        values = rows.round().long()
+        values = rows.round().to(torch.int32)
         planes = self.operand.planes // (2 if self.signed else 1)
         reading = self.on.reading(part, self.on.chip.cells, self.reads)
         with torch.no_grad():
@@ -247,13 +248,20 @@ def _rows(module: nn.Module, x: Tensor, groups: int) -> tuple[Tensor, Callable[[
     return rows, back
 
 
-class _Mix:
-    """An attention's products by arrays: q, k, v (T, B, heads, N, d) → the same shape."""
+class Mix:
+    """An attention's products by arrays: q, k, v (T, B, heads, N, d) → the same shape.
+
+    ``product`` multiplies inputs (B, M, K) with an operand's whole values (B, K, N), as cells hold them.
+    """
 
     def __init__(
-        self, module: nn.Module, products: Products, operands: Sequence[Operand], on: OnChip, reads: Generator
+        self,
+        module: nn.Module,
+        products: Products,
+        operands: Sequence[Operand],
+        product: Callable[[Operand, Tensor, Tensor], Tensor],
     ) -> None:
-        self.module, self.products, self.operands, self.on, self.reads = module, products, operands, on, reads
+        self.module, self.products, self.operands, self.product = module, products, operands, product
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Return what goes on from them, times the attention's scale."""
@@ -262,12 +270,12 @@ class _Mix:
         shape = rows[2].shape
         queries, keys, values = (one.flatten(0, 2).round().long() for one in rows)
         if self.products.order == "scores":
-            scores = self._product(self.operands[0], queries, keys.transpose(1, 2))
+            scores = self.product(self.operands[0], queries, keys.transpose(1, 2))
             top = 2 ** self.operands[1].planes - 1
-            mixed = self._product(self.operands[1], scores.round().long().clamp(0, top), values)
+            mixed = self.product(self.operands[1], scores.round().long().clamp(0, top), values)
         else:
             counts = (keys.transpose(1, 2).double() @ values.double()).round().long()
-            mixed = self._product(self.operands[0], queries, counts)
+            mixed = self.product(self.operands[0], queries, counts)
         whole = mixed.reshape(*shape[:3], *mixed.shape[1:])
         found = (_unchunked(whole, chunk) * float(getattr(self.module, "scale", 1.0))).to(q.dtype)
         if torch.is_grad_enabled():  # gradients are those of the exact products
@@ -275,24 +283,25 @@ class _Mix:
             found = found + exact - exact.detach()
         return found
 
-    def _product(self, operand: Operand, inputs: Tensor, values: Tensor) -> Tensor:
-        """Return inputs (B, M, K) times an operand (B, K, N) that is written now."""
-        part, chip = self.on.parts[operand.name], self.on.chip
-        if not part.active:
-            return inputs.double() @ values.double()
-        kept, bits = values, operand.bits
-        if part.clip is not None:
-            low, high = part.clip
-            kept, bits = (values - low).clamp(0, high), max(1, high.bit_length())
-        how: Sliced = sliced(values.shape[-1], bits, chip.dynamic_cell_bits, False)
-        written: Written = write(how.levels(kept), how.most, chip.dynamic, self.reads)
-        reading = self.on.reading(part, chip.dynamic, self.reads)
-        found = multiply(inputs, operand.planes, written, how, reading, False)
-        if part.compare:
-            due = inputs.double() @ values.double()
-            part.tally.signal += float(due.square().sum())
-            part.tally.noise += float((found - due).square().sum())
-        return found
+
+def _product(on: OnChip, reads: Generator, operand: Operand, inputs: Tensor, values: Tensor) -> Tensor:
+    """Return inputs (B, M, K) times an operand (B, K, N) that is written on a chip now."""
+    part, chip = on.parts[operand.name], on.chip
+    if not part.active:
+        return inputs.double() @ values.double()
+    kept, bits = values, operand.bits
+    if part.clip is not None:
+        low, high = part.clip
+        kept, bits = (values - low).clamp(0, high), max(1, high.bit_length())
+    how: Sliced = sliced(values.shape[-1], bits, chip.dynamic_cell_bits, False)
+    written: Written = write(how.levels(kept), how.most, chip.dynamic, reads)
+    reading = on.reading(part, chip.dynamic, reads)
+    found = multiply(inputs, operand.planes, written, how, reading, False)
+    if part.compare:
+        due = inputs.double() @ values.double()
+        part.tally.signal += float(due.square().sum())
+        part.tally.noise += float((found - due).square().sum())
+    return found
 
 
 def _chunked(x: Tensor, chunk: int) -> Tensor:

@@ -26,7 +26,7 @@ _HEADINGS = {
     "few_shot shots prompts fonts camera by partial noise tasks pool length top regulariser strength order adapter",
     "Budget and choice": "delay energy area blocks budget rate hold_rates storage trade_off space lock exclude tie "
     "cost_table weight_reuse",
-    "Training": "epochs batch_size seed distillation augment reconstruct rounds steps_per_round norms batchnorm "
+    "Training": "epochs batch_size seed distillation augment vat reconstruct rounds steps_per_round norms batchnorm "
     "memory_mib measure accel imc oversample temperature guidance denoising pixels rates "
     "learning_rate",
     "Arrays": "cells dynamic xbar cell_bits adc_bits membrane_bits adc_range on_off read_noise write_noise drift chips "

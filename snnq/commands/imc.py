@@ -59,7 +59,11 @@ class NoiseWords:
     ] = None
     chips: Annotated[int, typer.Option(help="Chips that are drawn.")] = 10
     mitigate: Annotated[
-        str, typer.Option(help="none, bn-stats (no labels), bn-finetune (for each chip), or clip (attention's counts).")
+        str,
+        typer.Option(
+            help="none, bn-stats (no labels), bn-finetune (for each chip), clip (attention's counts), vat or vat+clip "
+            "(a folder of finalize --vat)."
+        ),
     ] = "none"
     alpha: Annotated[float | None, typer.Option(help="Of clip, in least conductances; chosen by default.")] = None
     beta: Annotated[float | None, typer.Option(help="Of clip, of the largest value; chosen by default.")] = None

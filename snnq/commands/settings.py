@@ -72,6 +72,12 @@ class FinalizeWords:
         str,
         typer.Option(help="Changes to the training frames, such as flip,snn-wide,mixup:alpha=0.5; none by default."),
     ] = ""
+    vat: Annotated[
+        str,
+        typer.Option(
+            help="Noise of analog arrays to train with, by the words of imc eval: write-noise=0.3,dynamic=sram."
+        ),
+    ] = ""
     rate: Annotated[
         float | None, typer.Option(help="Price of a coded bit a weight in the loss, such as 0.2; or give --budget.")
     ] = None

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from snnq.base.strict_json import Json
 from snnq.data import DataSet
 from snnq.finalizing.settings import FinalizeSettings
+from snnq.finalizing.variation import Varied
 from snnq.training.augmentation import parse_changes, training_share
 from snnq.training.batches import training_batches
 from snnq.training.batchnorm import share_batchnorm
@@ -36,10 +37,11 @@ class Finetuning:
         settings: FinalizeSettings,
         total_steps: int,
         aim: Aim,
+        varied: Varied | None = None,
     ) -> None:
         self.aim, self.rate = aim, aim.rate(model)
         self.fabric, self.model, self.settings, self.total_steps = fabric, model, settings, total_steps
-        self.data, self.teacher = data, teacher
+        self.data, self.teacher, self.varied = data, teacher, varied
         self.changes = parse_changes(settings.augment)
         groups = parameter_groups(model, settings.weight_decay)
         optimizer = torch.optim.AdamW(groups, lr=settings.rate_start)  # pyright: ignore
@@ -73,6 +75,8 @@ class Finetuning:
             device=self.fabric.device,
         )
         teacher = None if self.teacher is None else self.teacher(frames, indices)
+        if self.varied is not None:
+            self.varied.at("step", place.overall)
         logits = self.network(frames)
         loss = distilled_loss(logits, targets, teacher, one.distillation, one.distillation_temperature)
         facts = {}
@@ -91,6 +95,8 @@ class Finetuning:
 
     def after_epoch(self, epoch: int) -> Json:
         """Score the epoch on the validation split and keep the model if it is the best so far."""
+        if self.varied is not None:
+            self.varied.at("validation", epoch)
         found = evaluate(self.model, self.data.validation, self.settings.batch_size)
         self.model.train()
         score, facts = (found.accuracy, -found.loss), {}

@@ -25,6 +25,8 @@ from snnq.finalizing.finetuning import Finetuning
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.finalizing.starting import begin_from
 from snnq.finalizing.trimming import trim
+from snnq.finalizing.variation import Varied
+from snnq.hardware.crossbars.variation import parse_variation
 from snnq.packed.coding import Coded
 from snnq.packed.config import MODEL_FILE, read_config
 from snnq.packed.folder import check_free
@@ -150,8 +152,8 @@ def _config(plan: Plan, job: Job, settings: FinalizeSettings, compute: Compute) 
 
 
 def _said(settings: FinalizeSettings) -> Json:
-    """Return the settings; those of the rate only where there is one."""
-    return {key: value for key, value in asdict(settings).items() if key not in ("rate", "budget") or value}
+    """Return the settings; those of the rate and of noise only where there is one."""
+    return {key: value for key, value in asdict(settings).items() if key not in ("rate", "budget", "vat") or value}
 
 
 def _finetune(
@@ -173,8 +175,9 @@ def _finetune(
     model = quantize_model(load_model(job.checkpoint), plan.schemes(), aim.begin).train()
     if start is not None:
         begin_from(model, start, plan)
+    varied = Varied(model, job, parse_variation(settings.vat), settings.seed) if settings.vat else None
     steps = settings.epochs * steps_per_epoch(len(job.data.train), settings.batch_size)
-    moving = Finetuning(fabric, model, job.data, teacher, settings, steps, aim)
+    moving = Finetuning(fabric, model, job.data, teacher, settings, steps, aim, varied)
     limited = moving.rate is not None and not settings.budget.keys().isdisjoint(("file_bits", "file_kib"))
     first = _rest(plan, job, aim.schemes) if limited else 0.0
 
@@ -231,7 +234,9 @@ def _frozen(
         rate = aim.rate(model)
         trimmed = rate is not None and trim(rate) > 0
         taken = rate.total() if rate else 0.0
-        coded, reestimated = _freeze(model, plan, job, settings, None if trimmed else moving.best.score)
+        coded, reestimated = _freeze(
+            model, plan, job, settings, None if trimmed or moving.varied else moving.best.score
+        )
         found, coded = realised(plan, coded, aim.schemes)
         folded = fold(model, job)
         over = limits.excess(folded, coded, found, job) if aim.target else 0.0

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from snnq.base.errors import UsageError
+from snnq.hardware.crossbars.variation import parse_variation
 from snnq.training.augmentation import changes_text, parse_changes
 from snnq.training.finetune import Finetune
 
@@ -21,6 +22,7 @@ class FinalizeSettings(Finetune):
     ``rate`` is the price μ of a coded bit a weight in the loss (``training.rate``), or ``budget`` the bits that the
     price is steered to: by ``avg_bits`` of the plan, ``file_bits`` a weight of the whole file, ``file_kib``, or the
     plan's expected event energy (``event_energy_fraction`` of float32, ``expected_event_energy_pj``).
+    ``vat``: the noise of analog arrays that it trains with (``hardware.crossbars.variation``), none by default.
     ``hold_rates``: every layer keeps the rate that its scheme names, where else their sum is kept.
     """
 
@@ -29,6 +31,7 @@ class FinalizeSettings(Finetune):
     rate: float | None = None
     budget: Mapping[str, float] = field(default_factory=dict)
     hold_rates: bool = False
+    vat: str = ""
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 2:
@@ -40,4 +43,6 @@ class FinalizeSettings(Finetune):
             raise UsageError("--rate and --budget: give one of them", "the price of a budget is found while training")
         if self.hold_rates and (self.rate is not None or self.budget):
             raise UsageError("--hold-rates keeps the rates of the plan: it goes without --rate and --budget")
+        if self.vat:
+            parse_variation(self.vat)
         object.__setattr__(self, "augment", changes_text(parse_changes(self.augment)))

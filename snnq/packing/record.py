@@ -105,6 +105,7 @@ class Finetuned(_Measured):
     seed: int
     distillation: Probability
     augment: str = ""
+    vat: str = ""
     best_epoch: int
     batchnorm_reestimated: bool
     history: Many[Epoch]

@@ -207,9 +207,10 @@ def _made_again(results: Results) -> str:
     """Return the command that made the model, plan and output left out."""
     if tuned := results.finalize:
         augment = f"--augment {shlex.quote(tuned.augment)} " if tuned.augment else ""
+        vat = f"--vat {shlex.quote(tuned.vat)} " if tuned.vat else ""
         return (
             f"snnq finalize --epochs {tuned.epochs} --batch-size {tuned.batch_size} "
-            f"--distillation {tuned.distillation!r} {augment}{_rate_words(tuned)}--seed {tuned.seed}"
+            f"--distillation {tuned.distillation!r} {augment}{vat}{_rate_words(tuned)}--seed {tuned.seed}"
         )
     one = results.ptq
     assert one is not None

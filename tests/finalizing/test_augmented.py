@@ -1,4 +1,4 @@
-"""Finalize with augmentations: recorded, resumed to the same bytes, and on two processes as on one."""
+"""Finalize with augmentations, on noisy arrays: recorded, resumed to the same bytes, and on two processes as on one."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from snnq.training import processes
 from snnq.training.devices import Compute
 
 CONFIG = {"in_channels": 2, "image_size": [16, 16], "dim": 16, "depth": 1, "heads": 2, "steps": 2, "classes": 4}
+VAT = "write-noise=0.3,read-noise=0.1,dynamic=sram"  # attention's noise is another one in every process
 AUGMENT = "flip,snn-wide,mixup:probability=1:until=0.5"
 
 
@@ -45,7 +46,7 @@ def finalized(folder, out, augment=AUGMENT, stop_at=None):
         if stage == "finetuning" and done == stop_at:
             signal.raise_signal(signal.SIGINT)
 
-    settings = FinalizeSettings(epochs=2, batch_size=8, augment=augment)
+    settings = FinalizeSettings(epochs=2, batch_size=8, augment=augment, vat=VAT if augment else "")
     compute = Compute("cpu", devices=processes.count())
     plan = Path(folder) / "plan.json"
     return finalize(
@@ -60,8 +61,11 @@ def whole(folder):
 
 def test_it_is_recorded_and_changes_the_result(folder, whole):
     assert whole["finalize"]["augment"] == AUGMENT
-    assert json.loads((folder / "whole/report.json").read_text())["finalize"]["augment"] == AUGMENT
-    assert json.loads((folder / "whole.run/config.json").read_text())["augment"] == AUGMENT
+    assert (
+        json.loads((folder / "whole/report.json").read_text())["finalize"] | {"augment": AUGMENT, "vat": VAT}
+        == (whole["finalize"])
+    )
+    assert json.loads((folder / "whole.run/config.json").read_text())["vat"] == VAT
     plain = finalized(folder, "plain", "")
     assert plain["finalize"]["augment"] == ""
     assert plain["fingerprint"] != whole["fingerprint"]

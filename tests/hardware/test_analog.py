@@ -10,8 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from snnq.assessing.array_reading import Converter, Reading, multiply
 from snnq.base.errors import UsageError
-from snnq.hardware.crossbars.analog import Cells, Converter, Reading, multiply, sliced, write
+from snnq.hardware.crossbars.analog import Cells, sliced, write
 from snnq.hardware.crossbars.settings import ImcSettings, parse_drift
 
 IDEAL, QUIET = Converter(), Cells()

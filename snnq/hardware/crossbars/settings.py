@@ -9,7 +9,7 @@ from snnq.base.errors import UsageError, nearest
 from snnq.hardware.crossbars.analog import Cells
 
 RANGES = ("granular", "max", "calibrated")
-MITIGATIONS = ("none", "bn-stats", "bn-finetune", "clip")
+MITIGATIONS = ("none", "bn-stats", "bn-finetune", "vat", "clip", "vat+clip")
 LEAST_CALIBRATION = 8
 
 
@@ -21,7 +21,7 @@ class ImcSettings:
     that clips no possible sum (``max``), or at most a thousandth of those of calibration samples (``calibrated``).
     ``on_off``: None is the cells' own. ``write_noise`` is γσ, ``read_noise`` σ, ``drift`` (ν, seconds, spread of ν).
     ``alpha`` and ``beta`` of clipping are chosen on ``calibration_samples`` training samples where they are None;
-    ``epochs``: passes over these in which ``bn-finetune`` learns.
+    ``epochs``: passes over these in which ``bn-finetune`` learns. ``vat``: the folder must have been trained so.
     """
 
     adc_range: str = "granular"
@@ -57,12 +57,17 @@ class ImcSettings:
         self._check_clip()
 
     def _check_clip(self) -> None:
-        if (self.alpha is not None or self.beta is not None) and self.mitigate != "clip":
+        if (self.alpha is not None or self.beta is not None) and not self.clips:
             raise UsageError("--alpha and --beta belong to clipping", "add --mitigate clip")
         if self.alpha is not None and self.alpha < 0:
             raise UsageError(f"--alpha {self.alpha:g}: it is at least 0, in least conductances")
         if self.beta is not None and not 0 < self.beta <= 1:
             raise UsageError(f"--beta {self.beta:g}: it is above 0 and at most 1, of the largest conductance")
+
+    @property
+    def clips(self) -> bool:
+        """Whether attention's whole numbers are clipped."""
+        return self.mitigate in ("clip", "vat+clip")
 
     def cells(self, on_off: float | None, *, drifts: bool) -> Cells:
         """Return what cells do, ``on_off`` being their own; those that are written anew do not drift."""
