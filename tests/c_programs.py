@@ -19,39 +19,44 @@ from snnq.runtime.reference import Reference, Watch
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-Wconversion")
 WATCHED = ("-g", "-fsanitize=undefined,address", "-fno-sanitize-recover=all")
 
-# Answers each sample with its whole logits and its class as int64: after a run, or after every step; may write what
-# fires to standard error.
+# Answers each sample, counts of all steps or one image, with its whole logits and its class as int64: after a run, or
+# after every step; may write what fires to standard error.
 _MAIN = """
 #include <stdio.h>
 #include <string.h>
 #include "{name}.h"
 
 static {name}_workspace workspace;
-static uint16_t counts[{NAME}_STEPS * {NAME}_CHANNELS * {NAME}_HEIGHT * {NAME}_WIDTH];
+enum {{ FRAME = {NAME}_CHANNELS * {NAME}_HEIGHT * {NAME}_WIDTH }};
+#ifdef {NAME}_COUNT_LIMIT
+static uint16_t given[{NAME}_STEPS][FRAME];
+#else
+static uint8_t given[1][FRAME];
+#endif
 static int traced;
 
-void {name}_trace(int32_t part, int32_t position, const uint8_t *fired, int32_t channels);
-void {name}_trace(int32_t part, int32_t position, const uint8_t *fired, int32_t channels)
+void {name}_trace(int32_t part, int32_t position, const uint8_t *fired, int32_t trains);
+void {name}_trace(int32_t part, int32_t position, const uint8_t *fired, int32_t trains)
 {{
-    const int32_t about[3] = {{part, position, channels}};
+    const int32_t about[3] = {{part, position, trains}};
     if (!traced)
         return;
     fwrite(about, sizeof about, 1, stderr);
-    fwrite(fired, ({NAME}_STEPS + 7) / 8, (size_t)channels, stderr);
+    fwrite(fired, ({NAME}_STEPS + 7) / 8, (size_t)trains, stderr);
 }}
 
 int main(int argc, char **argv)
 {{
     int64_t answer[{NAME}_CLASSES + 1];
     traced = argc > 1 && strcmp(argv[1], "trace") == 0;
-    while (fread(counts, sizeof counts, 1, stdin) == 1) {{
+    while (fread(given, sizeof given, 1, stdin) == 1) {{
 #ifdef {NAME}_STREAM_BYTES
         static {name}_stream stream;
-        const size_t frame = sizeof counts / sizeof *counts / {NAME}_STEPS;
+        const int frames = sizeof given / sizeof *given;
         if (argc > 1 && strcmp(argv[1], "step") == 0) {{
             {name}_begin(&stream);
             for (int step = 0; step < {NAME}_STEPS; step++) {{
-                answer[{NAME}_CLASSES] = {name}_step(counts + (size_t)step * frame, answer, &stream);
+                answer[{NAME}_CLASSES] = {name}_step(given[step % frames], answer, &stream);
                 fwrite(answer, sizeof answer, 1, stdout);
             }}
             continue;
@@ -59,7 +64,7 @@ int main(int argc, char **argv)
         if (sizeof stream != {NAME}_STREAM_BYTES)
             return 4;
 #endif
-        answer[{NAME}_CLASSES] = {name}_run(counts, answer, &workspace);
+        answer[{NAME}_CLASSES] = {name}_run(given[0], answer, &workspace);
         fwrite(answer, sizeof answer, 1, stdout);
     }}
     return sizeof workspace == {NAME}_RAM_BYTES ? 0 : 3;
@@ -79,20 +84,22 @@ class Program:
         return answers[:, :-1], answers[:, -1]
 
     def spikes(self, frame: np.ndarray, shapes: list[tuple[int, ...]]) -> list[np.ndarray]:
-        """Return what fires in each part for one sample, bool (positions, T, channels) of the given shapes."""
+        """Return what fires in each part for one sample, numbers (positions, T, channels) of the given shapes."""
         data = self._run(frame[None], "trace").stderr
-        found, seen, at = [np.zeros(shape, bool) for shape in shapes], [0] * len(shapes), 0
+        found, seen, at = [np.zeros(shape, np.int64) for shape in shapes], [0] * len(shapes), 0
         while at < len(data):
-            part, position, channels = np.frombuffer(data, np.int32, 3, at)
-            fired = np.frombuffer(data, np.uint8, channels * -(-self.steps // 8), at + 12).reshape(channels, -1)
-            found[part][position] = np.unpackbits(fired, axis=1, count=self.steps, bitorder="little").T
+            part, position, trains = np.frombuffer(data, np.int32, 3, at)
+            fired = np.frombuffer(data, np.uint8, trains * -(-self.steps // 8), at + 12).reshape(trains, -1)
+            bits = np.unpackbits(fired, axis=1, count=self.steps, bitorder="little").T.astype(np.int64)
+            planes = bits.reshape(self.steps, shapes[part][-1], -1)
+            found[part][position] = planes @ (1 << np.arange(planes.shape[-1]))
             seen[part] += 1
             at += 12 + fired.size
         assert seen == [shape[0] for shape in shapes]
         return found
 
     def _run(self, frames: np.ndarray, mode: str) -> subprocess.CompletedProcess[bytes]:
-        given = frames.astype(np.uint16).tobytes()
+        given = (frames[:, 0] if frames.dtype == np.uint8 else frames.astype(np.uint16)).tobytes()
         done = subprocess.run([self.path, mode], input=given, capture_output=True, check=False)
         assert done.returncode == 0, done.stderr[-2000:].decode(errors="replace")
         return done
@@ -126,10 +133,12 @@ class WholeReference(Reference):
 def c_agrees(folder: Path, place: Path, frames: np.ndarray, *options: str) -> tuple[CSource, list[np.ndarray]]:
     """Check a folder's C source: every whole logit, after every step, too, and all spikes, of counts (B, T, C, H, W).
 
-    They must be the numpy reference's. Return the source and the spikes, bool (B, positions, T, channels).
+    Bytes of images, the same at every step, are uint8. They must be the numpy reference's. Return the source and the
+    spikes, bool or numbers (B, positions, T, channels).
     """
     arrays, reference, due = open_arrays(folder), WholeReference(folder), {}
-    frames = frames.astype(np.int64)  # the reference cuts off counts past the limit
+    if arrays.config.quantization_config.pixels is None:
+        frames = frames.astype(np.int64)  # the reference cuts off counts past the limit
     whole = reference(frames, lambda name, spikes: due.__setitem__(name, spikes))
     head, source = arrays.head(), c_source(arrays, c_name(folder.name))
     program = build(*write_c(source, place), len(head.bias), arrays.wiring.graph.steps, *options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from snnq.models.metaformer.sizes import LAYOUTS
 from snnq.models.registry import ARCHITECTURES
 from snnq.models.respike.facts import RESPIKES
 
@@ -17,6 +18,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "sdt-dvs, leaks learned": {"neuron": "plif"},
     "statten-static, its own leaks learned": {"neuron": "plif-mlp"},
 }
+WIDTHS = {"width1": 8, "width2": 8, "width3": 16}  # of the first three stages; ``dim`` is the last one's
 # These have no graph; `models/test_respike.py` is theirs.
 _OTHERS = {one.name for one in RESPIKES}
 NAMES = [*(name for name in ARCHITECTURES if name not in _OTHERS), *VARIANTS]
@@ -27,5 +29,5 @@ def small(name: str) -> tuple[str, dict[str, Any]]:
     more, name = VARIANTS.get(name, {}), name.partition(", ")[0]
     family, _, layout = name.partition("-")
     depth = SHALLOWEST[layout.partition("-")[0]] if family in ("qkformer", "maxformer") else 1
-    chunk = {"chunk": 2} if family == "statten" else {}
-    return name, SMALL | {"depth": depth} | chunk | more
+    others = {"chunk": 2} if family == "statten" else WIDTHS if name in LAYOUTS else {}
+    return name, SMALL | {"depth": depth} | others | more

@@ -43,15 +43,16 @@ class CArray:
     @property
     def bytes(self) -> int:
         """Its size in memory."""
-        return self.values.size * {"int8_t": 1, "uint8_t": 1, "int32_t": 4, "int64_t": 8}[self.kind]
+        return self.values.size * int(self.kind.strip("uint_")) // 8
 
 
 @dataclass(frozen=True)
 class CLayer:
     """A layer and the neurons behind it, or the potentials that it keeps; ``side`` is that of its kernel.
 
-    ``depthwise``: every output has one input. ``bits`` (0: no codes) and ``row`` (``uniform``, ``power``,
-    ``scaled_power`` or ``fixed``) say how a row is decoded; ``width``, 32 or 64, is the bits that sums need.
+    ``most``: the spikes of integer neurons behind it, 0 where there are none. ``depthwise``: every output has one
+    input. ``bits`` (0: no codes) and ``row`` (``uniform``, ``power``, ``scaled_power`` or ``fixed``) say how a row is
+    decoded; ``width``, 32 or 64, is the bits that sums need.
     """
 
     name: str
@@ -60,6 +61,7 @@ class CLayer:
     outputs: int
     side: int
     depthwise: bool
+    most: int
     row: str
     bits: int
     width: int
@@ -93,6 +95,7 @@ def c_layer(arrays: PackedArrays, one: Stage | Potential) -> CLayer:
         outputs=made.outputs,
         side=made.kernel,
         depthwise=made.depthwise,
+        most=one.fires.rounds.most if isinstance(one, Stage) and one.fires.rounds else 0,
         row=row,
         bits=bits,
         width=64 if behind.wide else 32,
@@ -107,8 +110,9 @@ def _numbers(behind: Behind) -> list[CArray]:
         named["constant"] = ("int32_t", behind.offset)
     else:
         number = "int64_t" if behind.wide else "int32_t"
-        named = {"gain": ("uint8_t", behind.shift)}
-        named |= {f"{name}_{number[3:5]}": (number, getattr(behind, name)) for name in ("offset", "threshold")}
+        named = {f"threshold_{number[3:5]}": (number, behind.threshold.ravel())}
+        if behind.threshold.ndim == 1:
+            named |= {"gain": ("uint8_t", behind.shift), f"offset_{number[3:5]}": (number, behind.offset)}
     return [CArray(name, kind, values) for name, (kind, values) in named.items()]
 
 

@@ -15,7 +15,7 @@ from snnq.arithmetic.fixed_point import POTENTIAL_LIMIT
 from snnq.arithmetic.whole_network import Compared, WholeNetwork
 from snnq.base.errors import UsageError
 from snnq.exporting.c_layers import TILE
-from snnq.network.graph import COUNT_LIMIT, FRAMES, Add, Head, Mean, Multiply, Neuron, Pool, Sum
+from snnq.network.graph import COUNT_LIMIT, FRAMES, Add, Head, Layer, Mean, Multiply, Neuron, Pad, Pool, Sum
 from snnq.network.stages import Fire, Mix, Potential, Stage
 
 TOTALS = "head, totals"  # no path of a module has a blank
@@ -51,7 +51,7 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Window:
-    """How a layer sees an image: pixel (y, x) of its grid sees rows from ``stride`` · y - ``reach`` on.
+    """How an image is seen: pixel (y, x) of the grid sees rows from ``stride`` · y - ``reach`` on.
 
     ``pooled``: it sees what rows 2y - 1 to 2y + 1 would.
     """
@@ -71,7 +71,8 @@ class Operation:
 
     ``writes``: at its ``pixel``, into every window of a ``pool`` that its pixel lies in, or ``all`` pixels into one.
     ``uses`` are buffers for itself alone, one pixel each, and ``held`` the voltages of its neurons, which last from
-    step to step. ``alone``: its grid is no image. ``part`` counts what fires. ``made`` is the layer it has.
+    step to step. ``alone``: its grid is no image. ``part`` counts what fires. ``made`` is the layer it has. Integer
+    neurons of numbers compare these with ``tops``.
     """
 
     run: str
@@ -87,6 +88,7 @@ class Operation:
     part: int = -1
     made: Stage | Potential | None = None
     numbers: Mapping[str, int] = field(default_factory=dict)
+    tops: tuple[int, ...] = ()
 
 
 class Operations:
@@ -96,8 +98,10 @@ class Operations:
         """``widths``: 32 or 64, the bits of every layer's sums."""
         self.network, self.graph, self.widths = network, network.wiring.graph, widths
         frames = self.graph.frames
-        self.buffers = {FRAMES: Buffer(FRAMES, frames.channels, frames.size, COUNT_PLANES)}
+        planes = 0 if frames.kind == "pixels" else COUNT_PLANES
+        self.buffers = {FRAMES: Buffer(FRAMES, frames.channels, frames.size, planes)}
         self.all: list[Operation] = []
+        self._padded = set[str]()
         self._parts = 0
         for one in network.wiring.flow:
             if FRAMES in one.takes and not isinstance(one, Fire | Potential):
@@ -122,41 +126,52 @@ class Operations:
         self.buffers[name] = Buffer(name, stream.channels, stream.size, planes, bits)
         return self.buffers[name]
 
-    def _fires(self, neuron: Neuron, bits: int) -> tuple[Buffer, int]:
+    def _fires(self, neuron: Neuron, bits: int) -> tuple[Buffer | None, int]:
         """Return the voltages of neurons whose spikes this operation gives, and the number of what fires."""
-        given = self._give(neuron.gives, planes=1)
+        given = self._give(neuron.gives, planes=(self.graph.streams[neuron.gives].bound or 1).bit_length())
         self._parts += 1
         held = Buffer(f"{neuron.neuron}, held", given.channels, given.size, bits=bits, timed=False)
-        return held, self._parts - 1
+        return None if neuron.rounds else held, self._parts - 1
 
     def _layer(self, one: Stage | Potential) -> Operation:
         made, (name,), width = one.made, one.made.takes, self.widths[one.layer]
-        taken, uses = self.buffers[name], []
-        if not taken.planes:
+        taken, uses, reach = self.buffers[name], [], made.kernel // 2
+        if not taken.planes and not self.network.wiring.numbers(name):
             raise refused(f"layer {one.layer} is given numbers that are not spikes, or sums of two streams of them")
         pooled, leak, (held, part) = False, 2, (None, -1)
         if isinstance(one, Stage):
             pooled, leak, (held, part) = one.pooled, self.network.leak(one.fires), self._fires(one.fires, width)
-        size = (held or self._give(one.gives)).size
+        given = self.buffers[one.gives] if isinstance(one, Stage) else self._give(one.gives)
+        edge = (0 if made.padded else reach) - (name in self._padded)
+        if pooled and edge:
+            raise refused(f"it max-pools sums of layer {one.layer}, which is not padded as others are")
         if name == FRAMES:
-            uses.append(Buffer(f"{one.layer}, seen", made.kernel**2 * taken.channels, planes=COUNT_PLANES))
+            uses.append(
+                replace(taken, name=f"{one.layer}, seen", channels=made.kernel**2 * taken.channels, size=(1, 1))
+            )
         if pooled:
             uses.append(Buffer(f"{one.layer}, carried", -(-made.outputs // TILE) * TILE, bits=width))
-        window = Window(made.kernel // 2, made.stride, pooled)
-        whole = name != FRAMES and window != Window(0, 1)
+        whole = name != FRAMES and (made.kernel > 1 or made.stride > 1 or pooled or name in self._padded)
         return Operation(
             run="pooled" if pooled else "layer",
-            takes=(name,),
+            takes=(taken.name,),
             gives=one.gives,
-            grid=size,
-            gathers=(name,) if whole else (),
-            window=window if whole else None,
+            grid=given.size,
+            gathers=(taken.name,) if whole else (),
+            window=Window(reach - edge, made.stride, pooled) if whole else None,
             uses=tuple(uses),
             held=held,
             part=part,
             made=one,
-            numbers={"stride": made.stride, "leak": leak},
+            numbers={"stride": made.stride, "edge": edge, "leak": leak},
         )
+
+    def _pad(self, one: Pad) -> None:
+        """Layers see zeros around an image: nothing is kept of them."""
+        if not all(isinstance(reader, Layer) for reader in self.graph.readers[one.gives]):
+            raise refused("its padded spikes are read by something else than layers")
+        self.buffers[one.gives] = self.buffers[one.takes[0]]
+        self._padded.add(one.gives)
 
     def _neuron(self, one: Neuron) -> Operation:
         taken, found = self.buffers[one.takes[0]], self.network.compared(one)
@@ -164,8 +179,10 @@ class Operations:
             raise refused(f"neurons {one.neuron} are given spikes, or sums of two streams of them")
         width = 64 if found.wide or taken.bits == 64 or self._large(one.takes[0], found) else 32
         held, part = self._fires(one, width)
-        run = f"neuron_{taken.bits}_{width}"
-        return Operation(run, one.takes, one.gives, taken.size, held=held, part=part, numbers=_compared(found))
+        run = f"neuron_{taken.bits}_{width}" if held else f"numbers_{taken.bits}"
+        return Operation(
+            run, one.takes, one.gives, taken.size, held=held, part=part, numbers=_compared(found), tops=found.thresholds
+        )
 
     def _large(self, name: str, found: Compared) -> bool:
         """Whether currents and voltages of these neurons may pass an int32."""
@@ -176,8 +193,10 @@ class Operations:
         found, mixes = self.network.compared(one.fires), one.mixes
         held, part = self._fires(one.fires, 32)
         numbers = _compared(found) | {"heads": mixes.heads, "chunk": mixes.chunk}
-        every = tuple(mixes.takes)
-        return Operation("mix", every, one.gives, (1, 1), every, held=held, alone=True, part=part, numbers=numbers)
+        every, tops = tuple(mixes.takes), found.thresholds
+        return Operation(
+            "mix", every, one.gives, (1, 1), every, held=held, alone=True, part=part, numbers=numbers, tops=tops
+        )
 
     def _pool(self, one: Pool) -> Operation:
         taken = self.buffers[one.takes[0]]
@@ -238,6 +257,7 @@ _MAKE: dict[type, Callable[..., Operation | None]] = {
     Potential: Operations._layer,
     Neuron: Operations._neuron,
     Mix: Operations._mix,
+    Pad: Operations._pad,
     Pool: Operations._pool,
     Add: Operations._add,
     Multiply: Operations._multiply,
@@ -253,4 +273,6 @@ def refused(reason: str) -> UsageError:
 
 
 def _compared(found: Compared) -> dict[str, int]:
+    if found.thresholds:
+        return {"most": len(found.thresholds)}
     return {"shift": found.shift, "threshold": found.threshold, "leak": found.leak}

@@ -36,8 +36,9 @@ class CProgram:
 
     @property
     def rom(self) -> int:
-        """Bytes of the tables of numbers: four of each stream, and two places."""
-        return len(self.streams) * (16 + 8 * len(self.memories))
+        """Bytes of the tables of numbers: four of each stream, and two places; and the ``tops``."""
+        tops = sum(len(one.tops) for one in self.program.operations)
+        return len(self.streams) * (16 + 8 * len(self.memories)) + 8 * tops
 
     @cached_property
     def memories(self) -> dict[str, Memory]:
@@ -92,6 +93,7 @@ class CProgram:
                     "part": one.part,
                     "held": self._number[one.held.name] if one.held and lasting else _NONE,
                     "numbers": {**layer, **own, **one.numbers},
+                    "tops": one.tops,
                 }
             )
         return rows
@@ -109,9 +111,11 @@ class CProgram:
         """Return what the templates say of it; ``layers`` are those of the C source, in their order."""
         program = self.program
         planes = {one.made.layer: program.buffers[one.takes[0]].planes for one in program.operations if one.made}
+        seen = [planes[one.name] for one in layers]
         return {
             **self._kinds(layers),
-            "planes": [planes[one.name] for one in layers],
+            "planes": seen,
+            "multiplies": 0 in seen,
             "streams": self.streams,
             "operations": self.operations([one.name for one in layers]),
             "sweeps": self.sweeps(),
@@ -127,16 +131,24 @@ class CProgram:
         operations, widths = self.program.operations, sorted({one.width for one in layers})
         kinds = sorted({one.run for one in operations})
         neurons = [tuple(map(int, kind.split("_")[1:])) for kind in kinds if kind.startswith("neuron_")]
-        fires = any(one.made and one.held for one in operations)
-        voltages = {*(widths if fires else ()), *(width for _, width in neurons), *([32] if "mix" in kinds else [])}
+        fires, mixings = (
+            any(one.made and one.held for one in operations),
+            [one for one in operations if one.run == "mix"],
+        )
+        mixes = any(one.held for one in mixings)
+        voltages = {*(widths if fires else ()), *(width for _, width in neurons), *([32] if mixes else [])}
         totals = [kind.split("_")[1:] for kind in kinds if kind.startswith("total_") and kind != "total_planes"]
         return {
             "kinds": kinds,
             "widths": widths,
             "fires": fires,
-            "keeps": any(one.made and not one.held for one in operations),
+            "counting": any(one.most for one in layers),
+            "keeps": any(one.made and one.part == _NONE for one in operations),
             "pooled": "pooled" in kinds,
             "neurons": neurons,
+            "mixes": mixes,
+            "mixed_numbers": any(one.tops for one in mixings),
+            "number_bits": [int(kind.partition("_")[2]) for kind in kinds if kind.startswith("numbers_")],
             "voltages": sorted(voltages),
             "leaks": sorted({one.numbers["leak"] for one in operations if "leak" in one.numbers}),
             "chunked": self.chunk > 1,
@@ -163,7 +175,7 @@ def _scratch(program: Program, widths: Mapping[str, int], steps: int) -> int:
     """Return the bytes of sums and a row, twice as many sums where they are pooled, or of an attention's products."""
     pooled = any(one.run == "pooled" for one in program.operations)
     mixed = [
-        program.buffers[one.gives].channels // one.numbers["heads"] * (steps // one.numbers["chunk"]) * 4
+        program.buffers[one.takes[0]].channels // one.numbers["heads"] * (steps // one.numbers["chunk"]) * 4
         for one in program.operations
         if one.run == "mix"
     ]

@@ -30,6 +30,9 @@ _LINE = 112
 _LARGEST = 2**31 - 1
 _FILES = {"network.h": "{}.h", "network.c": "{}.c", "main.c": "main.c", "CMakeLists.txt": "CMakeLists.txt"}
 
+_COUNTS = {"kind": "uint16_t", "name": "counts", "what": "event counts"}
+_IMAGE = {"kind": "uint8_t", "name": "image", "what": "pixels, the same image at each"}
+
 
 @dataclass(frozen=True)
 class CSource:
@@ -74,9 +77,6 @@ def c_source(arrays: PackedArrays, name: str, *, coded: bool = False) -> CSource
     """
     arrays = _as_edited(arrays)
     wiring = arrays.wiring
-    if wiring.beyond:
-        why = f"{arrays.config.architecture} has no form in C, because {wiring.beyond}"
-        raise UsageError(f"{arrays.folder}: {why}", "use another target")
     layers = tuple(c_layer(arrays, one) for one in wiring.layers)
     program = c_program(arrays.network, {one.name: one.width for one in layers})
     head = c_head(arrays, wiring.graph.head.outputs, wiring.read.channels)
@@ -92,8 +92,8 @@ def c_source(arrays: PackedArrays, name: str, *, coded: bool = False) -> CSource
         autoescape=False,  # C, not HTML: every text in it has gone through ``c_name`` or ``c_note``
     )
     environment.filters |= {"numbers": _numbers, "pairs": _pairs, "note": c_note}
-    given = {"name": name, "NAME": name.upper(), "version": c_note(__version__), "unpacking": _unpacking, **values}
-    files = {to.format(name): environment.get_template(f"{one}.jinja").render(given) for one, to in _FILES.items()}
+    told = {"name": name, "NAME": name.upper(), "version": c_note(__version__), "unpacking": _unpacking, **values}
+    files = {to.format(name): environment.get_template(f"{one}.jinja").render(told) for one, to in _FILES.items()}
     decoded = stream.ram if stream else 0
     return CSource(name, files, layers, head, values["ram"], values["rom"], program.stream_bytes, decoded)
 
@@ -124,6 +124,8 @@ def _values(
     """Return what the templates are filled with."""
     graph, network, data = arrays.wiring.graph, arrays.network, arrays.config.data
     outputs = graph.head.outputs
+    pixels = arrays.config.quantization_config.pixels
+    levels = _levels(arrays, graph.frames.channels) if pixels else None
     names = list(data.classes) if data is not None and len(data.classes) == outputs else []
     return {
         "architecture": arrays.config.architecture,
@@ -132,6 +134,10 @@ def _values(
         "frame": (graph.frames.channels, *graph.frames.size),
         "tile": TILE,
         "count_limit": COUNT_LIMIT,
+        "given": _IMAGE if pixels else _COUNTS,
+        "images": pixels is not None,
+        "levels": levels,
+        "how": pixels.how if pixels else "",
         "layers": layers,
         "rows": sorted({one.row for one in layers}),
         "decoders": sorted({(one.row, one.bits, one.width) for one in layers}),
@@ -142,9 +148,14 @@ def _values(
         "summands": network.summands,
         "logit_bits": round(-math.log2(arrays.head().scale * network.summands)),
         "stream": stream if stream and stream.parts else None,
-        "rom": _rom(layers, head, stream) + program.rom,
+        "rom": _rom(layers, head, stream) + program.rom + (0 if levels is None else 2 * levels.size),
         **program.values(layers),
     }
+
+
+def _levels(arrays: PackedArrays, channels: int) -> np.ndarray:
+    """Return what the first layer sees of every byte, (channels · 256,)."""
+    return arrays.frames(np.arange(256, dtype=np.uint8).reshape(1, 1, 1, 1, 256).repeat(channels, 2)).ravel()
 
 
 def _rom(layers: tuple[CLayer, ...], head: CHead, stream: CStream | None) -> int:

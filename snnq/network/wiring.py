@@ -128,7 +128,7 @@ class Wiring:
     @property
     def where(self) -> str:
         """Half a sentence: where packed weights run."""
-        return "in whole numbers, on torch, on the integer engine" + ("" if self.beyond else " and in C")
+        return "in whole numbers, on torch, on the integer engine and in C"
 
     @cached_property
     def last_read(self) -> dict[str, int]:

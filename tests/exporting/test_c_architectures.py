@@ -12,8 +12,10 @@ from c_programs import WATCHED, c_agrees, have_gcc
 from lively import write_lively
 from small_architectures import NAMES, small
 
+from snnq.data.pixels import DEVIATIONS, MEANS, Pixels
 from snnq.models.registry import architecture
 from snnq.network.wiring import Wiring
+from snnq.packed.input import input_of
 
 pytestmark = pytest.mark.skipif(not have_gcc(), reason="there is no gcc to compile the exported C source with")
 
@@ -27,6 +29,18 @@ def test_every_architecture_under_the_sanitizers(name: str, tmp_path: Path) -> N
     one, sizes = small(name)
     frames = write_lively(tmp_path / "packed", MIXED, one, **sizes)
     c_agrees(tmp_path / "packed", tmp_path / "c", frames, *WATCHED)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["sdt-v2-imagenet-repconv", "sdt-v3-imagenet", "qsd-imagenet"])
+def test_images_under_the_sanitizers(name: str, tmp_path: Path) -> None:
+    """Of D = 7, in more steps than a byte has bits, and on images of odd sides."""
+    one, sizes = small(name)
+    sizes |= {"in_channels": 3, "steps": 9, "image_size": [19, 25]}
+    sizes |= {} if "v2" in name else {"substeps": 7}
+    pixels = input_of(Pixels(MEANS["cifar10"], DEVIATIONS["cifar10"], "x"))
+    images = write_lively(tmp_path / "packed", MIXED, one, pixels=pixels, **sizes)
+    c_agrees(tmp_path / "packed", tmp_path / "c", images, *WATCHED)
 
 
 @pytest.mark.parametrize(("name", "steps"), [("sdt-dvs", 9), ("statten-dvs", 16), ("spikformer-spikingjelly", 17)])

@@ -1,4 +1,4 @@
-"""Images in whole numbers: bytes become parts of 2^-f, the same in torch, in the engine and in its reference."""
+"""Images in whole numbers: bytes become parts of 2^-f, the same in torch, in the engine, its reference and C."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from c_programs import c_agrees, have_gcc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lively import write_lively
@@ -46,7 +47,7 @@ def first_spikes(folder: Path, arithmetic: str, reals: np.ndarray) -> tuple[np.n
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_all_three_agree_on_images(name: str, tmp_path: Path) -> None:
+def test_all_four_agree_on_images(name: str, tmp_path: Path) -> None:
     one, sizes = small(name)
     folder, pixels = tmp_path / "packed", input_of(IMAGENET)
     images = write_lively(folder, MIXED[:4], one, pixels=pixels, **sizes | {"in_channels": 3})
@@ -58,6 +59,10 @@ def test_all_three_agree_on_images(name: str, tmp_path: Path) -> None:
     for given_frames in (images, reals):
         assert np.array_equal(engine(given_frames), due)
         assert np.array_equal(Reference(folder)(given_frames), due)
+    if have_gcc():
+        source, _ = c_agrees(folder, tmp_path / "c", images)
+        assert source.rom > 2 * 3 * 256  # the table of what bytes are
+        assert "const uint8_t *image" in source.header
     # What is far behind the first neurons hangs on single spikes in a model of random weights.
     assert 0.02 < np.count_nonzero(floating) / floating.size < 0.98
     assert np.count_nonzero(whole != floating) <= 0.002 * floating.size
