@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from snnq.base.strict_json import Config
-from snnq.network.graph import FRAMES, Add, Attention, Graph, Head, Layer, Mean, Neuron, Pool, Stream
+from snnq.network.graph import FRAMES, Add, Attention, First, Graph, Head, Layer, Mean, Neuron, Pool, Stream, Switch
 from snnq.network.stages import Fire, Mix, Potential, Stage, Step
 
 if TYPE_CHECKING:
@@ -209,12 +209,12 @@ def _bound(graph: Graph, one: Layer) -> int:
 
 
 def _chains(graph: Graph) -> dict[str, int]:
-    """Return a number for every stream of reals that is read: those that are pooled into or added to one share it."""
+    """Return a number for every stream of reals that is read: those that are pooled into, added to or switched with one share it."""
     found: dict[str, int] = {}
     for one in graph.operations:
         if isinstance(one, Layer):
             found[one.gives] = len(found)
-        elif isinstance(one, Pool | Add | Mean) and graph.streams[one.gives].kind == "reals":
+        elif isinstance(one, Pool | Add | First | Switch | Mean) and graph.streams[one.gives].kind == "reals":
             numbers = {found[name] for name in one.takes}
             found = {name: min(numbers) if number in numbers else number for name, number in found.items()}
             found[one.gives] = min(numbers)
