@@ -7,6 +7,7 @@ bits, a bit a step in whole bytes, one such train for each plane of its whole nu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -132,18 +133,18 @@ class Operations:
     def _layer(self, one: Stage | Potential) -> Operation:
         made, (name,), width = one.made, one.made.takes, self.widths[one.layer]
         taken, uses = self.buffers[name], []
-        if not taken.planes:
-            raise refused(f"layer {one.layer} is given numbers that are not spikes, or sums of two streams of them")
+        if not taken.planes and taken.bits != 32:
+            raise refused(f"layer {one.layer} is given sums over all pixels")
         pooled, leak, (held, part) = False, 2, (None, -1)
         if isinstance(one, Stage):
             pooled, leak, (held, part) = one.pooled, self.network.leak(one.fires), self._fires(one.fires, width)
         size = (held or self._give(one.gives)).size
         if name == FRAMES:
-            uses.append(Buffer(f"{one.layer}, seen", made.kernel**2 * taken.channels, planes=COUNT_PLANES))
+            uses.append(Buffer(f"{one.layer}, seen", math.prod(made.sides) * taken.channels, planes=COUNT_PLANES))
         if pooled:
             uses.append(Buffer(f"{one.layer}, carried", -(-made.outputs // TILE) * TILE, bits=width))
-        window = Window(made.kernel // 2, made.stride, pooled)
-        whole = name != FRAMES and window != Window(0, 1)
+        window = Window(made.sides[0] // 2 if made.padded else 0, made.strides[0], pooled)
+        whole = name != FRAMES and (pooled or made.sides != (1, 1) or made.strides != (1, 1))
         return Operation(
             run="pooled" if pooled else "layer",
             takes=(name,),
@@ -155,7 +156,7 @@ class Operations:
             held=held,
             part=part,
             made=one,
-            numbers={"stride": made.stride, "leak": leak},
+            numbers={"stride": made.strides[0], "across": made.strides[1], "leak": leak},
         )
 
     def _neuron(self, one: Neuron) -> Operation:

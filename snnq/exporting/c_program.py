@@ -112,6 +112,7 @@ class CProgram:
         return {
             **self._kinds(layers),
             "planes": [planes[one.name] for one in layers],
+            "multiplies": not all(planes.values()),
             "streams": self.streams,
             "operations": self.operations([one.name for one in layers]),
             "sweeps": self.sweeps(),

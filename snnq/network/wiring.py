@@ -88,12 +88,17 @@ class Wiring:
     @property
     def beyond(self) -> str | None:
         """Half a sentence, after "because": what it has that was not in the first graphs; None where nothing is."""
+        return self.beyond_c or ("its layers are given potentials" if self.read_chains else None)
+
+    @property
+    def beyond_c(self) -> str | None:
+        """Half a sentence, after "because": what it has that has no form in C; None where nothing is."""
         if self.graph.frames.kind == "pixels":
             return "its frames are pixels, whole numbers of either sign"
         if any(isinstance(one, Neuron) and one.rounds for one in self.graph.operations):
             return "its neurons put out integer spikes"
-        if self.read_chains:
-            return "its layers are given potentials"
+        if any(isinstance(one, Switch) for one in self.flow):
+            return "a decomposed layer has another kernel after its first steps"
         return None
 
     @property
@@ -128,7 +133,7 @@ class Wiring:
     @property
     def where(self) -> str:
         """Half a sentence: where packed weights run."""
-        return "in whole numbers, on torch, on the integer engine" + ("" if self.beyond else " and in C")
+        return "in whole numbers, on torch, on the integer engine" + ("" if self.beyond_c else " and in C")
 
     @cached_property
     def last_read(self) -> dict[str, int]:

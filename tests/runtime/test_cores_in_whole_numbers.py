@@ -8,15 +8,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from c_programs import c_agrees, have_gcc
 from lively import wake, write_lively
 from small_architectures import small
 from test_engine import MIXED, all_agree
 from test_running import run_through
 
+from snnq.base.errors import UsageError
+from snnq.exporting.c_source import c_source
 from snnq.models.registry import architecture
 from snnq.network.graph_check import check_graph
 from snnq.network.layers import frames_shape
+from snnq.network.wiring import Wiring
+from snnq.packed.arrays import open_arrays
+from snnq.packed.config import read_config
 from snnq.packed.loading import load_packed
+from snnq.packed.wired import wiring_of
 from snnq.runtime import Engine
 from snnq.runtime.reference import Reference
 from snnq.structure.factored import unfit
@@ -48,6 +55,13 @@ def test_all_three_agree(name: str, mode: str, tmp_path: Path) -> None:
     due, mine, other = engine(frames), run_through(engine.stream(), frames), run_through(reference.stream(), frames)
     assert np.array_equal(mine[-1], due)
     assert all(np.array_equal(a, b) for a, b in zip(mine, other, strict=True))
+    wiring = wiring_of(read_config(tmp_path / "packed"))
+    assert isinstance(wiring, Wiring)
+    if wiring.beyond_c:
+        with pytest.raises(UsageError, match="has no form in C, because a decomposed layer has another kernel after"):
+            c_source(open_arrays(tmp_path / "packed"), "a")
+    elif have_gcc():
+        c_agrees(tmp_path / "packed", tmp_path / "c", frames)
     exact, rounded = (load_packed(tmp_path / "packed", kind) for kind in ("integer", "float"))
     given = torch.from_numpy(np.minimum(frames, 4095).astype(np.float32))
     with torch.no_grad():

@@ -44,8 +44,8 @@ def test_all_four_agree(name: str, tmp_path: Path) -> None:
     rates = all_agree(tmp_path / "packed", frames, threads=2)
     wiring = wiring_of(read_config(tmp_path / "packed"))
     assert isinstance(wiring, Wiring)
-    if wiring.beyond:
-        with pytest.raises(UsageError, match=f"has no form in C, because {wiring.beyond}"):
+    if wiring.beyond_c:
+        with pytest.raises(UsageError, match=f"has no form in C, because {wiring.beyond_c}"):
             c_source(open_arrays(tmp_path / "packed"), "a")
     elif have_gcc():
         source, _ = c_agrees(tmp_path / "packed", tmp_path / "c", frames)
