@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snnq.base.errors import UsageError
-from snnq.network.graph import Add, Mean, Pool
+from snnq.network.graph import Add, First, Mean, Pool, Switch
 from snnq.network.stages import ROOM_BITS, Potential
 from snnq.network.wiring import READ_LIMIT, Wiring
 from snnq.schemes.whole import WIDE_SUM_LIMIT, Whole
@@ -112,8 +112,10 @@ def _largest(wiring: Wiring, folded: Callable[[Potential], Folded]) -> tuple[dic
             given = largest[one.takes[0]] if one.takes[0] in largest else (read.bound or 0) * read.unit
             largest[one.gives] = float((np.abs(layer.gain) * reach * given + np.abs(layer.offset)).max(initial=0))
             steepest[one.layer] = float(np.abs(layer.gain).max(initial=0)) * (read.unit if read.bound else 1.0)
-        elif isinstance(one, Add | Pool) and one.gives in wiring.chains:
+        elif isinstance(one, Add | Pool | First) and one.gives in wiring.chains:
             largest[one.gives] = sum(largest[name] for name in one.takes)
+        elif isinstance(one, Switch) and one.gives in wiring.chains:
+            largest[one.gives] = max(largest[name] for name in one.takes)
         elif isinstance(one, Mean) and one.gives in wiring.chains:
             largest[one.gives] = largest[one.takes[0]]
     return largest, steepest

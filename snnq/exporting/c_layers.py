@@ -6,6 +6,7 @@ that a spike adds one row. Eight codes of b bits are b bytes, lowest bits first,
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,7 +49,7 @@ class CArray:
 
 @dataclass(frozen=True)
 class CLayer:
-    """A layer and the neurons behind it, or the potentials that it keeps; ``side`` is that of its kernel.
+    """A layer and the neurons behind it, or the potentials that it keeps; ``sides`` are those of its kernel.
 
     ``most``: the spikes of integer neurons behind it, 0 where there are none. ``depthwise``: every output has one
     input. ``bits`` (0: no codes) and ``row`` (``uniform``, ``power``, ``scaled_power`` or ``fixed``) say how a row is
@@ -59,13 +60,18 @@ class CLayer:
     scheme: str
     inputs: int
     outputs: int
-    side: int
+    sides: tuple[int, int]
     depthwise: bool
     most: int
     row: str
     bits: int
     width: int
     arrays: tuple[CArray, ...]
+
+    @property
+    def taps(self) -> int:
+        """The kernel's positions."""
+        return math.prod(self.sides)
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ class CHead:
 def c_layer(arrays: PackedArrays, one: Stage | Potential) -> CLayer:
     """Return a layer; raises PackedError where it is missing, of another shape, or its sums pass 2^52."""
     made, scheme = one.made, arrays.scheme(one.layer)
-    inputs, taps = 1 if made.depthwise else arrays.wiring.graph.streams[made.takes[0]].channels, made.kernel**2
+    inputs, taps = 1 if made.depthwise else arrays.wiring.graph.streams[made.takes[0]].channels, math.prod(made.sides)
     _check_shape(arrays, one.layer, made.outputs, inputs * taps)
     whole, behind = arrays.network.stage(one) if isinstance(one, Stage) else arrays.network.potential(one)
     # Sums beyond are exact in no engine; only a made-up zero-point reaches them.
@@ -93,7 +99,7 @@ def c_layer(arrays: PackedArrays, one: Stage | Potential) -> CLayer:
         scheme=scheme.name,
         inputs=inputs,
         outputs=made.outputs,
-        side=made.kernel,
+        sides=made.sides,
         depthwise=made.depthwise,
         most=one.fires.rounds.most if isinstance(one, Stage) and one.fires.rounds else 0,
         row=row,

@@ -7,6 +7,7 @@ bits, a bit a step in whole bytes, one such train for each plane of its whole nu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -135,35 +136,34 @@ class Operations:
 
     def _layer(self, one: Stage | Potential) -> Operation:
         made, (name,), width = one.made, one.made.takes, self.widths[one.layer]
-        taken, uses, reach = self.buffers[name], [], made.kernel // 2
+        taken, uses, extra = self.buffers[name], [], name in self._padded
         if not taken.planes and not self.network.wiring.numbers(name):
             raise refused(f"layer {one.layer} is given numbers that are not spikes, or sums of two streams of them")
         pooled, leak, (held, part) = False, 2, (None, -1)
         if isinstance(one, Stage):
             pooled, leak, (held, part) = one.pooled, self.network.leak(one.fires), self._fires(one.fires, width)
         given = self.buffers[one.gives] if isinstance(one, Stage) else self._give(one.gives)
-        edge = (0 if made.padded else reach) - (name in self._padded)
-        if pooled and edge:
+        up, left = (made.padded * (side // 2) + extra for side in made.sides)
+        if pooled and (up, left) != (made.sides[0] // 2, made.sides[1] // 2):
             raise refused(f"it max-pools sums of layer {one.layer}, which is not padded as others are")
         if name == FRAMES:
-            uses.append(
-                replace(taken, name=f"{one.layer}, seen", channels=made.kernel**2 * taken.channels, size=(1, 1))
-            )
+            channels = math.prod(made.sides) * taken.channels
+            uses.append(replace(taken, name=f"{one.layer}, seen", channels=channels, size=(1, 1)))
         if pooled:
             uses.append(Buffer(f"{one.layer}, carried", -(-made.outputs // TILE) * TILE, bits=width))
-        whole = name != FRAMES and (made.kernel > 1 or made.stride > 1 or pooled or name in self._padded)
+        whole = name != FRAMES and (pooled or extra or made.sides != (1, 1) or made.strides != (1, 1))
         return Operation(
             run="pooled" if pooled else "layer",
             takes=(taken.name,),
             gives=one.gives,
             grid=given.size,
             gathers=(taken.name,) if whole else (),
-            window=Window(reach - edge, made.stride, pooled) if whole else None,
+            window=Window(up, made.strides[0], pooled) if whole else None,
             uses=tuple(uses),
             held=held,
             part=part,
             made=one,
-            numbers={"stride": made.stride, "edge": edge, "leak": leak},
+            numbers={"stride": made.strides[0], "across": made.strides[1], "up": up, "left": left, "leak": leak},
         )
 
     def _pad(self, one: Pad) -> None:

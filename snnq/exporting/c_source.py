@@ -77,6 +77,9 @@ def c_source(arrays: PackedArrays, name: str, *, coded: bool = False) -> CSource
     """
     arrays = _as_edited(arrays)
     wiring = arrays.wiring
+    if wiring.beyond_c:
+        why = f"{arrays.config.architecture} has no form in C, because {wiring.beyond_c}"
+        raise UsageError(f"{arrays.folder}: {why}", "use another target")
     layers = tuple(c_layer(arrays, one) for one in wiring.layers)
     program = c_program(arrays.network, {one.name: one.width for one in layers})
     head = c_head(arrays, wiring.graph.head.outputs, wiring.read.channels)
@@ -143,7 +146,7 @@ def _values(
         "decoders": sorted({(one.row, one.bits, one.width) for one in layers}),
         "code_bits": sorted({one.bits for one in (*layers, head)} - {0}),
         "depthwise": any(one.depthwise for one in layers),
-        "most_taps": max(one.side**2 for one in layers),
+        "most_taps": max(one.taps for one in layers),
         "head": head,
         "summands": network.summands,
         "logit_bits": round(-math.log2(arrays.head().scale * network.summands)),

@@ -22,6 +22,7 @@ FRAMES, LOGITS = "frames", "logits"
 THRESHOLD, ATTENTION_THRESHOLD = 1.0, 0.5
 Kind = Literal["counts", "pixels", "spikes", "integers", "reals"]
 Streams = Mapping[str, "Stream"]
+Sides = int | tuple[int, int]  # of a square, or height and width
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,15 @@ def _spikes(streams: Streams, names: tuple[str, ...], reader: str, *, integers: 
     return found
 
 
+def _pair(sides: Sides) -> tuple[int, int]:
+    return (sides, sides) if isinstance(sides, int) else sides
+
+
 @dataclass(frozen=True)
 class Layer:
     """y = norm(W x), zero-padded by kernel // 2; ``norm`` None: W x + bias. A linear layer is one of kernel 1.
 
-    ``depthwise``: every channel by itself. ``padded`` False: nothing is padded. ``outer``: a second norm behind the
+    ``kernel`` and ``stride`` are a pair where they are not the same along both sides of an image. ``depthwise``: every channel by itself. ``padded`` False: nothing is padded. ``outer``: a second norm behind the
     first.
     """
 
@@ -78,12 +83,22 @@ class Layer:
     takes: tuple[str]
     gives: str
     outputs: int
-    kernel: int = 1
-    stride: int = 1
+    kernel: Sides = 1
+    stride: Sides = 1
     depthwise: bool = False
     padded: bool = True
     outer: str | None = None
     name = "layer"
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """The kernel's height and width."""
+        return _pair(self.kernel)
+
+    @property
+    def strides(self) -> tuple[int, int]:
+        """The stride along the height and along the width."""
+        return _pair(self.stride)
 
     @property
     def norms(self) -> tuple[str, ...]:
@@ -93,8 +108,10 @@ class Layer:
     def carries(self, streams: Streams) -> Stream:
         """Return the stream of currents, or potentials."""
         given = _of(streams, self.takes[0], f"layer {self.layer}")
-        lost = 0 if self.padded else self.kernel - 1
-        height, width = (-(-(side - lost) // self.stride) for side in given.size)
+        lost = (0 if self.padded else side - 1 for side in self.sides)
+        height, width = (
+            -(-(side - off) // step) for side, off, step in zip(given.size, lost, self.strides, strict=True)
+        )
         return Stream("reals", self.outputs, (height, width), None)
 
 
@@ -190,6 +207,49 @@ class Add:
         if not first.whole or not second.whole:
             raise UsageError(f"graph: '{self.takes[0]}' and '{self.takes[1]}', which are added, have different units")
         return replace(first, kind="integers", bound=first.bound + second.bound)
+
+
+@dataclass(frozen=True)
+class First:
+    """The first ``steps`` time steps of a stream: what is made of them has no others."""
+
+    takes: tuple[str]
+    gives: str
+    steps: int
+    name = "first steps"
+
+    def carries(self, streams: Streams) -> Stream:
+        """Return the stream."""
+        return _of(streams, self.takes[0], "the first steps")
+
+
+@dataclass(frozen=True)
+class Switch:
+    """In the first ``steps`` time steps the first stream, which has no others; the second one in those after them.
+
+    Of the second one, every ``stride``-th pixel.
+    """
+
+    takes: tuple[str, str]
+    gives: str
+    steps: int
+    stride: Sides = 1
+    name = "switch"
+
+    @property
+    def strides(self) -> tuple[int, int]:
+        """The stride along the height and along the width."""
+        return _pair(self.stride)
+
+    def carries(self, streams: Streams) -> Stream:
+        """Return the first stream."""
+        first, later = (_of(streams, one, "a switch") for one in self.takes)
+        size = tuple(-(-side // step) for side, step in zip(later.size, self.strides, strict=True))
+        if (first.kind, first.channels, first.size) != (later.kind, later.channels, size):
+            raise UsageError(
+                f"graph: '{self.takes[0]}' and '{self.takes[1]}', which follow one another, differ in shape"
+            )
+        return first
 
 
 @dataclass(frozen=True)
@@ -294,7 +354,7 @@ class Head:
         return Stream("reals", self.outputs, (1, 1), None)
 
 
-Operation = Layer | Neuron | Pad | Pool | Add | Multiply | Sum | Attention | Mean | Head
+Operation = Layer | Neuron | Pad | Pool | Add | First | Switch | Multiply | Sum | Attention | Mean | Head
 
 
 @dataclass(frozen=True)

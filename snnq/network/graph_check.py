@@ -20,6 +20,7 @@ from snnq.network.graph import (
     LOGITS,
     Add,
     Attention,
+    First,
     Graph,
     Head,
     Layer,
@@ -29,6 +30,7 @@ from snnq.network.graph import (
     Pad,
     Pool,
     Sum,
+    Switch,
 )
 
 TOLERANCE = 1e-9
@@ -101,6 +103,15 @@ def _add(one: Add, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     return x + y
 
 
+def _first(one: First, model: nn.Module, x: Tensor) -> Tensor:
+    return x[: one.steps]
+
+
+def _switch(one: Switch, model: nn.Module, x: Tensor, later: Tensor) -> Tensor:
+    down, across = one.strides
+    return torch.cat([x, later[len(x) :, ..., ::down, ::across]])
+
+
 def _multiply(one: Multiply, model: nn.Module, gate: Tensor, x: Tensor) -> Tensor:
     return gate.repeat_interleave(x.shape[2] // gate.shape[2], 2) * x
 
@@ -154,6 +165,8 @@ _RUN: dict[type, Callable[..., Any]] = {
     Pad: _pad,
     Pool: _pool,
     Add: _add,
+    First: _first,
+    Switch: _switch,
     Multiply: _multiply,
     Sum: _sum,
     Attention: _attention,

@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from snnq.base.strict_json import Config
-from snnq.network.graph import FRAMES, Add, Attention, Graph, Head, Layer, Mean, Neuron, Pool, Stream
+from snnq.network.graph import FRAMES, Add, Attention, First, Graph, Head, Layer, Mean, Neuron, Pool, Stream, Switch
 from snnq.network.stages import Fire, Mix, Potential, Stage, Step
 
 if TYPE_CHECKING:
@@ -92,8 +92,13 @@ class Wiring:
             return "its frames are pixels, whole numbers of either sign"
         if any(isinstance(one, Neuron) and one.rounds for one in self.graph.operations):
             return "its neurons put out integer spikes"
-        if self.read_chains:
-            return "its layers are given potentials"
+        return self.beyond_c or ("its layers are given potentials" if self.read_chains else None)
+
+    @property
+    def beyond_c(self) -> str | None:
+        """Half a sentence, after "because": what it has that has no form in C; None where nothing is."""
+        if any(isinstance(one, Switch) for one in self.flow):
+            return "a decomposed layer has another kernel after its first steps"
         return None
 
     @property
@@ -128,7 +133,7 @@ class Wiring:
     @property
     def where(self) -> str:
         """Half a sentence: where packed weights run."""
-        return "in whole numbers, on torch, on the integer engine and in C"
+        return "in whole numbers, on torch, on the integer engine" + ("" if self.beyond_c else " and in C")
 
     @cached_property
     def last_read(self) -> dict[str, int]:
@@ -209,12 +214,12 @@ def _bound(graph: Graph, one: Layer) -> int:
 
 
 def _chains(graph: Graph) -> dict[str, int]:
-    """Return a number for every stream of reals that is read: those that are pooled into or added to one share it."""
+    """Return a number for every stream of reals that is read: those that are pooled into, added to or switched with one share it."""
     found: dict[str, int] = {}
     for one in graph.operations:
         if isinstance(one, Layer):
             found[one.gives] = len(found)
-        elif isinstance(one, Pool | Add | Mean) and graph.streams[one.gives].kind == "reals":
+        elif isinstance(one, Pool | Add | First | Switch | Mean) and graph.streams[one.gives].kind == "reals":
             numbers = {found[name] for name in one.takes}
             found = {name: min(numbers) if number in numbers else number for name, number in found.items()}
             found[one.gives] = min(numbers)

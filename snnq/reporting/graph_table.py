@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from snnq.network.graph import Attention, Graph, Head, Layer, Neuron, Operation, Pool, Stream, Sum
+from snnq.network.graph import Attention, First, Graph, Head, Layer, Neuron, Operation, Pool, Stream, Sum, Switch
 from snnq.network.wiring import FloatWiring, Wiring
 from snnq.reporting.table import Table
 
@@ -52,8 +52,9 @@ def _said(one: Operation) -> str:
     """Return an operation with what makes it differ from another of its kind."""
     if isinstance(one, Layer):
         kind = "depth-wise " if one.depthwise else ""
-        more = (f", stride {one.stride}" if one.stride > 1 else "") + ("" if one.padded else ", not padded")
-        return f"{kind}layer {one.kernel}×{one.kernel}{more}"
+        strides, sides = one.strides, "×".join(map(str, one.sides))
+        stride = f", stride {strides[0]}" if strides[0] == strides[1] else f", strides {strides[0]}×{strides[1]}"
+        return f"{kind}layer {sides}{stride if strides != (1, 1) else ''}{'' if one.padded else ', not padded'}"
     if isinstance(one, Neuron) and one.rounds:
         return f"neuron, 0 … {one.rounds.most} spikes, rounded"
     if isinstance(one, Neuron):
@@ -67,4 +68,8 @@ def _said(one: Operation) -> str:
         return f"(QKᵀ)V · {one.scale:g}, {one.heads} heads{steps}"
     if isinstance(one, Sum):
         return "sum over tokens" if one.over == "tokens" else f"sum over features, {one.heads} heads"
+    if isinstance(one, First):
+        return f"first {one.steps} steps"
+    if isinstance(one, Switch):
+        return f"{one.takes[0]} up to step {one.steps}, then {one.takes[1]}"
     return "head on the mean over T" if isinstance(one, Head) else one.name

@@ -15,7 +15,7 @@ import numpy as np
 
 from snnq.base.machine import fitting_threads
 from snnq.models.registry import architecture
-from snnq.network.graph import FRAMES, Add, Head, Mean, Multiply, Neuron, Pad, Pool, Sum
+from snnq.network.graph import FRAMES, Add, First, Head, Mean, Multiply, Neuron, Pad, Pool, Sum, Switch
 from snnq.network.layers import check_frames_shape
 from snnq.network.stages import Fire, Mix, Potential, Step
 from snnq.packed.arrays import open_arrays
@@ -164,6 +164,10 @@ class Engine:
             streams[one.gives] = steps.pad(_planes(given[0]), samples)
         elif isinstance(one, Pool):
             streams[one.gives] = steps.pool(one, _there(given[0]), samples)
+        elif isinstance(one, First):
+            streams[one.gives] = steps.first(one, _numbers(given[0]))
+        elif isinstance(one, Switch):
+            streams[one.gives] = steps.switch(one, _numbers(given[0]), _numbers(given[1]), samples)
         elif isinstance(one, Multiply):
             streams[one.gives] = steps.multiply(one, _planes(given[0]), _planes(given[1]), samples)
         elif isinstance(one, Sum):

@@ -48,6 +48,7 @@ class Layers:
         else:
             lists, (height, width) = self._list(stream.planes[: bits(stream.bound)], layers[0]), stream.size
         steps, begun = frames.shape[1], time.perf_counter()
+        steps = stream.values.shape[1] if isinstance(stream, Numbers) else steps  # some have the first steps alone
         call = self._plain if all(layer.plain for layer in layers) else self._other
         outs = [_room(layer, samples, steps, height, width) for layer in layers]
         pieces = [
@@ -175,10 +176,10 @@ class Layers:
         steps, numbers = out.shape[1], layer.block_numbers(block)
         sums = scratch("sums", steps * LANES, layer.sum_type).reshape(steps, LANES)
         if isinstance(layer.step, Potential):
-            return layer_kernels.keep_block, (inputs, made.stride, numbers, sums, out, block, *part)
+            return layer_kernels.keep_block, (inputs, made.strides[0], numbers, sums, out, block, *part)
         state = self.steps.state(voltages, layer.neuron_type)
         if not layer.step.pooled:
-            fixed = (inputs, made.stride, numbers, layer.leak, sums)
+            fixed = (inputs, made.strides[0], numbers, layer.leak, sums)
             return layer_kernels.run_strided, (*fixed, *state, out, block, *part)
         ring = scratch("ring", 3 * size[1] * steps * LANES, layer.sum_type).reshape(3, size[1], steps, LANES)
         return layer_kernels.run_pooled, (inputs, numbers, layer.leak, ring, sums, *state, out, block, *part)
@@ -198,22 +199,23 @@ class Layers:
         """Run a block of a layer that is given numbers, or whose neurons are integer ones, for a range of pixels."""
         made, step, numbers = layer.step.made, layer.step, layer.block_numbers(block)
         table, steps = self._table(layer, block), out.shape[-2]
-        edge = 0 if made.padded else layer.radius
-        low, across = (-(-(side - 2 * edge) // made.stride) for side in size)
+        edge = (0, 0) if made.padded else tuple(side // 2 for side in made.sides)
+        facts = zip(size, edge, made.strides, strict=True)
+        low, across = (-(-(side - 2 * off) // stride) for side, off, stride in facts)
         pooled, left = isinstance(step, Stage) and step.pooled, -(-low // 2) * -(-across // 2)
         # Where they are pooled, those of a whole image at once.
-        most = low * across if pooled else max(1, _AT_ONCE // steps)
+        most = low * across if pooled else max(1, _AT_ONCE // max(1, steps))
         for start in range(begin, out.shape[-3] // left * most if pooled else end, most):
             count = most if pooled else min(most, end - start)
             sums = self.workers.scratch("sums", count * steps * LANES, layer.sum_type).reshape(count, steps, LANES)
             if layer.given_numbers:
                 inputs = 0 if layer.depthwise else layer.inputs
-                place = (size, low, across, made.stride, layer.radius, edge, inputs, block)
+                place = (size, low, across, made.strides, made.sides, edge, inputs, block)
                 number_kernels.sum_numbers(table, words, *place, sums, start)
             else:
                 groups = 0 if layer.depthwise else layer.groups
                 seen = (table, *lists, words, size, layer.radius, groups)
-                number_kernels.sum_lists(seen, low, across, made.stride, block, sums, start)
+                number_kernels.sum_lists(seen, low, across, made.strides[0], block, sums, start)
             at = start
             if pooled:
                 sums, at = _pooled(sums, low, across), start // most * left
@@ -268,9 +270,10 @@ def _memory(layer: LayerWeights, out: Stream | Numbers) -> np.ndarray:
 
 def _room(layer: LayerWeights, samples: int, steps: int, height: int, width: int) -> Stream | Numbers:
     """Return the memory of what a layer gives."""
-    stride = layer.step.made.stride * (1 if isinstance(layer.step, Potential) or not layer.step.pooled else 2)
-    lost = 0 if layer.step.made.padded else 2 * layer.radius
-    low, across = -(-(height - lost) // stride), -(-(width - lost) // stride)
+    made, pooled = layer.step.made, 1 if isinstance(layer.step, Potential) or not layer.step.pooled else 2
+    lost = (0 if made.padded else side - 1 for side in made.sides)
+    facts = zip((height, width), lost, made.strides, strict=True)
+    low, across = (-(-(side - off) // (stride * pooled)) for side, off, stride in facts)
     shape = (samples * low * across, steps)
     if isinstance(layer.step, Potential):
         return Numbers(np.empty((*shape, layer.blocks * LANES), np.int32), low, across, layer.outputs)

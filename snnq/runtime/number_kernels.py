@@ -17,32 +17,34 @@ from snnq.runtime.vectors import CHUNK, LANES, SPREAD
 
 
 @compiled
-def sum_numbers(table, values, size, low, across, stride, radius, edge, inputs, block, sums, begin):  # pragma: no cover
+def sum_numbers(table, values, size, low, across, strides, sides, edge, inputs, block, sums, begin):  # pragma: no cover
     """Form sums of numbers (pixels, steps, channels) for as many output pixels as ``sums`` has, from ``begin`` on.
 
-    ``low`` and ``across`` are the sides of the output, ``edge`` is the radius where nothing is padded, else 0. With
-    ``inputs`` 0 the layer is depth-wise, and ``table`` its weights (taps, lanes), flat.
+    ``low`` and ``across`` are the sides of the output, ``sides`` those of the kernel; ``edge``: how many pixels of the
+    input are outside its middle, where nothing is padded, else 0. With ``inputs`` 0 the layer is depth-wise, and ``table`` its weights (taps, lanes), flat.
     """
     height, width = size
-    side, groups, steps = 2 * radius + 1, (inputs + 3) // 4, values.shape[1]
+    (tall, wide), groups, steps = sides, (inputs + 3) // 4, values.shape[1]
     for pixel in range(begin, begin + len(sums)):
         image, place = pixel // (low * across), pixel % (low * across)
-        y, x = place // across * stride + edge, place % across * stride + edge
+        # Of the kernel's first position.
+        y = place // across * strides[0] + edge[0] - tall // 2
+        x = place % across * strides[1] + edge[1] - wide // 2
         mine = sums[pixel - begin]
         mine[:] = 0
-        for i in range(max(0, radius - y), min(side, height + radius - y)):
-            for j in range(max(0, radius - x), min(side, width + radius - x)):
-                near = image * height * width + (y + i - radius) * width + x + j - radius
+        for i in range(max(0, -y), min(tall, height - y)):
+            for j in range(max(0, -x), min(wide, width - x)):
+                near = image * height * width + (y + i) * width + x + j
                 for step in range(steps):
                     given, row = values[near, step], mine[step]
                     if inputs == 0:
-                        base = (i * side + j) * values.shape[2] + block * LANES
+                        base = (i * wide + j) * values.shape[2] + block * LANES
                         for c in range(LANES):
                             row[c] += np.int64(table[base + c]) * np.int64(given[block * LANES + c])
                     for k in range(inputs):
                         number = np.int64(given[k])
                         if number != 0:
-                            at = (((i * side + j) * groups + k // 4) * PATTERNS + (1 << (k % 4))) * LANES
+                            at = (((i * wide + j) * groups + k // 4) * PATTERNS + (1 << (k % 4))) * LANES
                             for c in range(LANES):
                                 row[c] += np.int64(table[at + c]) * number
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from snnq.network.graph import FRAMES, Add, Head, Mean, Multiply, Neuron, Pad, Pool, Sum
+from snnq.network.graph import FRAMES, Add, First, Head, Mean, Multiply, Neuron, Pad, Pool, Sum, Switch
 from snnq.network.stages import Fire, Mix, Potential, Stage
 from snnq.packed.arrays import PackedArrays, open_arrays
 from snnq.runtime.running import Memory, Running
@@ -20,18 +20,18 @@ from snnq.runtime.running import Memory, Running
 Watch = Callable[[str, np.ndarray], None]
 
 
-def convolve(x: np.ndarray, weight: np.ndarray, stride: int = 1, *, pad: bool = True) -> np.ndarray:
-    """Return the sums (S, T, out, h, w) of whole numbers x (S, T, in, H, W) and weight (out, in, k, k).
+def convolve(x: np.ndarray, weight: np.ndarray, strides: tuple[int, int] = (1, 1), *, pad: bool = True) -> np.ndarray:
+    """Return the sums (S, T, out, h, w) of whole numbers x (S, T, in, H, W) and weight (out, in, k, l).
 
-    A weight (out, 1, k, k) for several inputs is depth-wise. ``pad``: with zeros, so that no pixel is lost.
+    A weight (out, 1, k, l) for several inputs is depth-wise. ``pad``: with zeros, so that no pixel is lost.
     """
-    reach = weight.shape[-1] // 2 if pad else 0
-    height, width = (side - (weight.shape[-1] - 1 if not pad else 0) for side in x.shape[-2:])
-    padded = np.pad(x, ((0, 0), (0, 0), (0, 0), (reach, reach), (reach, reach)))
+    sides, (down, across) = weight.shape[2:], strides
+    height, width = (full - (0 if pad else side - 1) for full, side in zip(x.shape[-2:], sides, strict=True))
+    padded = np.pad(x, [(0, 0)] * 3 + [(side // 2, side // 2) if pad else (0, 0) for side in sides])
     sums: Any = 0
-    for i in range(weight.shape[-1]):
-        for j in range(weight.shape[-1]):
-            seen, taps = padded[..., i : i + height : stride, j : j + width : stride], weight[:, :, i, j]
+    for i in range(sides[0]):
+        for j in range(sides[1]):
+            seen, taps = padded[..., i : i + height : down, j : j + width : across], weight[:, :, i, j]
             if taps.shape[1] == 1 < x.shape[2]:
                 sums = sums + seen * taps[:, 0, None, None]
             else:
@@ -127,7 +127,7 @@ class Reference:
     def _sums(self, one: Stage | Potential, x: np.ndarray, values: np.ndarray) -> np.ndarray:
         shape = self.arrays.config.layers[one.layer].shape
         weight = values.reshape(*shape[:2], *(shape[2:4] if len(shape) == 4 else (1, 1)))
-        return convolve(x, weight, one.made.stride, pad=one.made.padded)
+        return convolve(x, weight, one.made.strides, pad=one.made.padded)
 
     def _potential(self, one: Potential, x: np.ndarray) -> np.ndarray:
         whole, kept = self.arrays.network.potential(one)
@@ -158,6 +158,13 @@ class Reference:
 
     def _add(self, one: Add, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return x + y
+
+    def _first(self, one: First, x: np.ndarray) -> np.ndarray:
+        return x[:, : max(0, one.steps - (self._memory.taken if self._memory is not None else 0))]
+
+    def _switch(self, one: Switch, x: np.ndarray, later: np.ndarray) -> np.ndarray:
+        down, across = one.strides
+        return np.concatenate((x, later[:, x.shape[1] :, :, ::down, ::across]), 1)
 
     def _multiply(self, one: Multiply, gate: np.ndarray, x: np.ndarray) -> np.ndarray:
         return gate.repeat(x.shape[2] // gate.shape[2], axis=2) * x
@@ -192,6 +199,8 @@ _RUN: dict[type, Callable[..., np.ndarray]] = {
     Pad: Reference._pad,
     Pool: Reference._pool,
     Add: Reference._add,
+    First: Reference._first,
+    Switch: Reference._switch,
     Multiply: Reference._multiply,
     Sum: Reference._sum,
     Mean: Reference._mean,

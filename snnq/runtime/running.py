@@ -19,7 +19,12 @@ from snnq.network.wiring import Wiring
 
 
 class Memory(dict[str, np.ndarray]):
-    """What neurons were left with, by their module path: whole numbers, all pixels of a sample side by side."""
+    """What neurons were left with, by their module path: whole numbers, all pixels of a sample side by side.
+
+    ``taken``: how many steps they have taken.
+    """
+
+    taken = 0
 
 
 class Runner(Protocol):
@@ -67,7 +72,7 @@ class Running:
         self._check(frames.shape)
         sums = self._runner.advance(frames, self._memory)
         self._sums = sums if self._sums is None else self._sums + sums
-        self.taken += frames.shape[1]
+        self.taken = self._memory.taken = self.taken + frames.shape[1]
         return self._runner.heads.after(self.taken).logits(self._sums)
 
     def keep(self, samples: np.ndarray) -> None:

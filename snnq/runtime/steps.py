@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from snnq.arithmetic.whole_network import Compared
-from snnq.network.graph import Attention, Multiply, Pool, Sum
+from snnq.network.graph import Attention, First, Multiply, Pool, Sum, Switch
 from snnq.runtime import kernels, layer_kernels, number_kernels, spike_kernels
 from snnq.runtime.running import Memory
 from snnq.runtime.streams import Numbers, Stream, bits, lanes_of, numbers_of
@@ -193,6 +193,26 @@ class Steps:
             pieces = [(high, bits(bound) - number, spikes, *part) for part in self.parts(flat.shape[1], len(high))]
             self.workers.run(kernels.add_spikes, pieces)
         return first._replace(planes=planes, bound=bound)
+
+    def first(self, one: First, stream: Numbers) -> Numbers:
+        """Return the first steps of numbers, as many of them as are still to come."""
+        begun, left = time.perf_counter(), max(0, one.steps - (self.memory.taken if self.memory is not None else 0))
+        seen = stream.values[:, :left]
+        found = np.empty(seen.shape, seen.dtype)
+        self.workers.run(np.copyto, [(found, seen)])
+        self.took("switches", begun)
+        return stream._replace(values=found)
+
+    def switch(self, one: Switch, first: Numbers, later: Numbers, samples: int) -> Numbers:
+        """Return the numbers of the first steps, and behind them the later ones of the other stream."""
+        begun, (down, across), values = time.perf_counter(), one.strides, later.values
+        taken = first.values.shape[1]
+        found = np.empty((len(first.values), *values.shape[1:]), values.dtype)
+        images = values.reshape(samples, *later.size, *values.shape[1:])[:, ::down, ::across, taken:]
+        to = found.reshape(samples, *first.size, *values.shape[1:])[:, :, :, taken:]
+        self.workers.run(np.copyto, [(found[:, :taken], first.values), (to, images)])
+        self.took("switches", begun)
+        return first._replace(values=found)
 
     def multiply(self, one: Multiply, gate: Stream, stream: Stream, samples: int) -> Stream:
         """Return spikes times spikes; the gate is of the same shape, one a channel, or one a head."""

@@ -43,7 +43,7 @@ class LayerWeights:
 
     ``build(table, first, lanes)`` fills a block's table from the packed words; ``kept`` are all arrays that stay in
     memory for it. ``table_type``, ``sum_type`` and ``neuron_type`` hold the rows, the sums and the voltages exactly.
-    ``taps`` is 9 for a 3×3 kernel, 1 else. ``inputs`` of a depth-wise layer are 1. ``numbers`` are shift, offset and
+    ``sides`` are the kernel's. ``inputs`` of a depth-wise layer are 1. ``numbers`` are shift, offset and
     threshold of the neurons behind the layer, or the D thresholds of integer neurons, or multiplier, half, shift and
     offset of its potentials, (out,) each, and ``rests`` what lanes past the last channel have of each: they never fire.
     ``given_numbers``: its input are numbers of either sign.
@@ -53,7 +53,7 @@ class LayerWeights:
     step: Stage | Potential
     outputs: int
     inputs: int
-    taps: int
+    sides: tuple[int, int]
     build: Build
     numbers: Kept
     rests: tuple[int, ...]
@@ -65,9 +65,14 @@ class LayerWeights:
     given_numbers: bool = False
 
     @property
+    def taps(self) -> int:
+        """The kernel's positions: 9 of a 3×3 one."""
+        return math.prod(self.sides)
+
+    @property
     def radius(self) -> int:
-        """How far the kernel reaches."""
-        return math.isqrt(self.taps) // 2
+        """How far the kernel reaches, where it is square."""
+        return self.sides[0] // 2
 
     @property
     def depthwise(self) -> bool:
@@ -87,7 +92,7 @@ class LayerWeights:
     @property
     def plain(self) -> bool:
         """Whether ``kernels.run_block`` runs it: neurons at every pixel."""
-        other = self.summed or self.depthwise or self.step.made.stride > 1
+        other = self.summed or self.depthwise or self.step.made.strides != (1, 1)
         return isinstance(self.step, Stage) and not (other or self.step.pooled)
 
     @property
@@ -131,14 +136,14 @@ def read_layer(arrays: PackedArrays, one: Stage | Potential) -> LayerWeights:
     """Return a layer, ready to run; raises PackedError for tensors that do not fit."""
     network, shape = arrays.network, arrays.layer(one.layer).shape
     outputs, n = arrays.layer(one.layer).matrix
-    taps = math.prod(shape[2:])
+    sides, taps = one.made.sides, math.prod(one.made.sides)
     inputs = n // taps
     if inputs > MAX_INPUTS:
         raise PackedError(f"layer {one.layer}: {inputs} input channels, the integer engine runs up to {MAX_INPUTS}")
-    if len(set(shape[2:])) > 1 or taps % 2 == 0:
+    given_numbers = arrays.wiring.numbers(one.takes[0])
+    if math.prod(shape[2:]) != taps or taps % 2 == 0 or (sides[0] != sides[1] and not given_numbers):
         raise PackedError(f"layer {one.layer}: the integer engine runs square kernels of odd sides, not {shape[2:]}")
     whole, behind = network.stage(one) if isinstance(one, Stage) else network.potential(one)
-    given_numbers = arrays.wiring.numbers(one.takes[0])
     wide_type = np.int64 if behind.wide or given_numbers else np.int32
     if isinstance(behind, Neurons) and behind.threshold.ndim == 2:
         leak, neuron_type = 2, wide_type
@@ -160,7 +165,7 @@ def read_layer(arrays: PackedArrays, one: Stage | Potential) -> LayerWeights:
         step=one,
         outputs=outputs,
         inputs=inputs,
-        taps=taps,
+        sides=sides,
         build=build,
         numbers=tuple(values.astype(kind) for values, kind in zip(numbers, kinds, strict=True)),
         rests=tuple(map(int, rests)),

@@ -16,11 +16,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
-Cores = dict[str, Tensor]
+    Cores = dict[str, Tensor]
+else:
+    from snnq.base.lazy import torch
+
+LAST = "expand"  # the core that gives what the layer gave, with its bias
 MODES = ("stt", "ptt", "htt", "svd")
 # Sweeps of the orthogonal iteration: on trained kernels the error no longer changes by 1e-6 of itself after some ten.
 SWEEPS = 20

@@ -55,13 +55,17 @@ def _lazily(module: str, name: str) -> Callable[..., Any]:
 
 
 _SILENCED = "neurons that fire too seldom are silenced after all of their steps, and whole numbers run step by step"
-_CORES = "real numbers flow between the cores of a decomposed layer"
 _ACTIVATIONS = "its activations are quantised with steps of their own, real numbers"
 EDITS: dict[str, Edit] = {
     "activations": Edit(
         "activations", _lazily("activations", "quantised"), _lazily("activations", "described"), _ACTIVATIONS
     ),
-    "factored": Edit("factored", _lazily("factored", "factored"), _lazily("factored", "described"), _CORES),
+    "factored": Edit(
+        "factored",
+        _lazily("factored", "factored"),
+        _lazily("factored", "described"),
+        redrawn=_lazily("drawn_cores", "redrawn"),
+    ),
     "masked": Edit("masked", _lazily("masked", "masked"), _lazily("masked", "described"), values_only=True),
     "narrowed": Edit("narrowed", _lazily("narrowed", "narrowed"), _lazily("narrowed", "described")),
     "reused": Edit(

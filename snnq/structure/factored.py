@@ -1,22 +1,25 @@
 """The edit ``factored``: cores in place of a layer (``structure.cores``), each of them a layer of its own.
 
 Its parameters: the ``mode``, ``ranks`` (layer → rank) and, for htt, ``switch``: how many first steps have the whole
-kernel. Between cores flow real numbers, so that packed weights run in floating point.
+kernel. What flows between cores are real numbers: in fixed point when packed (``structure.drawn_cores``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from snnq.base.errors import UsageError, nearest
 from snnq.network.layers import GROUP_PATTERNS, group_in
-from snnq.structure.cores import MODES, Cores, core_shapes, decompose
+from snnq.structure.cores import LAST, MODES, core_shapes, decompose
+
+if TYPE_CHECKING:
+    from snnq.structure.cores import Cores
 
 NAME = "factored"
-LAST = "expand"  # the core that gives what the layer gave, with its bias
 _KINDS = (nn.Conv2d, nn.Conv1d, nn.Linear)
 _Layer = nn.Conv2d | nn.Conv1d | nn.Linear
 
@@ -25,7 +28,7 @@ class Factored(nn.Module):
     """The cores of one layer in the order they run; it takes and gives what the layer did.
 
     ``switch``: of ``steps`` steps (the leading axis holds them one after the other, each with its batch), those whose
-    kernel is whole; None where all are.
+    kernel is whole; None where all are. A model notes how many steps it is given (``_note_steps``).
     """
 
     last = LAST
@@ -33,6 +36,8 @@ class Factored(nn.Module):
     def __init__(self, mode: str, cores: Mapping[str, _Layer], steps: int = 1, switch: int | None = None) -> None:
         super().__init__()
         self.mode, self.steps, self.switch = mode, steps, switch
+        # Kept here: in whole numbers something else stands in a core's place.
+        self.stride = cores["vertical"].stride if "vertical" in cores else (1, 1)
         for name, core in cores.items():
             self.add_module(name, core)
 
@@ -44,16 +49,12 @@ class Factored(nn.Module):
                 x = core(x)
             return x
         x = cores["reduce"](x)
-        whole = len(x) if self.switch is None else len(x) // self.steps * self.switch
+        whole = len(x) if self.switch is None else len(x) // self.steps * min(self.switch, self.steps)
         first = cores["vertical"](x[:whole]) + cores["horizontal"](x[:whole])
         if whole == len(x):
             return cores[LAST](first)
-        rest = x[whole:, :, :: self._stride[0], :: self._stride[1]]
+        rest = x[whole:, :, :: self.stride[0], :: self.stride[1]]
         return cores[LAST](torch.cat([first, rest]))
-
-    @property
-    def _stride(self) -> tuple[int, ...]:
-        return self.get_submodule("vertical").stride  # pyright: ignore[reportReturnType]
 
 
 def weights_of(module: Factored) -> Cores:
@@ -78,7 +79,16 @@ def factored(model: nn.Module, mode: str, ranks: Mapping[str, int], switch: int 
         made = _of_layer(layer, mode, rank, steps, switch)  # pyright: ignore[reportArgumentType]
         model.set_submodule(name, made)
         _join(model, name, made)
+    if switch is not None:
+        model.register_forward_pre_hook(_note_steps, prepend=True)
     return model
+
+
+def _note_steps(model: nn.Module, frames: tuple[Tensor, ...]) -> None:
+    """Tell the cores of how many steps the frames (B, T, …) are: fewer, where an answer after some of them is asked."""
+    for module in model.modules():
+        if isinstance(module, Factored):
+            module.steps = frames[0].shape[1]
 
 
 def described(mode: str, ranks: Mapping[str, int], switch: int | None = None) -> str:

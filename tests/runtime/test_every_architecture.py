@@ -16,7 +16,7 @@ from small_architectures import NAMES, small
 from test_engine import MIXED, all_agree
 
 from snnq.base.errors import PackedError, UsageError
-from snnq.models.metaformer.sizes import QSD, V3
+from snnq.models.metaformer.sizes import QSD
 from snnq.models.registry import architecture
 from snnq.network.wiring import FloatWiring, Wiring
 from snnq.packed.config import CONFIG_FILE, read_config
