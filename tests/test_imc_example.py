@@ -38,7 +38,7 @@ def test_a_setting_and_the_steps(example: ModuleType, tmp_path: Path) -> None:
 
 def test_settings_are_those_that_the_page_names(example: ModuleType) -> None:
     names = {part: [name for name, _ in made()] for part, made in example.PARTS.items()}
-    assert {part: len(found) for part, found in names.items()} == {"adc": 36, "cells": 30, "clip": 42}
+    assert {part: len(found) for part, found in names.items()} == {"adc": 36, "cells": 40, "clip": 84}
     for found in names.values():
         assert len(set(found)) == len(found)
     assert dict(example.clip())["dynamic-2-clip"] == {

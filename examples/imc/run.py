@@ -1,11 +1,12 @@
 """What converters, cells and mitigation leave of a packed model's accuracy on analog arrays, and what it takes there.
 
 python examples/imc/run.py packed --data n-mnist:DIR,limit=6000+1600+2000 --samples 500
-python examples/imc/run.py packed --parts adc --samples 100
+python examples/imc/run.py packed --parts cells,clip --vat trained --samples 200
 
 A cell is a part and a setting; chips that are finished are skipped. The parts: ``adc``, bits of converters by size of
 arrays and by range; ``cells``, noise and on/off ratio by mitigation; ``clip``, write noise of static cells, of
-attention's cells, and of both, by mitigation; ``steps``, energy, time and membranes, which need no data.
+attention's cells, and of both, by mitigation; ``steps``, energy, time and membranes, which need no data. The arms
+``vat`` and ``vat+clip`` are of a folder that ``snnq finalize --vat`` made of the same plan.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ ADC_BITS, SIDES = (3, 4, 5, 6, 7, 8), (32, 64, 128)
 WRITE, READ, ON_OFF = (0.1, 0.2, 0.3, 0.5), (0.05, 0.1, 0.2), (10.0, 40.0, 100.0)
 GAMMAS = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0)
 # Which cells have noise: those of the weights, those that attention writes, both; SRAM has none.
-WHERE = {"static": ("rram", "sram"), "dynamic": ("sram", "rram"), "both": ("rram", "rram")}
+WHERE = {"dynamic": ("sram", "rram"), "static": ("rram", "sram"), "both": ("rram", "rram")}
 Setting = dict[str, Any]
 
 
@@ -43,23 +44,21 @@ def cells() -> Iterator[tuple[str, Setting]]:
     settings: dict[str, Setting] = {f"write-{one:g}": {"write_noise": one} for one in WRITE}
     settings |= {f"read-{one:g}": {"read_noise": one} for one in READ}
     settings |= {f"on-off-{one:g}": {"read_noise": 0.1, "on_off": one} for one in ON_OFF}
-    for name, setting in settings.items():
-        for mitigate in ("none", "bn-stats", "bn-finetune"):
+    for mitigate in ("none", "vat", "bn-stats", "bn-finetune"):
+        for name, setting in settings.items():
             yield f"{name}-{mitigate}", setting | {"mitigate": mitigate}
 
 
 def clip() -> Iterator[tuple[str, Setting]]:
-    """Yield write noise by where it is, with and without clipping, and clipping fixed at α = 2, β = ¼."""
-    arms: dict[str, Setting] = {"none": {}, "clip": {"mitigate": "clip"}}
+    """Yield write noise by where it is and by mitigation; clipping fixed at α = 2, β = ¼, too, and its control."""
+    arms: dict[str, Setting] = {name: {"mitigate": name} for name in ("none", "vat", "clip", "vat+clip", "percentile")}
     arms["clip-fixed"] = {"mitigate": "clip", "alpha": 2.0, "beta": 0.25}
     for where, (static, dynamic) in WHERE.items():
         for gamma in GAMMAS:
             for arm, words in arms.items():
-                if arm == "none" or where != "static":
-                    yield (
-                        f"{where}-{gamma:g}-{arm}",
-                        {"cells": static, "dynamic": dynamic, "write_noise": gamma} | words,
-                    )
+                if where != "static" or arm in ("none", "vat"):
+                    noise: Setting = {"cells": static, "dynamic": dynamic, "write_noise": gamma}
+                    yield f"{where}-{gamma:g}-{arm}", noise | words | ({} if gamma else {"chips": 1})
 
 
 PARTS = {"adc": adc, "cells": cells, "clip": clip}
@@ -73,6 +72,7 @@ def main(
         str, typer.Option(help="adc, cells, clip and steps, separated by commas.")
     ] = "adc,cells,clip,steps",
     only: Annotated[str, typer.Option(help="Settings whose names contain this.")] = "",
+    vat: Annotated[Path | None, typer.Option(help="Such a folder trained with noise, for the arms of vat.")] = None,
     samples: Annotated[int, typer.Option(help="Test samples, spread evenly.")] = 500,
     chips: Annotated[int, typer.Option(help="Chips, where there is noise.")] = 10,
     seed: Annotated[int, typer.Option(help="The same seed gives the same chips.")] = 0,
@@ -83,17 +83,21 @@ def main(
         if part == "steps":
             _steps(packed, place)
             continue
-        rows = []
+        table = place / f"{part}.csv"
+        before = pd.read_csv(table).to_dict("records") if table.exists() else []
+        rows = {row["setting"]: row for row in before}
         for name, setting in PARTS[part]():
-            if only in name:
+            trained = vat if setting.get("mitigate", "").startswith("vat") else packed
+            if only in name and trained is not None:
                 file = place / part / f"{name}.json"
                 file.parent.mkdir(parents=True, exist_ok=True)
-                row = _row(packed, data, file, {"chips": chips, "samples": samples, "seed": seed} | setting)
+                row = _row(trained, data, file, {"chips": chips, "samples": samples, "seed": seed} | setting)
                 if row is None:
-                    break
-                rows.append({"setting": name, **row})
+                    continue
+                rows[name] = {"setting": name, **row}
                 console.note(f"{part} {name}: {row['mean']:.4f} ± {row['sd']:.4f}, without arrays {row['digital']:.4f}")
-                pd.DataFrame(rows).to_csv(place / f"{part}.csv", index=False, float_format="%.6g")
+                done = [rows[each] for each, _ in PARTS[part]() if each in rows]
+                pd.DataFrame(done).to_csv(table, index=False, float_format="%.6g")
 
 
 def _row(packed: Path, data: str | None, file: Path, setting: Setting) -> dict[str, Any] | None:
@@ -101,7 +105,7 @@ def _row(packed: Path, data: str | None, file: Path, setting: Setting) -> dict[s
     try:
         found = snnq.imc_eval(packed, data=data, out=file, threads=1, progress=snnq.silent, **setting)
     except UsageError as problem:
-        if setting.get("mitigate") != "clip":
+        if setting.get("mitigate") not in ("clip", "vat+clip", "percentile"):
             raise
         console.note(problem.message)
         return None

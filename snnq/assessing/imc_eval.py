@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from snnq.assessing.imc import OnArrays, on_arrays
-from snnq.assessing.imc_mitigating import choose_clips, clippable, due_moments, finetune, match_moments
+from snnq.assessing.imc_mitigating import choose_clips, clippable, cut_percentile, due_moments, finetune, match_moments
 from snnq.assessing.imc_records import ChipScore, ImcEval, OperandNoise, averaged
 from snnq.assessing.imc_running import OnChips, calibrate_steps, check_counts, check_digital, logits_of, on_chips
 from snnq.assessing.measure import spread
@@ -68,7 +68,7 @@ def imc_eval(
         _check_trained(Path(folder))
     arithmetic = "float" if settings.mitigate == "bn-finetune" else None
     one = on_chips(load_packed(Path(folder), arithmetic), found, settings, arrays.adc_bits)
-    if settings.clips:
+    if settings.cuts:
         clippable(one)
     opened = found.subject.data(data, progress)
     frames = getattr(opened, split)
@@ -216,8 +216,8 @@ class _Run:
         settings, frames = self.one.settings, self._calibration()
         if settings.adc_range == "calibrated":
             calibrate_steps(self.one, frames)
-        if settings.clips:
-            self.best = choose_clips(self.one, frames)
+        if settings.cuts:
+            self.best = choose_clips(self.one, frames) if settings.clips else cut_percentile(self.one, frames)
         if settings.mitigate in ("bn-stats", "bn-finetune"):
             self.due = due_moments(self.one, frames)
 

@@ -191,6 +191,11 @@ def check_digital(one: OnChips, frames: Tensor) -> None:
         raise VerificationError("arrays without noise do not give the digital model's logits", "please report this")
 
 
+def shares(histogram: Tensor) -> Tensor:
+    """Return the share of what was counted up to each place, float64."""
+    return histogram.cumsum(0).double() / histogram.sum()
+
+
 @torch.no_grad()
 def calibrate_steps(one: OnChips, frames: Tensor) -> None:
     """Choose the steps of converters by the column sums that calibration frames make on a quiet chip."""
@@ -203,5 +208,5 @@ def calibrate_steps(one: OnChips, frames: Tensor) -> None:
         for name, part in put.parts.items():
             sums = part.tally.sums
             if sums is not None:
-                below = sums.cumsum(0).double() / sums.sum()
+                below = shares(sums)
                 one.steps[name] = _least_step(float((below < 1 - QUIET_SHARE).sum()), one.adc_bits)

@@ -65,8 +65,9 @@ class Analog:
     """One operand: how it lies and is read, and its ``tally``. ``step`` is its converters', in levels.
 
     ``gain`` and ``shift`` (out,) correct sums behind the arrays, where a mitigation has found them; with ``due``, the
-    moments that sums should have, they are found at the next call. ``moments``: those of the last call's sums, if
-    ``watch``. ``clip``: what is taken from whole values in cells, and the most that is left.
+    moments that sums should have, they are found at the next call. If ``watch``, the last call leaves ``moments`` of a
+    layer's sums, and ``values``, a histogram of what attention writes. ``clip``: what is taken from whole values in
+    cells, and the most that is left.
     """
 
     operand: Operand
@@ -77,6 +78,7 @@ class Analog:
     compare: bool = False
     watch: bool = False
     moments: Moments | None = None
+    values: Tensor | None = None
     due: Moments | None = None
     gain: Tensor | None = None
     shift: Tensor | None = None
@@ -289,6 +291,8 @@ def _product(on: OnChip, reads: Generator, operand: Operand, inputs: Tensor, val
     part, chip = on.parts[operand.name], on.chip
     if not part.active:
         return inputs.double() @ values.double()
+    if part.watch:
+        part.values = torch.bincount(values.flatten())
     kept, bits = values, operand.bits
     if part.clip is not None:
         low, high = part.clip

@@ -61,8 +61,8 @@ class NoiseWords:
     mitigate: Annotated[
         str,
         typer.Option(
-            help="none, bn-stats (no labels), bn-finetune (for each chip), clip (attention's counts), vat or vat+clip "
-            "(a folder of finalize --vat)."
+            help="none, bn-stats (no labels), bn-finetune (for each chip), clip (attention's counts), percentile (its "
+            "control), vat or vat+clip (a folder of finalize --vat)."
         ),
     ] = "none"
     alpha: Annotated[float | None, typer.Option(help="Of clip, in least conductances; chosen by default.")] = None

@@ -6,24 +6,20 @@ different nodes must never be added (docs/method.md §3).
 
 from __future__ import annotations
 
-import hashlib
-import os
-import tomllib
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from snnq.base.errors import CostTableError, nearest
-from snnq.base.files import read_regular
-from snnq.base.validation import Many, Record, dotted, validate
+from snnq.base.shelf import Shelf
+from snnq.base.validation import Many, Record
 from snnq.cost.activity import FloatActivity
 from snnq.cost.array_facts import ArrayFacts
 from snnq.schemes.format import OPERATIONS
 
 TABLES = Path(__file__).parent / "tables"
 DEFAULT_TABLE = "horowitz-45nm"
-MAX_BYTES = 2**20
 REUSES: dict[str, str] = {
     "inference": "weights · bits: every weight fetched once per inference, then kept",
     "step": "weights · bits · T: every weight fetched anew at every time step",
@@ -199,41 +195,22 @@ def _check_constant(name: str, per: str, constants: dict[str, Constant]) -> None
         raise ValueError(f"constant '{name}' is per {constants[name].per}, it must be per {per}")
 
 
+_TABLES = Shelf(
+    "cost table",
+    TABLES,
+    CostTable,
+    CostTableError,
+    hint=f"compare it with a table that works: snnq cost show {DEFAULT_TABLE}",
+    listing="snnq cost list",
+    others=("floats", "arrays"),
+)
+
+
 def list_tables() -> tuple[str, ...]:
     """Return the names of the tables that come with snnq."""
-    return tuple(sorted(path.stem for path in TABLES.glob("*.toml")))
+    return _TABLES.names()
 
 
 def read_table(name_or_path: str | Path = DEFAULT_TABLE) -> CostTable:
-    """Return a table that comes with snnq, by name, or a user's own file, by path.
-
-    A ``Path``, and a string with a slash, ending in .toml or naming a file that is there, is a path. Raises
-    CostTableError naming the file and the key, or the nearest name.
-    """
-    given = str(name_or_path)
-    looks_like_path = given.endswith(".toml") or "/" in given or "\\" in given or os.path.isfile(given)
-    is_path = isinstance(name_or_path, Path) or (looks_like_path and given not in list_tables())
-    if not is_path and given not in list_tables():
-        raise CostTableError(
-            f"unknown cost table '{given}'{nearest(given, list_tables())}; allowed: {', '.join(list_tables())}, "
-            "or the path of a .toml file",
-            "snnq cost list",
-        )
-    path = Path(given) if is_path else TABLES / f"{given}.toml"
-    try:
-        content = read_regular(path, MAX_BYTES)
-        data = tomllib.loads(content.decode("utf-8"))
-    except OSError as problem:
-        raise CostTableError(f"{given}: cannot read this cost table ({problem.strerror})", "snnq cost list") from None
-    except RecursionError:
-        raise CostTableError(f"{given}: not a cost table: it is nested too deeply", _HINT) from None
-    except ValueError as problem:  # no TOML, no UTF-8, or a path that no file can have
-        raise CostTableError(f"{given}: not a TOML file: {problem}", _HINT) from None
-    for key in ("sha256", "path", "floats", "arrays"):
-        if key in data:
-            raise CostTableError(f"{given}: unknown key '{key}'", _HINT)
-    facts = {"sha256": hashlib.sha256(content).hexdigest(), "path": given if is_path else None}
-    return validate(CostTable, data | facts, given, CostTableError, _HINT, dotted)
-
-
-_HINT = f"compare it with a table that works: snnq cost show {DEFAULT_TABLE}"
+    """Return a table by name or path (``base.shelf``); raises CostTableError naming the file and the key."""
+    return _TABLES.read(name_or_path)

@@ -68,7 +68,7 @@ class Varied:
         return generator(self.seed, "vat", *self.place, *which)
 
     def _product(self, operand: Operand, inputs: Tensor, values: Tensor) -> Tensor:
-        """Return inputs (B, M, K) times what an attention writes (B, K, N), float64: each process has samples of its own."""
+        """Return inputs (B, M, K) times what an attention writes (B, K, N), float64; processes draw their own."""
         how = sliced(values.shape[-1], operand.bits, self.chip.dynamic_cell_bits, False)
         return inputs.double() @ held(values, how, self.chip.dynamic, self.draw(operand.name, processes.rank()))
 

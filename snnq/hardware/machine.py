@@ -7,21 +7,17 @@ and its energy stands beside the chip's, never inside it.
 
 from __future__ import annotations
 
-import hashlib
-import os
-import tomllib
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from snnq.base.errors import MachineError, nearest
-from snnq.base.files import read_regular
-from snnq.base.validation import Record, dotted, validate
+from snnq.base.shelf import Shelf
+from snnq.base.validation import Record
 
 MACHINES = Path(__file__).parent / "machines"
 DEFAULT_MACHINE = "loas"
-MAX_BYTES = 2**20
 Dataflow = Literal["parallel-inner-join", "inner-join", "outer-product", "gustavson"]
 # What happens in a machine and has a price, by component. Those of one dataflow need not happen in another.
 EVENTS: dict[str, str] = {
@@ -177,47 +173,20 @@ class Machine(Record):
         return self.memory.cache_banks * self.memory.bank_bytes
 
 
+_HINT = f"compare it with a machine that works: {MACHINES / DEFAULT_MACHINE}.toml"
+_MACHINES = Shelf("machine", MACHINES, Machine, MachineError, hint=_HINT, listing=_HINT)
+
+
 def list_machines() -> tuple[str, ...]:
     """Return the names of the machines that come with snnq."""
-    return tuple(sorted(path.stem for path in MACHINES.glob("*.toml")))
+    return _MACHINES.names()
 
 
 def machine_file(name_or_path: str | Path) -> Path:
-    """Return the file of a machine that comes with snnq, by name, or of a user's own, by path.
-
-    A string with a slash, ending in .toml or naming a file that is there, is a path. Raises MachineError naming the
-    nearest name.
-    """
-    given = str(name_or_path)
-    if given in list_machines() and not isinstance(name_or_path, Path):
-        return MACHINES / f"{given}.toml"
-    if isinstance(name_or_path, Path) or given.endswith(".toml") or "/" in given or os.path.isfile(given):
-        return Path(given)
-    raise MachineError(
-        f"unknown machine '{given}'{nearest(given, list_machines())}; allowed: {', '.join(list_machines())}, "
-        "or the path of a .toml file",
-        _HINT,
-    )
+    """Return the file of a machine by name or path (``base.shelf``); raises MachineError naming the nearest name."""
+    return _MACHINES.file(name_or_path)
 
 
 def read_machine(name_or_path: str | Path = DEFAULT_MACHINE) -> Machine:
-    """Return a machine by name or path (``machine_file``); raises MachineError naming the file and the key."""
-    path, given = machine_file(name_or_path), str(name_or_path)
-    try:
-        content = read_regular(path, MAX_BYTES)
-        data = tomllib.loads(content.decode("utf-8"))
-    except OSError as problem:
-        raise MachineError(f"{given}: cannot read this machine ({problem.strerror})", _HINT) from None
-    except RecursionError:
-        raise MachineError(f"{given}: not a machine: it is nested too deeply", _HINT) from None
-    except ValueError as problem:  # no TOML, no UTF-8, or a path that no file can have
-        raise MachineError(f"{given}: not a TOML file: {problem}", _HINT) from None
-    for key in ("sha256", "path"):
-        if key in data:
-            raise MachineError(f"{given}: unknown key '{key}'", _HINT)
-    own = path.parent == MACHINES
-    facts = {"sha256": hashlib.sha256(content).hexdigest(), "path": None if own else given}
-    return validate(Machine, data | facts, given, MachineError, _HINT, dotted)
-
-
-_HINT = f"compare it with a machine that works: {MACHINES / DEFAULT_MACHINE}.toml"
+    """Return a machine by name or path; raises MachineError naming the file and the key."""
+    return _MACHINES.read(name_or_path)

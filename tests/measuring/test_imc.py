@@ -139,8 +139,11 @@ def test_norms_finetuned_on_a_chip_learn(digits):
 
 
 def test_clipping_is_refused_where_attention_writes_spikes(digits, capsys):
-    assert run(["imc", "eval", str(digits), "--mitigate", "clip"]) == 2
-    assert "holds spikes" in capsys.readouterr().err
+    for mitigate in ("clip", "percentile"):
+        assert run(["imc", "eval", str(digits), "--mitigate", mitigate]) == 2
+        assert "holds spikes" in capsys.readouterr().err
+    assert run(["imc", "eval", str(digits), "--mitigate", "vat"]) == 2
+    assert "was not trained with noise" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("layout", ["imagenet", "qkformer-dvs"])  # one has attentions without matrices, too
@@ -153,6 +156,11 @@ def test_clipping_chooses_on_calibration_samples(tmp_path, layout):
     assert {(one.alpha, one.beta) for one in counts} == {(0.0, 1.0)}  # without noise nothing is clipped
     given = imc_eval(tmp_path / "p", settings=replace(few, write_noise=2.0, alpha=2.0, beta=0.25), **words)
     assert all(one.slices < one.slices_before for one in given.operands if one.alpha is not None)
+    # Its control looks at the values alone, and leaves all but a thousandth of them as they are.
+    control = imc_eval(tmp_path / "p", settings=replace(few, mitigate="percentile"), **words)
+    assert all(0 < one.beta <= 1 for one in control.operands if one.beta is not None)
+    assert {one.name for one in control.operands if one.beta is not None} == {one.name for one in counts}
+    assert all(one.snr_db is None or one.snr_db > 20 for one in control.operands if one.beta is not None)
 
 
 def test_counts_that_the_target_cannot_read_are_refused(digits, tmp_path, capsys):

@@ -9,7 +9,7 @@ from snnq.base.errors import UsageError, nearest
 from snnq.hardware.crossbars.analog import Cells
 
 RANGES = ("granular", "max", "calibrated")
-MITIGATIONS = ("none", "bn-stats", "bn-finetune", "vat", "clip", "vat+clip")
+MITIGATIONS = ("none", "bn-stats", "bn-finetune", "vat", "clip", "vat+clip", "percentile")
 LEAST_CALIBRATION = 8
 
 
@@ -66,8 +66,13 @@ class ImcSettings:
 
     @property
     def clips(self) -> bool:
-        """Whether attention's whole numbers are clipped."""
+        """Whether attention's whole numbers are clipped by α and β."""
         return self.mitigate in ("clip", "vat+clip")
+
+    @property
+    def cuts(self) -> bool:
+        """Whether attention's whole numbers are cut in any way."""
+        return self.clips or self.mitigate == "percentile"
 
     def cells(self, on_off: float | None, *, drifts: bool) -> Cells:
         """Return what cells do, ``on_off`` being their own; those that are written anew do not drift."""

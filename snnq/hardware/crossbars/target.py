@@ -7,18 +7,15 @@ the energy of writes stands beside the chip's.
 
 from __future__ import annotations
 
-import hashlib
-import os
-import tomllib
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from snnq.base.errors import MachineError, UsageError, nearest
-from snnq.base.files import read_regular
-from snnq.base.validation import Record, dotted, validate
-from snnq.hardware.machine import MAX_BYTES, Share, Source
+from snnq.base.shelf import Shelf
+from snnq.base.validation import Record
+from snnq.hardware.machine import Share, Source
 
 TARGETS = Path(__file__).parent / "targets"
 DEFAULT_TARGET = "spikesim-65nm"
@@ -210,47 +207,20 @@ def _known(name: str, among: dict, where: str, what: str) -> None:
         raise ValueError(f"{where}: unknown {what} '{name}'{nearest(name, among)}; there is {', '.join(among)}")
 
 
+_HINT = "compare it with a target that works: snnq imc map --toml"
+_TARGETS = Shelf("target", TARGETS, Target, MachineError, hint=_HINT, listing=_HINT)
+
+
 def list_targets() -> tuple[str, ...]:
     """Return the names of the targets that come with snnq."""
-    return tuple(sorted(path.stem for path in TARGETS.glob("*.toml")))
+    return _TARGETS.names()
 
 
 def target_file(name_or_path: str | Path) -> Path:
-    """Return the file of a target that comes with snnq, by name, or of a user's own, by path.
-
-    A string with a slash, ending in .toml or naming a file that is there, is a path. Raises MachineError naming the
-    nearest name.
-    """
-    given = str(name_or_path)
-    if given in list_targets() and not isinstance(name_or_path, Path):
-        return TARGETS / f"{given}.toml"
-    if isinstance(name_or_path, Path) or given.endswith(".toml") or "/" in given or os.path.isfile(given):
-        return Path(given)
-    raise MachineError(
-        f"unknown target '{given}'{nearest(given, list_targets())}; allowed: {', '.join(list_targets())}, "
-        "or the path of a .toml file",
-        _HINT,
-    )
+    """Return the file of a target by name or path (``base.shelf``); raises MachineError naming the nearest name."""
+    return _TARGETS.file(name_or_path)
 
 
 def read_target(name_or_path: str | Path = DEFAULT_TARGET) -> Target:
-    """Return a target by name or path (``target_file``); raises MachineError naming the file and the key."""
-    path, given = target_file(name_or_path), str(name_or_path)
-    try:
-        content = read_regular(path, MAX_BYTES)
-        data = tomllib.loads(content.decode("utf-8"))
-    except OSError as problem:
-        raise MachineError(f"{given}: cannot read this target ({problem.strerror})", _HINT) from None
-    except RecursionError:
-        raise MachineError(f"{given}: not a target: it is nested too deeply", _HINT) from None
-    except ValueError as problem:  # no TOML, no UTF-8, or a path that no file can have
-        raise MachineError(f"{given}: not a TOML file: {problem}", _HINT) from None
-    for key in ("sha256", "path"):
-        if key in data:
-            raise MachineError(f"{given}: unknown key '{key}'", _HINT)
-    own = path.parent == TARGETS
-    facts = {"sha256": hashlib.sha256(content).hexdigest(), "path": None if own else given}
-    return validate(Target, data | facts, given, MachineError, _HINT, dotted)
-
-
-_HINT = "compare it with a target that works: snnq imc map --toml"
+    """Return a target by name or path; raises MachineError naming the file and the key."""
+    return _TARGETS.read(name_or_path)
