@@ -13,12 +13,15 @@ from metaformer_weights import images, our_model, upstream_state
 import snnq
 from snnq.base.errors import CheckpointError
 from snnq.checkpoints.opening import load_model, open_checkpoint
-from snnq.models.metaformer.sizes import LAYOUTS, QSD, V2, V2_PARTS, V3, MetaFormerConfig
+from snnq.models.metaformer.sizes import LAYOUTS, QSD, V2, V2_PARTS, V3, V3_LARGE, MetaFormerConfig
 
 CONFIG = MetaFormerConfig(V2, 3, (32, 32), 24, 4, 8, 4.0, 5, 2, 8, 12, 16)
 MADE = {
     V2: CONFIG,
     V3: MetaFormerConfig(**vars(CONFIG) | {"layout": V3, "substeps": 4, "steps": 1}),
+    V3_LARGE: MetaFormerConfig(
+        **vars(CONFIG) | {"layout": V3_LARGE, "substeps": 4, "steps": 1, "dim": 16, "mixed": True}
+    ),
     QSD: MetaFormerConfig(**vars(CONFIG) | {"layout": QSD, "substeps": 4, "steps": 1}),
 }
 GIVEN: dict[str, Any] = {"image_size": (32, 32)}
