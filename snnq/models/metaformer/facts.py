@@ -123,8 +123,8 @@ def _keys(layout: str) -> Keys:
     )
 
 
-_STEADY = ("steps", "heads", "substeps")  # neurons without a potential: one image is one step
-_ALWAYS = {V2: ("heads",), V2_PARTS: ("heads",), V3: _STEADY, V3_LARGE: _STEADY, QSD: _STEADY}
+# Neurons without a potential: one image is one step. V3's larger models are published with D of 4 and of 8.
+_ALWAYS = {V3: ("steps", "heads", "substeps"), V3_LARGE: ("steps", "heads"), QSD: ("steps", "heads", "substeps")}
 
 
 def _row(layout: str) -> Architecture[MetaFormerConfig]:
@@ -138,7 +138,7 @@ def _row(layout: str) -> Architecture[MetaFormerConfig]:
         make=lazily("metaformer.module", "MetaFormer"),
         graph_of=metaformer_graph,
         products_of=_products,
-        upstream=Upstream(keys, _ALWAYS[layout], told=told, stored=stored),
+        upstream=Upstream(keys, _ALWAYS.get(layout, ("heads",)), told=told, stored=stored),
     )
 
 
