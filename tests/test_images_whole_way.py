@@ -1,14 +1,16 @@
-"""A model of integer spikes on images: ptq, verify, both engines, report; and, slowly, from the search on."""
+"""A model of integer spikes on images: ptq, verify, both engines, C, report; and, slowly, from the search on."""
 
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from c_programs import compile_c, have_gcc
 from image_files import write_images
 
 import snnq
@@ -20,6 +22,7 @@ from snnq.models.registry import build
 from snnq.packed.config import read_config
 from snnq.packed.loading import load_packed
 from snnq.runtime import Engine
+from snnq.runtime.reference import Reference
 from snnq.searching import finishing
 
 SIZES: dict[str, Any] = {"dim": 8, "depth": 1, "heads": 2, "steps": 1, "classes": 3, "image_size": [16, 16]}
@@ -82,8 +85,28 @@ def test_counts_are_not_images(place: Path, tmp_path: Path) -> None:
         snnq.eval(place / "packed", data=f"frames:{tmp_path}")
 
 
+@pytest.mark.skipif(not have_gcc(), reason="there is no gcc to compile the exported C source with")
+def test_bytes_of_the_data_go_through_c(place: Path, tmp_path: Path) -> None:
+    """What ``export`` writes classifies the very bytes that ``images:`` gives, as the engine does, logit for logit."""
+    data = open_data(f"images:{place / 'set'}", steps=1, image_size=(16, 16))
+    _c_is_the_engine(place / "packed", np.asarray(data.test.frames), tmp_path / "c")
+
+
+def _c_is_the_engine(folder: Path, images: np.ndarray, place: Path) -> None:
+    assert images.dtype == np.uint8
+    assert run(["export", str(folder), "--to", "c", "--out", str(place)]) == 0
+    engine = Engine(folder, 1)
+    compile_c(place, f"{folder.name}.c", "main.c", "-o", "program", "-O1")
+    done = subprocess.run([place / "program"], input=images[:, 0].tobytes(), capture_output=True, check=True)
+    found = np.array([line.split() for line in done.stdout.decode().splitlines()], np.int64)
+    due = engine(images)
+    assert np.array_equal(found[:, 0], due.argmax(1))
+    assert np.array_equal((found[:, 1:] * engine.head.scale).astype(np.float32), due)
+
+
 @pytest.mark.slow
 def test_the_whole_way(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Search, finalize, verify, both engines, the reference, C and report."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(finishing, "BASELINES", ("float32", "power-of-two-2"))
     small = ["--epochs", "1", "--batch-size", "8"]
@@ -91,5 +114,9 @@ def test_the_whole_way(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert run([*searched, "--space", "float32,uniform-4,uniform-2", "--out", "plan.json"]) == 0
     assert run(["finalize", "--plan", "plan.json", "--measure", "2", *small]) == 0
     assert run(["verify", "packed"]) == 0
-    assert run(["eval", "packed", "--engine", "integer"]) == 0
+    images = np.asarray(open_data(f"images:{place / 'set'}", steps=1, image_size=(16, 16)).test.frames)
+    assert np.array_equal(Reference("packed")(images), Engine("packed")(images))
+    found = [snnq.eval("packed", engine=engine, progress=snnq.silent) for engine in ("torch", "integer")]
+    assert (found[0].accuracy, found[0].loss) == (found[1].accuracy, found[1].loss)
+    _c_is_the_engine(Path("packed"), images, tmp_path / "c")
     assert run(["report", "packed"]) == 0

@@ -68,6 +68,7 @@ def open_checkpoint(
     pooling: tuple[bool, ...] | None = None,
     chunk: int | None = None,
     key_stride: int | None = None,
+    substeps: int | None = None,
     model: str | Builder | None = None,
     arguments: Config | None = None,
     groups: Sequence[Sequence[str]] = (),
@@ -79,13 +80,13 @@ def open_checkpoint(
     are that function's, ``groups`` are (pattern, group) for layers whose path does not say which group they are in.
 
     ``architecture`` (its name here), ``steps``, ``heads``, ``image_size`` (height, width), ``pooling``, ``chunk``
-    (steps that STAtten's attention mixes at once) and ``key_stride`` (frames a segment of ReSpike's) are needed only
-    where the file does not tell them; ``weights`` chooses where it holds several sets: ``last``, ``ema`` (averaged) or
-    a key. What was taken and left out is logged. Raises ``CheckpointError`` for a file that cannot be read safely, is
-    none of the known architectures or not whole, contradicts what is given, or leaves any of these open (all of them
-    named at once).
+    (steps that STAtten's attention mixes at once), ``key_stride`` (frames a segment of ReSpike's) and ``substeps`` (D
+    of integer spikes) are needed only where the file does not tell them; ``weights`` chooses where it holds several
+    sets: ``last``, ``ema`` (averaged) or a key. What was taken and left out is logged. Raises ``CheckpointError`` for a
+    file that cannot be read safely, is none of the known architectures or not whole, contradicts what is given, or
+    leaves any of these open (all of them named at once).
     """
-    values = (architecture, steps, heads, image_size, pooling, chunk, key_stride)
+    values = (architecture, steps, heads, image_size, pooling, chunk, key_stride, substeps)
     given = {name: _tupled(value) for name, value in zip(OPTIONS, values, strict=True) if value is not None}
     builtin = BUILTIN.get(path) if isinstance(path, str) else None
     container = read_container(builtin or Path(path), weights=weights)

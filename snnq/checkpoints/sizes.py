@@ -22,6 +22,7 @@ OPTIONS = {
     "pooling": "--pooling",
     "chunk": "--chunk",
     "key_stride": "--key-stride",
+    "substeps": "--substeps",
 }
 # Under which names upstream's scripts, and those derived from them, keep these sizes.
 _SETTINGS = {
@@ -44,6 +45,7 @@ class GivenToGraft(TypedDict, total=False):
     arguments: Config | None
     groups: Sequence[Sequence[str]]
     key_stride: int | None
+    substeps: int | None
     weights: str | None
 
 
@@ -70,6 +72,7 @@ def given_sizes(
     pooling: str | Sequence[bool] | None = None,
     chunk: int | None = None,
     key_stride: int | None = None,
+    substeps: int | None = None,
     weights: str | None = None,
     model: str | Builder | None = None,
     model_arg: Config | Sequence[str] | None = None,
@@ -92,6 +95,7 @@ def given_sizes(
         "pooling": parse_pooling(pooling) if isinstance(pooling, str) else _members(pooling),
         "chunk": chunk,
         "key_stride": key_stride,
+        "substeps": substeps,
     } | ({} if weights is None else {"weights": weights})
     if model is None:
         return found

@@ -142,6 +142,7 @@ class FileSizes:
     key_stride: Annotated[
         int | None, typer.Option(help="Frames from one key frame of a video to the next, likewise.")
     ] = None
+    substeps: Annotated[int | None, typer.Option(help="D of integer spikes 0 … D, likewise.")] = None
     weights: Weights = None
 
     def given(self, *own: str) -> Words:

@@ -31,6 +31,7 @@ ASKED = {
     "pooling": "pooling",
     "chunk": "time steps that attention mixes at once",
     "key_stride": "frames from one key frame to the next",
+    "substeps": "most spikes of a neuron in a time step, D",
 }
 
 

@@ -39,7 +39,7 @@ CHANGES: dict[str, list[Any]] = {
     "chunk": [1, 4],
     "neuron": ["plif", "plif-mlp"],
     "early": [],  # keys tell it
-    **{name: [] for name in ("width1", "width2", "width3", "distilled")},  # and these
+    **{name: [] for name in ("width1", "width2", "width3", "distilled", "mixed")},  # and these
     "substeps": [2],
     "key_stride": [4],
     "ann_width": [4],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,15 @@ from metaformer_weights import images, our_model, upstream_state
 import snnq
 from snnq.base.errors import CheckpointError
 from snnq.checkpoints.opening import load_model, open_checkpoint
-from snnq.models.metaformer.sizes import LAYOUTS, QSD, V2, V2_PARTS, V3, MetaFormerConfig
+from snnq.models.metaformer.sizes import LAYOUTS, QSD, V2, V2_PARTS, V3, V3_LARGE, MetaFormerConfig
 
 CONFIG = MetaFormerConfig(V2, 3, (32, 32), 24, 4, 8, 4.0, 5, 2, 8, 12, 16)
 MADE = {
     V2: CONFIG,
     V3: MetaFormerConfig(**vars(CONFIG) | {"layout": V3, "substeps": 4, "steps": 1}),
+    V3_LARGE: MetaFormerConfig(
+        **vars(CONFIG) | {"layout": V3_LARGE, "substeps": 4, "steps": 1, "dim": 16, "mixed": True}
+    ),
     QSD: MetaFormerConfig(**vars(CONFIG) | {"layout": QSD, "substeps": 4, "steps": 1}),
 }
 GIVEN: dict[str, Any] = {"image_size": (32, 32)}
@@ -40,7 +44,7 @@ def upstream(name: str) -> dict[str, torch.Tensor]:
 def test_upstreams_containers_open_with_the_logits_of_its_weights(name: str, tmp_path: Path) -> None:
     # Upstream's script records its image size; V2 its time steps.
     path = saved(tmp_path / "best.pth", upstream(name), input_size=32, time_steps=2, model="metaspikformer_8_384")
-    found = snnq.inspect(path)
+    found = snnq.inspect(path, substeps=4 if name == V3_LARGE else None)
     opened = found.checkpoint
     assert (opened.architecture, opened.config) == (name, MADE[name].to_dict())
     assert len(opened.dropped) == (2 if name == QSD else 0)
@@ -111,8 +115,19 @@ def test_what_is_not_whole_is_named_by_upstreams_name(
 def test_a_plain_state_dict_is_asked_for_what_it_cannot_tell(name: str, tmp_path: Path) -> None:
     torch.save(upstream(name), tmp_path / "plain.pth")
     wanted = (r"time steps \(--steps\), " if name == V2 else "") + r"image size \(--image-size\)"
+    wanted += r", most spikes of a neuron in a time step, D \(--substeps\)" if name == V3_LARGE else ""
     with pytest.raises(CheckpointError, match=f"does not say its {wanted}$"):
         open_checkpoint(tmp_path / "plain.pth")
+
+
+@pytest.mark.parametrize("name", [V3, V3_LARGE, QSD])
+def test_another_d_is_believed(name: str, tmp_path: Path) -> None:
+    opened = open_checkpoint(saved(tmp_path / "d.pth", upstream(name)), substeps=8, **GIVEN)
+    assert opened.config["substeps"] == 8
+    eight = replace(MADE[name], substeps=8)
+    frames = images(eight, 2, 1)
+    with torch.no_grad():
+        assert torch.equal(load_model(opened)(frames), our_model(eight, upstream_state(eight, 1))(frames))
 
 
 def test_every_layout_is_here() -> None:

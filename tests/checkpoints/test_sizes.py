@@ -48,6 +48,7 @@ def test_options_become_arguments() -> None:
         "pooling": (False, False, True, True),
         "chunk": None,
         "key_stride": None,
+        "substeps": None,
     }
 
 

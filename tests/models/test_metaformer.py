@@ -17,7 +17,8 @@ from torch import nn
 
 from snnq.base.errors import UsageError
 from snnq.models.metaformer.repconv import RepConv, folded
-from snnq.models.metaformer.sizes import LAYOUTS, QSD, V2, V2_PARTS, V3, MetaFormerConfig
+from snnq.models.metaformer.sizes import LAYOUTS, QSD, V2, V2_PARTS, V3, V3_LARGE, MetaFormerConfig
+from snnq.models.metaformer.stored import stored_model
 from snnq.models.neurons import IntegerSpikes
 from snnq.models.registry import architecture
 from snnq.network.layers import layer_table
@@ -25,7 +26,8 @@ from snnq.network.wiring import Wiring
 
 # Written by running upstream's own files (BICLab/Spike-Driven-Transformer-V2 and -V3, bollossom/QSD-Transformer, with
 # spikingjelly 0.0.0.0.12) on the weights and images of metaformer_weights, T and D in the code set to the case's, one
-# sample at a time, neurons at rest before each.
+# sample at a time, neurons at rest before each. Of sdt-v3-large it is Model_Large's spikformer.py, whose blocks of 83M
+# models name their shape in a line that is commented out there, and was not here.
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "metaformer_logits.json").read_text())
 SMALL: dict[str, Any] = {"dim": 16, "depth": 2, "heads": 2, "steps": 2, "classes": 3, "image_size": [32, 32]}
 
@@ -147,6 +149,22 @@ def test_published_models_have_as_many_parameters_as_upstreams(
 
 
 @pytest.mark.parametrize(
+    ("changes", "parameters"),
+    [
+        ({}, 171_740_714),
+        ({"width1": 128, "width2": 256, "width3": 512, "dim": 512, "mixed": True}, 83_015_952),
+    ],
+)
+def test_upstreams_larger_models_have_as_many_before_anything_is_folded(
+    changes: dict[str, Any], parameters: int
+) -> None:
+    config = architecture(V3_LARGE).config(changes | {"distilled": True})
+    assert isinstance(config, MetaFormerConfig)
+    with torch.device("meta"):
+        assert sum(parameter.numel() for parameter in stored_model(config).parameters()) == parameters
+
+
+@pytest.mark.parametrize(
     ("name", "changes", "said"),
     [
         (V2, {"width1": 9, "width2": 16, "width3": 16, "dim": 16}, "width1: found 9, it must be even"),
@@ -154,6 +172,8 @@ def test_published_models_have_as_many_parameters_as_upstreams(
         (V2, {"substeps": 4}, "substeps: found 4, the neurons of sdt-v2-imagenet are LIF"),
         (V3, {"substeps": 0}, "substeps: found 0, it must be a whole number of at least 1"),
         (V3, {"heads": [8, 8]}, "heads: found"),
+        (V3_LARGE, {"width1": 8, "width2": 8, "width3": 8, "dim": 16}, r"width3: found 8, of .* it is dim \(16\)"),
+        (V3, {"mixed": True}, "mixed: blocks of sdt-v3-imagenet have no such layer"),
     ],
 )
 def test_impossible_sizes_are_named(name: str, changes: dict[str, Any], said: str) -> None:

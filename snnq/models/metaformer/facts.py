@@ -1,7 +1,7 @@
 """What is known of Meta-SpikeFormer and its kin beside their module.
 
-Read in the code of BICLab/Spike-Driven-Transformer-V2, BICLab/Spike-Driven-Transformer-V3 (classification, base
-models) and bollossom/QSD-Transformer.
+Read in the code of BICLab/Spike-Driven-Transformer-V2, BICLab/Spike-Driven-Transformer-V3 (classification) and
+bollossom/QSD-Transformer.
 """
 
 from __future__ import annotations
@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING
 from snnq.base.strict_json import Json
 from snnq.models.architecture import Architecture, lazily
 from snnq.models.metaformer.graph import metaformer_graph
-from snnq.models.metaformer.sizes import LAYOUTS, QSD, V2, V2_PARTS, V3, VALUES, MetaFormerConfig, attention_scale
+from snnq.models.metaformer.sizes import (
+    LAYOUTS,
+    QSD,
+    V2,
+    V2_PARTS,
+    V3,
+    V3_LARGE,
+    VALUES,
+    MetaFormerConfig,
+    attention_scale,
+)
 from snnq.models.upstream import Keys, Settings, Shapes, Stored, Upstream, Variants
 from snnq.network.products import Products
 
@@ -42,6 +52,11 @@ def _told(names: Iterable[str]) -> Json:
     return {"distilled": True} if "head_kd.weight" in set(names) else {}
 
 
+def _told_of_large(names: Iterable[str]) -> Json:
+    seen = set(names)
+    return _told(seen) | ({"mixed": True} if "block3.0.rep_conv.conv1.0.weight" in seen else {})
+
+
 def _converted(state: dict[str, Tensor], sizes: MetaFormerConfig) -> dict[str, Tensor]:
     from snnq.models.metaformer.stored import converted
 
@@ -55,17 +70,24 @@ def _said(sizes: MetaFormerConfig) -> tuple[str, ...]:
         found.append("a quantised model in float32: taken are the 4-bit weights that it computes with")
     if sizes.layout == V2:
         found.append(f"RepConv is folded to one convolution; --architecture {V2_PARTS} keeps its layers")
+    if sizes.layout == V3_LARGE:
+        found.append("RepConv is folded to one convolution")
     if sizes.substeps is not None:
         found.append(f"spikes are whole numbers from 0 to {sizes.substeps}; weights behind them are divided instead")
     if sizes.distilled:
-        found.append("the head is the mean of both heads")
+        found.append("the head is the mean of both heads" + (", side by side" if sizes.layout == V3_LARGE else ""))
     return tuple(found)
 
 
 # Our names and upstream's, who numbers a layer and the norm behind it; of sdt-v3 also in ``SepConv``.
 RENAMED = (
     (r"(\.attn\.(?:q|k|v|proj))_bn\.", r"\1_conv.1."),
-    (r"(\.attn\.(?:q|k|v|proj)_conv)\.(weight|body)", r"\1.0.\2"),
+    (r"(\.attn\.(?:q|k|v|proj)_conv)\.(weight|body|conv\d)", r"\1.0.\2"),
+)
+_RENAMED_LARGE = (
+    *RENAMED,
+    (r"(ConvBlock\d_\d\.0)\.bn([12])\.", r"\1.conv\2.0.1."),
+    (r"(ConvBlock\d_\d\.0)\.conv([12])\.(weight|bias)", r"\1.conv\2.0.0.\3"),
 )
 _RENAMED_V3 = (
     *RENAMED,
@@ -76,13 +98,15 @@ _RENAMED_V3 = (
 
 
 def _keys(layout: str) -> Keys:
+    large = layout == V3_LARGE
+    last = "block3" if large else "block4"
     shown = {
         "in_channels": (("downsample1_1.encode_conv.weight", 1),),
         "width1": (("downsample1_2.encode_conv.weight", 0),),
         "width2": (("downsample2.encode_conv.weight", 0),),
         "width3": (("downsample3.encode_conv.weight", 0),),
-        "dim": (("downsample4.encode_conv.weight", 0),),
-        "hidden": (("block4.*.mlp.fc1_conv.weight", 0), ("block4.*.mlp.fc1_conv.bias", 0)),
+        "dim": (("downsample3.encode_conv.weight" if large else "downsample4.encode_conv.weight", 0),),
+        "hidden": ((f"{last}.*.mlp.fc1_conv.weight", 0), (f"{last}.*.mlp.fc1_conv.bias", 0)),
         "classes": (("head.weight", 0), ("head.bias", 0)),
     }
     # QSD's layers hold what would quantise their inputs, and never use it.
@@ -91,7 +115,7 @@ def _keys(layout: str) -> Keys:
     return Keys(
         layout,
         shown,
-        _RENAMED_V3 if layout == V3 else RENAMED,
+        {V3: _RENAMED_V3, V3_LARGE: _RENAMED_LARGE}.get(layout, RENAMED),
         unused=unused,
         block=r"block([34]\.\d+)\.",
         others=(V2_PARTS,) if both else (),
@@ -99,13 +123,13 @@ def _keys(layout: str) -> Keys:
     )
 
 
-_STEADY = ("steps", "heads", "substeps")  # neurons without a potential: one image is one step
-_ALWAYS = {V2: ("heads",), V2_PARTS: ("heads",), V3: _STEADY, QSD: _STEADY}
+# Neurons without a potential: one image is one step. V3's larger models are published with D of 4 and of 8.
+_ALWAYS = {V3: ("steps", "heads", "substeps"), V3_LARGE: ("steps", "heads"), QSD: ("steps", "heads", "substeps")}
 
 
 def _row(layout: str) -> Architecture[MetaFormerConfig]:
     keys = () if layout == V2_PARTS else (_keys(layout),)
-    told = _told if layout in (V2, V2_PARTS) else lambda names: {}
+    told = {V2: _told, V2_PARTS: _told, V3_LARGE: _told_of_large}.get(layout, lambda names: {})
     stored = Stored(lazily("metaformer.stored", "stored_model"), _converted, _said)
     return Architecture(
         name=layout,
@@ -114,7 +138,7 @@ def _row(layout: str) -> Architecture[MetaFormerConfig]:
         make=lazily("metaformer.module", "MetaFormer"),
         graph_of=metaformer_graph,
         products_of=_products,
-        upstream=Upstream(keys, _ALWAYS[layout], told=told, stored=stored),
+        upstream=Upstream(keys, _ALWAYS.get(layout, ("heads",)), told=told, stored=stored),
     )
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from snnq.models.metaformer.sizes import V2, V3, VALUES, MetaFormerConfig, attention_scale, rounding
+from snnq.models.metaformer.sizes import V2, V3, V3_LARGE, VALUES, MetaFormerConfig, attention_scale, rounding
 from snnq.network.drawing import FRAMES, Drawing
 from snnq.network.graph import ATTENTION_THRESHOLD, Graph
 
 
-def metaformer_graph(config: MetaFormerConfig) -> Graph:
-    """Return the operations of ``MetaFormer.forward``."""
+def metaformer_graph(config: MetaFormerConfig) -> Graph | str:
+    """Return the operations of ``MetaFormer.forward``, or why they have no graph."""
+    large = config.layout == V3_LARGE
+    if large and config.distilled:
+        return "its two heads see potentials and spikes side by side"
     drawing = Drawing(config.frames_shape, rounds=rounding(config))
     width1, width2, width3, dim = config.width1, config.width2, config.width3, config.dim
     x = FRAMES
@@ -17,11 +20,13 @@ def metaformer_graph(config: MetaFormerConfig) -> Graph:
         blocks = ("ConvBlock2_1", "ConvBlock2_2") if stage == "2" else (f"ConvBlock{stage}",)
         for block in blocks:
             x = _conv_block(drawing, config, x, f"{block}.0", width)
-    for stage, width, stride, blocks in (("3", width3, 2, config.blocks[0]), ("4", dim, 1, config.blocks[1])):
+    last = (("3", width3, 2, config.blocks[0]), ("4", dim, 1, config.blocks[1]))
+    for stage, width, stride, blocks in last[:1] if large else last:
         x = _downsampling(drawing, config, x, stage, width, stride)
         for index in range(blocks):
             x = _block(drawing, config, x, f"block{stage}.{index}", width)
-    return drawing.finish(drawing.neuron(drawing.mean(x), "lif"), "head", config.classes)
+    x = drawing.mean(x)
+    return drawing.finish(x if large else drawing.neuron(x, "lif"), "head", config.classes)
 
 
 def _downsampling(drawing: Drawing, config: MetaFormerConfig, x: str, stage: str, width: int, stride: int) -> str:
@@ -43,7 +48,8 @@ def _sep_conv(drawing: Drawing, config: MetaFormerConfig, x: str, name: str, wid
 
 
 def _conv_block(drawing: Drawing, config: MetaFormerConfig, x: str, name: str, width: int) -> str:
-    x = drawing.add(_sep_conv(drawing, config, x, f"{name}.Conv", width), x, f"{name}.Conv")
+    if config.layout != V3_LARGE:
+        x = drawing.add(_sep_conv(drawing, config, x, f"{name}.Conv", width), x, f"{name}.Conv")
     hidden = config.hidden(width)
     y = drawing.layer(drawing.neuron(x, f"{name}.lif1"), f"{name}.conv1", f"{name}.bn1", hidden, kernel=3)
     y = drawing.layer(drawing.neuron(y, f"{name}.lif2"), f"{name}.conv2", f"{name}.bn2", width, kernel=3)
@@ -54,6 +60,9 @@ def _block(drawing: Drawing, config: MetaFormerConfig, x: str, name: str, width:
     if config.layout == V3:
         conv = f"{name}.conv"
         x = drawing.add(x, _sep_conv(drawing, config, x, conv, width, kernel=3), conv)
+    if config.mixed:
+        y = drawing.layer(drawing.neuron(x, f"{name}.lif"), f"{name}.rep_conv", None, width)
+        x = drawing.add(x, y, f"{name}, mixed")
     x = drawing.add(x, _attention(drawing, config, x, f"{name}.attn", width), f"{name}.attn")
     y = x
     for layer, outputs in (("fc1", config.hidden(width)), ("fc2", width)):
@@ -67,7 +76,8 @@ def _attention(drawing: Drawing, config: MetaFormerConfig, x: str, name: str, wi
     assert isinstance(config.heads, int)
     values = VALUES * width if config.layout == V3 else width
     spikes = drawing.neuron(x, f"{name}.head_lif")
-    given = spikes if config.layout in (V2, V3) else drawing.pad(spikes)
+    folded = config.layout in (V2, V3, V3_LARGE)
+    given = spikes if folded else drawing.pad(spikes)
     parts = []
     for part, outputs in (("q", width), ("k", width), ("v", values)):
         found = _projection(drawing, config, given, f"{name}.{part}", width, outputs)
@@ -76,14 +86,14 @@ def _attention(drawing: Drawing, config: MetaFormerConfig, x: str, name: str, wi
     scale = attention_scale(config, width)
     mixed = drawing.attention(name, parts, config.heads, scale, order)
     mixed = drawing.neuron(mixed, f"{name}.attn_lif", ATTENTION_THRESHOLD)
-    mixed = mixed if config.layout in (V2, V3) else drawing.pad(mixed)
+    mixed = mixed if folded else drawing.pad(mixed)
     return _projection(drawing, config, mixed, f"{name}.proj", values, width)
 
 
 def _projection(drawing: Drawing, config: MetaFormerConfig, x: str, name: str, taken: int, outputs: int) -> str:
     """Add a layer of the attention and its norm; of a ``RepConv`` its layers, over padded spikes."""
     layer, norm = f"{name}_conv", f"{name}_bn"
-    if config.layout in (V2, V3):
+    if config.layout in (V2, V3, V3_LARGE):
         return drawing.layer(x, layer, norm, outputs, kernel=3 if config.layout == V2 else 1)
     x = drawing.layer(x, f"{layer}.body.0", f"{layer}.body.1.bn", taken)
     x = drawing.layer(x, f"{layer}.body.2.0", None, taken, kernel=3, depthwise=True, padded=False)

@@ -9,22 +9,25 @@ layout                  neurons                        attention, its q, k, v an
 sdt-v2-imagenet         LIF; 0.5 behind attention      (Q (Kᵀ V)) · 0.125, a RepConv folded to 3×3  reals behind 7×7
 sdt-v2-imagenet-repconv the same                       the same, a RepConv as its four layers       the same
 sdt-v3-imagenet         0 … D spikes, no potential     ((Q Kᵀ) V) · 2/√d, 1×1; V four times wider   spikes everywhere
+sdt-v3-large-imagenet   the same                       (Q (Kᵀ V)) · 0.125, 1×1, a RepConv of 1×1    spikes everywhere
 qsd-imagenet            the same; twice as much        (Q (Kᵀ V)) · 0.25, a RepConv as its layers   reals behind 7×7
                         behind attention
 ======================= ============================== =========================================== ====================
 
 Upstream's integer neurons put out c/D; here they put out c itself, and the layers behind them have their weights
-divided by D (``snnq.models.metaformer.stored``): equal sums, and layers that see whole numbers. Upstream repeats one
-image T times; here the frames are given. QSD-Transformer: Qiu et al. 2025 (arXiv:2501.13492).
+divided by D (``snnq.models.metaformer.stored``): equal sums, and layers that see whole numbers. sdt-v3-large has three
+stages, no ``SepConv``, and a head that sees potentials. Upstream repeats one image T times; here the frames are given.
+QSD-Transformer: Qiu et al. 2025 (arXiv:2501.13492).
 """
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from snnq.models.attention import join_heads, mix_keys_first, mix_scores_then_scale, split_heads
 from snnq.models.metaformer.repconv import RepConv
-from snnq.models.metaformer.sizes import V2, V3, VALUES, MetaFormerConfig, attention_scale, rounding
+from snnq.models.metaformer.sizes import V2, V3, V3_LARGE, VALUES, MetaFormerConfig, attention_scale, rounding
 from snnq.models.neurons import IntegerSpikes, current, fire, initialise, lif, rest
 
 
@@ -61,19 +64,22 @@ class SepConv(nn.Module):
 
 
 class ConvBlock(nn.Module):
-    """A ``SepConv``, then two 3×3 convolutions, each added to the potentials (T, B, C, H, W)."""
+    """A ``SepConv``, then two 3×3 convolutions, each added to the potentials (T, B, C, H, W).
+
+    Of sdt-v3-large the two convolutions alone, with biases.
+    """
 
     def __init__(self, config: MetaFormerConfig, width: int) -> None:
         super().__init__()
-        hidden = config.hidden(width)
-        self.Conv = SepConv(config, width)
-        self.lif1, self.conv1 = node(config), nn.Conv2d(width, hidden, kernel_size=3, padding=1, bias=False)
+        hidden, large = config.hidden(width), config.layout == V3_LARGE
+        self.Conv = None if large else SepConv(config, width)
+        self.lif1, self.conv1 = node(config), nn.Conv2d(width, hidden, kernel_size=3, padding=1, bias=large)
         self.bn1, self.lif2 = nn.BatchNorm2d(hidden), node(config)
-        self.conv2, self.bn2 = nn.Conv2d(hidden, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
+        self.conv2, self.bn2 = nn.Conv2d(hidden, width, 3, padding=1, bias=large), nn.BatchNorm2d(width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the potentials after both."""
-        x = self.Conv(x) + x
+        x = x if self.Conv is None else self.Conv(x) + x
         return x + current(self.lif2(current(self.lif1(x), self.conv1, self.bn1)), self.conv2, self.bn2)
 
 
@@ -133,23 +139,29 @@ def _projection(config: MetaFormerConfig, taken: int, given: int) -> nn.Module:
     """Return a layer of the attention."""
     if config.layout == V2:  # RepConv folded: what stays of it is a bias
         return nn.Conv2d(taken, given, kernel_size=3, padding=1)
-    if config.layout == V3:
-        return nn.Conv2d(taken, given, kernel_size=1, bias=False)
+    if config.layout in (V3, V3_LARGE):  # of the larger one a RepConv, folded
+        return nn.Conv2d(taken, given, kernel_size=1, bias=config.layout == V3_LARGE)
     return RepConv(taken, given)
 
 
 class Block(nn.Module):
-    """Attention, then MLP, each added to the potentials; of sdt-v3 a 3×3 ``SepConv`` before them."""
+    """Attention, then MLP, each added to the potentials; of sdt-v3 a 3×3 ``SepConv`` before them.
+
+    Of sdt-v3-large, where it is ``mixed``, a neuron and a 1×1 convolution.
+    """
 
     def __init__(self, config: MetaFormerConfig, width: int) -> None:
         super().__init__()
         self.conv = SepConv(config, width, kernel=3) if config.layout == V3 else None
+        self.lif, self.rep_conv = (node(config), nn.Conv2d(width, width, 1)) if config.mixed else (None, None)
         self.attn, self.mlp = Attention(config, width), Mlp(config, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the potentials after all."""
         if self.conv is not None:
             x = x + self.conv(x)
+        if self.lif is not None and self.rep_conv is not None:
+            x = x + self.rep_conv(self.lif(x).flatten(0, 1)).view(x.shape)
         x = x + self.attn(x)
         return x + self.mlp(x)
 
@@ -172,11 +184,14 @@ class DownSampling(nn.Module):
 
 
 class MetaFormer(nn.Module):
-    """Stages of downsampling → blocks, mean over pixels, neuron, linear head on the mean over time."""
+    """Stages of downsampling → blocks, mean over pixels, neuron, linear head on the mean over time.
+
+    The head of sdt-v3-large sees the mean itself and, where it is distilled, its spikes behind it.
+    """
 
     groups = (
         (r"^(downsample|ConvBlock)", "tokenizer"),
-        (r"\.(attn|conv)\.", "attention"),  # whatever mixes tokens
+        (r"\.(attn|conv)\.|\.rep_conv$", "attention"),  # what mixes tokens, and what stands before it
         (r"\.mlp\.", "mlp"),
         (r"^head$", "head"),
     )
@@ -194,10 +209,12 @@ class MetaFormer(nn.Module):
         self.ConvBlock2_2 = nn.ModuleList([ConvBlock(config, width2)])
         self.downsample3 = DownSampling(config, width2, width3)
         self.block3 = nn.ModuleList(Block(config, width3) for _ in range(config.blocks[0]))
-        self.downsample4 = DownSampling(config, width3, dim, stride=1)
-        self.block4 = nn.ModuleList(Block(config, dim) for _ in range(config.blocks[1]))
-        self.lif = node(config)
-        self.head = nn.Linear(dim, config.classes)
+        large = config.layout == V3_LARGE
+        if not large:
+            self.downsample4 = DownSampling(config, width3, dim, stride=1)
+            self.block4 = nn.ModuleList(Block(config, dim) for _ in range(config.blocks[1]))
+        self.lif = node(config) if config.distilled or not large else None
+        self.head = nn.Linear(2 * dim if large and config.distilled else dim, config.classes)
         self.apply(initialise)
 
     def forward(self, frames: Tensor) -> Tensor:
@@ -205,10 +222,13 @@ class MetaFormer(nn.Module):
         rest(self)
         x = frames.transpose(0, 1)
         for stage in self.children():
-            if stage is self.lif:
+            if stage in (self.lif, self.head):
                 break
             for part in stage if isinstance(stage, nn.ModuleList) else (stage,):
                 x = part(x)
-        spikes = self.lif(x.flatten(3).mean(3))
+        read = x.flatten(3).mean(3)
+        if self.lif is not None:
+            spikes = self.lif(read)
+            read = torch.cat([read, spikes], 2) if self.config.layout == V3_LARGE else spikes
         rest(self)  # frees the voltages' graph, so that the model can be copied after a training step
-        return self.head(spikes.mean(0))
+        return self.head(read.mean(0))

@@ -1,4 +1,4 @@
-"""RepConv, a convolution trained as four layers in a row, and the one 3×3 convolution that it is."""
+"""RepConv, a convolution trained as several layers in a row, and the one convolution that it is."""
 
 from __future__ import annotations
 
@@ -59,6 +59,19 @@ class RepConv(nn.Module):
         return self.body(x)
 
 
+class PointwisePair(nn.Module):
+    """1×1 convolution → norm → 1×1 convolution → norm over tokens (B, C, N), without a neuron: sdt-v3-large's RepConv.
+
+    It only names its parameters, as upstream does: models hold the one convolution that it is.
+    """
+
+    def __init__(self, taken: int, middle: int, given: int) -> None:
+        super().__init__()
+        for name, inputs, outputs in (("conv1", taken, middle), ("conv2", middle, given)):
+            layer = nn.Conv1d(inputs, outputs, kernel_size=1, bias=False)
+            self.add_module(name, nn.Sequential(layer, nn.BatchNorm1d(outputs)))
+
+
 def folded(state: dict[str, Tensor], prefix: str, eps: float = 1e-5) -> tuple[Tensor, Tensor]:
     """Return weight (given, taken, 3, 3) and bias (given,) of the convolution, padded by 0, that a ``RepConv`` is.
 
@@ -67,17 +80,32 @@ def folded(state: dict[str, Tensor], prefix: str, eps: float = 1e-5) -> tuple[Te
     bias = g₂ · Σ_m W₂[o, m] · Σ d[m] · c₁[m] + c₂: exact, since the padding of the norm is what 0 gives. Computed in
     float64, returned in float32.
     """
-
-    def tensor(name: str) -> Tensor:
-        return state[f"{prefix}.{name}"].double()
-
-    def affine(name: str) -> tuple[Tensor, Tensor]:
-        factor = tensor(f"{name}.weight") / (tensor(f"{name}.running_var") + eps).sqrt()
-        return factor, tensor(f"{name}.bias") - tensor(f"{name}.running_mean") * factor
-
-    first, depthwise, last = (tensor(f"body.{name}.weight") for name in ("0", "2.0", "2.1"))
-    (factor1, offset1), (factor2, offset2) = affine("body.1.bn"), affine("body.2.2")
+    first, depthwise, last = (state[f"{prefix}.body.{name}.weight"].double() for name in ("0", "2.0", "2.1"))
+    norms = (_affine(state, f"{prefix}.body.{name}", eps) for name in ("1.bn", "2.2"))
     spread = last[:, :, 0, 0, None, None] * depthwise[None, :, 0]  # (given, middle, 3, 3)
-    weight = torch.einsum("omhw,m,mi->oihw", spread, factor1, first[:, :, 0, 0])
+    return _joined(first[:, :, 0, 0], spread, *norms)
+
+
+def folded_pair(state: dict[str, Tensor], prefix: str, eps: float = 1e-5) -> tuple[Tensor, Tensor]:
+    """Return weight (given, taken, 1, 1) and bias (given,) of the convolution that a ``PointwisePair`` is, likewise."""
+    first, last = (state[f"{prefix}.{name}.0.weight"].double() for name in ("conv1", "conv2"))
+    norms = (_affine(state, f"{prefix}.{name}.1", eps) for name in ("conv1", "conv2"))
+    return _joined(first[:, :, 0], last[:, :, :, None], *norms)
+
+
+def _affine(state: dict[str, Tensor], norm: str, eps: float) -> tuple[Tensor, Tensor]:
+    weight, bias, mean, variance = (
+        state[f"{norm}.{name}"].double() for name in ("weight", "bias", "running_mean", "running_var")
+    )
+    factor = weight / (variance + eps).sqrt()
+    return factor, bias - mean * factor
+
+
+def _joined(
+    first: Tensor, spread: Tensor, norm1: tuple[Tensor, Tensor], norm2: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Return weight and bias of a matrix (middle, taken), a norm, a convolution (given, middle, h, w) and a norm."""
+    (factor1, offset1), (factor2, offset2) = norm1, norm2
+    weight = torch.einsum("omhw,m,mi->oihw", spread, factor1, first)
     bias = torch.einsum("omhw,m->o", spread, offset1)
     return (weight * factor2[:, None, None, None]).float(), (bias * factor2 + offset2).float()

@@ -9,7 +9,8 @@ from snnq.models import sizes
 from snnq.network.graph import Rounding
 
 V2, V2_PARTS, V3, QSD = "sdt-v2-imagenet", "sdt-v2-imagenet-repconv", "sdt-v3-imagenet", "qsd-imagenet"
-LAYOUTS = (V2, V2_PARTS, V3, QSD)
+V3_LARGE = "sdt-v3-large-imagenet"
+LAYOUTS = (V2, V2_PARTS, V3, V3_LARGE, QSD)
 _HALVINGS = 4  # of the image: two on the way to the first stage, one each to the second and third
 VALUES = 4  # upstream's λ: the values of sdt-v3's attention have so many times the features
 
@@ -20,9 +21,11 @@ class MetaFormerConfig(sizes.TransformerSizes):
 
     ``width1``, ``width2`` and ``width3`` are the features of the first three stages and ``dim`` those of the last;
     where ``dim`` alone is given, they are a quarter of it, half of it, and it. ``depth`` are the blocks of the third
-    and fourth stage together. ``substeps`` is D, the most spikes of a neuron in one time step (its binary sub-steps in
-    inference); None where neurons are LIF. ``distilled``: upstream's file has a second head, whose mean with the first
-    is the head here. Raises ``UsageError`` for sizes that no model can have.
+    and fourth stage together; sdt-v3-large has no fourth, and ``dim`` is its ``width3``. ``substeps`` is D, the most
+    spikes of a neuron in one time step (its binary sub-steps in inference); None where neurons are LIF. ``distilled``:
+    upstream's file has a second head, whose mean with the first is the head here; of sdt-v3-large the second one sees
+    spikes, the first one potentials. ``mixed``: sdt-v3-large of 83 million parameters has one more layer in every
+    block. Raises ``UsageError`` for sizes that no model can have.
     """
 
     width1: int
@@ -30,6 +33,7 @@ class MetaFormerConfig(sizes.TransformerSizes):
     width3: int
     substeps: int | None = None
     distilled: bool | None = None
+    mixed: bool | None = None
 
     def __post_init__(self) -> None:
         sizes.check_sizes(self, LAYOUTS)
@@ -41,6 +45,12 @@ class MetaFormerConfig(sizes.TransformerSizes):
             raise UsageError(f"heads: found {self.heads}, every attention has as many")
         if self.width3 % self.heads:
             raise UsageError(f"width3: found {self.width3}, it must be a multiple of heads ({self.heads})")
+        if self.layout == V3_LARGE and self.width3 != self.dim:
+            raise UsageError(
+                f"width3: found {self.width3}, of {self.layout} it is dim ({self.dim}): no stage follows it"
+            )
+        if self.mixed and self.layout != V3_LARGE:
+            raise UsageError(f"mixed: blocks of {self.layout} have no such layer")
         if self.substeps is None and self.integer_spikes:
             raise UsageError(f"substeps: {self.layout} has integer spikes: say D, the most of them in a time step")
         if self.substeps is not None:
@@ -54,11 +64,13 @@ class MetaFormerConfig(sizes.TransformerSizes):
     @property
     def integer_spikes(self) -> bool:
         """Whether neurons put out 0 … D spikes a step, and hold no potential from one step to the next."""
-        return self.layout in (V3, QSD)
+        return self.layout in (V3, V3_LARGE, QSD)
 
     @property
     def blocks(self) -> tuple[int, int]:
         """Blocks of the third and fourth stage: three quarters of ``depth`` and the rest, as upstream has them."""
+        if self.layout == V3_LARGE:
+            return self.depth, 0
         last = max(1, self.depth // 4)
         return self.depth - last, last
 
@@ -81,12 +93,13 @@ class MetaFormerConfig(sizes.TransformerSizes):
 
 
 # Source: classification/models.py of BICLab/Spike-Driven-Transformer-V2 (metaspikformer_8_384), models.py of
-# -V3/SDT_V3/Classification/Model_Base (Efficient_Spiking_Transformer_s) and of bollossom/QSD-Transformer
-# (spikformer_8_384_CAFormer).
+# -V3/SDT_V3/Classification/Model_Base (Efficient_Spiking_Transformer_s), spikformer.py of its Model_Large
+# (spikformer12_768) and models.py of bollossom/QSD-Transformer (spikformer_8_384_CAFormer).
 MetaFormerConfig.PUBLISHED = (
     MetaFormerConfig(V2, 3, (224, 224), 480, 8, 8, 4.0, 1000, 4, 96, 192, 384),
     MetaFormerConfig(V2_PARTS, 3, (224, 224), 480, 8, 8, 4.0, 1000, 4, 96, 192, 384),
     MetaFormerConfig(V3, 3, (224, 224), 192, 8, 8, 4.0, 1000, 1, 32, 64, 128, substeps=4),
+    MetaFormerConfig(V3_LARGE, 3, (224, 224), 768, 12, 8, 4.0, 1000, 1, 196, 384, 768, substeps=4),
     MetaFormerConfig(QSD, 3, (224, 224), 480, 8, 8, 4.0, 1000, 1, 96, 192, 384, substeps=4),
 )
 
@@ -95,8 +108,9 @@ def rounding(config: MetaFormerConfig) -> Rounding | None:
     """Return what a layout's integer neurons do; None where they are LIF."""
     if config.substeps is None:
         return None
-    # QSD rounds D·x, and halves upwards.
-    return Rounding(config.substeps, float(config.substeps) if config.layout == QSD else 1.0, config.layout == QSD)
+    # QSD rounds D·x; it and sdt-v3-large round halves upwards.
+    gain = float(config.substeps) if config.layout == QSD else 1.0
+    return Rounding(config.substeps, gain, config.layout in (QSD, V3_LARGE))
 
 
 def attention_scale(config: MetaFormerConfig, width: int) -> float:
