@@ -51,8 +51,9 @@ class CArray:
 class CLayer:
     """A layer and the neurons behind it, or the potentials that it keeps; ``sides`` are those of its kernel.
 
-    ``before``: how far the kernel reaches up and to the left. ``depthwise``: every output has one input. ``bits`` (0: no codes) and ``row`` (``uniform``, ``power``,
-    ``scaled_power`` or ``fixed``) say how a row is decoded; ``width``, 32 or 64, is the bits that sums need.
+    ``before``: how far the kernel reaches up and to the left. ``depthwise``: every output has one input. ``bits``
+    (0: no codes) and ``row`` (``uniform``, ``power``, ``scaled_power`` or ``fixed``) say how a row is decoded;
+    ``width``, 32 or 64, is the bits that sums need.
     """
 
     name: str

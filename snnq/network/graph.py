@@ -74,8 +74,8 @@ def _pair(sides: Sides) -> tuple[int, int]:
 class Layer:
     """y = norm(W x), zero-padded by kernel // 2; ``norm`` None: W x + bias. A linear layer is one of kernel 1.
 
-    ``kernel`` and ``stride`` are a pair where they are not the same along both sides of an image. ``depthwise``: every channel by itself. ``padded`` False: nothing is padded. ``outer``: a second norm behind the
-    first.
+    ``kernel`` and ``stride`` are a pair where they are not the same along both sides of an image. ``depthwise``:
+    every channel by itself. ``padded`` False: nothing is padded. ``outer``: a second norm behind the first.
     """
 
     layer: str
@@ -109,7 +109,9 @@ class Layer:
         """Return the stream of currents, or potentials."""
         given = _of(streams, self.takes[0], f"layer {self.layer}")
         lost = (0 if self.padded else side - 1 for side in self.sides)
-        height, width = (-(-(side - off) // step) for side, off, step in zip(given.size, lost, self.strides, strict=True))
+        height, width = (
+            -(-(side - off) // step) for side, off, step in zip(given.size, lost, self.strides, strict=True)
+        )
         return Stream("reals", self.outputs, (height, width), None)
 
 
@@ -244,7 +246,9 @@ class Switch:
         first, later = (_of(streams, one, "a switch") for one in self.takes)
         size = tuple(-(-side // step) for side, step in zip(later.size, self.strides, strict=True))
         if (first.kind, first.channels, first.size) != (later.kind, later.channels, size):
-            raise UsageError(f"graph: '{self.takes[0]}' and '{self.takes[1]}', which follow one another, differ in shape")
+            raise UsageError(
+                f"graph: '{self.takes[0]}' and '{self.takes[1]}', which follow one another, differ in shape"
+            )
         return first
 
 
