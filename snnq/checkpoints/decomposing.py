@@ -21,7 +21,7 @@ from snnq.network.layers import Layer, frames_shape, layer_table
 from snnq.structure.cores import MODES, bonds, count, kept, merge
 from snnq.structure.edits import STRUCTURE, apply_edits, edits_of
 from snnq.structure.factored import NAME, Factored, unfit, weights_of
-from snnq.structure.masked import masked_layers
+from snnq.structure.masked import masked_edit, masked_layers
 from snnq.structure.ranks import rank_rule
 
 
@@ -166,15 +166,19 @@ def _factor(
 def _merge(
     opened: Checkpoint, model: nn.Module, changed: Iterable[DecomposedLayer] = ()
 ) -> tuple[nn.Module, list[DecomposedLayer]]:
-    """Return the model with dense weights in place of its cores, and what became of each layer."""
+    """Return the model with dense weights in place of its cores, and what became of each layer.
+
+    The corners of a cross are masked: they are zeros and stay it.
+    """
     edits = [one for one in model.structure if one["edit"] != NAME]  # pyright: ignore
-    state, known, layers = model.state_dict(), {one.name: one for one in changed}, []
+    state, known, layers, crosses = model.state_dict(), {one.name: one for one in changed}, [], []
     for name, module in model.named_modules():
         if not isinstance(module, Factored):
             continue
         if module.switch is not None:
             raise UsageError(f"--merge: {name} has one kernel in its first steps and another one later (htt)")
         weight = merge(module.mode, weights_of(module))
+        crosses += [name] if module.mode == "ptt" else []
         cores = [key for key in state if key.startswith(f"{name}.")]
         bias = state.get(f"{name}.{Factored.last}.bias")
         size = sum(core.numel() for core in weights_of(module).values())
@@ -188,7 +192,7 @@ def _merge(
     config = {key: value for key, value in opened.config.items() if key != STRUCTURE}
     dense = apply_edits(architecture(opened.architecture).build(config), edits)
     dense.load_state_dict(state, strict=True)
-    return dense, layers
+    return apply_edits(dense, [masked_edit(dense, crosses)] if crosses else []), layers
 
 
 def _merge_again(opened: Checkpoint, model: nn.Module) -> tuple[nn.Module, list[DecomposedLayer], dict[str, str]]:

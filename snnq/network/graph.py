@@ -74,8 +74,8 @@ def _pair(sides: Sides) -> tuple[int, int]:
 class Layer:
     """y = norm(W x), zero-padded by kernel // 2; ``norm`` None: W x + bias. A linear layer is one of kernel 1.
 
-    ``kernel`` and ``stride`` are a pair where they are not the same along both sides of an image. ``depthwise``: every channel by itself. ``padded`` False: nothing is padded. ``outer``: a second norm behind the
-    first.
+    ``kernel`` and ``stride`` are a pair where they are not the same along both sides of an image. ``depthwise``:
+    every channel by itself. ``padded`` False: nothing is padded. ``outer``: a second norm behind the first.
     """
 
     layer: str

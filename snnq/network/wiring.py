@@ -18,7 +18,21 @@ from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from snnq.base.strict_json import Config
-from snnq.network.graph import FRAMES, Add, Attention, First, Graph, Head, Layer, Mean, Neuron, Pool, Stream, Switch
+from snnq.network.graph import (
+    FRAMES,
+    Add,
+    Attention,
+    First,
+    Graph,
+    Head,
+    Layer,
+    Mean,
+    Neuron,
+    Pad,
+    Pool,
+    Stream,
+    Switch,
+)
 from snnq.network.stages import Fire, Mix, Potential, Stage, Step
 
 if TYPE_CHECKING:
@@ -99,7 +113,7 @@ class Wiring:
         """Half a sentence, after "because": what it has that has no form in C; None where nothing is."""
         if any(isinstance(one, Switch) for one in self.flow):
             return "a decomposed layer has another kernel after its first steps"
-        return None
+        return "its spikes are padded by themselves" if any(isinstance(one, Pad) for one in self.flow) else None
 
     @property
     def largest(self) -> int:
@@ -214,7 +228,7 @@ def _bound(graph: Graph, one: Layer) -> int:
 
 
 def _chains(graph: Graph) -> dict[str, int]:
-    """Return a number for every stream of reals that is read: those that are pooled into, added to or switched with one share it."""
+    """Return a number for every stream of reals that is read: those that are pooled, added or switched share it."""
     found: dict[str, int] = {}
     for one in graph.operations:
         if isinstance(one, Layer):

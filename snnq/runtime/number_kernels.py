@@ -21,7 +21,8 @@ def sum_numbers(table, values, size, low, across, strides, sides, edge, inputs, 
     """Form sums of numbers (pixels, steps, channels) for as many output pixels as ``sums`` has, from ``begin`` on.
 
     ``low`` and ``across`` are the sides of the output, ``sides`` those of the kernel; ``edge``: how many pixels of the
-    input are outside its middle, where nothing is padded, else 0. With ``inputs`` 0 the layer is depth-wise, and ``table`` its weights (taps, lanes), flat.
+    input are outside its middle, where nothing is padded, else 0. With ``inputs`` 0 the layer is depth-wise, and
+    ``table`` its weights (taps, lanes), flat.
     """
     height, width = size
     (tall, wide), groups, steps = sides, (inputs + 3) // 4, values.shape[1]

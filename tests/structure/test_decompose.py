@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from agreeing import engines_agree
+from safetensors import safe_open
+from small_architectures import small
 from spikformer_weights import fill_model
 from tiny_checkpoints import CONFIG, TINY, save_tiny
 
@@ -15,6 +18,7 @@ from snnq.base.errors import OutputExistsError, UsageError
 from snnq.checkpoints.opening import load_model, open_checkpoint, save_checkpoint
 from snnq.cli.main import run
 from snnq.models.registry import ARCHITECTURES, build
+from snnq.packed.arrays import open_arrays
 from snnq.structure.factored import Factored
 
 PROJ = "patch_embed.proj_conv"
@@ -47,12 +51,27 @@ def test_merged_gives_the_logits_of_the_cores(mode: str, tiny: Path) -> None:
     snnq.decompose(tiny, mode=mode, rank="4", out="d.safetensors")
     once = snnq.decompose("d.safetensors", merge=True, out="again.safetensors")
     both = snnq.decompose(tiny, mode=mode, rank="4", merge=True, out="both.safetensors")
-    assert "structure" not in open_checkpoint("again.safetensors").config
+    left = {f"{PROJ}{index}": 5 * rows * columns for index, (rows, columns) in enumerate([(4, 2), (8, 4), (16, 8)], 1)}
+    masked = [{"edit": "masked", "layers": left | {"patch_embed.rpe_conv": 5 * 16 * 16}}] if mode == "ptt" else []
+    assert list(open_checkpoint("again.safetensors").config.get("structure", [])) == masked
     assert once.weights_after == both.weights_after == open_weights(tiny)
     for name in ("again.safetensors", "both.safetensors"):
         torch.testing.assert_close(logits(name), logits("d.safetensors"), atol=1e-5, rtol=0)
     weight = open_checkpoint("again.safetensors").state_dict[f"{PROJ}1.weight"]
     assert bool((weight[..., 0, 0] == 0).all()) == (mode == "ptt")
+
+
+def test_zero_corners_stay_zero_and_are_stored_so(tiny: Path) -> None:
+    snnq.decompose(tiny, mode="ptt", rank="4", merge=True, out="merged.safetensors")
+    snnq.ptq("merged.safetensors", scheme="uniform-4", method="rtn", samples=16, storage="fixed", out="packed")
+    assert snnq.verify("packed")
+    arrays = open_arrays("packed")
+    for name in (f"{PROJ}1", f"{PROJ}2", f"{PROJ}3", "patch_embed.rpe_conv"):
+        weight = arrays.scheme(name).weight(arrays.stored(name)).reshape(arrays.layer(name).shape)
+        assert not weight[..., ::2, ::2].any()
+        assert weight[..., 1, :].any()
+    with safe_open("packed/model.safetensors", "np") as file:
+        assert f"{PROJ}3.weight_mask" in file.keys()  # noqa: SIM118
 
 
 def open_weights(path: Path) -> int:
@@ -93,8 +112,7 @@ def test_strides_stay_in_the_cores(stride: int | tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("name", ["sdt-dvs", "spikingformer-dvs", "qkformer-dvs", "maxformer-", "spikformer-imagenet"])
 def test_every_architecture_has_layers_to_decompose(name: str, tmp_path: Path) -> None:
-    name = next(one for one in ARCHITECTURES if one.startswith(name))
-    sizes = {"image_size": [32, 32], "steps": 2, "classes": 3}
+    name, sizes = small(next(one for one in ARCHITECTURES if one.startswith(name)))
     model = fill_model(build(name, sizes), 1)
     save_checkpoint(tmp_path / "a.safetensors", model, architecture=name, facts={})
     found = snnq.decompose(tmp_path / "a.safetensors", mode="stt", rank="4", out=tmp_path / "b.safetensors")
@@ -104,29 +122,46 @@ def test_every_architecture_has_layers_to_decompose(name: str, tmp_path: Path) -
 
 
 def test_every_command(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["--mode", "ptt", "--rank", "4", "--out", "d.safetensors"]
-    assert run(["decompose", TINY, *words]) == 0
+    def said(*words: str) -> dict:
+        capsys.readouterr()
+        assert run([*words, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    assert run(["decompose", TINY, "--mode", "htt", "--rank", "4", "--out", "d.safetensors"]) == 0
     assert "Left as it is: patch_embed.proj_conv, which is the first layer" in " ".join(capsys.readouterr().err.split())
     short = ["--epochs", "1", "--batch-size", "8"]
-    assert run(["inspect", "d.safetensors", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["arithmetic"] == "float"
+    found = said("inspect", "d.safetensors", "--graph")
+    assert found["arithmetic"] == "integer"
     assert {one["name"]: one["input"] for one in found["layers"]}[f"{PROJ}1.vertical"] == "reals"
+    assert {one["operation"] for one in found["graph"]["operations"]} >= {"first steps", "switch"}
     assert run(["search", "d.safetensors", "--method", "sensitivity", "--space", "uniform-2,uniform-4", *short]) == 0
     assert run(["finalize", "--plan", "plan.json", *short]) == 0
-    capsys.readouterr()
-    assert run(["verify", "packed", "--json"]) == 0
-    capsys.readouterr()
     results = json.loads((tmp_path / "packed/report.json").read_text())
-    assert run(["eval", "packed", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["accuracy"] == results["accuracy"]["plan"]["test"]
-    assert (
-        run(["ptq", "d.safetensors", "--scheme", "uniform-4", "--method", "rtn", "--samples", "16", "--out", "q"]) == 0
-    )
-    assert run(["report"]) == 0
-    capsys.readouterr()
-    assert run(["eval", "packed", "--engine", "integer"]) == 2
-    assert "real numbers flow between the cores of a decomposed layer" in " ".join(capsys.readouterr().err.split())
+    assert results["float_distance"]["samples"] > 0
+    assert said("verify", "packed")
+    found = [said("eval", "packed", "--engine", one) for one in ("torch", "integer")]
+    assert found[0]["accuracy"] == found[1]["accuracy"] == results["accuracy"]["plan"]["test"]
+    engines_agree(tmp_path / "packed", (2, 2, 8, 8), capsys)
+    exits = [said("eval", "packed", "--engine", one, "--exit-entropy", "0.5") for one in ("torch", "integer")]
+    assert exits[0]["exits"]["fixed"] == exits[1]["exits"]["fixed"]
+    assert run(["export", "packed", "--to", "c", "--out", "c"]) == 2
+    assert "a decomposed layer has another kernel after its first steps" in " ".join(capsys.readouterr().err.split())
+    events = said("report", "packed", "--measure", "8")["event_energy"]["plan"]["layers"]
+    by_name = {one["name"]: one for one in events}
+    reals = {name for name, one in by_name.items() if one["multiplications"]} - {"head"}  # spikes are added
+    assert {f"{PROJ}1.{core}" for core in ("vertical", "horizontal", "expand")} <= reals
+    assert by_name[f"{PROJ}1.reduce"]["accumulates"] > 0
+    assert all(name.rpartition(".")[2] in ("vertical", "horizontal", "expand") for name in reals)
+    cores = {one["name"] for one in said("imc", "map", "packed")["unmapped"] if "real numbers" in one["why"]}
+    assert cores == {one["name"] for one in said("accel", "packed")["outside"] if "real numbers" in one["what"]}
+    assert len(cores) == 3 * 4 + 1  # and the head
+
+
+def test_quantised_without_labels_and_in_c(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    snnq.decompose(tiny, mode="ptt", rank="4", out="d.safetensors")
+    snnq.ptq("d.safetensors", scheme="uniform-4", method="rtn", samples=16, out="q")
+    assert run(["export", "q", "--to", "c", "--out", "c"]) == 0
+    assert Path("c/q.c").exists()
 
 
 def test_refusals(tiny: Path) -> None:
