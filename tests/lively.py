@@ -22,7 +22,7 @@ from snnq.schemes.scheme import scheme
 
 SMALL: dict[str, Any] = {"dim": 16, "depth": 2, "heads": 2, "steps": 3, "image_size": [32, 32], "classes": 5}
 SMALL["attention_scale"] = 3.0
-QUIET = 0.05  # spikes of a neuron in a step
+QUIET = 0.1  # spikes of a neuron in a step
 
 
 @torch.no_grad()
@@ -101,7 +101,7 @@ def write_lively(
             module.momentum = None
             module.weight.copy_(torch.empty_like(module.weight).uniform_(-1.5, 2, generator=draw))
             module.bias.copy_(torch.empty_like(module.bias).normal_(0.8, 0.4, generator=draw))
-            module.weight[0] = 0.0  # a channel that no weight reaches
+            module.weight[0] = 0.0 if len(module.weight) > 2 else 1.0  # a channel that no weight reaches
     for layer in [module for module, _ in quantisable(model).values() if one_sign]:
         size = float(layer.get_parameter("weight").abs().mean())
         layer.get_parameter("weight")[1].uniform_(size, 1.05 * size, generator=draw)

@@ -38,14 +38,15 @@ tags:
 ---"""
 
 _READING = """\
-With snnq, in integers without torch, or as torch modules (in the same integer arithmetic, and with the plain weights):
+With snnq, as torch modules (in the arithmetic that was evaluated, and with the plain weights), and without torch where
+that is in integers (`snnq eval packed --engine integer` runs it so, or says why it cannot):
 
 ```
 import snnq
 from snnq.runtime import Engine
 
-engine = Engine("packed")
 model, layers = snnq.load_packed("packed"), snnq.load_packed("packed", "float")
+engine = Engine("packed")
 ```
 
 Without it (numpy and safetensors only; change `folder` to where this lies):

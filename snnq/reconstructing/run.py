@@ -30,6 +30,8 @@ from snnq.reconstructing.norms import divergence, logits_of, reestimated
 from snnq.reconstructing.reconstruction import Reconstruction
 from snnq.reconstructing.settings import KEPT, PtqSettings
 from snnq.reconstructing.work import State
+from snnq.structure.edits import edits_of
+from snnq.structure.masked import check_masked
 from snnq.training.chance import say_fit
 from snnq.training.devices import Compute, as_compute, start_fabric
 from snnq.training.job import TAKEN, Job, fingerprint, open_job
@@ -188,6 +190,7 @@ def _open(
         raise UsageError(f"--scheme: {problem}") from None
     job = open_job(checkpoint or "digits", data, progress, unlabelled=TAKEN, **given)
     schemes = {layer.name: str(scheme) for layer in job.layers}
+    check_masked(schemes, edits_of(job.checkpoint.config))
     table = read_table(cost_table)
     return make_plan(job.layers, schemes, model=job.model_info(), data=job.data_info(), table=table), job
 

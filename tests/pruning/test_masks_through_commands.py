@@ -108,6 +108,8 @@ def test_what_cannot_be_is_refused_by_name(place: Path) -> None:
     snnq.prune("float.safetensors", sparsity=0.7, rounds=0, **QUIET)
     with pytest.raises(PlanError, match=r"layer patch_embed.proj_conv1: binary has no level at zero"):
         snnq.uniform_plan("binary", checkpoint="pruned.safetensors")
+    with pytest.raises(PlanError, match=r"layer patch_embed.proj_conv1: binary has no level at zero"):
+        snnq.ptq("pruned.safetensors", scheme="binary", **QUIET)
     with pytest.raises(UsageError, match=r"layer block.0.attn.q: its weights are masked, and binary has no level"):
         snnq.search("pruned.safetensors", lock={"q": "binary"}, method="sensitivity", **QUIET)
     plan = snnq.uniform_plan("uniform-2", checkpoint="pruned.safetensors")
