@@ -98,7 +98,7 @@ def chip_of(
 def on_chips(model: nn.Module, found: OnArrays, settings: ImcSettings, adc_bits: int | None) -> OnChips:
     """Return a packed model, ready to be put on chips; raises UsageError where nothing of it lies in cells."""
     known, whole = bounds(found.facts.layers), getattr(model, "arithmetic", "float") == "integer"
-    wholes = packed_wholes(found.subject.path, found.facts)
+    wholes = {} if whole else packed_wholes(found.subject.path, found.facts)
     mapped = {one.operand.name: one.operand for one in found.mapped().layers}
     layers = {}
     for name, operand in mapped.items():

@@ -113,6 +113,5 @@ def test_accuracies_and_noise_of_every_layer_are_those_of_aihwkit(tmp_path):
         theirs.append(float((logits.argmax(1) == labels).float().mean()))
         noise[1] += off[first]
     off_by = abs(statistics.mean(ours) - statistics.mean(theirs))
-    print(ours, theirs, noise)
     assert off_by <= 3 * ((statistics.variance(ours) + statistics.variance(theirs)) / CHIPS) ** 0.5
     assert noise[0] == pytest.approx(noise[1], rel=0.35)
