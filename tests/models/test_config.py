@@ -60,7 +60,8 @@ def test_registry_names_and_defaults() -> None:
     names += [f"qkformer-{layout}" for layout in ("dvs", "cifar10", "imagenet", *jellies)]
     names += [f"maxformer-{layout}" for layout in ("event", "cifar10", "imagenet", "spikingjelly")]
     names += [f"spikingformer-{layout}" for layout in ("dvs", "cifar10", "imagenet")]
-    names += ["sdt-v2-imagenet", "sdt-v2-imagenet-repconv", "sdt-v3-imagenet", "qsd-imagenet"]
+    names += ["sdt-v2-imagenet", "sdt-v2-imagenet-repconv", "sdt-v3-imagenet", "sdt-v3-large-imagenet"]
+    names += ["qsd-imagenet"]
     names += [f"respike-{layout}" for layout in ("cross", "pooled", "concat", "key", "residual", "dense")]
     assert list(ARCHITECTURES) == names
     assert architecture("spikformer-cifar10").default_config()["dim"] == 384
