@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -59,7 +59,7 @@ def decompose(
     path: str | Path,
     *,
     mode: str | None = None,
-    rank: str = "vbmf",
+    rank: str | Mapping[str, int] = "vbmf",
     layers: str | None = None,
     switch: int | None = None,
     merged: bool = False,
@@ -70,15 +70,13 @@ def decompose(
     """Write a float checkpoint whose layers are cores (``structure.cores``), or with ``merged`` dense ones again.
 
     By default every 3×3 convolution but the first layer is decomposed; ``layers`` names others, by patterns with commas
-    between them. ``rank`` is a rule of ``structure.ranks``. ``switch`` (htt): after so many steps the kernel is 1×1;
-    half of them by default. ``merged`` without ``mode`` makes a checkpoint of cores dense again. ``given`` are sizes
-    that the file cannot tell. What comes out wants a short finetuning.
+    between them. ``rank`` is a rule of ``structure.ranks``, or ranks by layer: others stay dense. ``switch`` (htt):
+    after so many steps the kernel is 1×1; half of them by default. ``merged`` without ``mode`` makes a checkpoint of
+    cores dense again. ``given`` are sizes that the file cannot tell. What comes out wants a short finetuning.
 
     Raises UsageError for words that do not fit the model, OutputExistsError, and what opening raises.
     """
-    if os.path.lexists(out) and not force:
-        raise OutputExistsError(f"{out} is already there", "add --force to overwrite it, or name another --out")
-    _check_words(mode, switch, merged)
+    check_words(mode, switch, merged, out, force=force)
     opened = open_checkpoint(path, **given)
     before = load_model(opened)
     if masked := masked_layers(before):
@@ -90,7 +88,10 @@ def decompose(
     if mode is None:
         model, changed, left = _merge_again(opened, before)
     else:
-        names, left = _chosen(before, table, mode, layers)
+        names, left = chosen(before, table, mode, layers)
+        if isinstance(rank, Mapping):
+            left |= dict.fromkeys((name for name in names if name not in rank), "loses too much by being decomposed")
+            names = [name for name in names if name in rank]
         model, changed = _factor(before, mode, rank, names, switch)
         if merged:
             model, changed = _merge(opened, model, changed)
@@ -108,7 +109,10 @@ def decompose(
     )
 
 
-def _check_words(mode: str | None, switch: int | None, merged: bool) -> None:
+def check_words(mode: str | None, switch: int | None, merged: bool, out: str | Path, *, force: bool) -> None:
+    """Raise UsageError for words that no model fits, OutputExistsError where something stands at ``out``."""
+    if os.path.lexists(out) and not force:
+        raise OutputExistsError(f"{out} is already there", "add --force to overwrite it, or name another --out")
     if mode is None and not merged:
         raise UsageError("--mode is missing", f"give one of {', '.join(MODES)}")
     if mode is not None and mode not in MODES:
@@ -121,7 +125,7 @@ def _layers(model: nn.Module, config: Config) -> tuple[Layer, ...]:
     return layer_table(model, frames_shape(config))
 
 
-def _chosen(
+def chosen(
     model: nn.Module, table: Iterable[Layer], mode: str, patterns: str | None
 ) -> tuple[list[str], dict[str, str]]:
     """Return the layers to decompose, and the others with the reason; raises UsageError where none is left."""
@@ -149,9 +153,10 @@ def _chosen(
 
 
 def _factor(
-    model: nn.Module, mode: str, rank: str, names: Iterable[str], switch: int | None
+    model: nn.Module, mode: str, rank: str | Mapping[str, int], names: Iterable[str], switch: int | None
 ) -> tuple[nn.Module, list[DecomposedLayer]]:
-    rule, changed, ranks = rank_rule(rank), [], {}
+    rule = rank_rule(rank) if isinstance(rank, str) else lambda name, weight, mode: rank[name]
+    changed, ranks = [], {}
     for name in names:
         weight = model.get_submodule(name).get_parameter("weight").detach()
         ranks[name] = rule(name, weight, mode)

@@ -24,7 +24,11 @@ def decompose(
         str | None, typer.Option(help="stt, ptt, htt (tensor-train cores of 3×3 convolutions) or svd (low rank).")
     ] = None,
     rank: Annotated[
-        str, typer.Option(help="vbmf (what is not noise), energy:0.9, ratio:4 (a quarter of the weights) or a number.")
+        str,
+        typer.Option(
+            help="vbmf (what is not noise), energy:0.9, ratio:4 (a quarter of each layer's weights), loss:4 (of all "
+            "together, where the model loses least) or a number."
+        ),
     ] = "vbmf",
     layers: Annotated[
         str | None,
@@ -33,15 +37,26 @@ def decompose(
     switch: Annotated[
         int | None, typer.Option(min=1, help="htt: steps with the whole kernel; half by default.")
     ] = None,
+    data: Data = None,
+    samples: Annotated[int, typer.Option(min=1, help="Of --rank loss: validation samples that losses stand on.")] = 256,
     merge: Annotated[bool, typer.Option("--merge", help="Write dense layers again: cores multiplied out.")] = False,
     out: Annotated[Path, typer.Option(help="The new checkpoint.")],
+    compute: OneDevice,
     force: Force = False,
     sizes: Sizes,
+    progress: Progress = shown,
 ) -> "Decomposed":
     """Put several small layers in place of large ones, from their weights; finetune it shortly afterwards."""
+    from snnq.checkpoints.decomposing import check_words
     from snnq.checkpoints.decomposing import decompose as run_decompose
 
     words = {"mode": mode, "rank": rank, "layers": layers, "switch": switch, "merged": merge}
+    if mode is not None and rank.startswith("loss:"):
+        from snnq.searching.ranks import ranks_by_loss
+
+        check_words(mode, switch, merge, out, force=force)
+        how = {"data": data, "samples": samples, "compute": compute.compute(), "progress": progress}
+        words["rank"] = ranks_by_loss(checkpoint, mode, rank, layers, **how, **sizes.given())
     return run_decompose(checkpoint, **words, out=out, force=force, **sizes.given())
 
 

@@ -22,6 +22,7 @@ from snnq.base.progress import Progress
 from snnq.network.neurons import is_neuron
 from snnq.searching.judging import Judge, rounding_prior
 from snnq.searching.measuring import Switchboard, monotone
+from snnq.searching.rounding import by_name
 from snnq.training import processes
 from snnq.training.transfers import fetched
 
@@ -31,7 +32,7 @@ _Potentials = dict[str, list[Tensor]]
 @torch.no_grad()
 def drift(judge: Judge, progress: Progress) -> np.ndarray:
     """Return scores (L, K), NaN where a layer may not take a scheme: no nats, but drifts to be weighed by a budget."""
-    choices, board = judge.choices, Switchboard(judge.floats, judge.choices, judge.nearest(judge.floats))
+    choices, board = judge.choices, Switchboard(judge.floats, judge.choices, by_name(judge.nearest(judge.floats)))
     own = [layer.get_parameter("weight").detach().clone() for layer in board.layers]
     total, count = np.full(choices.allowed.shape, np.nan), 0
     total[choices.allowed] = 0

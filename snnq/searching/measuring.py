@@ -22,7 +22,7 @@ from snnq.base.progress import Progress, silent
 from snnq.network.neurons import is_neuron
 from snnq.schemes.scheme import scheme
 from snnq.searching.constraints import Choices
-from snnq.searching.rounding import Nearest, Rounded
+from snnq.searching.rounding import Made, Nearest, Rounded, by_name
 from snnq.training import processes
 from snnq.training.batchnorm import share_batchnorm
 from snnq.training.evaluation import NORMS
@@ -40,11 +40,11 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 class Switchboard:
     """A model whose layers can be switched between the candidates of their weights.
 
-    ``model`` is copied; the weights to be quantised are those it has, ``rounded`` (path, weight, scheme) to a scheme.
+    ``model`` is copied; its weights are ``made`` (path, weight, name) the candidates of ``choices``.
     """
 
-    def __init__(self, model: nn.Module, choices: Choices, rounded: Rounded | None = None) -> None:
-        self.choices, self.rounded = choices, rounded or Nearest()
+    def __init__(self, model: nn.Module, choices: Choices, made: Made) -> None:
+        self.choices, self.made = choices, made
         self.model = share_batchnorm(copy.deepcopy(model)).eval()
         for norm in self.model.modules():
             if isinstance(norm, NORMS):
@@ -58,7 +58,7 @@ class Switchboard:
         weight = self.layers[i].get_parameter("weight").detach().clone()
         path, allowed = self.choices.layers[i].name, self.choices.allowed[i]
         return [
-            self.rounded(path, weight, scheme(name)) if open_ else None
+            self.made(path, weight, name) if open_ else None
             for name, open_ in zip(self.choices.names, allowed, strict=True)
         ]
 
@@ -182,7 +182,7 @@ def measure(
     The second anchor is where layers interact as they will in the plan. Rows are known up to a constant each. Within a
     family more bits never score worse: a finer grid loses no more, the rest is noise.
     """
-    board, found = Switchboard(model, choices, rounded), []
+    board, found = Switchboard(model, choices, by_name(rounded or Nearest())), []
     done, scores = 0, np.zeros(choices.allowed.shape)
 
     def step() -> None:

@@ -7,10 +7,17 @@ from collections.abc import Callable, Collection
 from torch import Tensor
 
 from snnq.schemes.holding import candidate
-from snnq.schemes.scheme import Params, Scheme
+from snnq.schemes.scheme import Params, Scheme, scheme
 
 # (path, weight, scheme) → the weight under the scheme, of the same shape.
 Rounded = Callable[[str, Tensor, Scheme], Tensor]
+# (path, weight, name of a candidate) → the weight as that candidate.
+Made = Callable[[str, Tensor, str], Tensor]
+
+
+def by_name(rounded: Rounded) -> Made:
+    """Return the same for candidates that are schemes."""
+    return lambda path, weight, name: rounded(path, weight, scheme(name))
 
 
 class Nearest:

@@ -17,7 +17,7 @@ from torch import Tensor
 from snnq.base.errors import UsageError
 from snnq.structure.cores import bonds, count, kept
 
-RULES = "vbmf, energy:SHARE, ratio:TIMES or a number"
+RULES = "vbmf, energy:SHARE, ratio:TIMES, loss:TIMES or a number"
 
 
 def rank_rule(text: str) -> Callable[[str, Tensor, str], int]:
@@ -95,11 +95,16 @@ def _of_energy(name: str, weight: Tensor, mode: str, share: float) -> int:
     return high
 
 
-def _of_size(name: str, weight: Tensor, mode: str, times: float) -> int:
+def within(weight: Tensor, mode: str, times: float) -> int | None:
+    """Return the largest rank whose cores have at most 1/``times`` of a weight's weights; None where none has."""
     most = weight.numel() / times
     fitting = [rank for rank in range(1, largest(mode, weight) + 1) if count(mode, weight.shape, rank) <= most]
-    if fitting:
-        return fitting[-1]
+    return fitting[-1] if fitting else None
+
+
+def _of_size(name: str, weight: Tensor, mode: str, times: float) -> int:
+    if (rank := within(weight, mode, times)) is not None:
+        return rank
     raise UsageError(
         f"--rank ratio:{times:g}: {name} has {weight.numel()} weights, its cores {count(mode, weight.shape, 1)} or more"
     )

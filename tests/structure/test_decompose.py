@@ -21,7 +21,7 @@ from snnq.models.registry import ARCHITECTURES, build
 from snnq.packed.arrays import open_arrays
 from snnq.structure.factored import Factored
 
-PROJ = "patch_embed.proj_conv"
+PROJ, RPE = "patch_embed.proj_conv", "patch_embed.rpe_conv"
 
 
 @pytest.fixture
@@ -162,6 +162,32 @@ def test_quantised_without_labels_and_in_c(tiny: Path, capsys: pytest.CaptureFix
     snnq.ptq("d.safetensors", scheme="uniform-4", method="rtn", samples=16, out="q")
     assert run(["export", "q", "--to", "c", "--out", "c"]) == 0
     assert Path("c/q.c").exists()
+
+
+def test_ranks_by_loss(tiny: Path) -> None:
+    model = load_model(open_checkpoint(tiny))
+    weight = model.get_submodule(f"{PROJ}3").get_parameter("weight")
+    with torch.no_grad():
+        left, values, right = torch.linalg.svd(weight.flatten(1), full_matrices=False)
+        weight.copy_(((left[:, :2] * values[:2]) @ right[:2]).view_as(weight))  # of rank 2: nothing is lost by it
+    facts = {"data": open_checkpoint(tiny).data}
+    save_checkpoint("two.safetensors", model, architecture="spikformer-cifar10dvs", facts=facts)
+    found = snnq.decompose("two.safetensors", mode="svd", rank="loss:1.33", samples=32, out="d.safetensors")
+    (made,) = found.layers
+    assert (made.name, made.kept) == (f"{PROJ}3", pytest.approx(1))
+    assert made.bonds[0] >= 2
+    dense = 72 + 288 + 1152 + 2304
+    assert found.weights_after <= found.weights_before - dense + dense / 1.33
+    assert found.left[RPE] == "loses too much by being decomposed"
+    for rank, said in {
+        "loss:x": "--rank loss:x: it must be loss:TIMES",
+        "loss:1": "--rank loss:1: it must be",
+        "loss:60": "as svd these layers keep 1/",
+    }.items():
+        with pytest.raises(UsageError, match=said):
+            snnq.decompose("two.safetensors", mode="svd", rank=rank, out="e.safetensors")
+    with pytest.raises(UsageError, match="htt has two kernels, and losses are measured of one"):
+        snnq.decompose("two.safetensors", mode="htt", rank="loss:2", out="e.safetensors")
 
 
 def test_refusals(tiny: Path) -> None:
