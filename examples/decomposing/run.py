@@ -3,12 +3,14 @@
 python examples/decomposing/run.py examples/zoo/fashion-spikformer.safetensors --data fashion-mnist:DIR,limit=20000+…
 python examples/decomposing/run.py digits --ratios 3 --seeds 0
 
-Models: ``dense``, and each mode of `snnq decompose` at --ratios of its layers' weights. Arms of each: ``none``, as it
+Models: ``dense``, and each mode of `snnq decompose` at --ratios of its layers' weights; ``stt@loss3`` has ranks chosen
+by measured losses. Arms of each: ``none``, as it
 is made; ``short``, trained on for --epochs; ``scratch``, trained from nothing for --scratch-epochs; then from ``short``
 ``uniform-4`` and ``uniform-2``, finetuned for --epochs, and of the dense model ``as-MODEL``: codes of 4 bits trained
-until their file is not larger than that of MODEL with ``uniform-4``. So the dense model is trained for as long as the
-others. A cell that is finished is skipped, and one that was cut off goes on. ``times.csv`` has a training step and an
-inference of each model in turns. Nothing is chosen by the CSV.
+until their file is not larger than that of MODEL with ``uniform-4``, and ``pruned-MODEL``: as many of the smallest
+weights at once zero that a bit for each and four bits for the others are that file again. So the dense model is trained
+for as long as the others. A cell that is finished is skipped, and one that was cut off goes on. ``times.csv`` has a
+training step and an inference of each model in turns. Nothing is chosen by the CSV.
 """
 
 from __future__ import annotations
@@ -65,10 +67,12 @@ class Setting:
         """Return the float model in a form such as ``ptt@3``, made the first time; of ``dense`` the one as given."""
         if form == DENSE:
             return self.checkpoint
-        mode, _, ratio = form.partition("@")
+        mode, _, rank = form.partition("@")
         file = self.folder / f"{form}.safetensors"
         if not file.exists():
-            snnq.decompose(self.checkpoint, mode=mode, rank=f"ratio:{ratio}", out=file)
+            rank, measured = rank.removeprefix("loss"), {"data": self.data} if rank.startswith("loss") else {}
+            kind = "loss" if measured else "ratio"
+            snnq.decompose(self.checkpoint, mode=mode, rank=f"{kind}:{rank}", out=file, **measured)
         return str(file)
 
     def run(self, form: str, arm: str) -> None:
@@ -103,13 +107,25 @@ class Setting:
     def _packed(self, form: str, arm: str, packed: Path) -> dict[str, float]:
         start = self.folder / form / "short" / str(self.seed) / "float.safetensors"
         words: dict[str, Any] = {"data": self.data, "seed": self.seed, "epochs": self.epochs, "measure": 64}
-        if arm not in CODES:
+        if arm.startswith("pruned-"):
+            start = self._pruned(start, arm.removeprefix("pruned-"), packed.parent / "pruned.safetensors")
+        if arm.startswith("as-"):
             peer = self.folder / arm.removeprefix("as-") / CODES[0] / str(self.seed) / "packed" / "model.safetensors"
             words["budget"] = [f"file-kib={peer.stat().st_size / 1024:.6f}"]
         plan = packed.parent / "plan.json"
         snnq.uniform_plan(arm if arm in CODES else CODES[0], checkpoint=start).write(plan)
         snnq.finalize(plan, out=packed, progress=snnq.silent, **words)
         return packed_facts(packed)
+
+    def _pruned(self, start: Path, form: str, out: Path) -> Path:
+        """Return the dense model with 4·n + N bits of weights, n of N not zero: those of ``form`` in 4 bits."""
+        dense = snnq.inspect(start)
+        free = sum(one.weights for one in dense.layers[1:-1])
+        gone = dense.totals.weights * 1.25 - snnq.inspect(self.form(form)).totals.weights
+        if not out.exists():
+            words = {"sparsity": gone / free, "rounds": 0, "progress": snnq.silent}
+            snnq.prune(start, data=self.data, out=out, **words)
+        return out
 
 
 def times(setting: Setting, forms: list[str], repeats: int) -> pd.DataFrame:
@@ -157,7 +173,7 @@ def main(
     data: Annotated[str, typer.Option(help="Data spec.")] = "digits",
     out: Annotated[Path, typer.Option(help="Where cells, decomposing.csv and times.csv go.")] = Path("decomposing"),
     modes: Annotated[str, typer.Option(help="Of `snnq decompose`.")] = "stt,ptt,htt,svd",
-    ratios: Annotated[str, typer.Option(help="How many times fewer weights in decomposed layers.")] = "2,4,8",
+    ratios: Annotated[str, typer.Option(help="How many times fewer weights in decomposed layers; loss3: in all of them.")] = "2,4,8",
     arms: Annotated[str, typer.Option(help="Arms, separated by commas.")] = ",".join((*FLOAT, *CODES)),
     seeds: Annotated[str, typer.Option()] = "0,1,2",
     epochs: Annotated[int, typer.Option(help="Of training on, and of finetuning.")] = 5,
@@ -172,6 +188,7 @@ def main(
             setting.run(form, arm)
         for form in forms[1:] if CODES[0] in arms.split(",") else ():
             setting.run(DENSE, f"as-{form}")
+            setting.run(DENSE, f"pruned-{form}")
     if repeats:
         times(Setting(checkpoint, data, out, 0, 0, 0), forms, repeats).to_csv(out / "times.csv", index=False)
 

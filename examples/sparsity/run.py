@@ -6,9 +6,9 @@ python examples/sparsity/run.py digits --sparsities 0.8,0.9 --seeds 0
 Arms of each sparsity s: ``pruned``, the float checkpoint pruned to s in rounds; ``masked-1`` and ``masked-2``, this one
 without the spikes of neurons that fire so often or less (LoAS); ``pruned-2``, it with codes of 2 bits; ``rate`` and
 ``half-rate``, codes of 4 bits trained until their file is not larger than that of ``pruned-2``, from the checkpoint as
-given and from one pruned to s / 2. ``float32``, ``ternary`` and ``binary`` are codes alone. All are finetuned for
---epochs; pruned ones before that, in every round. A cell that is finished is skipped, and one that was cut off goes on.
-Nothing is chosen by the CSV.
+given and from one pruned to s / 2. ``float32``, ``ternary`` and ``binary`` are codes alone. Pruned ones are trained for
+--epochs in every round, and for --epochs once more with their codes; the others for as many in all. A cell that is
+finished is skipped, and one that was cut off goes on. Nothing is chosen by the CSV.
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ class Setting:
         start: str | Path = self.checkpoint
         if arm in ("pruned-2", "half-rate"):
             start = self.checkpoint_at(sparsity if arm == "pruned-2" else sparsity / 2)
-        words = self._words(epochs=self.epochs, measure=self.samples)
+        before = 0 if start != self.checkpoint else self.rounds
+        words = self._words(epochs=self.epochs * (before + 1), measure=self.samples)
         if arm in ("rate", "half-rate"):
             peer = packed.parents[1] / "pruned-2" / "packed" / "model.safetensors"
             words["budget"] = [f"file-kib={peer.stat().st_size / 1024:.6f}"]
