@@ -4,8 +4,8 @@ python examples/decomposing/run.py examples/zoo/fashion-spikformer.safetensors -
 python examples/decomposing/run.py digits --ratios 3 --seeds 0
 
 Models: ``dense``, and each mode of `snnq decompose` at --ratios of its layers' weights; ``stt@loss3`` has ranks chosen
-by measured losses. Arms of each: ``none``, as it
-is made; ``short``, trained on for --epochs; ``scratch``, trained from nothing for --scratch-epochs; then from ``short``
+by measured losses. Arms of each: ``none``, as it is
+made; ``short``, trained on for --epochs; ``scratch``, trained from nothing for --scratch-epochs; then from ``short``
 ``uniform-4`` and ``uniform-2``, finetuned for --epochs, and of the dense model ``as-MODEL``: codes of 4 bits trained
 until their file is not larger than that of MODEL with ``uniform-4``, and ``pruned-MODEL``: as many of the smallest
 weights at once zero that a bit for each and four bits for the others are that file again. So the dense model is trained
@@ -173,7 +173,9 @@ def main(
     data: Annotated[str, typer.Option(help="Data spec.")] = "digits",
     out: Annotated[Path, typer.Option(help="Where cells, decomposing.csv and times.csv go.")] = Path("decomposing"),
     modes: Annotated[str, typer.Option(help="Of `snnq decompose`.")] = "stt,ptt,htt,svd",
-    ratios: Annotated[str, typer.Option(help="How many times fewer weights in decomposed layers; loss3: in all of them.")] = "2,4,8",
+    ratios: Annotated[
+        str, typer.Option(help="How many times fewer weights in decomposed layers; loss3: in all of them.")
+    ] = "2,4,8",
     arms: Annotated[str, typer.Option(help="Arms, separated by commas.")] = ",".join((*FLOAT, *CODES)),
     seeds: Annotated[str, typer.Option()] = "0,1,2",
     epochs: Annotated[int, typer.Option(help="Of training on, and of finetuning.")] = 5,
