@@ -14,6 +14,7 @@ from tiny_checkpoints import DATA, TINY, save_tiny
 
 import snnq
 from snnq.packed.sizes import file_bits
+from snnq.structure.edits import edits_of
 
 
 @pytest.fixture
@@ -77,5 +78,7 @@ def test_cells_of_decomposing(example, tmp_path: Path) -> None:
     assert snnq.inspect(tmp_path / "out" / "tiny" / "ptt@2.safetensors").totals.weights == cores["weights"]
     as_cores, peer = found.loc[("dense", "as-ptt@2")], found.loc[("ptt@2", "uniform-4")]
     assert as_cores["file_bytes"] <= peer["file_bytes"]
+    pruned = snnq.inspect(tmp_path / "out" / "tiny" / "dense" / "pruned-ptt@2" / "0" / "pruned.safetensors")
+    assert [edit["edit"] for edit in edits_of(pruned.checkpoint.config)] == ["masked"]
     times = pd.read_csv(tmp_path / "out" / "times.csv").set_index(["what", "form"])
     assert times.loc[("training", "dense"), "of_dense"] == 1
