@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,6 +37,12 @@ IMAGENET = Pixels(MEANS["imagenet"], DEVIATIONS["imagenet"], "RGB")
 CASES = ["sdt-v3-imagenet", "spikformer-cifar10", "qkformer-imagenet"]
 
 
+def on_images(name: str) -> tuple[str, dict[str, Any]]:
+    """Return an architecture and small sizes of it, for images."""
+    one, sizes = small(name)
+    return one, {**sizes, "in_channels": 3}
+
+
 def first_spikes(folder: Path, arithmetic: str, reals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the logits of the torch module, and the spikes of its first neurons."""
     model, seen = load_packed(folder, arithmetic), []
@@ -48,9 +55,9 @@ def first_spikes(folder: Path, arithmetic: str, reals: np.ndarray) -> tuple[np.n
 
 @pytest.mark.parametrize("name", CASES)
 def test_all_four_agree_on_images(name: str, tmp_path: Path) -> None:
-    one, sizes = small(name)
+    one, sizes = on_images(name)
     folder, pixels = tmp_path / "packed", input_of(IMAGENET)
-    images = write_lively(folder, MIXED[:4], one, pixels=pixels, **sizes | {"in_channels": 3})
+    images = write_lively(folder, MIXED[:4], one, pixels=pixels, **sizes)
     reals = pixels.reals(images)
     due, whole = first_spikes(folder, "integer", reals)
     _, floating = first_spikes(folder, "float", reals)
@@ -72,10 +79,9 @@ def test_all_four_agree_on_images(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("frame", [0, 255])
 def test_no_image_makes_a_number_too_large(frame: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Potentials stay within what their readers are made for, those that layers multiply within 2^22."""
-    one, sizes = small("sdt-v2-imagenet-repconv")
-    images = write_lively(
-        tmp_path / "packed", MIXED[:2], one, pixels=input_of(IMAGENET), **sizes | {"in_channels": 3, "steps": 1}
-    )
+    one, sizes = on_images("sdt-v2-imagenet-repconv")
+    sizes["steps"] = 1
+    images = write_lively(tmp_path / "packed", MIXED[:2], one, pixels=input_of(IMAGENET), **sizes)
     kept, most = Reference._potential, {}
 
     def watched(self: Reference, step: Potential, x: np.ndarray) -> np.ndarray:
@@ -127,8 +133,8 @@ def test_bytes_and_normalised_pixels_are_the_same_numbers(mean: list[float], std
 
 
 def test_a_folder_of_other_channels_is_refused(tmp_path: Path) -> None:
-    one, sizes = small("spikformer-cifar10")
-    write_lively(tmp_path / "p", ["uniform-2"], one, pixels=input_of(IMAGENET), **sizes | {"in_channels": 3})
+    one, sizes = on_images("spikformer-cifar10")
+    write_lively(tmp_path / "p", ["uniform-2"], one, pixels=input_of(IMAGENET), **sizes)
     path = tmp_path / "p" / CONFIG_FILE
     said = json.loads(path.read_text())
     said["quantization_config"]["pixels"]["std"].pop()
