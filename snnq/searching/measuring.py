@@ -40,11 +40,12 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 class Switchboard:
     """A model whose layers can be switched between the candidates of their weights.
 
-    ``model`` is copied; its weights are ``made`` (path, weight, name) the candidates of ``choices``.
+    ``model`` is copied; its weights are ``made`` (path, weight, name) the candidates of ``choices``: if
+    None, rounded to the nearest levels of schemes.
     """
 
-    def __init__(self, model: nn.Module, choices: Choices, made: Made) -> None:
-        self.choices, self.made = choices, made
+    def __init__(self, model: nn.Module, choices: Choices, made: Made | None = None) -> None:
+        self.choices, self.made = choices, made or by_name(Nearest())
         self.model = share_batchnorm(copy.deepcopy(model)).eval()
         for norm in self.model.modules():
             if isinstance(norm, NORMS):
@@ -182,7 +183,7 @@ def measure(
     The second anchor is where layers interact as they will in the plan. Rows are known up to a constant each. Within a
     family more bits never score worse: a finer grid loses no more, the rest is noise.
     """
-    board, found = Switchboard(model, choices, by_name(rounded or Nearest())), []
+    board, found = Switchboard(model, choices, by_name(rounded) if rounded else None), []
     done, scores = 0, np.zeros(choices.allowed.shape)
 
     def step() -> None:

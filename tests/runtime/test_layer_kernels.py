@@ -32,7 +32,7 @@ def drawn_layer(
     x = (bits * (1 << np.arange(planes))[:, None, None, None]).sum(0)
     x = x.reshape(SAMPLES, height, width, steps, inputs).transpose(0, 3, 4, 1, 2)
     weight = draw.integers(-9, 10, (side * side, 1 if depthwise else inputs, LANES))
-    sums = reference.convolve(x, weight.transpose(2, 1, 0).reshape(LANES, -1, side, side), stride)
+    sums = reference.convolve(x, weight.transpose(2, 1, 0).reshape(LANES, -1, side, side), (stride, stride))
     if depthwise:
         nothing = (np.empty(0, np.uint16), np.empty((0, 0, 0), np.int32), 0, 0)
         return (weight.astype(np.int32).reshape(-1), *nothing, words, size, radius, 0), sums
