@@ -11,7 +11,7 @@ from snnq.finalizing.settings import FinalizeSettings
 from snnq.packed.numbers import coded_bits
 from snnq.plan import Plan
 from snnq.schemes.scheme import RATE_DECIMALS, scheme
-from snnq.training.rate import FIRST_RATE, Aim
+from snnq.training.rate import Aim
 
 # The entropy that grids begin with, over the target: contexts code in less, and the price only takes away.
 FINER = 1.06
@@ -51,5 +51,4 @@ def aim_of(plan: Plan, settings: FinalizeSettings, rest: Callable[[Collection[st
             f"the budget is kept by no codes: all else takes {-target / weights:.3f} bits a weight more than it allows",
             "allow more bits, or give the layers that are trained to no rate other schemes",
         )
-    first = min(FIRST_RATE, FINER * target / count)
-    return Aim(rated, weights, target=target, first=first, coder=coded_bits, each=settings.hold_rates)
+    return Aim(rated, weights, target=target, first=FINER * target / count, coder=coded_bits, each=settings.hold_rates)

@@ -136,7 +136,7 @@ def rate_aim(space: RateSpace, settings: SearchSettings, table: CostTable) -> Ai
         slope = (shares[-1][""] - shares[0][""]) / (RATES[-1] - RATES[0])
         return Aim(space.grids, weights, price=slope * weights / count)
     rate = min(_where_one([one[key] for one in shares]) for key in settings.budget)
-    return Aim(space.grids, weights, target=rate * count, first=min(FIRST_RATE, rate))
+    return Aim(space.grids, weights, target=rate * count, first=rate)
 
 
 def _where_one(shares: list[float]) -> float:

@@ -25,7 +25,7 @@ from snnq.schemes.scheme import Params, Scheme
 from snnq.training.code_bits import code_bits, layer_bits
 from snnq.training.quantized import FakeQuantize, quantized_layers
 
-# Where a grid begins of which no rate is asked: finer than any budget below two bits ends at.
+# Where a grid begins of which no rate is asked. A price only takes away: with a budget, grids begin where it ends.
 FIRST_RATE = 2.0
 # A price that is given rises from nothing over this share of the steps.
 RISE = 0.5

@@ -125,8 +125,8 @@ def test_trimming_keeps_a_budget_and_little_more(share):
     after = math.fsum(rate.bits().values())
     assert found > 0
     assert share * bits * 0.95 <= after <= share * bits
-    assert entropy(encode_model(model, {"0": "uniform-4@1"})["0"].codes.long()) * 2048 == pytest.approx(after)
-    # What was exchanged became smaller, or at most as large.
+    assert entropy(encode_model(model, {"0": "uniform-4@1"})["0"].codes.long()) * 2048 == pytest.approx(after, abs=12)
+    # That differs by a weight that lies midway between two levels, which rounding takes to one or the other. What was exchanged became smaller, or at most as large.
     assert bool((model[0].weight.abs() <= before.abs() + 1e-6).all())
 
 
@@ -182,6 +182,15 @@ def test_a_budget_trains_any_plan(place):
     plan = Plan.read(place / "kept" / "plan.json")
     assert plan.totals.avg_bits <= 1.5
     assert all(layer.scheme.startswith("uniform-3@") for layer in plan.layers)
+
+
+def test_a_budget_above_two_bits_begins_with_grids_as_fine(place):
+    plan = uniform_plan("uniform-4", checkpoint=place / "tiny.safetensors")
+    words = FinalizeSettings(budget={"avg_bits": 3.0})
+    aim = aim_of(plan, words, len)
+    weight = torch.randn(64, 64)
+    taken = coded_bits(scheme("uniform-4").encode(weight, aim.begin("head", weight)).numpy(), 1) / weight.numel()
+    assert 2.9 < taken < 3.5
 
 
 def test_a_file_keeps_its_size(place):
