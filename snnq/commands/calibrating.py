@@ -9,7 +9,7 @@ import typer
 from snnq.base.progress import Progress, shown
 from snnq.commands.calling import command
 from snnq.commands.settings import CalibrateWords, resolved
-from snnq.commands.words import Force, OneDevice, Run, Sizes, Typed, Words
+from snnq.commands.words import Force, GivenCheckpoint, OneDevice, Run, Sizes, Typed, Words
 
 if TYPE_CHECKING:
     from snnq.calibrating.run import Calibrated
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 @command
 def calibrate(
-    checkpoint: Annotated[
-        str | Path, typer.Argument(metavar="CKPT", help="A float checkpoint, or 'digits'."), Typed(str)
-    ],
+    checkpoint: GivenCheckpoint,
     *,
     asked: CalibrateWords,
     classes: Annotated[

@@ -7,7 +7,7 @@ import typer
 
 from snnq.base.progress import Progress, shown
 from snnq.commands.calling import command
-from snnq.commands.words import Data, Force, OneDevice, Sizes, Typed
+from snnq.commands.words import Data, Force, GivenCheckpoint, OneDevice, Sizes, Typed
 
 if TYPE_CHECKING:
     from snnq.checkpoints.decomposing import Decomposed
@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 @command
 def decompose(
-    checkpoint: Annotated[
-        str | Path, typer.Argument(metavar="CKPT", help="A float checkpoint, or 'digits'."), Typed(str)
-    ],
+    checkpoint: GivenCheckpoint,
     *,
     mode: Annotated[
         str | None, typer.Option(help="stt, ptt, htt (tensor-train cores of 3×3 convolutions) or svd (low rank).")

@@ -8,7 +8,19 @@ import typer
 
 from snnq.base.progress import Progress, shown
 from snnq.commands.calling import command, texts
-from snnq.commands.words import Budget, Data, FileSizes, Force, OneDevice, OwnModel, Sizes, Typed, WeightReuse, register
+from snnq.commands.words import (
+    Budget,
+    Data,
+    FileSizes,
+    Force,
+    GivenCheckpoint,
+    OneDevice,
+    OwnModel,
+    Sizes,
+    Typed,
+    WeightReuse,
+    register,
+)
 from snnq.exporting.targets import TARGETS
 
 if TYPE_CHECKING:
@@ -25,7 +37,6 @@ if TYPE_CHECKING:
     from snnq.reporting.compare import Comparison
     from snnq.reporting.records import Report
 
-Checkpoint = Annotated[str | Path, typer.Argument(metavar="CKPT", help="A float checkpoint, or 'digits'."), Typed(str)]
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="A packed folder.")]
 _TARGETS = "; ".join(f"{name} ({target.what})" for name, target in TARGETS.items())
 Engine = Annotated[str, typer.Option(help="What runs a packed folder: torch or integer.")]
@@ -44,7 +55,7 @@ AdapterFile = Annotated[Path | None, typer.Option(metavar="FILE", help="An adapt
 
 @command
 def inspect(
-    checkpoint: Checkpoint,
+    checkpoint: GivenCheckpoint,
     *,
     graph: Annotated[
         bool, typer.Option("--graph", help="Its operations and streams, too, checked against the model.")

@@ -1,7 +1,6 @@
 """The commands that take weights, channels and spikes out of a float checkpoint, and the one that counts spikes."""
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,25 +8,17 @@ import typer
 from snnq.base.progress import Progress, shown
 from snnq.commands.calling import command
 from snnq.commands.settings import PruneWords, SilenceWords, resolved
-from snnq.commands.words import Data, Force, Machines, OneDevice, Run, Sizes, Typed, Words
+from snnq.commands.words import Data, Force, GivenCheckpoint, Machines, OneDevice, Run, Sizes, Typed, Words
 
 if TYPE_CHECKING:
     from snnq.assessing.silence import Profile
     from snnq.pruning.run import Pruned
-    from snnq.pruning.settings import PruneSettings, SilenceSettings
     from snnq.pruning.silencing import Silenced
-
-_Checkpoint = Annotated[str | Path, typer.Argument(metavar="CKPT", help="A float checkpoint, or 'digits'."), Typed(str)]
-
-
-def _flat(settings: "PruneSettings | SilenceSettings") -> SimpleNamespace:
-    """Return all settings side by side, as their words stand."""
-    return SimpleNamespace(**vars(settings.finetune) | vars(settings))
 
 
 @command
 def prune(
-    checkpoint: _Checkpoint,
+    checkpoint: GivenCheckpoint,
     *,
     data: Data = None,
     asked: PruneWords,
@@ -55,14 +46,14 @@ def prune(
         compute=compute.compute(),
         force=force,
         progress=progress,
-        words=resolved(words, _flat(settings)),
+        words=resolved(words, settings),
         **sizes.given(),
     )
 
 
 @command
 def mask_silent(
-    checkpoint: _Checkpoint,
+    checkpoint: GivenCheckpoint,
     *,
     data: Data = None,
     asked: SilenceWords,
@@ -90,7 +81,7 @@ def mask_silent(
         compute=compute.compute(),
         force=force,
         progress=progress,
-        words=resolved(words, _flat(settings)),
+        words=resolved(words, settings),
         **sizes.given(),
     )
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,14 +10,13 @@ from snnq.base.progress import Progress, shown
 from snnq.commands.calling import command
 from snnq.commands.imc import OnArrays
 from snnq.commands.settings import ReuseWords, resolved
-from snnq.commands.words import Data, Force, Machines, Run, Sizes, Typed, Words
+from snnq.commands.words import Data, Force, GivenCheckpoint, Machines, Run, Sizes, Typed, Words
 
 if TYPE_CHECKING:
     from snnq.reusing.planning import Asked
     from snnq.reusing.records import ReusePlan
     from snnq.reusing.run import Reused
 
-_Checkpoint = Annotated[str | Path, typer.Argument(metavar="CKPT", help="A float checkpoint, or 'digits'."), Typed(str)]
 _PLAN = Path("reuse.json")
 
 
@@ -50,7 +48,7 @@ class ReuseTarget(OnArrays):
 
 @command
 def reuse_plan(
-    checkpoint: _Checkpoint,
+    checkpoint: GivenCheckpoint,
     *,
     data: Data = None,
     on: ReuseTarget,
@@ -70,7 +68,7 @@ def reuse_plan(
 
 @command
 def reuse_train(
-    checkpoint: _Checkpoint,
+    checkpoint: GivenCheckpoint,
     *,
     plan: Annotated[Path, typer.Option(help="The plan of snnq reuse plan.")] = _PLAN,
     data: Data = None,
@@ -100,6 +98,6 @@ def reuse_train(
         compute=compute.compute(),
         force=force,
         progress=progress,
-        words=resolved(words, SimpleNamespace(**vars(settings.finetune) | vars(settings))),
+        words=resolved(words, settings),
         **sizes.given(),
     )

@@ -264,6 +264,8 @@ def given(words: Words) -> Words:
 
 def resolved(words: Words, settings: object, unless: tuple[str, ...] = ()) -> Words:
     """Return a run's words with the defaults that ``settings`` filled in, but for those that may not be typed."""
+    finetune = getattr(settings, "finetune", None)  # settings of their own, whose words stand beside the others
     missing: set[str] = {word for word, value in words["words"].items() if value is None} - {"steps", *unless}
-    found = {word: getattr(settings, "steps" if word == "steps_per_round" else word, None) for word in missing}
+    names = {word: "steps" if word == "steps_per_round" else word for word in missing}
+    found = {word: getattr(settings, name, getattr(finetune, name, None)) for word, name in names.items()}
     return words | {"words": words["words"] | {word: plain(one) for word, one in found.items()}}

@@ -203,6 +203,9 @@ class Machines:
         return Compute(**vars(self))
 
 
+GivenCheckpoint = Annotated[
+    str | Path, typer.Argument(metavar="CKPT", help="A float checkpoint, or 'digits'."), Typed(str)
+]
 Checkpoint = Annotated[
     str | Path, typer.Argument(metavar="[CKPT]", help="A float checkpoint, or a built-in one."), Typed(str)
 ]
