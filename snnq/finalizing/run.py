@@ -234,9 +234,7 @@ def _frozen(
         rate = aim.rate(model)
         trimmed = rate is not None and trim(rate) > 0
         taken = rate.total() if rate else 0.0
-        coded, reestimated = _freeze(
-            model, plan, job, settings, None if trimmed or moving.varied else moving.best.score
-        )
+        coded, reestimated = _freeze(model, plan, job, settings, None if trimmed else moving.best.score)
         found, coded = realised(plan, coded, aim.schemes)
         folded = fold(model, job)
         over = limits.excess(folded, coded, found, job) if aim.target else 0.0
@@ -253,7 +251,12 @@ def _frozen(
 def _freeze(
     model: nn.Module, plan: Plan, job: Job, settings: FinalizeSettings, score: tuple[float, ...] | None
 ) -> tuple[dict[str, Coded], bool]:
-    """Estimate BN anew if that is no worse, then turn every weight into its codes; ``score`` is what is to be kept."""
+    """Estimate BN anew if that is no worse, then turn every weight into its codes; ``score`` is what is to be kept.
+
+    A model that was trained on chips keeps the statistics of chips.
+    """
+    if settings.vat:
+        return encode_model(model.cpu().eval(), plan.schemes()), False
     if score is None:
         found = evaluate(model, job.data.validation, settings.batch_size)
         score = (found.accuracy, -found.loss)
