@@ -133,8 +133,8 @@ class Operations:
     def _layer(self, one: Stage | Potential) -> Operation:
         made, (name,), width = one.made, one.made.takes, self.widths[one.layer]
         taken, uses = self.buffers[name], []
-        if not taken.planes and taken.bits != 32:
-            raise refused(f"layer {one.layer} is given sums over all pixels")
+        if not taken.planes and (name not in self.network.wiring.chains or taken.bits != 32):
+            raise refused(f"layer {one.layer} is given numbers that are not spikes, or sums of two streams of them")
         pooled, leak, (held, part) = False, 2, (None, -1)
         if isinstance(one, Stage):
             pooled, leak, (held, part) = one.pooled, self.network.leak(one.fires), self._fires(one.fires, width)
