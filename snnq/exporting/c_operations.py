@@ -137,7 +137,7 @@ class Operations:
     def _layer(self, one: Stage | Potential) -> Operation:
         made, (name,), width = one.made, one.made.takes, self.widths[one.layer]
         taken, uses, extra = self.buffers[name], [], name in self._padded
-        if not taken.planes and not self.network.wiring.numbers(name):
+        if not taken.planes and (not self.network.wiring.numbers(name) or taken.bits != 32):
             raise refused(f"layer {one.layer} is given numbers that are not spikes, or sums of two streams of them")
         pooled, leak, (held, part) = False, 2, (None, -1)
         if isinstance(one, Stage):

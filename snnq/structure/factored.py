@@ -32,12 +32,13 @@ class Factored(nn.Module):
     """
 
     last = LAST
+    stride: tuple[int, ...]
 
     def __init__(self, mode: str, cores: Mapping[str, _Layer], steps: int = 1, switch: int | None = None) -> None:
         super().__init__()
         self.mode, self.steps, self.switch = mode, steps, switch
         # Kept here: in whole numbers something else stands in a core's place.
-        self.stride = cores["vertical"].stride if "vertical" in cores else (1, 1)
+        self.stride = cores["vertical"].stride if "vertical" in cores else (1, 1)  # pyright: ignore
         for name, core in cores.items():
             self.add_module(name, core)
 

@@ -98,7 +98,8 @@ def test_whole_cores_merge_to_a_whole_kernel(mode: str, rank: int, down: int, ac
     if mode == "stt":
         found = convolve(convolve(inner, whole["vertical"], (down, 1)), whole["horizontal"], (1, across))
     else:
-        found = sum(convolve(inner, whole[name], (down, across)) for name in ("vertical", "horizontal"))
+        vertical, horizontal = (convolve(inner, whole[name], (down, across)) for name in ("vertical", "horizontal"))
+        found = vertical + horizontal
     due = convolve(x, dense.astype(np.int64), (down, across))
     assert np.array_equal(convolve(found, whole["expand"]), due)
 

@@ -11,7 +11,7 @@ from agreeing import engines_agree
 from safetensors import safe_open
 from small_architectures import small
 from spikformer_weights import fill_model
-from tiny_checkpoints import CONFIG, TINY, save_tiny
+from tiny_checkpoints import CONFIG, DATA, TINY, save_tiny
 
 import snnq
 from snnq.base.errors import OutputExistsError, UsageError
@@ -105,7 +105,8 @@ def test_strides_stay_in_the_cores(stride: int | tuple[int, int]) -> None:
         torch.manual_seed(0)
         dense = torch.nn.Conv2d(5, 6, 3, stride, 1).double()
         model = factored(torch.nn.Sequential(dense), mode, {"0": 4})
-        module, x = model[0], torch.randn(2, 5, 7, 8, dtype=torch.float64)
+        module, x = model.get_submodule("0"), torch.randn(2, 5, 7, 8, dtype=torch.float64)
+        assert isinstance(module, Factored)
         due = torch.nn.functional.conv2d(x, merge(mode, weights_of(module)), dense.bias, dense.stride, 1)
         torch.testing.assert_close(module(x), due)
 
@@ -170,8 +171,7 @@ def test_ranks_by_loss(tiny: Path) -> None:
     with torch.no_grad():
         left, values, right = torch.linalg.svd(weight.flatten(1), full_matrices=False)
         weight.copy_(((left[:, :2] * values[:2]) @ right[:2]).view_as(weight))  # of rank 2: nothing is lost by it
-    facts = {"data": open_checkpoint(tiny).data}
-    save_checkpoint("two.safetensors", model, architecture="spikformer-cifar10dvs", facts=facts)
+    save_checkpoint("two.safetensors", model, architecture="spikformer-cifar10dvs", facts={"data": DATA})
     found = snnq.decompose("two.safetensors", mode="svd", rank="loss:1.33", samples=32, out="d.safetensors")
     (made,) = found.layers
     assert (made.name, made.kept) == (f"{PROJ}3", pytest.approx(1))
