@@ -23,15 +23,21 @@ else:
 def fit_rate(weight: Tensor, one: Scheme, rate: float) -> Params:
     """Return the parameters of a grid about zero whose codes of a weight (out, n) have an entropy of ``rate`` bits.
 
-    The step is one multiple of every channel's root mean square, found by bisection: the finest that does.
+    The step is one multiple of every channel's root mean square, found by bisection: the finest that does. Steps finer
+    than that of the most entropy clip more than they tell apart: they are none, and where ``rate`` is more than the
+    grid's levels can take, the grid is that of the most.
     """
     tiny = torch.finfo(weight.dtype).tiny ** 0.5
     size = weight.square().mean(1, keepdim=True).sqrt().clamp_min(tiny)
+
+    def bits(power: float) -> float:
+        return float(entropy(nearest_levels(weight, one.grid(one.around_zero(size * 2**power)))))
+
     low, high = -6.0, 6.0
+    most = max((half / 2 for half in range(-12, 3)), key=bits)
     for _ in range(20):
         middle = (low + high) / 2
-        too_fine = entropy(nearest_levels(weight, one.grid(one.around_zero(size * 2**middle)))) > rate
-        low, high = (middle, high) if too_fine else (low, middle)
+        low, high = (middle, high) if middle < most or bits(middle) > rate else (low, middle)
     return one.around_zero(size * 2**high)
 
 

@@ -96,3 +96,15 @@ def test_the_entropy_is_shannons(codes):
     _, counts = np.unique(codes, return_counts=True)
     shares = counts / codes.size
     assert float(entropy(torch.from_numpy(codes))) == pytest.approx(-(shares * np.log2(shares)).sum(), abs=1e-12)
+
+
+@pytest.mark.parametrize(("name", "rate"), [("uniform-3", 2.45), ("uniform-3", 2.9), ("uniform-2", 1.5)])
+def test_a_rate_near_all_that_levels_can_take_is_had(name, rate):
+    found = scheme(name).encode(GAUSSIAN, scheme(name).coarse(GAUSSIAN, rate))
+    assert float(entropy(found.long())) == pytest.approx(rate, abs=0.01)
+
+
+def test_of_a_rate_beyond_its_levels_a_grid_has_the_most():
+    one = scheme("uniform-3")
+    most, beyond = (float(entropy(one.encode(GAUSSIAN, one.coarse(GAUSSIAN, rate)).long())) for rate in (2.9, 3.5))
+    assert most < beyond <= 3
