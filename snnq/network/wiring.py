@@ -106,6 +106,8 @@ class Wiring:
             return "its frames are pixels, whole numbers of either sign"
         if any(isinstance(one, Neuron) and one.rounds for one in self.graph.operations):
             return "its neurons put out integer spikes"
+        if any(isinstance(one, Pad) for one in self.flow):
+            return "its spikes are padded by themselves"
         return self.beyond_c or ("its layers are given potentials" if self.read_chains else None)
 
     @property
@@ -113,7 +115,7 @@ class Wiring:
         """Half a sentence, after "because": what it has that has no form in C; None where nothing is."""
         if any(isinstance(one, Switch) for one in self.flow):
             return "a decomposed layer has another kernel after its first steps"
-        return "its spikes are padded by themselves" if any(isinstance(one, Pad) for one in self.flow) else None
+        return None
 
     @property
     def largest(self) -> int:

@@ -12,6 +12,8 @@ from test_engine import MIXED, all_agree
 from torch import Tensor, nn
 
 import snnq
+from snnq.base.errors import UsageError
+from snnq.exporting.c_source import c_source
 from snnq.models.architecture import Architecture
 from snnq.models.attention import join_heads, mix_keys_first, split_heads
 from snnq.models.neurons import IntegerSpikes, current, fire, halve, lif, rest
@@ -19,6 +21,7 @@ from snnq.models.registry import ARCHITECTURES
 from snnq.models.spikformer.sizes import SpikformerConfig
 from snnq.network.drawing import FRAMES, Drawing
 from snnq.network.graph import Graph, Rounding
+from snnq.packed.arrays import open_arrays
 from snnq.runtime import Engine
 
 MOST = {"other-lif": 0, "other-counts": 3}  # the most spikes of a neuron, 0 of LIF neurons
@@ -126,3 +129,5 @@ def test_they_agree_call_after_call(name: str, threads: int, tmp_path: Path) -> 
     assert not np.array_equal(first, due)
     assert np.array_equal(mine(other), due)
     assert np.array_equal(mine(frames), first)
+    with pytest.raises(UsageError, match="not padded as others are"):
+        c_source(open_arrays(tmp_path / "packed"), "a")
