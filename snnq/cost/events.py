@@ -12,7 +12,9 @@ Per inference (all T time steps) and sample, with the means of ``snnq.cost.activ
   price, and one of c, of a neuron that may fire D times in a step, adds it in c of D binary sub-steps (Luo et al. 2024,
   arXiv:2407.20708). A whole number (the sum of spikes, an event count) adds a quantised weight once for each set bit of
   its value, and doubles every sum once for each further bit of the largest value (N_shift); float32 weights multiply. A
-  real number multiplies and adds. Zero inputs cost nothing. Zero weights cost nothing where the table's machine
+  real number multiplies and adds: in float32 beside neurons of floating-point numbers; beside neurons of whole ones it is
+  a fixed-point number of up to 24 bits (docs/method.md §7), and a product with a quantised weight is three of 8 bits
+  [ours]. Zero inputs cost nothing. Zero weights cost nothing where the table's machine
   ``skips_zeros``: N_acc and N_mac then count the pairs whose weight is not zero.
 - Fetched bits of weights, by reuse: ``inference``, N_bits = weights · bits, every weight fetched once per inference and
   kept; ``step``, N_bits = weights · bits · T, fetched anew every step (the head runs once); ``event``, N_bits =
@@ -54,6 +56,7 @@ from snnq.schemes.zeros import expected_zeros
 
 EXPECTED = "expected_event_energy_pj"  # the key of the quantity in pJ
 INSIDE, NEURONS, ALL = "QKV products", "neurons", "all"  # parts that are no group of layers
+FIXED_POINT_BYTES = 3  # of potentials, means and pixels in whole-number arithmetic
 
 
 def event_energy(
@@ -80,7 +83,8 @@ def event_energy(
     _check_measured([layer.name for layer in layers], measured)
     _check_measured([one.name for one in products], mixed)
     found = tuple(
-        _layer(layer, schemes[layer.name], measured[layer.name], table, reuse, predicted=predicted) for layer in layers
+        _layer(layer, schemes[layer.name], measured[layer.name], table, reuse, activity.arithmetic, predicted=predicted)
+        for layer in layers
     )
     neurons = tuple(_neurons(one, activity.arithmetic, table) for one in activity.neurons)
     attentions = tuple(_attention(one, mixed[one.name], activity.arithmetic, table) for one in products)
@@ -125,7 +129,8 @@ def event_costs(layer: Layer, scheme: str, table: CostTable) -> dict[str, float]
         return {}
     measured = {one.name: one for one in table.floats.activity.layers}
     _check_measured([layer.name], measured)
-    found = _layer(layer, scheme, measured[layer.name], table, table.events.weight_reuse, predicted=True)
+    arithmetic = _arithmetic_of(table, scheme != FLOAT32)
+    found = _layer(layer, scheme, measured[layer.name], table, table.events.weight_reuse, arithmetic, predicted=True)
     return {EXPECTED: found.energy_pj}
 
 
@@ -157,7 +162,14 @@ def _check_measured(names: Sequence[str], measured: Mapping[str, object]) -> Non
 
 
 def _layer(
-    layer: Layer, scheme: str, seen: LayerActivity, table: CostTable, reuse: str, *, predicted: bool
+    layer: Layer,
+    scheme: str,
+    seen: LayerActivity,
+    table: CostTable,
+    reuse: str,
+    arithmetic: Arithmetic,
+    *,
+    predicted: bool,
 ) -> LayerEvents:
     one = scheme_of(scheme)
     operation = one.format.operation
@@ -167,7 +179,7 @@ def _layer(
     accumulates, multiplications, shifts = _arithmetic(layer, seen, one.is_float, operations, additions)
     compute = (
         accumulates * table.accumulate_pj(operation)
-        + multiplications * table.operation_pj(operation)
+        + multiplications * _product_pj(layer, one.is_float, operation, arithmetic, table)
         + shifts * table.whole_pj("shift")
     )
     fetched, bit_pj = float(storage_bits(layer, scheme)), table.weight_bit_pj
@@ -214,6 +226,15 @@ def _all_products(layer: Layer, seen: LayerActivity, met: float) -> float:
     whole = math.fsum(seen.synaptic_operations)
     products = layer.weights // layer.rows * seen.outputs * len(seen.nonzero)
     return products * (met / whole if whole else 1.0)
+
+
+def _product_pj(layer: Layer, is_float: bool, operation: str, arithmetic: Arithmetic, table: CostTable) -> float:
+    """Return the energy in pJ of a weight times what a layer is given, where these are multiplied."""
+    if is_float or layer.input == "activations":
+        return table.operation_pj(operation)
+    if arithmetic == "float":
+        return table.operation_pj(scheme_of(FLOAT32).format.operation)
+    return FIXED_POINT_BYTES * table.operation_pj(operation)
 
 
 def _arithmetic(

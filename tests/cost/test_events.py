@@ -63,7 +63,9 @@ def test_golden_layer_energies_worked_by_hand():
     one = price("float32", found).layers[0]
     assert (one.multiplications, one.accumulates, one.compute_pj) == (48.0, 0.0, pytest.approx(48 * 4.6))
     one = price("uniform-4", found, "reals").layers[0]
-    assert (one.multiplications, one.compute_pj) == (48.0, pytest.approx(48 * 0.3))
+    assert (one.multiplications, one.compute_pj) == (48.0, pytest.approx(48 * 3 * 0.3))
+    one = price("uniform-4", activity((4.0, 2.0), arithmetic="float"), "reals").layers[0]
+    assert (one.multiplications, one.compute_pj) == (48.0, pytest.approx(48 * 4.6))
     for scheme, each in (("float32", 0.9), ("uniform-2", 0.1), ("power-of-two-4", 0.124)):
         one = price(scheme, found, "multispikes").layers[0]
         assert (one.accumulates, one.multiplications, one.shifts) == (72.0, 0.0, 0.0)
@@ -125,7 +127,7 @@ def oracle_pj(scheme, found, input, name, reuse):
     if input in ("spikes", "ternary", "multispikes"):
         total += additions * add
     elif input == "reals" or family == "float32":
-        total += operations * multiply
+        total += operations * multiply * (1 if family == "float32" else 3)
     else:
         total += additions * add + max(0, math.floor(math.log2(max(layer.largest, 1)))) * 32 * shift
     total += 20 * sum(cost[key] for key in raw["events"]["neuron"]["integer"])
