@@ -29,12 +29,13 @@ def sentence(events: Events) -> str:
         known += f" The updates of {', '.join(unknown)} neurons have no price and are not counted."
     if any(one.input == "activations" for one in events.layers):
         known += " Activations of the part that does not spike are all multiplied, zeros too; so is its attention's."
+    real = "as three products of 8 bits" if events.arithmetic == "integer" else "in float32"
     skips = " Zero weights are skipped." if events.skips_zeros else ""
     return (
         f"Energy: the event model, per inference of {events.steps} time steps and sample, cost table "
         f"{events.cost_table} ({events.node}), measured on {events.samples} {events.split} samples of {events.data}. "
         f"A spike adds its weight{signed}; a whole number adds a quantised weight once for each set bit and multiplies "
-        "a float32 one; real numbers multiply; every neuron is updated at every step "
+        f"a float32 one; real numbers multiply, {real}; every neuron is updated at every step "
         f"({events.arithmetic} arithmetic).{skips} Weight bits fetched, by reuse '{events.weight_reuse}': "
         f"{events.weight_reuse_equation}. ops: synaptic operations, firing rate · fan-out · T; adds: additions.{known}"
     )

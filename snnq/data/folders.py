@@ -48,7 +48,8 @@ def locate(path: str, inside: Sequence[str] = ()) -> Path:
     """
     root = Path(path).expanduser()
     if not root.is_dir():
-        raise DataError(f"{root}: {'it is no folder' if root.exists() else 'folder not found'}.")
+        problem = "it is no folder" if root.exists() else "folder not found"
+        raise DataError(f"{root}: {problem}.", "say where the data lie: --data SOURCE:DIR")
     return next((root / name for name in inside if (root / name).is_dir()), root)
 
 
