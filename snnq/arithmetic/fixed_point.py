@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snnq.base.errors import UsageError
-from snnq.network.graph import Add, First, Mean, Pool, Switch
+from snnq.network.graph import Add, Concat, First, Mean, Pool, Switch
 from snnq.network.stages import ROOM_BITS, Potential
 from snnq.network.wiring import READ_LIMIT, Wiring
 from snnq.schemes.whole import WIDE_SUM_LIMIT, Whole
@@ -114,8 +114,9 @@ def _largest(wiring: Wiring, folded: Callable[[Potential], Folded]) -> tuple[dic
             steepest[one.layer] = float(np.abs(layer.gain).max(initial=0)) * (read.unit if read.bound else 1.0)
         elif isinstance(one, Add | Pool | First) and one.gives in wiring.chains:
             largest[one.gives] = sum(largest[name] for name in one.takes)
-        elif isinstance(one, Switch) and one.gives in wiring.chains:
-            largest[one.gives] = max(largest[name] for name in one.takes)
+        elif isinstance(one, Switch | Concat) and one.gives in wiring.chains:
+            bounds = {name: wiring.graph.streams[name].bound or 0 for name in one.takes}
+            largest[one.gives] = max(largest.get(name, bounds[name]) for name in one.takes)
         elif isinstance(one, Mean) and one.gives in wiring.chains:
             largest[one.gives] = largest[one.takes[0]]
     return largest, steepest

@@ -209,22 +209,32 @@ class Followed(nn.Module):
 
 
 class IntegerHead(nn.Module):
-    """Logits of a mean over time steps of the mean of ``parts`` whole numbers, by way of their exact sum."""
+    """Logits of a mean over time steps of the mean of ``parts`` whole numbers, by way of their exact sum.
+
+    ``parts`` are float64 (C,), or (1,) for all alike.
+    """
 
     weight: Tensor
     bias: Tensor
+    parts: Tensor
 
-    def __init__(self, heads: Heads, parts: int, steps: int) -> None:
+    def __init__(self, heads: Heads, parts: np.ndarray, steps: int) -> None:
         super().__init__()
-        self.heads, self.parts = heads, parts
+        self.heads = heads
+        self.register_buffer("parts", torch.from_numpy(parts))
         self.register_buffer("weight", torch.empty(0))
         self.register_buffer("bias", torch.empty(0))
         self.take(steps)
 
+    @property
+    def summands(self) -> Tensor:
+        """How many whole numbers each input is the mean of, float64 (C,), or (1,)."""
+        return self.steps * self.parts
+
     def take(self, steps: int) -> None:
         """Become the head of a network that takes so many steps."""
         head, device = self.heads.after(steps), self.weight.device
-        self.summands, self.scale, self.wide = steps * self.parts, head.scale, head.wide
+        self.steps, self.scale, self.wide = steps, head.scale, head.wide
         dtype = torch.int64 if head.wide else torch.float64
         self.weight = torch.from_numpy(head.weight).to(device, dtype)
         self.bias = torch.from_numpy(head.bias).to(device, dtype)
@@ -265,7 +275,7 @@ def to_integers(model: nn.Module, wiring: Wiring, wholes: Mapping[str, Whole]) -
         _take_scale(model, mixing)
     old = model.get_submodule(wiring.head)
     weight, bias = (old.get_parameter(name).cpu().numpy() for name in ("weight", "bias"))
-    _put(model, wiring.head, IntegerHead(numbers.heads(weight, bias), wiring.read.parts, wiring.graph.steps))
+    _put(model, wiring.head, IntegerHead(numbers.heads(weight, bias), numbers.read_parts, wiring.graph.steps))
     return model.requires_grad_(False)
 
 

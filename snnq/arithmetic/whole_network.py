@@ -23,7 +23,8 @@ from snnq.arithmetic.integers import (
     Neurons,
     least,
 )
-from snnq.network.graph import Neuron
+from snnq.base.errors import UsageError
+from snnq.network.graph import Concat, Neuron
 from snnq.network.stages import Potential, Stage
 from snnq.network.wiring import Wiring, leak
 from snnq.schemes.whole import Whole
@@ -121,6 +122,26 @@ class WholeNetwork:
         found = self.wiring.graph.streams[stream]
         bits = self.bits[self.wiring.chains[stream]] if stream in self.wiring.chains else 0
         return float(np.ldexp(found.parts / found.unit, bits))
+
+    def factors(self, one: Concat) -> tuple[int, ...]:
+        """Return what multiplies each stream that is concatenated, so that all are of one unit; of reals it is 1.
+
+        Raises UsageError for potentials in parts so coarse that a spike is none of them.
+        """
+        found = [self.per(one.gives) / self.per(name) for name in one.takes]
+        if not all(factor.is_integer() for factor in found):
+            raise UsageError(f"stream {one.gives}: its potentials are too large to stand beside spikes")
+        return tuple(map(int, found))
+
+    @property
+    def read_parts(self) -> np.ndarray:
+        """What multiplies each number that a model gives its head at a step, so that all are the engines'."""
+        streams, (read,) = self.wiring.graph.streams, self.wiring.graph.head.takes
+        beside = next((one for one in self.wiring.flow if isinstance(one, Concat) and one.gives == read), None)
+        if beside is None:
+            return np.array([float(streams[read].parts)])
+        parts = [streams[name].parts * factor for name, factor in zip(beside.takes, self.factors(beside), strict=True)]
+        return np.repeat(np.array(parts, float), [streams[name].channels for name in beside.takes])
 
     @property
     def summands(self) -> int:

@@ -16,7 +16,7 @@ from snnq.arithmetic.fixed_point import POTENTIAL_LIMIT
 from snnq.arithmetic.whole_network import Compared, WholeNetwork
 from snnq.base.errors import UsageError
 from snnq.exporting.c_layers import TILE
-from snnq.network.graph import COUNT_LIMIT, FRAMES, Add, Head, Layer, Mean, Multiply, Neuron, Pad, Pool, Sum
+from snnq.network.graph import COUNT_LIMIT, FRAMES, Add, Concat, Head, Layer, Mean, Multiply, Neuron, Pad, Pool, Sum
 from snnq.network.stages import Fire, Mix, Potential, Stage
 
 TOTALS = "head, totals"  # no path of a module has a blank
@@ -216,6 +216,18 @@ class Operations:
         self._give(one.gives, bound.bit_length() if first.planes else 0, first.bits)
         return Operation("add_planes" if first.planes else f"add_{first.bits}", one.takes, one.gives, first.size)
 
+    def _concat(self, one: Concat) -> Operation:
+        taken = [self.buffers[name] for name in one.takes]
+        numbers = {buffer.bits for buffer in taken if not buffer.planes}
+        if len(numbers) > 1:
+            raise refused(f"'{one.gives}' concatenates numbers of two widths")
+        if not numbers:
+            self._give(one.gives, (self.graph.streams[one.gives].bound or 0).bit_length())
+            return Operation("concat_planes", one.takes, one.gives, taken[0].size)
+        bits = self._give(one.gives, bits=max(numbers)).bits
+        worth = {f"worth[{i}]": factor for i, factor in enumerate(self.network.factors(one))}
+        return Operation(f"concat_{bits}", one.takes, one.gives, taken[0].size, numbers=worth)
+
     def _multiply(self, one: Multiply) -> Operation:
         gate, taken = (self.buffers[name] for name in one.takes)
         self._give(one.gives, planes=1)
@@ -260,6 +272,7 @@ _MAKE: dict[type, Callable[..., Operation | None]] = {
     Pad: Operations._pad,
     Pool: Operations._pool,
     Add: Operations._add,
+    Concat: Operations._concat,
     Multiply: Operations._multiply,
     Sum: Operations._sum,
     Mean: Operations._mean,

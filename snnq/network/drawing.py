@@ -14,6 +14,7 @@ from snnq.network.graph import (
     THRESHOLD,
     Add,
     Attention,
+    Concat,
     Graph,
     Head,
     Layer,
@@ -80,6 +81,10 @@ class Drawing:
     def add(self, x: str, y: str, name: str) -> str:
         """Add a residual called ``name``."""
         return self._add(Add((x, y), name))
+
+    def concat(self, x: str, y: str, name: str) -> str:
+        """Add channels of ``y`` behind those of ``x``, together called ``name``."""
+        return self._add(Concat((x, y), name))
 
     def multiply(self, gate: str, spikes: str, name: str) -> str:
         """Add a product of spikes called ``name``."""

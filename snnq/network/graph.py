@@ -210,6 +210,40 @@ class Add:
 
 
 @dataclass(frozen=True)
+class Concat:
+    """The channels of two streams, one behind the other.
+
+    Beside reals, whole numbers are reals, too; beside a mean, the mean of so many equal ones.
+    """
+
+    takes: tuple[str, str]
+    gives: str
+    name = "concatenation"
+
+    def carries(self, streams: Streams) -> Stream:
+        """Return spikes, integers up to the larger bound, or reals."""
+        first, second = given = [_of(streams, one, "a concatenation") for one in self.takes]
+        if first.size != second.size:
+            raise UsageError(f"graph: '{self.takes[0]}' and '{self.takes[1]}', which are concatenated, differ in size")
+        for name, one in zip(self.takes, given, strict=True):
+            if one.kind != "reals" and not (one.whole and one.kind in ("spikes", "integers")):
+                raise UsageError(f"graph: a concatenation takes spikes, sums of them or reals, but '{name}' has others")
+        channels, reals = first.channels + second.channels, [one for one in given if one.kind == "reals"]
+        if len({one.parts for one in reals}) > 1:
+            raise UsageError(
+                f"graph: '{self.takes[0]}' and '{self.takes[1]}', which are concatenated, are unlike means"
+            )
+        if reals:
+            return replace(reals[0], channels=channels)
+        kind = "spikes" if first.kind == second.kind == "spikes" else "integers"
+        return replace(first, kind=kind, channels=channels, bound=max(one.bound or 0 for one in given))
+
+    def mixes(self, streams: Streams) -> bool:
+        """Whether one of them is of reals and the other one of whole numbers."""
+        return len({streams[name].kind == "reals" for name in self.takes}) > 1
+
+
+@dataclass(frozen=True)
 class First:
     """The first ``steps`` time steps of a stream: what is made of them has no others."""
 
@@ -354,7 +388,7 @@ class Head:
         return Stream("reals", self.outputs, (1, 1), None)
 
 
-Operation = Layer | Neuron | Pad | Pool | Add | First | Switch | Multiply | Sum | Attention | Mean | Head
+Operation = Layer | Neuron | Pad | Pool | Add | Concat | First | Switch | Multiply | Sum | Attention | Mean | Head
 
 
 @dataclass(frozen=True)

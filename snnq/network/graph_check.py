@@ -20,6 +20,7 @@ from snnq.network.graph import (
     LOGITS,
     Add,
     Attention,
+    Concat,
     First,
     Graph,
     Head,
@@ -103,6 +104,10 @@ def _add(one: Add, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     return x + y
 
 
+def _concat(one: Concat, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    return torch.cat([x, y], 2)
+
+
 def _first(one: First, model: nn.Module, x: Tensor) -> Tensor:
     return x[: one.steps]
 
@@ -165,6 +170,7 @@ _RUN: dict[type, Callable[..., Any]] = {
     Pad: _pad,
     Pool: _pool,
     Add: _add,
+    Concat: _concat,
     First: _first,
     Switch: _switch,
     Multiply: _multiply,

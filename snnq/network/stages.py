@@ -7,7 +7,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snnq.network.graph import Add, Attention, First, Head, Layer, Mean, Multiply, Neuron, Pad, Pool, Sum, Switch
+from snnq.network.graph import (
+    Add,
+    Attention,
+    Concat,
+    First,
+    Head,
+    Layer,
+    Mean,
+    Multiply,
+    Neuron,
+    Pad,
+    Pool,
+    Sum,
+    Switch,
+)
 
 # Products with multipliers of 16 bits stay exact in int64 where sums stay below 2^44: see ``whole.WIDE_SUM_LIMIT``.
 ROOM_BITS = 8
@@ -123,4 +137,4 @@ class Mix:
         return self.fires.gives
 
 
-Step = Fire | Potential | Mix | Neuron | Pad | Pool | Add | First | Switch | Multiply | Sum | Mean | Head
+Step = Fire | Potential | Mix | Neuron | Pad | Pool | Add | Concat | First | Switch | Multiply | Sum | Mean | Head

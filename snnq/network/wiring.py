@@ -22,6 +22,7 @@ from snnq.network.graph import (
     FRAMES,
     Add,
     Attention,
+    Concat,
     First,
     Graph,
     Head,
@@ -108,6 +109,8 @@ class Wiring:
             return "its neurons put out integer spikes"
         if any(isinstance(one, Pad) for one in self.flow):
             return "its spikes are padded by themselves"
+        if any(isinstance(one, Concat) for one in self.flow):
+            return "it concatenates streams"
         return self.beyond_c or ("its layers are given potentials" if self.read_chains else None)
 
     @property
@@ -235,8 +238,8 @@ def _chains(graph: Graph) -> dict[str, int]:
     for one in graph.operations:
         if isinstance(one, Layer):
             found[one.gives] = len(found)
-        elif isinstance(one, Pool | Add | First | Switch | Mean) and graph.streams[one.gives].kind == "reals":
-            numbers = {found[name] for name in one.takes}
+        elif isinstance(one, Pool | Add | Concat | First | Switch | Mean) and graph.streams[one.gives].kind == "reals":
+            numbers = {found[name] for name in one.takes if name in found}
             found = {name: min(numbers) if number in numbers else number for name, number in found.items()}
             found[one.gives] = min(numbers)
     return found
@@ -260,10 +263,16 @@ def _obstacles(graph: Graph) -> Iterator[str]:
             yield f"layer {one.layer} convolves spikes without padding"
         elif isinstance(one, Add) and len({stream.kind == "reals" for stream in given}) > 1:
             yield "its residuals add spikes to potentials, real numbers"
+        elif isinstance(one, Concat) and one.mixes(graph.streams) and not _read_by_head(graph, one):
+            yield f"'{one.gives}' has potentials and spikes side by side, and not a head alone reads it"
         elif isinstance(one, Attention) and not (len(_neurons(graph, one)) == 1 == len(graph.readers[one.gives])):
             yield f"what attention {one.module} gives is read by something else than one neuron"
         elif isinstance(one, Attention) and not _fits(graph, one):
             yield f"the sums of attention {one.module} reach {graph.streams[one.gives].bound:,}, too many for 32 bits"
+
+
+def _read_by_head(graph: Graph, one: Concat) -> bool:
+    return all(isinstance(reader, Head) for reader in graph.readers[one.gives])
 
 
 def _readable(given: Stream) -> bool:

@@ -50,7 +50,6 @@ class Adapted(nn.Module):
         """Put a head in the place of the backbone's."""
         put_module(self.backbone, self.head_path, head)
         self.features = Features(head)
-        self.summands = head.summands
 
     def forward(self, frames: Tensor) -> Tensor:
         """Return the logits."""
@@ -68,6 +67,13 @@ class Adapted(nn.Module):
     def sums(self) -> Tensor:
         """Return the whole numbers (B, n), float64, whose mean the head saw last."""
         return (self.features.take().double() * self.summands).round()
+
+    @property
+    def summands(self) -> Tensor:
+        """How many whole numbers each of the head's inputs is the mean of, float64 (n,), or (1,)."""
+        head = self.backbone.get_submodule(self.head_path)
+        assert isinstance(head, IntegerHead)
+        return head.summands
 
     def _give(self, query: Tensor | None) -> Give:
         def give(site: Site, own: Tensor) -> tuple[Tensor, Tensor]:
@@ -114,8 +120,8 @@ def whole_head(path: str | Path, model: nn.Module, weight: np.ndarray, bias: np.
     """Return a head of float32 weight (classes, n) and bias in the fixed point that the folder's own head has."""
     old = model.get_submodule(head_path(path))
     assert isinstance(old, IntegerHead)
-    arrays = open_arrays(path)
-    made = IntegerHead(arrays.network.heads(weight, bias), old.parts, arrays.wiring.graph.steps)
+    network = open_arrays(path).network
+    made = IntegerHead(network.heads(weight, bias), network.read_parts, network.wiring.graph.steps)
     return made.to(old.weight.device)
 
 

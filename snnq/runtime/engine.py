@@ -15,7 +15,7 @@ import numpy as np
 
 from snnq.base.machine import fitting_threads
 from snnq.models.registry import architecture
-from snnq.network.graph import FRAMES, Add, First, Head, Mean, Multiply, Neuron, Pad, Pool, Sum, Switch
+from snnq.network.graph import FRAMES, Add, Concat, First, Head, Mean, Multiply, Neuron, Pad, Pool, Sum, Switch
 from snnq.network.layers import check_frames_shape
 from snnq.network.stages import Fire, Mix, Potential, Step
 from snnq.packed.arrays import open_arrays
@@ -55,6 +55,8 @@ class Engine:
         self.layers: Mapping[str, LayerWeights] = {one.layer: read_layer(arrays, one) for one in self.wiring.layers}
         compared = (*self.wiring.neurons, *(mixing.fires for mixing in self.wiring.mixings))
         self.compared = {neuron.neuron: arrays.network.compared(neuron) for neuron in compared}
+        concats = [one for one in self.wiring.flow if isinstance(one, Concat)]
+        self.factors = {one.gives: arrays.network.factors(one) for one in concats}
         self.heads = arrays.heads()
         self.head = self.heads.after(self.wiring.graph.steps)
         self.workers, self._fitting = Workers(threads), threads is None
@@ -164,6 +166,8 @@ class Engine:
             streams[one.gives] = steps.pad(_planes(given[0]), samples)
         elif isinstance(one, Pool):
             streams[one.gives] = steps.pool(one, _there(given[0]), samples)
+        elif isinstance(one, Concat):
+            streams[one.gives] = steps.concat(self.factors[one.gives], list(map(_there, given)))
         elif isinstance(one, First):
             streams[one.gives] = steps.first(one, _numbers(given[0]))
         elif isinstance(one, Switch):

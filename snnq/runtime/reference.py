@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from snnq.network.graph import FRAMES, Add, First, Head, Mean, Multiply, Neuron, Pad, Pool, Sum, Switch
+from snnq.network.graph import FRAMES, Add, Concat, First, Head, Mean, Multiply, Neuron, Pad, Pool, Sum, Switch
 from snnq.network.stages import Fire, Mix, Potential, Stage
 from snnq.packed.arrays import PackedArrays, open_arrays
 from snnq.runtime.running import Memory, Running
@@ -159,6 +159,10 @@ class Reference:
     def _add(self, one: Add, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return x + y
 
+    def _concat(self, one: Concat, *streams: np.ndarray) -> np.ndarray:
+        factors = self.arrays.network.factors(one)
+        return np.concatenate([factor * x for factor, x in zip(factors, streams, strict=True)], 2)
+
     def _first(self, one: First, x: np.ndarray) -> np.ndarray:
         return x[:, : max(0, one.steps - (self._memory.taken if self._memory is not None else 0))]
 
@@ -199,6 +203,7 @@ _RUN: dict[type, Callable[..., np.ndarray]] = {
     Pad: Reference._pad,
     Pool: Reference._pool,
     Add: Reference._add,
+    Concat: Reference._concat,
     First: Reference._first,
     Switch: Reference._switch,
     Multiply: Reference._multiply,

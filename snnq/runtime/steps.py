@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +13,7 @@ from snnq.arithmetic.whole_network import Compared
 from snnq.network.graph import Attention, First, Multiply, Pool, Sum, Switch
 from snnq.runtime import kernels, layer_kernels, number_kernels, spike_kernels
 from snnq.runtime.running import Memory
-from snnq.runtime.streams import Numbers, Stream, bits, lanes_of, numbers_of
+from snnq.runtime.streams import Numbers, Stream, bits, concat_numbers, concat_spikes, lanes_of, numbers_of
 from snnq.runtime.vectors import LANES
 from snnq.runtime.workers import Workers, ranges
 
@@ -193,6 +193,24 @@ class Steps:
             pieces = [(high, bits(bound) - number, spikes, *part) for part in self.parts(flat.shape[1], len(high))]
             self.workers.run(kernels.add_spikes, pieces)
         return first._replace(planes=planes, bound=bound)
+
+    def concat(self, factors: Sequence[int], streams: Sequence[Stream | Numbers]) -> Stream | Numbers:
+        """Return the channels of two streams, the numbers of each times its factor, one behind the other."""
+        begun, size, channels = time.perf_counter(), streams[0].size, sum(one.channels for one in streams)
+        spikes = [one for one in streams if isinstance(one, Stream)]
+        if len(spikes) == len(streams):
+            bound = max(one.bound for one in spikes)
+            out = np.empty((bits(bound), *spikes[0].planes.shape[1:3], lanes_of(channels) // LANES), np.uint64)
+            self.workers.run(concat_spikes, [(spikes, out)])
+            found = Stream(out, *size, channels, bound)
+        else:
+            numbers = [one.values for one in streams if isinstance(one, Numbers)]
+            kind = np.result_type(*numbers)
+            values = np.zeros((*numbers[0].shape[:2], lanes_of(channels)), kind)
+            self.workers.run(concat_numbers, [(streams, factors, values)])
+            found = Numbers(values, *size, channels)
+        self.took("concatenations", begun)
+        return found
 
     def first(self, one: First, stream: Numbers) -> Numbers:
         """Return the first steps of numbers, as many of them as are still to come."""

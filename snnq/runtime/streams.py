@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -75,10 +76,33 @@ def shown(stream: Stream) -> np.ndarray:
 
 
 def numbers_of(stream: Stream, found: np.ndarray) -> None:
-    """Write whole numbers to ``found``, int32 (pixels, steps, channels)."""
+    """Write whole numbers to ``found``, int32 or int64 (pixels, steps, channels)."""
     found[:] = 0
     for number, plane in enumerate(stream.planes[: bits(stream.bound)]):
         found += unpack(plane, stream.channels).astype(np.int32) << number
+
+
+def concat_numbers(streams: Sequence[Stream | Numbers], factors: Sequence[int], found: np.ndarray) -> None:
+    """Write streams times their factors behind one another, to ``found``, int32 or int64 (pixels, steps, lanes)."""
+    begin = 0
+    for stream, factor in zip(streams, factors, strict=True):
+        part = found[..., begin : begin + stream.channels]
+        if isinstance(stream, Numbers):
+            part[:] = stream.values[..., : stream.channels]
+        else:
+            numbers_of(stream, part)
+        part *= factor
+        begin += stream.channels
+
+
+def concat_spikes(streams: Sequence[Stream], found: np.ndarray) -> None:
+    """Write whole numbers behind one another, to ``found``, uint64 (planes, pixels, steps, words)."""
+    for plane, out in enumerate(found):
+        there = [one.planes[plane] if plane < bits(one.bound) else np.zeros_like(one.planes[0]) for one in streams]
+        fired = np.concatenate([unpack(one, x.channels) for one, x in zip(there, streams, strict=True)], -1)
+        wide = np.zeros((*fired.shape[:-1], out.shape[-1] * LANES), bool)
+        wide[..., : fired.shape[-1]] = fired
+        out[:] = np.packbits(wide, axis=-1, bitorder="little").view("<u8")
 
 
 def bits(bound: int) -> int:

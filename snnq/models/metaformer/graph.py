@@ -7,11 +7,9 @@ from snnq.network.drawing import FRAMES, Drawing
 from snnq.network.graph import ATTENTION_THRESHOLD, Graph
 
 
-def metaformer_graph(config: MetaFormerConfig) -> Graph | str:
-    """Return the operations of ``MetaFormer.forward``, or why they have no graph."""
+def metaformer_graph(config: MetaFormerConfig) -> Graph:
+    """Return the operations of ``MetaFormer.forward``."""
     large = config.layout == V3_LARGE
-    if large and config.distilled:
-        return "its two heads see potentials and spikes side by side"
     drawing = Drawing(config.frames_shape, rounds=rounding(config))
     width1, width2, width3, dim = config.width1, config.width2, config.width3, config.dim
     x = FRAMES
@@ -26,7 +24,10 @@ def metaformer_graph(config: MetaFormerConfig) -> Graph | str:
         for index in range(blocks):
             x = _block(drawing, config, x, f"block{stage}.{index}", width)
     x = drawing.mean(x)
-    return drawing.finish(x if large else drawing.neuron(x, "lif"), "head", config.classes)
+    if large and not config.distilled:
+        return drawing.finish(x, "head", config.classes)
+    spikes = drawing.neuron(x, "lif")
+    return drawing.finish(drawing.concat(x, spikes, "both heads") if large else spikes, "head", config.classes)
 
 
 def _downsampling(drawing: Drawing, config: MetaFormerConfig, x: str, stage: str, width: int, stride: int) -> str:
