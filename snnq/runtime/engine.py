@@ -19,7 +19,8 @@ from snnq.network.graph import FRAMES, Add, Concat, First, Head, Mean, Multiply,
 from snnq.network.layers import check_frames_shape
 from snnq.network.stages import Fire, Mix, Potential, Step
 from snnq.packed.arrays import open_arrays
-from snnq.runtime.layers import Layers, digit_planes
+from snnq.runtime.layers import Layers
+from snnq.runtime.listing import digit_planes
 from snnq.runtime.running import Memory, Running
 from snnq.runtime.steps import Steps, Watch
 from snnq.runtime.streams import Numbers, Stream, bits, shown
@@ -28,7 +29,7 @@ from snnq.runtime.weights import LayerWeights, read_layer
 from snnq.runtime.workers import Workers
 
 # Batches of less work have calls that take longer to prepare than to make, and little memory to keep for them.
-TAPED_MACS = 2**29
+TAPED_MACS = 2**33
 TAPES = 4
 Streams = dict[str, Stream | Numbers]
 
@@ -117,7 +118,7 @@ class Engine:
         key = (frames.shape, frames.dtype, digit_planes(frames), memory is None, self.workers.threads)
         tape = self._tapes.pop(key, None)
         if tape is not None:
-            tape.play(frames, memory, self.workers.run, self.steps.seconds)
+            tape.play(frames, memory, self.workers, self.steps.seconds)
         else:
             tape = self._record(frames, memory)
         self._tapes[key] = tape  # the last ones used stay
@@ -129,11 +130,12 @@ class Engine:
         tape = Tape(frames)
         for neuron, voltages in (memory or {}).items():
             memory[neuron] = voltages.copy()  # pyright: ignore[reportOptionalSubscript]
-        self.workers.tape = tape.calls
+        self.workers.tape = calls = []
         try:
             tape.sums = self._walk(tape.frames)
         finally:
             self.workers.tape = None
+        tape.keep(calls, self.workers.threads)
         if memory is not None:
             tape.own(memory)
         return tape

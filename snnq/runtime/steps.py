@@ -12,6 +12,7 @@ import numpy as np
 from snnq.arithmetic.whole_network import Compared
 from snnq.network.graph import Attention, First, Multiply, Pool, Sum, Switch
 from snnq.runtime import kernels, layer_kernels, number_kernels, spike_kernels
+from snnq.runtime.program import Piece
 from snnq.runtime.running import Memory
 from snnq.runtime.streams import Numbers, Stream, bits, concat_numbers, concat_spikes, lanes_of, numbers_of
 from snnq.runtime.vectors import LANES
@@ -146,7 +147,7 @@ class Steps:
         out = np.empty((pixels, steps, lanes // LANES), np.uint64)
         voltages = self.voltages(name, pixels, lanes // LANES, kind)
         pieces = [(values, threshold, found, voltages, out, *part) for part in self.parts(pixels, values[:1].size)]
-        self.workers.run(self._fire_numbers, pieces)
+        self.workers.run_prepared(self._fire_numbers, pieces)
         self.took(name, begun)
         return Stream(out[None], numbers.height, numbers.width, numbers.channels)
 
@@ -164,9 +165,9 @@ class Steps:
 
     def _fire_numbers(
         self, values: np.ndarray, threshold: np.ndarray, found: Compared, voltages: np.ndarray | None, *rest: object
-    ) -> None:
+    ) -> Piece:
         state = self.state(voltages, values.dtype.type)
-        layer_kernels.fire_numbers(values, found.shift, threshold, found.leak, *state, *rest)
+        return ((layer_kernels.fire_numbers, (values, found.shift, threshold, found.leak, *state, *rest)),)
 
     def add(self, first: Stream | Numbers, second: Stream | Numbers, free: bool) -> Stream | Numbers:
         """Return a residual sum, in the memory of the first one where that is ``free``."""

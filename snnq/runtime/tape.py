@@ -13,10 +13,9 @@ from weakref import ref
 
 import numpy as np
 
+from snnq.runtime.program import Operation, Program
 from snnq.runtime.running import Memory
-
-# A loop and the pieces it is called with, or the name of the part whose calls end here.
-Call = tuple[Callable[..., object], Sequence[tuple[object, ...]]] | str
+from snnq.runtime.workers import Workers
 
 
 class Tape:
@@ -26,7 +25,8 @@ class Tape:
     """
 
     def __init__(self, frames: np.ndarray) -> None:
-        self.frames, self.calls = frames.copy(), list[Call]()
+        self.frames, self.program = frames.copy(), Program([], 1)
+        self._parts: list[tuple[str, int]] = []
         self.sums = np.empty(0, np.int64)
         self.voltages: dict[str, np.ndarray] = {}
         self._owner: Callable[[], Memory | None] = lambda: None
@@ -35,25 +35,26 @@ class Tape:
         """Say whose voltages are in this tape's memory."""
         self.voltages, self._owner = dict(memory), ref(memory)
 
-    def play(
-        self,
-        frames: np.ndarray,
-        memory: Memory | None,
-        run: Callable[[Callable[..., object], Sequence[tuple[object, ...]]], None],
-        seconds: dict[str, float],
-    ) -> None:
+    def keep(self, calls: Sequence[Operation | str], threads: int) -> None:
+        """Make a program of operations and the names of parts that end between them."""
+        operations = [one for one in calls if not isinstance(one, str)]
+        ends = [sum(not isinstance(one, str) for one in calls[:place]) for place in range(len(calls))]
+        self._parts = [(one, end) for one, end in zip(calls, ends, strict=True) if isinstance(one, str)]
+        self.program = Program(operations, threads)
+
+    def play(self, frames: np.ndarray, memory: Memory | None, workers: Workers, seconds: dict[str, float]) -> None:
         """Make all calls on other frames of the shape; ``seconds`` of every part are added up."""
         begun = time.perf_counter()
         np.copyto(self.frames, frames)
         if memory is not None:
             self._change(memory)
-        for call in self.calls:
-            if isinstance(call, str):
-                now = time.perf_counter()
-                seconds[call] = seconds.get(call, 0.0) + now - begun
-                begun = now
-            else:
-                run(*call)
+        workers.start(self.program)
+        for part, end in self._parts:
+            workers.go_on(self.program, end)
+            now = time.perf_counter()
+            seconds[part] = seconds.get(part, 0.0) + now - begun
+            begun = now
+        workers.go_on(self.program, self.program.end)
 
     def _change(self, memory: Memory) -> None:
         """Put the voltages of a run into this tape's memory, and those of the run before it out of it."""

@@ -29,7 +29,7 @@ def sum_rows(typingctx, table, offsets, count, sums, doubling):  # type: ignore[
     row_type, sum_type = (ir.VectorType(ir.IntType(one.dtype.bitwidth), LANES) for one in (table, sums))
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        table_at, offsets_at, sums_at = (_data(context, builder, signature, args, i) for i in (0, 1, 3))
+        table_at, offsets_at, sums_at = (data_of(context, builder, signature, args, i) for i in (0, 1, 3))
         count_value, place = args[2], builder.bitcast(sums_at, sum_type.as_pointer())
         first = builder.load(place, align=1)
         first = builder.shl(first, _splat(builder, builder.trunc(args[4], sum_type.element), sum_type))
@@ -41,7 +41,7 @@ def sum_rows(typingctx, table, offsets, count, sums, doubling):  # type: ignore[
         part = None
         for j in range(CHUNK):
             offset = builder.load(builder.gep(offsets_at, [builder.add(index, _I64(j))]))
-            row = _load(builder, builder.gep(table_at, [builder.sext(offset, _I64)]), row_type)
+            row = load_vector(builder, builder.gep(table_at, [builder.sext(offset, _I64)]), row_type)
             part = row if part is None else builder.add(part, row)
         new = builder.add(summed, part if row_type == sum_type else builder.sext(part, sum_type))
         following = builder.add(index, _I64(CHUNK))
@@ -82,11 +82,11 @@ def _fire(sums: Any, voltages: Any, leaked: Any) -> Any:
     sum_type, wide = (ir.VectorType(ir.IntType(one.dtype.bitwidth), LANES) for one in (sums, voltages))
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        at = [_data(context, builder, signature, args, i) for i in range(5)]
-        shift, offset, threshold = (_load(builder, builder.gep(one, [args[5]]), wide) for one in at[2:])
-        summed = _load(builder, at[0], sum_type)
+        at = [data_of(context, builder, signature, args, i) for i in range(5)]
+        shift, offset, threshold = (load_vector(builder, builder.gep(one, [args[5]]), wide) for one in at[2:])
+        summed = load_vector(builder, at[0], sum_type)
         summed = summed if sum_type == wide else builder.sext(summed, wide)
-        u = builder.add(_load(builder, at[1], wide), builder.add(builder.shl(summed, shift), offset))
+        u = builder.add(load_vector(builder, at[1], wide), builder.add(builder.shl(summed, shift), offset))
         fired = builder.icmp_signed(">=", u, threshold)
         left = builder.select(fired, ir.Constant(wide, [0] * LANES), leaked(builder, u, wide))
         builder.store(left, builder.bitcast(at[1], wide.as_pointer()), align=1)
@@ -113,8 +113,8 @@ def place_rows(typingctx, entries, start, offsets, at, base, log2_row):  # type:
     short, word = ir.VectorType(_I16, SPREAD), ir.VectorType(_I32, SPREAD)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        source, target = (_data(context, builder, signature, args, i) for i in (0, 2))
-        found = _load(builder, builder.gep(source, [args[1]]), short)
+        source, target = (data_of(context, builder, signature, args, i) for i in (0, 2))
+        found = load_vector(builder, builder.gep(source, [args[1]]), short)
         shift, begin = (_splat(builder, builder.trunc(one, _I32), word) for one in (args[5], args[4]))
         placed = builder.add(builder.shl(builder.zext(found, word), shift), begin)
         place = builder.bitcast(builder.gep(target, [args[3]]), word.as_pointer())
@@ -145,7 +145,7 @@ def list_word(typingctx, word, entry, entries, start):  # type: ignore[no-untype
         name = f"llvm.experimental.vector.compress.v{SPREAD}i16"
         compress = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
         packed = builder.call(compress, (found, some, ir.Constant(lanes, [0] * SPREAD)))
-        at = builder.gep(_data(context, builder, signature, args, 2), [args[3]])
+        at = builder.gep(data_of(context, builder, signature, args, 2), [args[3]])
         builder.store(packed, builder.bitcast(at, lanes.as_pointer()), align=2)
         return builder.zext(builder.ctpop(builder.bitcast(some, ir.IntType(SPREAD))), _I64)
 
@@ -168,7 +168,7 @@ def spread_bits(typingctx, word, lanes, start):  # type: ignore[no-untyped-def]
     wide = ir.VectorType(_I32, LANES)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        at = builder.gep(_data(context, builder, signature, args, 1), [args[2]])
+        at = builder.gep(data_of(context, builder, signature, args, 1), [args[2]])
         bits = builder.zext(builder.bitcast(args[0], ir.VectorType(_I1, LANES)), wide)
         builder.store(bits, builder.bitcast(at, wide.as_pointer()), align=1)
         return context.get_dummy_value()
@@ -182,7 +182,9 @@ def add_bits(typingctx, word, doubling, counts, start):  # type: ignore[no-untyp
     lanes = ir.VectorType(_I32, LANES)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        place = builder.bitcast(builder.gep(_data(context, builder, signature, args, 2), [args[3]]), lanes.as_pointer())
+        place = builder.bitcast(
+            builder.gep(data_of(context, builder, signature, args, 2), [args[3]]), lanes.as_pointer()
+        )
         bits = builder.zext(builder.bitcast(args[0], ir.VectorType(_I1, LANES)), lanes)
         bits = builder.shl(bits, _splat(builder, builder.trunc(args[1], _I32), lanes))
         builder.store(builder.add(builder.load(place, align=1), bits), place, align=1)
@@ -191,13 +193,14 @@ def add_bits(typingctx, word, doubling, counts, start):  # type: ignore[no-untyp
     return types.void(types.uint64, types.intp, counts, types.intp), codegen
 
 
-def _data(context: Any, builder: Any, signature: Any, args: Any, index: int) -> Any:
+def data_of(context: Any, builder: Any, signature: Any, args: Any, index: int) -> Any:
     """Return the address of an array argument's first element."""
     kind = signature.args[index]
     return context.make_array(kind)(context, builder, args[index]).data
 
 
-def _load(builder: Any, address: Any, vector: Any) -> Any:
+def load_vector(builder: Any, address: Any, vector: Any) -> Any:
+    """Return the code that loads a vector that may begin anywhere."""
     return builder.load(builder.bitcast(address, vector.as_pointer()), align=1)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,7 +13,8 @@ from snnq.arithmetic.integers import Neurons
 from snnq.base.errors import PackedError
 from snnq.network.stages import Potential, Stage
 from snnq.packed.arrays import PackedArrays
-from snnq.runtime import tables
+from snnq.runtime import frame_kernels, tables
+from snnq.runtime.program import Call
 from snnq.runtime.vectors import CHUNK, LANES
 from snnq.schemes import power_of_two
 from snnq.schemes.binary import BINARY
@@ -30,8 +31,8 @@ MAX_INPUTS = 2**16 // tables.PATTERNS * 4
 
 # A compiled loop that fills a table, and its arguments behind the table.
 Filling = tuple[Callable[..., None], tuple]
-# Fills a block's table, from its first channel and number of lanes.
-Build = Callable[[np.ndarray, int, int], None]
+# Prepares what fills a block's table, from its first channel and number of lanes.
+Build = Callable[[np.ndarray, int, int], Call]
 Kept = tuple[np.ndarray, ...]
 # What stands behind a layer; both have a ``sign`` for every row of W.
 Behind = Neurons | FixedPoint
@@ -41,12 +42,12 @@ Behind = Neurons | FixedPoint
 class LayerWeights:
     """One layer, ready to run.
 
-    ``build(table, first, lanes)`` fills a block's table from the packed words; ``kept`` are all arrays that stay in
-    memory for it. ``table_type``, ``sum_type`` and ``neuron_type`` hold the rows, the sums and the voltages exactly.
-    ``sides`` are the kernel's. ``inputs`` of a depth-wise layer are 1. ``numbers`` are shift, offset and
-    threshold of the neurons behind the layer, or the D thresholds of integer neurons, or multiplier, half, shift and
-    offset of its potentials, (out,) each, and ``rests`` what lanes past the last channel have of each: they never fire.
-    ``given_numbers``: its input are numbers of either sign.
+    ``build(table, first, lanes)`` prepares what fills a block's table from the packed words; ``kept`` are all arrays
+    that stay in memory for it. ``table_type``, ``sum_type`` and ``neuron_type`` hold the rows, the sums and the
+    voltages exactly. ``sides`` are the kernel's. ``inputs`` of a depth-wise layer are 1. ``numbers`` are shift, offset
+    and threshold of the neurons behind the layer, or the D thresholds of integer neurons, or multiplier, half, shift
+    and offset of its potentials, (out,) each, and ``rests`` what lanes past the last channel have of each: they never
+    fire. ``given_numbers``: its input are numbers of either sign. ``windowed``: ``frame_kernels`` run it.
     """
 
     name: str
@@ -63,6 +64,7 @@ class LayerWeights:
     neuron_type: type
     kept: Kept
     given_numbers: bool = False
+    windowed: bool = False
 
     @property
     def taps(self) -> int:
@@ -159,8 +161,9 @@ def read_layer(arrays: PackedArrays, one: Stage | Potential) -> LayerWeights:
         kinds = (np.int32, np.int64, np.int8, np.int32)
     table_type, sum_type = _types(whole, behind.wide, one.bound)
     sum_type = np.int64 if given_numbers else sum_type
+    narrow = np.abs(whole.values).sum(1).max(initial=0) <= np.iinfo(np.int16).max
     build, kept = _depthwise(whole, behind, taps) if one.made.depthwise else _packed(arrays, one, whole, behind, taps)
-    return LayerWeights(
+    found = LayerWeights(
         name=one.layer,
         step=one,
         outputs=outputs,
@@ -176,6 +179,10 @@ def read_layer(arrays: PackedArrays, one: Stage | Potential) -> LayerWeights:
         kept=kept,
         given_numbers=given_numbers,
     )
+    counts = arrays.wiring.graph.streams[one.takes[0]].kind == "counts"
+    small = sides == (frame_kernels.SIDE,) * 2 and inputs <= frame_kernels.CHANNELS
+    narrow = narrow and neuron_type == np.int32 and found.sum_type != np.int64
+    return replace(found, windowed=counts and small and narrow and found.plain and leak == 2)
 
 
 def _types(whole: Whole, wide: bool, bound: int) -> tuple[type, type]:
@@ -195,7 +202,11 @@ def _depthwise(whole: Whole, behind: Behind, taps: int) -> tuple[Build, Kept]:
     """Return nothing to fill, and the weights as they are: flat, (taps, lanes) of all blocks."""
     values = whole.values * behind.sign[:, None]
     padded = np.pad(values.T, ((0, 0), (0, -len(values) % LANES)))
-    return lambda table, first, lanes: None, (padded.astype(np.int64 if behind.wide else np.int32).reshape(-1),)
+    return _nothing, (padded.astype(np.int64 if behind.wide else np.int32).reshape(-1),)
+
+
+def _nothing(table: np.ndarray, first: int, lanes: int) -> Call:
+    raise AssertionError("depth-wise weights are a table as they are")
 
 
 def _packed(
@@ -205,8 +216,8 @@ def _packed(
     one, stored, inputs = arrays.scheme(step.layer), arrays.stored(step.layer), whole.values.shape[1] // taps
     loop, kept = _PACKED.get(one.family, _whole)(stored, one.width, whole, behind, taps, step.room)
 
-    def build(table: np.ndarray, first: int, lanes: int) -> None:
-        loop(table, *kept, first, lanes, taps, inputs)
+    def build(table: np.ndarray, first: int, lanes: int) -> Call:
+        return loop, (table, *kept, first, lanes, taps, inputs)
 
     return build, tuple(one for one in kept if isinstance(one, np.ndarray))
 

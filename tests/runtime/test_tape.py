@@ -25,8 +25,8 @@ def refuse(*given: object) -> Any:
 def spikes_of(one: Engine) -> list[np.ndarray]:
     """All spikes that the calls of an engine's only tape read and wrote."""
     (tape,) = one._tapes.values()
-    pieces = [piece for call in tape.calls if not isinstance(call, str) for piece in call[1]]
-    return [part for piece in pieces for part in piece if isinstance(part, np.ndarray) and part.dtype == np.uint64]
+    calls = [call for operation in tape.program.operations for piece in operation[0] for call in piece]
+    return [part for _, piece in calls for part in piece if isinstance(part, np.ndarray) and part.dtype == np.uint64]
 
 
 @pytest.mark.parametrize(("name", "threads"), [*((name, 1) for name in WHOLE), (WHOLE[0], 3), ("sdt-dvs", 3)])
