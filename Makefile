@@ -2,7 +2,7 @@
 # make test   set up and run the tests, in WORKERS processes of one thread each; make test-slow runs the long ones;
 # make lint   checks style and types
 # make docs   writes the tables of docs/ that follow from the code
-# make test-exchange   the tests of snnq export that need other people's libraries, in an environment of their own
+# make test-exchange   the tests of snnq export and bench that need other libraries, in an environment of their own
 
 PYTHON ?= python3
 VENV := .venv
@@ -22,7 +22,7 @@ test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow --timeout 3600
 
 test-exchange: $(EXCHANGE)/.installed
-	$(EXCHANGE)/bin/python -m pytest -m exchange tests/exporting
+	$(EXCHANGE)/bin/python -m pytest -m exchange tests/exporting tests/bench
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -51,5 +51,5 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 $(EXCHANGE)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(EXCHANGE)
 	$(EXCHANGE)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt \
-		-e '.[dev,compressed-tensors,qonnx,nir]'
+		-e '.[dev,compressed-tensors,qonnx,nir,openvino,onnxruntime]'
 	touch $@

@@ -1,48 +1,46 @@
 """What the integer engine is timed against: the same packed model in PyTorch, in the formats that PyTorch runs fast.
 
-And what it is timed on when nothing else is given: the paper's model, Spikformer-2-256, packed untrained. Its weights
-are random; its batch normalisations are estimated on the frames, so that its neurons fire at rates that a trained
-network's have, too, and its plan is the paper's best one: two bits everywhere but the first convolution, the head and
-two attention layers, 2.105 bits on average. It says nothing about accuracy.
+OpenVINO and ONNX Runtime, where they are installed, are in ``exported``.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from snnq.base.errors import UsageError, nearest
-from snnq.cost.table import DEFAULT_TABLE, read_table
+from snnq.base.errors import UsageError, VerificationError, nearest
+from snnq.bench.exported import LIBRARIES, Exported, Run, check_exported, installed, open_exported
 from snnq.models.registry import architecture
-from snnq.network.folding import fold_batchnorm
-from snnq.network.layers import frames_shape, layer_table
-from snnq.packed.coding import Coded
 from snnq.packed.config import read_config
-from snnq.packed.folder import write_packed
 from snnq.packed.loading import load_packed
-from snnq.plan import ModelInfo, make_plan
-from snnq.schemes.scheme import scheme
 
 PEERS = ("float32", "bfloat16", "int8", "compiled")
-Run = Callable[[Tensor], Tensor]
+ALL_PEERS = (*PEERS, *LIBRARIES)
+# How far logits may be from torch's: now and then a sum that is rounded otherwise moves a spike, coarse numbers many.
+MOST, MOST_COARSE = 0.01, 0.5
+COARSE = ("bfloat16", "int8", "openvino-bfloat16")
 
 
 class Int8Layer(nn.Module):
     """A layer as PyTorch's own static int8: a scale for every output channel, the output's range from calibration."""
 
-    def __init__(self, layer: nn.Module) -> None:
+    def __init__(self, layer: nn.Linear | nn.Conv1d | nn.Conv2d) -> None:
         super().__init__()
-        self.layer, self.reach, self.packed = layer, 0.0, None
+        self.layer, self.reach, self.step, self.packed = layer, 0.0, 1.0, None
+        self.linear = isinstance(layer, nn.Linear)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the layer's output; before ``freeze`` the float one, whose range is noted."""
         if self.packed is None:
             y = self.layer(x)
             self.reach = max(self.reach, float(y.abs().max()))
+            most = float(x.max())
+            whole = bool((x == x.round()).all()) and most <= 255
+            self.step = 1.0 if whole else max(most, 1e-6) / 127  # other samples may reach further
             return y
         four = x.reshape(*x.shape[:2], *(1,) * (4 - x.ndim), *x.shape[2:]) if not self.linear else x
         quantized = torch.quantize_per_tensor(four, self.step, 0, torch.quint8)
@@ -50,12 +48,11 @@ class Int8Layer(nn.Module):
             return torch.ops.quantized.linear(quantized, self.packed, self.scale, 128).dequantize()
         quantized = quantized.contiguous(memory_format=torch.channels_last)
         y = torch.ops.quantized.conv2d(quantized, self.packed, self.scale, 128).dequantize()
-        return y.reshape(*y.shape[:2], *x.shape[2:])
+        return y if x.ndim == 4 else y.flatten(2)
 
-    def freeze(self, step: float) -> None:
-        """Pack the weights; the input is quantised in steps of ``step`` (1 for spikes and small whole numbers)."""
+    def freeze(self) -> None:
+        """Pack the weights; the input is quantised in steps of 1 if it was spikes or small whole numbers."""
         weight = self.layer.get_parameter("weight").detach()
-        self.linear, self.step = isinstance(self.layer, nn.Linear), step
         self.scale = max(self.reach, 1e-6) / 127
         weight = (
             weight if self.linear else weight.reshape(*weight.shape[:2], *(1,) * (4 - weight.ndim), *weight.shape[2:])
@@ -66,11 +63,13 @@ class Int8Layer(nn.Module):
             warnings.simplefilter("ignore", UserWarning)
             codes = torch.quantize_per_channel(weight, scales, zeros, 0, torch.qint8)
         bias = self.layer.bias.detach() if isinstance(self.layer.bias, Tensor) else None
-        if self.linear:
+        if isinstance(self.layer, nn.Linear):
             self.packed = torch.ops.quantized.linear_prepack(codes, bias)
         else:
-            pads = [k // 2 for k in weight.shape[2:]]
-            self.packed = torch.ops.quantized.conv2d_prepack(codes, bias, [1, 1], pads, [1, 1], 1)
+            flat = [0] * (2 - len(self.layer.kernel_size))  # a Conv1d runs as a Conv2d of images one pixel high
+            strides, dilations = ([1 for _ in flat] + list(of) for of in (self.layer.stride, self.layer.dilation))
+            pads = flat + list(self.layer.padding)
+            self.packed = torch.ops.quantized.conv2d_prepack(codes, bias, strides, pads, dilations, self.layer.groups)
 
 
 def int8_model(model: nn.Module, frames: Tensor) -> nn.Module:
@@ -81,9 +80,8 @@ def int8_model(model: nn.Module, frames: Tensor) -> nn.Module:
         parent, _, last = name.rpartition(".")
         model.get_submodule(parent).register_module(last, layer)
     model(frames)
-    for name, layer in found.items():
-        # Only the head sees real numbers: a mean, quantised in 255 steps of its range.
-        layer.freeze(1.0 if name != "head" else 0.05)
+    for layer in found.values():
+        layer.freeze()
     return model
 
 
@@ -100,17 +98,39 @@ def fuse_norms(model: nn.Module, norms: Mapping[str, str]) -> nn.Module:
     return model
 
 
+def default_peers() -> tuple[str, ...]:
+    """Return what is timed where nobody says: what PyTorch has, and the other libraries that are installed."""
+    return (*PEERS[:3], *installed())
+
+
 def check_peers(names: Iterable[str]) -> None:
-    """Raise UsageError for a peer there is not."""
+    """Raise UsageError for a peer there is not, MissingLibraryError for one that is not installed."""
     for name in names:
-        if name not in PEERS:
-            raise UsageError(f"--peer {name}: there is {', '.join(PEERS)}{nearest(name, PEERS)}")
+        if name not in ALL_PEERS:
+            raise UsageError(f"--peer {name}: there is {', '.join(ALL_PEERS)}{nearest(name, ALL_PEERS)}")
+        if name in LIBRARIES:
+            check_exported(name)
+
+
+def open_peers(names: Iterable[str], folder: Path, frames: Tensor, threads: int, scratch: Path) -> dict[str, Run]:
+    """Return every peer as a function from frames to logits.
+
+    ``compiled`` and the exported ones take minutes at the first call of a shape; theirs are written below ``scratch``.
+    """
+    exported: Exported | None = None
+    runs: dict[str, Run] = {}
+    for name in names:
+        if name in LIBRARIES:
+            exported = exported or Exported(_fused(folder), scratch)
+            runs[name] = open_exported(name, exported, threads)
+        else:
+            runs[name] = open_peer(name, folder, frames)
+    return runs
 
 
 def open_peer(name: str, folder: Path, frames: Tensor) -> Run:
-    """Return a peer as a function from frames to logits; ``compiled`` takes minutes to compile at its first calls."""
-    config = read_config(folder)
-    model = fuse_norms(load_packed(folder, "float"), architecture(config.architecture).wiring(config.config).norms)
+    """Return one of PyTorch's own; int8 is calibrated on the first of ``frames``."""
+    model = _fused(folder)
     if name == "int8":
         model = int8_model(model, frames[:1])
     run = torch.compile(model) if name == "compiled" else model
@@ -125,33 +145,30 @@ def open_peer(name: str, folder: Path, frames: Tensor) -> Run:
     return call
 
 
-ARCHITECTURE = "spikformer-cifar10dvs"
-# Mean current of every neuron, in thresholds: it sets the firing rates.
-DRIVE = 0.5
-FOUR_BITS = ("patch_embed.proj_conv", "block.0.attn.v", "block.1.attn.proj", "head")
+def _fused(folder: Path) -> nn.Module:
+    config = read_config(folder)
+    return fuse_norms(load_packed(folder, "float"), architecture(config.architecture).wiring(config.config).norms)
 
 
-@torch.no_grad()
-def write_reference(folder: Path, frames: Tensor, **sizes: object) -> None:
-    """Write a packed folder; ``frames`` (B, T, C, H, W) set its normalisations, ``sizes`` differ from the published."""
-    one = architecture(ARCHITECTURE)
-    config = one.default_config() | sizes
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = one.build(config).train()
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
-            module.momentum = None
-            module.bias.fill_(DRIVE)
-    model(frames)
-    layers = layer_table(model, frames_shape(config))
-    schemes = {layer.name: "uniform-4" if layer.name in FOUR_BITS else "uniform-2" for layer in layers}
-    folded, coded = fold_batchnorm(model, one.wiring(config).norms), {}
-    for name, chosen in schemes.items():
-        form, weight = scheme(chosen), folded.get_submodule(name).get_parameter("weight")
-        params = form.stored(form.fit(weight))
-        coded[name] = Coded(chosen, form.encode(weight, params), params)
-        weight.copy_(form.decode(coded[name].codes, params).view_as(weight))
-    info = ModelInfo(architecture=one.name, layout=str(config["layout"]), config=config)
-    plan = make_plan(layers, schemes, model=info, data=None, table=read_table(DEFAULT_TABLE))
-    write_packed(folder, model=folded, plan=plan, layers=coded, results={})
+def differences(runs: Mapping[str, Run], folder: Path, frames: Tensor) -> dict[str, float]:
+    """Return how far each peer's logits are from torch's float ones: RMS of the difference over that of the logits.
+
+    Logits count from the mean over a sample's classes. Raises VerificationError for a peer that computes something
+    else, by far more than its arithmetic rounds: its time would say nothing.
+    """
+    with torch.inference_mode():
+        due = load_packed(folder, "float")(frames).double()
+    size = float((due - due.mean(1, keepdim=True)).square().mean().sqrt()) or 1.0
+    found: dict[str, float] = {}
+    for name, run in runs.items():
+        for _ in range(2):  # neurons that did not come to rest show in the second call
+            off = run(frames).double() - due
+            found[name] = float((off - off.mean(1, keepdim=True)).square().mean().sqrt()) / size
+            most = MOST_COARSE if name in COARSE else MOST
+            if not found[name] <= most:
+                raise VerificationError(
+                    f"--peer {name}: its logits differ from torch's float ones by {found[name]:.0%} of their size, and "
+                    f"rounding explains {most:.0%} at most: it computes another model",
+                    "leave it out: --peer float32",
+                )
+    return found

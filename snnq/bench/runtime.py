@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from snnq.assessing.subject import macs_of, open_subject
-from snnq.base.errors import DataError
+from snnq.base.errors import DataError, UsageError
 from snnq.base.machine import fitting_threads
 from snnq.base.progress import Progress, silent
+from snnq.base.strict_json import Config
 from snnq.bench import memory
-from snnq.bench.peers import ARCHITECTURE, check_peers, open_peer, write_reference
+from snnq.bench.exported import Run
+from snnq.bench.peers import check_peers, default_peers, differences, open_peers
+from snnq.bench.reference import ARCHITECTURE, read_architecture, write_reference
 from snnq.bench.scaling import firing, growth, row_limit
 from snnq.bench.timing import Findings, machine, median_ratio, time_in_turns
 from snnq.data import DataSet, open_data
-from snnq.models.registry import architecture
 from snnq.network.layers import frames_shape
 from snnq.packed.config import MODEL_FILE, read_config
 from snnq.runtime import Engine
 from snnq.training.threads import keeps_threads
 
-DEFAULT_PEERS = ("float32", "bfloat16", "int8")
 BATCHES = (1, 16)
 # Digits before a simulated event camera: they need no download.
 DEFAULT_DATA = "digits,limit=16+16+16"
@@ -38,77 +41,98 @@ def bench_runtime(
     folder: str | Path | None = None,
     *,
     data: str | None = None,
-    peers: Sequence[str] = DEFAULT_PEERS,
+    architecture: str | None = None,
+    peers: Sequence[str] | None = None,
     repeats: int = 9,
     threads: int | None = None,
     progress: Progress = silent,
-    **sizes: Any,
 ) -> Findings:
     """Time the integer engine and the peers in turns at batch 1 and 16, and return medians, ratios and memory.
 
-    ``folder``: a packed folder; without one the paper's model with random weights is made (``write_reference``;
-    ``sizes`` differ from the published). ``data``: where the frames come from. ``speedup.<peer>.batch<n>`` is the
-    median of paired ratios of times. ``memory_over_float``: peak memory of an inference over float32's, the larger of
-    both batches, without what importing and starting up take; ``process_memory_over_float.batch<n>`` with it. All
-    contestants have ``threads``; by default by the size of the larger batch.
+    ``folder``: a packed folder; without one ``architecture`` (``read_architecture``) is packed untrained, the paper's
+    model by default (``write_reference``). ``data``: where the frames come from. ``peers``: by default those of PyTorch
+    and the others that are installed. ``speedup.<peer>.batch<n>`` is the median of paired ratios of times,
+    ``difference`` how far the peer's logits are from torch's (``differences``). ``memory_over_float``: peak memory of
+    an inference over float32's, the larger of both batches, without what importing and starting up take;
+    ``process_memory_over_float.batch<n>`` with it. ``growth_ms`` is the engine's alone. All contestants have
+    ``threads``; by default by the size of the larger batch.
 
-    Raises UsageError for a peer there is not, DataError where no data is known, and what opening raises.
+    Raises UsageError for a peer or an architecture there is not, MissingLibraryError for a peer that is not installed,
+    VerificationError for one that computes another model, DataError where no data is known, and what opening raises.
     """
+    peers = default_peers() if peers is None else peers
     check_peers(peers)
-    with tempfile.TemporaryDirectory() as scratch:
-        place, samples = _subject(folder, data, sizes, Path(scratch), progress)
+    if folder is not None and architecture is not None:
+        raise UsageError("--architecture: a packed folder has its own", "leave one of them out")
+    with tempfile.TemporaryDirectory() as folder_of_scratch:
+        scratch = Path(folder_of_scratch)
+        if folder is None:
+            place, samples, sizes = _made(architecture or ARCHITECTURE, data, scratch, progress)
+        else:
+            place, samples, sizes = *_given(Path(folder), data, progress), {}
         threads = threads or fitting_threads(macs_of(open_subject(place), max(BATCHES)))
         torch.set_num_threads(threads)
         chosen = np.resize(np.arange(len(samples.test)), max(BATCHES))
         frames = np.asarray(samples.test.frames)[chosen]
-        found = _measure(place, frames, peers, repeats, threads, progress)
-        found["memory"] = _memory(place, frames, Path(scratch), threads)
+        runs = open_peers(peers, place, torch.from_numpy(frames[:1].astype(np.float32)), threads, scratch)
+        found = _measure(place, frames, runs, repeats, threads, progress)
+        found["growth_ms"] = growth(place, sizes, frames, threads, max(3, repeats // 2))
+        found["memory"] = _memory(place, frames, scratch, threads)
+        found["architecture"] = read_config(place).architecture
     if found["memory"]:
         found["memory_over_float"] = max(_ratios(found["memory"], "inference_mib").values())
         found["process_memory_over_float"] = _ratios(found["memory"], "process_mib")
-    return found | {
-        "data": samples.spec,
-        "simulated": samples.simulated,
-        "repeats": repeats,
-        "machine": _facts(threads),
-    }
+    facts = {"data": samples.spec, "simulated": samples.simulated, "repeats": repeats, "machine": _facts(threads)}
+    return found | facts
 
 
-def _subject(
-    folder: str | Path | None, data: str | None, sizes: dict[str, Any], scratch: Path, progress: Progress
-) -> tuple[Path, DataSet]:
-    """Return the packed folder that is timed, made below ``scratch`` where none is given, and its frames."""
-    if folder is None:
-        samples = _open(data or DEFAULT_DATA, architecture(ARCHITECTURE).default_config() | sizes, progress)
-        given = samples.train.__getitems__(range(min(CALIBRATION, len(samples.train))))[0]
-        write_reference(scratch / "packed", given, **sizes)
-        return scratch / "packed", samples
-    known = read_config(Path(folder))
+def _made(name: str, data: str | None, scratch: Path, progress: Progress) -> tuple[Path, DataSet, dict[str, Path]]:
+    """Return the untrained folder that is timed, its frames, and folders of a quarter and half of its width."""
+    one, config = read_architecture(name)
+    samples = _open(data or DEFAULT_DATA, config, progress)
+    frames = samples.train.__getitems__(range(min(CALIBRATION, len(samples.train))))[0]
+    write_reference(scratch / "packed", frames, one, config)
+    sizes: dict[str, Path] = {}
+    for dim in (config["dim"] // 4, config["dim"] // 2) if "dim" in config else ():
+        with suppress(UsageError):  # heads, or groups of channels, that do not divide it
+            write_reference(scratch / str(dim), frames, one, config | {"dim": dim})
+            sizes[f"dim {dim}"] = scratch / str(dim)
+    return scratch / "packed", samples, sizes
+
+
+def _given(folder: Path, data: str | None, progress: Progress) -> tuple[Path, DataSet]:
+    known = read_config(folder)
     spec = data or (known.data.spec if known.data else None)
     if spec is None:
         raise DataError(f"{folder} does not say what it was trained on", "name the data: --data SPEC")
-    return Path(folder), _open(spec, known.config, progress)
+    return folder, _open(spec, known.config, progress)
 
 
-def _open(spec: str, config: dict[str, Any], progress: Progress) -> DataSet:
-    steps, _, height, width = frames_shape(config)
-    return open_data(spec, steps=steps, image_size=(height, width), progress=progress)
+def _open(spec: str, config: Config, progress: Progress) -> DataSet:
+    steps, channels, height, width = frames_shape(config)
+    samples = open_data(spec, steps=steps, image_size=(height, width), progress=progress)
+    if samples.frames_shape[1] != channels:
+        raise DataError(
+            f"{spec} has {samples.frames_shape[1]} channels, and the model takes {channels}",
+            "name other data: --data SPEC; or, of an untrained model, --architecture NAME:in_channels=2",
+        )
+    return samples
 
 
 def _measure(
-    folder: Path, frames: np.ndarray, peers: Sequence[str], repeats: int, threads: int, progress: Progress
+    folder: Path, frames: np.ndarray, runs: Mapping[str, Run], repeats: int, threads: int, progress: Progress
 ) -> Findings:
     engine = Engine(folder, threads)
-    runs = {peer: open_peer(peer, folder, torch.from_numpy(frames[:1].astype(np.float32))) for peer in peers}
-    found: Findings = {"speedup": {peer: {} for peer in peers}, "median_ms": {}}
+    found: Findings = {"speedup": {peer: {} for peer in runs}, "median_ms": {}, "difference": {}}
     found |= {"samples_per_second": {}, "parts_ms": {}}
     for batch in BATCHES:
         part, given = frames[:batch], torch.from_numpy(frames[:batch].astype(np.float32))
+        key = f"batch{batch}"
+        found["difference"][key] = differences(runs, folder, given)
         contestants: dict[str, Callable[[], object]] = {"integer": lambda part=part: engine(part)}
         contestants |= {peer: lambda run=run, given=given: run(given) for peer, run in runs.items()}
         seconds = time_in_turns(contestants, repeats, 2, progress, f"timing batches of {batch}")
-        key = f"batch{batch}"
-        for peer in peers:
+        for peer in runs:
             found["speedup"][peer][key] = median_ratio(seconds[peer], seconds["integer"])
         medians = {name: statistics.median(times) for name, times in seconds.items()}
         found["median_ms"][key] = {name: 1000 * median for name, median in medians.items()}
@@ -118,7 +142,6 @@ def _measure(
     found["firing_rates"] = rates
     found["weights"] = {"bytes": engine.weight_bytes, "file_bytes": (folder / MODEL_FILE).stat().st_size}
     found["kernel"] = row_limit(engine, rows / 2, found["parts_ms"]["batch16"], max(BATCHES))
-    found["growth_ms"] = growth(engine, frames, max(3, repeats // 2))
     return found
 
 
@@ -145,6 +168,7 @@ def _ratios(memory: dict[str, dict[str, dict[str, float]]], what: str) -> dict[s
 
 
 def _facts(threads: int) -> dict[str, object]:
-    import numba
-
-    return machine() | {"threads": threads, "numba": numba.__version__}
+    found = machine()
+    names = ("torch", "numba", "openvino", "onnxruntime")
+    libraries = {name: version(name) for name in names if find_spec(name)}
+    return found | {"threads": threads, "numba": libraries["numba"], "libraries": libraries}

@@ -1,20 +1,25 @@
-"""How the engine's time grows with batch, time steps and firing rate, and how near it is to the machine's limit.
+"""How the engine's time grows with batch, threads, steps, firing rate and size, and how near it is to the limit.
 
-That is the speed at which the machine can add rows of 64 sums at all.
+The limit is the speed at which the machine can add rows of 64 sums at all.
 """
 
 # pyright: reportCallIssue=false
 from __future__ import annotations
 
 import dataclasses
+import math
 import statistics
 import time
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from snnq.arithmetic.integers import NEURON_LIMIT, WIDE_NEURON_LIMIT
 from snnq.bench.timing import time_in_turns
 from snnq.network.graph import Neuron
+from snnq.network.stages import Potential
 from snnq.runtime import Engine
 from snnq.runtime.compiling import compiled
 from snnq.runtime.vectors import LANES, sum_rows
@@ -38,33 +43,65 @@ def firing(engine: Engine, frames: np.ndarray) -> tuple[dict[str, float], int]:
     return rates, engine.rows - before
 
 
-def growth(engine: Engine, frames: np.ndarray, repeats: int) -> dict[str, dict[str, float]]:
-    """Return the engine's median ms by batch size, by time steps, and by firing rate (thresholds moved)."""
-    sizes: Any = engine.config
-    steps, layers = sizes.steps, engine.layers
+def growth(
+    folder: Path, sizes: Mapping[str, Path], frames: np.ndarray, threads: int, repeats: int
+) -> dict[str, dict[str, float]]:
+    """Return the engine's median ms by batch size, and of one sample by threads, time steps, firing rate and size.
 
-    def median(given: np.ndarray) -> float:
+    Firing rates are those of moved thresholds; ``sizes`` are folders of the model in other sizes.
+    """
+
+    def median(engine: Engine, given: np.ndarray) -> float:
         return 1000 * statistics.median(time_in_turns({"": lambda: engine(given)}, repeats, 1)[""])
 
-    found = {"batch": {str(n): median(frames[:n]) for n in (1, 2, 4, 8, 16)}, "steps": {}, "firing_rate": {}}
-    for count in (1, 2, 4, 8, 16, 32):
-        # Only the time matters here: the head's scale stays that of the true T.
-        engine.config = dataclasses.replace(sizes, steps=count)
-        found["steps"][str(count)] = median(np.ascontiguousarray(frames[:1, np.arange(count) % steps]))
-    engine.config = sizes
+    engine, one = Engine(folder, threads), frames[:1]
+    found = {"batch": {str(n): median(engine, frames[:n]) for n in (1, 2, 4, 8, 16)}}
+    found["threads"] = {str(n): median(Engine(folder, n), one) for n in sorted({1, 2, threads})}
+    whole = math.lcm(*(mixing.mixes.chunk for mixing in engine.wiring.mixings))  # steps that attention mixes at once
+    counts = [n for n in (1, 2, 4, 8, 16, 32) if n % whole == 0]
+    found["steps"] = {str(n): median(*_stepped(folder, threads, one, n)) for n in counts}
+    found["firing_rate"] = {}
     for factor in (8.0, 2.0, 1.0, 0.5, 0.25):
-        engine.layers = {name: _with_thresholds(layer, factor) for name, layer in layers.items()}
-        rates = firing(engine, frames[:1])[0]
-        found["firing_rate"][f"{statistics.mean(rates.values()):.3f}"] = median(frames[:1])
-    engine.layers = layers
+        eager = with_thresholds(folder, threads, factor)
+        rates = firing(eager, one)[0]
+        found["firing_rate"][f"{statistics.mean(rates.values()):.3f}"] = median(eager, one)
+    if sizes:
+        found["size"] = {name: median(Engine(other, threads), one) for name, other in sizes.items()}
+        found["size"]["as it is"] = median(engine, one)
     return found
 
 
-def _with_thresholds(layer: LayerWeights, factor: float) -> LayerWeights:
+def _stepped(folder: Path, threads: int, frames: np.ndarray, steps: int) -> tuple[Engine, np.ndarray]:
+    """Return an engine of another T, and frames for it. Only the time matters: the head's scale stays the true T's."""
+    engine = Engine(folder, threads)
+    sizes: Any = engine.config
+    engine.config = dataclasses.replace(sizes, steps=steps)
+    return engine, np.ascontiguousarray(frames[:, np.arange(steps) % sizes.steps])
+
+
+def with_thresholds(folder: Path, threads: int, factor: float) -> Engine:
+    """Return an engine, not run before (it keeps prepared calls), whose thresholds are ``factor`` times as high."""
+    engine = Engine(folder, threads)
+    engine.layers = {name: _moved(layer, factor) for name, layer in engine.layers.items()}
+    for name, one in engine.compared.items():
+        most = WIDE_NEURON_LIMIT if one.wide else NEURON_LIMIT
+        own = tuple(min(max(round(top * factor), 1), most) for top in one.thresholds)
+        threshold = min(max(round(one.threshold * factor), 1), most)
+        engine.compared[name] = dataclasses.replace(one, threshold=threshold, thresholds=own)
+    return engine
+
+
+def _moved(layer: LayerWeights, factor: float) -> LayerWeights:
+    if isinstance(layer.step, Potential):
+        return layer
     limit = np.iinfo(layer.neuron_type).max // 2
-    shift, offset, threshold = layer.numbers
-    moved = np.clip(threshold * factor, 1, limit).astype(layer.neuron_type)
-    return dataclasses.replace(layer, numbers=(shift, offset, moved))
+
+    def moved(thresholds: np.ndarray) -> np.ndarray:
+        return np.clip(thresholds * factor, 1, limit).astype(layer.neuron_type)
+
+    if layer.step.fires.rounds:
+        return dataclasses.replace(layer, numbers=tuple(map(moved, layer.numbers)))
+    return dataclasses.replace(layer, numbers=(*layer.numbers[:-1], moved(layer.numbers[-1])))
 
 
 ROWS, TIMES, TRIES = 4096, 2000, 5

@@ -72,37 +72,51 @@ def runtime(
         str | None, typer.Argument(metavar="[FOLDER]", help="A packed folder; by default the paper's model, untrained.")
     ] = None,
     data: Data = None,
+    architecture: Annotated[
+        str | None,
+        typer.Option(metavar="NAME[:SIZE=VALUE,…]", help="Time this one, untrained: sdt-dvs:dim=128,image_size=64."),
+    ] = None,
     peer: Annotated[
-        list[str] | None, typer.Option(help="float32, bfloat16, int8 or compiled (takes minutes); may be repeated.")
+        list[str] | None,
+        typer.Option(
+            help="float32, bfloat16, int8, compiled, openvino, openvino-bfloat16 or onnxruntime; may be repeated. By "
+            "default the first three, and what is installed of the last three, which take minutes to export."
+        ),
     ] = None,
     threads: Threads = None,
     repeats: Annotated[int, typer.Option(min=3, help="Paired repeats.")] = 9,
     json: Json = False,
 ) -> None:
-    """Time the integer engine against PyTorch on a packed folder: speed, memory, and how the time grows."""
-    from snnq.bench.runtime import DEFAULT_PEERS, bench_runtime
+    """Time the integer engine against PyTorch and others on a packed folder: speed, memory, how the time grows."""
+    from snnq.bench.runtime import bench_runtime
 
+    words = {"data": data, "architecture": architecture, "peers": peer, "threads": threads, "repeats": repeats}
     with console.progress_view() as progress:
-        found = bench_runtime(
-            folder, data=data, peers=peer or DEFAULT_PEERS, threads=threads, repeats=repeats, progress=progress
-        )
+        found = bench_runtime(folder, **words, progress=progress)
     if json:
         console.emit_json(found)
         return
-    for batch, times in found["median_ms"].items():
-        speedups = {name: f"{ratios[batch]:.2f}" for name, ratios in found["speedup"].items()}
-        rate = found["samples_per_second"][batch]
-        rows = [(name, f"{ms:.1f}", f"{rate[name]:.1f}", speedups.get(name, "")) for name, ms in times.items()]
-        console.table(
-            f"Batches of {batch.removeprefix('batch')}", ("what", "ms", "samples/s", "integer is faster by"), rows
-        )
-        parts = sorted(found["parts_ms"][batch].items(), key=lambda part: -part[1])
-        console.table("Parts of the integer engine", ("part", "ms"), [(name, f"{ms:.2f}") for name, ms in parts])
+    _times(found)
     for what, times in found["growth_ms"].items():
         console.table(f"Time by {what.replace('_', ' ')}", (what, "ms"), [(n, f"{ms:.1f}") for n, ms in times.items()])
     rows = [(name, f"{rate:.1%}") for name, rate in found["firing_rates"].items()]
     console.table("Firing rates", ("neuron", "spikes"), rows)
     _facts(found)
+
+
+def _times(found: Findings) -> None:
+    for batch, times in found["median_ms"].items():
+        speedups = {name: f"{ratios[batch]:.2f}" for name, ratios in found["speedup"].items()}
+        rate = found["samples_per_second"][batch]
+        differs = {name: f"{share:.2%}" for name, share in found["difference"][batch].items()}
+        rows = [
+            (name, f"{ms:.1f}", f"{rate[name]:.1f}", speedups.get(name, ""), differs.get(name, ""))
+            for name, ms in times.items()
+        ]
+        headings = ("what", "ms", "samples/s", "integer is faster by", "logits differ by")
+        console.table(f"Batches of {batch.removeprefix('batch')}", headings, rows)
+        parts = sorted(found["parts_ms"][batch].items(), key=lambda part: -part[1])
+        console.table("Parts of the integer engine", ("part", "ms"), [(name, f"{ms:.2f}") for name, ms in parts])
 
 
 def _facts(found: Findings) -> None:
@@ -120,4 +134,5 @@ def _facts(found: Findings) -> None:
     )
     simulated = ", simulated" if found["simulated"] else ""
     console.note(f"frames: {found['data']}{simulated}")
-    console.note(f"{facts['processor']}, {facts['threads']} threads, torch {facts['torch']}, numba {facts['numba']}")
+    console.note(f"{found['architecture']}; {facts['processor']}, {facts['threads']} threads")
+    console.note(", ".join(f"{name} {version}" for name, version in facts["libraries"].items()))
