@@ -1,7 +1,7 @@
 """Integer spikes 0 … D in T steps, at equal T · D binary sub-steps: float models, then packed ones, a cell each.
 
-python examples/integer_spikes/run.py digits --size image_size=16,dim=32,depth=2,heads=4 --epochs 60
-python examples/integer_spikes/run.py images:cifar-10-batches-bin --cells 4x1,2x2,1x4 --seeds 0,1,2
+python examples/integer_spikes/run.py digits
+python examples/integer_spikes/run.py images:cifar-10-batches-bin --size image_size=32,dim=64,depth=4,heads=4
 
 A finished cell is skipped, and one that was cut off goes on. The CSV gives accuracy and loss on validation of the float
 model and of each packed one, the paper's energy per inference (its multiplications count sub-steps, its weights are
@@ -41,8 +41,8 @@ def main(
     seeds: Annotated[str, typer.Option(help="Paired: every cell has them.")] = "0,1,2",
     size: Annotated[
         str, typer.Option(help="Sizes of the model, without steps and substeps.")
-    ] = "dim=64,depth=2,heads=4",
-    epochs: Annotated[int, typer.Option(help="Of every float model.")] = 60,
+    ] = "image_size=32,dim=32,depth=2,heads=4,width1=16,width2=24,width3=32",
+    epochs: Annotated[int, typer.Option(help="Of every float model.")] = 10,
 ) -> None:
     """Run the cells, print one line each, and write <out>/integer-spikes.csv."""
     pairs = [_pair(cell) for cell in cells.split(",")]

@@ -17,7 +17,7 @@ from snnq.models.architecture import Architecture
 from snnq.models.custom import adopt, build_custom, calling
 from snnq.models.plain import check_plain, make_plain, say_plain
 from snnq.network.layers import quantisable
-from snnq.network.neurons import PRICED, unpriced
+from snnq.network.neurons import PRICED, is_neuron, unpriced
 from snnq.network.tracing import seeing
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ def open_custom(
         found = calling(one.name, model, (sizes["steps"], channels, *sizes["image_size"]))
     own = {"layout": one.name, "in_channels": channels, "arguments": dict(arguments), "groups": groups}
     say_plain(model, called, computed)
-    _say_unpriced(model)
+    _say_neurons(one.name, model)
     config = one.config({**own, **sizes, **found})
     adopt(model, config)  # refuses groups that no layer has
     return config.to_dict(), state
@@ -80,7 +80,14 @@ def _fitted(path: str, container: Container, name: str, model: nn.Module) -> dic
     return fit(path, under_names(container.weights, list(due)), shapes, {key: key for key in due}, name, whole)
 
 
-def _say_unpriced(model: nn.Module) -> None:
+def _say_neurons(builder: str, model: nn.Module) -> None:
+    """Say where no neurons were found, and which have updates without a price."""
+    if not any(is_neuron(module) for module in model.modules()):
+        log.warning(
+            f"no module of --model {builder} is a neuron of SpikingJelly or derived from one: whole numbers that its "
+            "layers are given are taken for event counts, not spikes, in energies, too. Use SpikingJelly's, such as "
+            "ILIFNode for 0 … D spikes a step, or derive them from its BaseNode, with D as their attribute substeps."
+        )
     found: dict[str, list[str]] = {}
     for name, kind in unpriced(model):
         found.setdefault(kind, []).append(name)

@@ -16,7 +16,12 @@ class ChannelAffine(nn.Module):
     """y = multiplier · x + offset with one of each per channel.
 
     Channels are dim 1 of x, as for batch normalisation, or dim 2 where it is given all steps, (T, B, C, …).
+
+    A module of the user's own may read its norm's numbers, as RepConv's padding does. They are those of a norm of mean
+    0 and variance 1: β + (0 − μ)·γ/√(σ² + ε) is the offset.
     """
+
+    affine, eps = True, 0.0
 
     multiplier: Tensor
     offset: Tensor
@@ -26,6 +31,26 @@ class ChannelAffine(nn.Module):
         self.leading = 2 if steps else 1
         self.register_buffer("multiplier", multiplier)
         self.register_buffer("offset", offset)
+
+    @property
+    def weight(self) -> Tensor:
+        """γ, the multiplier."""
+        return self.multiplier
+
+    @property
+    def bias(self) -> Tensor:
+        """β, the offset."""
+        return self.offset
+
+    @property
+    def running_mean(self) -> Tensor:
+        """μ, zeros."""
+        return torch.zeros_like(self.offset)
+
+    @property
+    def running_var(self) -> Tensor:
+        """σ², ones."""
+        return torch.ones_like(self.offset)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the affine of (B, C, …), or of (T, B, C, …)."""

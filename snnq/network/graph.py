@@ -230,9 +230,7 @@ class Concat:
                 raise UsageError(f"graph: a concatenation takes spikes, sums of them or reals, but '{name}' has others")
         channels, reals = first.channels + second.channels, [one for one in given if one.kind == "reals"]
         if len({one.parts for one in reals}) > 1:
-            raise UsageError(
-                f"graph: '{self.takes[0]}' and '{self.takes[1]}', which are concatenated, are unlike means"
-            )
+            raise UsageError(f"graph: '{self.takes[0]}' and '{self.takes[1]}', which are concatenated, are other means")
         if reals:
             return replace(reals[0], channels=channels)
         kind = "spikes" if first.kind == second.kind == "spikes" else "integers"

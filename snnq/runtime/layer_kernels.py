@@ -16,17 +16,16 @@ from snnq.runtime.vectors import CHUNK, LANES, SPREAD, fire, fire_third, place_r
 
 
 @compiled
-def sum_pixel(
-    table, lists, lengths, entries, digit_bits, words, size, radius, groups, block, first, y, x, rows, bits, sums
-):  # pragma: no cover (compiled)
+def sum_pixel(inputs, block, first, y, x, rows, bits, sums):  # pragma: no cover (compiled)
     """Form the sums of one block of 64 outputs at the pixel (y, x) of the image that begins at ``first``.
 
-    ``lists``, ``lengths``, ``entries``, ``digit_bits`` and ``groups`` are as in ``kernels.run_block``, ``size`` is
-    (height, width) of the input. With ``groups`` 0 the layer is depth-wise: ``words`` are the input's bits, uint64
+    ``inputs`` are the table, ``lists``, ``lengths``, ``entries`` and ``digit_bits``, as in ``kernels.run_block``;
+    ``words``; ``size``, (height, width) of the input; ``radius`` and ``groups``, as in ``kernels.run_block``. With
+    ``groups`` 0 the layer is depth-wise: ``words`` are the input's bits, uint64
     (planes, pixels, steps, words), and ``table`` its weights, (taps, lanes) of all blocks, flat. ``rows`` int32 and
     ``bits`` int32 (64,) are scratch.
     """
-    height, width = size
+    table, lists, lengths, entries, digit_bits, words, (height, width), radius, groups = inputs
     steps, side = sums.shape[0], 2 * radius + 1
     sums[:] = 0
     if groups == 0:
@@ -62,6 +61,13 @@ def sum_pixel(
 
 
 @compiled
+def scratch_of(inputs):  # pragma: no cover
+    """Return ``rows`` and ``bits`` for ``sum_pixel``."""
+    side, entries = 2 * inputs[7] + 1, inputs[3]
+    return np.empty(side * side * entries + SPREAD + CHUNK, np.int32), np.empty(LANES, np.int32)
+
+
+@compiled
 def fire_pixel(sums, shift, offset, threshold, leak, state, kept, out, pixel, block):  # pragma: no cover
     """Let 64 neurons take all steps; ``sums`` (steps, 64) are their currents before shift and offset.
 
@@ -79,35 +85,16 @@ def fire_pixel(sums, shift, offset, threshold, leak, state, kept, out, pixel, bl
 def run_strided(inputs, stride, neurons, leak, sums, state, kept, out, block, begin, end):  # pragma: no cover
     """Run a block of a layer and its neurons over the output pixels from ``begin`` to ``end``.
 
-    ``inputs`` are those of ``sum_pixel`` up to ``groups``; ``neurons`` shift, offset and threshold, (64,) each.
+    ``inputs`` are those of ``sum_pixel``; ``neurons`` shift, offset and threshold, (64,) each.
     """
-    table, lists, lengths, entries, digit_bits, words, size, radius, groups = inputs
+    size, (rows, bits) = inputs[6], scratch_of(inputs)
     shift, offset, threshold = neurons
     low, across = (size[0] + stride - 1) // stride, (size[1] + stride - 1) // stride
-    side = 2 * radius + 1
-    rows, bits = np.empty(side * side * entries + SPREAD + CHUNK, np.int32), np.empty(LANES, np.int32)
     for pixel in range(begin, end):
         image, place = pixel // (low * across), pixel % (low * across)
         y, x = place // across * stride, place % across * stride
         first = image * size[0] * size[1]
-        sum_pixel(
-            table,
-            lists,
-            lengths,
-            entries,
-            digit_bits,
-            words,
-            size,
-            radius,
-            groups,
-            block,
-            first,
-            y,
-            x,
-            rows,
-            bits,
-            sums,
-        )
+        sum_pixel(inputs, block, first, y, x, rows, bits, sums)
         fire_pixel(sums, shift, offset, threshold, leak, state, kept, out, pixel, block)
 
 
@@ -118,12 +105,10 @@ def run_pooled(inputs, neurons, leak, ring, sums, state, kept, out, block, begin
     ``begin`` and ``end`` count rows of output pixels. ``ring`` (3, width, steps, 64) holds the rows of sums that are
     needed; row r of an image lies at r % 3.
     """
-    table, lists, lengths, entries, digit_bits, words, size, radius, groups = inputs
+    size, (rows, bits) = inputs[6], scratch_of(inputs)
     shift, offset, threshold = neurons
     height, width = size
     low, across = (height + 1) // 2, (width + 1) // 2
-    side = 2 * radius + 1
-    rows, bits = np.empty(side * side * entries + SPREAD + CHUNK, np.int32), np.empty(LANES, np.int32)
     made = -1  # the last row of sums that there is
     for row in range(begin, end):
         image, y = row // low, row % low
@@ -135,24 +120,7 @@ def run_pooled(inputs, neurons, leak, ring, sums, state, kept, out, block, begin
             if made >= 0:
                 for x in range(width):
                     mine = ring[made % 3, x]
-                    sum_pixel(
-                        table,
-                        lists,
-                        lengths,
-                        entries,
-                        digit_bits,
-                        words,
-                        size,
-                        radius,
-                        groups,
-                        block,
-                        first,
-                        made,
-                        x,
-                        rows,
-                        bits,
-                        mine,
-                    )
+                    sum_pixel(inputs, block, first, made, x, rows, bits, mine)
         for x in range(across):
             some = False
             for near_y in range(max(0, 2 * y - 1), min(height, 2 * y + 2)):
@@ -171,33 +139,14 @@ def keep_block(inputs, stride, kept, sums, out, block, begin, end):  # pragma: n
 
     ``kept`` are m, half, s and b, int64 (64,) each; ``begin`` and ``end`` count output pixels.
     """
-    table, lists, lengths, entries, digit_bits, words, size, radius, groups = inputs
+    size, (rows, bits) = inputs[6], scratch_of(inputs)
     multiplier, half, shift, offset = kept
     low, across = (size[0] + stride - 1) // stride, (size[1] + stride - 1) // stride
-    side = 2 * radius + 1
-    rows, bits = np.empty(side * side * entries + SPREAD + CHUNK, np.int32), np.empty(LANES, np.int32)
     for pixel in range(begin, end):
         image, place = pixel // (low * across), pixel % (low * across)
         y, x = place // across * stride, place % across * stride
         first = image * size[0] * size[1]
-        sum_pixel(
-            table,
-            lists,
-            lengths,
-            entries,
-            digit_bits,
-            words,
-            size,
-            radius,
-            groups,
-            block,
-            first,
-            y,
-            x,
-            rows,
-            bits,
-            sums,
-        )
+        sum_pixel(inputs, block, first, y, x, rows, bits, sums)
         for step in range(sums.shape[0]):
             mine = out[pixel, step, block * LANES : (block + 1) * LANES]
             for c in range(LANES):

@@ -11,9 +11,9 @@ from __future__ import annotations
 import numpy as np
 
 from snnq.runtime.compiling import compiled
-from snnq.runtime.layer_kernels import fire_pixel, sum_pixel
+from snnq.runtime.layer_kernels import fire_pixel, scratch_of, sum_pixel
 from snnq.runtime.tables import PATTERNS
-from snnq.runtime.vectors import CHUNK, LANES, SPREAD
+from snnq.runtime.vectors import LANES
 
 
 @compiled
@@ -52,32 +52,13 @@ def sum_numbers(table, values, size, low, across, strides, sides, edge, inputs, 
 
 @compiled
 def sum_lists(inputs, low, across, stride, block, sums, begin):  # pragma: no cover
-    """Form sums of what ``sum_pixel`` takes, up to ``groups``, for as many output pixels as ``sums`` has."""
-    table, lists, lengths, entries, digit_bits, words, size, radius, groups = inputs
-    side = 2 * radius + 1
-    rows, bits = np.empty(side * side * entries + SPREAD + CHUNK, np.int32), np.empty(LANES, np.int32)
+    """Form sums of what ``sum_pixel`` takes, for as many output pixels as ``sums`` has."""
+    size, (rows, bits) = inputs[6], scratch_of(inputs)
     for pixel in range(begin, begin + len(sums)):
         image, place = pixel // (low * across), pixel % (low * across)
         y, x = place // across * stride, place % across * stride
         first = image * size[0] * size[1]
-        sum_pixel(
-            table,
-            lists,
-            lengths,
-            entries,
-            digit_bits,
-            words,
-            size,
-            radius,
-            groups,
-            block,
-            first,
-            y,
-            x,
-            rows,
-            bits,
-            sums[pixel - begin],
-        )
+        sum_pixel(inputs, block, first, y, x, rows, bits, sums[pixel - begin])
 
 
 @compiled
