@@ -48,13 +48,17 @@ class Tape:
         np.copyto(self.frames, frames)
         if memory is not None:
             self._change(memory)
-        workers.start(self.program)
-        for part, end in self._parts:
-            workers.go_on(self.program, end)
-            now = time.perf_counter()
-            seconds[part] = seconds.get(part, 0.0) + now - begun
-            begun = now
-        workers.go_on(self.program, self.program.end)
+        try:
+            workers.start(self.program)
+            for part, end in self._parts:
+                workers.go_on(self.program, end)
+                now = time.perf_counter()
+                seconds[part] = seconds.get(part, 0.0) + now - begun
+                begun = now
+            workers.go_on(self.program, self.program.end)
+        except BaseException:
+            workers.give_up(self.program)
+            raise
 
     def _change(self, memory: Memory) -> None:
         """Put the voltages of a run into this tape's memory, and those of the run before it out of it."""
