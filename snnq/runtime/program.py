@@ -9,6 +9,7 @@ nobody up, and those that wait stay awake: layers follow each other in less than
 # pyright: reportCallIssue=false
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from itertools import accumulate
@@ -28,6 +29,13 @@ Operation = Sequence[Sequence[Piece]]
 AT, FAILED, STOPPED, COUNTERS = 0, 1, 2, 3  # places in a program's state
 # Looks at the state, some ten microseconds, after which a thread that waits lets others have its processor.
 PATIENCE = 20_000
+
+
+def _let_others() -> None:
+    if hasattr(os, "sched_yield"):
+        os.sched_yield()
+    else:
+        time.sleep(0)
 
 
 @compiled
@@ -120,13 +128,13 @@ class Program:
     def help(self, worker: int) -> None:
         """Take part until the end, as a worker from 1 on."""
         while self._follow(worker, self.end) < self.end and not self._state[STOPPED]:
-            time.sleep(0)
+            _let_others()
 
     def run(self, until: int, share: Callable[[Sequence[Piece]], None]) -> None:
         """Take part as the main thread up to an operation; ``share`` makes what is not compiled."""
         while (at := self._follow(0, until)) < until:
             if self.compiled[at]:
-                time.sleep(0)
+                _let_others()
                 continue
             share(self.operations[at][0])
             move_to(self._state, at + 1)

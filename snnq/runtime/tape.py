@@ -1,8 +1,8 @@
-"""The calls of a small batch, kept to be made again on others of its shape.
+"""The calls of a sample or a small batch, kept to be made again on others of its shape.
 
 To prepare the calls of all loops takes Python several times as long as the loops of one small sample, or of one step,
-themselves. A call that is ready takes a microsecond. So what is prepared once is kept with all its memory: the next
-batch is copied to where the first one lay.
+themselves. Calls that are ready take none, they are one program (``program``). So what is prepared once is kept with
+all its memory: the next batch is copied to where the first one lay.
 """
 
 from __future__ import annotations
