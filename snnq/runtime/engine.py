@@ -28,8 +28,9 @@ from snnq.runtime.tape import Tape
 from snnq.runtime.weights import LayerWeights, read_layer
 from snnq.runtime.workers import Workers
 
-# Batches of less work have calls that take longer to prepare than to make, and little memory to keep for them.
-TAPED_MACS = 2**33
+# Batches of less work have calls that take longer to prepare than to make, and little memory to keep for them. A sample
+# alone is run by threads that would wait for Python between any two layers.
+TAPED_MACS, TAPED_MACS_ALONE = 2**29, 2**33
 TAPES = 4
 Streams = dict[str, Stream | Numbers]
 
@@ -109,12 +110,13 @@ class Engine:
         if self._fitting:
             self.workers.threads = fitting_threads(self.macs * len(frames) * frames.shape[1] // self.wiring.graph.steps)
         work = self.macs * len(frames) * frames.shape[1] // self.wiring.graph.steps
-        if self.taped and watch is None and len(frames) and work <= TAPED_MACS:
+        most = TAPED_MACS_ALONE if len(frames) == 1 else TAPED_MACS
+        if self.taped and watch is None and len(frames) and work <= most:
             return self._taped(frames, memory)
         return self._walk(frames)
 
     def _taped(self, frames: np.ndarray, memory: Memory | None) -> np.ndarray:
-        """Return the sums of a small batch, by calls that were prepared for one of its shape, or are now."""
+        """Return the sums of a sample or small batch, by calls that were prepared for one of its shape, or are now."""
         key = (frames.shape, frames.dtype, digit_planes(frames), memory is None, self.workers.threads)
         tape = self._tapes.pop(key, None)
         if tape is not None:

@@ -8,7 +8,6 @@ weights lie in a table. So a pixel's sums take three rows for each plane, whethe
 # pyright: reportCallIssue=false
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from numba.extending import intrinsic
 
 from snnq.runtime.compiling import compiled
 from snnq.runtime.tables import PATTERNS
-from snnq.runtime.vectors import LANES, data_of, load_vector
+from snnq.runtime.vectors import LANES, data_of, halved, let_fire, load_vector, loop
 
 SIDE = 3
 CHANNELS = 2  # at most, two bits of a pattern each pixel has
@@ -119,42 +118,22 @@ def _steps(lanes: int) -> Any:
                     return builder.add(builder.shl(summed, ir.Constant(wide, [1] * lanes)), row)
 
                 last = builder.sub(used, _I64(1))
-                return _loop(builder, used, ir.Constant(wide, [0] * lanes), lambda i, s: add(builder.sub(last, i), s))
+                return loop(builder, used, ir.Constant(wide, [0] * lanes), lambda i, s: add(builder.sub(last, i), s))
 
             def run(step: Any, voltages: Any) -> Any:
-                u = builder.add(voltages, builder.add(builder.shl(sums(step), shift), offset))
-                fired = builder.icmp_signed(">=", u, threshold)
-                word = builder.bitcast(fired, ir.IntType(lanes))
+                word, left = let_fire(builder, sums(step), voltages, (shift, offset, threshold), halved)
                 word = word if lanes == LANES else builder.zext(word, _I64)
                 place = builder.add(args[12], builder.mul(step, args[13]))
                 builder.store(word, builder.gep(data[11], [place]))
-                halved = builder.ashr(u, ir.Constant(wide, [1] * lanes))
-                return builder.select(fired, ir.Constant(wide, [0] * lanes), halved)
+                return left
 
-            left = _loop(builder, steps, first, run)
+            left = loop(builder, steps, first, run)
             builder.store(left, builder.bitcast(data[10], wide.as_pointer()), align=1)
             return context.get_dummy_value()
 
         return kind, codegen
 
     return run_steps
-
-
-def _loop(builder: Any, count: Any, start: Any, body: Callable[[Any, Any], Any]) -> Any:
-    """Return what ``body(i, value)`` makes of a value for i = 0 … ``count`` - 1, at least once."""
-    before = builder.basic_block
-    head, after = builder.append_basic_block("again"), builder.append_basic_block("done")
-    builder.branch(head)
-    builder.position_at_end(head)
-    index, value = builder.phi(_I64), builder.phi(start.type)
-    new = body(index, value)
-    following, last = builder.add(index, _I64(1)), builder.basic_block
-    for phi, first, again in ((index, _I64(0), following), (value, start, new)):
-        phi.add_incoming(first, before)
-        phi.add_incoming(again, last)
-    builder.cbranch(builder.icmp_signed("<", following, count), head, after)
-    builder.position_at_end(after)
-    return new
 
 
 def _row(builder: Any, table: Any, patterns: Any, at: Any, down: Any, row: int, lanes: int) -> Any:
@@ -181,11 +160,17 @@ def run_frames(
     samples, rows, width, steps = patterns.shape[1:]
     height, words = rows - 2, out.shape[2]
     flat, words_out, down = patterns.reshape(-1), out.reshape(-1), width * steps
-    plane = samples * rows * down
+    plane, silent = samples * rows * down, -1
     for pixel in range(begin, end):
         sample, place = pixel // (height * width), pixel % (height * width)
         y, x = place // width, place % width
-        most = max(1, used[sample, y, x], used[sample, y + 1, x], used[sample, y + 2, x])
+        most = max(used[sample, y, x], used[sample, y + 1, x], used[sample, y + 2, x])
+        if most == 0 and not kept:  # without an event all pixels do the same
+            if silent >= 0:
+                out[pixel, :, block] = out[silent, :, block]
+                continue
+            silent = pixel
+        most = max(1, most)
         voltages = state[pixel, block] if kept else state[0, 0]
         if not kept:
             voltages[:] = 0

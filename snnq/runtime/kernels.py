@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from snnq.runtime.compiling import compiled
+from snnq.runtime.stepping import run_steps, run_steps_third
 from snnq.runtime.tables import PATTERNS
 from snnq.runtime.vectors import (
     CHUNK,
@@ -20,9 +21,7 @@ from snnq.runtime.vectors import (
     fire_third,
     list_word,
     lowest_bit,
-    place_rows,
     spread_bits,
-    sum_rows,
 )
 
 LOG2_ROW = 6
@@ -131,9 +130,12 @@ def run_block(
     """
     planes, pixels, steps = lengths.shape
     side = 2 * radius + 1
-    rows = np.empty(side * side * entries + SPREAD + CHUNK, np.int32)
-    near, bases = np.empty(side * side, np.int64), np.empty(side * side, np.int64)
-    busy = np.empty(steps, np.int32)
+    most = side * side
+    rows = np.empty(most * entries + SPREAD + CHUNK, np.int32)
+    firsts, bases = np.empty(planes * most, np.int64), np.empty(most, np.int64)
+    flat, words, stride = lengths.reshape(-1), out.reshape(-1), out.shape[2]
+    busy, silent = np.empty(steps, np.int32), -1
+    seen = (lists, entries, flat, firsts, bases, planes, most, digit_bits, busy)
     for pixel in range(begin, end):
         place = pixel % (height * width)
         y, x, first = place // width, place % width, pixel - place
@@ -141,34 +143,24 @@ def run_block(
         busy[:] = 0
         for i in range(max(0, radius - y), min(side, height + radius - y)):
             for j in range(max(0, radius - x), min(side, width + radius - x)):
-                near[taps] = first + (y + i - radius) * width + x + j - radius
+                near = first + (y + i - radius) * width + x + j - radius
                 bases[taps] = (i * side + j) * groups * PATTERNS * LANES
                 for plane in range(planes):
-                    some = lengths[plane, near[taps]]
+                    firsts[plane * most + taps] = (plane * pixels + near) * steps
+                    some = lengths[plane, near]
                     for step in range(steps):
                         busy[step] += some[step]
                 taps += 1
-        voltages = voltages_at(state, kept, pixel, block)
-        for step in range(steps):
-            sums[:] = 0
-            if busy[step]:
-                for plane in range(planes - 1, -1, -1):
-                    count = 0
-                    for tap in range(taps):
-                        length = lengths[plane, near[tap], step]
-                        start = ((plane * pixels + near[tap]) * steps + step) * entries
-                        # Once in any case: a branch on what is mostly 0 or 1 would be guessed wrong too often.
-                        place_rows(lists, start, rows, count, bases[tap], LOG2_ROW)
-                        for k in range(SPREAD, length, SPREAD):
-                            place_rows(lists, start + k, rows, count + k, bases[tap], LOG2_ROW)
-                        count += length
-                    for k in range(CHUNK):
-                        rows[count + k] = 0  # a row of zeros
-                    sum_rows(table, rows, (count + CHUNK - 1) // CHUNK * CHUNK, sums, digit_bits)
-            if leak == 2:
-                out[pixel, step, block] = fire(sums, voltages, shift, offset, threshold, 0)
-            else:
-                out[pixel, step, block] = fire_third(sums, voltages, shift, offset, threshold, 0)
+        if not kept and not busy.any():  # without a spike all pixels do the same
+            if silent >= 0:
+                out[pixel, :, block] = out[silent, :, block]
+                continue
+            silent = pixel
+        voltages, to = voltages_at(state, kept, pixel, block), pixel * steps * stride + block
+        if leak == 2:
+            run_steps(table, seen, rows, taps, steps, sums, shift, offset, threshold, voltages, words, to, stride)
+        else:
+            run_steps_third(table, seen, rows, taps, steps, sums, shift, offset, threshold, voltages, words, to, stride)
 
 
 @compiled

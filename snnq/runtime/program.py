@@ -9,6 +9,7 @@ nobody up, and those that wait stay awake: layers follow each other in less than
 # pyright: reportCallIssue=false
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from itertools import accumulate
@@ -25,24 +26,31 @@ Call = tuple[Callable[..., object], tuple[object, ...]]
 Piece = Sequence[Call]
 Operation = Sequence[Sequence[Piece]]
 
-AT, FAILED, COUNTERS = 0, 1, 2  # places in a program's state
+AT, FAILED, STOPPED, COUNTERS = 0, 1, 2, 3  # places in a program's state
 # Looks at the state, some ten microseconds, after which a thread that waits lets others have its processor.
 PATIENCE = 20_000
+
+
+def _let_others() -> None:
+    if hasattr(os, "sched_yield"):
+        os.sched_yield()
+    else:
+        time.sleep(0)
 
 
 @compiled
 def follow(state, pieces, firsts, calls, worker, until, patience):  # pragma: no cover (compiled)
     """Take part in a program up to the operation ``until``; return the one at hand, earlier if it waited too long.
 
-    ``state`` int64: the operation at hand, whether a call failed, and how many pieces of each operation were taken, and
-    are done. ``pieces`` int64 (operations + 1,) is where each one's begin; one without any is the main thread's, worker
-    0, which comes back with it. ``firsts`` int64 (workers, pieces + 1) is where the ``calls`` of a piece begin: int64
-    (calls, 2), addresses of code and of arguments.
+    ``state`` int64: the operation at hand, whether a call failed, whether all go home before the end, and how many
+    pieces of each operation were taken, and are done. ``pieces`` int64 (operations + 1,) is where each one's begin; one
+    without any is the main thread's, worker 0, which comes back with it. ``firsts`` int64 (workers, pieces + 1) is
+    where the ``calls`` of a piece begin: int64 (calls, 2), addresses of code and of arguments.
     """
     operations, waited = len(pieces) - 1, 0
     while True:
         at = native.read(state, AT)
-        if at >= until:
+        if at >= until or native.read(state, STOPPED) != 0:
             return at
         first, count = pieces[at], pieces[at + 1] - pieces[at]
         if count == 0 and worker == 0:
@@ -66,6 +74,12 @@ def follow(state, pieces, firsts, calls, worker, until, patience):  # pragma: no
 def move_to(state, operation):  # pragma: no cover
     """Go on with an operation."""
     native.write(state, AT, operation)
+
+
+@compiled
+def stop(state):  # pragma: no cover
+    """Send all threads home."""
+    native.write(state, STOPPED, 1)
 
 
 class Program:
@@ -108,19 +122,19 @@ class Program:
         move_to(self._state, 0)
 
     def stop(self) -> None:
-        """Send all threads home."""
-        move_to(self._state, self.end)
+        """Send all threads home: those that have begun a piece end it."""
+        stop(self._state)
 
     def help(self, worker: int) -> None:
         """Take part until the end, as a worker from 1 on."""
-        while self._follow(worker, self.end) < self.end:
-            time.sleep(0)
+        while self._follow(worker, self.end) < self.end and not self._state[STOPPED]:
+            _let_others()
 
     def run(self, until: int, share: Callable[[Sequence[Piece]], None]) -> None:
         """Take part as the main thread up to an operation; ``share`` makes what is not compiled."""
         while (at := self._follow(0, until)) < until:
             if self.compiled[at]:
-                time.sleep(0)
+                _let_others()
                 continue
             share(self.operations[at][0])
             move_to(self._state, at + 1)

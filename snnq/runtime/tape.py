@@ -1,8 +1,8 @@
-"""The calls of a small batch, kept to be made again on others of its shape.
+"""The calls of a sample or a small batch, kept to be made again on others of its shape.
 
 To prepare the calls of all loops takes Python several times as long as the loops of one small sample, or of one step,
-themselves. A call that is ready takes a microsecond. So what is prepared once is kept with all its memory: the next
-batch is copied to where the first one lay.
+themselves. Calls that are ready take none, they are one program (``program``). So what is prepared once is kept with
+all its memory: the next batch is copied to where the first one lay.
 """
 
 from __future__ import annotations
@@ -48,13 +48,17 @@ class Tape:
         np.copyto(self.frames, frames)
         if memory is not None:
             self._change(memory)
-        workers.start(self.program)
-        for part, end in self._parts:
-            workers.go_on(self.program, end)
-            now = time.perf_counter()
-            seconds[part] = seconds.get(part, 0.0) + now - begun
-            begun = now
-        workers.go_on(self.program, self.program.end)
+        try:
+            workers.start(self.program)
+            for part, end in self._parts:
+                workers.go_on(self.program, end)
+                now = time.perf_counter()
+                seconds[part] = seconds.get(part, 0.0) + now - begun
+                begun = now
+            workers.go_on(self.program, self.program.end)
+        except BaseException:
+            workers.give_up(self.program)
+            raise
 
     def _change(self, memory: Memory) -> None:
         """Put the voltages of a run into this tape's memory, and those of the run before it out of it."""

@@ -7,6 +7,7 @@ count elements and are not checked.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -32,7 +33,7 @@ def sum_rows(typingctx, table, offsets, count, sums, doubling):  # type: ignore[
         table_at, offsets_at, sums_at = (data_of(context, builder, signature, args, i) for i in (0, 1, 3))
         count_value, place = args[2], builder.bitcast(sums_at, sum_type.as_pointer())
         first = builder.load(place, align=1)
-        first = builder.shl(first, _splat(builder, builder.trunc(args[4], sum_type.element), sum_type))
+        first = builder.shl(first, splat(builder, builder.trunc(args[4], sum_type.element), sum_type))
         before = builder.basic_block
         head, after = builder.append_basic_block("rows"), builder.append_basic_block("summed")
         builder.cbranch(builder.icmp_signed(">", count_value, _I64(0)), head, after)
@@ -67,14 +68,14 @@ def fire(typingctx, sums, voltages, shifts, offsets, thresholds, start):  # type
     have 64 elements; ``shifts``, ``offsets`` and ``thresholds`` are read from ``start``, of the type of ``voltages``.
     """
     kind = types.uint64(sums, voltages, shifts, offsets, thresholds, types.intp)
-    return kind, _fire(sums, voltages, _halved)
+    return kind, _fire(sums, voltages, halved)
 
 
 @intrinsic
 def fire_third(typingctx, sums, voltages, shifts, offsets, thresholds, start):  # type: ignore[no-untyped-def]
     """``fire`` with a leak of 3: v ← 0 on a spike, else ⌊u / 3⌋."""
     kind = types.uint64(sums, voltages, shifts, offsets, thresholds, types.intp)
-    return kind, _fire(sums, voltages, _thirded)
+    return kind, _fire(sums, voltages, thirded)
 
 
 def _fire(sums: Any, voltages: Any, leaked: Any) -> Any:
@@ -86,21 +87,30 @@ def _fire(sums: Any, voltages: Any, leaked: Any) -> Any:
         shift, offset, threshold = (load_vector(builder, builder.gep(one, [args[5]]), wide) for one in at[2:])
         summed = load_vector(builder, at[0], sum_type)
         summed = summed if sum_type == wide else builder.sext(summed, wide)
-        u = builder.add(load_vector(builder, at[1], wide), builder.add(builder.shl(summed, shift), offset))
-        fired = builder.icmp_signed(">=", u, threshold)
-        left = builder.select(fired, ir.Constant(wide, [0] * LANES), leaked(builder, u, wide))
+        voltages = load_vector(builder, at[1], wide)
+        word, left = let_fire(builder, summed, voltages, (shift, offset, threshold), leaked)
         builder.store(left, builder.bitcast(at[1], wide.as_pointer()), align=1)
-        return builder.bitcast(fired, _I64)
+        return word
 
     return codegen
 
 
-def _halved(builder: Any, u: Any, wide: Any) -> Any:
-    return builder.ashr(u, ir.Constant(wide, [1] * LANES))
+def let_fire(builder: Any, sums: Any, voltages: Any, numbers: tuple[Any, Any, Any], leaked: Any) -> tuple[Any, Any]:
+    """Return the code of a step's word of spikes, and of the voltages after it, as ``fire`` has them."""
+    shift, offset, threshold = numbers
+    u = builder.add(voltages, builder.add(builder.shl(sums, shift), offset))
+    fired = builder.icmp_signed(">=", u, threshold)
+    left = builder.select(fired, ir.Constant(u.type, [0] * u.type.count), leaked(builder, u, u.type))
+    return builder.bitcast(fired, ir.IntType(u.type.count)), left
 
 
-def _thirded(builder: Any, u: Any, wide: Any) -> Any:
-    """Return ⌊u / 3⌋: what a division cuts off below zero is taken away once more."""
+def halved(builder: Any, u: Any, wide: Any) -> Any:
+    """Return the code of ⌊u / 2⌋."""
+    return builder.ashr(u, ir.Constant(wide, [1] * wide.count))
+
+
+def thirded(builder: Any, u: Any, wide: Any) -> Any:
+    """Return the code of ⌊u / 3⌋: what a division cuts off below zero is taken away once more."""
     three, zero = ir.Constant(wide, [3] * LANES), ir.Constant(wide, [0] * LANES)
     cut = builder.sdiv(u, three)
     below = builder.icmp_signed("<", builder.sub(u, builder.mul(cut, three)), zero)
@@ -115,7 +125,7 @@ def place_rows(typingctx, entries, start, offsets, at, base, log2_row):  # type:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         source, target = (data_of(context, builder, signature, args, i) for i in (0, 2))
         found = load_vector(builder, builder.gep(source, [args[1]]), short)
-        shift, begin = (_splat(builder, builder.trunc(one, _I32), word) for one in (args[5], args[4]))
+        shift, begin = (splat(builder, builder.trunc(one, _I32), word) for one in (args[5], args[4]))
         placed = builder.add(builder.shl(builder.zext(found, word), shift), begin)
         place = builder.bitcast(builder.gep(target, [args[3]]), word.as_pointer())
         builder.store(placed, place, align=1)
@@ -136,9 +146,9 @@ def list_word(typingctx, word, entry, entries, start):  # type: ignore[no-untype
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         shifts = ir.Constant(wide, [4 * i for i in range(SPREAD)])
         places = ir.Constant(lanes, [16 * i for i in range(SPREAD)])
-        shifted = builder.trunc(builder.lshr(_splat(builder, args[0], wide), shifts), lanes)
+        shifted = builder.trunc(builder.lshr(splat(builder, args[0], wide), shifts), lanes)
         patterns = builder.and_(shifted, ir.Constant(lanes, [15] * SPREAD))
-        first = _splat(builder, builder.trunc(args[1], _I16), lanes)
+        first = splat(builder, builder.trunc(args[1], _I16), lanes)
         found = builder.add(builder.add(patterns, places), first)
         some = builder.icmp_unsigned("!=", patterns, ir.Constant(lanes, [0] * SPREAD))
         kind = ir.FunctionType(lanes, (lanes, flags, lanes))
@@ -186,7 +196,7 @@ def add_bits(typingctx, word, doubling, counts, start):  # type: ignore[no-untyp
             builder.gep(data_of(context, builder, signature, args, 2), [args[3]]), lanes.as_pointer()
         )
         bits = builder.zext(builder.bitcast(args[0], ir.VectorType(_I1, LANES)), lanes)
-        bits = builder.shl(bits, _splat(builder, builder.trunc(args[1], _I32), lanes))
+        bits = builder.shl(bits, splat(builder, builder.trunc(args[1], _I32), lanes))
         builder.store(builder.add(builder.load(place, align=1), bits), place, align=1)
         return context.get_dummy_value()
 
@@ -204,7 +214,25 @@ def load_vector(builder: Any, address: Any, vector: Any) -> Any:
     return builder.load(builder.bitcast(address, vector.as_pointer()), align=1)
 
 
-def _splat(builder: Any, value: Any, vector: Any) -> Any:
+def loop(builder: Any, count: Any, start: Any, body: Callable[[Any, Any], Any]) -> Any:
+    """Return the code of what ``body(i, value)`` makes of a value for i = 0 … ``count`` - 1, at least once."""
+    before = builder.basic_block
+    head, after = builder.append_basic_block("again"), builder.append_basic_block("done")
+    builder.branch(head)
+    builder.position_at_end(head)
+    index, value = builder.phi(_I64), builder.phi(start.type)
+    new = body(index, value)
+    following, last = builder.add(index, _I64(1)), builder.basic_block
+    for phi, first, again in ((index, _I64(0), following), (value, start, new)):
+        phi.add_incoming(first, before)
+        phi.add_incoming(again, last)
+    builder.cbranch(builder.icmp_signed("<", following, count), head, after)
+    builder.position_at_end(after)
+    return new
+
+
+def splat(builder: Any, value: Any, vector: Any) -> Any:
+    """Return the code of a vector of one value."""
     one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, _I32(0))
     zeros = ir.Constant(ir.VectorType(_I32, vector.count), [0] * vector.count)
     return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), zeros)

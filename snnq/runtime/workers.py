@@ -84,12 +84,12 @@ class Workers:
 
     def go_on(self, program: Program, until: int) -> None:
         """Take part in a program up to an operation."""
-        try:
-            program.run(until, self._make_all)
-        except BaseException:
-            program.stop()
-            self._wait()
-            raise
+        program.run(until, self._make_all)
+
+    def give_up(self, program: Program) -> None:
+        """End a program of which nobody will see the end."""
+        program.stop()
+        self._wait()
 
     def _make_all(self, pieces: Sequence[Piece]) -> None:
         for piece in pieces:
