@@ -23,7 +23,7 @@ _Rates = Annotated[
     Path | None, typer.Option(help="For --filter rates: a card of snnq inspect --rates, or a packed folder.")
 ]
 _Fonts = Annotated[Path | None, typer.Option(help="Fonts of glyphs; by default those that matplotlib brings.")]
-_Sentences = Annotated[Path | None, typer.Option(help="Prompts of diffusers, one a line, each with {class}.")]
+_Templates = Annotated[Path | None, typer.Option(help="Templates for diffusers, one a line, each with {class}.")]
 _FewShot = Annotated[
     str | None,
     typer.Option(metavar="SPEC", help="Real data, of whose training split a few samples steer the generator."),
@@ -38,7 +38,7 @@ def calibrate(
     classes: _Classes = None,
     rates: _Rates = None,
     fonts: _Fonts = None,
-    prompts: _Sentences = None,
+    prompts: _Templates = None,
     few_shot: _FewShot = None,
     out: Annotated[Path, typer.Option(help="The new set.")] = Path("calib"),
     run: Run = None,
@@ -57,5 +57,5 @@ def calibrate(
 
     common = of_run(asked.settings(), words, compute, out=out, run=run, force=force, progress=progress)
     read = {"classes": class_names(classes), "rates": None if rates is None else read_rates(rates)}
-    shown_to = {"fonts": fonts, "prompts": prompts, "few_shot": few_shot}
-    return run_calibrate(checkpoint, **read, **shown_to, **common, **sizes.given())
+    sources = {"fonts": fonts, "templates": prompts, "few_shot": few_shot}
+    return run_calibrate(checkpoint, **read, **sources, **common, **sizes.given())
