@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from snnq.assessing.adapted import adapter_data, open_adapter
-from snnq.assessing.exit_records import Exits, exit_words
+from snnq.assessing.exit_records import Exits, ExitWords, exit_words
 from snnq.assessing.exits import evaluate_exits
 from snnq.assessing.subject import Subject, check_engine, check_split, open_subject
 from snnq.base.errors import DataError, UsageError
 from snnq.base.progress import Progress, silent
 from snnq.checkpoints.sizes import Given
-from snnq.data.dataset import Frames
+from snnq.data.dataset import DataSet, Frames
 from snnq.network.layers import forward_macs, frames_shape
 from snnq.packed.adapted import load_adapted
 from snnq.packed.adapter import Adapter
@@ -101,57 +101,76 @@ def eval(
     Raises UsageError for an unknown split or engine, DataError where no data is named or it does not fit,
     VerificationError for another folder's adapter, and what opening raises.
     """
-    words = None if exit_entropy is None else exit_words(exit_entropy, exit_loss, exit_samples)
+    words = _exit_words(exit_entropy, exit_loss, exit_samples, adapter)
     check_split(split)
     check_engine(engine)
-    if words is not None and adapter is not None:
-        raise UsageError("--exit-entropy and --adapter: give one of them", "prompts are chosen by all time steps")
     compute, subject = as_compute(compute), open_subject(path, **given)
     check_engine(engine, subject)
     known = None if adapter is None else open_adapter(subject, adapter, engine)
     found = subject.data(data, progress) if known is None else adapter_data(subject.path, known, data, progress)
-    check_labels(found, "name labelled data: --data SPEC; how often the float model is agreed with, snnq ptq measures")
-    samples: Frames = getattr(found, split)
+    how = _How(engine, batch_size, compute, progress)
+    return _evaluated(str(path), subject, found, split, known, words, how)
+
+
+@dataclass(frozen=True)
+class _How:
+    engine: str
+    batch_size: int
+    compute: Compute
+    progress: Progress
+
+
+def _exit_words(entropy: float | str | None, loss: float, samples: int, adapter: str | Path | None) -> ExitWords | None:
+    words = None if entropy is None else exit_words(entropy, loss, samples)
+    if words is not None and adapter is not None:
+        raise UsageError("--exit-entropy and --adapter: give one of them", "prompts are chosen by all time steps")
+    return words
+
+
+def _evaluated(
+    path: str,
+    subject: Subject,
+    data: DataSet,
+    split: str,
+    known: Adapter | None,
+    words: ExitWords | None,
+    how: _How,
+) -> Evaluation:
+    """Run a model on a split, and say what it came to."""
+    check_labels(data, "name labelled data: --data SPEC; how often the float model is agreed with, snnq ptq measures")
+    samples: Frames = getattr(data, split)
     bits = folder_bits(subject.path) if subject.kind == "packed" else (None, None)
     if not len(samples):
-        raise DataError(f"{found.spec}: its {split} split is empty", "choose another split: --split test")
+        raise DataError(f"{data.spec}: its {split} split is empty", "choose another split: --split test")
     if words is None:
         begun, exits = time.perf_counter(), None
-        logits, arithmetic = _logits(subject, engine, samples, batch_size, compute, progress, known)
+        logits, arithmetic = _logits(subject, how, samples, known)
         seconds = time.perf_counter() - begun
     else:
-        how = {"engine": engine, "batch_size": batch_size, "compute": compute, "progress": progress}
-        logits, arithmetic, seconds, exits = evaluate_exits(subject, found, split, words, **how)
+        logits, arithmetic, seconds, exits = evaluate_exits(subject, data, split, words, **vars(how))
     labels = torch.from_numpy(samples.labels)
     result = score(logits, labels)
-    warn_misfit(logits, found, split, f"the {subject.kind} model")
+    warn_misfit(logits, data, split, f"the {subject.kind} model")
     numbers = (result.samples, result.accuracy, result.loss)
-    run = (str(path), subject.kind, engine, arithmetic, found.spec, split)
-    images = str(found.pixels) if found.pixels else None
+    run = (path, subject.kind, how.engine, arithmetic, data.spec, split)
+    images = str(data.pixels) if data.pixels else None
     more = (str(known.path), known.bytes) if known else (None, None)
     share, videos = video_share(logits, labels, videos_of(samples)) or (None, None)
     top5 = top_share(logits, labels, 5)
-    return Evaluation(*run, *numbers, found.simulated, *bits, top5, images, exits, videos, share, *more, seconds)
+    return Evaluation(*run, *numbers, data.simulated, *bits, top5, images, exits, videos, share, *more, seconds)
 
 
-def _logits(
-    subject: Subject,
-    engine: str,
-    samples: Frames,
-    batch_size: int,
-    compute: Compute,
-    progress: Progress,
-    adapter: Adapter | None = None,
-) -> tuple[Tensor, str]:
+def _logits(subject: Subject, how: _How, samples: Frames, adapter: Adapter | None) -> tuple[Tensor, str]:
     """Return the logits (N, classes) of a model, and the arithmetic it ran in."""
+    size = how.batch_size
     if subject.kind == "packed":
-        check_room(subject.path, subject.config, min(batch_size, len(samples)))
-    if engine == "integer":
-        found = run_integer(subject.path, samples, batch_size, progress, compute.threads, adapter)
+        check_room(subject.path, subject.config, min(size, len(samples)))
+    if how.engine == "integer":
+        found = run_integer(subject.path, samples, size, how.progress, how.compute.threads, adapter)
         return torch.from_numpy(found), "integer"
     model = subject.model() if adapter is None else load_adapted(subject.path, adapter)
-    use_threads(compute, forward_macs(subject.layers(model), frames_shape(subject.config)[0], batch_size))
-    logits = predict(placed(model, start_fabric(compute).device), samples, batch_size, progress)[0]
+    use_threads(how.compute, forward_macs(subject.layers(model), frames_shape(subject.config)[0], size))
+    logits = predict(placed(model, start_fabric(how.compute).device), samples, size, how.progress)[0]
     return logits, getattr(model, "arithmetic", "float")
 
 

@@ -61,9 +61,7 @@ def imc_eval(
     """
     check_split(split)
     arrays, settings = arrays or Arrays(), settings or ImcSettings()
-    found = on_arrays(folder, arrays)
-    if found.subject.kind != "packed":
-        raise UsageError(f"{folder} is no packed folder", "make one: snnq finalize --plan plan.json")
+    found = _packed_on(folder, arrays)
     if settings.mitigate.startswith("vat"):
         _check_trained(Path(folder))
     arithmetic = "float" if settings.mitigate == "bn-finetune" else None
@@ -78,6 +76,13 @@ def imc_eval(
     run = _Run(one, opened, split, chosen, batch_size, progress)
     facts = _facts(found, arrays, settings, opened, split, len(chosen), batch_size)
     return run.over(_Saved(Path(out) if out is not None else None, facts, force))
+
+
+def _packed_on(folder: str | Path, arrays: Arrays) -> OnArrays:
+    found = on_arrays(folder, arrays)
+    if found.subject.kind != "packed":
+        raise UsageError(f"{folder} is no packed folder", "make one: snnq finalize --plan plan.json")
+    return found
 
 
 def _check_trained(folder: Path) -> None:

@@ -64,12 +64,12 @@ def bench_runtime(
     check_peers(peers)
     if folder is not None and architecture is not None:
         raise UsageError("--architecture: a packed folder has its own", "leave one of them out")
-    with tempfile.TemporaryDirectory() as folder_of_scratch:
-        scratch = Path(folder_of_scratch)
-        if folder is None:
-            place, samples, sizes = _made(architecture or ARCHITECTURE, data, scratch, progress)
+    with tempfile.TemporaryDirectory() as made_here:
+        scratch = Path(made_here)
+        if folder is not None:
+            place, samples, sizes = _given(Path(folder), data, progress)
         else:
-            place, samples, sizes = *_given(Path(folder), data, progress), {}
+            place, samples, sizes = _made(architecture or ARCHITECTURE, data, scratch, progress)
         threads = threads or fitting_threads(macs_of(open_subject(place), max(BATCHES)))
         torch.set_num_threads(threads)
         chosen = np.resize(np.arange(len(samples.test)), max(BATCHES))
@@ -77,11 +77,8 @@ def bench_runtime(
         runs = open_peers(peers, place, torch.from_numpy(frames[:1].astype(np.float32)), threads, scratch)
         found = _measure(place, frames, runs, repeats, threads, progress)
         found["growth_ms"] = growth(place, sizes, frames, threads, max(3, repeats // 2))
-        found["memory"] = _memory(place, frames, scratch, threads)
+        found |= _memory(place, frames, scratch, threads)
         found["architecture"] = read_config(place).architecture
-    if found["memory"]:
-        found["memory_over_float"] = max(_ratios(found["memory"], "inference_mib").values())
-        found["process_memory_over_float"] = _ratios(found["memory"], "process_mib")
     facts = {"data": samples.spec, "simulated": samples.simulated, "repeats": repeats, "machine": _facts(threads)}
     return found | facts
 
@@ -100,12 +97,12 @@ def _made(name: str, data: str | None, scratch: Path, progress: Progress) -> tup
     return scratch / "packed", samples, sizes
 
 
-def _given(folder: Path, data: str | None, progress: Progress) -> tuple[Path, DataSet]:
+def _given(folder: Path, data: str | None, progress: Progress) -> tuple[Path, DataSet, dict[str, Path]]:
     known = read_config(folder)
     spec = data or (known.data.spec if known.data else None)
     if spec is None:
         raise DataError(f"{folder} does not say what it was trained on", "name the data: --data SPEC")
-    return folder, _open(spec, known.config, progress)
+    return folder, _open(spec, known.config, progress), {}
 
 
 def _open(spec: str, config: Config, progress: Progress) -> DataSet:
@@ -153,14 +150,21 @@ def _parts(engine: Engine, frames: np.ndarray, repeats: int) -> dict[str, float]
     return {name: 1000 * total / repeats for name, total in engine.seconds.items()}
 
 
-def _memory(folder: Path, frames: np.ndarray, scratch: Path, threads: int) -> dict[str, dict[str, dict[str, float]]]:
-    """Return MiB by batch and kind; nothing where the system does not tell."""
+def _memory(folder: Path, frames: np.ndarray, scratch: Path, threads: int) -> Findings:
+    """Return MiB by batch and kind, and their ratios; nothing of them where the system does not tell."""
     found: dict[str, dict[str, dict[str, float]]] = {}
     for batch in BATCHES if memory.tells() else ():
         file = scratch / "frames.npy"
         np.save(file, frames[:batch], allow_pickle=False)
         found[f"batch{batch}"] = {kind: memory.measure(kind, folder, file, threads) for kind in ("integer", "float32")}
-    return found
+    if not found:
+        return {"memory": found}
+    over_float = max(_ratios(found, "inference_mib").values())
+    return {
+        "memory": found,
+        "memory_over_float": over_float,
+        "process_memory_over_float": _ratios(found, "process_mib"),
+    }
 
 
 def _ratios(memory: dict[str, dict[str, dict[str, float]]], what: str) -> dict[str, float]:

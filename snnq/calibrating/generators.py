@@ -37,7 +37,7 @@ class Sources:
     camera: Camera
     device: torch.device
     fonts: Path | None = None
-    prompts: Path | None = None
+    templates: Path | None = None
 
 
 def open_generator(sources: Sources, settings: CalibrateSettings, progress: Progress) -> Generator:
@@ -53,7 +53,7 @@ def open_generator(sources: Sources, settings: CalibrateSettings, progress: Prog
     if one.kind == "diffusers":
         from snnq.calibrating.text_to_image import TextToImage
 
-        return TextToImage(camera, sources.names, one, sources.prompts, sources.device)
+        return TextToImage(camera, sources.names, one, sources.templates, sources.device)
     return Noise(camera)
 
 

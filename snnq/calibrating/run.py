@@ -57,7 +57,7 @@ def calibrate(
     settings: CalibrateSettings | None = None,
     rates: RateCard | None = None,
     fonts: Path | None = None,
-    prompts: Path | None = None,
+    templates: Path | None = None,
     few_shot: str | None = None,
     run: str | Path | None = None,
     compute: Compute | str = "auto",
@@ -78,7 +78,7 @@ def calibrate(
     very run (unless ``force``), RunChangedError, InterruptedRun after Ctrl-C, and what opening raises.
     """
     settings, compute, out = settings or CalibrateSettings(), as_compute(compute), Path(out)
-    task = _open(checkpoint, classes, settings, _Given(rates, fonts, prompts, few_shot), compute, given, progress)
+    task = _open(checkpoint, classes, settings, _Given(rates, fonts, templates, few_shot), compute, given, progress)
     where = run_path(out, run)
     config = _config(task)
     config["threads"] = use_threads(compute, task.macs, None if force else where)
@@ -103,7 +103,7 @@ class _Given(NamedTuple):
 
     rates: RateCard | None
     fonts: Path | None
-    prompts: Path | None
+    templates: Path | None
     few_shot: str | None
 
 
@@ -125,7 +125,7 @@ def _open(
     judges = Judges(model.to(device), str(checkpoint), shape[0], device, products_of(opened), own.rates)
     check_filters(judges, settings)
     camera = Camera.of(opened, shape, settings.camera, settings.by, settings.seed)
-    sources = Sources(model, str(checkpoint), shape, names, camera, device, own.fonts, own.prompts)
+    sources = Sources(model, str(checkpoint), shape, names, camera, device, own.fonts, own.templates)
     generator = open_generator(sources, settings, progress)
     few = None if own.few_shot is None else open_few(own.few_shot, generator, judges, names, settings, shape, progress)
     return Task(opened, names, settings, judges, generator, camera, macs, few)

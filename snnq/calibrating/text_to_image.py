@@ -41,11 +41,11 @@ class TextToImage:
         camera: Camera,
         names: Sequence[str],
         settings: CalibrateSettings,
-        prompts: Path | None,
+        templates: Path | None,
         device: torch.device,
     ) -> None:
         self.camera, self.names, self.settings = camera, names, settings
-        self.templates = read_prompts(prompts) if prompts else TEMPLATES
+        self.templates = read_templates(templates) if templates else TEMPLATES
         self.pipeline, self.facts = _open(settings.source, device)
 
     def make(self, start: int, stop: int) -> list[Candidate]:
@@ -60,11 +60,11 @@ class TextToImage:
         names = [self.names[number % len(self.names)] for number in numbers]
         random = [draw(self.camera.seed, number) for number in numbers]
         templates = [self.templates[int(one.integers(len(self.templates)))] for one in random]
-        prompts = [one.replace("{class}", name) for one, name in zip(templates, names, strict=True)]
+        sentences = [one.replace("{class}", name) for one, name in zip(templates, names, strict=True)]
         seeds = [int(one.integers(2**31)) for one in random]
         size = {} if self.settings.pixels is None else {"height": self.settings.pixels, "width": self.settings.pixels}
         drawn = self.pipeline(
-            prompts,
+            sentences,
             guidance_scale=self.settings.guidance,
             num_inference_steps=self.settings.denoising,
             generator=[torch.Generator().manual_seed(seed) for seed in seeds],
@@ -73,8 +73,8 @@ class TextToImage:
         ).images
         frames = self.camera.shoot(square(np.asarray(drawn, np.float64) @ LUMA), numbers)
         return [
-            Candidate(one, number % len(self.names), {"prompt": prompt, "seed": seed})
-            for one, number, prompt, seed in zip(frames, numbers, prompts, seeds, strict=True)
+            Candidate(one, number % len(self.names), {"prompt": sentence, "seed": seed})
+            for one, number, sentence, seed in zip(frames, numbers, sentences, seeds, strict=True)
         ]
 
 
@@ -86,8 +86,8 @@ def square(pictures: np.ndarray) -> np.ndarray:
     return pictures[:, top : top + side, left : left + side].clip(0, 1)
 
 
-def read_prompts(path: Path) -> tuple[str, ...]:
-    """Return the prompts of a file, one a line; raises UsageError for one without {class}."""
+def read_templates(path: Path) -> tuple[str, ...]:
+    """Return the templates of a file, one a line; raises UsageError for one without {class}."""
     try:
         lines = tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
     except (OSError, ValueError) as problem:

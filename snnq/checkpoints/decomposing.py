@@ -78,20 +78,12 @@ def decompose(
     """
     check_words(mode, switch, merged, out, force=force)
     opened = open_checkpoint(path, **given)
-    before = load_model(opened)
-    if masked := masked_layers(before):
-        raise UsageError(
-            f"{opened.path}: {len(masked)} of its layers are pruned, whose zeros cores would not keep",
-            "decompose first, then prune",
-        )
+    before = _dense(opened)
     table = _layers(before, opened.config)
     if mode is None:
         model, changed, left = _merge_again(opened, before)
     else:
-        names, left = chosen(before, table, mode, layers)
-        if isinstance(rank, Mapping):
-            left |= dict.fromkeys((name for name in names if name not in rank), "loses too much by being decomposed")
-            names = [name for name in names if name in rank]
+        names, left = _worth_it(*chosen(before, table, mode, layers), rank)
         model, changed = _factor(before, mode, rank, names, switch)
         if merged:
             model, changed = _merge(opened, model, changed)
@@ -107,6 +99,27 @@ def decompose(
         *(sum(one.weights for one in layers) for layers in (table, after)),
         *(sum(one.macs for one in layers) for layers in (table, after)),
     )
+
+
+def _dense(opened: Checkpoint) -> nn.Module:
+    """Return the model of a checkpoint; raises UsageError where some of its layers are pruned."""
+    model = load_model(opened)
+    if masked := masked_layers(model):
+        raise UsageError(
+            f"{opened.path}: {len(masked)} of its layers are pruned, whose zeros cores would not keep",
+            "decompose first, then prune",
+        )
+    return model
+
+
+def _worth_it(
+    names: list[str], left: dict[str, str], rank: str | Mapping[str, int]
+) -> tuple[list[str], dict[str, str]]:
+    """Return the layers that have a rank where ranks are given by layer, and why others are left dense."""
+    if isinstance(rank, str):
+        return names, left
+    costly = dict.fromkeys((name for name in names if name not in rank), "loses too much by being decomposed")
+    return [name for name in names if name in rank], left | costly
 
 
 def check_words(mode: str | None, switch: int | None, merged: bool, out: str | Path, *, force: bool) -> None:

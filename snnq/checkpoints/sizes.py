@@ -97,14 +97,18 @@ def given_sizes(
         "key_stride": key_stride,
         "substeps": substeps,
     } | ({} if weights is None else {"weights": weights})
-    if model is None:
-        return found
+    return found if model is None else found | _own_model(model, model_arg or (), group or ())
+
+
+def _own_model(
+    model: str | Builder, model_arg: Config | Sequence[str], group: Mapping[str, str] | Sequence[str]
+) -> Json:
     if isinstance(model_arg, Mapping):
         arguments = dict(model_arg)
     else:
-        arguments = {name: _value(text) for name, text in _pairs(model_arg or (), "--model-arg dim=64")}
-    groups = group.items() if isinstance(group, Mapping) else _pairs(group or (), "--group '*.mix=attention'")
-    return found | {"model": model, "arguments": arguments, "groups": tuple(groups)}
+        arguments = {name: _value(text) for name, text in _pairs(model_arg, "--model-arg dim=64")}
+    groups = group.items() if isinstance(group, Mapping) else _pairs(group, "--group '*.mix=attention'")
+    return {"model": model, "arguments": arguments, "groups": tuple(groups)}
 
 
 def _members(value: object) -> object:

@@ -9,7 +9,7 @@ import typer
 
 from snnq.base.progress import Progress, shown
 from snnq.commands.calling import command
-from snnq.commands.settings import BLOCKWISE, FinalizeWords, PtqWords, SearchWords, given, resolved
+from snnq.commands.settings import BLOCKWISE, FinalizeWords, PtqWords, SearchWords, given, of_run
 from snnq.commands.words import (
     Checkpoint,
     CostTable,
@@ -70,20 +70,10 @@ def search(
     """
     from snnq.searching.run import search as run_search
 
-    settings = asked.settings()
-    return run_search(
-        checkpoint,
-        data=data,
-        out=out,
-        settings=settings,
-        cost_table=cost_table,
-        run=run,
-        compute=compute.compute(),
-        force=force,
-        progress=progress,
-        words=resolved(words, settings, unless=("trade_off",) if asked.budget else ()),
-        **sizes.given(),
-    )
+    unless = ("trade_off",) if asked.budget else ()
+    same = {"data": data, "out": out, "run": run, "force": force, "progress": progress}
+    common = of_run(asked.settings(), words, compute, unless, **same)
+    return run_search(checkpoint, cost_table=cost_table, **common, **sizes.given())
 
 
 @command
@@ -112,22 +102,9 @@ def finalize(
     from snnq.finalizing.run import finalize as run_finalize
 
     register(model)
-    settings = asked.settings()
+    common = of_run(asked.settings(), words, compute, data=data, out=out, run=run, force=force, progress=progress)
     return run_finalize(
-        plan,
-        checkpoint=checkpoint,
-        data=data,
-        weights=weights,
-        start=start,
-        out=out,
-        settings=settings,
-        storage=storage,
-        run=run,
-        compute=compute.compute(),
-        measure=measure,
-        force=force,
-        progress=progress,
-        words=resolved(words, settings),
+        plan, checkpoint=checkpoint, weights=weights, start=start, storage=storage, measure=measure, **common
     )
 
 
@@ -155,24 +132,11 @@ def ptq(
     from snnq.reconstructing.run import ptq as run_ptq
 
     settings = asked.settings(method)
+    unless = () if settings.reconstructs else BLOCKWISE
+    same = {"data": data, "out": out, "run": run, "force": force, "progress": progress, "measure": measure}
     with _steps_of_the_model():
-        return run_ptq(
-            checkpoint,
-            plan=plan,
-            scheme=scheme,
-            data=data,
-            out=out,
-            settings=settings,
-            storage=storage,
-            cost_table=cost_table,
-            run=run,
-            compute=compute.compute(),
-            measure=measure,
-            force=force,
-            progress=progress,
-            words=resolved(words, settings, unless=() if settings.reconstructs else BLOCKWISE),
-            **sizes.given(),
-        )
+        common = of_run(settings, words, compute, unless, plan=plan, scheme=scheme, storage=storage, **same)
+        return run_ptq(checkpoint, cost_table=cost_table, **common, **sizes.given())
 
 
 @contextmanager

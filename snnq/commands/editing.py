@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from snnq.training.activations import QuantisedActivations
 
 
+_Rank = Annotated[
+    str,
+    typer.Option(
+        help="vbmf (what is not noise), energy:0.9, ratio:4 (a quarter of each layer's weights), loss:4 (of all "
+        "together, where the model loses least) or a number."
+    ),
+]
+
+
 @command
 def decompose(
     checkpoint: GivenCheckpoint,
@@ -21,13 +30,7 @@ def decompose(
     mode: Annotated[
         str | None, typer.Option(help="stt, ptt, htt (tensor-train cores of 3×3 convolutions) or svd (low rank).")
     ] = None,
-    rank: Annotated[
-        str,
-        typer.Option(
-            help="vbmf (what is not noise), energy:0.9, ratio:4 (a quarter of each layer's weights), loss:4 (of all "
-            "together, where the model loses least) or a number."
-        ),
-    ] = "vbmf",
+    rank: _Rank = "vbmf",
     layers: Annotated[
         str | None,
         typer.Option(metavar="PATTERNS", help="Which layers; by default all 3×3 convolutions but the first layer."),

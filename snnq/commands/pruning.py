@@ -7,7 +7,7 @@ import typer
 
 from snnq.base.progress import Progress, shown
 from snnq.commands.calling import command
-from snnq.commands.settings import PruneWords, SilenceWords, resolved
+from snnq.commands.settings import PruneWords, SilenceWords, of_run
 from snnq.commands.words import Data, Force, GivenCheckpoint, Machines, OneDevice, Run, Sizes, Typed, Words
 
 if TYPE_CHECKING:
@@ -36,19 +36,8 @@ def prune(
     """
     from snnq.pruning.run import prune as run_prune
 
-    settings = asked.settings()
-    return run_prune(
-        checkpoint,
-        data=data,
-        out=out,
-        settings=settings,
-        run=run,
-        compute=compute.compute(),
-        force=force,
-        progress=progress,
-        words=resolved(words, settings),
-        **sizes.given(),
-    )
+    common = of_run(asked.settings(), words, compute, data=data, out=out, run=run, force=force, progress=progress)
+    return run_prune(checkpoint, **common, **sizes.given())
 
 
 @command
@@ -71,19 +60,8 @@ def mask_silent(
     """
     from snnq.pruning.silencing import mask_silent as run_mask_silent
 
-    settings = asked.settings()
-    return run_mask_silent(
-        checkpoint,
-        data=data,
-        out=out,
-        settings=settings,
-        run=run,
-        compute=compute.compute(),
-        force=force,
-        progress=progress,
-        words=resolved(words, settings),
-        **sizes.given(),
-    )
+    common = of_run(asked.settings(), words, compute, data=data, out=out, run=run, force=force, progress=progress)
+    return run_mask_silent(checkpoint, **common, **sizes.given())
 
 
 @command

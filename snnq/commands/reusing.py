@@ -9,7 +9,7 @@ import typer
 from snnq.base.progress import Progress, shown
 from snnq.commands.calling import command
 from snnq.commands.imc import OnArrays
-from snnq.commands.settings import ReuseWords, resolved
+from snnq.commands.settings import ReuseWords, of_run
 from snnq.commands.words import Data, Force, GivenCheckpoint, Machines, Run, Sizes, Typed, Words
 
 if TYPE_CHECKING:
@@ -87,17 +87,5 @@ def reuse_train(
     """
     from snnq.reusing.run import reuse_train as run_train
 
-    settings = asked.settings()
-    return run_train(
-        checkpoint,
-        plan,
-        data=data,
-        out=out,
-        settings=settings,
-        run=run,
-        compute=compute.compute(),
-        force=force,
-        progress=progress,
-        words=resolved(words, settings),
-        **sizes.given(),
-    )
+    common = of_run(asked.settings(), words, compute, data=data, out=out, run=run, force=force, progress=progress)
+    return run_train(checkpoint, plan, **common, **sizes.given())

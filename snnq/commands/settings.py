@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from snnq.commands.calling import one_list, plain, texts
-from snnq.commands.words import Budget, Exclude, FileBudget, Lock, Patterns, Space, Tie, TradeOff, Typed, Words
+from snnq.commands.words import (
+    Budget,
+    Exclude,
+    FileBudget,
+    Lock,
+    Machines,
+    OneDevice,
+    Patterns,
+    Space,
+    Tie,
+    TradeOff,
+    Typed,
+    Words,
+)
 
 if TYPE_CHECKING:
     from snnq.calibrating.settings import CalibrateSettings
@@ -260,6 +273,20 @@ class ReuseWords:
 def given(words: Words) -> Words:
     """Return the words that were given: those left out take the settings' own defaults."""
     return {name: value for name, value in words.items() if value is not None}
+
+
+def of_run(
+    settings: object,
+    words: Words,
+    compute: Machines | OneDevice,
+    unless: tuple[str, ...] = (),
+    **same: object,
+) -> Words:
+    """Return what every command that runs hands down: its settings, its words, what it computes on, and the ``same``.
+
+    ``unless``: words that keep no default of the settings (``resolved``).
+    """
+    return {"settings": settings, "words": resolved(words, settings, unless), "compute": compute.compute(), **same}
 
 
 def resolved(words: Words, settings: object, unless: tuple[str, ...] = ()) -> Words:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from snnq.base.progress import Progress
 from snnq.base.strict_json import Json
 from snnq.data import DataSet
 from snnq.finalizing.settings import FinalizeSettings
@@ -16,10 +19,11 @@ from snnq.training.batchnorm import share_batchnorm
 from snnq.training.evaluation import evaluate
 from snnq.training.finetune import distilled_loss
 from snnq.training.finite import FiniteWatch
-from snnq.training.loop import Best, Place, Stateful
+from snnq.training.loop import Best, Place, Stateful, run_epochs
 from snnq.training.quantized import parameter_groups
 from snnq.training.quick_neurons import quicken
 from snnq.training.rate import Aim
+from snnq.training.run_folder import RunFolder
 from snnq.training.schedules import learning_rate, set_rate
 from snnq.training.seeding import generator
 from snnq.training.teacher import Teacher
@@ -105,3 +109,18 @@ class Finetuning:
             score, facts = (float(fits), *score), {"coded_bits": bits, "price": self.rate.steered()}
         self.best.offer(score, epoch + 1, self.model)
         return {"validation_accuracy": found.accuracy, "validation_loss": found.loss} | facts
+
+    def run(self, folder: RunFolder, after_epoch: Callable[[int], Json], progress: Progress) -> list[Json]:
+        """Run all epochs, or go on with them; return the history; raises what ``run_epochs`` does."""
+        with self.watch as watch:
+            return run_epochs(
+                folder,
+                self.stateful(),
+                stage="finetuning",
+                epochs=self.settings.epochs,
+                batches=self.batches,
+                step=self.step,
+                after_epoch=after_epoch,
+                check=watch.check,
+                progress=progress,
+            )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -30,7 +30,7 @@ from snnq.hardware.crossbars.variation import parse_variation
 from snnq.packed.coding import Coded
 from snnq.packed.config import MODEL_FILE, read_config
 from snnq.packed.folder import check_free
-from snnq.packed.storage import as_storage, check_storage
+from snnq.packed.storage import Storage, as_storage, check_storage
 from snnq.packing.finish import Destination, Finalized, finished, fold, model_bytes, pack
 from snnq.packing.planned import open_planned
 from snnq.packing.rates import layer_rates, realised
@@ -44,7 +44,6 @@ from snnq.training.chance import say_fit
 from snnq.training.devices import Compute, as_compute, start_fabric
 from snnq.training.evaluation import evaluate, reestimate_batchnorm
 from snnq.training.job import TAKEN, Job, fingerprint
-from snnq.training.loop import run_epochs
 from snnq.training.quantized import quantize_model
 from snnq.training.rate import Aim
 from snnq.training.run_folder import RunFolder, open_run, run_path
@@ -90,46 +89,92 @@ def finalize(
     Raises PlanError if plan and checkpoint do not fit, OutputExistsError if ``out`` is there and is not from this
     very run (unless ``force``), RunChangedError, InterruptedRun after Ctrl-C, VerificationError.
     """
-    settings, out, compute, kept = settings or FinalizeSettings(), Path(out), as_compute(compute), as_storage(storage)
-    chosen = Plan.read(plan)
-    check_storage(kept, chosen.schemes(), trained=settings.rate is not None or bool(settings.budget))
-    behind = find_run(chosen, Path(plan))
+    place = _Place(Path(out), run, as_storage(storage), force, words)
+    named = (checkpoint, data, weights)
+    task = _open(plan, named, start, settings or FinalizeSettings(), place, as_compute(compute), progress)
+    done = processes.on_first(lambda: finished(place.out, task.mark) if place.out.exists() and not force else None)
+    return done or _packed(task, measure)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a run writes its folder and keeps its state, how tensors are stored, and the words it was called with."""
+
+    out: Path
+    run: str | Path | None
+    storage: Storage
+    force: bool
+    words: Config | None
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is finetuned under which plan; ``config`` is all that the result depends on, ``mark`` its fingerprint."""
+
+    plan: Plan
+    job: Job
+    settings: FinalizeSettings
+    start: str | Path | None
+    fabric: Fabric
+    place: _Place
+    behind: Path | None
+    config: Json
+    mark: str
+    progress: Progress
+
+
+def _open(
+    file: str | Path,
+    named: tuple[str | Path | None, str | None, str | None],
+    start: str | Path | None,
+    settings: FinalizeSettings,
+    place: _Place,
+    compute: Compute,
+    progress: Progress,
+) -> _Task:
+    """Open a plan, its model and its data (``named``: checkpoint, data and weights, where others are meant)."""
+    plan = Plan.read(file)
+    check_storage(place.storage, plan.schemes(), trained=settings.rate is not None or bool(settings.budget))
+    behind = find_run(plan, Path(file))
     fabric = start_fabric(compute)  # before the data: where there are more processes, they start from the top
     processes.check_batch_size(settings.batch_size)
     with processes.first_goes_first():
-        job = open_planned(chosen, checkpoint, data, progress, weights, plan, unlabelled=unlabelled(settings))
+        checkpoint, data, weights = named
+        job = open_planned(plan, checkpoint, data, progress, weights, file, unlabelled=unlabelled(settings))
         job = answered(job, fabric, settings.batch_size, progress)
-        if chosen.activity is None and needs_activity(settings.budget):
-            skips = read_table(chosen.cost_table.source or chosen.cost_table.name).events.skips_zeros
-            chosen = chosen.with_activity(float_activity(job, fabric.device, zeros=skips, progress=progress))
+        if plan.activity is None and needs_activity(settings.budget):
+            skips = read_table(plan.cost_table.source or plan.cost_table.name).events.skips_zeros
+            plan = plan.with_activity(float_activity(job, fabric.device, zeros=skips, progress=progress))
     check_changes(settings.augment, job.data)
-    config, where = _config(chosen, job, settings, compute), run_path(out, run)
-    config["threads"] = use_threads(compute, job.macs(settings.batch_size), None if force else where)
-    config |= {} if kept == "coded" else {"storage": kept}
+    config, where = _config(plan, job, settings, compute), None if place.force else run_path(place.out, place.run)
+    config["threads"] = use_threads(compute, job.macs(settings.batch_size), where)
+    config |= {} if place.storage == "coded" else {"storage": place.storage}
     if start is not None:
         config["start_sha256"] = read_config(Path(start)).sha256[MODEL_FILE]
-    mark = fingerprint(config)
-    done = processes.on_first(lambda: finished(out, mark) if out.exists() and not force else None)
-    if done:
-        return done
-    processes.on_first(lambda: check_free(out, force))  # before the hours of training, not after them
-    folder = open_run(where, config, out=out, force=force, words=words)
-    say_fit(float_logits(job, "validation", fabric, settings.batch_size, progress), job.data)
-    moving, history = _finetune(folder, job, chosen, settings, start, fabric, progress)
-    folded, coded, chosen, reestimated = _frozen(moving, chosen, job, settings)
+    return _Task(plan, job, settings, start, fabric, place, behind, config, fingerprint(config), progress)
+
+
+def _packed(task: _Task, measure: int) -> Finalized:
+    """Finetune, freeze, pack and verify."""
+    place, job, settings = task.place, task.job, task.settings
+    processes.on_first(lambda: check_free(place.out, place.force))  # before the hours of training, not after them
+    where = run_path(place.out, place.run)
+    folder = open_run(where, task.config, out=place.out, force=place.force, words=place.words)
+    say_fit(float_logits(job, "validation", task.fabric, settings.batch_size, task.progress), job.data)
+    moving, history = _finetune(folder, task)
+    folded, coded, plan, reestimated = _frozen(moving, task.plan, job, settings)
     facts = {"best_epoch": moving.best.epoch, "batchnorm_reestimated": reestimated, "history": history}
-    how = Finetuned.model_validate(_said(settings) | facts)
     return pack(
         folded,
         coded,
-        how,
-        Destination(out, mark, behind, force, kept),
-        plan=chosen,
+        Finetuned.model_validate(_said(settings) | facts),
+        Destination(place.out, task.mark, task.behind, place.force, place.storage),
+        plan=plan,
         job=job,
-        fabric=fabric,
+        fabric=task.fabric,
         batch_size=settings.batch_size,
         measure=measure,
-        progress=progress,
+        progress=task.progress,
     )
 
 
@@ -156,20 +201,13 @@ def _said(settings: FinalizeSettings) -> Json:
     return {key: value for key, value in asdict(settings).items() if key not in ("rate", "budget", "vat") or value}
 
 
-def _finetune(
-    run: RunFolder,
-    job: Job,
-    plan: Plan,
-    settings: FinalizeSettings,
-    start: str | Path | None,
-    fabric: Fabric,
-    progress: Progress,
-) -> tuple[Finetuning, list[Json]]:
+def _finetune(run: RunFolder, task: _Task) -> tuple[Finetuning, list[Json]]:
     """Train the quantised model with the float model as teacher; leave it with the weights of its best epoch."""
+    job, plan, settings, start, fabric = task.job, task.plan, task.settings, task.start, task.fabric
     teacher = None
     if settings.distillation > 0:
         augmented = bool(settings.augment)
-        teacher = float_teacher(job, fabric, settings.batch_size, augmented=augmented, progress=progress)
+        teacher = float_teacher(job, fabric, settings.batch_size, augmented=augmented, progress=task.progress)
     torch.manual_seed(settings.seed)
     aim = aim_of(plan, settings, lambda rated: _rest(plan, job, rated))
     model = quantize_model(load_model(job.checkpoint), plan.schemes(), aim.begin).train()
@@ -186,18 +224,7 @@ def _finetune(
             moving.rate.leave(first - _rest(plan, job, aim.schemes, moving.model.state_dict()))
         return moving.after_epoch(epoch)
 
-    with moving.watch as watch:
-        history = run_epochs(
-            run,
-            moving.stateful(),
-            stage="finetuning",
-            epochs=settings.epochs,
-            batches=moving.batches,
-            step=moving.step,
-            after_epoch=after_epoch,
-            check=watch.check,
-            progress=progress,
-        )
+    history = moving.run(run, after_epoch, task.progress)
     model.load_state_dict(moving.best.state)
     return moving, history
 

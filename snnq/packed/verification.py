@@ -147,9 +147,7 @@ def verify(path: str | Path) -> Verification:
     if not unregistered(config.architecture):
         assemble(folder, config, file, weights)
     _check_facts(folder, config, plan)
-    for name in config.sha256:
-        if name != CONFIG_FILE:  # read_config has seen to that
-            check_hash(folder, name, config)
+    _check_hashes(folder, config)
     sizes = measure_sizes(file, config.layers)
     _check_total(file.path, sizes)
     return Verification(
@@ -161,6 +159,12 @@ def verify(path: str | Path) -> Verification:
         source_state(plan.model),
         sum(math.prod(entry.shape) for entry in plan.layers),
     )
+
+
+def _check_hashes(folder: Path, config: PackedConfig) -> None:
+    for name in config.sha256:
+        if name != CONFIG_FILE:  # read_config has seen to that
+            check_hash(folder, name, config)
 
 
 def _check_names(entries: tuple[LayerInput, ...], config: PackedConfig) -> None:

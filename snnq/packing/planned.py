@@ -42,14 +42,26 @@ def open_planned(
     again = sizes_again(plan.model.architecture, plan.model.config, weights or plan.model.weights)
     job = open_job(where, spec, progress, unlabelled=unlabelled, **again)
     _refuse_other(plan, where, job.checkpoint.sha256)
+    _check_data(plan, job, named=data is not None)
+    _check_shapes(plan, job, where)
+    _check_counts(plan, job)
+    check_masked(plan.schemes(), edits_of(job.checkpoint.config))
+    return job
+
+
+def _check_data(plan: Plan, job: Job, *, named: bool) -> None:
+    """Raise DataError for another order of classes, PlanError where unnamed data are not the plan's any more."""
     if plan.data is not None:
-        check_order(plan.data, job.data, named=data is not None)
-    if plan.data is not None and data is None and plan.data.sha256 != job.data.sha256:
+        check_order(plan.data, job.data, named=named)
+    if plan.data is not None and not named and plan.data.sha256 != job.data.sha256:
         raise PlanError(
             f"the data behind {plan.data.spec} has changed since the plan was made: sha256 {job.data.sha256[:12]}…, "
             f"the plan says {plan.data.sha256[:12]}…",
             f"to finetune on it all the same, name it: --data {plan.data.spec}",
         )
+
+
+def _check_shapes(plan: Plan, job: Job, where: str | Path) -> None:
     theirs = {layer.name: tuple(layer.shape) for layer in plan.layers}
     ours = {layer.name: layer.shape for layer in job.layers}
     for name in sorted(theirs.keys() | ours.keys()):
@@ -59,9 +71,6 @@ def open_planned(
                 f"{ours.get(name, 'missing')} in {where}",
                 "make the plan from this checkpoint",
             )
-    _check_counts(plan, job)
-    check_masked(plan.schemes(), edits_of(job.checkpoint.config))
-    return job
 
 
 def _check_counts(plan: Plan, job: Job) -> None:

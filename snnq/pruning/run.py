@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Unpack
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from snnq.base.errors import UsageError, VerificationError
@@ -24,16 +24,13 @@ from snnq.pruning.masks import Held, Masks, channel_masks, pattern_masks, share_
 from snnq.pruning.settings import CHANNELS, PruneSettings
 from snnq.structure.edits import apply_edits
 from snnq.structure.masked import masked_edit, masked_layers
-from snnq.training import processes
-from snnq.training.chance import say_fit
-from snnq.training.devices import Compute, as_compute, start_fabric
-from snnq.training.edited import Accuracies, EditedLayer, known_result, layers_left, refresh_norms, save_edited, scores
+from snnq.training.devices import Compute, as_compute
+from snnq.training.edit_run import EditRun, Place, edit_run, open_edit
+from snnq.training.edited import Accuracies, EditedLayer, layers_left
 from snnq.training.finetuning import Finetuning
-from snnq.training.job import Job, fingerprint, open_job
-from snnq.training.loop import run_epochs
-from snnq.training.run_folder import RunFolder, open_run, run_path
-from snnq.training.teacher import float_logits, float_teacher
-from snnq.training.threads import keeps_threads, use_threads
+from snnq.training.job import Job
+from snnq.training.run_folder import RunFolder
+from snnq.training.threads import keeps_threads
 
 # Validation samples on which logits with and without dead channels are compared, and what is rounding in float64.
 COMPARED, NOTHING = 8, 1e-9
@@ -87,24 +84,16 @@ def prune(
     Raises OutputExistsError if ``out`` is there and is not from this very run (unless ``force``), UsageError where
     there is nothing to prune, RunChangedError, InterruptedRun after Ctrl-C, and what opening raises.
     """
-    compute, out = as_compute(compute), Path(out)
-    fabric, size = start_fabric(compute), settings.finetune.batch_size
-    processes.check_batch_size(size)
-    with processes.first_goes_first():
-        job = open_job(checkpoint, data, progress, **given)
-    config = {"command": "prune", **job.facts(), "precision": compute.precision, **asdict(settings)}
-    where = run_path(out, run)
-    config["threads"] = use_threads(compute, job.macs(size), None if force else where)
-    mark = fingerprint(config)
-    known = processes.on_first(lambda: known_result(out, mark, force))
-    if known is not None:
+    compute, one, place = as_compute(compute), settings.finetune, Place(Path(out), run, force, words)
+    opened = open_edit(checkpoint, data, compute, one.batch_size, progress, given)
+    edit = edit_run("prune", opened, one, asdict(settings), place, compute, progress)
+    if (known := edit.known()) is not None:
         return Pruned.from_dict(known)
-    task = _task(job, settings)
-    folder = open_run(where, config, out=out, force=force, words=words)
-    say_fit(float_logits(job, "validation", fabric, size, progress), job.data)
-    model, epoch = _trained(folder, task, fabric, progress)
-    made = _finished(task, model, epoch, out, fabric, progress)
-    processes.on_first(lambda: save_edited(job, model, out, mark, asdict(made), force))
+    task = _task(edit.job, settings)
+    folder, _ = edit.open()
+    model, epoch = _trained(folder, task, edit)
+    made = _finished(task, model, epoch, edit)
+    edit.save(model, asdict(made))
     return made
 
 
@@ -161,18 +150,15 @@ def _names(job: Job) -> set[str]:
     return {layer.name for layer in job.layers}
 
 
-def _trained(folder: RunFolder, task: _Task, fabric: Fabric, progress: Progress) -> tuple[nn.Module, int]:
+def _trained(folder: RunFolder, task: _Task, edit: EditRun) -> tuple[nn.Module, int]:
     """Return the pruned and finetuned model of its best epoch, on the device, and that epoch; 0 in one shot."""
-    job, settings, one = task.job, task.settings, task.settings.finetune
-    torch.manual_seed(one.seed)
+    job, settings = task.job, task.settings
+    torch.manual_seed(settings.finetune.seed)
     model = load_model(job.checkpoint)
     held = Held(model, {})
     held.set(task.masks(model, min(1, settings.rounds)))
     if settings.rounds == 0:
-        return fabric.to_device(model), 0
-    teacher = None
-    if one.distillation > 0:
-        teacher = float_teacher(job, fabric, one.batch_size, augmented=False, progress=progress)
+        return edit.fabric.to_device(model), 0
 
     def between(round: int) -> None:
         masks = task.masks(model, round + 1)
@@ -180,39 +166,30 @@ def _trained(folder: RunFolder, task: _Task, fabric: Fabric, progress: Progress)
             model.load_state_dict(job.checkpoint.state_dict)
         held.set(masks)
 
-    train, beside = model.train(), {"masks": held}
-    moving = Finetuning(fabric, train, job.data, teacher, one, one.epochs, settings.rounds, between, beside)
-    with moving.watch as watch:
-        run_epochs(
-            folder,
-            moving.stateful(),
-            stage="pruning",
-            epochs=settings.rounds * one.epochs,
-            batches=moving.batches,
-            step=moving.step,
-            after_epoch=moving.after_epoch,
-            check=watch.check,
-            progress=progress,
-        )
+    moving = edit.trained(
+        folder,
+        "pruning",
+        partial(Finetuning, model=model.train(), between=between, beside={"masks": held}),
+        settings.rounds,
+    )
     model.load_state_dict(moving.best.state)
     return model, moving.best.epoch
 
 
-def _finished(task: _Task, model: nn.Module, epoch: int, out: Path, fabric: Fabric, progress: Progress) -> Pruned:
+def _finished(task: _Task, model: nn.Module, epoch: int, edit: EditRun) -> Pruned:
     """Estimate the norms anew if that is no worse, take out what is dead, say what is masked, and score the model."""
-    job, one = task.job, task.settings.finetune
-    new = refresh_norms(job, model, one.batch_size, one.seed)
+    job, new = task.job, edit.refreshed(model)
     model.cpu().eval()
     entries, moved = _narrow(task, model) if task.chains else ([], None)
     apply_edits(model, [narrowed_edit(entries)] if entries else [])
     pruned = set() if task.settings.structure == CHANNELS else set(task.names)
     names = [layer.name for layer in job.layers if layer.name in pruned | masked_layers(model)]
     apply_edits(model, [masked_edit(model, names)] if names else [])
-    before, after = scores(job, model, fabric, one.batch_size, progress)
+    before, after = edit.scores(model)
     layers = layers_left(job, model)
     sparsity = 1 - sum(layer.left for layer in layers) / sum(layer.weights for layer in layers)
     channels = {str(entry["layer"]): int(entry["left"]) for entry in entries}
-    return Pruned(str(out), sparsity, layers, channels, before, after, epoch, new, moved)
+    return Pruned(str(edit.place.out), sparsity, layers, channels, before, after, epoch, new, moved)
 
 
 @torch.no_grad()

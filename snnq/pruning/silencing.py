@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Unpack
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from snnq.assessing.silence import firing_of, together
@@ -22,17 +22,14 @@ from snnq.pruning.settings import SilenceSettings
 from snnq.structure.edits import apply_edits
 from snnq.structure.masked import masked_edit, masked_layers
 from snnq.structure.silenced import SILENCED
-from snnq.training import processes
-from snnq.training.chance import say_fit
-from snnq.training.devices import Compute, as_compute, start_fabric
-from snnq.training.edited import Accuracies, known_result, refresh_norms, save_edited, scores
+from snnq.training.devices import Compute, as_compute
+from snnq.training.edit_run import EditRun, Place, edit_run, open_edit
+from snnq.training.edited import Accuracies
 from snnq.training.evaluation import predict
 from snnq.training.finetuning import Finetuning
-from snnq.training.job import Job, fingerprint, open_job
-from snnq.training.loop import run_epochs
-from snnq.training.run_folder import RunFolder, open_run, run_path
-from snnq.training.teacher import float_logits, float_teacher
-from snnq.training.threads import keeps_threads, use_threads
+from snnq.training.job import Job
+from snnq.training.run_folder import RunFolder
+from snnq.training.threads import keeps_threads
 
 # Validation samples on which silent neurons are counted.
 COUNTED = 64
@@ -91,40 +88,24 @@ def mask_silent(
     Raises OutputExistsError if ``out`` is there and is not from this very run (unless ``force``), UsageError for a
     model whose neurons run step by step, RunChangedError, InterruptedRun after Ctrl-C, and what opening raises.
     """
-    compute, out = as_compute(compute), Path(out)
-    fabric, size = start_fabric(compute), settings.finetune.batch_size
-    processes.check_batch_size(size)
-    with processes.first_goes_first():
-        job = open_job(checkpoint, data, progress, **given)
+    compute, one, place = as_compute(compute), settings.finetune, Place(Path(out), run, force, words)
+    opened = open_edit(checkpoint, data, compute, one.batch_size, progress, given)
+    job, fabric = opened
     model, edit = _silenced(job, settings.most)
-    config = {"command": "mask_silent", **job.facts(), "precision": compute.precision, **asdict(settings)}
-    where = run_path(out, run)
-    config["threads"] = use_threads(compute, job.macs(size), None if force else where)
-    mark = fingerprint(config)
-    known = processes.on_first(lambda: known_result(out, mark, force))
-    if known is not None:
+    at_work = edit_run("mask_silent", opened, one, asdict(settings), place, compute, progress)
+    if (known := at_work.known()) is not None:
         return Silenced.from_dict(known)
-    folder = open_run(where, config, out=out, force=force, words=words)
-    logits = float_logits(job, "validation", fabric, size, progress)
-    say_fit(logits, job.data)
-    facts = _compared(job, fabric.to_device(model), logits, size, progress)
-    epoch = _trained(folder, job, model, settings, fabric, progress) if settings.finetune.epochs else 0
-    new = refresh_norms(job, model, size, settings.finetune.seed)
+    folder, logits = at_work.open()
+    facts = _compared(job, fabric.to_device(model), logits, one.batch_size, progress)
+    epoch = _trained(folder, model, at_work) if one.epochs else 0
+    new = at_work.refreshed(model)
     facts["silent_after"] = _silent_share(job, model, progress)
     masked = [layer.name for layer in job.layers if layer.name in masked_layers(model)]
     apply_edits(model, [masked_edit(model, masked)] if masked else [])
-    before, after = scores(job, model, fabric, size, progress)
-    made = Silenced(
-        out=str(out),
-        most=settings.most,
-        neurons=tuple(edit["neurons"]),
-        **facts,
-        before=before,
-        after=after,
-        best_epoch=epoch,
-        batchnorm_reestimated=new,
-    )
-    processes.on_first(lambda: save_edited(job, model, out, mark, asdict(made), force))
+    before, after = at_work.scores(model)
+    results = {"before": before, "after": after, "best_epoch": epoch, "batchnorm_reestimated": new}
+    made = Silenced(out=str(out), most=settings.most, neurons=tuple(edit["neurons"]), **facts, **results)
+    at_work.save(model, asdict(made))
     return made
 
 
@@ -157,30 +138,11 @@ def _silent_share(job: Job, model: nn.Module, progress: Progress) -> float:
     return together(firing_of(model, job.data, "validation", COUNTED, progress)[1]).silent
 
 
-def _trained(
-    folder: RunFolder, job: Job, model: nn.Module, settings: SilenceSettings, fabric: Fabric, progress: Progress
-) -> int:
+def _trained(folder: RunFolder, model: nn.Module, at_work: EditRun) -> int:
     """Finetune a model, in place, to its best epoch, which is returned; masked weights stay zero."""
-    one = settings.finetune
-    torch.manual_seed(one.seed)
+    torch.manual_seed(at_work.finetune.seed)
     masked = {f"{name}.weight" for name in masked_layers(model)}
     held = Held(model, {name: part.detach() != 0 for name, part in model.named_parameters() if name in masked})
-    teacher = None
-    if one.distillation > 0:
-        teacher = float_teacher(job, fabric, one.batch_size, augmented=False, progress=progress)
-    train, beside = model.train(), {"masks": held}
-    moving = Finetuning(fabric, train, job.data, teacher, one, one.epochs, 1, beside=beside)
-    with moving.watch as watch:
-        run_epochs(
-            folder,
-            moving.stateful(),
-            stage="finetuning",
-            epochs=one.epochs,
-            batches=moving.batches,
-            step=moving.step,
-            after_epoch=moving.after_epoch,
-            check=watch.check,
-            progress=progress,
-        )
+    moving = at_work.trained(folder, "finetuning", partial(Finetuning, model=model.train(), beside={"masks": held}))
     model.load_state_dict(moving.best.state)
     return moving.best.epoch

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 from lightning_fabric import Fabric
@@ -14,6 +14,7 @@ from torch import nn
 from snnq.assessing.measure import SAMPLES
 from snnq.base.errors import UsageError
 from snnq.base.progress import Progress, silent
+from snnq.checkpoints.sizes import Given
 from snnq.cost.table import read_table
 from snnq.data.dataset import Frames
 from snnq.models.registry import architecture
@@ -62,7 +63,7 @@ def ptq(
     force: bool = False,
     progress: Progress = silent,
     words: Mapping[str, object] | None = None,
-    **given: Any,
+    **given: Unpack[Given],
 ) -> Finalized:
     """Quantise a float checkpoint under a plan, or with one ``scheme`` everywhere, from unlabelled training frames.
 
@@ -79,15 +80,19 @@ def ptq(
     InterruptedRun after Ctrl-C, VerificationError.
     """
     compute, kept = as_compute(compute), as_storage(storage)
-    if compute.devices * compute.nodes > 1:
-        raise UsageError("ptq runs on one device", "--devices 1")
-    fabric = start_fabric(compute)
+    fabric = _one_device(compute)
     chosen, job = _open(checkpoint, plan, scheme, data, cost_table, given, progress)
     job = answered(job, fabric, EVALUATION_BATCH, progress)
     check_storage(kept, chosen.schemes())
     behind = find_run(chosen, Path(plan)) if plan is not None else None
     task = _Task(chosen, behind, job, settings or PtqSettings(), compute, fabric, kept)
     return _quantised(task, Path(out), run, measure, force, words, progress)
+
+
+def _one_device(compute: Compute) -> Fabric:
+    if compute.devices * compute.nodes > 1:
+        raise UsageError("ptq runs on one device", "--devices 1")
+    return start_fabric(compute)
 
 
 @dataclass(frozen=True)
@@ -173,7 +178,7 @@ def _open(
     scheme: str | None,
     data: str | None,
     cost_table: str,
-    given: dict[str, Any],
+    given: Given,
     progress: Progress,
 ) -> tuple[Plan, Job]:
     """Return the plan, read or made, and what it is for."""

@@ -84,12 +84,14 @@ def reuse_plan(
         reusing=reusing,
         whole=costs[0][""],
         sweep=tuple(next(iter(one.values())) for one in costs),
-        candidates=tuple(
-            Candidate(pattern=name, attentions=dict(variants[reusing][name].attentions), costs=one)
-            for name, one in kept.items()
-            if reusing
-        ),
+        candidates=_candidates(variants[reusing], kept) if reusing else (),
         written=tuple(_written(target, variants[0][""])),
+    )
+
+
+def _candidates(variants: Mapping[str, Variant], kept: Mapping[str, ReuseCosts]) -> tuple[Candidate, ...]:
+    return tuple(
+        Candidate(pattern=name, attentions=dict(variants[name].attentions), costs=one) for name, one in kept.items()
     )
 
 

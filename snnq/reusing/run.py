@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Unpack
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from snnq.base.errors import PlanError, UsageError
@@ -19,17 +19,15 @@ from snnq.checkpoints.sizes import Given
 from snnq.reusing.records import Candidate, ReuseCosts, ReusePlan, TargetInfo, read_reuse_plan
 from snnq.reusing.settings import ReuseSettings
 from snnq.structure.edits import apply_edits, edits_of
-from snnq.training import processes
-from snnq.training.chance import say_fit
-from snnq.training.devices import Compute, as_compute, start_fabric
-from snnq.training.edited import Accuracies, known_result, refresh_norms, save_edited, scores
+from snnq.training.devices import Compute, as_compute
+from snnq.training.edit_run import EditRun, Place, edit_run, open_edit
+from snnq.training.edited import Accuracies
 from snnq.training.finetuning import Finetuning
-from snnq.training.job import Job, fingerprint, open_job
-from snnq.training.loop import Best, run_epochs
-from snnq.training.run_folder import RunFolder, open_run, run_path
+from snnq.training.job import Job
+from snnq.training.loop import Best
+from snnq.training.run_folder import RunFolder, open_run
 from snnq.training.seeding import shuffled
-from snnq.training.teacher import Teacher, float_logits, float_teacher
-from snnq.training.threads import keeps_threads, use_threads
+from snnq.training.threads import keeps_threads
 
 
 @dataclass(frozen=True)
@@ -102,31 +100,30 @@ def reuse_train(
     and is not from this very run (unless ``force``), RunChangedError, InterruptedRun after Ctrl-C, and what opening
     raises.
     """
-    compute, out = as_compute(compute), Path(out)
+    compute, one, place = as_compute(compute), settings.finetune, Place(Path(out), run, force, words)
     wanted = read_reuse_plan(plan)
-    fabric, size = start_fabric(compute), settings.finetune.batch_size
-    processes.check_batch_size(size)
-    with processes.first_goes_first():
-        job = open_job(checkpoint, data, progress, **given)
-    _check_plan(wanted, str(plan), job)
-    config = {"command": "reuse_train", **job.facts(), "precision": compute.precision, **asdict(settings)}
-    config["candidates"] = [{"pattern": one.pattern, "attentions": one.attentions} for one in wanted.candidates]
-    where = run_path(out, run)
-    config["threads"] = use_threads(compute, job.macs(size), None if force else where)
-    mark = fingerprint(config)
-    known = processes.on_first(lambda: known_result(out, mark, force))
-    if known is not None:
+    opened = open_edit(checkpoint, data, compute, one.batch_size, progress, given)
+    _check_plan(wanted, str(plan), opened[0])
+    patterns = [{"pattern": one.pattern, "attentions": one.attentions} for one in wanted.candidates]
+    said = asdict(settings) | {"candidates": patterns}
+    edit = edit_run("reuse_train", opened, one, said, place, compute, progress)
+    if (known := edit.known()) is not None:
         return _on_target(Reused.from_dict(known), wanted)
-    folder = open_run(where, config, out=out, force=force, words=words)
-    say_fit(float_logits(job, "validation", fabric, size, progress), job.data)
-    task = _Task(job, settings, config, where, fabric, force, progress)
-    tried = [task.tried(one) for one in wanted.candidates] if len(wanted.candidates) > 1 else []
-    chosen = _best(wanted.candidates, tried)
+    made, model = _made(wanted, _Task(edit, settings))
+    edit.save(model, made.to_dict())
+    return made
+
+
+def _made(plan: ReusePlan, task: _Task) -> tuple[Reused, nn.Module]:
+    """Try the patterns, where there are several, and train the best one; return what came of it, and its model."""
+    edit, (folder, _) = task.edit, task.edit.open()
+    tried = [task.tried(one) for one in plan.candidates] if len(plan.candidates) > 1 else []
+    chosen = _best(plan.candidates, tried)
     model, epoch = task.trained(chosen, folder)
-    new = refresh_norms(job, model, size, settings.finetune.seed)
-    before, after = scores(job, model, fabric, size, progress)
+    new = edit.refreshed(model)
+    before, after = edit.scores(model)
     made = Reused(
-        out=str(out),
+        out=str(edit.place.out),
         pattern=chosen.pattern,
         attentions=chosen.attentions,
         tried=tuple(tried),
@@ -134,12 +131,11 @@ def reuse_train(
         after=after,
         best_epoch=epoch,
         batchnorm_reestimated=new,
-        target=wanted.target,
-        whole=wanted.whole,
+        target=plan.target,
+        whole=plan.whole,
         costs=chosen.costs,
     )
-    processes.on_first(lambda: save_edited(job, model, out, mark, made.to_dict(), force))
-    return made
+    return made, model
 
 
 def _check_plan(plan: ReusePlan, file: str, job: Job) -> None:
@@ -176,22 +172,17 @@ def _best(candidates: Sequence[Candidate], tried: Sequence[Tried]) -> Candidate:
 class _Task:
     """What every training of a pattern has in common."""
 
-    job: Job
+    edit: EditRun
     settings: ReuseSettings
-    config: Json
-    run: Path
-    fabric: Fabric
-    force: bool
-    progress: Progress
 
     def tried(self, one: Candidate) -> Tried:
         """Train a pattern on the share of the training samples, the same ones for every pattern."""
-        count, seed = len(self.job.data.train), self.settings.finetune.seed
+        edit, seed = self.edit, self.settings.finetune.seed
+        count = len(edit.job.data.train)
         least = min(count, self.settings.finetune.batch_size)
         chosen = sorted(shuffled(count, seed, "reuse", "partial")[: max(least, round(self.settings.partial * count))])
-        config = {**self.config, "pattern": one.pattern, "samples": len(chosen)}
-        path = self.run.with_name(f"{self.run.name}.{one.pattern}")
-        folder = open_run(path, config, force=self.force)
+        config = {**edit.config, "pattern": one.pattern, "samples": len(chosen)}
+        folder = open_run(edit.where.with_name(f"{edit.where.name}.{one.pattern}"), config, force=edit.place.force)
         best = self._epochs(one, folder, chosen)[1]
         assert best.score is not None
         accuracy, loss = best.score
@@ -204,27 +195,8 @@ class _Task:
         return model, best.epoch
 
     def _epochs(self, one: Candidate, folder: RunFolder, chosen: Sequence[int] | None) -> tuple[nn.Module, Best]:
-        settings, data = self.settings.finetune, self.job.data
-        torch.manual_seed(settings.seed)
-        model = apply_edits(load_model(self.job.checkpoint), [_edit(one)]).train()
-        words: Json = {"chosen": chosen, "name": "reuse"}
-        moving = Finetuning(self.fabric, model, data, self._teacher(), settings, settings.epochs, 1, **words)
-        with moving.watch as watch:
-            run_epochs(
-                folder,
-                moving.stateful(),
-                stage=f"{one.pattern}, {'in full' if chosen is None else 'partly'}",
-                epochs=settings.epochs,
-                batches=moving.batches,
-                step=moving.step,
-                after_epoch=moving.after_epoch,
-                check=watch.check,
-                progress=self.progress,
-            )
-        return model, moving.best
-
-    def _teacher(self) -> Teacher | None:
-        one = self.settings.finetune
-        if not one.distillation:
-            return None
-        return float_teacher(self.job, self.fabric, one.batch_size, augmented=False, progress=self.progress)
+        torch.manual_seed(self.settings.finetune.seed)
+        model = apply_edits(load_model(self.edit.job.checkpoint), [_edit(one)]).train()
+        begin = partial(Finetuning, model=model, chosen=chosen, name="reuse")
+        stage = f"{one.pattern}, {'in full' if chosen is None else 'partly'}"
+        return model, self.edit.trained(folder, stage, begin).best

@@ -66,10 +66,7 @@ def ranks_by_loss(
     use_threads(compute, job.macs(_BATCH))
     model = placed(job.model, start_fabric(compute).device)
     found = _candidates(model, [one for one in job.layers if one.name in names], mode)
-    most = float(found.weights[:, 0].sum() / times)
-    if np.nanmin(found.weights, 1).sum() > most:
-        least = found.weights[:, 0].sum() / np.nanmin(found.weights, 1).sum()
-        raise UsageError(f"--rank {rank}: as {mode} these layers keep 1/{least:.2f} of their weights, or more")
+    most = _most(found, times, rank, mode)
     places = ordered_batches(min(samples, len(job.data.validation)), _BATCH)
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
@@ -84,6 +81,15 @@ def ranks_by_loss(
         plan = found.solve(np.mean(losses, 0), most)
     ranks = {name: found.ranks[name][k] for name, k in zip(names, plan, strict=True)}
     return {name: one for name, one in ranks.items() if one is not None}
+
+
+def _most(found: _Candidates, times: float, rank: str, mode: str) -> float:
+    """Return how many weights may be left; raises UsageError where no ranks leave so few."""
+    most = float(found.weights[:, 0].sum() / times)
+    if np.nanmin(found.weights, 1).sum() > most:
+        least = found.weights[:, 0].sum() / np.nanmin(found.weights, 1).sum()
+        raise UsageError(f"--rank {rank}: as {mode} these layers keep 1/{least:.2f} of their weights, or more")
+    return most
 
 
 @dataclass(frozen=True)

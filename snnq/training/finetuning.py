@@ -8,6 +8,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from snnq.base.progress import Progress
 from snnq.base.strict_json import Json
 from snnq.data import DataSet
 from snnq.training import processes
@@ -16,7 +17,8 @@ from snnq.training.batchnorm import share_batchnorm
 from snnq.training.evaluation import evaluate
 from snnq.training.finetune import Finetune, distilled_loss
 from snnq.training.finite import FiniteWatch
-from snnq.training.loop import Best, Place, Stateful
+from snnq.training.loop import Best, Place, Stateful, run_epochs
+from snnq.training.run_folder import RunFolder
 from snnq.training.schedules import learning_rate, set_rate
 from snnq.training.teacher import Teacher
 from snnq.training.transfers import moved
@@ -99,3 +101,18 @@ class Finetuning:
             self.between(round)
             self.optimizer.optimizer.state.clear()
         return {"round": round, "validation_accuracy": found.accuracy, "validation_loss": found.loss}
+
+    def run(self, folder: RunFolder, stage: str, progress: Progress) -> None:
+        """Run all epochs, or go on with them; raises what ``run_epochs`` does."""
+        with self.watch as watch:
+            run_epochs(
+                folder,
+                self.stateful(),
+                stage=stage,
+                epochs=self.rounds * self.epochs,
+                batches=self.batches,
+                step=self.step,
+                after_epoch=self.after_epoch,
+                check=watch.check,
+                progress=progress,
+            )

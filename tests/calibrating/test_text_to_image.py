@@ -130,9 +130,9 @@ def test_a_pipeline_of_strange_parts_is_not_opened(tmp_path, index, said):
 
 def test_prompts_and_squares(tmp_path):
     (tmp_path / "good.txt").write_text("a {class}\n\nthe {class}\n")
-    assert text_to_image.read_prompts(tmp_path / "good.txt") == ("a {class}", "the {class}")
+    assert text_to_image.read_templates(tmp_path / "good.txt") == ("a {class}", "the {class}")
     (tmp_path / "bad.txt").write_text("a {class}\na dog\n")
     with pytest.raises(UsageError, match=r"every line needs \{class\}, found 'a dog'"):
-        text_to_image.read_prompts(tmp_path / "bad.txt")
+        text_to_image.read_templates(tmp_path / "bad.txt")
     wide = np.arange(12.0).reshape(1, 2, 6) / 12
     assert np.array_equal(text_to_image.square(wide), wide[:, :, 2:4])
