@@ -54,7 +54,7 @@ class Engine:
         self.config = architecture(arrays.config.architecture).config(arrays.config.config)
         self.wiring, self._frames = arrays.wiring, arrays.frames
         self.pixels = arrays.config.quantization_config.pixels
-        self.layers: Mapping[str, LayerWeights] = {one.layer: read_layer(arrays, one) for one in self.wiring.layers}
+        layers = {one.layer: read_layer(arrays, one) for one in self.wiring.layers}
         compared = (*self.wiring.neurons, *(mixing.fires for mixing in self.wiring.mixings))
         self.compared = {neuron.neuron: arrays.network.compared(neuron) for neuron in compared}
         concats = [one for one in self.wiring.flow if isinstance(one, Concat)]
@@ -64,10 +64,22 @@ class Engine:
         self.workers, self._fitting = Workers(threads), threads is None
         self.steps = Steps(self.workers, bits(self.wiring.largest))
         self._layers, self._tapes = Layers(self.steps), dict[tuple[object, ...], Tape]()
+        self.layers = layers
         self._alone = RLock()  # a call's memory is kept for the next one
         # Calls are kept of loops that do all of their work: those of the first graphs.
         self.taped = self.wiring.beyond is None
         self.macs = self._macs_of_a_sample()
+
+    @property
+    def layers(self) -> Mapping[str, LayerWeights]:
+        """What is run, by layer; others may be put in its place."""
+        return self._weights
+
+    @layers.setter
+    def layers(self, layers: Mapping[str, LayerWeights]) -> None:
+        self._weights = layers
+        self._tapes.clear()  # their calls, and tables that were kept, are those of the layers before
+        self._layers.tables.clear()
 
     @property
     def seconds(self) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -110,3 +111,17 @@ def test_few_tapes_are_kept_and_none_of_large_batches(tmp_path: Path, monkeypatc
     mine(frames[:1])
     mine(frames[:1])
     assert all(mine.seconds[part] > before[part] for part in before)
+
+
+def test_other_layers_are_not_run_by_calls_of_those_before(tmp_path: Path) -> None:
+    frames = write_lively(tmp_path / "packed", ["uniform-2"])[:1]
+    mine = Engine(tmp_path / "packed", 1)
+    layers, first = dict(mine.layers), mine(frames)
+    silent = {
+        name: dataclasses.replace(one, numbers=(*one.numbers[:2], np.full_like(one.numbers[2], 2**30)))
+        for name, one in layers.items()
+    }
+    mine.layers = silent
+    assert not np.array_equal(mine(frames), first)
+    mine.layers = layers
+    assert np.array_equal(mine(frames), first)
