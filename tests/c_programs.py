@@ -11,7 +11,7 @@ import numpy as np
 
 from snnq.exporting.c_names import c_name
 from snnq.exporting.c_source import CSource, c_source, write_c
-from snnq.network.graph import Neuron
+from snnq.network.operations import Neuron
 from snnq.network.stages import Fire, Mix
 from snnq.packed.arrays import open_arrays
 from snnq.runtime.reference import Reference, Watch

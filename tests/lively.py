@@ -12,8 +12,9 @@ import torch
 from snnq.cost.table import read_table
 from snnq.models.registry import ARCHITECTURES, architecture
 from snnq.network.folding import fold_batchnorm
-from snnq.network.graph import Graph, Layer, Neuron
+from snnq.network.graph import Graph
 from snnq.network.layers import frames_shape, layer_table, quantisable
+from snnq.network.operations import Layer, Neuron
 from snnq.packed.coding import Coded
 from snnq.packed.folder import write_packed
 from snnq.packed.input import InputPixels

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from snnq.adapting.settings import CODA, FROZEN, FULL, L2P, LDA, OSPP, AdaptSettings
 from snnq.base.strict_json import Json
 from snnq.network.graph import Graph
-from snnq.network.graph import Layer as Operation
 from snnq.network.layers import Layer, forward_macs
+from snnq.network.operations import Layer as Operation
 from snnq.network.prefixes import Site
 
 

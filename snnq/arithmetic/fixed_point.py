@@ -24,7 +24,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from snnq.base.errors import UsageError
-from snnq.network.graph import Add, Concat, First, Mean, Pool, Switch
+from snnq.network.combining import Add, Concat, First, Pool, Switch
+from snnq.network.operations import Mean
 from snnq.network.stages import ROOM_BITS, Potential
 from snnq.network.wiring import READ_LIMIT, Wiring
 from snnq.schemes.whole import WIDE_SUM_LIMIT, Whole

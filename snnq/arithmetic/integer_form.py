@@ -16,8 +16,10 @@ from snnq.arithmetic.fixed_point import FixedPoint, Folded, joined
 from snnq.arithmetic.integers import Neurons
 from snnq.arithmetic.whole_network import Heads, WholeNetwork, whole_network
 from snnq.base.errors import UsageError
-from snnq.network.graph import COUNT_LIMIT, FRAMES, Layer, Neuron, Stream, Sum
+from snnq.network.combining import Sum
+from snnq.network.operations import Layer, Neuron
 from snnq.network.stages import Mix, Potential, Stage
+from snnq.network.streams import COUNT_LIMIT, FRAMES, Stream
 from snnq.network.wiring import Wiring
 from snnq.schemes.whole import Whole, fixed_point
 

@@ -32,7 +32,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from snnq.network.graph import Rounding
+from snnq.network.operations import Rounding
 from snnq.schemes.whole import Whole
 
 # Two sets of limits: for sums in int32, and for wide layers in int64.

@@ -24,7 +24,8 @@ from snnq.arithmetic.integers import (
     least,
 )
 from snnq.base.errors import UsageError
-from snnq.network.graph import Concat, Neuron
+from snnq.network.combining import Concat
+from snnq.network.operations import Neuron
 from snnq.network.stages import Potential, Stage
 from snnq.network.wiring import Wiring, leak
 from snnq.schemes.whole import Whole

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from snnq.base.strict_json import Json
-from snnq.network.graph import Attention, Graph
+from snnq.network.graph import Graph
 from snnq.network.layers import Layer, forward_macs
+from snnq.network.operations import Attention
 from snnq.network.prefixes import Site
 from snnq.packed.adapter import Adapter
 from snnq.packed.adapter_sites import head_width, packed_sites, whole_wiring

@@ -18,7 +18,7 @@ import numpy as np
 
 from snnq.arithmetic.integers import NEURON_LIMIT, WIDE_NEURON_LIMIT
 from snnq.bench.timing import time_in_turns
-from snnq.network.graph import Neuron
+from snnq.network.operations import Neuron
 from snnq.network.stages import Potential
 from snnq.runtime import Engine
 from snnq.runtime.compiling import compiled

@@ -16,8 +16,10 @@ from snnq.arithmetic.fixed_point import POTENTIAL_LIMIT
 from snnq.arithmetic.whole_network import Compared, WholeNetwork
 from snnq.base.errors import UsageError
 from snnq.exporting.c_layers import TILE
-from snnq.network.graph import COUNT_LIMIT, FRAMES, Add, Concat, Head, Layer, Mean, Multiply, Neuron, Pad, Pool, Sum
+from snnq.network.combining import Add, Concat, Multiply, Pad, Pool, Sum
+from snnq.network.operations import Head, Layer, Mean, Neuron
 from snnq.network.stages import Fire, Mix, Potential, Stage
+from snnq.network.streams import COUNT_LIMIT, FRAMES
 
 TOTALS = "head, totals"  # no path of a module has a blank
 COUNT_PLANES = COUNT_LIMIT.bit_length()

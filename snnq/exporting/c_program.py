@@ -12,7 +12,7 @@ from snnq.exporting.c_layers import TILE, CLayer
 from snnq.exporting.c_memory import SCRATCH, Memory, Place, plan_memory
 from snnq.exporting.c_operations import TOTALS, Buffer, Operations
 from snnq.exporting.c_sweeps import Program, Sweep
-from snnq.network.graph import FRAMES
+from snnq.network.streams import FRAMES
 
 _NONE = -1
 _NOWHERE = Place(_NONE, 0)

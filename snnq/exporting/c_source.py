@@ -21,7 +21,7 @@ from snnq.exporting.c_coded import CStream, c_stream
 from snnq.exporting.c_layers import TILE, CHead, CLayer, c_head, c_layer
 from snnq.exporting.c_names import c_note
 from snnq.exporting.c_program import CProgram, c_program
-from snnq.network.graph import COUNT_LIMIT
+from snnq.network.streams import COUNT_LIMIT
 from snnq.network.wiring import Wiring, wire
 from snnq.packed.arrays import PackedArrays
 from snnq.structure.edits import STRUCTURE

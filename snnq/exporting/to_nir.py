@@ -31,7 +31,7 @@ from snnq.base.errors import UsageError, VerificationError
 from snnq.base.version import __version__
 from snnq.exporting.source import Source, SourceLayer, read_source, require
 from snnq.exporting.targets import ExportedLayer, Facts
-from snnq.network.graph import COUNT_LIMIT
+from snnq.network.streams import COUNT_LIMIT
 from snnq.network.tracing import Traced, trace
 from snnq.network.wiring import FloatWiring, Wiring
 from snnq.packed.wired import wiring_of

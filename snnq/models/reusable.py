@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from snnq.models.neurons import fire
-from snnq.network.graph import THRESHOLD
+from snnq.network.operations import THRESHOLD
 
 
 class Passed:

@@ -8,26 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
-from snnq.network.graph import (
-    COUNT_LIMIT,
-    FRAMES,
-    THRESHOLD,
-    Add,
-    Attention,
-    Concat,
-    Graph,
-    Head,
-    Layer,
-    Mean,
-    Multiply,
-    Neuron,
-    Operation,
-    Pad,
-    Pool,
-    Rounding,
-    Stream,
-    Sum,
-)
+from snnq.network.combining import Add, Concat, Multiply, Pad, Pool, Sum
+from snnq.network.graph import Graph, Operation
+from snnq.network.operations import THRESHOLD, Attention, Head, Layer, Mean, Neuron, Rounding
+from snnq.network.streams import COUNT_LIMIT, FRAMES, Stream
 
 
 class Drawing:

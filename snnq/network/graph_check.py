@@ -15,24 +15,10 @@ from spikingjelly.activation_based import functional
 from torch import Tensor, nn
 
 from snnq.base.errors import VerificationError
-from snnq.network.graph import (
-    FRAMES,
-    LOGITS,
-    Add,
-    Attention,
-    Concat,
-    First,
-    Graph,
-    Head,
-    Layer,
-    Mean,
-    Multiply,
-    Neuron,
-    Pad,
-    Pool,
-    Sum,
-    Switch,
-)
+from snnq.network.combining import Add, Concat, First, Multiply, Pad, Pool, Sum, Switch
+from snnq.network.graph import Graph
+from snnq.network.operations import Attention, Head, Layer, Mean, Neuron
+from snnq.network.streams import FRAMES, LOGITS
 
 TOLERANCE = 1e-9
 

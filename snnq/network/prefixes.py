@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from snnq.base.errors import UsageError
-from snnq.network.graph import FRAMES, Attention, Graph, Layer, Multiply, Neuron, Operation, Pool, Sum
+from snnq.network.combining import Multiply, Pool, Sum
+from snnq.network.graph import Graph, Operation
+from snnq.network.operations import Attention, Layer, Neuron
 from snnq.network.products import Products
+from snnq.network.streams import FRAMES
 
 # Prompts stand in the first five of the paper's twelve blocks.
 PROMPTED, OF = 5, 12

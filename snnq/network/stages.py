@@ -7,21 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snnq.network.graph import (
-    Add,
-    Attention,
-    Concat,
-    First,
-    Head,
-    Layer,
-    Mean,
-    Multiply,
-    Neuron,
-    Pad,
-    Pool,
-    Sum,
-    Switch,
-)
+from snnq.network.combining import Add, Concat, First, Multiply, Pad, Pool, Sum, Switch
+from snnq.network.operations import Attention, Head, Layer, Mean, Neuron
 
 # Products with multipliers of 16 bits stay exact in int64 where sums stay below 2^44: see ``whole.WIDE_SUM_LIMIT``.
 ROOM_BITS = 8

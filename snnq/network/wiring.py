@@ -18,23 +18,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from snnq.base.strict_json import Config
-from snnq.network.graph import (
-    FRAMES,
-    Add,
-    Attention,
-    Concat,
-    First,
-    Graph,
-    Head,
-    Layer,
-    Mean,
-    Neuron,
-    Pad,
-    Pool,
-    Stream,
-    Switch,
-)
+from snnq.network.combining import Add, Concat, First, Pad, Pool, Switch
+from snnq.network.graph import Graph
+from snnq.network.operations import Attention, Head, Layer, Mean, Neuron
 from snnq.network.stages import Fire, Mix, Potential, Stage, Step
+from snnq.network.streams import FRAMES, Stream
 
 if TYPE_CHECKING:
     from torch import nn

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from snnq.base.errors import PackedError, UsageError
 from snnq.models.registry import attention_table
-from snnq.network.graph import Attention
+from snnq.network.operations import Attention
 from snnq.network.prefixes import Site, sites
 from snnq.network.wiring import FloatWiring, Wiring, leak
 from snnq.packed.adapter import Adapter, check_bound

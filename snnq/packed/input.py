@@ -18,8 +18,8 @@ from snnq.base.errors import UsageError
 from snnq.base.validation import Many, Record
 from snnq.data.dataset import Frames
 from snnq.data.pixels import Pixels
-from snnq.network.graph import COUNT_LIMIT, Stream
 from snnq.network.layers import NO_COUNTS
+from snnq.network.streams import COUNT_LIMIT, Stream
 
 Deviation = Annotated[float, Field(gt=0)]
 NO_PIXELS = "frames must be images: bytes, or normalised pixels that are finite"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from snnq.network.graph import Attention, First, Graph, Head, Layer, Neuron, Operation, Pool, Stream, Sum, Switch
+from snnq.network.combining import First, Pool, Sum, Switch
+from snnq.network.graph import Graph, Operation
+from snnq.network.operations import Attention, Head, Layer, Neuron
+from snnq.network.streams import Stream
 from snnq.network.wiring import FloatWiring, Wiring
 from snnq.reporting.table import Table
 

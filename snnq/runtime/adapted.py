@@ -12,7 +12,7 @@ import numpy as np
 
 from snnq.arithmetic.prompts import prefix
 from snnq.base.errors import UsageError
-from snnq.network.graph import Sum
+from snnq.network.combining import Sum
 from snnq.network.prefixes import Site
 from snnq.network.stages import Fire, Mix, Potential, Step
 from snnq.packed.adapter import Adapter, read_adapter, refuse_adapter

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from snnq.arithmetic.prompts import QUERY_BITS, WEIGHT_BITS, Slots
-from snnq.network.graph import FRAMES, Head, Sum
+from snnq.network.combining import Sum
+from snnq.network.operations import Head
 from snnq.network.prefixes import Site
 from snnq.network.stages import Fire, Mix
+from snnq.network.streams import FRAMES
 from snnq.packed.adapter import Adapter, read_adapter
 from snnq.runtime.adapted import sites_for
 from snnq.runtime.reference import _RUN, Reference, Watch, attend

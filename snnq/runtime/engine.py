@@ -15,9 +15,11 @@ import numpy as np
 
 from snnq.base.machine import fitting_threads
 from snnq.models.registry import architecture
-from snnq.network.graph import FRAMES, Add, Concat, First, Head, Mean, Multiply, Neuron, Pad, Pool, Sum, Switch
+from snnq.network.combining import Add, Concat, First, Multiply, Pad, Pool, Sum, Switch
 from snnq.network.layers import check_frames_shape
+from snnq.network.operations import Head, Mean, Neuron
 from snnq.network.stages import Fire, Mix, Potential, Step
+from snnq.network.streams import FRAMES
 from snnq.packed.arrays import open_arrays
 from snnq.runtime.layers import Layers
 from snnq.runtime.listing import digit_planes

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from snnq.network.graph import COUNT_LIMIT
+from snnq.network.streams import COUNT_LIMIT
 from snnq.runtime import frame_kernels, kernels
 from snnq.runtime.steps import Steps
 from snnq.runtime.streams import Lists, Windows

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from snnq.network.graph import FRAMES, Add, Concat, First, Head, Mean, Multiply, Neuron, Pad, Pool, Sum, Switch
+from snnq.network.combining import Add, Concat, First, Multiply, Pad, Pool, Sum, Switch
+from snnq.network.operations import Head, Mean, Neuron
 from snnq.network.stages import Fire, Mix, Potential, Stage
+from snnq.network.streams import FRAMES
 from snnq.packed.arrays import PackedArrays, open_arrays
 from snnq.runtime.running import Memory, Running
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from snnq.arithmetic.whole_network import Compared
-from snnq.network.graph import Attention, First, Multiply, Pool, Sum, Switch
+from snnq.network.combining import First, Multiply, Pool, Sum, Switch
+from snnq.network.operations import Attention
 from snnq.runtime import kernels, layer_kernels, number_kernels, spike_kernels
 from snnq.runtime.program import Piece
 from snnq.runtime.running import Memory

@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from snnq.network.graph import Add, First, Graph, Head, Layer, Operation, Sides, Switch
+from snnq.network.combining import Add, First, Switch
+from snnq.network.graph import Graph, Operation
+from snnq.network.operations import Head, Layer
+from snnq.network.streams import Sides
 from snnq.structure.cores import LAST, core_shapes
 
 

@@ -18,7 +18,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from snnq.base.errors import UsageError, nearest
-from snnq.network.graph import Graph, Layer, Neuron, Operation
+from snnq.network.graph import Graph, Operation
+from snnq.network.operations import Layer, Neuron
 from snnq.structure.edits import STRUCTURE
 
 if TYPE_CHECKING:

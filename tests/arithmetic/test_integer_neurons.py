@@ -13,7 +13,7 @@ from snnq.arithmetic.fixed_point import joined
 from snnq.arithmetic.integer_form import IntegerCounts
 from snnq.arithmetic.integers import counting
 from snnq.models.neurons import IntegerSpikes
-from snnq.network.graph import Rounding
+from snnq.network.operations import Rounding
 from snnq.schemes.whole import Whole
 
 EVEN, UP = Rounding(4), Rounding(4, 4.0, half_up=True)

@@ -15,8 +15,11 @@ from snnq.base.errors import VerificationError
 from snnq.checkpoints.opening import save_checkpoint
 from snnq.cli.main import run
 from snnq.models.registry import architecture
-from snnq.network.graph import LOGITS, Attention, Graph, Layer, Neuron, Operation, Pool
+from snnq.network.combining import Pool
+from snnq.network.graph import Graph, Operation
 from snnq.network.graph_check import check_graph, run_graph
+from snnq.network.operations import Attention, Layer, Neuron
+from snnq.network.streams import LOGITS
 
 
 def made(name: str) -> tuple[Graph, nn.Module, torch.Tensor]:

@@ -20,8 +20,11 @@ from snnq.models.architecture import Architecture
 from snnq.models.neurons import IntegerSpikes, current, fire, lif, rest
 from snnq.models.registry import ARCHITECTURES
 from snnq.models.spikformer.sizes import SpikformerConfig
+from snnq.network.combining import Concat
 from snnq.network.drawing import FRAMES, Drawing
-from snnq.network.graph import Concat, Graph, Neuron, Rounding, Stream
+from snnq.network.graph import Graph
+from snnq.network.operations import Neuron, Rounding
+from snnq.network.streams import Stream
 from snnq.network.wiring import FloatWiring, Wiring, wire
 
 MOST = {"beside-lif": 0, "beside-counts": 3}  # the most spikes of a neuron, 0 of LIF neurons

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lively import write_lively
 from test_kernels import table_of
 
-from snnq.network.graph import COUNT_LIMIT
+from snnq.network.streams import COUNT_LIMIT
 from snnq.runtime import Engine, frame_kernels
 from snnq.runtime.streams import unpack
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_kernels import FAST, SEEDS, draw_neurons, neurons_of, pack, table_of
 
-from snnq.network.graph import Multiply, Pool, Sum
+from snnq.network.combining import Multiply, Pool, Sum
 from snnq.runtime import kernels, layer_kernels, reference
 from snnq.runtime.steps import Steps
 from snnq.runtime.streams import Numbers, Stream, unpack

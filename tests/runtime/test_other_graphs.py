@@ -20,7 +20,8 @@ from snnq.models.neurons import IntegerSpikes, current, fire, halve, lif, rest
 from snnq.models.registry import ARCHITECTURES
 from snnq.models.spikformer.sizes import SpikformerConfig
 from snnq.network.drawing import FRAMES, Drawing
-from snnq.network.graph import Graph, Rounding
+from snnq.network.graph import Graph
+from snnq.network.operations import Rounding
 from snnq.packed.arrays import open_arrays
 from snnq.runtime import Engine
 

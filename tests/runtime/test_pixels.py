@@ -20,9 +20,9 @@ from snnq.arithmetic.fixed_point import POTENTIAL_LIMIT
 from snnq.arithmetic.integer_form import WHOLE_NEURONS
 from snnq.base.errors import PackedError, UsageError
 from snnq.data.pixels import DEVIATIONS, MEANS, Pixels
-from snnq.network.graph import COUNT_LIMIT, Stream
 from snnq.network.neurons import is_neuron
 from snnq.network.stages import Potential
+from snnq.network.streams import COUNT_LIMIT, Stream
 from snnq.network.wiring import PIXEL_LIMIT, READ_LIMIT
 from snnq.packed.arrays import open_arrays
 from snnq.packed.config import CONFIG_FILE

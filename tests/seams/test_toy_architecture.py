@@ -20,7 +20,10 @@ from snnq.base.errors import UsageError
 from snnq.checkpoints.opening import load_model, open_checkpoint, save_checkpoint
 from snnq.cli.main import run
 from snnq.models.registry import ARCHITECTURES, build
-from snnq.network.graph import FRAMES, Add, Graph, Head, Layer, Mean, Multiply, Neuron, Operation, Pool, Stream, Sum
+from snnq.network.combining import Add, Multiply, Pool, Sum
+from snnq.network.graph import Graph, Operation
+from snnq.network.operations import Head, Layer, Mean, Neuron
+from snnq.network.streams import FRAMES, Stream
 from snnq.plan import Plan
 from snnq.runtime.comparing import compare_engines
 from snnq.runtime.engine import Engine

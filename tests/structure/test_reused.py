@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from snnq.base.errors import UsageError
 from snnq.models.registry import architecture, attention_table, build
-from snnq.network.graph import Attention, Neuron
 from snnq.network.graph_check import check_graph
 from snnq.network.layers import layer_table
+from snnq.network.operations import Attention, Neuron
 from snnq.network.replay import find_layout
 from snnq.packed.loading import load_packed
 from snnq.runtime import Engine

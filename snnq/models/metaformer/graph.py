@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from snnq.models.metaformer.sizes import V2, V3, V3_LARGE, VALUES, MetaFormerConfig, attention_scale, rounding
 from snnq.network.drawing import FRAMES, Drawing
-from snnq.network.graph import ATTENTION_THRESHOLD, Graph
+from snnq.network.graph import Graph
+from snnq.network.operations import ATTENTION_THRESHOLD
 
 
 def metaformer_graph(config: MetaFormerConfig) -> Graph:

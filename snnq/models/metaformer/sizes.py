@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from snnq.base.errors import UsageError
 from snnq.models import sizes
-from snnq.network.graph import Rounding
+from snnq.network.operations import Rounding
 
 V2, V2_PARTS, V3, QSD = "sdt-v2-imagenet", "sdt-v2-imagenet-repconv", "sdt-v3-imagenet", "qsd-imagenet"
 V3_LARGE = "sdt-v3-large-imagenet"

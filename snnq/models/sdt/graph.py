@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from snnq.models.sdt.sizes import SDTConfig
 from snnq.network.drawing import FRAMES, Drawing
-from snnq.network.graph import ATTENTION_THRESHOLD, Graph
+from snnq.network.graph import Graph
+from snnq.network.operations import ATTENTION_THRESHOLD
 
 
 def sdt_graph(config: SDTConfig) -> Graph:

@@ -6,7 +6,8 @@ from typing import Literal
 
 from snnq.models.spikformer.sizes import SpikformerConfig
 from snnq.network.drawing import FRAMES, Drawing
-from snnq.network.graph import ATTENTION_THRESHOLD, Graph
+from snnq.network.graph import Graph
+from snnq.network.operations import ATTENTION_THRESHOLD
 
 ORDERS: dict[str, tuple[Literal["scores", "keys"], Literal["operand", "end"]]] = {
     "cifar10dvs": ("scores", "end"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from snnq.models.spikingformer.sizes import SpikingformerConfig
 from snnq.network.drawing import FRAMES, Drawing
-from snnq.network.graph import ATTENTION_THRESHOLD, Graph
+from snnq.network.graph import Graph
+from snnq.network.operations import ATTENTION_THRESHOLD
 
 SCALE = 0.125  # whatever the width of a head
 

@@ -7,7 +7,8 @@ from snnq.models.spikingformer.graph import self_attention
 from snnq.models.staged.plans import FIRST, LATER, MIXERS, Convolutions
 from snnq.models.staged.sizes import StagedConfig
 from snnq.network.drawing import FRAMES, Drawing
-from snnq.network.graph import ATTENTION_THRESHOLD, Graph
+from snnq.network.graph import Graph
+from snnq.network.operations import ATTENTION_THRESHOLD
 
 
 def qkformer_graph(config: StagedConfig) -> Graph:

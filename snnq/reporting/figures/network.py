@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from snnq.network.graph import FRAMES, Add, Attention, Graph, Head, Layer, Neuron, Operation, Pool, Stream
+from snnq.network.combining import Add, Pool
+from snnq.network.graph import Graph, Operation
+from snnq.network.operations import Attention, Head, Layer, Neuron
+from snnq.network.streams import FRAMES, Stream
 from snnq.reporting.figures import svg
 
 ROW, TOP, LANE = 17.0, 20.0, 8.0
