@@ -13,7 +13,7 @@ Per inference (all T time steps) and sample, with the means of ``snnq.cost.activ
   arXiv:2407.20708). A whole number (the sum of spikes, an event count) adds a quantised weight once for each set bit of
   its value, and doubles every sum once for each further bit of the largest value (N_shift); float32 weights multiply. A
   real number multiplies and adds: in float32 beside neurons of floating-point numbers; beside those of whole ones it is
-  a fixed-point number of up to 24 bits (docs/method.md §7), and a product with a quantised weight is three of 8 bits
+  a fixed-point number of up to 24 bits (docs/method.md §5), and a product with a quantised weight is three of 8 bits
   [ours]. Zero inputs cost nothing. Zero weights cost nothing where the table's machine
   ``skips_zeros``: N_acc and N_mac then count the pairs whose weight is not zero.
 - Fetched bits of weights, by reuse: ``inference``, N_bits = weights · bits, every weight fetched once per inference and
