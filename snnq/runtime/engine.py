@@ -31,7 +31,7 @@ from snnq.runtime.weights import LayerWeights, read_layer
 from snnq.runtime.workers import Workers
 
 # Batches of less work have calls that take longer to prepare than to make, and little memory to keep for them. A sample
-# alone is run by threads that would wait for Python between any two layers.
+# alone is run by threads that would wait for Python between any two layers; larger batches of such are run one by one.
 TAPED_MACS, TAPED_MACS_ALONE = 2**29, 2**33
 TAPES = 4
 Streams = dict[str, Stream | Numbers]
@@ -124,9 +124,12 @@ class Engine:
         if self._fitting:
             self.workers.threads = fitting_threads(self.macs * len(frames) * frames.shape[1] // self.wiring.graph.steps)
         work = self.macs * len(frames) * frames.shape[1] // self.wiring.graph.steps
-        most = TAPED_MACS_ALONE if len(frames) == 1 else TAPED_MACS
-        if self.taped and watch is None and len(frames) and work <= most:
+        if not self.taped or watch is not None or not len(frames):
+            return self._walk(frames)
+        if work <= (TAPED_MACS_ALONE if len(frames) == 1 else TAPED_MACS):
             return self._taped(frames, memory)
+        if memory is None and TAPED_MACS < work / len(frames) <= TAPED_MACS_ALONE:  # their streams stay in the caches
+            return np.concatenate([self._taped(frames[i : i + 1], None) for i in range(len(frames))])
         return self._walk(frames)
 
     def _taped(self, frames: np.ndarray, memory: Memory | None) -> np.ndarray:

@@ -125,3 +125,16 @@ def test_other_layers_are_not_run_by_calls_of_those_before(tmp_path: Path) -> No
     assert not np.array_equal(mine(frames), first)
     mine.layers = layers
     assert np.array_equal(mine(frames), first)
+
+
+@pytest.mark.parametrize("name", ["spikformer-cifar10dvs", "qkformer-dvs"])
+def test_a_batch_of_large_samples_is_run_one_by_one(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, sizes = small(name)
+    frames = write_lively(tmp_path / "packed", MIXED, one, **sizes)
+    mine = Engine(tmp_path / "packed", 2)
+    due = mine(frames)
+    monkeypatch.setattr(engine, "TAPED_MACS", mine.macs - 1)
+    assert np.array_equal(mine(frames), due)
+    assert {key[0][0] for key in mine._tapes} == {1, len(frames)}
+    monkeypatch.setattr(mine, "_walk", refuse)
+    assert np.array_equal(mine(frames[::-1].copy()), due[::-1])
