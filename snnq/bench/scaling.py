@@ -27,7 +27,7 @@ from snnq.runtime.weights import LayerWeights
 
 
 def firing(engine: Engine, frames: np.ndarray) -> tuple[dict[str, float], int]:
-    """Return every neuron's firing rate (0 … 1), and how many rows of 64 sums the batch looks up at least."""
+    """Return every neuron's firing rate (0 … 1), and how many rows of 64 sums the batch looks up."""
     streams = engine.wiring.graph.streams
     channels = {
         one.neuron: streams[one.gives].channels for one in engine.wiring.graph.operations if isinstance(one, Neuron)
@@ -123,7 +123,7 @@ def row_limit(engine: Engine, rows: float, parts: dict[str, float], batch: int) 
         begun = time.perf_counter()
         engine.workers.run(_add, [(table, offsets, largest.sum_type)] * engine.workers.threads)
         limit = max(limit, work / (time.perf_counter() - begun))
-    names = [layer.name for layer in layers]
+    names = [layer.name for layer in layers if not layer.windowed]
     seconds = sum(ms for part, ms in parts.items() if part.split(", ")[0] in names) / 1000
     reached = rows * batch / seconds
     return {"rows_per_second": reached, "limit_rows_per_second": limit, "share_of_limit": reached / limit}

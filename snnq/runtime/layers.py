@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -23,7 +24,8 @@ _NO_WORDS = np.empty((0, 0, 0, 0), np.uint64)
 
 
 class Layers:
-    """Runs layers that see the same. ``rows`` counts the rows of 64 sums that are looked up while one watches.
+    """Runs layers that see the same. ``rows`` counts the rows of 64 sums that are looked up while one watches (of
+    inputs that are alike at the edges and inside), but for those of ``frame_kernels``, whose loop is another one.
 
     ``tables`` are those of runs that go on, by layer and block.
     """
@@ -62,7 +64,7 @@ class Layers:
         self.workers.run_prepared(prepare, pieces)
         self.steps.took(", ".join(layer.name for layer in layers), begun)
         if self.steps.watch is not None:
-            self.rows += sum(lists.rows * layer.taps * layer.blocks for layer in layers)
+            self.rows += sum(_looked_up(lists, layer, height, width) for layer in layers)
         return outs
 
     def _preparing(self, layers: Sequence[LayerWeights], seen: Lists | Windows) -> Callable[..., Piece]:
@@ -254,3 +256,19 @@ def _room(layer: LayerWeights, samples: int, steps: int, height: int, width: int
         return Numbers(np.empty((*shape, layer.blocks * LANES), np.int32), low, across, layer.outputs)
     most = layer.step.fires.rounds.most if layer.step.fires.rounds else 1
     return Stream(np.empty((bits(most), *shape, layer.blocks), np.uint64), low, across, layer.outputs, most)
+
+
+def _looked_up(lists: Lists | Windows, layer: LayerWeights, height: int, width: int) -> int:
+    """Return how many rows of 64 sums a layer looks up for what is listed of images of that size."""
+    if isinstance(lists, Windows):
+        return 0
+    pairs = [
+        _meetings(side, kernel, stride)
+        for side, kernel, stride in zip((height, width), layer.sides, layer.step.made.strides, strict=True)
+    ]
+    return round(lists.rows * layer.blocks * math.prod(pairs) / (height * width))
+
+
+def _meetings(side: int, kernel: int, stride: int) -> int:
+    """Return how often the taps of a kernel meet a pixel along a side: edges have none outside."""
+    return sum(0 <= place + tap - kernel // 2 < side for place in range(0, side, stride) for tap in range(kernel))

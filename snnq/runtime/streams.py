@@ -30,11 +30,6 @@ class Windows(NamedTuple):
     patterns: np.ndarray
     used: np.ndarray
 
-    @property
-    def rows(self) -> int:
-        """Rows of sums, those of no event left out, that one tap of a kernel looks up: three a window."""
-        return int((self.patterns != 0).sum()) // 3
-
 
 class Stream(NamedTuple):
     """Whole numbers from 0 to ``bound``: bit p of them in plane p of ``planes``, uint64 (planes, pixels, steps, words).

@@ -12,6 +12,7 @@ from test_kernels import FAST, SEEDS, draw_neurons, neurons_of, pack, table_of
 
 from snnq.network.combining import Multiply, Pool, Sum
 from snnq.runtime import kernels, layer_kernels, reference
+from snnq.runtime.layers import _meetings
 from snnq.runtime.steps import Steps
 from snnq.runtime.streams import Numbers, Stream, unpack
 from snnq.runtime.vectors import LANES, SPREAD
@@ -145,3 +146,8 @@ def test_potentials_are_pooled_and_added(stride: int) -> None:
     assert isinstance(found, Numbers)
     assert np.array_equal(found.values, 2 * before)
     assert np.array_equal(numbers.values, before)
+
+
+@pytest.mark.parametrize(("side", "kernel", "stride", "due"), [(5, 3, 1, 13), (5, 3, 2, 7), (4, 3, 2, 5), (4, 1, 1, 4)])
+def test_taps_outside_an_image_look_nothing_up(side: int, kernel: int, stride: int, due: int) -> None:
+    assert _meetings(side, kernel, stride) == due
