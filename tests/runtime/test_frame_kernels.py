@@ -101,7 +101,15 @@ def test_frames_are_convolved_and_neurons_fire(seed: int, channels: int, outputs
         assert np.array_equal(state[:, 1 - block], first[:, 1 - block])
 
 
-@pytest.mark.parametrize("sizes", [{}, {"in_channels": 1, "dim": 48}, {"dim": 1152, "heads": 8, "depth": 1}], ids=str)
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {},
+        {"in_channels": 1, "dim": 48},
+        pytest.param({"dim": 1152, "heads": 8, "depth": 1}, marks=pytest.mark.slow),  # three blocks of channels
+    ],
+    ids=str,
+)
 def test_windows_give_what_lists_give(sizes: dict[str, Any], tmp_path: Path) -> None:
     frames = write_lively(tmp_path / "packed", ["uniform-4", "uniform-2"], **sizes)
     frames = frames.astype(np.int32)
