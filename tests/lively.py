@@ -76,9 +76,10 @@ def write_lively(
     *,
     one_sign: bool = False,
     pixels: InputPixels | None = None,
+    samples: int = 2,
     **sizes: Any,
 ) -> np.ndarray:
-    """Write a packed folder of random weights whose layers take ``schemes`` in turn; return frames (2, T, C, H, W).
+    """Write a packed folder of random weights whose layers take ``schemes`` in turn; return frames (B, T, C, H, W).
 
     ``layout`` is a Spikformer's, or the name of any architecture.
 
@@ -92,9 +93,9 @@ def write_lively(
         torch.manual_seed(seed)
         model = one.build(config).train()
     shape = frames_shape(config)
-    frames = torch.poisson(torch.full((2, *shape), 0.5), generator=draw)
+    frames = torch.poisson(torch.full((samples, *shape), 0.5), generator=draw)
     if pixels is not None:
-        images = torch.randint(0, 256, (2, 1, *shape[1:]), generator=draw, dtype=torch.uint8)
+        images = torch.randint(0, 256, (samples, 1, *shape[1:]), generator=draw, dtype=torch.uint8)
         images = images.expand(-1, shape[0], -1, -1, -1)
         frames = torch.from_numpy(pixels.reals(images.numpy()))
     for module in model.modules():

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pandas as pd
 import pytest
 from documents import ROOT
 from tiny_checkpoints import DATA, TINY, save_tiny
 
 import snnq
+from snnq.base.errors import SnnqError, UsageError
 from snnq.packed.sizes import file_bits
 from snnq.structure.edits import edits_of
 
@@ -67,6 +69,25 @@ def test_cells_of_sparsity_have_equal_bytes(example, tmp_path: Path) -> None:
     assert found["pruned"]["zeros"] == pytest.approx(0.5, abs=0.01)
     assert found["masked-1"]["masked_silent"] >= found["pruned"]["silent"]
     assert {"loas_cycles", "sparten_cycles", "gospa_cycles", "gamma_cycles"} <= found["rate"].keys()
+
+
+def test_a_cell_of_whole_numbers(example, tmp_path: Path) -> None:
+    run = example("whole_numbers.run")
+    run.main([TINY], data=DATA, schemes="uniform-4", out=tmp_path / "out")
+    row = pd.read_csv(tmp_path / "out" / "whole_numbers.csv").iloc[0]
+    packed = tmp_path / "out" / "tiny" / "uniform-4" / "0" / "packed"
+    assert row["whole"] == pytest.approx(snnq.eval(packed, progress=snnq.silent).accuracy, rel=1e-4)
+    assert row["other_spikes"] == 0
+    with pytest.raises(SnnqError, match="Engine and torch do not give the same logits"):
+        run.agree(packed, np.ones((1, 2, 2, 8, 8)), np.full((1, 3), 7.0, np.float32))
+    assert set(run.matching("*former-cifar10")) == {
+        "spikformer-cifar10",
+        "qkformer-cifar10",
+        "maxformer-cifar10",
+        "spikingformer-cifar10",
+    }
+    with pytest.raises(UsageError, match="no architecture that runs in whole numbers"):
+        run.matching("maxformer-spikingjelly")
 
 
 def test_cells_of_decomposing(example, tmp_path: Path) -> None:

@@ -70,6 +70,7 @@ def test_bytes_go_in_and_the_distance_to_floating_point_is_reported(place: Path)
     said = json.loads((place / "packed" / "report.json").read_text())["float_distance"]
     far = np.abs(whole.astype(float) - floating).mean() / floating.astype(float).std(ddof=1)
     same = float((whole.argmax(1) == floating.argmax(1)).mean())
+    assert 0 <= said.pop("spikes") < 0.2
     assert said == {"samples": 9, "logits": pytest.approx(far, rel=1e-6, abs=1e-9), "same": pytest.approx(same)}
     assert f"{same:.2%} of 9 validation samples get the answer" in str(snnq.report(place / "packed"))
 

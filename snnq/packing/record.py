@@ -202,13 +202,15 @@ class FloatDistance(_Measured):
     """How far whole numbers are from floating point on the same packed weights, over ``samples`` of validation.
 
     ``logits``: the mean absolute difference of logits by their standard deviation in floating point. ``same``: the
-    share of samples with the same answer. Potentials and pixels are rounded to parts of 2^-f, and a spike that turns
-    over for it turns others over behind it.
+    share of samples with the same answer. ``spikes``: those that one of both has alone, by the number in floating
+    point; None where nothing fires, and in earlier versions' folders. Potentials and pixels are rounded to parts of
+    2^-f, thresholds to whole numbers, and a spike that turns over for it turns others over behind it.
     """
 
     samples: PositiveInt
     logits: NonNegativeFloat | None
     same: Probability
+    spikes: NonNegativeFloat | None = None
 
 
 class Results(_Measured):

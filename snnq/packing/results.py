@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from snnq.arithmetic.integer_form import WHOLE_NEURONS
 from snnq.assessing.measure import measure_model
 from snnq.base.files import read_text
 from snnq.base.progress import Progress
@@ -91,25 +93,64 @@ def accuracies(job: Job, folded: nn.Module, fabric: Fabric, batch_size: int, pro
 def float_distance(
     job: Job, exact: nn.Module, folded: nn.Module, fabric: Fabric, batch_size: int
 ) -> FloatDistance | None:
-    """Return how far a model in whole numbers is from the folded one; None where only its thresholds are rounded."""
-    if not isinstance(job.wiring, Wiring) or not (job.wiring.chains or job.wiring.beyond):
+    """Return how far a model in whole numbers is from the folded one; None where it has only that one's arithmetic."""
+    if not isinstance(job.wiring, Wiring):
         return None
     count = min(DISTANCE_SAMPLES, len(job.data.validation))
     chosen = [number * len(job.data.validation) // count for number in range(count)]
     frames, _ = job.data.validation.__getitems__(chosen)
-    batches = [frames[begin : begin + batch_size].to(fabric.device) for begin in range(0, count, batch_size)]
-    whole, floating = (
-        torch.cat([placed(model, fabric.device)(batch).double().cpu() for batch in batches])
-        for model in (exact, folded)
-    )
-    exact.cpu()
-    folded.cpu()
+    models = [placed(model, fabric.device) for model in (exact, folded)]
+    with SpikesApart(*models) as spikes:
+        pairs = [
+            [model(frames[begin : begin + batch_size].to(fabric.device)).double().cpu() for model in models]
+            for begin in range(0, count, batch_size)
+        ]
+    whole, floating = map(torch.cat, zip(*pairs, strict=True))
+    for model in models:
+        model.cpu()
     spread = float(floating.std())
     return FloatDistance(
         samples=count,
         logits=float((whole - floating).abs().mean()) / spread if spread > 0 else None,
         same=float((whole.argmax(1) == floating.argmax(1)).double().mean()),
+        spikes=spikes.share,
     )
+
+
+class SpikesApart:
+    """Counts, while two models of the same neurons run in turns, how much of what fires is not the same in both.
+
+    ``share``: Σ |a - b| / Σ b over all neurons, steps and samples, of whole spikes a and floating ones b; None where
+    nothing fires.
+    """
+
+    def __init__(self, whole: nn.Module, floating: nn.Module) -> None:
+        self.apart = self.fired = 0.0
+        self._seen: dict[str, Tensor] = {}
+        self._hooks = []
+        for name, neuron in whole.named_modules():
+            if isinstance(neuron, WHOLE_NEURONS):
+                for one, keep in ((neuron, self._keep), (floating.get_submodule(name), self._compare)):
+                    self._hooks.append(one.register_forward_hook(partial(keep, name)))
+
+    def __enter__(self) -> SpikesApart:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    def _keep(self, name: str, module: nn.Module, inputs: object, spikes: Tensor) -> None:
+        self._seen[name] = spikes
+
+    def _compare(self, name: str, module: nn.Module, inputs: object, spikes: Tensor) -> None:
+        self.apart += float((self._seen.pop(name) - spikes).abs().sum(dtype=torch.float64))
+        self.fired += float(spikes.sum(dtype=torch.float64))
+
+    @property
+    def share(self) -> float | None:
+        """Return the share of spikes that differ."""
+        return self.apart / self.fired if self.fired > 0 else None
 
 
 def activity_record(job: Job, exact: nn.Module, samples: int, progress: Progress) -> Measurements | None:

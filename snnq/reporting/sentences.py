@@ -107,10 +107,11 @@ def notes(plan: Plan, results: Results, layers: tuple[LayerRow, ...], recorded: 
     else:
         found.append("The simple plans' accuracies were not measured; only a search measures them.")
     if (far := results.float_distance) is not None:
+        spikes = "" if far.spikes is None else f"; {far.spikes:.2%} of the spikes differ"
         logits = "" if far.logits is None else f"; logits differ by {far.logits:.2%} of their deviation on average"
         found.append(
             f"In whole numbers, {far.same:.2%} of {far.samples} validation samples get the answer that the same "
-            f"weights give in floating point{logits}."
+            f"weights give in floating point{spikes}{logits}."
         )
     if results.accuracy.simulated and results.accuracy.labels == "given":
         found.append(f"The data ({results.accuracy.data}) are events simulated from images, not recordings.")

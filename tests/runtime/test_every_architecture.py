@@ -25,6 +25,7 @@ from snnq.packed.loading import load_packed
 from snnq.packed.wired import EARLIER, wiring_of
 from snnq.runtime import Engine
 from snnq.runtime.comparing import compare_engines
+from snnq.runtime.reference import Reference
 
 FLOATING = {
     "maxformer-spikingjelly": "its residuals add spikes to potentials",
@@ -54,6 +55,24 @@ def test_all_four_agree(name: str, tmp_path: Path) -> None:
         due = rounded(given)
         far = 0.05 if wiring.beyond else 0.02
         assert float((exact(given) - due).abs().max()) < far * float(due.max() - due.min())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in FLOATING])
+def test_all_four_agree_on_many_samples(name: str, tmp_path: Path) -> None:
+    one, sizes = small(name)
+    frames = write_lively(tmp_path / "packed", MIXED, one, samples=64, **sizes)
+    given = torch.from_numpy(np.minimum(frames, 4095).astype(np.float32))
+    with torch.no_grad():
+        due = load_packed(tmp_path / "packed")(given).numpy()
+    assert len(np.unique(due, axis=0)) == len(frames)
+    assert np.array_equal(Reference(tmp_path / "packed")(frames), due)
+    for threads in (1, 2, 4):
+        engine = Engine(tmp_path / "packed", threads)
+        assert np.array_equal(engine(frames), due)
+        assert np.array_equal(np.concatenate([engine(one[None]) for one in frames[::-1]])[::-1], due)
+    if have_gcc():
+        c_agrees(tmp_path / "packed", tmp_path / "c", frames)
 
 
 @pytest.mark.parametrize("name", FLOATING)
