@@ -254,7 +254,9 @@ class ReuseWords:
     partial: Annotated[
         float, typer.Option(help="Share of the training samples on which each pattern is trained first.")
     ] = 0.2
-    noise: Annotated[str, typer.Option(help="Train with the noise of arrays: off or on.")] = "off"
+    noise: Annotated[
+        str, typer.Option(help="Noise of the arrays to train with, by the words of imc eval: write-noise=0.1.")
+    ] = "off"
     epochs: Annotated[int | None, typer.Option(help="Passes over the training split, or its share.")] = None
     batch_size: Annotated[int | None, typer.Option(help="Samples a step, in all processes together.")] = None
     distillation: _Distillation = None

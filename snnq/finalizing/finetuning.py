@@ -8,11 +8,11 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from snnq.assessing.variation import Varied
 from snnq.base.progress import Progress
 from snnq.base.strict_json import Json
 from snnq.data import DataSet
 from snnq.finalizing.settings import FinalizeSettings
-from snnq.finalizing.variation import Varied
 from snnq.training.augmentation import parse_changes, training_share
 from snnq.training.batches import training_batches
 from snnq.training.batchnorm import share_batchnorm

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from snnq.assessing.float_activity import float_activity, needs_activity
 from snnq.assessing.measure import SAMPLES
+from snnq.assessing.variation import Varied
 from snnq.base.errors import BudgetError
 from snnq.base.progress import Progress, silent
 from snnq.base.strict_json import Config, Json
@@ -25,7 +26,6 @@ from snnq.finalizing.finetuning import Finetuning
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.finalizing.starting import begin_from
 from snnq.finalizing.trimming import trim
-from snnq.finalizing.variation import Varied
 from snnq.hardware.crossbars.variation import parse_variation
 from snnq.packed.coding import Coded
 from snnq.packed.config import MODEL_FILE, read_config

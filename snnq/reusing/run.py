@@ -16,6 +16,8 @@ from snnq.base.progress import Progress, silent
 from snnq.base.strict_json import Config, Json
 from snnq.checkpoints.opening import load_model
 from snnq.checkpoints.sizes import Given
+from snnq.hardware.crossbars.variation import Variation
+from snnq.reusing.noise import in_cells, taken_out
 from snnq.reusing.records import Candidate, ReuseCosts, ReusePlan, TargetInfo, read_reuse_plan
 from snnq.reusing.settings import ReuseSettings
 from snnq.structure.edits import apply_edits, edits_of
@@ -109,7 +111,8 @@ def reuse_train(
     edit = edit_run("reuse_train", opened, one, said, place, compute, progress)
     if (known := edit.known()) is not None:
         return _on_target(Reused.from_dict(known), wanted)
-    made, model = _made(wanted, _Task(edit, settings))
+    target = wanted.target.target if wanted.target.kind == "arrays" else None
+    made, model = _made(wanted, _Task(edit, settings, settings.variation(target)))
     edit.save(model, made.to_dict())
     return made
 
@@ -120,7 +123,7 @@ def _made(plan: ReusePlan, task: _Task) -> tuple[Reused, nn.Module]:
     tried = [task.tried(one) for one in plan.candidates] if len(plan.candidates) > 1 else []
     chosen = _best(plan.candidates, tried)
     model, epoch = task.trained(chosen, folder)
-    new = edit.refreshed(model)
+    new = task.noise is None and edit.refreshed(model)  # a model that was trained on chips keeps what norms see there
     before, after = edit.scores(model)
     made = Reused(
         out=str(edit.place.out),
@@ -174,6 +177,7 @@ class _Task:
 
     edit: EditRun
     settings: ReuseSettings
+    noise: Variation | None
 
     def tried(self, one: Candidate) -> Tried:
         """Train a pattern on the share of the training samples, the same ones for every pattern."""
@@ -192,11 +196,17 @@ class _Task:
         """Return a pattern's model of the best epoch on all training samples, and that epoch."""
         model, best = self._epochs(one, folder, None)
         model.load_state_dict(best.state)
+        if self.noise is not None:  # another model, whose attentions multiply without cells again
+            state, model = taken_out(model), apply_edits(load_model(self.edit.job.checkpoint), [_edit(one)])
+            model.load_state_dict(state)
         return model, best.epoch
 
     def _epochs(self, one: Candidate, folder: RunFolder, chosen: Sequence[int] | None) -> tuple[nn.Module, Best]:
         torch.manual_seed(self.settings.finetune.seed)
-        model = apply_edits(load_model(self.edit.job.checkpoint), [_edit(one)]).train()
-        begin = partial(Finetuning, model=model, chosen=chosen, name="reuse")
+        job, edits = self.edit.job, [_edit(one)]
+        model, words = apply_edits(load_model(job.checkpoint), edits), {}
+        if self.noise is not None:
+            words["at"] = in_cells(model, job, edits, self.noise, self.settings.finetune.seed).at
+        begin = partial(Finetuning, model=model.train(), chosen=chosen, name="reuse", **words)
         stage = f"{one.pattern}, {'in full' if chosen is None else 'partly'}"
         return model, self.edit.trained(folder, stage, begin).best

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from snnq.base.errors import UsageError, nearest
+from snnq.base.errors import UsageError
+from snnq.hardware.crossbars.variation import Variation, parse_variation
 from snnq.training.finetune import Finetune
 
-NOISE = ("off", "on")
+OFF = "off"
 
 
 @dataclass(frozen=True)
@@ -15,11 +16,12 @@ class ReuseSettings:
     """How a plan is carried out.
 
     ``partial``: the share of the training samples on which each pattern is trained first; the best on validation is
-    then trained in full, anew from the checkpoint. ``noise``: whether training sees what arrays do to sums.
+    then trained in full, anew from the checkpoint. ``noise``: that of the arrays' cells on which it is trained, by the
+    words of ``finalize --vat``, or ``off``.
     """
 
     partial: float = 0.2
-    noise: str = "off"
+    noise: str = OFF
     finetune: Finetune = field(default_factory=Finetune)
 
     def __post_init__(self) -> None:
@@ -27,7 +29,11 @@ class ReuseSettings:
             raise UsageError(f"--partial {self.partial:g}: a share of the training samples is wanted, such as 0.2")
         if self.finetune.epochs < 1:
             raise UsageError("--epochs 0: a block that reuses has to be trained", "give at least 1")
-        if self.noise not in NOISE:
-            raise UsageError(f"--noise {self.noise}: there is off and on{nearest(self.noise, NOISE)}")
-        if self.noise == "on":
-            raise UsageError("--noise on: training with the noise of arrays is not there yet", "leave it away")
+        self.variation(None)
+
+    def variation(self, target: str | None) -> Variation | None:
+        """Return the noise that is trained with, on ``target`` where its words name none; None without noise."""
+        if self.noise == OFF:
+            return None
+        named = target is None or "target=" in self.noise
+        return parse_variation(self.noise if named else f"{self.noise},target={target}", "--noise")

@@ -18,6 +18,7 @@ from snnq.training.evaluation import evaluate
 from snnq.training.finetune import Finetune, distilled_loss
 from snnq.training.finite import FiniteWatch
 from snnq.training.loop import Best, Place, Stateful, run_epochs
+from snnq.training.quantized import parameter_groups
 from snnq.training.run_folder import RunFolder
 from snnq.training.schedules import learning_rate, set_rate
 from snnq.training.teacher import Teacher
@@ -29,7 +30,7 @@ class Finetuning:
 
     Every round begins its learning rate and its optimizer anew. The best epoch is one of the last round. ``beside`` is
     what a run saves beside the model; ``chosen`` are the training samples, all by default; ``name`` goes into the seeds
-    of their order.
+    of their order. ``at`` is told where the run is, before every step and every validation.
     """
 
     def __init__(
@@ -45,16 +46,15 @@ class Finetuning:
         beside: Mapping[str, Stateful] | None = None,
         chosen: Sequence[int] | None = None,
         name: str = "prune",
+        at: Callable[[str, int], None] = lambda *_: None,
     ) -> None:
         self.fabric, self.model, self.data, self.teacher = fabric, model, data, teacher
         self.settings, self.epochs, self.rounds, self.between = settings, epochs, rounds, between
-        self.beside, self.name = dict(beside or {}), name
+        self.beside, self.name, self.at = dict(beside or {}), name, at
         self.chosen = range(len(data.train)) if chosen is None else chosen
         self.steps = epochs * steps_per_epoch(len(self.chosen), settings.batch_size)
-        decayed = [one for one in model.parameters() if one.ndim > 1]
-        free = [one for one in model.parameters() if one.ndim <= 1]
-        groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": free, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(groups, lr=settings.rate_start)
+        groups = parameter_groups(model, settings.weight_decay)
+        optimizer = torch.optim.AdamW(groups, lr=settings.rate_start)  # pyright: ignore
         self.network, self.optimizer = fabric.setup(share_batchnorm(model), optimizer)
         self.best, self.watch = Best(), FiniteWatch(model, "finetuning")
 
@@ -79,6 +79,7 @@ class Finetuning:
         one, own = self.settings, processes.shard(indices)
         frames, labels = (moved(part, self.fabric.device) for part in self.data.train.__getitems__(own))
         teacher = None if self.teacher is None else self.teacher(frames, own)
+        self.at("step", place.overall)
         logits = self.network(frames)
         loss = distilled_loss(logits, labels, teacher, one.distillation, one.distillation_temperature)
         self.watch.close(f"epoch {place.epoch + 1}, step {place.step + 1}", loss)
@@ -92,6 +93,7 @@ class Finetuning:
 
     def after_epoch(self, epoch: int) -> Json:
         """Score the epoch on the validation split; keep the model if it is the best of the last round; end a round."""
+        self.at("validation", epoch)
         found = evaluate(self.model, self.data.validation, self.settings.batch_size)
         self.model.train()
         round = epoch // self.epochs + 1

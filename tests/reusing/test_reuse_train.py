@@ -11,8 +11,9 @@ from agreeing import engines_agree
 from test_reuse_plan import CONFIG, LAYOUT, QUIET, save
 
 import snnq
+from snnq.assessing.variation import Varied
 from snnq.base.errors import OutputExistsError, PlanError, UsageError
-from snnq.checkpoints.opening import open_checkpoint
+from snnq.checkpoints.opening import load_model, open_checkpoint
 from snnq.cli.main import run
 from snnq.network.layers import frames_shape
 from snnq.training.finetuning import Finetuning
@@ -56,8 +57,9 @@ def test_plan_train_prune_ptq_verify_every_engine(place: Path, capsys: pytest.Ca
 
 @pytest.mark.timeout(300)
 def test_a_run_that_was_cut_off_goes_on_to_the_same_bytes(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cut in the second pattern, and again in the full training."""
-    snnq.reuse_train("float.safetensors", out="whole.safetensors", **SHORT)
+    """Cut in the second pattern, and again in the full training; each step is on a chip of its own."""
+    words = {**SHORT, "noise": "write-noise=0.2"}
+    snnq.reuse_train("float.safetensors", out="whole.safetensors", **words)
     own, steps = Finetuning.step, {"left": 3}
 
     def cut(self: Finetuning, place: Place, indices: list[int]) -> Any:
@@ -70,12 +72,25 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_bytes(place: Path, monkeypat
     for left in (3, 3):  # two steps of a half of 16 samples, then one; the rest of it, then one in full
         steps["left"] = left
         with pytest.raises(RuntimeError, match="cut off"):
-            snnq.reuse_train("float.safetensors", out="cut.safetensors", **SHORT)
+            snnq.reuse_train("float.safetensors", out="cut.safetensors", **words)
     monkeypatch.setattr(Finetuning, "step", own)
-    snnq.reuse_train("float.safetensors", out="cut.safetensors", **SHORT)
+    snnq.reuse_train("float.safetensors", out="cut.safetensors", **words)
     one, other = (open_checkpoint(f"{name}.safetensors") for name in ("whole", "cut"))
     assert one.config == other.config
     assert all(torch.equal(one.state_dict[name], other.state_dict[name]) for name in one.state_dict)
+
+
+def test_noise_of_arrays_is_trained_with(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn, own = set(), Varied.draw
+    monkeypatch.setattr(Varied, "draw", lambda self, *which: drawn.add((*self.place, which[0])) or own(self, *which))
+    made = snnq.reuse_train("float.safetensors", **{**SHORT, "noise": "write-noise=0.1"})
+    assert not made.batchnorm_reestimated
+    assert {
+        (where, number, "block.0.mlp.fc1") for where, number in [("step", 0), ("step", 1), ("validation", 0)]
+    } <= drawn
+    model = load_model(open_checkpoint("reused.safetensors"))  # a float model, without what was in its place
+    assert snnq.eval("reused.safetensors", progress=snnq.silent).accuracy == made.after.test
+    assert model.get_parameter("block.0.mlp.fc1.weight").unique().numel() > 2**8  # not rounded
 
 
 def test_what_cannot_be_trained_is_refused_before_the_hours(place: Path) -> None:
@@ -87,8 +102,8 @@ def test_what_cannot_be_trained_is_refused_before_the_hours(place: Path) -> None
         snnq.reuse_train("float.safetensors", plan="none.json", **SHORT)
     for words, said in (
         ({"partial": 0.0}, "--partial 0: a share"),
-        ({"noise": "on"}, "--noise on: training with the noise of arrays is not there yet"),
-        ({"noise": "of"}, r"--noise of: there is off and on \(did you mean"),
+        ({"noise": "on"}, "--noise on: give WORD=VALUE once each, of write-noise"),
+        ({"noise": "write-noise=0"}, "--noise write-noise=0: there is no noise to train with"),
         ({"epochs": 0}, "--epochs 0: a block that reuses has to be trained"),
     ):
         with pytest.raises(UsageError, match=said):

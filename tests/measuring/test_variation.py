@@ -7,10 +7,10 @@ import pytest
 import torch
 from lively import wake
 
+from snnq.assessing.variation import Varied
 from snnq.base.errors import MachineError, UsageError
 from snnq.checkpoints.opening import save_checkpoint
 from snnq.finalizing.settings import FinalizeSettings
-from snnq.finalizing.variation import Varied
 from snnq.hardware.crossbars.variation import parse_variation
 from snnq.models.registry import build
 from snnq.packed.coding import Coded
