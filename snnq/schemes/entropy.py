@@ -57,8 +57,12 @@ def fitted(counts: np.ndarray) -> Table:
     A finer one codes the symbols in fewer bits, and takes more bits itself.
     """
     needed = max(int(np.count_nonzero(counts)) - 1, 0).bit_length()
-    tried = [_table(_normalised(counts, fine), fine) for fine in range(needed, PRECISION + 1)]
-    return min(tried, key=lambda one: one.bits + cost(counts, one.frequencies))
+    fine = np.arange(needed, PRECISION + 1)
+    coarse = _normalised(counts, fine)
+    raw, bits = _lengths(coarse)
+    found = coarse << (PRECISION - fine)[:, None]
+    best = int(np.argmin([int(own) + cost(counts, one) for own, one in zip(bits, found, strict=True)]))
+    return Table(found[best], int(fine[best]), int(raw[best]), int(bits[best]))
 
 
 def cost(counts: np.ndarray, frequencies: np.ndarray) -> float:
@@ -67,29 +71,32 @@ def cost(counts: np.ndarray, frequencies: np.ndarray) -> float:
     return float((counts[there] * np.log2(frequencies.sum() / frequencies[there])).sum())
 
 
-def _normalised(counts: np.ndarray, fine: int) -> np.ndarray:
-    """Return frequencies that add up to 2^fine, at least 1 where a symbol occurs, of nearly the least cost."""
-    total = max(int(counts.sum()), 1)
-    found = np.maximum(np.rint(counts * (2.0**fine / total)).astype(np.int64), counts > 0)
+def _normalised(counts: np.ndarray, fine: np.ndarray) -> np.ndarray:
+    """Return frequencies (tables, symbols) of nearly the least cost, at least 1 where a symbol occurs.
+
+    The rows add up to 2^fine.
+    """
+    sums = 2 ** fine.astype(np.int64)
+    found = np.rint(counts * (sums / max(int(counts.sum()), 1))[:, None]).astype(np.int64)
+    found = np.maximum(found, counts > 0)
     if not counts.any():
-        found[0] = 2**fine
-    while (missing := 2**fine - int(found.sum())) != 0:
+        found[:, 0] = sums
+    while len(rows := np.flatnonzero(missing := sums - found.sum(1))):
+        one, few = found[rows], missing[rows, None] > 0
         with np.errstate(divide="ignore", invalid="ignore"):
-            if missing > 0:
-                at = np.argmax(np.where(found > 0, counts * np.log2((found + 1) / found), -1.0))
-                found[at] += 1
-            else:
-                at = np.argmin(np.where(found > 1, counts * np.log2(found / (found - 1)), np.inf))
-                found[at] -= 1
+            gains = np.where(one > 0, counts * np.log2((one + 1) / one), -1.0)
+            losses = np.where(one > 1, counts * np.log2(one / (one - 1)), np.inf)
+        at = np.where(few[:, 0], gains.argmax(1), losses.argmin(1))
+        found[rows, at] += np.where(few[:, 0], 1, -1)
     return found
 
 
-def _table(coarse: np.ndarray, fine: int) -> Table:
-    """Return the shortest table of frequencies that add up to 2^fine."""
-    lengths = np.frexp((coarse[:-1] >> np.arange(PRECISION)[:, None]) + 1.0)[1]  # of a whole number: its bits
-    bits = (2 * lengths - 1).sum(1) + np.arange(PRECISION) * (len(coarse) - 1)
-    raw = int(bits.argmin())
-    return Table(coarse << (PRECISION - fine), fine, raw, 2 * _FIELD + int(bits[raw]))
+def _lengths(coarse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return how many lower bits of each table's frequencies are best written as they are, and its bits (tables,)."""
+    raw = np.arange(PRECISION)
+    lengths = np.frexp((coarse[:, None, :-1] >> raw[:, None]) + 1.0)[1]  # of a whole number: its bits
+    bits = (2 * lengths - 1).sum(2) + raw * (coarse.shape[1] - 1)
+    return bits.argmin(1), 2 * _FIELD + bits.min(1)
 
 
 def write_table(bits: BitWriter, table: Table) -> None:
