@@ -103,10 +103,10 @@ def _bits(table: Table, counts: np.ndarray) -> float:
 def _classed(kind: int, each: np.ndarray, count: int) -> Context | None:
     """Return classes of rows by their counts (rows, symbols); None where fewer than ``count`` are left."""
     classes = _clustered(each, count)
-    sums = [each[classes == one].sum(0) for one in range(int(classes.max()) + 1)]
+    sums = np.stack([each[classes == one].sum(0) for one in range(int(classes.max()) + 1)])
     if len(sums) != count:
         return None
-    tables, members = [entropy.fitted(one) for one in sums], np.bincount(classes)
+    tables, members = entropy.fitted_each(sums), np.bincount(classes)
     bits = sum(map(_bits, tables, sums)) + _bits(entropy.fitted(members), members) + _CLASSES_FIELD
     return Context(kind, tables, bits, classes)
 
@@ -130,8 +130,8 @@ def _before(symbols: np.ndarray, size: int, taps: int) -> Context:
     """Return the context of the code one tap before; the last table is that of the first taps."""
     by_tap = symbols.reshape(-1, taps)
     pairs = np.bincount((by_tap[:, :-1] * size + by_tap[:, 1:]).ravel(), minlength=size * size).reshape(size, size)
-    counts = [*pairs, np.bincount(by_tap[:, 0], minlength=size)]
-    tables = [entropy.fitted(one) for one in counts]
+    counts = np.stack([*pairs, np.bincount(by_tap[:, 0], minlength=size)])
+    tables = entropy.fitted_each(counts)
     bits = sum(map(_bits, tables, counts)) + 2 * taps.bit_length() - 1
     return Context(BEFORE, tables, bits, np.zeros(len(symbols), np.int64), taps)
 

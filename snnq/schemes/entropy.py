@@ -52,17 +52,26 @@ class Table:
 
 
 def fitted(counts: np.ndarray) -> Table:
-    """Return the table of least bits, its own and the symbols', for symbols of these counts.
+    """Return the table of least bits, its own and the symbols', for symbols of these counts (symbols,).
 
     A finer one codes the symbols in fewer bits, and takes more bits itself.
     """
-    needed = max(int(np.count_nonzero(counts)) - 1, 0).bit_length()
-    fine = np.arange(needed, PRECISION + 1)
-    coarse = _normalised(counts, fine)
-    raw, bits = _lengths(coarse)
+    return fitted_each(counts[None])[0]
+
+
+def fitted_each(counts: np.ndarray) -> list[Table]:
+    """Return what ``fitted`` does for each row of counts (tables, symbols)."""
+    needed = np.frexp(np.maximum(np.count_nonzero(counts, 1) - 1, 0))[1]  # of a whole number: its bits
+    at, fine = np.nonzero(np.arange(PRECISION + 1) >= needed[:, None])
+    coarse = _normalised(counts[at], fine)
+    raw, own = _lengths(coarse)
     found = coarse << (PRECISION - fine)[:, None]
-    best = int(np.argmin([int(own) + cost(counts, one) for own, one in zip(bits, found, strict=True)]))
-    return Table(found[best], int(fine[best]), int(raw[best]), int(bits[best]))
+    content = counts[at] * np.log2(SUM / np.maximum(found, 1))
+    bits = own + content.sum(1)
+    best = [
+        int(part[0] + bits[part].argmin()) for part in np.split(np.arange(len(at)), np.flatnonzero(np.diff(at)) + 1)
+    ]
+    return [Table(found[one], int(fine[one]), int(raw[one]), int(own[one])) for one in best]
 
 
 def cost(counts: np.ndarray, frequencies: np.ndarray) -> float:
@@ -72,22 +81,21 @@ def cost(counts: np.ndarray, frequencies: np.ndarray) -> float:
 
 
 def _normalised(counts: np.ndarray, fine: np.ndarray) -> np.ndarray:
-    """Return frequencies (tables, symbols) of nearly the least cost, at least 1 where a symbol occurs.
+    """Return frequencies of nearly the least cost for counts, both (tables, symbols), whose rows add up to 2^fine.
 
-    The rows add up to 2^fine.
+    They are at least 1 where a symbol occurs.
     """
     sums = 2 ** fine.astype(np.int64)
-    found = np.rint(counts * (sums / max(int(counts.sum()), 1))[:, None]).astype(np.int64)
+    found = np.rint(counts * (sums / np.maximum(counts.sum(1), 1))[:, None]).astype(np.int64)
     found = np.maximum(found, counts > 0)
-    if not counts.any():
-        found[:, 0] = sums
+    found[:, 0] = np.where(counts.any(1), found[:, 0], sums)
     while len(rows := np.flatnonzero(missing := sums - found.sum(1))):
-        one, few = found[rows], missing[rows, None] > 0
+        one, few, many = found[rows], missing[rows] > 0, counts[rows]
         with np.errstate(divide="ignore", invalid="ignore"):
-            gains = np.where(one > 0, counts * np.log2((one + 1) / one), -1.0)
-            losses = np.where(one > 1, counts * np.log2(one / (one - 1)), np.inf)
-        at = np.where(few[:, 0], gains.argmax(1), losses.argmin(1))
-        found[rows, at] += np.where(few[:, 0], 1, -1)
+            gains = np.where(one > 0, many * np.log2((one + 1) / one), -1.0)
+            losses = np.where(one > 1, many * np.log2(one / (one - 1)), np.inf)
+        at = np.where(few, gains.argmax(1), losses.argmin(1))
+        found[rows, at] += np.where(few, 1, -1)
     return found
 
 
