@@ -123,7 +123,7 @@ def row_limit(engine: Engine, rows: float, parts: dict[str, float], batch: int) 
         begun = time.perf_counter()
         engine.workers.run(_add, [(table, offsets, largest.sum_type)] * engine.workers.threads)
         limit = max(limit, work / (time.perf_counter() - begun))
-    names = [layer.name for layer in layers if not layer.windowed]
+    names = [layer.name for layer in layers if not layer.windowed and not layer.sparse]
     seconds = sum(ms for part, ms in parts.items() if part.split(", ")[0] in names) / 1000
     reached = rows * batch / seconds
     return {"rows_per_second": reached, "limit_rows_per_second": limit, "share_of_limit": reached / limit}
