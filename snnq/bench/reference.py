@@ -63,11 +63,20 @@ def _value(key: str, text: str) -> object:
 
 
 @torch.no_grad()
-def write_reference(folder: Path, frames: Tensor, one: Architecture, config: Config) -> None:
-    """Write a packed folder of an untrained model; ``frames`` (B, T, C, H, W) set its normalisations."""
+def write_reference(
+    folder: Path, frames: Tensor, one: Architecture, config: Config, sparsity: float = 0.0, plain: str | None = None
+) -> None:
+    """Write a packed folder of an untrained model; ``frames`` (B, T, C, H, W) set its normalisations.
+
+    ``sparsity``: the share of the smallest weights of every layer but the first and the head that become zero.
+    ``plain``: the scheme of all layers, where it is one.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = one.build(config).train()
+    for layer in layer_table(model, frames_shape(config))[1:-1]:
+        weight = model.get_submodule(layer.name).get_parameter("weight")
+        weight.flatten()[weight.abs().flatten().argsort()[: round(sparsity * weight.numel())]] = 0.0
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
             module.momentum = None
@@ -75,7 +84,7 @@ def write_reference(folder: Path, frames: Tensor, one: Architecture, config: Con
     model(frames)
     layers = layer_table(model, frames_shape(config))
     four = {layers[0].name, *FOUR_BITS}
-    schemes = {layer.name: "uniform-4" if layer.name in four else "uniform-2" for layer in layers}
+    schemes = {layer.name: plain or ("uniform-4" if layer.name in four else "uniform-2") for layer in layers}
     folded, coded = fold_batchnorm(model, one.wiring(config).norms), {}
     for name, chosen in schemes.items():
         form, weight = scheme(chosen), folded.get_submodule(name).get_parameter("weight")

@@ -19,11 +19,11 @@ from snnq.runtime.vectors import LANES, data_of, halved, let_fire, load_vector, 
 
 UNITS = 4
 BLOCK = 8  # inputs that are added at once; lists of them are padded to a multiple of it
-LOW = 8  # planes that make bytes; a number has more planes than these
+LOW = 8  # planes that make bytes
 LEVELS = BLOCK.bit_length() - 1
 SPARE = LEVELS  # planes above a number that its carries may reach
-_I1, _I8, _I32, _I64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
-_VECTOR = ir.VectorType(_I64, UNITS)
+_I1, _I8, _I64 = (ir.IntType(bits) for bits in (1, 8, 64))
+_VECTOR, _BYTES = ir.VectorType(_I64, UNITS), ir.VectorType(_I8, LANES)
 
 
 def _store(builder: Any, value: Any, address: Any) -> None:
@@ -60,7 +60,7 @@ def _for(
 def add_inputs(typingctx, vectors, first, entries, begin, end, planes, digit, count):  # type: ignore[no-untyped-def]
     """Add vectors[first + entries[e]] to the number in planes ``digit`` … ``count`` - 1, for ``begin`` ≤ e < ``end``.
 
-    ``vectors`` uint64, flat, UNITS words each; ``entries`` int32; ``begin`` and ``end`` are multiples of BLOCK.
+    ``vectors`` uint64, flat, UNITS words each; ``entries`` uint16 or more; ``begin`` and ``end`` are multiples of BLOCK.
     ``planes`` uint64, flat, has SPARE planes more.
     """
     whole = types.intp
@@ -68,6 +68,7 @@ def add_inputs(typingctx, vectors, first, entries, begin, end, planes, digit, co
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         data, entries_at, planes_at = (data_of(context, builder, signature, args, i) for i in (0, 2, 5))
+        data = builder.gep(data, [builder.mul(args[1], _I64(UNITS))])
         lowest, log = builder.mul(args[6], _I64(UNITS)), _I64(LEVELS)
         at = [builder.gep(planes_at, [builder.add(lowest, _I64(UNITS * i))]) for i in range(LEVELS)]
         above, top = builder.add(args[6], _I64(LEVELS)), args[7]
@@ -76,7 +77,7 @@ def add_inputs(typingctx, vectors, first, entries, begin, end, planes, digit, co
             place, seen = builder.mul(number, _I64(BLOCK)), list[Any]()
             for i in range(BLOCK):
                 entry = builder.load(builder.gep(entries_at, [builder.add(place, _I64(i))]))
-                entry = builder.mul(builder.add(builder.zext(entry, _I64), args[1]), _I64(UNITS))
+                entry = builder.mul(builder.zext(entry, _I64), _I64(UNITS))
                 seen.append(load_vector(builder, builder.gep(data, [entry]), _VECTOR))
             for level in range(LEVELS):  # the carries of a plane are the inputs of the next
                 carries = list[Any]()
@@ -123,39 +124,48 @@ def flip(typingctx, planes, first, count):  # type: ignore[no-untyped-def]
 
 @intrinsic
 def write_numbers(typingctx, planes, count, sums, at):  # type: ignore[no-untyped-def]
-    """sums[at : at + UNITS · 64] ← the numbers in ``count`` planes, of which there are more than LOW.
-
-    ``sums`` int16 or int32, which hold them.
-    """
+    """sums[at : at + UNITS · 64] ← the numbers in ``count`` planes, LOW at least; int16 or int32, which hold them."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         planes_at, sums_at = (data_of(context, builder, signature, args, i) for i in (0, 2))
-        element = ir.IntType(signature.args[2].dtype.bitwidth)
-        low, wide = ir.VectorType(_I8, LANES), ir.VectorType(element, LANES)
-        last = builder.sub(args[1], _I64(1))
-        for unit in range(UNITS):
+        wide = ir.VectorType(ir.IntType(signature.args[2].dtype.bitwidth), LANES)
+        last, few = builder.sub(args[1], _I64(1)), builder.icmp_signed("<=", args[1], _I64(LOW))
 
-            def bits(plane: Any, kind: Any, unit: int = unit) -> Any:
-                place = builder.add(builder.mul(plane, _I64(UNITS)), _I64(unit))
-                word = builder.load(builder.gep(planes_at, [place]))
-                return builder.sext(builder.bitcast(word, ir.VectorType(_I1, LANES)), kind)
-
-            part = ir.Constant(low, [0] * LANES)
+        def write(unit: Any, nothing: list[Any]) -> list[Any]:
+            at, part = builder.gep(planes_at, [unit]), ir.Constant(_BYTES, [0] * LANES)
             for plane in range(LOW):
-                weight = ir.Constant(low, [1 << plane if plane < 7 else -128] * LANES)
-                part = builder.or_(part, builder.and_(bits(_I64(plane), low), weight))
+                part = builder.or_(part, _plane(builder, at, _I64(plane), _I8(1 << plane), _BYTES))
+            before, more = builder.basic_block, builder.append_basic_block("more")
+            after, signed = builder.append_basic_block("written"), builder.sext(part, wide)
+            builder.cbranch(few, after, more)
+            builder.position_at_end(more)
 
-            def more(plane: Any, found: list[Any]) -> list[Any]:
-                weight = splat(builder, builder.shl(element(1), builder.trunc(plane, element)), wide)
-                return [builder.or_(found[0], builder.and_(bits(plane, wide), weight))]
+            def put(plane: Any, found: list[Any]) -> list[Any]:
+                weight = builder.shl(wide.element(1), builder.trunc(plane, wide.element))
+                return [builder.or_(found[0], _plane(builder, at, plane, weight, wide))]
 
-            (found,) = _for(builder, _I64(LOW), last, [builder.zext(part, wide)], more)
-            weight = splat(builder, builder.shl(element(-1), builder.trunc(last, element)), wide)  # the sign's
-            found = builder.or_(found, builder.and_(bits(last, wide), weight))
-            _store(builder, found, builder.gep(sums_at, [builder.add(args[3], _I64(unit * LANES))]))
+            (found,) = _for(builder, _I64(LOW), last, [builder.zext(part, wide)], put)
+            weight = builder.shl(wide.element(-1), builder.trunc(last, wide.element))  # the sign's
+            found, end = builder.or_(found, _plane(builder, at, last, weight, wide)), builder.basic_block
+            builder.branch(after)
+            builder.position_at_end(after)
+            numbers = builder.phi(wide)
+            numbers.add_incoming(signed, before)
+            numbers.add_incoming(found, end)
+            _store(builder, numbers, builder.gep(sums_at, [builder.add(args[3], builder.mul(unit, _I64(LANES)))]))
+            return nothing
+
+        _for(builder, _I64(0), _I64(UNITS), [], write)
         return context.get_dummy_value()
 
     return types.void(planes, types.intp, sums, types.intp), codegen
+
+
+def _plane(builder: Any, at: Any, plane: Any, weight: Any, kind: Any) -> Any:
+    """Return the code of ``weight`` where a unit's bit of a plane is set, else 0."""
+    word = builder.load(builder.gep(at, [builder.mul(plane, _I64(UNITS))]))
+    bits = builder.sext(builder.bitcast(word, ir.VectorType(_I1, LANES)), kind)
+    return builder.and_(bits, splat(builder, weight, kind))
 
 
 def _steps(leaked: Any) -> Any:

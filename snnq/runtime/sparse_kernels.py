@@ -88,7 +88,7 @@ def list_vectors(turned, lead, apart, inside, parts, together, vectors, begin, e
 def sum_channel(vectors, first, weights, channel, planes, count, sums, at):  # pragma: no cover
     """sums[at : at + UNITS · 64] ← a channel's sums of UNITS units, whose inputs begin at ``first``.
 
-    ``weights``: ``entries`` int32, inputs; ``groups`` int32 (n, 3), the digit of weights ± 2^digit, and where those
+    ``weights``: ``entries`` uint16 or more, inputs; ``groups`` int32 (n, 3), the digit of weights ± 2^digit, and where those
     that are added and those that are taken away end; ``firsts`` int32 (outputs + 1,), where a channel's groups begin.
     ``planes`` is scratch for ``count`` planes and SPARE.
     """

@@ -18,7 +18,7 @@ from snnq.runtime.vectors import LANES
 # neurons and what turns bits to numbers; an entry; a pixel's neurons and lists where sums are looked up; a group of
 # four inputs there, of which half are silent. Only what lies clearly apart is decided by them.
 NEURONS, ENTRY, LISTS, GROUP = 40.0, 0.4, 15.0, 1.0
-CLEARLY = 0.75
+CLEARLY = 0.6
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def sparse_weights(values: np.ndarray, taps: int, bound: int) -> SparseWeights |
     if not _pays(planes * digits / max(1, len(values)), groups, LANES * UNITS, UNITS):
         return None
     reach = int(most.sum(1).max(initial=0)) * bound
-    count = max(LOW + 1, reach.bit_length() + 1)
+    count = max(LOW, reach.bit_length() + 1)
     return SparseWeights(*_entries(values, taps, planes), count, groups)
 
 
@@ -99,17 +99,14 @@ def _entries(values: np.ndarray, taps: int, planes: int) -> tuple[np.ndarray, np
         less = signs[output, place] < 0
         found += [np.stack([output, np.full_like(output, digit + p), less, place + p * whole]) for p in range(planes)]
     output, digit, less, entry = np.concatenate([np.zeros((4, 0), np.int64), *found], 1)
-    group = (output * 2 * LANES + 2 * digit) + less  # digits are far fewer than LANES
-    order = np.lexsort((entry, group))
-    kinds = np.unique(group // 2 * 2)
-    lists = np.stack([kinds, kinds + 1], 1).reshape(-1)
-    sizes = np.bincount(np.searchsorted(lists, group), minlength=len(lists))
-    padded = -(-sizes // BLOCK) * BLOCK
-    ends = np.cumsum(padded)
-    entries = np.full(int(ends[-1]) if len(ends) else 0, planes * whole, np.int64)
-    within = np.arange(len(group)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    entries[np.repeat(ends - padded, sizes) + within] = entry[order]
-    kind = np.min_scalar_type(planes * whole)
-    groups = np.stack([kinds // 2 % LANES, ends[0::2], ends[1::2]], 1).astype(np.int32)
-    firsts = np.searchsorted(kinds // (2 * LANES), np.arange(outputs + 1)).astype(np.int32)
-    return entries.astype(np.result_type(kind, np.uint16)), np.ascontiguousarray(groups), firsts
+    one = 2 * (output * LANES + digit) + less  # the list it is in; digits are fewer than LANES
+    order, groups = np.lexsort((entry, one)), np.unique(one // 2)
+    sizes = np.bincount(np.searchsorted(groups, one // 2) * 2 + less, minlength=2 * len(groups))
+    ends = np.cumsum(-(-sizes // BLOCK) * BLOCK)
+    begins = np.concatenate([[0], ends])[: len(sizes)]
+    kind = np.result_type(np.min_scalar_type(planes * whole), np.uint16)
+    entries = np.full(int(ends.max(initial=0)), planes * whole, kind)
+    within = np.arange(len(one)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    entries[np.repeat(begins, sizes) + within] = entry[order]
+    firsts = np.searchsorted(groups // LANES, np.arange(outputs + 1)).astype(np.int32)
+    return entries, np.stack([groups % LANES, ends[0::2], ends[1::2]], 1).astype(np.int32), firsts
