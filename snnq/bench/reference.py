@@ -63,13 +63,10 @@ def _value(key: str, text: str) -> object:
 
 
 @torch.no_grad()
-def write_reference(
-    folder: Path, frames: Tensor, one: Architecture, config: Config, sparsity: float = 0.0, plain: str | None = None
-) -> None:
+def write_reference(folder: Path, frames: Tensor, one: Architecture, config: Config, sparsity: float = 0.0) -> None:
     """Write a packed folder of an untrained model; ``frames`` (B, T, C, H, W) set its normalisations.
 
     ``sparsity``: the share of the smallest weights of every layer but the first and the head that become zero.
-    ``plain``: the scheme of all layers, where it is one.
     """
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -84,7 +81,7 @@ def write_reference(
     model(frames)
     layers = layer_table(model, frames_shape(config))
     four = {layers[0].name, *FOUR_BITS}
-    schemes = {layer.name: plain or ("uniform-4" if layer.name in four else "uniform-2") for layer in layers}
+    schemes = {layer.name: "uniform-4" if layer.name in four else "uniform-2" for layer in layers}
     folded, coded = fold_batchnorm(model, one.wiring(config).norms), {}
     for name, chosen in schemes.items():
         form, weight = scheme(chosen), folded.get_submodule(name).get_parameter("weight")

@@ -6,6 +6,7 @@ import statistics
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -152,7 +153,7 @@ def _pruned(dense: Path, pruned: Path, frames: np.ndarray, threads: int, repeats
     found: Findings = {"sparsity": PRUNED, "speedup": {}, "median_ms": {}}
     for batch in BATCHES:
         part = frames[:batch]
-        runs: dict[str, Callable[[], object]] = {name: lambda one=one: one(part) for name, one in engines.items()}
+        runs: dict[str, Callable[[], object]] = {name: partial(one, part) for name, one in engines.items()}
         seconds = time_in_turns(runs, repeats)
         found["speedup"][f"batch{batch}"] = median_ratio(seconds["dense"], seconds["pruned"])
         found["median_ms"][f"batch{batch}"] = {name: 1000 * statistics.median(one) for name, one in seconds.items()}

@@ -60,8 +60,8 @@ def _for(
 def add_inputs(typingctx, vectors, first, entries, begin, end, planes, digit, count):  # type: ignore[no-untyped-def]
     """Add vectors[first + entries[e]] to the number in planes ``digit`` … ``count`` - 1, for ``begin`` ≤ e < ``end``.
 
-    ``vectors`` uint64, flat, UNITS words each; ``entries`` uint16 or more; ``begin`` and ``end`` are multiples of BLOCK.
-    ``planes`` uint64, flat, has SPARE planes more.
+    ``vectors`` uint64, flat, UNITS words each; ``entries`` uint16 or more; ``begin`` and ``end`` are multiples of
+    BLOCK. ``planes`` uint64, flat, has SPARE planes more.
     """
     whole = types.intp
     kind = types.void(vectors, whole, entries, whole, whole, planes, whole, whole)

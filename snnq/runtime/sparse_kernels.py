@@ -88,9 +88,9 @@ def list_vectors(turned, lead, apart, inside, parts, together, vectors, begin, e
 def sum_channel(vectors, first, weights, channel, planes, count, sums, at):  # pragma: no cover
     """sums[at : at + UNITS · 64] ← a channel's sums of UNITS units, whose inputs begin at ``first``.
 
-    ``weights``: ``entries`` uint16 or more, inputs; ``groups`` int32 (n, 3), the digit of weights ± 2^digit, and where those
-    that are added and those that are taken away end; ``firsts`` int32 (outputs + 1,), where a channel's groups begin.
-    ``planes`` is scratch for ``count`` planes and SPARE.
+    ``weights``: ``entries`` uint16 or more, inputs; ``groups`` int32 (n, 3), the digit of weights ± 2^digit, and where
+    those that are added and those that are taken away end; ``firsts`` int32 (outputs + 1,), where a channel's groups
+    begin. ``planes`` is scratch for ``count`` planes and SPARE.
     """
     entries, groups, firsts = weights
     planes[:] = 0
@@ -107,6 +107,28 @@ def sum_channel(vectors, first, weights, channel, planes, count, sums, at):  # p
 
 
 @compiled
+def fire_part(sums, steps, part, neurons, leak, voltages, state, kept, before, block, c, found):  # pragma: no cover
+    """Let a channel's neurons at 64 pixels, from the pixel ``before`` on, take all steps.
+
+    ``sums`` and ``found`` are of all units of a round, 64 each; ``part`` of it is run. ``neurons`` are the block's
+    shift, offset and threshold, ``state`` and ``kept`` as in ``kernels.voltages_at``; ``voltages`` (64,) is scratch.
+    """
+    shift, offset, threshold = neurons
+    at = part * steps * LANES
+    voltages[:] = 0
+    if kept:
+        for i in range(min(LANES, len(state) - before)):
+            voltages[i] = state[before + i, block, c]
+    if leak == 2:
+        fire_steps(sums, at, steps, shift[c], offset[c], threshold[c], voltages, found, at + c, LANES)
+    else:
+        fire_steps_third(sums, at, steps, shift[c], offset[c], threshold[c], voltages, found, at + c, LANES)
+    if kept:
+        for i in range(min(LANES, len(state) - before)):
+            state[before + i, block, c] = voltages[i]
+
+
+@compiled
 def run_sparse(
     vectors, weights, count, shift, offset, threshold, leak, planes, sums, state, kept, out, block, begin, end
 ):  # pragma: no cover
@@ -116,11 +138,11 @@ def run_sparse(
     ``offset`` and ``threshold`` are the block's (64,), int32; ``state`` and ``kept`` are as in
     ``kernels.voltages_at``. ``sums``, of a round's units, 64 each, is scratch.
     """
-    pixels, steps, stride = out.shape
+    pixels, steps = out.shape[:2]
     quads, inputs = vectors.shape[1:3]
     channels, together = min(LANES, len(weights[2]) - 1 - LANES * block), quads * UNITS // steps
     flat, found = vectors.reshape(-1), np.zeros(together * steps * LANES, np.uint64)
-    voltages = np.empty(LANES, threshold.dtype)
+    voltages, neurons = np.empty(LANES, threshold.dtype), (shift, offset, threshold)
     for number in range(begin, end):
         parts = min(together, (pixels + LANES - 1) // LANES - number * together)
         for c in range(channels):
@@ -129,22 +151,7 @@ def run_sparse(
                 sum_channel(flat, first, weights, LANES * block + c, planes, count, sums, quad * UNITS * LANES)
             for part in range(parts):
                 before = LANES * (number * together + part)
-                here, at = min(LANES, pixels - before), part * steps * LANES
-                voltages[:] = 0
-                if kept:
-                    for i in range(here):
-                        voltages[i] = state[before + i, block, c]
-                if leak == 2:
-                    fire_steps(
-                        sums, at, steps, shift[c], offset[c], threshold[c], voltages, found, at + c, LANES
-                    )
-                else:
-                    fire_steps_third(
-                        sums, at, steps, shift[c], offset[c], threshold[c], voltages, found, at + c, LANES
-                    )
-                if kept:
-                    for i in range(here):
-                        state[before + i, block, c] = voltages[i]
+                fire_part(sums, steps, part, neurons, leak, voltages, state, kept, before, block, c, found)
         for unit in range(parts * steps):
             words, before = found[unit * LANES : (unit + 1) * LANES], LANES * (number * together + unit // steps)
             words[channels:] = 0

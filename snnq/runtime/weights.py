@@ -48,8 +48,8 @@ class LayerWeights:
     voltages exactly. ``sides`` are the kernel's. ``inputs`` of a depth-wise layer are 1. ``numbers`` are shift, offset
     and threshold of the neurons behind the layer, or the D thresholds of integer neurons, or multiplier, half, shift
     and offset of its potentials, (out,) each, and ``rests`` what lanes past the last channel have of each: they never
-    fire. ``given_numbers``: its input are numbers of either sign. ``windowed``: ``frame_kernels`` run it. ``sparse``: what
-    ``sparse_kernels`` run where that pays.
+    fire. ``given_numbers``: its input are numbers of either sign. ``windowed``: ``frame_kernels`` run it.
+    ``sparse``: what ``sparse_kernels`` run where that pays.
     """
 
     name: str
