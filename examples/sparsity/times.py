@@ -113,9 +113,7 @@ class Cell:
 def stepped(engine: Engine, frames: np.ndarray) -> np.ndarray:
     """Return the logits of a run of one step after the other."""
     stream = engine.stream()
-    for step in range(frames.shape[1]):
-        logits = stream.step(frames[:, step])
-    return logits
+    return [stream.step(frames[:, step]) for step in range(frames.shape[1])][-1]
 
 
 def in_turns(runs: dict[str, Callable[[], np.ndarray]], repeats: int) -> dict[str, list[float]]:
