@@ -59,6 +59,21 @@ def test_arms_of_few_bits(example) -> None:
             arm.named(name)
 
 
+def test_times_of_sparsity(example, tmp_path: Path) -> None:
+    """Runs agree, or it stops; masks take as much as is left, and spikes as bits are as many as before."""
+    model = "spikformer-cifar10dvs:dim=16,depth=1,heads=2,image_size=16,classes=10"
+    example("sparsity.times").main(model, "random,classes=10,samples=16", "2", "0,0.9", repeats=3, out=tmp_path / "out")
+    found = pd.read_csv(tmp_path / "out" / "times" / "times.csv").set_index("sparsity")
+    dense, sparse = found.loc[0.0], found.loc[0.9]
+    assert dense["codes_bytes"] == sparse["codes_bytes"]
+    assert sparse["mask_bytes"] < dense["mask_bytes"]
+    assert dense["mask_bytes"] > dense["codes_bytes"]
+    assert 0.5 < sparse["zeros"] < 0.9
+    assert dense["spikes_bits_bytes"] == sparse["spikes_bits_bytes"]
+    assert sparse["loas_cycles"] <= dense["loas_cycles"]
+    assert (found[["whole_ms", "stepped_ms", "tables_whole_ms", "tables_stepped_ms"]] > 0).all(axis=None)
+
+
 def test_cells_of_sparsity_have_equal_bytes(example, tmp_path: Path) -> None:
     words = {"sparsities": "0.5", "seeds": "0", "epochs": 1, "rounds": 1, "samples": 4}
     example("sparsity.run").main(TINY, out=tmp_path / "out", arms="pruned,masked-1,pruned-2,rate", **words)

@@ -45,8 +45,9 @@ class Folded:
 
     @property
     def gain(self) -> np.ndarray:
-        """What one of the layer's sum is worth, (out,)."""
-        return self.multiplier.astype(np.float64) * self.whole.unit
+        """What one of the layer's sum is worth, (out,): 0 where all weights are zero, whose unit means nothing."""
+        gain = self.multiplier.astype(np.float64) * self.whole.unit
+        return np.where(self.whole.values.any(1), gain, 0.0)
 
 
 @dataclass(frozen=True)

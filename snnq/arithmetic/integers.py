@@ -85,10 +85,12 @@ def neurons(
 ) -> Neurons:
     """Return the neurons behind a layer; ``multiplier`` and ``offset`` are float32 (out,), the folded norm's.
 
-    They are wide where the weight is, and where int32 cannot hold the sums or the thresholds.
+    They are wide where the weight is, and where int32 cannot hold the sums or the thresholds. Channels whose weights
+    are all zero are idle, whatever their unit: they make none of the others wide.
     """
     reach = np.abs(whole.values).sum(1).astype(np.float64) * bound
-    gain = multiplier.astype(np.float64) * whole.unit * (leak - 1)
+    # A channel without a weight has no unit: what stands for one may be so small that int32 could not hold its offset.
+    gain = np.where(reach > 0, multiplier.astype(np.float64) * whole.unit * (leak - 1), 0.0)
     offset, threshold = offset.astype(np.float64) * (leak - 1), threshold * leak / 2
     found = None
     if not whole.wide and reach.max(initial=0) < SUM_LIMIT:

@@ -63,11 +63,17 @@ def _value(key: str, text: str) -> object:
 
 
 @torch.no_grad()
-def write_reference(folder: Path, frames: Tensor, one: Architecture, config: Config) -> None:
-    """Write a packed folder of an untrained model; ``frames`` (B, T, C, H, W) set its normalisations."""
+def write_reference(folder: Path, frames: Tensor, one: Architecture, config: Config, sparsity: float = 0.0) -> None:
+    """Write a packed folder of an untrained model; ``frames`` (B, T, C, H, W) set its normalisations.
+
+    ``sparsity``: the share of the smallest weights of every layer but the first and the head that become zero.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = one.build(config).train()
+    for layer in layer_table(model, frames_shape(config))[1:-1]:
+        weight = model.get_submodule(layer.name).get_parameter("weight")
+        weight.flatten()[weight.abs().flatten().argsort()[: round(sparsity * weight.numel())]] = 0.0
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
             module.momentum = None

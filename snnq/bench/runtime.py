@@ -6,6 +6,7 @@ import statistics
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,6 +35,7 @@ BATCHES = (1, 16)
 # Digits before a simulated event camera: they need no download.
 DEFAULT_DATA = "digits,limit=16+16+16"
 CALIBRATION = 4
+PRUNED = 0.9  # of the untrained model's weights, beside the same one with all of them
 
 
 @keeps_threads
@@ -54,7 +56,8 @@ def bench_runtime(
     and the others that are installed. ``speedup.<peer>.batch<n>`` is the median of paired ratios of times,
     ``difference`` how far the peer's logits are from torch's (``differences``). ``memory_over_float``: peak memory of
     an inference over float32's, the larger of both batches, without what importing and starting up take;
-    ``process_memory_over_float.batch<n>`` with it. ``growth_ms`` is the engine's alone. All contestants have
+    ``process_memory_over_float.batch<n>`` with it. ``growth_ms`` is the engine's alone. ``pruned``: the engine's
+    speed on the untrained model with most of its weights zero, over that on the model timed. All contestants have
     ``threads``; by default by the size of the larger batch.
 
     Raises UsageError for a peer or an architecture there is not, MissingLibraryError for a peer that is not installed,
@@ -78,6 +81,7 @@ def bench_runtime(
         found = _measure(place, frames, runs, repeats, threads, progress)
         found["growth_ms"] = growth(place, sizes, frames, threads, max(3, repeats // 2))
         found |= _memory(place, frames, scratch, threads)
+        found |= _pruned(place, scratch / "pruned", frames, threads, repeats) if folder is None else {}
         found["architecture"] = read_config(place).architecture
     facts = {"data": samples.spec, "simulated": samples.simulated, "repeats": repeats, "machine": _facts(threads)}
     return found | facts
@@ -89,6 +93,7 @@ def _made(name: str, data: str | None, scratch: Path, progress: Progress) -> tup
     samples = _open(data or DEFAULT_DATA, config, progress)
     frames = samples.train.__getitems__(range(min(CALIBRATION, len(samples.train))))[0]
     write_reference(scratch / "packed", frames, one, config)
+    write_reference(scratch / "pruned", frames, one, config, PRUNED)
     sizes: dict[str, Path] = {}
     for dim in (config["dim"] // 4, config["dim"] // 2) if "dim" in config else ():
         with suppress(UsageError):  # heads, or groups of channels, that do not divide it
@@ -140,6 +145,20 @@ def _measure(
     found["weights"] = {"bytes": engine.weight_bytes, "file_bytes": (folder / MODEL_FILE).stat().st_size}
     found["kernel"] = row_limit(engine, rows / 2, found["parts_ms"]["batch16"], max(BATCHES))
     return found
+
+
+def _pruned(dense: Path, pruned: Path, frames: np.ndarray, threads: int, repeats: int) -> Findings:
+    """Return how much sooner the engine ends with most weights zero, by batch, and how often neurons fire there."""
+    engines = {"dense": Engine(dense, threads), "pruned": Engine(pruned, threads)}
+    found: Findings = {"sparsity": PRUNED, "speedup": {}, "median_ms": {}}
+    for batch in BATCHES:
+        part = frames[:batch]
+        runs: dict[str, Callable[[], object]] = {name: partial(one, part) for name, one in engines.items()}
+        seconds = time_in_turns(runs, repeats)
+        found["speedup"][f"batch{batch}"] = median_ratio(seconds["dense"], seconds["pruned"])
+        found["median_ms"][f"batch{batch}"] = {name: 1000 * statistics.median(one) for name, one in seconds.items()}
+    rates = {name: statistics.mean(firing(one, frames[:2])[0].values()) for name, one in engines.items()}
+    return {"pruned": found | {"mean_firing_rate": rates}}
 
 
 def _parts(engine: Engine, frames: np.ndarray, repeats: int) -> dict[str, float]:

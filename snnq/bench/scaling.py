@@ -108,8 +108,9 @@ ROWS, TIMES, TRIES = 4096, 2000, 5
 
 
 def row_limit(engine: Engine, rows: float, parts: dict[str, float], batch: int) -> dict[str, float]:
-    """Return rows added a second in the layers, the machine's limit, and their ratio.
+    """Return rows added a second in the layers that look up sums, the machine's limit, and their ratio.
 
+    Nothing of the first and the last where all layers are run otherwise.
     ``rows``: of one sample; ``parts``: ms of every part for ``batch`` samples. The limit is that of the inner loop
     alone, at random rows of a table of the largest layer's size, by as many threads.
     """
@@ -123,8 +124,10 @@ def row_limit(engine: Engine, rows: float, parts: dict[str, float], batch: int) 
         begun = time.perf_counter()
         engine.workers.run(_add, [(table, offsets, largest.sum_type)] * engine.workers.threads)
         limit = max(limit, work / (time.perf_counter() - begun))
-    names = [layer.name for layer in layers if not layer.windowed]
+    names = [layer.name for layer in layers if not layer.windowed and not layer.sparse]
     seconds = sum(ms for part, ms in parts.items() if part.split(", ")[0] in names) / 1000
+    if not seconds:
+        return {"limit_rows_per_second": limit}
     reached = rows * batch / seconds
     return {"rows_per_second": reached, "limit_rows_per_second": limit, "share_of_limit": reached / limit}
 

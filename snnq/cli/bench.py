@@ -128,10 +128,14 @@ def _facts(found: Findings) -> None:
             f"peak memory, {batch}: {ours['inference_mib']:.0f} MiB against {theirs['inference_mib']:.0f} MiB; "
             f"of the whole process {ours['process_mib']:.0f} against {theirs['process_mib']:.0f} MiB"
         )
-    console.note(
-        f"{kernel['rows_per_second'] / 1e9:.2f} of at most {kernel['limit_rows_per_second'] / 1e9:.2f} "
-        f"billion rows of 64 sums a second ({kernel['share_of_limit']:.0%})"
-    )
+    if "rows_per_second" in kernel:
+        console.note(
+            f"{kernel['rows_per_second'] / 1e9:.2f} of at most {kernel['limit_rows_per_second'] / 1e9:.2f} "
+            f"billion rows of 64 sums a second ({kernel['share_of_limit']:.0%})"
+        )
+    if pruned := found.get("pruned"):
+        faster = ", ".join(f"{ratio:.2f} times, {batch}" for batch, ratio in pruned["speedup"].items())
+        console.note(f"with {pruned['sparsity']:.0%} of the weights zero the integer engine is faster by {faster}")
     simulated = ", simulated" if found["simulated"] else ""
     console.note(f"frames: {found['data']}{simulated}")
     console.note(f"{found['architecture']}; {facts['processor']}, {facts['threads']} threads")

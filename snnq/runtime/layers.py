@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from snnq.network.stages import Potential, Stage
-from snnq.runtime import frame_kernels, kernels, layer_kernels, number_kernels
-from snnq.runtime.listing import list_counts, list_spikes
+from snnq.runtime import frame_kernels, kernels, layer_kernels, number_kernels, sparse_kernels
+from snnq.runtime.bit_sums import SPARE, UNITS
+from snnq.runtime.listing import list_counts, list_spikes, list_vectors
 from snnq.runtime.program import Call, Piece
 from snnq.runtime.steps import Steps
-from snnq.runtime.streams import Lists, Numbers, Stream, Windows, bits
+from snnq.runtime.streams import Lists, Numbers, Stream, Vectors, Windows, bits
 from snnq.runtime.vectors import LANES
 from snnq.runtime.weights import LayerWeights
 from snnq.runtime.workers import aligned, make, ranges
@@ -46,6 +47,8 @@ class Layers:
             lists, (height, width), words = _NO_LISTS, stream.size, stream.planes[: bits(stream.bound)]
         elif stream is None:
             lists, (height, width) = list_counts(self.steps, frames, layers[0]), frames.shape[-2:]
+        elif all(one.sparse and one.sparse.pays(samples * stream.pixels, frames.shape[1]) for one in layers):
+            lists, (height, width) = list_vectors(self.steps, stream, layers[0]), stream.size
         else:
             lists, (height, width) = (
                 list_spikes(self.steps, stream.planes[: bits(stream.bound)], layers[0]),
@@ -59,24 +62,34 @@ class Layers:
             (layer, lists, words, (height, width), self._voltages(layer, out), _memory(layer, out), block, *part)
             for layer, out in zip(layers, outs, strict=True)
             for block in range(layer.blocks)
-            for part in self._split(layer, samples * out.height, out.width, layers)
+            for part in self._split(layer, samples * out.height, out.width, layers, lists)
         ]
         self.workers.run_prepared(prepare, pieces)
         self.steps.took(", ".join(layer.name for layer in layers), begun)
         if self.steps.watch is not None:
-            self.rows += sum(_looked_up(lists, layer, height, width) for layer in layers)
+            self.rows += sum(_looked_up(lists, layer, height, width) for layer in layers if not layer.sparse)
         return outs
 
-    def _preparing(self, layers: Sequence[LayerWeights], seen: Lists | Windows) -> Callable[..., Piece]:
+    def _preparing(self, layers: Sequence[LayerWeights], seen: Lists | Windows | Vectors) -> Callable[..., Piece]:
+        if isinstance(seen, Vectors):
+            return self._sparse
         if isinstance(seen, Windows):
             return self._windowed
         return self._plain if all(layer.plain for layer in layers) else self._other
 
     def _split(
-        self, layer: LayerWeights, rows: int, across: int, layers: Sequence[LayerWeights]
+        self,
+        layer: LayerWeights,
+        rows: int,
+        across: int,
+        layers: Sequence[LayerWeights],
+        seen: Lists | Windows | Vectors,
     ) -> list[tuple[int, int]]:
-        """Return the parts of the output for each block: rows of pixels where they are pooled, else pixels."""
+        """Return the parts of the output for each block: rows of pixels where they are pooled, else pixels, or rounds
+        of them."""
         threads, blocks = self.workers.threads, sum(one.blocks for one in layers)
+        if isinstance(seen, Vectors):
+            return ranges(len(seen.vectors), -(-2 * threads // blocks) if threads > 1 else 1)
         pooled = not isinstance(layer.step, Potential) and layer.step.pooled
         if pooled and layer.summed:
             return [(0, rows * across)]
@@ -144,6 +157,27 @@ class Layers:
         state = self.steps.state(voltages, layer.neuron_type)
         fixed = (table, *seen, lanes, *layer.block_numbers(block), *state, out, block, *part)
         return *filling, widening, (frame_kernels.run_frames, fixed)
+
+    def _sparse(
+        self,
+        layer: LayerWeights,
+        seen: Vectors,
+        words: np.ndarray,
+        size: tuple[int, int],
+        voltages: np.ndarray | None,
+        out: np.ndarray,
+        block: int,
+        *part: int,
+    ) -> Piece:
+        """Prepare a block of a layer of few weights, for a range of rounds of pixels."""
+        one, scratch, quads = layer.sparse, self.workers.scratch, seen.vectors.shape[1]
+        assert one is not None
+        planes = scratch("planes", (one.count + SPARE) * UNITS, np.uint64)
+        sums = scratch("sums", quads * UNITS * LANES, one.sum_type)
+        state = self.steps.state(voltages, layer.neuron_type)
+        weights = (one.entries, one.groups, one.firsts)
+        fixed = (seen.vectors, weights, one.count, *layer.block_numbers(block), layer.leak, planes, sums)
+        return ((sparse_kernels.run_sparse, (*fixed, *state, out, block, *part)),)
 
     def _other(
         self,
@@ -258,9 +292,9 @@ def _room(layer: LayerWeights, samples: int, steps: int, height: int, width: int
     return Stream(np.empty((bits(most), *shape, layer.blocks), np.uint64), low, across, layer.outputs, most)
 
 
-def _looked_up(lists: Lists | Windows, layer: LayerWeights, height: int, width: int) -> int:
+def _looked_up(lists: Lists | Windows | Vectors, layer: LayerWeights, height: int, width: int) -> int:
     """Return how many rows of 64 sums a layer looks up for what is listed of images of that size."""
-    if isinstance(lists, Windows):
+    if not isinstance(lists, Lists):
         return 0
     pairs = [
         _meetings(side, kernel, stride)

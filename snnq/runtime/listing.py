@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 
 import numpy as np
 
 from snnq.network.streams import COUNT_LIMIT
-from snnq.runtime import frame_kernels, kernels
+from snnq.runtime import frame_kernels, kernels, sparse_kernels
+from snnq.runtime.bit_sums import UNITS
+from snnq.runtime.sparse_weights import together
 from snnq.runtime.steps import Steps
-from snnq.runtime.streams import Lists, Windows
-from snnq.runtime.vectors import SPREAD
+from snnq.runtime.streams import Lists, Stream, Vectors, Windows, bits
+from snnq.runtime.vectors import LANES, SPREAD
 from snnq.runtime.weights import LayerWeights
 
 
@@ -62,6 +65,38 @@ def list_spikes(steps: Steps, planes: np.ndarray, layer: LayerWeights) -> Lists:
     steps.workers.run(kernels.list_groups, pieces)
     steps.took("lists", begun)
     return Lists(lists.reshape(-1), lengths, entries, 1)
+
+
+def list_vectors(steps: Steps, stream: Stream, layer: LayerWeights) -> Vectors:
+    """Return what every tap of a layer of few weights sees of 64 pixels at once."""
+    begun, planes = time.perf_counter(), stream.planes[: bits(layer.step.bound)]
+    pixels, count = planes.shape[1:3]
+    parts, joined = -(-pixels // LANES), together(count)
+    apart, inside = _taps(*stream.size, layer.radius, pixels)
+    lead = -(-int(apart.max(initial=0)) // LANES)
+    turned = np.empty((len(planes), layer.inputs, parts + 2 * lead + 1, count), np.uint64)
+    pieces = [(planes, lead, turned, *part) for part in steps.parts(parts, planes[:, :LANES].size)]
+    steps.workers.run(sparse_kernels.turn_spikes, pieces)
+    inputs, rounds = len(planes) * len(apart) * layer.inputs + 1, -(-parts // joined)
+    vectors = np.empty((rounds, joined * count // UNITS, inputs, UNITS), np.uint64)
+    fixed = (turned, lead, apart, inside, parts, joined, vectors)
+    pieces = [(*fixed, *part) for part in steps.parts(rounds, vectors[:1].size)]
+    steps.workers.run(sparse_kernels.list_vectors, pieces)
+    steps.took("lists", begun)
+    return Vectors(vectors)
+
+
+@lru_cache(maxsize=64)
+def _taps(height: int, width: int, radius: int, pixels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return how far behind a pixel every tap looks, int64 (taps,), and where there is one: uint64 (taps, parts)."""
+    reach = np.arange(-radius, radius + 1)
+    down, across = (one.reshape(-1, 1) for one in np.meshgrid(reach, reach, indexing="ij"))
+    pixel = np.arange(-(-pixels // LANES) * LANES)
+    y, x = np.divmod(pixel % (height * width), width)
+    near_y, near_x = y + down, x + across
+    inside = (near_y >= 0) & (near_y < height) & (near_x >= 0) & (near_x < width) & (pixel < pixels)
+    packed = np.packbits(inside, axis=1, bitorder="little").view("<u8").astype(np.uint64)
+    return (down * width + across).reshape(-1).astype(np.int64), packed
 
 
 def digit_planes(frames: np.ndarray) -> int:

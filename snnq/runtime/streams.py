@@ -31,6 +31,12 @@ class Windows(NamedTuple):
     used: np.ndarray
 
 
+class Vectors(NamedTuple):
+    """What a layer of few weights adds up, see ``sparse_kernels.list_vectors``."""
+
+    vectors: np.ndarray
+
+
 class Stream(NamedTuple):
     """Whole numbers from 0 to ``bound``: bit p of them in plane p of ``planes``, uint64 (planes, pixels, steps, words).
 

@@ -15,6 +15,7 @@ from snnq.network.stages import Potential, Stage
 from snnq.packed.arrays import PackedArrays
 from snnq.runtime import frame_kernels, tables
 from snnq.runtime.program import Call
+from snnq.runtime.sparse_weights import SparseWeights, sparse_weights
 from snnq.runtime.vectors import CHUNK, LANES
 from snnq.schemes import power_of_two
 from snnq.schemes.binary import BINARY
@@ -48,6 +49,7 @@ class LayerWeights:
     and threshold of the neurons behind the layer, or the D thresholds of integer neurons, or multiplier, half, shift
     and offset of its potentials, (out,) each, and ``rests`` what lanes past the last channel have of each: they never
     fire. ``given_numbers``: its input are numbers of either sign. ``windowed``: ``frame_kernels`` run it.
+    ``sparse``: what ``sparse_kernels`` run where that pays.
     """
 
     name: str
@@ -65,6 +67,7 @@ class LayerWeights:
     kept: Kept
     given_numbers: bool = False
     windowed: bool = False
+    sparse: SparseWeights | None = None
 
     @property
     def taps(self) -> int:
@@ -120,7 +123,8 @@ class LayerWeights:
     @property
     def nbytes(self) -> int:
         """Bytes that stay in memory."""
-        return sum(array.nbytes for array in (*self.kept, *self.numbers))
+        sparse = self.sparse.nbytes if self.sparse else 0
+        return sparse + sum(array.nbytes for array in (*self.kept, *self.numbers))
 
     def block_numbers(self, block: int) -> tuple[np.ndarray, ...]:
         """Return the ``numbers`` of a block, (64,) each."""
@@ -182,7 +186,10 @@ def read_layer(arrays: PackedArrays, one: Stage | Potential) -> LayerWeights:
     counts = arrays.wiring.graph.streams[one.takes[0]].kind == "counts"
     small = sides == (frame_kernels.SIDE,) * 2 and inputs <= frame_kernels.CHANNELS
     narrow = narrow and neuron_type == np.int32 and found.sum_type != np.int64
-    return replace(found, windowed=counts and small and narrow and found.plain and leak == 2)
+    found = replace(found, windowed=counts and small and narrow and found.plain and leak == 2)
+    if counts or not found.plain or neuron_type != np.int32 or found.sum_type == np.int64:
+        return found
+    return replace(found, sparse=sparse_weights(whole.values * behind.sign[:, None], taps, one.bound))
 
 
 def _types(whole: Whole, wide: bool, bound: int) -> tuple[type, type]:

@@ -16,11 +16,12 @@ from snnq.base.errors import DataError, MissingLibraryError, UsageError, Verific
 from snnq.bench import peers
 from snnq.bench.reference import read_architecture, write_reference
 from snnq.bench.runtime import bench_runtime
-from snnq.bench.scaling import firing, growth, with_thresholds
+from snnq.bench.scaling import firing, growth, row_limit, with_thresholds
 from snnq.cli.main import run
 from snnq.network.layers import frames_shape
 from snnq.packed.loading import load_packed
 from snnq.packed.verification import verify
+from snnq.runtime import Engine
 
 
 @pytest.mark.parametrize("layout", ["cifar10dvs", "cifar10", "imagenet"])
@@ -148,11 +149,23 @@ def test_sizes_of_an_architecture_typed_by_hand() -> None:
             read_architecture(text)
 
 
+def test_nothing_is_said_of_rows_that_nobody_looks_up(tmp_path: Path) -> None:
+    write_lively(tmp_path / "packed", ["uniform-2"])
+    assert row_limit(Engine(tmp_path / "packed", 1), 0.0, {}, 16).keys() == {"limit_rows_per_second"}
+
+
 def test_the_command_times_an_architecture(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["bench", "runtime", "--architecture", _small("sdt-dvs"), "--data", "random", "--repeats", "3"]
     assert run([*words, "--peer", "float32", "--threads", "1"]) == 0
     shown = capsys.readouterr()
-    for part in ("logits differ by", "Time by threads", "Time by size", "Time by firing rate"):
+    parts = (
+        "logits differ by",
+        "Time by threads",
+        "Time by size",
+        "Time by firing rate",
+        "with 90% of the weights zero",
+    )
+    for part in parts:
         assert part in shown.out + shown.err
 
 
