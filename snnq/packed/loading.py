@@ -11,13 +11,22 @@ import torch
 from torch import Tensor, nn
 
 from snnq.arithmetic.integer_form import IntegerHead, to_integers
-from snnq.base.errors import PackedError, UsageError, nearest
+from snnq.base.errors import PackedError, UsageError, VerificationError, nearest
 from snnq.models.registry import architecture
 from snnq.network.folding import affine_skeleton
 from snnq.network.layers import NO_COUNTS, check_frames_shape, frames_shape
 from snnq.network.wiring import FloatWiring, Wiring
 from snnq.packed.coding import other_tensors, read_layer, read_weight
-from snnq.packed.config import MODEL_FILE, REPACK, UNBUILDABLE, PackedConfig, check_hash, no_model, read_config
+from snnq.packed.config import (
+    CONFIG_FILE,
+    MODEL_FILE,
+    REPACK,
+    UNBUILDABLE,
+    PackedConfig,
+    check_hash,
+    no_model,
+    read_config,
+)
 from snnq.packed.input import NO_PIXELS
 from snnq.packed.opening import open_tensors
 from snnq.packed.safefile import TensorFile
@@ -57,7 +66,26 @@ def load_packed(path: str | Path, arithmetic: str | None = None) -> nn.Module:
         )
     if arithmetic == "float" or isinstance(wiring, FloatWiring):
         return _guarded(model, config, "float")
+    if wiring.graph.traced:
+        _prove(folder, wiring, model)
     return _guarded(to_integers(model, wiring, _wholes(wiring, config, file)), config, "integer")
+
+
+def _prove(folder: Path, wiring: Wiring, model: nn.Module) -> None:
+    """Raise VerificationError unless the graph of a user's own model is what their code computes."""
+    from snnq.network.drawn import prove
+
+    try:
+        prove(wiring.graph, model, lively=False)
+    except VerificationError as problem:
+        raise VerificationError(
+            f"{folder / CONFIG_FILE}: its graph is not what the model computes ({problem.message})",
+            "has the model's code changed since? Or has the folder?",
+        ) from None
+    except Exception as problem:  # whatever the user's code raises, or modules of its that are not there
+        raise VerificationError(
+            f"{folder / CONFIG_FILE}: its graph does not fit the model ({problem})", REPACK
+        ) from None
 
 
 class FramesCheck:

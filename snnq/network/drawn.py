@@ -1,0 +1,122 @@
+"""A user's own model as its graph says: its layers and norms by path, run operation by operation, and the proof of it.
+
+Neurons are those of the graph, not the model's modules: so the proof covers what the graph says of them, too.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from snnq.base.errors import VerificationError
+from snnq.network.graph import Graph, Operation
+from snnq.network.graph_check import check_graph, run_graph
+from snnq.network.operations import Head, Layer, Neuron
+from snnq.network.streams import LOGITS
+
+# Random event counts of these means are tried, until some give logits that depend on them.
+RATES = (0.5, 4.0, 30.0)
+# Of their own, those of all neurons, where none of these moves the logits.
+THRESHOLDS = (1.0, 2.0**-4, 2.0**-12)
+
+
+class Said(nn.Module):
+    """Neurons as an operation says, of currents (T, …)."""
+
+    def __init__(self, one: Neuron) -> None:
+        super().__init__()
+        self.one = one
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the spikes; every call starts from neurons at rest."""
+        one = self.one
+        if one.rounds is not None:
+            found = (x * one.rounds.gain).clamp(0, one.rounds.most)
+            return torch.floor(found + 0.5) if one.rounds.half_up else found.round()
+        spikes, v = [], torch.zeros_like(x[0])
+        for current in x:
+            h = v + current if one.integrates else v + (current - v) / (one.tau or 2.0)
+            spikes.append((h >= one.threshold).to(x))
+            v = h * (1 - spikes[-1])
+        return torch.stack(spikes)
+
+
+class Drawn(nn.Module):
+    """A graph's layers, norms and neurons, under their paths: frames (B, T, C, H, W) → logits (B, classes)."""
+
+    def __init__(self, graph: Graph, model: nn.Module) -> None:
+        super().__init__()
+        self.graph = graph
+        for one in graph.operations:
+            if isinstance(one, Neuron):
+                self._place(one.neuron, Said(one))
+            elif isinstance(one, Layer | Head):
+                norms = one.norms if isinstance(one, Layer) else ()
+                for path in (one.layer, *norms):
+                    self._place(path, _single(deepcopy(model.get_submodule(path))))
+
+    def _place(self, path: str, module: nn.Module) -> None:
+        at: nn.Module = self
+        *above, name = path.split(".")
+        for part in above:
+            if part not in at._modules:
+                at._modules[part] = nn.Module()
+            at = at.get_submodule(part)
+        at._modules[name] = module  # not by its setter: a path of the user's may be called like an attribute
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Return the logits."""
+        return run_graph(self.graph, self, frames)[LOGITS]
+
+
+def _single(module: nn.Module) -> nn.Module:
+    """Let a layer or norm take one time step, or many as more samples: (n, C, …)."""
+    if hasattr(module, "step_mode"):
+        module.step_mode = "s"  # pyright: ignore[reportAttributeAccessIssue]
+    if hasattr(module, "leading"):  # a folded norm
+        module.leading = 1  # pyright: ignore[reportAttributeAccessIssue]
+    return module
+
+
+@torch.no_grad()
+def prove(graph: Graph, model: nn.Module, *, lively: bool = True) -> None:
+    """Raise VerificationError unless a graph gives the logits of a user's own model on random event counts.
+
+    Both are run in float64, with the model's own weights. Counts are taken that the logits depend on; where neurons are
+    silent on all of them, the thresholds of both are lowered alike. Where nothing helps nothing is proven: that is an
+    error where they must be ``lively``.
+    """
+    samples = 3 if graph.steps == 2 else 2
+    shape = (samples, graph.steps, graph.frames.channels, *graph.frames.size)
+    draw = torch.Generator().manual_seed(0)
+    for scale in THRESHOLDS:
+        eased, other = (graph, model) if scale == 1 else _eased(graph, model, scale)
+        drawn = Drawn(eased, other).double().eval()
+        for rate in RATES:
+            frames = torch.poisson(torch.full(shape, rate), generator=draw)
+            logits = drawn(frames.double())
+            if bool((logits[0] != logits[1]).any()):
+                check_graph(eased, other, frames, drawn)
+                return
+    if lively:
+        raise VerificationError("its logits do not depend on random frames, so that nothing can be proven of it")
+
+
+def _eased(graph: Graph, model: nn.Module, scale: float) -> tuple[Graph, nn.Module]:
+    """Return a graph and a copy of its model whose neurons all fire at ``scale`` of what they did."""
+    model, operations = deepcopy(model), list[Operation]()
+    for one in graph.operations:
+        if isinstance(one, Neuron) and one.rounds is not None:
+            node = cast(Any, model.get_submodule(one.neuron))
+            node.gain /= scale
+            one = replace(one, rounds=replace(one.rounds, gain=one.rounds.gain / scale))
+        elif isinstance(one, Neuron):
+            node = cast(Any, model.get_submodule(one.neuron))
+            node.v_threshold *= scale
+            one = replace(one, threshold=one.threshold * scale)
+        operations.append(one)
+    return replace(graph, operations=tuple(operations)), model
