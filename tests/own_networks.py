@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from spikingjelly.activation_based import layer, neuron, surrogate
 from torch import Tensor, nn
@@ -117,3 +120,47 @@ class Integrating(nn.Module):
 def integrating(width: int = 8) -> nn.Module:
     """Return a network of neurons without a leak."""
     return Integrating(width)
+
+
+class Between(nn.Module):
+    """Steps first: a layer, neurons, whatever ``between`` does with their spikes, and a linear layer."""
+
+    def __init__(
+        self, between: Callable[[Tensor], Tensor], node: nn.Module | None = None, conv: nn.Module | None = None
+    ) -> None:
+        super().__init__()
+        self.between, self.node = between, node or neuron.LIFNode(step_mode="m")
+        self.conv = conv or layer.Conv2d(2, 4, 3, padding=1, step_mode="m")
+        self.head = nn.Linear(4, 4)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Return logits (T, B, 4)."""
+        return self.head(self.between(self.node(self.conv(frames))).mean((3, 4)))
+
+
+class Standardised(layer.Conv2d):
+    """A convolution that is none: its weight is made another before every call."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the convolution of centred weights."""
+        weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
+        found = nn.functional.conv2d(x.flatten(0, 1), weight, self.bias, padding=1)
+        return found.unflatten(0, x.shape[:2])
+
+
+def written_into(x: Tensor) -> Tensor:
+    """Return the same by way of another tensor."""
+    out = torch.zeros_like(x)
+    out[:] = x
+    return out
+
+
+def doubled(module: nn.Module) -> nn.Module:
+    """Return a module whose output a hook doubles."""
+    module.register_forward_hook(lambda _, __, found: 2 * found)
+    return module
+
+
+def conv(**facts: Any) -> nn.Module:
+    """Return a first layer in multi-step mode."""
+    return layer.Conv2d(2, 4, **({"kernel_size": 3, "padding": 1} | facts), step_mode="m")

@@ -1,6 +1,7 @@
 """A user's own model as its graph says: its layers and norms by path, run operation by operation, and the proof of it.
 
-Neurons are those of the graph, not the model's modules: so the proof covers what the graph says of them, too.
+Nothing but weights and norms' numbers is the model's: kernels, strides and neurons are what the graph says. So the
+proof covers all of it, and a class of the user's own that computes something else than its base is found out.
 """
 
 from __future__ import annotations
@@ -55,9 +56,9 @@ class Drawn(nn.Module):
             if isinstance(one, Neuron):
                 self._place(one.neuron, Said(one))
             elif isinstance(one, Layer | Head):
-                norms = one.norms if isinstance(one, Layer) else ()
-                for path in (one.layer, *norms):
-                    self._place(path, _single(deepcopy(model.get_submodule(path))))
+                self._place(one.layer, _layer(one, model.get_submodule(one.layer)))
+                for path in one.norms if isinstance(one, Layer) else ():
+                    self._place(path, _norm(model.get_submodule(path)))
 
     def _place(self, path: str, module: nn.Module) -> None:
         at: nn.Module = self
@@ -73,13 +74,34 @@ class Drawn(nn.Module):
         return run_graph(self.graph, self, frames)[LOGITS]
 
 
-def _single(module: nn.Module) -> nn.Module:
-    """Let a layer or norm take one time step, or many as more samples: (n, C, …)."""
-    if hasattr(module, "step_mode"):
-        module.step_mode = "s"  # pyright: ignore[reportAttributeAccessIssue]
-    if hasattr(module, "leading"):  # a folded norm
-        module.leading = 1  # pyright: ignore[reportAttributeAccessIssue]
-    return module
+def _layer(one: Layer | Head, layer: nn.Module) -> nn.Module:
+    """Return a plain layer of the operation's kernel, stride and groups, with a copy of another's weights."""
+    weight, bias = layer.get_parameter("weight"), getattr(layer, "bias", None)
+    with torch.device("meta"):
+        if isinstance(layer, nn.Linear) or isinstance(one, Head):
+            made: nn.Module = nn.Linear(weight.shape[1], weight.shape[0])
+        elif isinstance(layer, nn.Conv1d):
+            made = nn.Conv1d(weight.shape[1] * one.groups, weight.shape[0], 1, groups=one.groups)
+        else:
+            groups = len(weight) if one.depthwise else one.groups
+            padding = tuple(side // 2 if one.padded else 0 for side in one.sides)
+            channels = weight.shape[1] * groups, weight.shape[0]
+            made = nn.Conv2d(*channels, one.sides, one.strides, padding, groups=groups)  # pyright: ignore
+    made.register_parameter("weight", nn.Parameter(weight.detach().clone()))
+    made.register_parameter("bias", None if bias is None else nn.Parameter(bias.detach().clone()))
+    return made
+
+
+def _norm(norm: nn.Module) -> nn.Module:
+    """Return a copy of a norm that takes one time step, or many as more samples: (n, C, …)."""
+    if isinstance(norm, nn.modules.batchnorm._BatchNorm):
+        plain = nn.BatchNorm1d if isinstance(norm, nn.BatchNorm1d) else nn.BatchNorm2d
+        made = plain(norm.num_features, norm.eps, affine=norm.affine)
+        made.load_state_dict(norm.state_dict())
+        return made
+    made = deepcopy(norm)
+    made.leading = 1  # pyright: ignore  # a folded one
+    return made
 
 
 @torch.no_grad()

@@ -48,6 +48,7 @@ ADDS = frozenset(("add", "__add__", "__radd__", "__iadd__", "add_"))
 SCALES = {"mul": 1, "__mul__": 1, "__rmul__": 1, "__imul__": 1, "mul_": 1, "multiply": 1}
 SCALES |= {"div": -1, "__truediv__": -1, "__itruediv__": -1, "div_": -1, "true_divide": -1, "divide": -1}
 JOINS = frozenset(("cat", "concat", "concatenate"))
+BLANKS = frozenset(("zeros_like", "empty_like", "new_zeros", "new_empty"))
 WRITES = frozenset(("__setitem__", "copy_", "index_copy_", "masked_fill_"))
 
 
@@ -181,6 +182,8 @@ class Following(TorchFunctionMode):
             return iter(self._moved(torch.unbind, args[:1], {}, torch.unbind(args[0]), values))
         if not any(isinstance(one, Tensor) for one in tree_leaves(found)):
             return found  # a size, a type
+        if name in BLANKS:
+            return found
         if name in MOVES:
             return self._moved(func, args, named, found, values)
         if name in STAYS and value is not None:

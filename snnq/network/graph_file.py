@@ -83,7 +83,7 @@ def _operation(number: int, said: object) -> Operation:
 
 
 @cache
-def _reader(kind: str) -> TypeAdapter[Operation]:
+def _reader(kind: str) -> TypeAdapter[Any]:
     return TypeAdapter(KINDS[kind])
 
 
