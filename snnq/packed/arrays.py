@@ -13,6 +13,7 @@ from snnq.arithmetic.fixed_point import Folded, joined
 from snnq.arithmetic.integers import Head
 from snnq.arithmetic.whole_network import Heads, WholeNetwork, whole_network
 from snnq.base.errors import PackedError, UsageError
+from snnq.network.graph import Graph
 from snnq.network.graph_file import misfit
 from snnq.network.stages import Potential, Stage
 from snnq.network.wiring import FloatWiring, Wiring
@@ -35,6 +36,7 @@ from snnq.packed.wired import wiring_of
 from snnq.schemes.format import Stored
 from snnq.schemes.scheme import Scheme, scheme
 from snnq.schemes.whole import Whole
+from snnq.structure.edits import STRUCTURE
 
 
 @dataclass(frozen=True)
@@ -123,9 +125,13 @@ def open_arrays(path: str | Path) -> PackedArrays:
             f"{folder}: {config.architecture} does not run in whole numbers, because {wiring.reason}",
             "run it on torch: snnq eval",
         )
-    shapes = {name: tuple(one.shape) for name, one in config.layers.items()}
-    if wiring.graph.traced and (
-        wrong := misfit(wiring.graph.resized({name: s[0] for name, s in shapes.items()}), shapes)
-    ):
+    if wiring.graph.traced and (wrong := _misfit(wiring.graph, config)):
         raise PackedError(f"{folder / CONFIG_FILE}: {wrong}", REPACK)
     return PackedArrays(folder, config, wiring, open_tensors(folder, config))
+
+
+def _misfit(graph: Graph, config: PackedConfig) -> str | None:
+    """Return which layer is not of the shape that its graph needs, as a sentence; None where all are."""
+    shapes = {name: tuple(one.shape) for name, one in config.layers.items()}
+    edited = STRUCTURE in config.config  # which changes widths
+    return misfit(graph.resized({name: shape[0] for name, shape in shapes.items()}) if edited else graph, shapes)
