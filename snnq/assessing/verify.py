@@ -54,8 +54,7 @@ class VerifiedAdapter:
 def verify(path: str | Path, *, run: bool = True, adapter: str | Path | None = None) -> Verified:
     """Check a packed folder's files (``packed.verification``) and, with ``run``, that both engines agree on a batch.
 
-    Of somebody's own model whose code is not run, the engines are the integer one and its numpy reference. An
-    ``adapter`` is checked, too: it is whole, it is this folder's, and both engines agree with it.
+    An ``adapter`` is checked, too: it is whole, it is this folder's, and both engines agree with it.
 
     Raises VerificationError naming the first layer, or else the file, that differs; PackedError or PlanError for a
     folder that cannot be read.
@@ -64,15 +63,14 @@ def verify(path: str | Path, *, run: bool = True, adapter: str | Path | None = N
         return replace(verify(path, run=run), adapter=_adapter(path, adapter, run))
     files = verification.verify(path)
     config = read_config(Path(path))
-    unbuilt = unregistered(config.architecture)
     wiring = wiring_of(config)
-    if unbuilt and isinstance(wiring, FloatWiring):
+    if unregistered(config.architecture) and isinstance(wiring, FloatWiring):
         return Verified(files, None, f"its model was not built: that runs its code, add --model {config.architecture}")
     if run:
         check_room(Path(path), config.config, 1)  # sizes that nothing runs at are damaged ones
     if isinstance(wiring, FloatWiring):
         return Verified(files, None, f"it runs on torch alone, because {wiring.reason}")
-    return Verified(files, compare_engines(path, torch_too=not unbuilt) if run else None)
+    return Verified(files, compare_engines(path) if run else None)
 
 
 def _adapter(path: str | Path, file: str | Path, run: bool) -> VerifiedAdapter:

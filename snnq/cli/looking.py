@@ -182,7 +182,7 @@ def _show_verified(verified: Verified, json: bool, words: Words) -> None:
     if verified.engines:
         engines = verified.engines
         console.note(
-            f"{engines.other} and the integer engine agree on every spike of {engines.samples} random samples of "
+            f"torch and the integer engine agree on every spike of {engines.samples} random samples of "
             f"{engines.steps} time steps: {engines.neurons} layers of neurons, {engines.spikes:,} spikes."
         )
     if one := verified.adapter:

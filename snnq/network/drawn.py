@@ -6,6 +6,7 @@ proof covers all of it, and a class of the user's own that computes something el
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any, cast
@@ -13,9 +14,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from snnq.base.errors import VerificationError
+from snnq.base.errors import UsageError, VerificationError
+from snnq.network.folding import ChannelAffine
 from snnq.network.graph import Graph, Operation
 from snnq.network.graph_check import check_graph, run_graph
+from snnq.network.graph_file import misfit
 from snnq.network.operations import Head, Layer, Neuron
 from snnq.network.streams import LOGITS
 
@@ -54,24 +57,43 @@ class Drawn(nn.Module):
         self.graph = graph
         for one in graph.operations:
             if isinstance(one, Neuron):
-                self._place(one.neuron, Said(one))
+                place(self, one.neuron, Said(one))
             elif isinstance(one, Layer | Head):
-                self._place(one.layer, _layer(one, model.get_submodule(one.layer)))
+                place(self, one.layer, _layer(one, model.get_submodule(one.layer)))
                 for path in one.norms if isinstance(one, Layer) else ():
-                    self._place(path, _norm(model.get_submodule(path)))
-
-    def _place(self, path: str, module: nn.Module) -> None:
-        at: nn.Module = self
-        *above, name = path.split(".")
-        for part in above:
-            if part not in at._modules:
-                at._modules[part] = nn.Module()
-            at = at.get_submodule(part)
-        at._modules[name] = module  # not by its setter: a path of the user's may be called like an attribute
+                    place(self, path, _norm(model.get_submodule(path)))
 
     def forward(self, frames: Tensor) -> Tensor:
         """Return the logits."""
         return run_graph(self.graph, self, frames)[LOGITS]
+
+
+def place(root: nn.Module, path: str, module: nn.Module) -> None:
+    """Put a module at a path; what is above it is made."""
+    *above, name = path.split(".")
+    for part in above:
+        root = root._modules.setdefault(part, nn.Module()) or root
+    root._modules[name] = module  # not by its setter: a path of the user's may be called like an attribute
+
+
+def without_code(graph: Graph, shapes: Mapping[str, tuple[int, ...]], biased: Collection[str]) -> nn.Module:
+    """Return the layers and folded norms that a graph needs, by path, of weights of these shapes, without values.
+
+    ``biased`` are the layers with a bias. Raises ``UsageError`` for a shape that is no layer's.
+    """
+    root = nn.Module()
+    if wrong := misfit(graph, shapes):
+        raise UsageError(f"graph: {wrong}")
+    for one in graph.operations:
+        if not isinstance(one, Layer | Head):
+            continue
+        outputs, inputs, *sides = shapes[one.layer]
+        kind = (nn.Linear, nn.Conv1d, nn.Conv2d)[len(sides)]
+        facts = {"bias": one.layer in biased} | ({"kernel_size": tuple(sides)} if sides else {})
+        place(root, one.layer, kind(inputs, outputs, **facts))  # of groups, a weight of this shape is all that counts
+        for path in one.norms if isinstance(one, Layer) else ():
+            place(root, path, ChannelAffine(torch.ones(outputs), torch.zeros(outputs)))
+    return root
 
 
 def _layer(one: Layer | Head, layer: nn.Module) -> nn.Module:

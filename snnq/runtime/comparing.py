@@ -17,35 +17,27 @@ from snnq.packed.loading import load_packed, take_steps
 from snnq.packed.room import check_room, within_memory
 from snnq.packed.safefile import REPACK
 from snnq.runtime.engine import Engine
-from snnq.runtime.reference import Reference
 from snnq.runtime.streams import spike_count, unpack
 from snnq.training.devices import Compute
 from snnq.training.threads import keeps_threads, use_threads
 
-REPORT = "please report this"
 SAMPLES = 2
 MOST_STEPS = 64  # what these show, a thousand would
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """What was compared: ``samples`` of random counts in ``steps`` time steps, layers of ``neurons`` and ``spikes``.
-
-    ``other``: what the engine was compared with, torch or, where a model's code is not run, its numpy reference.
-    """
+    """What was compared: ``samples`` of random counts in ``steps`` time steps, layers of ``neurons`` and ``spikes``."""
 
     samples: int
     steps: int
     neurons: int
     spikes: int
-    other: str = "torch"
 
 
 @keeps_threads
-def compare_engines(folder: str | Path, seed: int = 0, *, torch_too: bool = True) -> Agreement:
+def compare_engines(folder: str | Path, seed: int = 0) -> Agreement:
     """Run a batch of random event counts, or of bytes, of ``MOST_STEPS`` time steps at most, on torch and the engine.
-
-    Without ``torch_too`` on the engine and its numpy reference, which need nothing of the model but its folder.
 
     Raises VerificationError naming the first layer of neurons whose spikes differ, or the logits, and PackedError where
     the sizes in config.json take more memory than there is.
@@ -57,49 +49,29 @@ def compare_engines(folder: str | Path, seed: int = 0, *, torch_too: bool = True
     check_room(folder, config, 1)  # of all its steps: more than that is no model's
     check_room(folder, config, SAMPLES, steps, max((one.heads * one.tokens**2 for one in products), default=0))
     with within_memory(folder, config):
-        return _compare(folder, steps, seed) if torch_too else _compare_reference(folder, steps, seed)
-
-
-def _run(engine: Engine, steps: int, seed: int) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    """Return random frames, and the engine's logits and spikes of them."""
-    engine.config = replace(engine.config, steps=steps)  # pyright: ignore[reportArgumentType]
-    engine.head = engine.heads.after(steps)
-    use_threads(Compute(), engine.macs * SAMPLES)
-    draw, shape = np.random.default_rng(seed), (SAMPLES, *engine.config.frames_shape)
-    frames = (draw.poisson(0.3, shape) if engine.pixels is None else draw.integers(0, 256, shape)).astype(np.uint8)
-    mine: dict[str, np.ndarray] = {}
-    logits = engine(frames, lambda neuron, spikes: mine.__setitem__(neuron, spikes))
-    engine.workers.close()
-    return frames, logits, mine
-
-
-def _compare_reference(folder: Path, steps: int, seed: int) -> Agreement:
-    reference = Reference(folder)
-    frames, logits, mine = _run(Engine(folder), steps, seed)
-
-    def check(neuron: str, spikes: np.ndarray) -> None:
-        due = spikes.reshape(-1, *spikes.shape[2:])
-        if not np.array_equal(unpack(mine[neuron], due.shape[-1]), due):
-            raise VerificationError(f"neurons {neuron}: spikes differ between the engine and its reference", REPORT)
-
-    sums = reference.advance(frames, None, check)
-    if not np.array_equal(logits, reference.heads.after(steps).logits(sums)):
-        raise VerificationError(f"{folder}: the logits differ between the engine and its reference", REPACK)
-    return Agreement(SAMPLES, steps, len(mine), sum(map(spike_count, mine.values())), "its numpy reference")
+        return _compare(folder, steps, seed)
 
 
 def _compare(folder: Path, steps: int, seed: int) -> Agreement:
     engine, model = Engine(folder), load_packed(folder)
     take_steps(model, steps)
-    frames, logits, mine = _run(engine, steps, seed)
-    given = frames.astype(np.float32) if engine.pixels is None else engine.pixels.reals(frames)
+    engine.config = replace(engine.config, steps=steps)  # pyright: ignore[reportArgumentType]
+    engine.head = engine.heads.after(steps)
+    use_threads(Compute(), engine.macs * SAMPLES)
+    draw, shape, pixels = np.random.default_rng(seed), (SAMPLES, *engine.config.frames_shape), engine.pixels
+    frames = (draw.poisson(0.3, shape) if pixels is None else draw.integers(0, 256, shape)).astype(np.uint8)
+    given = frames.astype(np.float32) if pixels is None else pixels.reals(frames)
+    mine: dict[str, np.ndarray] = {}
+    logits = engine(frames, lambda neuron, spikes: mine.__setitem__(neuron, spikes))
+    engine.workers.close()
 
     def check(neuron: str, module: Any, spikes: Any) -> None:
         due = module.by_pixel(spikes)
         differ = int((unpack(mine[neuron], due.shape[-1]) != due).sum())
         if differ:
             raise VerificationError(
-                f"neurons {neuron}: {differ} of {due.size} spikes differ between torch and the integer engine", REPORT
+                f"neurons {neuron}: {differ} of {due.size} spikes differ between torch and the integer engine",
+                "please report this",
             )
 
     for name, module in model.named_modules():
