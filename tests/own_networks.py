@@ -157,10 +157,15 @@ def written_into(x: Tensor) -> Tensor:
 
 def doubled(module: nn.Module) -> nn.Module:
     """Return a module whose output a hook doubles."""
-    module.register_forward_hook(lambda _, __, found: 2 * found)
+
+    def double(_: nn.Module, __: object, found: Tensor) -> Tensor:
+        return 2 * found
+
+    module.register_forward_hook(double)
     return module
 
 
 def conv(**facts: Any) -> nn.Module:
     """Return a first layer in multi-step mode."""
-    return layer.Conv2d(2, 4, **({"kernel_size": 3, "padding": 1} | facts), step_mode="m")
+    all_facts: dict[str, Any] = {"kernel_size": 3, "padding": 1, **facts}
+    return layer.Conv2d(2, 4, **all_facts, step_mode="m")

@@ -88,9 +88,10 @@ def without_code(graph: Graph, shapes: Mapping[str, tuple[int, ...]], biased: Co
         if not isinstance(one, Layer | Head):
             continue
         outputs, inputs, *sides = shapes[one.layer]
-        kind = (nn.Linear, nn.Conv1d, nn.Conv2d)[len(sides)]
-        facts = {"bias": one.layer in biased} | ({"kernel_size": tuple(sides)} if sides else {})
-        place(root, one.layer, kind(inputs, outputs, **facts))  # of groups, a weight of this shape is all that counts
+        kind: Any = (nn.Linear, nn.Conv1d, nn.Conv2d)[len(sides)]
+        kernel = {"kernel_size": tuple(sides)} if sides else {}
+        # Of groups, that a weight has this shape is all that counts.
+        place(root, one.layer, kind(inputs, outputs, bias=one.layer in biased, **kernel))
         for path in one.norms if isinstance(one, Layer) else ():
             place(root, path, ChannelAffine(torch.ones(outputs), torch.zeros(outputs)))
     return root
