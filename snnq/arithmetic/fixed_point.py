@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snnq.base.errors import UsageError
-from snnq.network.combining import Add, Concat, First, Pool, Switch
+from snnq.network.combining import Add, Concat, First, Flatten, Pool, Switch
 from snnq.network.operations import Mean
 from snnq.network.stages import ROOM_BITS, Potential
 from snnq.network.wiring import READ_LIMIT, Wiring
@@ -114,7 +114,7 @@ def _largest(wiring: Wiring, folded: Callable[[Potential], Folded]) -> tuple[dic
             given = largest[one.takes[0]] if one.takes[0] in largest else (read.bound or 0) * read.unit
             largest[one.gives] = float((np.abs(layer.gain) * reach * given + np.abs(layer.offset)).max(initial=0))
             steepest[one.layer] = float(np.abs(layer.gain).max(initial=0)) * (read.unit if read.bound else 1.0)
-        elif isinstance(one, Add | Pool | First) and one.gives in wiring.chains:
+        elif isinstance(one, Add | Pool | Flatten | First) and one.gives in wiring.chains:
             largest[one.gives] = sum(largest[name] for name in one.takes)
         elif isinstance(one, Switch | Concat) and one.gives in wiring.chains:
             bounds = {name: wiring.graph.streams[name].bound or 0 for name in one.takes}

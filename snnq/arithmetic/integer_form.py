@@ -17,6 +17,8 @@ from snnq.arithmetic.integers import Neurons
 from snnq.arithmetic.whole_network import Heads, WholeNetwork, whole_network
 from snnq.base.errors import UsageError
 from snnq.network.combining import Sum
+from snnq.network.drawn import Drawn
+from snnq.network.graph_check import innermost
 from snnq.network.operations import Layer, Neuron
 from snnq.network.stages import Mix, Potential, Stage
 from snnq.network.streams import COUNT_LIMIT, FRAMES, Stream
@@ -207,7 +209,10 @@ class Followed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return what is behind."""
-        return self.behind(self.layer(x))
+        found = self.layer(x)
+        if isinstance(innermost(self.layer), nn.Linear):  # its channels are last
+            return self.behind(found.transpose(1, -1)).transpose(1, -1)
+        return self.behind(found)
 
 
 class IntegerHead(nn.Module):
@@ -255,8 +260,11 @@ class IntegerHead(nn.Module):
 def to_integers(model: nn.Module, wiring: Wiring, wholes: Mapping[str, Whole]) -> nn.Module:
     """Turn a folded model into its integer form, in place, and return it; ``wholes`` are of the quantised layers.
 
+    A user's own model becomes its graph instead, as the proof of it ran: its modules by path, without its forward.
+
     Raises UsageError for an attention whose ``scale`` is not that of its wiring: it could not be taken out of it.
     """
+    model = Drawn(wiring.graph, model).eval() if wiring.graph.traced else model
     numbers = whole_network(wiring, lambda one: _folded(model, one, wholes.get(one.layer)))
     for stage in wiring.stages:
         whole, found = numbers.stage(stage)
@@ -276,7 +284,8 @@ def to_integers(model: nn.Module, wiring: Wiring, wholes: Mapping[str, Whole]) -
     for mixing in wiring.mixings:
         _take_scale(model, mixing)
     old = model.get_submodule(wiring.head)
-    weight, bias = (old.get_parameter(name).cpu().numpy() for name in ("weight", "bias"))
+    weight = old.get_parameter("weight").cpu().numpy()
+    bias = np.zeros(len(weight), np.float32) if old.bias is None else old.get_parameter("bias").cpu().numpy()
     _put(model, wiring.head, IntegerHead(numbers.heads(weight, bias), numbers.read_parts, wiring.graph.steps))
     return model.requires_grad_(False)
 

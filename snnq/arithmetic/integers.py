@@ -17,7 +17,9 @@ signs. Sums are exact in any order, in integers as in floating point of enough b
 Source: ours (docs/method.md §5).
 
 Another time constant, tau = p/(p - 1), makes it u = v + (p - 1)·x with Θ = round(pθ / g) and v = ⌊u/p⌋, as exactly: p
-is the ``leak``, 2 or 3 (``snnq.network.wiring.leak``).
+is the ``leak``, 2 or 3 (``snnq.network.wiring.leak``). Neurons that only integrate have p = 1: u = v + x,
+Θ = round(θ / g) and v = u. Their voltages are sums over all steps, so they are in int64, and what is added to them
+leaves it room.
 
 Integer neurons have no potential, so that nothing is rounded: c = round(clamp(gain·x, 0, D)) spikes are as many as the
 thresholds t_c that x reaches, (c - 1/2)/gain, and x ≥ t where a ≥ (t - offset)/(multiplier · unit), a whole number.
@@ -38,6 +40,8 @@ from snnq.schemes.whole import Whole
 # Two sets of limits: for sums in int32, and for wide layers in int64.
 SUM_LIMIT = 2**26
 NEURON_LIMIT, WIDE_NEURON_LIMIT = 2**28, 2**60
+# Of what is added at every step to voltages that nothing leaks from: it is 2^9 times as large before int64 overflows.
+INTEGRATED_LIMIT = 2**53
 MAX_SHIFT, MAX_WIDE_SHIFT = 16, 8
 HEAD_WEIGHT_BITS = 30
 # Of the head's sums: exact in float64; of potentials, which take more bits themselves, in int64.
@@ -85,17 +89,17 @@ def neurons(
 ) -> Neurons:
     """Return the neurons behind a layer; ``multiplier`` and ``offset`` are float32 (out,), the folded norm's.
 
-    They are wide where the weight is, and where int32 cannot hold the sums or the thresholds. Channels whose weights
-    are all zero are idle, whatever their unit: they make none of the others wide.
+    They are wide where the weight is, where int32 cannot hold the sums or the thresholds, and where nothing leaks.
+    Channels whose weights are all zero are idle, whatever their unit: they make none of the others wide.
     """
-    reach = np.abs(whole.values).sum(1).astype(np.float64) * bound
+    reach, lead = np.abs(whole.values).sum(1).astype(np.float64) * bound, max(leak - 1, 1)
     # A channel without a weight has no unit: what stands for one may be so small that int32 could not hold its offset.
-    gain = np.where(reach > 0, multiplier.astype(np.float64) * whole.unit * (leak - 1), 0.0)
-    offset, threshold = offset.astype(np.float64) * (leak - 1), threshold * leak / 2
-    found = None
+    gain = np.where(reach > 0, multiplier.astype(np.float64) * whole.unit * lead, 0.0)
+    offset, threshold = offset.astype(np.float64) * lead, threshold * leak / 2
+    found, most = None, INTEGRATED_LIMIT if leak == 1 else WIDE_NEURON_LIMIT
     if not whole.wide and reach.max(initial=0) < SUM_LIMIT:
-        found = _counted(gain, offset, threshold, reach, NEURON_LIMIT, MAX_SHIFT, wide=False)
-    return found or _counted(gain, offset, threshold, reach, WIDE_NEURON_LIMIT, MAX_WIDE_SHIFT, wide=True, last=True)  # pyright: ignore[reportReturnType]
+        found = _counted(gain, offset, threshold, reach, NEURON_LIMIT, MAX_SHIFT, wide=leak == 1)
+    return found or _counted(gain, offset, threshold, reach, most, MAX_WIDE_SHIFT, wide=True, last=True)  # pyright: ignore[reportReturnType]
 
 
 def counting(whole: Whole, multiplier: np.ndarray, offset: np.ndarray, rounds: Rounding, bound: int) -> Neurons:
@@ -159,7 +163,7 @@ def compared(per: float, threshold: float, leak: int = 2, limit: int = NEURON_LI
 
     With the leak p, shift is that of p - 1 and Θ = round(pθ · per); where that is not whole, both are finer by 8 bits.
     """
-    top, lead = leak * threshold * per, (leak - 1).bit_length() - 1
+    top, lead = leak * threshold * per, max(leak - 1, 1).bit_length() - 1
     shift = 0 if top == np.rint(top) else MIXING_SHIFT
     return shift + lead, int(min(np.rint(np.ldexp(top, shift)), limit))
 

@@ -101,7 +101,7 @@ class WholeNetwork:
         """Return neurons that stand behind no layer alone."""
         (read,), p = neuron.takes, self.leak(neuron)
         parts = self.wiring.graph.streams[read].parts
-        wide = read in self.wiring.chains and parts > 1  # sums of potentials
+        wide = neuron.integrates or (read in self.wiring.chains and parts > 1)  # sums: of all steps, or of potentials
         limit = WIDE_NEURON_LIMIT if wide else NEURON_LIMIT
         if neuron.rounds:
             found = (least(t * self.per(read), reached=own) for t, own in neuron.rounds.thresholds)
@@ -116,7 +116,7 @@ class WholeNetwork:
     @staticmethod
     def leak(neuron: Neuron) -> int:
         """Return p of neurons that have one."""
-        return leak(neuron.tau or 2.0) or 2
+        return leak(neuron) or 2
 
     def per(self, stream: str) -> float:
         """Return how many of a stream's whole numbers are worth 1."""

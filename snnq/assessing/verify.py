@@ -63,11 +63,11 @@ def verify(path: str | Path, *, run: bool = True, adapter: str | Path | None = N
         return replace(verify(path, run=run), adapter=_adapter(path, adapter, run))
     files = verification.verify(path)
     config = read_config(Path(path))
-    if unregistered(config.architecture):
+    wiring = wiring_of(config)
+    if unregistered(config.architecture) and isinstance(wiring, FloatWiring):
         return Verified(files, None, f"its model was not built: that runs its code, add --model {config.architecture}")
     if run:
         check_room(Path(path), config.config, 1)  # sizes that nothing runs at are damaged ones
-    wiring = wiring_of(config)
     if isinstance(wiring, FloatWiring):
         return Verified(files, None, f"it runs on torch alone, because {wiring.reason}")
     return Verified(files, compare_engines(path) if run else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +15,14 @@ from snnq.checkpoints.fitting import fit
 from snnq.checkpoints.sizes import OPTIONS, agreed_sizes, recorded_sizes
 from snnq.checkpoints.unwrapping import under_names
 from snnq.models.architecture import Architecture
-from snnq.models.custom import adopt, build_custom, calling
+from snnq.models.custom import CustomSizes, adopt, build_custom, calling
 from snnq.models.plain import check_plain, make_plain, say_plain
+from snnq.network.following import follow
+from snnq.network.graph_file import written
 from snnq.network.layers import quantisable
 from snnq.network.neurons import PRICED, is_neuron, unpriced
 from snnq.network.tracing import seeing
+from snnq.network.wiring import FloatWiring, wire
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +62,18 @@ def open_custom(
     _say_neurons(one.name, model)
     config = one.config({**own, **sizes, **found})
     adopt(model, config)  # refuses groups that no layer has
-    return config.to_dict(), state
+    return _drawn(model, config).to_dict(), state
+
+
+def _drawn(model: nn.Module, config: CustomSizes) -> CustomSizes:
+    """Return the config with the model's graph, if it runs in whole numbers; else with why it does not."""
+    found = follow(model, config.frames_shape)
+    if isinstance(found, str):
+        return replace(config, floating=f"and {found}")
+    wired = wire(found)
+    if isinstance(wired, FloatWiring):
+        return replace(config, floating=f"and {wired.reason}")
+    return replace(config, graph=tuple(written(found)))
 
 
 def _frame_sizes(path: str, container: Container, given: Config) -> Json:

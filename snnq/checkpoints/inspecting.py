@@ -13,6 +13,7 @@ from snnq.checkpoints.opening import Checkpoint, load_model, open_checkpoint
 from snnq.checkpoints.sizes import Given, shown
 from snnq.cost.rate_card import RateCard
 from snnq.models.registry import architecture, attention_table
+from snnq.network.drawn import Drawn
 from snnq.network.graph import Graph
 from snnq.network.graph_check import check_graph
 from snnq.network.layers import GROUPS, Layer, frames_shape, layer_table, quantisable
@@ -21,9 +22,10 @@ from snnq.network.wiring import FloatWiring, Wiring
 from snnq.structure.edits import STRUCTURE, described, edits_of
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 FACT_COLUMNS = ("fact", "value")
+_NO_FACTS = ("layout", STRUCTURE, "graph", "floating")  # said elsewhere
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class Inspection:
     def fact_rows(self) -> list[tuple[str, str]]:
         """Return the checkpoint's facts, for ``FACT_COLUMNS``."""
         found = self.checkpoint
-        sizes = {name: value for name, value in found.config.items() if name not in ("layout", STRUCTURE)}
+        sizes = {name: value for name, value in found.config.items() if name not in _NO_FACTS}
         rows = [
             ("file", found.path),
             ("sha256", found.sha256),
@@ -131,8 +133,12 @@ def inspect(path: str | Path, *, graph: bool = False, **given: Unpack[Given]) ->
         attentions=attention_table(checkpoint.architecture, checkpoint.config),
         wiring=architecture(checkpoint.architecture).wiring(checkpoint.config),
         graph=drawn,
-        spikes=check_graph(drawn, model, _counts(checkpoint)) if drawn else 0,
+        spikes=_checked(drawn, model, _counts(checkpoint)) if drawn else 0,
     )
+
+
+def _checked(drawn: Graph, model: nn.Module, frames: Tensor) -> int:
+    return check_graph(drawn, model, frames, Drawn(drawn, model) if drawn.traced else None)
 
 
 def _graph(checkpoint: Checkpoint) -> Graph:

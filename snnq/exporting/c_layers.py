@@ -88,12 +88,13 @@ def c_layer(arrays: PackedArrays, one: Stage | Potential) -> CLayer:
     """Return a layer; raises PackedError where it is missing, of another shape, or its sums pass 2^52."""
     made, scheme = one.made, arrays.scheme(one.layer)
     inputs, taps = 1 if made.depthwise else arrays.wiring.graph.streams[made.takes[0]].channels, math.prod(made.sides)
-    _check_shape(arrays, one.layer, made.outputs, inputs * taps)
+    _check_shape(arrays, one.layer, made.outputs, inputs // made.groups * taps)
     whole, behind = arrays.network.stage(one) if isinstance(one, Stage) else arrays.network.potential(one)
     # Sums beyond are exact in no engine; only a made-up zero-point reaches them.
     if float(np.abs(whole.values).sum(1, dtype=np.float64).max()) * one.bound > WIDE_SUM_LIMIT:
         raise PackedError(f"{arrays.folder}: the sums of layer '{one.layer}' pass 2^52", REPACK)
-    row, bits, found = _ROWS.get(scheme.family, _fixed)(arrays.stored(one.layer), scheme.width, whole, behind, taps)
+    form = _ROWS.get(scheme.family, _fixed) if made.groups == 1 else _fixed
+    row, bits, found = form(arrays.stored(one.layer), scheme.width, whole, behind, taps)
     return CLayer(
         name=one.layer,
         scheme=scheme.name,
@@ -187,7 +188,7 @@ def _power(stored: Stored, bits: int, whole: Whole, behind: Behind, taps: int) -
 
 
 def _fixed(stored: Stored, bits: int, whole: Whole, behind: Behind, taps: int) -> Row:
-    """Return the whole numbers themselves: of float32, and of any format without a decoder in C."""
+    """Return the whole numbers themselves: of float32, of groups, and of any format without a decoder in C."""
     values = _by_input(whole.values * behind.sign[:, None], taps)
     return "fixed", 0, [CArray("fixed", "int64_t", _padded(values).ravel())]
 

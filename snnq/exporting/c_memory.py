@@ -155,7 +155,7 @@ def _written(one: Operation, buffer: Buffer, y: int, x: int, steps: int) -> int:
     """Return where what is written ends, after pixel (y, x) of the grid."""
     size, (rows, columns) = buffer.pixel_bytes(steps), buffer.size
     if one.writes == "pool":
-        return (min((y + 1) // one.numbers["stride"], rows - 1) + 1) * columns * size
+        return (min((y + one.numbers["up"]) // one.numbers["stride"], rows - 1) + 1) * columns * size
     return (y * columns + x + 1) * size
 
 

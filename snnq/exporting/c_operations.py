@@ -16,7 +16,7 @@ from snnq.arithmetic.fixed_point import POTENTIAL_LIMIT
 from snnq.arithmetic.whole_network import Compared, WholeNetwork
 from snnq.base.errors import UsageError
 from snnq.exporting.c_layers import TILE
-from snnq.network.combining import Add, Concat, Multiply, Pad, Pool, Sum
+from snnq.network.combining import Add, Concat, Flatten, Multiply, Pad, Pool, Sum
 from snnq.network.operations import Head, Layer, Mean, Neuron
 from snnq.network.stages import Fire, Mix, Potential, Stage
 from snnq.network.streams import COUNT_LIMIT, FRAMES
@@ -208,7 +208,14 @@ class Operations:
         if one.heads is not None:
             return Operation("pool_heads", one.takes, one.gives, taken.size, one.takes, numbers={"heads": one.heads})
         run = "pool_planes" if taken.planes else "pool_32"
-        return Operation(run, one.takes, one.gives, taken.size, writes="pool", numbers={"stride": one.stride})
+        numbers = {"stride": one.stride, "side": one.kernel, "up": one.padding}
+        return Operation(run, one.takes, one.gives, taken.size, writes="pool", numbers=numbers)
+
+    def _flatten(self, one: Flatten) -> Operation:
+        taken = self.buffers[one.takes[0]]
+        self._give(one.gives, taken.planes, taken.bits)
+        run = "flatten_planes" if taken.planes else f"flatten_{taken.bits}"
+        return Operation(run, one.takes, one.gives, taken.size, writes="all")
 
     def _add(self, one: Add) -> Operation:
         first, second = (self.buffers[name] for name in one.takes)
@@ -273,6 +280,7 @@ _MAKE: dict[type, Callable[..., Operation | None]] = {
     Mix: Operations._mix,
     Pad: Operations._pad,
     Pool: Operations._pool,
+    Flatten: Operations._flatten,
     Add: Operations._add,
     Concat: Operations._concat,
     Multiply: Operations._multiply,

@@ -92,6 +92,8 @@ def _unsaid(wiring: Wiring | FloatWiring) -> str | None:
     """Return half a sentence, after "because": what stands between a layer and its neuron that NIR has no word for."""
     if isinstance(wiring, FloatWiring):
         return wiring.reason
+    if wiring.graph.traced:
+        return "it is a model of your own, whose neurons and sums NIR is not told of here"
     if wiring.beyond:
         return wiring.beyond
     if wiring.potentials:

@@ -21,11 +21,15 @@ from typing import TYPE_CHECKING, ClassVar
 from snnq.base.errors import UsageError, nearest
 from snnq.base.strict_json import Config, Json
 from snnq.models import sizes
+from snnq.network.graph import Graph
+from snnq.network.graph_file import read_graph
+from snnq.network.wiring import FloatWiring
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Builder = Callable[..., "nn.Module"]
+_UNKNOWN = "whose operations are not known"
 HINT = "type it as --model package.module:builder or --model path/to/file.py:builder"
 
 
@@ -35,7 +39,8 @@ class CustomSizes:
 
     ``arguments`` are the builder's, JSON-ready; ``groups`` are (pattern, group) for the layer table. ``time_first``
     says that it takes frames (T, B, C, H, W) rather than (B, T, …), ``per_step`` that it gives logits of every step,
-    (T, B, classes), whose mean counts.
+    (T, B, classes), whose mean counts. ``graph`` has its operations (``network.graph_file``) where all were found when
+    its checkpoint was opened; else ``floating`` is half a sentence, after "and", why not. Early files have neither.
     """
 
     NEEDED: ClassVar = ("layout", "in_channels", "image_size", "classes", "steps", "time_first", "per_step")
@@ -49,6 +54,8 @@ class CustomSizes:
     per_step: bool
     arguments: Config = field(default_factory=dict)
     groups: tuple[tuple[str, str], ...] = ()
+    graph: tuple[Config, ...] | None = None
+    floating: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("in_channels", "classes", "steps"):
@@ -66,6 +73,12 @@ class CustomSizes:
         groups = [list(pair) for pair in self.groups]
         return sizes.to_json(self) | {"arguments": dict(self.arguments), "groups": groups}
 
+    def wired_from(self) -> Graph | FloatWiring:
+        """Return its operations, or why packed weights run in floating point; raises ``UsageError`` for a bad graph."""
+        if self.graph is not None:
+            return read_graph(self.graph, self.frames_shape)
+        return FloatWiring({}, f"it is a model of your own, {_UNKNOWN if self.floating is None else self.floating}")
+
     @classmethod
     def from_dict(cls, values: Config) -> CustomSizes:
         """Return the sizes ``values`` describes; raises ``UsageError`` for an unknown or missing field."""
@@ -77,6 +90,8 @@ class CustomSizes:
         if missing:
             raise UsageError(f"model config: it lacks {', '.join(missing)}")
         found: Json = dict(values) | {"image_size": tuple(values["image_size"])}
+        if found.get("graph") is not None:
+            found["graph"] = tuple(found["graph"]) if isinstance(found["graph"], list | tuple) else (found["graph"],)
         found["groups"] = tuple((str(pattern), str(group)) for pattern, group in values.get("groups", ()))
         return cls(**found)
 

@@ -19,12 +19,10 @@ from snnq.models.spikformer.facts import SPIKFORMERS
 from snnq.models.spikingformer.facts import SPIKINGFORMERS
 from snnq.models.staged.facts import MAXFORMERS, QKFORMERS
 from snnq.network.products import Products
-from snnq.network.wiring import FloatWiring
 
 if TYPE_CHECKING:
     from torch import nn
 
-_CUSTOM = FloatWiring({}, "it is a model of your own, whose operations are not known")
 _ROWS = (*SPIKFORMERS, *SDTS, *QKFORMERS, *MAXFORMERS, *SPIKINGFORMERS, *METAFORMERS, *RESPIKES)
 ARCHITECTURES: dict[str, Architecture] = {one.name: one for one in _ROWS}
 OWN: dict[str, Architecture] = {}  # users' own models, by the name of their builder
@@ -57,8 +55,18 @@ def register_model(builder: str | Builder) -> Architecture:
             make_plain(model)
             return adopt(model, sizes)
 
-        OWN[name] = Architecture(name, name, CustomSizes.from_dict, make, lambda _: _CUSTOM, builder=made_by)
+        OWN[name] = Architecture(name, name, CustomSizes.from_dict, make, CustomSizes.wired_from, builder=made_by)
     return OWN[name]
+
+
+def described(name: str) -> Architecture:
+    """Return the architecture called ``name``; of somebody's own model all but its code, which is not run.
+
+    Its graph stands in its config. Raises ``UsageError`` naming the nearest one, and where such a model is built.
+    """
+    if not unregistered(name):
+        return architecture(name)
+    return Architecture(name, name, CustomSizes.from_dict, lambda _: architecture(name), CustomSizes.wired_from)  # pyright: ignore
 
 
 def unregistered(name: str) -> bool:

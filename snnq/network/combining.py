@@ -25,7 +25,7 @@ class Pad:
 
 @dataclass(frozen=True)
 class Pool:
-    """The maximum over 3×3, padded by 1; of spikes an OR.
+    """The maximum over windows of ``kernel`` × ``kernel``, 3×3, padded by ``padding``, 1 or 0; of spikes an OR.
 
     ``heads``: the 3×3 are of matrices (tokens, features of a head) instead of images.
     """
@@ -34,13 +34,40 @@ class Pool:
     gives: str
     stride: int = 2
     heads: int | None = None
+    kernel: int = 3
+    padding: int = 1
     name = "max-pool"
 
+    @property
+    def usual(self) -> bool:
+        """Whether its windows are 3×3, padded by 1."""
+        return (self.kernel, self.padding) == (3, 1)
+
+    def pooled(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return the sides of an image of that size after it: how many windows begin within the padded sides."""
+        height, width = ((side + 2 * self.padding - self.kernel) // self.stride + 1 for side in size)
+        return height, width
+
     def carries(self, streams: Streams) -> Stream:
-        """Return the stream, its sides divided by the stride and rounded up."""
+        """Return the stream, its sides divided by the stride: of 3×3 rounded up."""
         given = stream_of(streams, self.takes[0], "a max-pool")
-        height, width = (-(-side // self.stride) for side in given.size)
-        return replace(given, size=(height, width))
+        if min(size := self.pooled(given.size)) < 1:
+            raise UsageError(f"graph: '{self.takes[0]}' of {given.size} is smaller than a max-pool of {self.kernel}")
+        return replace(given, size=size)
+
+
+@dataclass(frozen=True)
+class Flatten:
+    """Every pixel of every channel as a channel of its own, (C · h · w, 1, 1): channel c's pixels side by side."""
+
+    takes: tuple[str]
+    gives: str
+    name = "flatten"
+
+    def carries(self, streams: Streams) -> Stream:
+        """Return the same numbers."""
+        given = stream_of(streams, self.takes[0], "a flatten")
+        return replace(given, channels=given.channels * given.pixels, size=(1, 1))
 
 
 @dataclass(frozen=True)

@@ -14,16 +14,20 @@ from functools import cached_property
 
 from snnq.base.errors import UsageError
 from snnq.base.strict_json import Json
-from snnq.network.combining import Add, Concat, First, Multiply, Pad, Pool, Sum, Switch
+from snnq.network.combining import Add, Concat, First, Flatten, Multiply, Pad, Pool, Sum, Switch
 from snnq.network.operations import Attention, Head, Layer, Mean, Neuron
 from snnq.network.streams import FRAMES, Stream, Streams
 
-Operation = Layer | Neuron | Pad | Pool | Add | Concat | First | Switch | Multiply | Sum | Attention | Mean | Head
+Operation = (
+    Layer | Neuron | Pad | Pool | Flatten | Add | Concat | First | Switch | Multiply | Sum | Attention | Mean | Head
+)
 
 
 @dataclass(frozen=True)
 class Graph:
     """All operations in an order they can run in, the first of ``FRAMES``, the last a ``Head``; T is ``steps``.
+
+    ``traced``: it was found by watching a user's own model run; in whole numbers the model is run as it says.
 
     Raises ``UsageError``, naming the stream, where streams do not fit.
     """
@@ -31,6 +35,7 @@ class Graph:
     operations: tuple[Operation, ...]
     frames: Stream
     steps: int
+    traced: bool = False
     streams: Streams = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

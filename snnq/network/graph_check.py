@@ -15,7 +15,7 @@ from spikingjelly.activation_based import functional
 from torch import Tensor, nn
 
 from snnq.base.errors import VerificationError
-from snnq.network.combining import Add, Concat, First, Multiply, Pad, Pool, Sum, Switch
+from snnq.network.combining import Add, Concat, First, Flatten, Multiply, Pad, Pool, Sum, Switch
 from snnq.network.graph import Graph
 from snnq.network.operations import Attention, Head, Layer, Mean, Neuron
 from snnq.network.streams import FRAMES, LOGITS
@@ -38,14 +38,16 @@ def run_graph(graph: Graph, model: nn.Module, frames: Tensor) -> dict[str, Tenso
 
 
 @torch.no_grad()
-def check_graph(graph: Graph, model: nn.Module, frames: Tensor) -> int:
+def check_graph(graph: Graph, model: nn.Module, frames: Tensor, parts: nn.Module | None = None) -> int:
     """Return how many spikes a batch of frames (B, T, C, H, W) made on both ways to the same logits.
 
-    Both are run in float64, in which no order of sums moves a spike over a threshold. Raises VerificationError where
-    they differ by more than 10^-9 of the largest logit.
+    ``parts`` has the layers, norms and neurons that the graph is run with, where they are not the model's. Both are run
+    in float64, in which no order of sums moves a spike over a threshold. Raises VerificationError where they differ by
+    more than 10^-9 of the largest logit.
     """
     model, frames = deepcopy(model).double().eval(), frames.double()
-    streams, due = run_graph(graph, model, frames), model(frames)
+    parts = model if parts is None else deepcopy(parts).double().eval()
+    streams, due = run_graph(graph, parts, frames), model(frames)
     most = float((streams[LOGITS] - due).abs().max())
     if not most <= TOLERANCE * float(due.abs().max()):
         raise VerificationError(f"the graph's logits differ from the model's by up to {most:g}", "please report this")
@@ -55,20 +57,27 @@ def check_graph(graph: Graph, model: nn.Module, frames: Tensor) -> int:
 def _layer(one: Layer, model: nn.Module, x: Tensor) -> Tensor:
     """Return norm(W x): each kind of layer takes the shape it is made for."""
     layer, steps, (height, width) = model.get_submodule(one.layer), x.shape[:2], x.shape[3:]
-    flat = x.flatten(0, 1)
-    if isinstance(layer, nn.Conv2d):
+    flat, kind = x.flatten(0, 1), innermost(layer)
+    if isinstance(kind, nn.Conv2d):
         found = layer(flat)
         height, width = found.shape[2:]
-    elif isinstance(layer, nn.Conv1d):
+    elif isinstance(kind, nn.Conv1d):
         found = layer(flat.flatten(2))
     else:
         found = layer(flat.flatten(2).transpose(-1, -2)).transpose(-1, -2)
     for path in [path for path in (one.norm, one.outer) if path is not None]:
         norm = model.get_submodule(path)
-        found = norm(
-            found.unflatten(2, (height, width)) if isinstance(norm, nn.BatchNorm2d) and found.ndim == 3 else found
-        )
-    return found.reshape(*steps, one.outputs, height, width)
+        if isinstance(norm, nn.BatchNorm2d) and found.ndim == 3:
+            found = found.unflatten(2, (height, width))
+        found = norm(found.flatten(2) if isinstance(norm, nn.BatchNorm1d) else found)
+    return found.reshape(*steps, -1, height, width)
+
+
+def innermost(layer: nn.Module) -> nn.Module:
+    """Return the layer itself, where it stands in others that do something before or behind it."""
+    while isinstance(inside := getattr(layer, "layer", None), nn.Module):
+        layer = inside
+    return layer
 
 
 def _neuron(one: Neuron, model: nn.Module, x: Tensor) -> Tensor:
@@ -80,10 +89,14 @@ def _pad(one: Pad, model: nn.Module, x: Tensor) -> Tensor:
 
 
 def _pool(one: Pool, model: nn.Module, x: Tensor) -> Tensor:
-    pool = nn.MaxPool2d(3, one.stride, 1)
+    pool = nn.MaxPool2d(one.kernel, one.stride, one.padding)
     if one.heads is None:
         return pool(x.flatten(0, 1)).unflatten(0, x.shape[:2])
     return _joined(pool(_by_head(x, one.heads).flatten(0, 2)).unflatten(0, (*x.shape[:2], one.heads)), x)
+
+
+def _flatten(one: Flatten, model: nn.Module, x: Tensor) -> Tensor:
+    return x.flatten(2)[..., None, None]
 
 
 def _add(one: Add, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
@@ -155,6 +168,7 @@ _RUN: dict[type, Callable[..., Any]] = {
     Neuron: _neuron,
     Pad: _pad,
     Pool: _pool,
+    Flatten: _flatten,
     Add: _add,
     Concat: _concat,
     First: _first,

@@ -17,7 +17,8 @@ class Layer:
     """y = norm(W x), zero-padded by kernel // 2; ``norm`` None: W x + bias. A linear layer is one of kernel 1.
 
     ``kernel`` and ``stride`` are a pair where they are not the same along both sides of an image. ``depthwise``:
-    every channel by itself. ``padded`` False: nothing is padded. ``outer``: a second norm behind the first.
+    every channel by itself; ``groups`` of channels that are convolved apart from each other are more than 1 elsewhere.
+    ``padded`` False: nothing is padded. ``outer``: a second norm behind the first.
     """
 
     layer: str
@@ -30,6 +31,7 @@ class Layer:
     depthwise: bool = False
     padded: bool = True
     outer: str | None = None
+    groups: int = 1
     name = "layer"
 
     @property
@@ -78,7 +80,8 @@ class Rounding:
 class Neuron:
     """h = v + (x − v)/tau; spike = [h ≥ threshold]; v = h·(1 − spike), at rest at the first step.
 
-    ``tau`` None: every neuron of the model has learned its own. With ``rounds`` they are integer neurons instead.
+    ``tau`` None: every neuron of the model has learned its own. ``integrates``: nothing leaks, h = v + x, whatever tau.
+    With ``rounds`` they are integer neurons instead.
     """
 
     neuron: str
@@ -87,6 +90,7 @@ class Neuron:
     threshold: float = THRESHOLD
     tau: float | None = 2.0
     rounds: Rounding | None = None
+    integrates: bool = False
     name = "neuron"
 
     def carries(self, streams: Streams) -> Stream:

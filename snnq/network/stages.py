@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snnq.network.combining import Add, Concat, First, Multiply, Pad, Pool, Sum, Switch
+from snnq.network.combining import Add, Concat, First, Flatten, Multiply, Pad, Pool, Sum, Switch
 from snnq.network.operations import Attention, Head, Layer, Mean, Neuron
 
 # Products with multipliers of 16 bits stay exact in int64 where sums stay below 2^44: see ``whole.WIDE_SUM_LIMIT``.
@@ -124,4 +124,20 @@ class Mix:
         return self.fires.gives
 
 
-Step = Fire | Potential | Mix | Neuron | Pad | Pool | Add | Concat | First | Switch | Multiply | Sum | Mean | Head
+Step = (
+    Fire
+    | Potential
+    | Mix
+    | Neuron
+    | Pad
+    | Pool
+    | Flatten
+    | Add
+    | Concat
+    | First
+    | Switch
+    | Multiply
+    | Sum
+    | Mean
+    | Head
+)

@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from snnq.base.strict_json import Config
-from snnq.network.combining import Add, Concat, First, Pad, Pool, Switch
+from snnq.network.combining import Add, Concat, First, Flatten, Pad, Pool, Switch
 from snnq.network.graph import Graph
 from snnq.network.operations import Attention, Head, Layer, Mean, Neuron
 from snnq.network.stages import Fire, Mix, Potential, Stage, Step
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 SUM_LIMIT = 2**30
 # Of potentials that layers are given: their sums stay exact in 64 bits.
 READ_LIMIT = 2**22
+# Steps that the voltages of neurons without a leak surely stay below 64 bits in, whatever they are given.
+INTEGRATED_STEPS = 256
 # Of pixels: normalised ones are whole numbers of 16 bits, their sign included.
 PIXEL_LIMIT = 2**15 - 1
 
@@ -99,6 +101,8 @@ class Wiring:
             return "its spikes are padded by themselves"
         if any(isinstance(one, Concat) for one in self.flow):
             return "it concatenates streams"
+        if any(isinstance(one, Flatten) for one in self.flow):
+            return "it flattens images"
         return self.beyond_c or ("its layers are given potentials" if self.read_chains else None)
 
     @property
@@ -133,6 +137,7 @@ class Wiring:
     def first_form(self) -> bool:
         """Whether it is of the steps that packed folders of every version ran in whole numbers: a Spikformer's."""
         layers = all(not one.pooled and one.made.stride == 1 and not one.made.depthwise for one in self.stages)
+        layers = layers and not self.graph.traced
         others = all(isinstance(one, Fire | Pool | Mix | Add | Mean | Head) for one in self.flow) and not self.beyond
         pools = all(one.stride == 2 and one.heads is None for one in self.flow if isinstance(one, Pool))
         return layers and others and pools and all(one.mixes.chunk == 1 for one in self.mixings)
@@ -199,7 +204,9 @@ def _fire(flow: list[Step], stage: Stage) -> None:
 
 def _way(stage: Stage) -> tuple[object, ...]:
     made = stage.made
-    return made.takes, made.kernel, made.stride, made.depthwise, stage.pooled, stage.fires.tau, stage.fires.rounds
+    fires = stage.fires
+    how = fires.tau, fires.rounds, fires.integrates
+    return made.takes, made.kernel, made.stride, made.depthwise, made.groups, stage.pooled, how
 
 
 def _neurons(graph: Graph, one: Attention) -> tuple[Neuron, ...]:
@@ -210,10 +217,18 @@ def _stages(graph: Graph) -> Iterator[Stage]:
     for one in graph.operations:
         if isinstance(one, Layer):
             (reader, *others), pooled = graph.readers[one.gives] or (None,), False
-            if isinstance(reader, Pool) and not others and reader.stride == 2 and reader.heads is None:
+            if isinstance(reader, Pool) and not others and _within_stages(reader) and one.strides == (1, 1):
                 (reader, *others), pooled = graph.readers[reader.gives] or (None,), True
             if isinstance(reader, Neuron) and not others:
                 yield Stage(one, reader, _bound(graph, one), pooled)
+
+
+def _square(one: Layer) -> bool:
+    return len(set(one.sides)) == len(set(one.strides)) == 1
+
+
+def _within_stages(one: Pool) -> bool:
+    return one.stride == 2 and one.heads is None and one.usual
 
 
 def _bound(graph: Graph, one: Layer) -> int:
@@ -226,7 +241,10 @@ def _chains(graph: Graph) -> dict[str, int]:
     for one in graph.operations:
         if isinstance(one, Layer):
             found[one.gives] = len(found)
-        elif isinstance(one, Pool | Add | Concat | First | Switch | Mean) and graph.streams[one.gives].kind == "reals":
+        elif (
+            isinstance(one, Pool | Flatten | Add | Concat | First | Switch | Mean)
+            and graph.streams[one.gives].kind == "reals"
+        ):
             numbers = {found[name] for name in one.takes if name in found}
             found = {name: min(numbers) if number in numbers else number for name, number in found.items()}
             found[one.gives] = min(numbers)
@@ -237,16 +255,26 @@ def _obstacles(graph: Graph) -> Iterator[str]:
     """Yield half a sentence, after "because", for everything that has no whole numbers."""
     for one in graph.operations:
         given = [graph.streams[name] for name in one.takes]
-        if isinstance(one, Neuron) and one.rounds:
+        if isinstance(one, Neuron) and one.integrates and graph.steps > INTEGRATED_STEPS:
+            yield f"its neurons have no leak, and their voltages are whole numbers for up to {INTEGRATED_STEPS} steps"
+        elif isinstance(one, Neuron) and one.integrates and given[0].bound is None and given[0].parts > 1:
+            yield f"neurons {one.neuron}, which have no leak, are given a mean of potentials"
+        elif isinstance(one, Neuron) and (one.rounds or one.integrates):
             continue
-        if isinstance(one, Neuron) and one.tau is None:
+        elif isinstance(one, Neuron) and one.tau is None:
             yield "its neurons' leaks are learned, and whole numbers are halved at every step"
-        elif isinstance(one, Neuron) and leak(one.tau or 2.0) is None:
+        elif isinstance(one, Neuron) and leak(one) is None:
             yield f"its neurons' time constant is {one.tau:g}, and whole numbers leak with 2 or 1.5"
         elif isinstance(one, Layer) and not _readable(given[0]):
             yield f"layer {one.layer} is given a mean, and whole numbers need spikes, sums of them, or potentials"
         elif isinstance(one, Layer) and one.depthwise and one.takes[0] == FRAMES:
             yield f"layer {one.layer} convolves every channel of the frames by itself"
+        elif isinstance(one, Flatten | Pool) and one.takes[0] == FRAMES:
+            yield f"a {one.name} is given the frames, and whole numbers begin with a layer"
+        elif isinstance(one, Pool) and given[0].kind == "integers":
+            yield f"a max-pool is given '{one.takes[0]}', which has more than one spike, and takes spikes or potentials"
+        elif isinstance(one, Layer) and graph.traced and given[0].kind in ("spikes", "integers") and not _square(one):
+            yield f"layer {one.layer} sees spikes by a kernel or stride that is not the same along both sides"
         elif isinstance(one, Layer) and not one.padded and given[0].kind != "reals":
             yield f"layer {one.layer} convolves spikes without padding"
         elif isinstance(one, Add) and len({stream.kind == "reals" for stream in given}) > 1:
@@ -273,14 +301,17 @@ def _fits(graph: Graph, one: Attention) -> bool:
     (neuron,) = _neurons(graph, one)
     if neuron.rounds:
         return (graph.streams[one.gives].bound or 0) <= SUM_LIMIT
-    p = leak(neuron.tau or 2.0) or 2
+    p = leak(neuron) or 2
     finer = 0 if (p * neuron.threshold / one.scale).is_integer() else 8
     return (graph.streams[one.gives].bound or 0) << finer + p - 2 <= SUM_LIMIT
 
 
-def leak(tau: float) -> int | None:
-    """Return p where tau = p/(p − 1) and p is 2 or 3: then u = p·h = v + (p − 1)·x is whole, and v = ⌊u/p⌋."""
-    return {2.0: 2, 1.5: 3}.get(tau)
+def leak(neuron: Neuron) -> int | None:
+    """Return p where tau = p/(p − 1) and p is 2 or 3: then u = p·h = v + (p − 1)·x is whole, and v = ⌊u/p⌋.
+
+    Of neurons that only integrate it is 1: u = h = v + x, and v = u.
+    """
+    return 1 if neuron.integrates else {2.0: 2, 1.5: 3}.get(neuron.tau or 2.0)
 
 
 def float_wiring(build: Callable[[Config], nn.Module], config: Config, reason: str) -> FloatWiring:

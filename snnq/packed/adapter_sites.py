@@ -47,7 +47,7 @@ def check_sums(wiring: Wiring, site: Site, rows: int) -> None:
         return
     (neuron,) = (mixing.fires for mixing in wiring.mixings if mixing.mixes.gives == one.gives)
     most = (site.tokens + rows) * one.chunk * (site.channels // one.heads)
-    if most << _FINER + (leak(neuron.tau or 2.0) or 2) - 2 > _SUM_LIMIT:
+    if most << _FINER + (leak(neuron) or 2) - 2 > _SUM_LIMIT:
         raise UsageError(f"{rows} more keys and values: the sums of attention {site.module} reach {most:,}, too many")
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from snnq.arithmetic.fixed_point import Folded, joined
 from snnq.arithmetic.integers import Head
 from snnq.arithmetic.whole_network import Heads, WholeNetwork, whole_network
 from snnq.base.errors import PackedError, UsageError
+from snnq.network.graph import Graph
+from snnq.network.graph_file import misfit
 from snnq.network.stages import Potential, Stage
 from snnq.network.wiring import FloatWiring, Wiring
 from snnq.packed.coding import read_layer
@@ -32,6 +35,8 @@ from snnq.packed.safefile import TensorFile
 from snnq.packed.wired import wiring_of
 from snnq.schemes.format import Stored
 from snnq.schemes.scheme import Scheme, scheme
+from snnq.schemes.whole import Whole
+from snnq.structure.edits import STRUCTURE
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ class PackedArrays:
             taken = (self.file.take(f"{path}.{name}", shape, "float32") for name in ("multiplier", "offset"))
             norms.append(tuple(taken))
         whole = self.scheme(one.layer).whole(self.stored(one.layer), one.room)
-        return Folded(whole, *joined(norms, shape[0]))
+        return Folded(spread(whole, one.made.groups, math.prod(one.made.sides)), *joined(norms, shape[0]))
 
     @cached_property
     def network(self) -> WholeNetwork:
@@ -82,11 +87,24 @@ class PackedArrays:
         """Return the head in fixed point, after any number of time steps, of what its codes decode to."""
         name = self.wiring.head
         weight = self.scheme(name).weight(self.stored(name))
+        if f"{name}.bias" not in self.file.tensors and self.wiring.graph.traced:  # a user's may have none
+            return self.network.heads(weight, np.zeros(len(weight), np.float32))
         return self.network.heads(weight, self.file.take(f"{name}.bias", (weight.shape[0],), "float32"))
 
     def head(self) -> Head:
         """Return the head after all time steps."""
         return self.heads().after(self.wiring.graph.steps)
+
+
+def spread(whole: Whole, groups: int, taps: int) -> Whole:
+    """Return a weight of ``groups`` (out, in/groups · taps) as one without, (out, in · taps): zeros between groups."""
+    if groups == 1:
+        return whole
+    rows = whole.values.reshape(groups, -1, whole.values.shape[1])
+    wide = np.zeros((groups, rows.shape[1], groups, rows.shape[2]), np.int64)
+    for group in range(groups):
+        wide[group, :, group] = rows[group]
+    return replace(whole, values=wide.reshape(len(whole.values), -1))
 
 
 def open_arrays(path: str | Path) -> PackedArrays:
@@ -107,4 +125,13 @@ def open_arrays(path: str | Path) -> PackedArrays:
             f"{folder}: {config.architecture} does not run in whole numbers, because {wiring.reason}",
             "run it on torch: snnq eval",
         )
+    if wiring.graph.traced and (wrong := _misfit(wiring.graph, config)):
+        raise PackedError(f"{folder / CONFIG_FILE}: {wrong}", REPACK)
     return PackedArrays(folder, config, wiring, open_tensors(folder, config))
+
+
+def _misfit(graph: Graph, config: PackedConfig) -> str | None:
+    """Return which layer is not of the shape that its graph needs, as a sentence; None where all are."""
+    shapes = {name: tuple(one.shape) for name, one in config.layers.items()}
+    edited = STRUCTURE in config.config  # which changes widths
+    return misfit(graph.resized({name: shape[0] for name, shape in shapes.items()}) if edited else graph, shapes)

@@ -11,19 +11,31 @@ import torch
 from torch import Tensor, nn
 
 from snnq.arithmetic.integer_form import IntegerHead, to_integers
-from snnq.base.errors import PackedError, UsageError, nearest
-from snnq.models.registry import architecture
+from snnq.base.errors import PackedError, UsageError, VerificationError, nearest
+from snnq.models.registry import described, unregistered
+from snnq.network.drawn import Drawn, prove, without_code
 from snnq.network.folding import affine_skeleton
+from snnq.network.graph import Graph
 from snnq.network.layers import NO_COUNTS, check_frames_shape, frames_shape
 from snnq.network.wiring import FloatWiring, Wiring
 from snnq.packed.coding import other_tensors, read_layer, read_weight
-from snnq.packed.config import MODEL_FILE, REPACK, UNBUILDABLE, PackedConfig, check_hash, no_model, read_config
+from snnq.packed.config import (
+    CONFIG_FILE,
+    MODEL_FILE,
+    REPACK,
+    UNBUILDABLE,
+    PackedConfig,
+    check_hash,
+    no_model,
+    read_config,
+)
 from snnq.packed.input import NO_PIXELS
 from snnq.packed.opening import open_tensors
 from snnq.packed.safefile import TensorFile
 from snnq.packed.wired import wiring_of
 from snnq.schemes.scheme import scheme
 from snnq.schemes.whole import Whole
+from snnq.structure.edits import STRUCTURE
 
 ARITHMETICS = ("integer", "float")
 
@@ -57,7 +69,24 @@ def load_packed(path: str | Path, arithmetic: str | None = None) -> nn.Module:
         )
     if arithmetic == "float" or isinstance(wiring, FloatWiring):
         return _guarded(model, config, "float")
+    if wiring.graph.traced and not unregistered(config.architecture):
+        _prove(folder, wiring, model)
     return _guarded(to_integers(model, wiring, _wholes(wiring, config, file)), config, "integer")
+
+
+def _prove(folder: Path, wiring: Wiring, model: nn.Module) -> None:
+    """Raise VerificationError unless the graph of a user's own model is what their code computes."""
+    try:
+        prove(wiring.graph, model, lively=False)
+    except VerificationError as problem:
+        raise VerificationError(
+            f"{folder / CONFIG_FILE}: its graph is not what the model computes ({problem.message})",
+            "has the model's code changed since? Or has the folder?",
+        ) from None
+    except Exception as problem:  # whatever the user's code raises, or modules of its that are not there
+        raise VerificationError(
+            f"{folder / CONFIG_FILE}: its graph does not fit the model ({problem})", REPACK
+        ) from None
 
 
 class FramesCheck:
@@ -108,18 +137,33 @@ def _wholes(wiring: Wiring, config: PackedConfig, file: TensorFile) -> dict[str,
 
 def assemble(folder: Path, config: PackedConfig, file: TensorFile, weights: dict[str, np.ndarray]) -> nn.Module:
     """Return the model of decoded weights and the file's other tensors; raises PackedError where they do not fit."""
+    state = other_tensors(file, config.layers) | {f"{name}.weight": weight for name, weight in weights.items()}
     try:
-        one = architecture(config.architecture)
+        one = described(config.architecture)
+        wiring = one.wiring(config.config)
         # Without values: no memory is taken for sizes that a damaged file made up, and no random numbers are drawn.
         with torch.device("meta"):
-            built = one.build(config.config)
-            model = affine_skeleton(built, one.wiring(config.config).norms)
+            if unregistered(config.architecture) and isinstance(wiring, Wiring):
+                return _without_code(file, config, wiring.graph, state)
+            model = affine_skeleton(one.build(config.config), wiring.norms)
     except UNBUILDABLE as problem:
         raise no_model(folder, problem) from None
-    state = other_tensors(file, config.layers) | {f"{name}.weight": weight for name, weight in weights.items()}
     _check_state(file.path, state, model)
     model.load_state_dict(as_tensors(state), strict=True, assign=True)
     return model.eval().requires_grad_(False)
+
+
+def _without_code(file: TensorFile, config: PackedConfig, graph: Graph, state: dict[str, np.ndarray]) -> nn.Module:
+    """Return somebody's own model as its graph says, without their code, of those tensors that the graph needs."""
+    biased = {name.removesuffix(".bias") for name in state if name.endswith(".bias")}
+    shapes = {name: tuple(one.shape) for name, one in config.layers.items()}
+    graph = graph.resized({name: shape[0] for name, shape in shapes.items()}) if STRUCTURE in config.config else graph
+    parts = without_code(graph, shapes, biased)
+    needed = {name: state[name] for name in parts.state_dict() if name in state}
+    _check_state(file.path, needed, parts)
+    with torch.device("cpu"):
+        parts.load_state_dict(as_tensors(needed), strict=True, assign=True)
+        return Drawn(graph, parts).eval().requires_grad_(False)
 
 
 def as_tensors(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from snnq.base.errors import PackedError
 from snnq.base.strict_json import Config
-from snnq.models.registry import architecture
+from snnq.models.registry import described
 from snnq.network.wiring import FloatWiring, Wiring
 from snnq.packed.config import CONFIG_FILE, REPACK, PackedConfig
 from snnq.packed.input import InputPixels
@@ -26,7 +26,7 @@ def wiring_of(config: PackedConfig) -> Wiring | FloatWiring:
     Raises UsageError for sizes that no model can have, PackedError where a folder was evaluated in whole numbers that
     its architecture does not run in here.
     """
-    found, pixels = architecture(config.architecture).wiring(config.config), config.quantization_config.pixels
+    found, pixels = described(config.architecture).wiring(config.config), config.quantization_config.pixels
     if pixels is not None and isinstance(found, Wiring):
         found = found.of_pixels(pixels.bits)
     if isinstance(found, FloatWiring) and config.quantization_config.arithmetic is not None:
@@ -42,7 +42,7 @@ def wiring_of(config: PackedConfig) -> Wiring | FloatWiring:
 
 def said_arithmetic(name: str, config: Config, pixels: InputPixels | None = None) -> Arithmetic:
     """Return what a new folder says of its arithmetic: nothing, where that is understood."""
-    found = architecture(name).wiring(config)
+    found = described(name).wiring(config)
     if pixels is not None and isinstance(found, Wiring):
         found = found.of_pixels(pixels.bits)
     return "integer" if isinstance(found, Wiring) and not found.first_form else None

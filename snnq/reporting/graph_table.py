@@ -54,7 +54,7 @@ def _carried(stream: Stream) -> str:
 def _said(one: Operation) -> str:
     """Return an operation with what makes it differ from another of its kind."""
     if isinstance(one, Layer):
-        kind = "depth-wise " if one.depthwise else ""
+        kind = "depth-wise " if one.depthwise else f"grouped ({one.groups}) " if one.groups > 1 else ""
         strides, sides = one.strides, "×".join(map(str, one.sides))
         stride = f", stride {strides[0]}" if strides[0] == strides[1] else f", strides {strides[0]}×{strides[1]}"
         return f"{kind}layer {sides}{stride if strides != (1, 1) else ''}{'' if one.padded else ', not padded'}"
@@ -62,10 +62,12 @@ def _said(one: Operation) -> str:
         return f"neuron, 0 … {one.rounds.most} spikes, rounded"
     if isinstance(one, Neuron):
         tau = "tau learned" if one.tau is None else f"tau {one.tau:g}"
+        tau = "no leak" if one.integrates else tau
         return f"neuron, threshold {one.threshold:g}, {tau}"
     if isinstance(one, Pool):
         where = "" if one.heads is None else f" of tokens × features, {one.heads} heads"
-        return f"max-pool 3×3, stride {one.stride}{where}"
+        padded = "" if one.usual else f", padded by {one.padding}" if one.padding else ", not padded"
+        return f"max-pool {one.kernel}×{one.kernel}, stride {one.stride}{padded}{where}"
     if isinstance(one, Attention):
         steps = f", {one.chunk} steps at once" if one.chunk > 1 else ""
         return f"(QKᵀ)V · {one.scale:g}, {one.heads} heads{steps}"

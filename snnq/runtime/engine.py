@@ -14,8 +14,8 @@ from threading import RLock
 import numpy as np
 
 from snnq.base.machine import fitting_threads
-from snnq.models.registry import architecture
-from snnq.network.combining import Add, Concat, First, Multiply, Pad, Pool, Sum, Switch
+from snnq.models.registry import described
+from snnq.network.combining import Add, Concat, First, Flatten, Multiply, Pad, Pool, Sum, Switch
 from snnq.network.layers import check_frames_shape
 from snnq.network.operations import Head, Mean, Neuron
 from snnq.network.stages import Fire, Mix, Potential, Step
@@ -53,7 +53,7 @@ class Engine:
         the one config.json was written for.
         """
         arrays = open_arrays(path)
-        self.config = architecture(arrays.config.architecture).config(arrays.config.config)
+        self.config = described(arrays.config.architecture).config(arrays.config.config)
         self.wiring, self._frames = arrays.wiring, arrays.frames
         self.pixels = arrays.config.quantization_config.pixels
         layers = {one.layer: read_layer(arrays, one) for one in self.wiring.layers}
@@ -187,6 +187,8 @@ class Engine:
             streams[one.gives] = steps.pad(_planes(given[0]), samples)
         elif isinstance(one, Pool):
             streams[one.gives] = steps.pool(one, _there(given[0]), samples)
+        elif isinstance(one, Flatten):
+            streams[one.gives] = steps.flatten(_there(given[0]), samples)
         elif isinstance(one, Concat):
             streams[one.gives] = steps.concat(self.factors[one.gives], list(map(_there, given)))
         elif isinstance(one, First):

@@ -164,17 +164,20 @@ def run_block(
 
 
 @compiled
-def pool(spikes, height, width, stride, out, begin, end):  # pragma: no cover
-    """Max-pool spikes by 3×3 windows, padding 1: an OR. ``begin`` and ``end`` count rows of output pixels."""
-    low, across = (height + stride - 1) // stride, (width + stride - 1) // stride
+def pool(spikes, height, width, window, out, begin, end):  # pragma: no cover
+    """Max-pool spikes by windows: an OR. ``begin`` and ``end`` count rows of output pixels.
+
+    ``window``: its side, how far the first one reaches over the edge, the stride, and the rows and columns of windows.
+    """
+    side, edge, stride, low, across = window
     flat_in, flat_out = spikes.reshape(len(spikes), -1), out.reshape(len(out), -1)
     for row in range(begin, end):
-        first, y = row // low * height * width, row % low * stride
+        first, y = row // low * height * width, row % low * stride - edge
         for place in range(across):
-            mine, x = flat_out[row * across + place], place * stride
+            mine, x = flat_out[row * across + place], place * stride - edge
             mine[:] = 0
-            for near_y in range(max(0, y - 1), min(height, y + 2)):
-                for near_x in range(max(0, x - 1), min(width, x + 2)):
+            for near_y in range(max(0, y), min(height, y + side)):
+                for near_x in range(max(0, x), min(width, x + side)):
                     other = flat_in[first + near_y * width + near_x]
                     for i in range(len(mine)):
                         mine[i] |= other[i]

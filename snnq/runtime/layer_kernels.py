@@ -12,7 +12,17 @@ import numpy as np
 from snnq.runtime.compiling import compiled
 from snnq.runtime.kernels import LOG2_ROW, voltages_at
 from snnq.runtime.tables import PATTERNS
-from snnq.runtime.vectors import CHUNK, LANES, SPREAD, fire, fire_third, place_rows, spread_bits, sum_rows
+from snnq.runtime.vectors import (
+    CHUNK,
+    LANES,
+    SPREAD,
+    fire,
+    fire_third,
+    fire_whole,
+    place_rows,
+    spread_bits,
+    sum_rows,
+)
 
 
 @compiled
@@ -77,6 +87,8 @@ def fire_pixel(sums, shift, offset, threshold, leak, state, kept, out, pixel, bl
     for step in range(sums.shape[0]):
         if leak == 2:
             out[pixel, step, block] = fire(sums[step], voltages, shift, offset, threshold, 0)
+        elif leak == 1:
+            out[pixel, step, block] = fire_whole(sums[step], voltages, shift, offset, threshold, 0)
         else:
             out[pixel, step, block] = fire_third(sums[step], voltages, shift, offset, threshold, 0)
 
@@ -170,20 +182,22 @@ def fire_numbers(values, shift, threshold, leak, state, kept, out, begin, end): 
                 mine = values[pixel, step, part]
                 if leak == 2:
                     out[pixel, step, block] = fire(mine, voltages, shifts, offsets, limits, 0)
+                elif leak == 1:
+                    out[pixel, step, block] = fire_whole(mine, voltages, shifts, offsets, limits, 0)
                 else:
                     out[pixel, step, block] = fire_third(mine, voltages, shifts, offsets, limits, 0)
 
 
 @compiled
-def pool_numbers(values, height, width, stride, out, begin, end):  # pragma: no cover
-    """Max-pool whole numbers by 3×3 windows, padding 1; ``begin`` and ``end`` count rows of output pixels."""
-    low, across = (height + stride - 1) // stride, (width + stride - 1) // stride
+def pool_numbers(values, height, width, window, out, begin, end):  # pragma: no cover
+    """Max-pool whole numbers by windows, as ``kernels.pool`` does spikes."""
+    side, edge, stride, low, across = window
     for row in range(begin, end):
-        first, y = row // low * height * width, row % low * stride
+        first, y = row // low * height * width, row % low * stride - edge
         for place in range(across):
-            mine, x, some = out[row * across + place], place * stride, False
-            for near_y in range(max(0, y - 1), min(height, y + 2)):
-                for near_x in range(max(0, x - 1), min(width, x + 2)):
+            mine, x, some = out[row * across + place], place * stride - edge, False
+            for near_y in range(max(0, y), min(height, y + side)):
+                for near_x in range(max(0, x), min(width, x + side)):
                     other = values[first + near_y * width + near_x]
                     for step in range(mine.shape[0]):
                         for c in range(mine.shape[1]):

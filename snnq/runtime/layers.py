@@ -246,7 +246,8 @@ class Layers:
                 calls.append((number_kernels.sum_lists, (seen, low, across, made.strides[0], block, sums, start)))
             if pooled:
                 found = self._sums(layer, "pooled", left, steps)
-                calls.append((layer_kernels.pool_numbers, (sums, low, across, 2, found, 0, rows)))
+                window = 3, 1, 2, rows, left // rows
+                calls.append((layer_kernels.pool_numbers, (sums, low, across, window, found, 0, rows)))
                 sums, at = found, start // most * left
             calls.append(self._following(layer, sums, voltages, out, block, at))
         return calls

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from snnq.network.combining import Add, Concat, First, Multiply, Pad, Pool, Sum, Switch
+from snnq.network.combining import Add, Concat, First, Flatten, Multiply, Pad, Pool, Sum, Switch
 from snnq.network.operations import Head, Mean, Neuron
 from snnq.network.stages import Fire, Mix, Potential, Stage
 from snnq.network.streams import FRAMES
@@ -59,13 +59,12 @@ def counts(currents: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     return np.asarray(sum((currents >= top[:, None, None]).astype(np.int64) for top in thresholds))
 
 
-def max_pool(x: np.ndarray, stride: int = 2) -> np.ndarray:
-    """Return the maximum over 3×3 windows, padding 1, of whole numbers (…, H, W)."""
-    height, width = x.shape[-2:]
+def max_pool(x: np.ndarray, stride: int = 2, side: int = 3, edge: int = 1) -> np.ndarray:
+    """Return the maximum over windows of ``side`` × ``side``, padded by ``edge``, of whole numbers (…, H, W)."""
     least = np.iinfo(np.int64).min
-    padded = np.pad(x.astype(np.int64), [(0, 0)] * (x.ndim - 2) + [(1, 2), (1, 2)], constant_values=least)
-    windows = [padded[..., i : i + height : stride, j : j + width : stride] for i in range(3) for j in range(3)]
-    return np.maximum.reduce(windows)
+    padded = np.pad(x.astype(np.int64), [(0, 0)] * (x.ndim - 2) + [(edge, edge)] * 2, constant_values=least)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (side, side), (-2, -1))
+    return windows[..., ::stride, ::stride, :, :].max((-2, -1))
 
 
 def attend(q: np.ndarray, k: np.ndarray, v: np.ndarray, heads: int, chunk: int = 1) -> np.ndarray:
@@ -128,7 +127,8 @@ class Reference:
 
     def _sums(self, one: Stage | Potential, x: np.ndarray, values: np.ndarray) -> np.ndarray:
         shape = self.arrays.config.layers[one.layer].shape
-        weight = values.reshape(*shape[:2], *(shape[2:4] if len(shape) == 4 else (1, 1)))
+        inputs = shape[1] * one.made.groups
+        weight = values.reshape(shape[0], inputs, *(shape[2:4] if len(shape) == 4 else (1, 1)))
         return convolve(x, weight, one.made.strides, pad=one.made.padded)
 
     def _potential(self, one: Potential, x: np.ndarray) -> np.ndarray:
@@ -153,10 +153,13 @@ class Reference:
 
     def _pool(self, one: Pool, x: np.ndarray) -> np.ndarray:
         if one.heads is None:
-            return max_pool(x, one.stride)
+            return max_pool(x, one.stride, one.kernel, one.padding)
         samples, steps, channels, height, width = x.shape
         by_head = x.reshape(samples, steps, one.heads, channels // one.heads, height * width)
         return max_pool(by_head, one.stride).reshape(x.shape)
+
+    def _flatten(self, one: Flatten, x: np.ndarray) -> np.ndarray:
+        return x.reshape(*x.shape[:2], -1, 1, 1)
 
     def _add(self, one: Add, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return x + y
@@ -204,6 +207,7 @@ _RUN: dict[type, Callable[..., np.ndarray]] = {
     Mix: Reference._mix,
     Pad: Reference._pad,
     Pool: Reference._pool,
+    Flatten: Reference._flatten,
     Add: Reference._add,
     Concat: Reference._concat,
     First: Reference._first,

@@ -15,7 +15,17 @@ from snnq.network.operations import Attention
 from snnq.runtime import kernels, layer_kernels, number_kernels, spike_kernels
 from snnq.runtime.program import Piece
 from snnq.runtime.running import Memory
-from snnq.runtime.streams import Numbers, Stream, bits, concat_numbers, concat_spikes, lanes_of, numbers_of
+from snnq.runtime.streams import (
+    Numbers,
+    Stream,
+    bits,
+    concat_numbers,
+    concat_spikes,
+    flatten_numbers,
+    flatten_spikes,
+    lanes_of,
+    numbers_of,
+)
 from snnq.runtime.vectors import LANES
 from snnq.runtime.workers import Workers, ranges
 
@@ -69,12 +79,12 @@ class Steps:
 
     def pool(self, one: Pool, stream: Stream | Numbers, samples: int) -> Stream | Numbers:
         """Return a max-pooled stream of spikes, or of numbers."""
-        begun, stride = time.perf_counter(), one.stride
-        low, across = (-(-side // stride) for side in stream.size)
+        begun, (low, across) = time.perf_counter(), one.pooled(stream.size)
+        window = one.kernel, one.padding, one.stride, low, across
         if isinstance(stream, Numbers):
             values = np.empty((samples * low * across, *stream.values.shape[1:]), stream.values.dtype)
             rows = self.parts(samples * low, across * values[:1].size)
-            pieces = [(stream.values, *stream.size, stride, values, *part) for part in rows]
+            pieces = [(stream.values, *stream.size, window, values, *part) for part in rows]
             self.workers.run(layer_kernels.pool_numbers, pieces)
             found = Numbers(values, low, across, stream.channels)
         elif one.heads is not None:
@@ -85,9 +95,24 @@ class Steps:
             spikes = stream.spikes
             out = np.empty((samples * low * across, *spikes.shape[1:]), np.uint64)
             rows = self.parts(samples * low, across * spikes[:1].size)
-            self.workers.run(kernels.pool, [(spikes, *stream.size, stride, out, *part) for part in rows])
+            self.workers.run(kernels.pool, [(spikes, *stream.size, window, out, *part) for part in rows])
             found = Stream(out[None], low, across, stream.channels)
         self.took("pool", begun)
+        return found
+
+    def flatten(self, stream: Stream | Numbers, samples: int) -> Stream | Numbers:
+        """Return a stream whose channels are all pixels of all channels."""
+        begun, count = time.perf_counter(), stream.channels * stream.pixels
+        if isinstance(stream, Numbers):
+            values = np.zeros((samples, stream.values.shape[1], lanes_of(count)), stream.values.dtype)
+            self.workers.run(flatten_numbers, [(stream, values)])
+            found = Numbers(values, 1, 1, count)
+        else:
+            planes = bits(stream.bound)
+            out = np.empty((planes, samples, stream.planes.shape[2], lanes_of(count) // LANES), np.uint64)
+            self.workers.run(flatten_spikes, [(stream, out)])
+            found = Stream(out, 1, 1, count, stream.bound)
+        self.took("flattened", begun)
         return found
 
     def mix(self, one: Attention, neuron: str, found: Compared, streams: list[Stream], samples: int) -> Stream:

@@ -123,6 +123,25 @@ def concat_spikes(streams: Sequence[Stream], found: np.ndarray) -> None:
         out[:] = np.packbits(wide, axis=-1, bitorder="little").view("<u8")
 
 
+def flatten_numbers(stream: Numbers, found: np.ndarray) -> None:
+    """Write the pixels of every channel side by side, to ``found``, int32 or int64 (samples, steps, lanes)."""
+    _flat(stream.values[..., : stream.channels], stream.pixels, found)
+
+
+def flatten_spikes(stream: Stream, found: np.ndarray) -> None:
+    """Write the pixels of every channel side by side, to ``found``, uint64 (planes, samples, steps, words)."""
+    for plane, out in zip(stream.planes, found, strict=False):  # planes may be more than its numbers need
+        wide = np.zeros((*out.shape[:-1], out.shape[-1] * LANES), bool)
+        _flat(unpack(plane, stream.channels), stream.pixels, wide)
+        out[:] = np.packbits(wide, axis=-1, bitorder="little").view("<u8")
+
+
+def _flat(values: np.ndarray, pixels: int, found: np.ndarray) -> None:
+    """Write (samples · pixels, steps, channels) to the first of (samples, steps, …), channel by channel."""
+    images = values.reshape(-1, pixels, *values.shape[1:]).transpose(0, 2, 3, 1)  # (samples, steps, channels, pixels)
+    found[..., : images.shape[2] * pixels] = images.reshape(*images.shape[:2], -1)
+
+
 def bits(bound: int) -> int:
     """Return how many planes hold numbers up to a bound."""
     return int(bound).bit_length()

@@ -78,6 +78,13 @@ def fire_third(typingctx, sums, voltages, shifts, offsets, thresholds, start):  
     return kind, _fire(sums, voltages, thirded)
 
 
+@intrinsic
+def fire_whole(typingctx, sums, voltages, shifts, offsets, thresholds, start):  # type: ignore[no-untyped-def]
+    """``fire`` without a leak: v ← 0 on a spike, else u."""
+    kind = types.uint64(sums, voltages, shifts, offsets, thresholds, types.intp)
+    return kind, _fire(sums, voltages, kept_whole)
+
+
 def _fire(sums: Any, voltages: Any, leaked: Any) -> Any:
     """Return the code of ``fire`` whose voltages are what ``leaked`` leaves of u."""
     sum_type, wide = (ir.VectorType(ir.IntType(one.dtype.bitwidth), LANES) for one in (sums, voltages))
@@ -107,6 +114,11 @@ def let_fire(builder: Any, sums: Any, voltages: Any, numbers: tuple[Any, Any, An
 def halved(builder: Any, u: Any, wide: Any) -> Any:
     """Return the code of ⌊u / 2⌋."""
     return builder.ashr(u, ir.Constant(wide, [1] * wide.count))
+
+
+def kept_whole(builder: Any, u: Any, wide: Any) -> Any:
+    """Return u."""
+    return u
 
 
 def thirded(builder: Any, u: Any, wide: Any) -> Any:

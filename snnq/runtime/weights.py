@@ -97,7 +97,7 @@ class LayerWeights:
     @property
     def plain(self) -> bool:
         """Whether ``kernels.run_block`` runs it: neurons at every pixel."""
-        other = self.summed or self.depthwise or self.step.made.strides != (1, 1)
+        other = self.summed or self.depthwise or self.step.made.strides != (1, 1) or self.leak == 1
         return isinstance(self.step, Stage) and not (other or self.step.pooled)
 
     @property
@@ -143,7 +143,7 @@ def read_layer(arrays: PackedArrays, one: Stage | Potential) -> LayerWeights:
     network, shape = arrays.network, arrays.layer(one.layer).shape
     outputs, n = arrays.layer(one.layer).matrix
     sides, taps = one.made.sides, math.prod(one.made.sides)
-    inputs = n // taps
+    inputs = n // taps * one.made.groups
     if inputs > MAX_INPUTS:
         raise PackedError(f"layer {one.layer}: {inputs} input channels, the integer engine runs up to {MAX_INPUTS}")
     given_numbers = arrays.wiring.numbers(one.takes[0])
@@ -221,7 +221,8 @@ def _packed(
 ) -> tuple[Build, Kept]:
     """Return what fills a layer's tables, and the arrays it reads, all (k, out): k = tap · inputs + input."""
     one, stored, inputs = arrays.scheme(step.layer), arrays.stored(step.layer), whole.values.shape[1] // taps
-    loop, kept = _PACKED.get(one.family, _whole)(stored, one.width, whole, behind, taps, step.room)
+    form = _whole if step.made.groups > 1 else _PACKED.get(one.family, _whole)
+    loop, kept = form(stored, one.width, whole, behind, taps, step.room)
 
     def build(table: np.ndarray, first: int, lanes: int) -> Call:
         return loop, (table, *kept, first, lanes, taps, inputs)
@@ -260,7 +261,7 @@ def _power(stored: Stored, bits: int, whole: Whole, behind: Behind, taps: int, b
 
 
 def _whole(stored: Stored, bits: int, whole: Whole, behind: Behind, taps: int, bound: int) -> Filling:
-    """Return whole numbers as they are: of any format without a loop of its own."""
+    """Return whole numbers as they are: of a format without a loop of its own, or with zeros between groups."""
     rows = _tap_major(_small(whole.values * behind.sign[:, None]), taps)
     return tables.build_whole, (np.ascontiguousarray(rows),)
 

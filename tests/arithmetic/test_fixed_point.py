@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snnq.arithmetic.fixed_point import POTENTIAL_LIMIT, FixedPoint, Folded, fixed_point_of, fraction_bits
-from snnq.arithmetic.integers import compared
+from snnq.arithmetic.integers import compared, neurons
 from snnq.arithmetic.whole_network import WholeNetwork
 from snnq.base.errors import UsageError
 from snnq.network.drawing import FRAMES, Drawing
+from snnq.network.graph import Graph
+from snnq.network.operations import Neuron
 from snnq.network.stages import Potential
 from snnq.network.wiring import FloatWiring, Wiring, leak, wire
 from snnq.runtime.reference import lif
@@ -103,10 +105,10 @@ def test_sums_that_are_too_large_are_refused() -> None:
         fraction_bits(two_layers(), lambda one: made)
 
 
-@pytest.mark.parametrize("tau", [2.0, 1.5])
-def test_neurons_of_one_unit_are_the_real_ones(tau: float) -> None:
+@pytest.mark.parametrize("tau", [2.0, 1.5, None])
+def test_neurons_of_one_unit_are_the_real_ones(tau: float | None) -> None:
     draw, steps, per = np.random.default_rng(0), 50, 2.0**8
-    p = leak(tau)
+    p = leak(Neuron("n", ("x",), "n", tau=tau, integrates=tau is None))
     assert p is not None
     shift, threshold = compared(per, 1.0, p)
     currents = draw.integers(-600, 900, (1, steps, 40, 1, 1))
@@ -114,7 +116,8 @@ def test_neurons_of_one_unit_are_the_real_ones(tau: float) -> None:
     for c in range(40):
         v = Fraction(0)
         for step in range(steps):
-            h = v + (Fraction(int(currents[0, step, c, 0, 0]), 256) - v) / Fraction(tau)
+            x = Fraction(int(currents[0, step, c, 0, 0]), 256)
+            h = v + x if tau is None else v + (x - v) / Fraction(tau)
             assert found[step, c] == (h >= 1)
             v = Fraction(0) if h >= 1 else h
 
@@ -141,3 +144,30 @@ def test_other_time_constants_run_in_floating_point() -> None:
     assert isinstance(found, FloatWiring)
     assert found.reason == "its neurons' time constant is 3, and whole numbers leak with 2 or 1.5"
     assert found.norms == {"a": "a_bn"}
+
+
+def test_neurons_without_a_leak_by_hand() -> None:
+    # x = 0.5 · (a + 1), θ = 1.25: a of 1, -3, 2 and 0 are 1, -1, 1.5 and 0.5; v is 1, 0, 1.5 (a spike), 0.5.
+    found = neurons(Whole(np.array([[2]]), np.array([0.5])), np.ones(1), np.array([0.5]), 1.25, 4, leak=1)
+    assert found.wide  # its voltages are sums of all steps
+    shift = int(found.shift[0])
+    assert (int(found.offset[0]), int(found.threshold[0])) == (1 << shift, round(2.5 * 2**shift))
+    sums = np.array([1, -3, 2, 0]).reshape(1, 4, 1, 1, 1)
+    spikes = lif((sums << shift) + found.offset[:, None, None], found.threshold, 1)
+    assert spikes.ravel().tolist() == [0, 0, 1, 0]
+    # Nothing that is given of it at 2^9 steps passes 64 bits.
+    largest = (np.abs(sums).max() << shift) + np.abs(found.offset).max()
+    assert int(largest) << 9 < 2**63
+
+
+def test_steps_that_nothing_leaks_from_have_an_end() -> None:
+    def graph(steps: int) -> Graph:
+        drawing = Drawing((steps, 1, 2, 2))
+        x = drawing.layer(FRAMES, "a", "a_bn", 2)
+        drawing._add(Neuron("a_if", (x,), "a_if", integrates=True))
+        return drawing.finish(drawing.mean("a_if"), "head", 2)
+
+    assert isinstance(wire(graph(256)), Wiring)
+    found = wire(graph(257))
+    assert isinstance(found, FloatWiring)
+    assert found.reason == "its neurons have no leak, and their voltages are whole numbers for up to 256 steps"

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from snnq.runtime import kernels, reference, tables
 from snnq.runtime.streams import unpack
@@ -196,12 +198,18 @@ def test_pool(seed: int, channels: int, steps: int, size: tuple[int, int]) -> No
     draw, (height, width), samples = np.random.default_rng(seed), size, 2
     spikes = draw.random((samples, steps, channels, height, width)) < 0.2
     words = pack(spikes.transpose(0, 3, 4, 1, 2).reshape(-1, steps, channels))
-    stride = int(draw.choice([1, 2]))
-    low, across = -(-height // stride), -(-width // stride)
+    stride, (side, edge) = int(draw.choice([1, 2])), ((3, 1), (1, 0), (2, 0), (2, 1))[int(draw.integers(4))]
+    low, across = ((one + 2 * edge - side) // stride + 1 for one in size)
+    if min(low, across) < 1:
+        return  # no window fits
+    window = side, edge, stride, low, across
     out = np.full((samples * low * across, steps, words.shape[-1]), 7, np.uint64)
-    kernels.pool(words, height, width, stride, out, 0, 1)
-    kernels.pool(words, height, width, stride, out, 1, samples * low)
-    due = reference.max_pool(spikes, stride).transpose(0, 3, 4, 1, 2).reshape(-1, steps, channels)
+    kernels.pool(words, height, width, window, out, 0, 1)
+    kernels.pool(words, height, width, window, out, 1, samples * low)
+    images = torch.from_numpy(spikes.astype(np.float64)).flatten(0, 1)
+    torchs = nn.functional.max_pool2d(images, side, stride, edge).unflatten(0, (samples, steps)).numpy()
+    assert np.array_equal(reference.max_pool(spikes, stride, side, edge), torchs)
+    due = torchs.transpose(0, 3, 4, 1, 2).reshape(-1, steps, channels)
     assert np.array_equal(unpack(out, channels), due)
 
 

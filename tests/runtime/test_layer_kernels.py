@@ -61,7 +61,7 @@ def test_strided_and_kept(
 ) -> None:
     draw = np.random.default_rng(seed)
     inputs, due = drawn_layer(draw, size, radius, stride, steps, depthwise=depthwise)
-    neurons, leak = draw_neurons(draw, np.int32, due), int(draw.choice([2, 3]))
+    neurons, leak = draw_neurons(draw, np.int32, due), int(draw.choice([1, 2, 3]))
     sums, state = np.empty((steps, LANES), np.int32), np.empty((1, 1, LANES), np.int32)
     out = np.full((len(by_pixel(due)), steps, 1), 7, np.uint64)
     half = len(out) // 2
@@ -82,7 +82,7 @@ def test_strided_and_kept(
 def test_pooled(seed: int, size: tuple[int, int], radius: int, steps: int, depthwise: bool) -> None:
     draw = np.random.default_rng(seed)
     inputs, sums = drawn_layer(draw, size, radius, 1, steps, depthwise=depthwise)
-    neurons, leak = draw_neurons(draw, np.int32, sums), int(draw.choice([2, 3]))
+    neurons, leak = draw_neurons(draw, np.int32, sums), int(draw.choice([1, 2, 3]))
     due = by_pixel(neurons_of(reference.max_pool(sums), neurons, leak))
     rows = SAMPLES * -(-size[0] // 2)
     ring = np.full((3, size[1], steps, LANES), 77, np.int32)
@@ -112,6 +112,10 @@ def test_steps_without_weights(
             assert np.array_equal(found.values[..., : found.channels], by_pixel(due))
 
     check(run.pool(Pool(("x",), "y", stride), first, SAMPLES), reference.max_pool(x, stride))
+    if min(size) > 1:
+        check(run.pool(Pool(("x",), "y", 2, kernel=2, padding=0), first, SAMPLES), reference.max_pool(x, 2, 2, 0))
+    check(run.flatten(first, SAMPLES), x.reshape(*x.shape[:2], -1, 1, 1))
+    check(run.flatten(run.add(first, second, False), SAMPLES), (x + y).reshape(*x.shape[:2], -1, 1, 1))
     by_head = x.reshape(SAMPLES, steps, heads, width, tokens)
     check(run.pool(Pool(("x",), "y", 1, heads), first, SAMPLES), reference.max_pool(by_head, 1).reshape(x.shape))
     check(run.multiply(Multiply(("x", "y"), "z"), first, second, SAMPLES), x * y)
@@ -141,6 +145,12 @@ def test_potentials_are_pooled_and_added(stride: int) -> None:
     found = run.pool(Pool(("x",), "y", stride), numbers, SAMPLES)
     assert isinstance(found, Numbers)
     assert np.array_equal(found.values, by_pixel(reference.max_pool(x, stride)))
+    found = run.pool(Pool(("x",), "y", 2, kernel=2, padding=0), numbers, SAMPLES)
+    assert isinstance(found, Numbers)
+    assert np.array_equal(found.values, by_pixel(reference.max_pool(x, 2, 2, 0)))
+    found = run.flatten(numbers, SAMPLES)
+    assert isinstance(found, Numbers)
+    assert np.array_equal(found.values[..., : found.channels], by_pixel(x.reshape(*x.shape[:2], -1, 1, 1)))
     before = numbers.values.copy()
     found = run.add(numbers, numbers, False)
     assert isinstance(found, Numbers)

@@ -1,0 +1,167 @@
+"""A user's own model as its graph says: its layers and norms by path, run operation by operation, and the proof of it.
+
+Nothing but weights and norms' numbers is the model's: kernels, strides and neurons are what the graph says. So the
+proof covers all of it, and a class of the user's own that computes something else than its base is found out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from snnq.base.errors import UsageError, VerificationError
+from snnq.network.folding import ChannelAffine
+from snnq.network.graph import Graph, Operation
+from snnq.network.graph_check import check_graph, run_graph
+from snnq.network.graph_file import misfit
+from snnq.network.operations import Head, Layer, Neuron
+from snnq.network.streams import LOGITS
+
+# Random event counts of these means are tried, until some give logits that depend on them.
+RATES = (0.5, 4.0, 30.0)
+# Of their own, those of all neurons, where none of these moves the logits.
+THRESHOLDS = (1.0, 2.0**-4, 2.0**-12)
+
+
+class Said(nn.Module):
+    """Neurons as an operation says, of currents (T, …)."""
+
+    def __init__(self, one: Neuron) -> None:
+        super().__init__()
+        self.one = one
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the spikes; every call starts from neurons at rest."""
+        one = self.one
+        if one.rounds is not None:
+            found = (x * one.rounds.gain).clamp(0, one.rounds.most)
+            return torch.floor(found + 0.5) if one.rounds.half_up else found.round()
+        spikes, v = [], torch.zeros_like(x[0])
+        for current in x:
+            h = v + current if one.integrates else v + (current - v) / (one.tau or 2.0)
+            spikes.append((h >= one.threshold).to(x))
+            v = h * (1 - spikes[-1])
+        return torch.stack(spikes)
+
+
+class Drawn(nn.Module):
+    """A graph's layers, norms and neurons, under their paths: frames (B, T, C, H, W) → logits (B, classes)."""
+
+    def __init__(self, graph: Graph, model: nn.Module) -> None:
+        super().__init__()
+        self.graph = graph
+        for one in graph.operations:
+            if isinstance(one, Neuron):
+                place(self, one.neuron, Said(one))
+            elif isinstance(one, Layer | Head):
+                place(self, one.layer, _layer(one, model.get_submodule(one.layer)))
+                for path in one.norms if isinstance(one, Layer) else ():
+                    place(self, path, _norm(model.get_submodule(path)))
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Return the logits."""
+        return run_graph(self.graph, self, frames)[LOGITS]
+
+
+def place(root: nn.Module, path: str, module: nn.Module) -> None:
+    """Put a module at a path; what is above it is made."""
+    *above, name = path.split(".")
+    for part in above:
+        root = root._modules.setdefault(part, nn.Module()) or root
+    root._modules[name] = module  # not by its setter: a path of the user's may be called like an attribute
+
+
+def without_code(graph: Graph, shapes: Mapping[str, tuple[int, ...]], biased: Collection[str]) -> nn.Module:
+    """Return the layers and folded norms that a graph needs, by path, of weights of these shapes, without values.
+
+    ``biased`` are the layers with a bias. Raises ``UsageError`` for a shape that is no layer's.
+    """
+    root = nn.Module()
+    if wrong := misfit(graph, shapes):
+        raise UsageError(f"graph: {wrong}")
+    for one in graph.operations:
+        if not isinstance(one, Layer | Head):
+            continue
+        outputs, inputs, *sides = shapes[one.layer]
+        kind: Any = (nn.Linear, nn.Conv1d, nn.Conv2d)[len(sides)]
+        kernel = {"kernel_size": tuple(sides)} if sides else {}
+        # Of groups, that a weight has this shape is all that counts.
+        place(root, one.layer, kind(inputs, outputs, bias=one.layer in biased, **kernel))
+        for path in one.norms if isinstance(one, Layer) else ():
+            place(root, path, ChannelAffine(torch.ones(outputs), torch.zeros(outputs)))
+    return root
+
+
+def _layer(one: Layer | Head, layer: nn.Module) -> nn.Module:
+    """Return a plain layer of the operation's kernel, stride and groups, with a copy of another's weights."""
+    weight, bias = layer.get_parameter("weight"), getattr(layer, "bias", None)
+    with torch.device("meta"):
+        if isinstance(layer, nn.Linear) or isinstance(one, Head):
+            made: nn.Module = nn.Linear(weight.shape[1], weight.shape[0])
+        elif isinstance(layer, nn.Conv1d):
+            made = nn.Conv1d(weight.shape[1] * one.groups, weight.shape[0], 1, groups=one.groups)
+        else:
+            groups = len(weight) if one.depthwise else one.groups
+            padding = tuple(side // 2 if one.padded else 0 for side in one.sides)
+            channels = weight.shape[1] * groups, weight.shape[0]
+            made = nn.Conv2d(*channels, one.sides, one.strides, padding, groups=groups)  # pyright: ignore
+    made.register_parameter("weight", nn.Parameter(weight.detach().clone()))
+    made.register_parameter("bias", None if bias is None else nn.Parameter(bias.detach().clone()))
+    return made
+
+
+def _norm(norm: nn.Module) -> nn.Module:
+    """Return a copy of a norm that takes one time step, or many as more samples: (n, C, …)."""
+    if isinstance(norm, nn.modules.batchnorm._BatchNorm):
+        plain = nn.BatchNorm1d if isinstance(norm, nn.BatchNorm1d) else nn.BatchNorm2d
+        made = plain(norm.num_features, norm.eps, affine=norm.affine)
+        made.load_state_dict(norm.state_dict())
+        return made
+    made = deepcopy(norm)
+    made.leading = 1  # pyright: ignore  # a folded one
+    return made
+
+
+@torch.no_grad()
+def prove(graph: Graph, model: nn.Module, *, lively: bool = True) -> None:
+    """Raise VerificationError unless a graph gives the logits of a user's own model on random event counts.
+
+    Both are run in float64, with the model's own weights. Counts are taken that the logits depend on; where neurons are
+    silent on all of them, the thresholds of both are lowered alike. Where nothing helps nothing is proven: that is an
+    error where they must be ``lively``.
+    """
+    samples = 3 if graph.steps == 2 else 2
+    shape = (samples, graph.steps, graph.frames.channels, *graph.frames.size)
+    draw = torch.Generator().manual_seed(0)
+    for scale in THRESHOLDS:
+        eased, other = (graph, model) if scale == 1 else _eased(graph, model, scale)
+        drawn = Drawn(eased, other).double().eval()
+        for rate in RATES:
+            frames = torch.poisson(torch.full(shape, rate), generator=draw)
+            logits = drawn(frames.double())
+            if bool((logits[0] != logits[1]).any()):
+                check_graph(eased, other, frames, drawn)
+                return
+    if lively:
+        raise VerificationError("its logits do not depend on random frames, so that nothing can be proven of it")
+
+
+def _eased(graph: Graph, model: nn.Module, scale: float) -> tuple[Graph, nn.Module]:
+    """Return a graph and a copy of its model whose neurons all fire at ``scale`` of what they did."""
+    model, operations = deepcopy(model), list[Operation]()
+    for one in graph.operations:
+        if isinstance(one, Neuron) and one.rounds is not None:
+            node = cast(Any, model.get_submodule(one.neuron))
+            node.gain /= scale
+            one = replace(one, rounds=replace(one.rounds, gain=one.rounds.gain / scale))
+        elif isinstance(one, Neuron):
+            node = cast(Any, model.get_submodule(one.neuron))
+            node.v_threshold *= scale
+            one = replace(one, threshold=one.threshold * scale)
+        operations.append(one)
+    return replace(graph, operations=tuple(operations)), model
