@@ -39,7 +39,8 @@ class Sketch:
         self.samples = samples
         self.shapes = {FRAMES: Shape(channels, (size[0], size[1]))}
         self.operations: dict[str, Operation] = {}  # by what they give
-        self._seen: dict[str, Tensor] = {}  # of modules: at which steps of which samples they ran, t · B + b
+        # Where modules ran. Layers: t · B + b, linear ones at every pixel; neurons: t.
+        self._seen: dict[str, Tensor] = {}
 
     def frames(self) -> Value:
         """Return what frames (B, T, C, H, W) are."""
@@ -169,16 +170,22 @@ class Sketch:
         per_step = self.samples * taken.numbers
         steps = (index // per_step).flatten(1) if index.ndim > 1 else index[:, None]
         many = getattr(node, "step_mode", "s") == "m"
-        first = 0 if many else len(self._seen.get(path, ())) // per_step
+        first = 0 if many else len(self._seen.get(path, ()))
         due = torch.arange(len(index))[:, None] if many else torch.full((1, 1), first)
         in_turn = bool((steps == due).all()) and len(index) == (self.steps if many else len(index))
         if not in_turn and one.rounds is None:
             raise UntraceableError(f"neurons '{path}' do not run once a step, one step after the other")
-        self._once(path, index)
+        ran = torch.arange(self.steps) if many else torch.tensor([first])
+        ran = ran if in_turn else (index // per_step).unique()  # of integer neurons, no step depends on another
+        given = torch.zeros(self.steps * per_step, dtype=torch.bool)
+        given[index.flatten()] = True
+        if not int(given.sum()) == index.numel() == len(ran) * per_step:
+            raise UntraceableError(f"neurons '{path}' are given a part of '{value.stream}', or some of it twice")
+        self._once(path, ran)
         return Value(self._add(one, taken), value.index)
 
     def _once(self, path: str, places: Tensor) -> None:
-        """Note where a module ran; it runs everywhere, and nowhere twice."""
+        """Note where a module ran, of neurons the steps alone; it runs everywhere, and nowhere twice."""
         seen = torch.cat([self._seen.get(path, places[:0].flatten()), places.flatten()])
         if len(seen.unique()) != len(seen):
             raise UntraceableError(f"'{path}' runs more than once in a time step")
@@ -309,11 +316,9 @@ class Sketch:
         for one in operations:
             if not isinstance(one, Layer | Neuron):
                 continue
-            path, shape = one.layer if isinstance(one, Layer) else one.neuron, self.shapes[one.gives]
-            images = isinstance(one, Layer) and one.layer in self._seen
-            linear = images and len(self._seen[path]) == self.steps * self.samples * shape.pixels
-            due = self.steps * self.samples * (1 if images else shape.numbers)
-            if len(self._seen[path]) != due and not linear:
+            path, images = one.layer if isinstance(one, Layer) else one.neuron, self.steps * self.samples
+            due = (images, images * self.shapes[one.gives].pixels) if isinstance(one, Layer) else (self.steps,)
+            if len(self._seen[path]) not in due:
                 raise UntraceableError(f"'{path}' does not run at every time step")
 
 

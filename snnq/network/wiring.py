@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from snnq.base.strict_json import Config
 from snnq.network.combining import Add, Concat, First, Flatten, Pad, Pool, Switch
-from snnq.network.graph import Graph
+from snnq.network.graph import Graph, Operation
 from snnq.network.operations import Attention, Head, Layer, Mean, Neuron
 from snnq.network.stages import Fire, Mix, Potential, Stage, Step
 from snnq.network.streams import FRAMES, Stream
@@ -223,8 +223,18 @@ def _stages(graph: Graph) -> Iterator[Stage]:
                 yield Stage(one, reader, _bound(graph, one), pooled)
 
 
-def _square(one: Layer) -> bool:
-    return len(set(one.sides)) == len(set(one.strides)) == 1
+def _unusual(one: Operation, given: list[Stream]) -> str | None:
+    """Return what no graph that is drawn by hand has, and a user's may have: half a sentence, None for nothing."""
+    whole = given[0].kind != "reals"
+    if FRAMES in one.takes and not isinstance(one, Layer):
+        return f"a {one.name} is given the frames, and whole numbers begin with a layer"
+    if isinstance(one, Neuron) and whole and given[0].parts == 1:
+        return f"neurons {one.neuron} are given spikes, or sums of them, by no layer"
+    if isinstance(one, Add) and max(stream.parts for stream in given) > 1:
+        return f"'{one.gives}' is a sum of means"
+    if isinstance(one, Layer) and whole and not len(set(one.sides)) == len(set(one.strides)) == 1:
+        return f"layer {one.layer} sees spikes by a kernel or stride that is not the same along both sides"
+    return None
 
 
 def _within_stages(one: Pool) -> bool:
@@ -255,7 +265,9 @@ def _obstacles(graph: Graph) -> Iterator[str]:
     """Yield half a sentence, after "because", for everything that has no whole numbers."""
     for one in graph.operations:
         given = [graph.streams[name] for name in one.takes]
-        if isinstance(one, Neuron) and one.integrates and graph.steps > INTEGRATED_STEPS:
+        if graph.traced and (reason := _unusual(one, given)) is not None:
+            yield reason
+        elif isinstance(one, Neuron) and one.integrates and graph.steps > INTEGRATED_STEPS:
             yield f"its neurons have no leak, and their voltages are whole numbers for up to {INTEGRATED_STEPS} steps"
         elif isinstance(one, Neuron) and one.integrates and given[0].bound is None and given[0].parts > 1:
             yield f"neurons {one.neuron}, which have no leak, are given a mean of potentials"
@@ -269,12 +281,8 @@ def _obstacles(graph: Graph) -> Iterator[str]:
             yield f"layer {one.layer} is given a mean, and whole numbers need spikes, sums of them, or potentials"
         elif isinstance(one, Layer) and one.depthwise and one.takes[0] == FRAMES:
             yield f"layer {one.layer} convolves every channel of the frames by itself"
-        elif isinstance(one, Flatten | Pool) and one.takes[0] == FRAMES:
-            yield f"a {one.name} is given the frames, and whole numbers begin with a layer"
         elif isinstance(one, Pool) and given[0].kind == "integers":
             yield f"a max-pool is given '{one.takes[0]}', which has more than one spike, and takes spikes or potentials"
-        elif isinstance(one, Layer) and graph.traced and given[0].kind in ("spikes", "integers") and not _square(one):
-            yield f"layer {one.layer} sees spikes by a kernel or stride that is not the same along both sides"
         elif isinstance(one, Layer) and not one.padded and given[0].kind != "reals":
             yield f"layer {one.layer} convolves spikes without padding"
         elif isinstance(one, Add) and len({stream.kind == "reals" for stream in given}) > 1:

@@ -86,8 +86,6 @@ def drawn(kind: str) -> Graph:
     x = drawing.fire(FRAMES, ("a", "a_bn", "a_lif"), 4, kernel=3)
     if kind == "neuron":
         x = drawing.neuron(drawing.add(x, x, "twice"), "b_lif")
-    elif kind == "pool":
-        x = drawing.pool(drawing.add(x, x, "twice"))
     else:
         x = drawing.fire(drawing.sum(x, "features", 2), ("b", "b_bn", "b_lif"), 4)
     return drawing.finish(drawing.mean(x), "head", 3)
@@ -97,7 +95,6 @@ def drawn(kind: str) -> Graph:
     ("kind", "said"),
     [
         ("neuron", "neurons b_lif are given spikes, or sums of two streams of them"),
-        ("pool", "it max-pools sums"),
         ("layer", "layer b is given numbers that are not spikes"),
     ],
 )

@@ -134,6 +134,8 @@ REASONS: list[tuple[Callable[[], nn.Module], str]] = [
     (lambda: Between(nn.Identity(), neuron.ParametricLIFNode(step_mode="m")), "'node' have a leak that is learned"),
     (lambda: Between(nn.Identity(), neuron.QIFNode(step_mode="m")), "'node' are QIFNode, which is neither LIFNode"),
     (lambda: Between(nn.Identity(), neuron.LIFNode(tau=4.0, step_mode="m")), "neurons' time constant is 4"),
+    (lambda: Between(neuron.LIFNode(step_mode="m")), "neurons between are given spikes, or sums of them, by no layer"),
+    (lambda: Between(lambda x: x, conv=conv(stride=(2, 1))), "layer conv sees spikes by a kernel or stride"),
     (lambda: Between(torch.relu), "torch's relu has no operation here"),
     (lambda: Between(layer.AvgPool2d(2, step_mode="m")), "it averages parts of images (torch's avg_pool2d)"),
     (lambda: Between(layer.MaxPool2d(2, 1, dilation=2, step_mode="m")), "is not of squares, padded by at most 1"),
