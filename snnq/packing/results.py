@@ -100,9 +100,9 @@ def float_distance(
     chosen = [number * len(job.data.validation) // count for number in range(count)]
     frames, _ = job.data.validation.__getitems__(chosen)
     models = [placed(model, fabric.device) for model in (exact, folded)]
-    with SpikesApart(*models) as spikes:
+    with SpikesApart(*models, traced=job.wiring.graph.traced) as spikes:
         pairs = [
-            [model(frames[begin : begin + batch_size].to(fabric.device)).double().cpu() for model in models]
+            [_logits(model, frames[begin : begin + batch_size]) for model in models]
             for begin in range(0, count, batch_size)
         ]
     whole, floating = map(torch.cat, zip(*pairs, strict=True))
@@ -117,19 +117,25 @@ def float_distance(
     )
 
 
+def _logits(model: nn.Module, frames: Tensor) -> Tensor:
+    """Return logits on the CPU, float64, wherever the model is: the two need not be on one device."""
+    device = next(iter(model.parameters()), torch.empty(0)).device
+    return model(frames.to(device)).cpu().double()
+
+
 class SpikesApart:
     """Counts, while two models of the same neurons run in turns, how much of what fires is not the same in both.
 
     ``share``: Σ |a - b| / Σ b over all neurons, steps and samples, of whole spikes a and floating ones b; None where
-    nothing fires.
+    nothing fires, and of a ``traced`` graph, whose neurons another code calls in floating point.
     """
 
-    def __init__(self, whole: nn.Module, floating: nn.Module) -> None:
+    def __init__(self, whole: nn.Module, floating: nn.Module, *, traced: bool = False) -> None:
         self.apart = self.fired = 0.0
         self._seen: dict[str, Tensor] = {}
         self._hooks = []
         for name, neuron in whole.named_modules():
-            if isinstance(neuron, WHOLE_NEURONS):
+            if isinstance(neuron, WHOLE_NEURONS) and not traced:
                 for one, keep in ((neuron, self._keep), (floating.get_submodule(name), self._compare)):
                     self._hooks.append(one.register_forward_hook(partial(keep, name)))
 
@@ -141,9 +147,10 @@ class SpikesApart:
             hook.remove()
 
     def _keep(self, name: str, module: nn.Module, inputs: object, spikes: Tensor) -> None:
-        self._seen[name] = spikes
+        self._seen[name] = spikes.cpu()
 
     def _compare(self, name: str, module: nn.Module, inputs: object, spikes: Tensor) -> None:
+        spikes = spikes.cpu()
         self.apart += float((self._seen.pop(name) - spikes).abs().sum(dtype=torch.float64))
         self.fired += float(spikes.sum(dtype=torch.float64))
 
