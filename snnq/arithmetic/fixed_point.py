@@ -114,11 +114,10 @@ def _largest(wiring: Wiring, folded: Callable[[Potential], Folded]) -> tuple[dic
             given = largest[one.takes[0]] if one.takes[0] in largest else (read.bound or 0) * read.unit
             largest[one.gives] = float((np.abs(layer.gain) * reach * given + np.abs(layer.offset)).max(initial=0))
             steepest[one.layer] = float(np.abs(layer.gain).max(initial=0)) * (read.unit if read.bound else 1.0)
-        elif isinstance(one, Add | Pool | Flatten | First) and one.gives in wiring.chains:
-            largest[one.gives] = sum(largest[name] for name in one.takes)
-        elif isinstance(one, Switch | Concat) and one.gives in wiring.chains:
-            bounds = {name: wiring.graph.streams[name].bound or 0 for name in one.takes}
-            largest[one.gives] = max(largest.get(name, bounds[name]) for name in one.takes)
+        elif isinstance(one, Add | Pool | Flatten | First | Switch | Concat) and one.gives in wiring.chains:
+            bounds = {name: float(wiring.graph.streams[name].bound or 0) for name in one.takes}
+            joins = max if isinstance(one, Switch | Concat) else sum
+            largest[one.gives] = joins([largest.get(name, bounds[name]) for name in one.takes])
         elif isinstance(one, Mean) and one.gives in wiring.chains:
             largest[one.gives] = largest[one.takes[0]]
     return largest, steepest

@@ -16,7 +16,7 @@ from snnq.arithmetic.fixed_point import FixedPoint, Folded, joined
 from snnq.arithmetic.integers import Neurons
 from snnq.arithmetic.whole_network import Heads, WholeNetwork, whole_network
 from snnq.base.errors import UsageError
-from snnq.network.combining import Sum
+from snnq.network.combining import Add, Sum
 from snnq.network.drawn import Drawn
 from snnq.network.graph_check import innermost
 from snnq.network.operations import Layer, Neuron
@@ -215,6 +215,18 @@ class Followed(nn.Module):
         return self.behind(found)
 
 
+class Raised(nn.Module):
+    """Spikes on their way to potentials, in parts of these, float64: ``parts`` each."""
+
+    def __init__(self, parts: int) -> None:
+        super().__init__()
+        self.parts = parts
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        """Return them as whole numbers of parts."""
+        return spikes.double() * self.parts
+
+
 class IntegerHead(nn.Module):
     """Logits of a mean over time steps of the mean of ``parts`` whole numbers, by way of their exact sum.
 
@@ -283,6 +295,8 @@ def to_integers(model: nn.Module, wiring: Wiring, wholes: Mapping[str, Whole]) -
         _put_neuron(model, wiring, numbers, neuron)
     for mixing in wiring.mixings:
         _take_scale(model, mixing)
+    for added in wiring.raising:
+        _raise(model, added, numbers.factors(added))
     old = model.get_submodule(wiring.head)
     weight = old.get_parameter("weight").cpu().numpy()
     bias = np.zeros(len(weight), np.float32) if old.bias is None else old.get_parameter("bias").cpu().numpy()
@@ -317,6 +331,14 @@ def _put_neuron(model: nn.Module, wiring: Wiring, numbers: WholeNetwork, neuron:
     if neuron.takes[0] in summed:
         dim = None  # by head and feature, without tokens
     _put(model, neuron.neuron, IntegerLIF(threshold, dim, found.shift, found.leak, found.parts))
+
+
+def _raise(model: nn.Module, added: Add, factors: tuple[int, ...]) -> None:
+    """Let spikes be added to potentials in parts of these."""
+    if isinstance(model, Drawn):
+        model.worth[added.gives] = factors
+    elif added.raised is not None:
+        _put(model, added.raised, Raised(max(factors)))
 
 
 def _take_scale(model: nn.Module, mixing: Mix) -> None:

@@ -24,7 +24,7 @@ from snnq.arithmetic.integers import (
     least,
 )
 from snnq.base.errors import UsageError
-from snnq.network.combining import Concat
+from snnq.network.combining import Add, Concat
 from snnq.network.operations import Neuron
 from snnq.network.stages import Potential, Stage
 from snnq.network.wiring import Wiring, leak
@@ -124,14 +124,14 @@ class WholeNetwork:
         bits = self.bits[self.wiring.chains[stream]] if stream in self.wiring.chains else 0
         return float(np.ldexp(found.parts / found.unit, bits))
 
-    def factors(self, one: Concat) -> tuple[int, ...]:
-        """Return what multiplies each stream that is concatenated, so that all are of one unit; of reals it is 1.
+    def factors(self, one: Concat | Add) -> tuple[int, ...]:
+        """Return what multiplies each stream that is joined, so that all are of one unit; of reals it is 1.
 
         Raises UsageError for potentials in parts so coarse that a spike is none of them.
         """
         found = [self.per(one.gives) / self.per(name) for name in one.takes]
         if not all(factor.is_integer() for factor in found):
-            raise UsageError(f"stream {one.gives}: its potentials are too large to stand beside spikes")
+            raise UsageError(f"stream {one.gives}: its potentials are too large to be joined with spikes")
         return tuple(map(int, found))
 
     @property

@@ -219,11 +219,21 @@ class Operations:
 
     def _add(self, one: Add) -> Operation:
         first, second = (self.buffers[name] for name in one.takes)
+        if one in self.network.wiring.raising:
+            return self._raised(one)
         if bool(first.planes) != bool(second.planes) or first.bits != second.bits:
             raise refused(f"residual {one.gives} adds numbers of two kinds")
         bound = self.graph.streams[one.gives].bound or 0
         self._give(one.gives, bound.bit_length() if first.planes else 0, first.bits)
         return Operation("add_planes" if first.planes else f"add_{first.bits}", one.takes, one.gives, first.size)
+
+    def _raised(self, one: Add) -> Operation:
+        """Return an addition of spikes to potentials, which come first here."""
+        numbers, spikes = sorted(one.takes, key=lambda name: self.buffers[name].planes)
+        if self.buffers[numbers].bits != 32:
+            raise refused(f"residual {one.gives} adds spikes to sums of potentials")
+        worth = {"worth[1]": max(self.network.factors(one))}
+        return Operation("add_spikes", (numbers, spikes), one.gives, self._give(one.gives).size, numbers=worth)
 
     def _concat(self, one: Concat) -> Operation:
         taken = [self.buffers[name] for name in one.takes]

@@ -72,10 +72,15 @@ class Flatten:
 
 @dataclass(frozen=True)
 class Add:
-    """A residual: the sum of two streams of one shape."""
+    """A residual: the sum of two streams of one shape.
+
+    ``raised``: the path of a module that leaves spikes what they are on their way to potentials. In whole numbers it
+    counts them in the potentials' parts.
+    """
 
     takes: tuple[str, str]
     gives: str
+    raised: str | None = None
     name = "add"
 
     def carries(self, streams: Streams) -> Stream:
@@ -88,6 +93,10 @@ class Add:
         if not first.whole or not second.whole:
             raise UsageError(f"graph: '{self.takes[0]}' and '{self.takes[1]}', which are added, have different units")
         return replace(first, kind="integers", bound=first.bound + second.bound)
+
+    def mixes(self, streams: Streams) -> bool:
+        """Whether it adds whole numbers to potentials."""
+        return len({streams[name].kind == "reals" for name in self.takes}) > 1
 
 
 @dataclass(frozen=True)

@@ -62,9 +62,9 @@ class Drawing:
         """Add a max-pool."""
         return self._add(Pool((x,), f"{x}, pooled", stride, heads))
 
-    def add(self, x: str, y: str, name: str) -> str:
+    def add(self, x: str, y: str, name: str, raised: str | None = None) -> str:
         """Add a residual called ``name``."""
-        return self._add(Add((x, y), name))
+        return self._add(Add((x, y), name, raised))
 
     def concat(self, x: str, y: str, name: str) -> str:
         """Add channels of ``y`` behind those of ``x``, together called ``name``."""

@@ -50,11 +50,14 @@ class Said(nn.Module):
 
 
 class Drawn(nn.Module):
-    """A graph's layers, norms and neurons, under their paths: frames (B, T, C, H, W) → logits (B, classes)."""
+    """A graph's layers, norms and neurons, under their paths: frames (B, T, C, H, W) → logits (B, classes).
+
+    ``worth`` is as of ``run_graph``.
+    """
 
     def __init__(self, graph: Graph, model: nn.Module) -> None:
         super().__init__()
-        self.graph = graph
+        self.graph, self.worth = graph, dict[str, tuple[int, ...]]()
         for one in graph.operations:
             if isinstance(one, Neuron):
                 place(self, one.neuron, Said(one))
@@ -65,7 +68,7 @@ class Drawn(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Return the logits."""
-        return run_graph(self.graph, self, frames)[LOGITS]
+        return run_graph(self.graph, self, frames, self.worth)[LOGITS]
 
 
 def place(root: nn.Module, path: str, module: nn.Module) -> None:

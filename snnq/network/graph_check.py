@@ -6,8 +6,9 @@ logits says what the model computes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -24,15 +25,21 @@ TOLERANCE = 1e-9
 
 
 @torch.no_grad()
-def run_graph(graph: Graph, model: nn.Module, frames: Tensor) -> dict[str, Tensor]:
+def run_graph(
+    graph: Graph, model: nn.Module, frames: Tensor, worth: Mapping[str, Sequence[int]] = MappingProxyType({})
+) -> dict[str, Tensor]:
     """Return every stream, (T, B, C, h, w), of frames (B, T, C, H, W); ``LOGITS`` are (B, classes).
 
-    The model is in evaluation mode, its norms folded or not.
+    The model is in evaluation mode, its norms folded or not. ``worth``: what multiplies each stream that is taken, by
+    what is given.
     """
     functional.reset_net(model)
     streams = {FRAMES: frames.transpose(0, 1)}
     for one in graph.operations:
-        streams[one.gives] = _RUN[type(one)](one, model, *(streams[name] for name in one.takes))
+        given = [streams[name] for name in one.takes]
+        if one.gives in worth:
+            given = [factor * x for factor, x in zip(worth[one.gives], given, strict=True)]
+        streams[one.gives] = _RUN[type(one)](one, model, *given)
     functional.reset_net(model)
     return streams
 

@@ -111,6 +111,8 @@ def _wrong(one: Any) -> Iterator[str]:
         yield f"kernel {one.kernel} and stride {one.stride} must be from 1 to {MOST_SIDE}, and it has no heads"
     if isinstance(one, Pool) and not (0 <= one.padding <= min(1, one.kernel // 2) and one.stride <= MOST_SIDE):
         yield f"padding: found {one.padding}, it must be 0 or 1, at most half of the kernel"
+    if isinstance(one, Add) and one.raised is not None:
+        yield "raised: the additions of a traced graph need no module"
     if isinstance(one, Neuron):
         yield from _wrong_neuron(one)
 

@@ -72,6 +72,11 @@ class Wiring:
         return tuple(one for one in self.flow if isinstance(one, Mix))
 
     @cached_property
+    def raising(self) -> tuple[Add, ...]:
+        """The additions of whole numbers to potentials."""
+        return tuple(one for one in self.flow if isinstance(one, Add) and one.mixes(self.graph.streams))
+
+    @cached_property
     def neurons(self) -> tuple[Neuron, ...]:
         """The neurons that stand behind no layer alone."""
         return tuple(one for one in self.flow if isinstance(one, Neuron))
@@ -103,6 +108,8 @@ class Wiring:
             return "it concatenates streams"
         if any(isinstance(one, Flatten) for one in self.flow):
             return "it flattens images"
+        if self.raising:
+            return "it adds spikes to potentials"
         return self.beyond_c or ("its layers are given potentials" if self.read_chains else None)
 
     @property
@@ -285,8 +292,10 @@ def _obstacles(graph: Graph) -> Iterator[str]:
             yield f"a max-pool is given '{one.takes[0]}', which has more than one spike, and takes spikes or potentials"
         elif isinstance(one, Layer) and not one.padded and given[0].kind != "reals":
             yield f"layer {one.layer} convolves spikes without padding"
-        elif isinstance(one, Add) and len({stream.kind == "reals" for stream in given}) > 1:
-            yield "its residuals add spikes to potentials, real numbers"
+        elif isinstance(one, Add) and one.mixes(graph.streams) and any(one.parts > 1 or one.unit != 1 for one in given):
+            yield f"residual '{one.gives}' adds a mean, or sums of an attention, to potentials"
+        elif isinstance(one, Add) and one.mixes(graph.streams) and not (graph.traced or one.raised):
+            yield f"residual '{one.gives}' adds spikes to potentials, and no module raises them"
         elif isinstance(one, Concat) and one.mixes(graph.streams) and not _read_by_head(graph, one):
             yield f"'{one.gives}' has potentials and spikes side by side, and not a head alone reads it"
         elif isinstance(one, Attention) and not (len(_neurons(graph, one)) == 1 == len(graph.readers[one.gives])):

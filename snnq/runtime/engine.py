@@ -59,8 +59,8 @@ class Engine:
         layers = {one.layer: read_layer(arrays, one) for one in self.wiring.layers}
         compared = (*self.wiring.neurons, *(mixing.fires for mixing in self.wiring.mixings))
         self.compared = {neuron.neuron: arrays.network.compared(neuron) for neuron in compared}
-        concats = [one for one in self.wiring.flow if isinstance(one, Concat)]
-        self.factors = {one.gives: arrays.network.factors(one) for one in concats}
+        joined = [one for one in self.wiring.flow if isinstance(one, Concat)]
+        self.factors = {one.gives: arrays.network.factors(one) for one in (*joined, *self.wiring.raising)}
         self.heads = arrays.heads()
         self.head = self.heads.after(self.wiring.graph.steps)
         self.workers, self._fitting = Workers(threads), threads is None
@@ -203,10 +203,16 @@ class Engine:
             read = _there(given[0])
             streams[one.gives] = steps.mean(read, samples) if self._compared_later(one) else read
         elif isinstance(one, Add):
-            first, second = (_there(stream) for stream in given)
-            free = [self.wiring.last_read[name] == number for name in one.takes]
-            first, second = (second, first) if free[1] and not free[0] else (first, second)
-            streams[one.gives] = steps.add(first, second, any(free))
+            streams[one.gives] = self._added(one, number, *map(_there, given))
+
+    def _added(self, one: Add, number: int, first: Stream | Numbers, second: Stream | Numbers) -> Stream | Numbers:
+        """Return a residual sum, in the memory of what it is the last to read, if that can be."""
+        free, second_free = (self.wiring.last_read[name] == number for name in one.takes)
+        if (second_free and not free) or (isinstance(second, Numbers) and isinstance(first, Stream)):
+            first, second, free = second, first, second_free
+        if isinstance(first, Numbers) and isinstance(second, Stream):
+            return self.steps.raised(first, second, max(self.factors[one.gives]), free)
+        return self.steps.add(first, second, free)
 
     def _run_layers(
         self, one: Fire | Potential, stream: Stream | Numbers | None, streams: Streams, frames: np.ndarray

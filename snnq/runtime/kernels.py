@@ -197,6 +197,22 @@ def add_spikes(planes, used, spikes, begin, end):  # pragma: no cover
 
 
 @compiled
+def add_to_numbers(planes, doubling, values, begin, end):  # pragma: no cover
+    """Add whole numbers in planes (planes, pixels, steps, words), 2^``doubling`` times as large, to numbers.
+
+    ``values`` int32 (pixels, steps, 64·words); ``begin`` and ``end`` count pixels.
+    """
+    for pixel in range(begin, end):
+        for step in range(planes.shape[2]):
+            mine = values[pixel, step]
+            for plane in range(len(planes)):
+                for w in range(planes.shape[3]):
+                    word = planes[plane, pixel, step, w]
+                    if word != 0:
+                        add_bits(word, plane + doubling, mine, LANES * w)
+
+
+@compiled
 def total(planes, tokens, sums, begin, end):  # pragma: no cover
     """sums[s, c] = Σ over a sample's tokens and steps of the whole numbers in planes (planes, S·tokens, steps, words).
 

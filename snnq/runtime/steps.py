@@ -209,6 +209,19 @@ class Steps:
         self.took("residuals", begun)
         return found
 
+    def raised(self, numbers: Numbers, spikes: Stream, parts: int, free: bool) -> Numbers:
+        """Return potentials and ``parts`` of them for each spike, in the same memory where that is ``free``."""
+        begun, values = time.perf_counter(), numbers.values
+        assert values.dtype == np.int32, "potentials are in 32 bits, but for their sums"
+        out = values if free else np.empty_like(values)
+        if not free:
+            self.workers.run(np.copyto, [(out, values)])
+        planes, doubling = spikes.planes[: bits(spikes.bound)], parts.bit_length() - 1  # 2^f of them
+        pieces = [(planes, doubling, out, *part) for part in self.parts(len(out), values[:1].size)]
+        self.workers.run(kernels.add_to_numbers, pieces)
+        self.took("residuals", begun)
+        return numbers._replace(values=out)
+
     def _add_planes(self, first: Stream, second: Stream, free: bool) -> Stream:
         planes, bound = first.planes, first.bound + second.bound
         if len(planes) < self.planes or not free:

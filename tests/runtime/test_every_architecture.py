@@ -28,7 +28,6 @@ from snnq.runtime.comparing import compare_engines
 from snnq.runtime.reference import Reference
 
 FLOATING = {
-    "maxformer-spikingjelly": "its residuals add spikes to potentials",
     "sdt-dvs, leaks learned": "its neurons' leaks are learned",
     "statten-static, its own leaks learned": "its neurons' leaks are learned",
 }

@@ -119,7 +119,7 @@ def _membrane_block(drawing: Drawing, config: StagedConfig, x: str, stage: int, 
         seen = x if config.spikingjelly else drawing.neuron(x, f"{attention}.x_lif")
         found = self_attention(drawing, seen, attention, config.stage_heads[stage], width)
         found = drawing.neuron(found, f"{attention}.proj_lif") if config.spikingjelly else found
-        x = drawing.add(found, x, attention)
+        x = drawing.add(found, x, attention, f"{block}.raised" if config.spikingjelly else None)
     elif (mixer := early[stage]) is not None:
         kernel, name = mixer
         path = f"{block}.mixer.{name}"

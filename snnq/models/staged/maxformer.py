@@ -144,19 +144,23 @@ class DepthwiseMixer(nn.Module):
 
 
 class Block(nn.Module):
-    """A mixer of tokens (``name`` says what it is called; None where there is none), then the MLP."""
+    """A mixer of tokens (``name`` says what it is called; None where there is none), then the MLP.
+
+    What a mixer of spikes adds to the potentials goes through ``raised``.
+    """
 
     def __init__(self, mixer: nn.Module | None, name: str, mlp: nn.Module) -> None:
         super().__init__()
         self.name = name if mixer is not None else None
         if mixer is not None:
             self.add_module(name, mixer)
+        self.raised = nn.Identity()
         self.mlp = mlp
 
     def forward(self, potential: Tensor) -> Tensor:
         """Return the potentials after both."""
         if self.name is not None:
-            potential = self.get_submodule(self.name)(potential) + potential
+            potential = self.raised(self.get_submodule(self.name)(potential)) + potential
         return self.mlp(potential)
 
 
