@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from spikingjelly.activation_based.neuron import ParametricLIFNode
 
 from snnq.cost.table import read_table
 from snnq.models.registry import ARCHITECTURES, architecture
@@ -104,6 +105,8 @@ def write_lively(
             module.weight.copy_(torch.empty_like(module.weight).uniform_(-1.5, 2, generator=draw))
             module.bias.copy_(torch.empty_like(module.bias).normal_(0.8, 0.4, generator=draw))
             module.weight[0] = 0.0 if len(module.weight) > 2 else 1.0  # a channel that no weight reaches
+    for node in [module for module in model.modules() if isinstance(module, ParametricLIFNode)]:
+        node.w.uniform_(-2, 2, generator=draw)
     for layer in [module for module, _ in quantisable(model).values() if one_sign]:
         size = float(layer.get_parameter("weight").abs().mean())
         layer.get_parameter("weight")[1].uniform_(size, 1.05 * size, generator=draw)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from spikingjelly.activation_based import layer, neuron, surrogate
+from spikingjelly.activation_based import functional, layer, neuron, surrogate
 from torch import Tensor, nn
 
 
@@ -120,6 +120,34 @@ class Integrating(nn.Module):
 def integrating(width: int = 8) -> nn.Module:
     """Return a network of neurons without a leak."""
     return Integrating(width)
+
+
+class Learning(nn.Module):
+    """Steps first, multi-step mode: neurons that learned their leaks or leak slowly, spikes added to potentials."""
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__()
+        learned = neuron.ParametricLIFNode
+        self.stem, self.stem_norm = layer.Conv2d(2, width, 3, padding=1), layer.BatchNorm2d(width)
+        self.each, self.each_norm = layer.Conv2d(width, width, 3, padding=1), layer.BatchNorm2d(width)
+        self.mix, self.mix_norm = layer.Conv2d(width, width, 1, bias=False), layer.BatchNorm2d(width)
+        self.fires, self.after = learned(init_tau=3.0), learned(init_tau=1.3, decay_input=False)
+        self.slow, self.last = neuron.LIFNode(tau=4.0), learned(init_tau=2.5)
+        self.pool, self.head = layer.MaxPool2d(2), layer.Linear(width, classes)
+        functional.set_step_mode(self, "m")
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Return logits (T, B, classes) of frames (T, B, 2, 16, 16)."""
+        x = self.fires(self.pool(self.stem_norm(self.stem(frames))))
+        potential = x + self.each_norm(self.each(x))
+        more = self.slow(self.mix_norm(self.mix(self.after(potential))))
+        potential = potential + (more + x)
+        return self.head(self.last(potential.mean((3, 4))))
+
+
+def learning(width: int = 8, classes: int = 4) -> nn.Module:
+    """Return a network of learned leaks."""
+    return Learning(width, classes)
 
 
 class Between(nn.Module):

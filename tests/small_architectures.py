@@ -17,6 +17,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "sdt-static, as wide inside": {"mlp_ratio": 1.0},
     "sdt-dvs, leaks learned": {"neuron": "plif"},
     "statten-static, its own leaks learned": {"neuron": "plif-mlp"},
+    "statten-dvs, all leaks learned": {"neuron": "plif"},
     "sdt-v3-large-imagenet, distilled": {"distilled": True},
 }
 WIDTHS = {"width1": 8, "width2": 8, "width3": 16}  # of the first three stages; ``dim`` is the last one's

@@ -16,6 +16,7 @@ from snnq.arithmetic.fixed_point import FixedPoint, Folded, joined
 from snnq.arithmetic.integers import Neurons
 from snnq.arithmetic.whole_network import Heads, WholeNetwork, whole_network
 from snnq.base.errors import UsageError
+from snnq.network import leaks
 from snnq.network.combining import Add, Sum
 from snnq.network.drawn import Drawn
 from snnq.network.graph_check import innermost
@@ -80,10 +81,11 @@ class Potentials(nn.Module):
 
 
 class IntegerLIF(nn.Module):
-    """u = v + x; spike = [u ≥ Θ]; v = 0 on a spike, else ⌊u/p⌋: whole currents (T, …) → spikes (T, …), float32.
+    """u = v + x; spike = [u ≥ Θ]; v = 0 on a spike, else what is left of u: currents (T, …) → spikes (T, …), float32.
 
-    p is the ``leak``, 2 for a time constant of 2. Currents that come as floats are sums still, or the mean of ``parts``
-    whole numbers, and are shifted here. ``channel_dim`` of a step's currents: None where all of them are channels.
+    The ``leak`` says how much that is (``snnq.network.leaks``). Currents that come as floats are sums still, or the
+    mean of ``parts`` whole numbers, and are shifted here. ``channel_dim`` of a step's currents: None where all of them
+    are channels.
     """
 
     threshold: Tensor
@@ -109,7 +111,7 @@ class IntegerLIF(nn.Module):
             total = voltage + current
             fired = total >= threshold
             spikes[step] = fired
-            left = total >> 1 if self.leak == 2 else total.div(self.leak, rounding_mode="floor")
+            left = total >> 1 if self.leak == 2 else leaks.left(total.long(), self.leak).to(total.dtype)
             voltage = left.masked_fill_(fired, 0)
         return spikes
 
@@ -269,15 +271,19 @@ class IntegerHead(nn.Module):
 
 
 @torch.no_grad()
-def to_integers(model: nn.Module, wiring: Wiring, wholes: Mapping[str, Whole]) -> nn.Module:
+def to_integers(
+    model: nn.Module, wiring: Wiring, wholes: Mapping[str, Whole], learned: Mapping[str, int] | None = None
+) -> nn.Module:
     """Turn a folded model into its integer form, in place, and return it; ``wholes`` are of the quantised layers.
 
+    ``learned`` leaks are those of a packed folder; None: they are rounded here.
     A user's own model becomes its graph instead, as the proof of it ran: its modules by path, without its forward.
 
     Raises UsageError for an attention whose ``scale`` is not that of its wiring: it could not be taken out of it.
     """
     model = Drawn(wiring.graph, model).eval() if wiring.graph.traced else model
-    numbers = whole_network(wiring, lambda one: _folded(model, one, wholes.get(one.layer)))
+    learned = learned_leaks(model, wiring) if learned is None else learned
+    numbers = whole_network(wiring, lambda one: _folded(model, one, wholes.get(one.layer)), learned)
     for stage in wiring.stages:
         whole, found = numbers.stage(stage)
         threshold, dim = torch.from_numpy(found.threshold).to(_dtype(found.wide)), _channel_dim(model, stage.neuron)
@@ -302,6 +308,11 @@ def to_integers(model: nn.Module, wiring: Wiring, wholes: Mapping[str, Whole]) -
     bias = np.zeros(len(weight), np.float32) if old.bias is None else old.get_parameter("bias").cpu().numpy()
     _put(model, wiring.head, IntegerHead(numbers.heads(weight, bias), numbers.read_parts, wiring.graph.steps))
     return model.requires_grad_(False)
+
+
+def learned_leaks(model: nn.Module, wiring: Wiring) -> dict[str, int]:
+    """Return the leaks that a model's neurons have learned, rounded, by their path."""
+    return {path: leaks.learned(float(model.get_submodule(path).get_parameter("w"))) for path in wiring.learned}
 
 
 def _folded(model: nn.Module, one: Stage | Potential, whole: Whole | None) -> Folded:

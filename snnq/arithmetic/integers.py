@@ -17,9 +17,10 @@ signs. Sums are exact in any order, in integers as in floating point of enough b
 Source: ours (docs/method.md §5).
 
 Another time constant, tau = p/(p - 1), makes it u = v + (p - 1)·x with Θ = round(pθ / g) and v = ⌊u/p⌋, as exactly: p
-is the ``leak``, 2 or 3 (``snnq.network.wiring.leak``). Neurons that only integrate have p = 1: u = v + x,
+is the ``leak``, 2 or 3 (``snnq.network.leaks``). Neurons that only integrate have p = 1: u = v + x,
 Θ = round(θ / g) and v = u. Their voltages are sums over all steps, so they are in int64, and what is added to them
-leaves it room.
+leaves it room. Any other one, a learned one, too, is a factor in fixed point: u = v + x, Θ = round(tau·θ / g),
+v = ⌊(u·k + 2^15)/2^16⌋. What is added to voltages that leak slower than with 2 leaves them more room.
 
 Integer neurons have no potential, so that nothing is rounded: c = round(clamp(gain·x, 0, D)) spikes are as many as the
 thresholds t_c that x reaches, (c - 1/2)/gain, and x ≥ t where a ≥ (t - offset)/(multiplier · unit), a whole number.
@@ -34,6 +35,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from snnq.base.errors import UsageError
+from snnq.network import leaks
 from snnq.network.operations import Rounding
 from snnq.schemes.whole import Whole
 
@@ -85,20 +88,28 @@ class Head:
 
 
 def neurons(
-    whole: Whole, multiplier: np.ndarray, offset: np.ndarray, threshold: float, bound: int, leak: int = 2
+    whole: Whole,
+    multiplier: np.ndarray,
+    offset: np.ndarray,
+    threshold: float,
+    bound: int,
+    leak: int = 2,
+    growth: int = 0,
 ) -> Neurons:
     """Return the neurons behind a layer; ``multiplier`` and ``offset`` are float32 (out,), the folded norm's.
+
+    ``threshold`` is θ; ``growth`` is how many bits more than with a leak of 2 voltages need (``leaks.growth``).
 
     They are wide where the weight is, where int32 cannot hold the sums or the thresholds, and where nothing leaks.
     Channels whose weights are all zero are idle, whatever their unit: they make none of the others wide.
     """
-    reach, lead = np.abs(whole.values).sum(1).astype(np.float64) * bound, max(leak - 1, 1)
+    reach, lead = np.abs(whole.values).sum(1).astype(np.float64) * bound, leaks.lead(leak)
     # A channel without a weight has no unit: what stands for one may be so small that int32 could not hold its offset.
     gain = np.where(reach > 0, multiplier.astype(np.float64) * whole.unit * lead, 0.0)
-    offset, threshold = offset.astype(np.float64) * lead, threshold * leak / 2
-    found, most = None, INTEGRATED_LIMIT if leak == 1 else WIDE_NEURON_LIMIT
-    if not whole.wide and reach.max(initial=0) < SUM_LIMIT:
-        found = _counted(gain, offset, threshold, reach, NEURON_LIMIT, MAX_SHIFT, wide=leak == 1)
+    offset, threshold = offset.astype(np.float64) * lead, threshold * leaks.worth(leak) / 2
+    found, most = None, INTEGRATED_LIMIT if leak == 1 else WIDE_NEURON_LIMIT >> growth
+    if not whole.wide and reach.max(initial=0) < SUM_LIMIT >> growth:
+        found = _counted(gain, offset, threshold, reach, NEURON_LIMIT >> growth, MAX_SHIFT, wide=leak == 1)
     return found or _counted(gain, offset, threshold, reach, most, MAX_WIDE_SHIFT, wide=True, last=True)  # pyright: ignore[reportReturnType]
 
 
@@ -162,8 +173,15 @@ def compared(per: float, threshold: float, leak: int = 2, limit: int = NEURON_LI
     """Return (shift, Θ) of neurons that are given whole numbers a, ``per`` of which are 1: u = v + (a << shift).
 
     With the leak p, shift is that of p - 1 and Θ = round(pθ · per); where that is not whole, both are finer by 8 bits.
+    So they are with a leak in fixed point, of which voltages are rounded, as far as Θ stays within the limit. Raises
+    UsageError where it does not.
     """
-    top, lead = leak * threshold * per, max(leak - 1, 1).bit_length() - 1
+    top, lead = leaks.worth(leak) * threshold * per, leaks.lead(leak).bit_length() - 1
+    if leaks.is_fixed(leak):
+        shift = min(MIXING_SHIFT, limit.bit_length() - 2 - int(np.frexp(top)[1]))
+        if shift < 0:
+            raise UsageError(f"a threshold of {top:g} is too large for neurons in whole numbers")
+        return shift, int(np.rint(np.ldexp(top, shift)))
     shift = 0 if top == np.rint(top) else MIXING_SHIFT
     return shift + lead, int(min(np.rint(np.ldexp(top, shift)), limit))
 

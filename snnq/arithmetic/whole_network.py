@@ -7,7 +7,7 @@ from that unit: an attention's scale, 1/N of a mean, 2^-f of potentials.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -24,17 +24,19 @@ from snnq.arithmetic.integers import (
     least,
 )
 from snnq.base.errors import UsageError
+from snnq.network import leaks
 from snnq.network.combining import Add, Concat
 from snnq.network.operations import Neuron
 from snnq.network.stages import Potential, Stage
-from snnq.network.wiring import Wiring, leak
+from snnq.network.wiring import Wiring
 from snnq.schemes.whole import Whole
 
 
 @dataclass(frozen=True)
 class Compared:
-    """Neurons that are given whole numbers a of one unit: u = v + (a << shift), spike = [u ≥ threshold], v = ⌊u/leak⌋.
+    """Neurons that are given whole numbers a of one unit: u = v + (a << shift), spike = [u ≥ threshold].
 
+    What is left of u says the ``leak`` (``snnq.network.leaks``).
     A mean comes as the sum of ``parts`` numbers. ``wide``: u needs int64. Integer neurons have ``thresholds`` instead,
     and put out how many of them a reaches.
     """
@@ -69,12 +71,14 @@ class Heads:
 class WholeNetwork:
     """The whole numbers of a network. Those of a layer are made when they are asked for, so that one is in memory.
 
-    ``folded`` returns a layer's weight and norm; ``bits`` are f of every chain of potentials.
+    ``folded`` returns a layer's weight and norm; ``bits`` are f of every chain of potentials, ``leaks`` those that were
+    learned, by their neurons' path.
     """
 
     wiring: Wiring
     folded: Callable[[Stage | Potential], Folded]
     bits: Mapping[int, int]
+    leaks: Mapping[str, int] = field(default_factory=dict)
 
     def stage(self, one: Stage) -> tuple[Whole, Neurons]:
         """Return a stage's weight and its neurons."""
@@ -83,7 +87,9 @@ class WholeNetwork:
         numbers = given.whole, given.multiplier, given.offset
         if one.fires.rounds:
             return layer.whole, integers.counting(*numbers, one.fires.rounds, one.bound)
-        return layer.whole, integers.neurons(*numbers, one.fires.threshold, one.bound, self.leak(one.fires))
+        p, threshold = self.leak(one.fires), self._threshold(one.fires)
+        growth = leaks.growth(p, self.wiring.graph.steps, one.neuron)
+        return layer.whole, integers.neurons(*numbers, threshold, one.bound, p, growth)
 
     def potential(self, one: Potential) -> tuple[Whole, FixedPoint]:
         """Return the weight of a layer that keeps a potential, and how that is kept."""
@@ -101,22 +107,30 @@ class WholeNetwork:
         """Return neurons that stand behind no layer alone."""
         (read,), p = neuron.takes, self.leak(neuron)
         parts = self.wiring.graph.streams[read].parts
-        wide = neuron.integrates or (read in self.wiring.chains and parts > 1)  # sums: of all steps, or of potentials
+        wide = neuron.integrates or (read in self.wiring.chains and (parts > 1 or leaks.is_fixed(p)))  # sums of such
+        leaks.growth(p, self.wiring.graph.steps, neuron.neuron)  # 64 bits have room for it
         limit = WIDE_NEURON_LIMIT if wide else NEURON_LIMIT
         if neuron.rounds:
             found = (least(t * self.per(read), reached=own) for t, own in neuron.rounds.thresholds)
             limit = WIDE_NEURON_LIMIT if wide else 2**31 - 1
             return Compared(0, 0, p, parts, wide, tuple(int(min(top, limit)) for top in found))
-        shift, threshold = integers.compared(self.per(read), neuron.threshold, p, limit)
+        shift, threshold = integers.compared(self.per(read), self._threshold(neuron), p, limit)
+        bound = self.wiring.graph.streams[read].bound
+        if leaks.is_fixed(p) and bound is not None and (bound << shift) + threshold >= 2**31:
+            wide = True
         if read in self.wiring.chains and not wide and POTENTIAL_LIMIT << shift >= 2**30:
             wide = True  # finer potentials, of a threshold that is not whole, need more than 32 bits
             shift, threshold = integers.compared(self.per(read), neuron.threshold, p, WIDE_NEURON_LIMIT)
         return Compared(shift, threshold, p, parts, wide)
 
-    @staticmethod
-    def leak(neuron: Neuron) -> int:
-        """Return p of neurons that have one."""
-        return leak(neuron) or 2
+    def leak(self, neuron: Neuron) -> int:
+        """Return the leak of neurons."""
+        said = leaks.leak(neuron)
+        return self.leaks[neuron.neuron] if said is None else said
+
+    def _threshold(self, neuron: Neuron) -> float:
+        """Return θ: where the input does not decay, all but the input is 1/tau times as large."""
+        return neuron.threshold * (1.0 if neuron.decays_input else leaks.rate(self.leak(neuron)))
 
     def per(self, stream: str) -> float:
         """Return how many of a stream's whole numbers are worth 1."""
@@ -162,6 +176,8 @@ class WholeNetwork:
         return self.heads(weight, bias).after(self.wiring.graph.steps)
 
 
-def whole_network(wiring: Wiring, folded: Callable[[Stage | Potential], Folded]) -> WholeNetwork:
-    """Return the whole numbers of a network; ``folded`` returns a layer's weight and norm."""
-    return WholeNetwork(wiring, folded, fraction_bits(wiring, folded))
+def whole_network(
+    wiring: Wiring, folded: Callable[[Stage | Potential], Folded], leaks: Mapping[str, int]
+) -> WholeNetwork:
+    """Return the whole numbers of a network; ``folded`` returns a layer's weight and norm, ``leaks`` are learned."""
+    return WholeNetwork(wiring, folded, fraction_bits(wiring, folded), leaks)

@@ -12,6 +12,7 @@ from snnq.exporting.c_layers import TILE, CLayer
 from snnq.exporting.c_memory import SCRATCH, Memory, Place, plan_memory
 from snnq.exporting.c_operations import TOTALS, Buffer, Operations
 from snnq.exporting.c_sweeps import Program, Sweep
+from snnq.network.leaks import is_fixed
 from snnq.network.streams import FRAMES
 
 _NONE = -1
@@ -136,6 +137,7 @@ class CProgram:
             [one for one in operations if one.run == "mix"],
         )
         mixes = any(one.held for one in mixings)
+        leaks = {one.numbers["leak"] for one in operations if "leak" in one.numbers}
         voltages = {*(widths if fires else ()), *(width for _, width in neurons), *([32] if mixes else [])}
         totals = [kind.split("_")[1:] for kind in kinds if kind.startswith("total_") and kind != "total_planes"]
         return {
@@ -150,7 +152,8 @@ class CProgram:
             "mixed_numbers": any(one.tops for one in mixings),
             "number_bits": [int(kind.partition("_")[2]) for kind in kinds if kind.startswith("numbers_")],
             "voltages": sorted(voltages),
-            "leaks": sorted({one.numbers["leak"] for one in operations if "leak" in one.numbers}),
+            "leaks": leaks,
+            "fixed_leaks": any(map(is_fixed, leaks)),
             "chunked": self.chunk > 1,
             "counts": "features" in kinds or "total_planes" in kinds,
             "totals": totals,

@@ -31,6 +31,8 @@ from snnq.base.errors import UsageError, VerificationError
 from snnq.base.version import __version__
 from snnq.exporting.source import Source, SourceLayer, read_source, require
 from snnq.exporting.targets import ExportedLayer, Facts
+from snnq.network.leaks import leak
+from snnq.network.operations import Neuron
 from snnq.network.streams import COUNT_LIMIT
 from snnq.network.tracing import Traced, trace
 from snnq.network.wiring import FloatWiring, Wiring
@@ -96,6 +98,8 @@ def _unsaid(wiring: Wiring | FloatWiring) -> str | None:
         return "it is a model of your own, whose neurons and sums NIR is not told of here"
     if wiring.beyond:
         return wiring.beyond
+    if any(isinstance(one, Neuron) and leak(one) not in (2, 3) for one in wiring.graph.operations):
+        return "its neurons leak in another way than NIR is told of here"
     if wiring.potentials:
         return "its residuals are membrane potentials, which are added between a layer and its neuron"
     if any(stage.pooled for stage in wiring.stages):

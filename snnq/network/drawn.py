@@ -19,6 +19,7 @@ from snnq.network.folding import ChannelAffine
 from snnq.network.graph import Graph, Operation
 from snnq.network.graph_check import check_graph, run_graph
 from snnq.network.graph_file import misfit
+from snnq.network.leaks import leak
 from snnq.network.operations import Head, Layer, Neuron
 from snnq.network.streams import LOGITS
 
@@ -29,11 +30,12 @@ THRESHOLDS = (1.0, 2.0**-4, 2.0**-12)
 
 
 class Said(nn.Module):
-    """Neurons as an operation says, of currents (T, …)."""
+    """Neurons as an operation says, of currents (T, …); ``w`` is their leak where it was learned."""
 
-    def __init__(self, one: Neuron) -> None:
+    def __init__(self, one: Neuron, w: Tensor | None = None) -> None:
         super().__init__()
         self.one = one
+        self.register_parameter("w", None if w is None else nn.Parameter(w.detach().clone()))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the spikes; every call starts from neurons at rest."""
@@ -41,9 +43,9 @@ class Said(nn.Module):
         if one.rounds is not None:
             found = (x * one.rounds.gain).clamp(0, one.rounds.most)
             return torch.floor(found + 0.5) if one.rounds.half_up else found.round()
-        spikes, v = [], torch.zeros_like(x[0])
+        spikes, v, rate = [], torch.zeros_like(x[0]), 1 / one.tau if self.w is None else self.w.sigmoid()
         for current in x:
-            h = v + current if one.integrates else v + (current - v) / (one.tau or 2.0)
+            h = v + current if one.integrates else v + ((current if one.decays_input else current / rate) - v) * rate
             spikes.append((h >= one.threshold).to(x))
             v = h * (1 - spikes[-1])
         return torch.stack(spikes)
@@ -60,7 +62,7 @@ class Drawn(nn.Module):
         self.graph, self.worth = graph, dict[str, tuple[int, ...]]()
         for one in graph.operations:
             if isinstance(one, Neuron):
-                place(self, one.neuron, Said(one))
+                place(self, one.neuron, Said(one, _learned(one, model)))
             elif isinstance(one, Layer | Head):
                 place(self, one.layer, _layer(one, model.get_submodule(one.layer)))
                 for path in one.norms if isinstance(one, Layer) else ():
@@ -88,6 +90,8 @@ def without_code(graph: Graph, shapes: Mapping[str, tuple[int, ...]], biased: Co
     if wrong := misfit(graph, shapes):
         raise UsageError(f"graph: {wrong}")
     for one in graph.operations:
+        if isinstance(one, Neuron) and leak(one) is None:
+            place(root, one.neuron, Said(one, torch.zeros(())))
         if not isinstance(one, Layer | Head):
             continue
         outputs, inputs, *sides = shapes[one.layer]
@@ -98,6 +102,11 @@ def without_code(graph: Graph, shapes: Mapping[str, tuple[int, ...]], biased: Co
         for path in one.norms if isinstance(one, Layer) else ():
             place(root, path, ChannelAffine(torch.ones(outputs), torch.zeros(outputs)))
     return root
+
+
+def _learned(one: Neuron, model: nn.Module) -> Tensor | None:
+    """Return w of neurons that have learned their leak."""
+    return model.get_submodule(one.neuron).get_parameter("w") if leak(one) is None else None
 
 
 def _layer(one: Layer | Head, layer: nn.Module) -> nn.Module:

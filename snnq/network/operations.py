@@ -80,8 +80,9 @@ class Rounding:
 class Neuron:
     """h = v + (x − v)/tau; spike = [h ≥ threshold]; v = h·(1 − spike), at rest at the first step.
 
-    ``tau`` None: every neuron of the model has learned its own. ``integrates``: nothing leaks, h = v + x, whatever tau.
-    With ``rounds`` they are integer neurons instead.
+    ``tau`` None: the module has learned its own, 1/tau = sigmoid(w). ``integrates``: nothing leaks, h = v + x, whatever
+    tau. ``decays_input`` False: h = v·(1 − 1/tau) + x, of a tau that was learned. With ``rounds`` they are integer
+    neurons instead.
     """
 
     neuron: str
@@ -91,6 +92,7 @@ class Neuron:
     tau: float | None = 2.0
     rounds: Rounding | None = None
     integrates: bool = False
+    decays_input: bool = True
     name = "neuron"
 
     def carries(self, streams: Streams) -> Stream:

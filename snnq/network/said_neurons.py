@@ -19,13 +19,11 @@ def said_neuron(path: str, node: nn.Module, takes: str) -> Neuron:
     if type(node).__name__ == "IntegerSpikes" and type(node).__module__ == "snnq.models.neurons":
         rounds = Rounding(int(node.substeps), float(node.gain), bool(node.half_up))  # pyright: ignore
         return Neuron(path, (takes,), path, rounds=rounds)
-    if type(node) is neuron.ParametricLIFNode:
+    if type(node) not in (neuron.LIFNode, neuron.ParametricLIFNode, neuron.IFNode):
         raise UntraceableError(
-            f"{where} have a leak that is learned, and whole numbers leak with 2, 1.5, or not at all"
+            f"{where} are {type(node).__name__}, which is neither LIFNode, ParametricLIFNode, IFNode nor IntegerSpikes"
         )
-    if type(node) not in (neuron.LIFNode, neuron.IFNode):
-        raise UntraceableError(f"{where} are {type(node).__name__}, which is neither LIFNode, IFNode nor IntegerSpikes")
-    assert isinstance(node, neuron.IFNode | neuron.LIFNode)
+    assert isinstance(node, neuron.IFNode | neuron.LIFNode | neuron.ParametricLIFNode)
     if node.v_reset != 0:
         how = "by subtraction" if node.v_reset is None else f"to {node.v_reset:g}"
         raise UntraceableError(f"{where} are reset {how}, and whole numbers are reset to 0")
@@ -36,6 +34,8 @@ def said_neuron(path: str, node: nn.Module, takes: str) -> Neuron:
     threshold = float(node.v_threshold)
     if isinstance(node, neuron.IFNode):
         return Neuron(path, (takes,), path, threshold, integrates=True)
+    if isinstance(node, neuron.ParametricLIFNode):
+        return Neuron(path, (takes,), path, threshold, tau=None, decays_input=bool(node.decay_input))
     if isinstance(node, neuron.LIFNode) and not node.decay_input:
         threshold /= float(node.tau)
     return Neuron(path, (takes,), path, threshold, float(node.tau))

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, ClassVar
 from snnq.base.strict_json import Config
 from snnq.network.combining import Add, Concat, First, Flatten, Pad, Pool, Switch
 from snnq.network.graph import Graph, Operation
+from snnq.network.leaks import is_fixed, lead, leak
 from snnq.network.operations import Attention, Head, Layer, Mean, Neuron
 from snnq.network.stages import Fire, Mix, Potential, Stage, Step
 from snnq.network.streams import FRAMES, Stream
@@ -75,6 +76,12 @@ class Wiring:
     def raising(self) -> tuple[Add, ...]:
         """The additions of whole numbers to potentials."""
         return tuple(one for one in self.flow if isinstance(one, Add) and one.mixes(self.graph.streams))
+
+    @cached_property
+    def learned(self) -> tuple[str, ...]:
+        """The paths of the neurons whose leaks were learned."""
+        every = (one for one in self.graph.operations if isinstance(one, Neuron))
+        return tuple(one.neuron for one in every if leak(one) is None)
 
     @cached_property
     def neurons(self) -> tuple[Neuron, ...]:
@@ -145,6 +152,8 @@ class Wiring:
         """Whether it is of the steps that packed folders of every version ran in whole numbers: a Spikformer's."""
         layers = all(not one.pooled and one.made.stride == 1 and not one.made.depthwise for one in self.stages)
         layers = layers and not self.graph.traced
+        every = (leak(one) for one in self.graph.operations if isinstance(one, Neuron))
+        layers = layers and not any(one is None or is_fixed(one) for one in every)
         others = all(isinstance(one, Fire | Pool | Mix | Add | Mean | Head) for one in self.flow) and not self.beyond
         pools = all(one.stride == 2 and one.heads is None for one in self.flow if isinstance(one, Pool))
         return layers and others and pools and all(one.mixes.chunk == 1 for one in self.mixings)
@@ -212,7 +221,7 @@ def _fire(flow: list[Step], stage: Stage) -> None:
 def _way(stage: Stage) -> tuple[object, ...]:
     made = stage.made
     fires = stage.fires
-    how = fires.tau, fires.rounds, fires.integrates
+    how = fires.tau, fires.rounds, fires.integrates, fires.decays_input
     return made.takes, made.kernel, made.stride, made.depthwise, made.groups, stage.pooled, how
 
 
@@ -278,12 +287,6 @@ def _obstacles(graph: Graph) -> Iterator[str]:
             yield f"its neurons have no leak, and their voltages are whole numbers for up to {INTEGRATED_STEPS} steps"
         elif isinstance(one, Neuron) and one.integrates and given[0].bound is None and given[0].parts > 1:
             yield f"neurons {one.neuron}, which have no leak, are given a mean of potentials"
-        elif isinstance(one, Neuron) and (one.rounds or one.integrates):
-            continue
-        elif isinstance(one, Neuron) and one.tau is None:
-            yield "its neurons' leaks are learned, and whole numbers are halved at every step"
-        elif isinstance(one, Neuron) and leak(one) is None:
-            yield f"its neurons' time constant is {one.tau:g}, and whole numbers leak with 2 or 1.5"
         elif isinstance(one, Layer) and not _readable(given[0]):
             yield f"layer {one.layer} is given a mean, and whole numbers need spikes, sums of them, or potentials"
         elif isinstance(one, Layer) and one.depthwise and one.takes[0] == FRAMES:
@@ -318,17 +321,11 @@ def _fits(graph: Graph, one: Attention) -> bool:
     (neuron,) = _neurons(graph, one)
     if neuron.rounds:
         return (graph.streams[one.gives].bound or 0) <= SUM_LIMIT
-    p = leak(neuron) or 2
+    p = leak(neuron)
+    if p is None or is_fixed(p):
+        return (graph.streams[one.gives].bound or 0) << 8 <= SUM_LIMIT
     finer = 0 if (p * neuron.threshold / one.scale).is_integer() else 8
-    return (graph.streams[one.gives].bound or 0) << finer + p - 2 <= SUM_LIMIT
-
-
-def leak(neuron: Neuron) -> int | None:
-    """Return p where tau = p/(p − 1) and p is 2 or 3: then u = p·h = v + (p − 1)·x is whole, and v = ⌊u/p⌋.
-
-    Of neurons that only integrate it is 1: u = h = v + x, and v = u.
-    """
-    return 1 if neuron.integrates else {2.0: 2, 1.5: 3}.get(neuron.tau or 2.0)
+    return (graph.streams[one.gives].bound or 0) << finer + lead(p) - 1 <= SUM_LIMIT
 
 
 def float_wiring(build: Callable[[Config], nn.Module], config: Config, reason: str) -> FloatWiring:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from snnq.base.errors import PackedError, UsageError
 from snnq.models.registry import attention_table
+from snnq.network.leaks import lead, leak
 from snnq.network.operations import Attention
 from snnq.network.prefixes import Site, sites
-from snnq.network.wiring import FloatWiring, Wiring, leak
+from snnq.network.wiring import FloatWiring, Wiring
 from snnq.packed.adapter import Adapter, check_bound
 from snnq.packed.config import PackedConfig, read_config
 from snnq.packed.wired import wiring_of
@@ -47,7 +48,7 @@ def check_sums(wiring: Wiring, site: Site, rows: int) -> None:
         return
     (neuron,) = (mixing.fires for mixing in wiring.mixings if mixing.mixes.gives == one.gives)
     most = (site.tokens + rows) * one.chunk * (site.channels // one.heads)
-    if most << _FINER + (leak(neuron) or 2) - 2 > _SUM_LIMIT:
+    if most << _FINER + lead(leak(neuron) or 2) - 1 > _SUM_LIMIT:
         raise UsageError(f"{rows} more keys and values: the sums of attention {site.module} reach {most:,}, too many")
 
 

@@ -32,7 +32,7 @@ from snnq.packed.config import (
 from snnq.packed.input import as_input
 from snnq.packed.opening import open_tensors
 from snnq.packed.safefile import TensorFile
-from snnq.packed.wired import wiring_of
+from snnq.packed.wired import leaks_of, wiring_of
 from snnq.schemes.format import Stored
 from snnq.schemes.scheme import Scheme, scheme
 from snnq.schemes.whole import Whole
@@ -77,7 +77,7 @@ class PackedArrays:
     @cached_property
     def network(self) -> WholeNetwork:
         """All whole numbers of the folder, but the head's."""
-        return whole_network(self.wiring, self.folded)
+        return whole_network(self.wiring, self.folded, leaks_of(self.config))
 
     def frames(self, given: np.ndarray) -> np.ndarray:
         """Return frames (B, T, C, H, W) as the first layer sees them (``packed.input``)."""

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
@@ -15,6 +15,7 @@ from snnq.base.files import MAX_TEXT_BYTES, open_regular, read_text, regular_siz
 from snnq.base.kinds import takers
 from snnq.base.strict_json import Json, strict_json
 from snnq.base.validation import Many, Record, dotted, validate
+from snnq.network.leaks import FIXED
 from snnq.packed.input import InputPixels
 from snnq.plan.records import DataInfo, SchemeName
 from snnq.schemes.scheme import scheme
@@ -71,7 +72,8 @@ class Quantization(Record):
     ``storage``: model.safetensors holds every tensor as it is (``fixed``) or all in one coded stream. Of a stream,
     ``tensors`` are those that belong to no layer. ``arithmetic``: what was evaluated and is run, where it is not what
     folders that say nothing run in (``packed.wired``). ``pixels``: how images become whole numbers, where it is given
-    such in whole numbers, and not event counts.
+    such in whole numbers, and not event counts. ``leaks``: of neurons whose leak was learned, by path, how many of 2^16
+    parts of a voltage are left after a step, in whole numbers (``network.leaks``).
     """
 
     quant_method: Literal["snnq"]
@@ -80,6 +82,7 @@ class Quantization(Record):
     tensors: dict[str, PackedTensor] = Field(default_factory=dict)
     arithmetic: Literal["integer"] | None = None
     pixels: InputPixels | None = None
+    leaks: dict[str, Annotated[int, Field(ge=0, lt=FIXED)]] = Field(default_factory=dict)
 
 
 class PackedConfig(Record):
@@ -136,6 +139,8 @@ class PackedConfig(Record):
             del plain["quantization_config"]["arithmetic"]
         if self.quantization_config.pixels is None:
             del plain["quantization_config"]["pixels"]
+        if not self.quantization_config.leaks:
+            del plain["quantization_config"]["leaks"]
         return plain
 
     def own_sha256(self) -> str:

@@ -25,8 +25,9 @@ def convert(folder: Path, out: Path, storage: Storage) -> None:
             check_hash(folder, name, config)
     written = write_tensors(as_tensors(open_tensors(folder, config).tensors), config.layers, storage)
     results = json.loads(read_text(folder / REPORT_FILE))
-    said, pixels = config.quantization_config.arithmetic, config.quantization_config.pixels  # as it was evaluated
-    files = contents(Plan.read(folder / PLAN_FILE), written, storage, config.layers, results, said, pixels)
+    said = config.quantization_config  # as it was evaluated
+    how = said.arithmetic, said.pixels, said.leaks
+    files = contents(Plan.read(folder / PLAN_FILE), written, storage, config.layers, results, *how)
     files[PLAN_FILE] = (folder / PLAN_FILE).read_bytes()
     out.mkdir()
     for name, content in files.items():

@@ -7,17 +7,22 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
 
+from snnq.arithmetic.integer_form import learned_leaks
 from snnq.base.errors import OutputExistsError, PackedError, VerificationError
 from snnq.base.files import read_text
 from snnq.base.placing import install, is_temporary, sweep, workplace
 from snnq.base.strict_json import Config, strict_json
 from snnq.base.validation import require_finite
 from snnq.base.version import __version__
+from snnq.models.registry import described
+from snnq.network.leaks import FIXED
+from snnq.network.wiring import Wiring
 from snnq.packed.card import model_card
 from snnq.packed.coding import Coded, pack_layer, weight_sha256
 from snnq.packed.config import (
@@ -73,7 +78,10 @@ def write_packed(
     tensors, packed = _pack_model(model, plan, layers)
     arithmetic = said_arithmetic(plan.model.architecture, plan.model.config, pixels)
     pixels = pixels if arithmetic == "integer" else None
-    files = contents(plan, write_tensors(tensors, packed, storage), storage, packed, results, arithmetic, pixels)
+    wiring = described(plan.model.architecture).wiring(plan.model.config)
+    said = learned_leaks(model, wiring) if isinstance(wiring, Wiring) and arithmetic == "integer" else {}
+    kept = {path: one - FIXED for path, one in said.items()}
+    files = contents(plan, write_tensors(tensors, packed, storage), storage, packed, results, arithmetic, pixels, kept)
     try:
         with workplace(folder) as new:
             new.mkdir()
@@ -190,8 +198,9 @@ def contents(
     results: Config,
     arithmetic: Arithmetic,
     pixels: InputPixels | None = None,
+    leaks: Mapping[str, int] = MappingProxyType({}),
 ) -> dict[str, bytes]:
-    """Return the bytes of every file of the folder; ``arithmetic`` and ``pixels`` are what it says of them.
+    """Return the bytes of every file of the folder; ``arithmetic``, ``pixels`` and ``leaks`` are what it says of them.
 
     Raises NotFiniteError for a result that is not finite.
     """
@@ -216,6 +225,7 @@ def contents(
             tensors=written.others,
             arithmetic=arithmetic,
             pixels=pixels,
+            leaks=dict(leaks),
         ),
         sha256={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     )

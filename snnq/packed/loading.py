@@ -32,7 +32,7 @@ from snnq.packed.config import (
 from snnq.packed.input import NO_PIXELS
 from snnq.packed.opening import open_tensors
 from snnq.packed.safefile import TensorFile
-from snnq.packed.wired import wiring_of
+from snnq.packed.wired import leaks_of, wiring_of
 from snnq.schemes.scheme import scheme
 from snnq.schemes.whole import Whole
 from snnq.structure.edits import STRUCTURE
@@ -71,7 +71,7 @@ def load_packed(path: str | Path, arithmetic: str | None = None) -> nn.Module:
         return _guarded(model, config, "float")
     if wiring.graph.traced and not unregistered(config.architecture):
         _prove(folder, wiring, model)
-    return _guarded(to_integers(model, wiring, _wholes(wiring, config, file)), config, "integer")
+    return _guarded(to_integers(model, wiring, _wholes(wiring, config, file), leaks_of(config)), config, "integer")
 
 
 def _prove(folder: Path, wiring: Wiring, model: nn.Module) -> None:

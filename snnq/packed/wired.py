@@ -11,6 +11,7 @@ from typing import Literal
 from snnq.base.errors import PackedError
 from snnq.base.strict_json import Config
 from snnq.models.registry import described
+from snnq.network.leaks import FIXED
 from snnq.network.wiring import FloatWiring, Wiring
 from snnq.packed.config import CONFIG_FILE, REPACK, PackedConfig
 from snnq.packed.input import InputPixels
@@ -37,7 +38,20 @@ def wiring_of(config: PackedConfig) -> Wiring | FloatWiring:
         )
     if isinstance(found, Wiring) and not found.first_form and config.quantization_config.arithmetic is None:
         return FloatWiring(found.norms, EARLIER)
+    due, said = (sorted(found.learned) if isinstance(found, Wiring) else []), config.quantization_config.leaks
+    if due != sorted(said):
+        name = next(iter({*due} ^ {*said}))
+        raise PackedError(
+            f"{CONFIG_FILE}: quantization_config.leaks: "
+            + (f"'{name}' is missing" if name in due else f"'{name}' are no neurons whose leak was learned"),
+            REPACK,
+        )
     return found
+
+
+def leaks_of(config: PackedConfig) -> dict[str, int]:
+    """Return the leaks that were learned, in fixed point, by their neurons' path."""
+    return {path: FIXED + kept for path, kept in config.quantization_config.leaks.items()}
 
 
 def said_arithmetic(name: str, config: Config, pixels: InputPixels | None = None) -> Arithmetic:

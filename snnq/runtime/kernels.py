@@ -18,6 +18,7 @@ from snnq.runtime.vectors import (
     SPREAD,
     add_bits,
     fire,
+    fire_fixed,
     fire_third,
     list_word,
     lowest_bit,
@@ -282,6 +283,8 @@ def attend(
                 mine, voltages = sums[part], volts[place + token, word + w]
                 if leak == 2:
                     fired = fire(mine, voltages, shifts, offsets, thresholds, 0)
-                else:
+                elif leak == 3:
                     fired = fire_third(mine, voltages, shifts, offsets, thresholds, 0)
+                else:
+                    fired = fire_fixed(mine, voltages, shifts, offsets, thresholds, 0, leak)
                 out[begin + token, step, first + w] = fired

@@ -17,6 +17,7 @@ from snnq.runtime.vectors import (
     LANES,
     SPREAD,
     fire,
+    fire_fixed,
     fire_third,
     fire_whole,
     place_rows,
@@ -89,8 +90,10 @@ def fire_pixel(sums, shift, offset, threshold, leak, state, kept, out, pixel, bl
             out[pixel, step, block] = fire(sums[step], voltages, shift, offset, threshold, 0)
         elif leak == 1:
             out[pixel, step, block] = fire_whole(sums[step], voltages, shift, offset, threshold, 0)
-        else:
+        elif leak == 3:
             out[pixel, step, block] = fire_third(sums[step], voltages, shift, offset, threshold, 0)
+        else:
+            out[pixel, step, block] = fire_fixed(sums[step], voltages, shift, offset, threshold, 0, leak)
 
 
 @compiled
@@ -184,8 +187,10 @@ def fire_numbers(values, shift, threshold, leak, state, kept, out, begin, end): 
                     out[pixel, step, block] = fire(mine, voltages, shifts, offsets, limits, 0)
                 elif leak == 1:
                     out[pixel, step, block] = fire_whole(mine, voltages, shifts, offsets, limits, 0)
-                else:
+                elif leak == 3:
                     out[pixel, step, block] = fire_third(mine, voltages, shifts, offsets, limits, 0)
+                else:
+                    out[pixel, step, block] = fire_fixed(mine, voltages, shifts, offsets, limits, 0, leak)
 
 
 @compiled

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from snnq.network.combining import Add, Concat, First, Flatten, Multiply, Pad, Pool, Sum, Switch
+from snnq.network.leaks import left
 from snnq.network.operations import Head, Mean, Neuron
 from snnq.network.stages import Fire, Mix, Potential, Stage
 from snnq.network.streams import FRAMES
@@ -42,7 +43,7 @@ def convolve(x: np.ndarray, weight: np.ndarray, strides: tuple[int, int] = (1, 1
 
 
 def lif(currents: np.ndarray, threshold: np.ndarray, leak: int = 2, v: np.ndarray | None = None) -> np.ndarray:
-    """Return the spikes of whole currents (S, T, C, H, W): u = v + x, spike = [u ≥ Θ], v ← 0 or ⌊u / leak⌋.
+    """Return the spikes of whole currents (S, T, C, H, W): u = v + x, spike = [u ≥ Θ], v ← 0 or what is left of u.
 
     ``v`` (S, C, H, W) are the voltages before and, in place, after; at rest without any.
     """
@@ -50,7 +51,7 @@ def lif(currents: np.ndarray, threshold: np.ndarray, leak: int = 2, v: np.ndarra
     for step in range(currents.shape[1]):
         u = v + currents[:, step]
         spikes[:, step] = u >= threshold[:, None, None]
-        v[...] = np.where(spikes[:, step] == 1, 0, u // leak)
+        v[...] = np.where(spikes[:, step] == 1, 0, left(u, leak))
     return spikes
 
 

@@ -14,6 +14,8 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
+from snnq.network.leaks import FIXED, FRACTION_BITS
+
 LANES = 64  # channels of a block, and bits of a word of spikes
 CHUNK = 4  # rows added in their own few bits before they are widened; lists of rows are padded to a multiple of it
 SPREAD = 16  # entries that ``place_rows`` moves at once, and how far it may write past the end
@@ -85,8 +87,20 @@ def fire_whole(typingctx, sums, voltages, shifts, offsets, thresholds, start):  
     return kind, _fire(sums, voltages, kept_whole)
 
 
-def _fire(sums: Any, voltages: Any, leaked: Any) -> Any:
-    """Return the code of ``fire`` whose voltages are what ``leaked`` leaves of u."""
+@intrinsic
+def fire_fixed(typingctx, sums, voltages, shifts, offsets, thresholds, start, leak):  # type: ignore[no-untyped-def]
+    """``fire`` with a leak in fixed point: v ← 0 on a spike, else ⌊(u·k + 2^15)/2^16⌋ (``snnq.network.leaks``)."""
+    kind = types.uint64(sums, voltages, shifts, offsets, thresholds, types.intp, types.intp)
+
+    def leaked(builder: Any, u: Any, wide: Any, leak: Any) -> Any:
+        kept = splat(builder, builder.trunc(builder.sub(leak, _I64(FIXED)), _I32), ir.VectorType(_I32, LANES))
+        return left_in_fixed_point(builder, u, wide, kept if wide.element == _I32 else builder.zext(kept, wide))
+
+    return kind, _fire(sums, voltages, leaked, 6)
+
+
+def _fire(sums: Any, voltages: Any, leaked: Any, *given: int) -> Any:
+    """Return the code of ``fire`` whose voltages are what ``leaked`` leaves of u, ``given`` some of the arguments."""
     sum_type, wide = (ir.VectorType(ir.IntType(one.dtype.bitwidth), LANES) for one in (sums, voltages))
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -95,7 +109,9 @@ def _fire(sums: Any, voltages: Any, leaked: Any) -> Any:
         summed = load_vector(builder, at[0], sum_type)
         summed = summed if sum_type == wide else builder.sext(summed, wide)
         voltages = load_vector(builder, at[1], wide)
-        word, left = let_fire(builder, summed, voltages, (shift, offset, threshold), leaked)
+        more = [args[i] for i in given]
+        numbers = shift, offset, threshold
+        word, left = let_fire(builder, summed, voltages, numbers, lambda *u: leaked(*u, *more))
         builder.store(left, builder.bitcast(at[1], wide.as_pointer()), align=1)
         return word
 
@@ -127,6 +143,13 @@ def thirded(builder: Any, u: Any, wide: Any) -> Any:
     cut = builder.sdiv(u, three)
     below = builder.icmp_signed("<", builder.sub(u, builder.mul(cut, three)), zero)
     return builder.add(cut, builder.sext(below, wide))  # -1 where it is so
+
+
+def left_in_fixed_point(builder: Any, u: Any, wide: Any, kept: Any) -> Any:
+    """Return the code of ⌊(u·kept + 2^15)/2^16⌋, from 0 to 2^16 - 1 of ``kept``: no part of it passes the width."""
+    bits, rest, half = (ir.Constant(wide, [one] * LANES) for one in (FRACTION_BITS, FIXED - 1, FIXED // 2))
+    low = builder.lshr(builder.add(builder.mul(builder.and_(u, rest), kept), half), bits)
+    return builder.add(builder.mul(builder.ashr(u, bits), kept), low)
 
 
 @intrinsic

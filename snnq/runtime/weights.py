@@ -97,7 +97,7 @@ class LayerWeights:
     @property
     def plain(self) -> bool:
         """Whether ``kernels.run_block`` runs it: neurons at every pixel."""
-        other = self.summed or self.depthwise or self.step.made.strides != (1, 1) or self.leak == 1
+        other = self.summed or self.depthwise or self.step.made.strides != (1, 1) or self.leak not in (2, 3)
         return isinstance(self.step, Stage) and not (other or self.step.pooled)
 
     @property

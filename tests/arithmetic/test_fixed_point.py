@@ -137,13 +137,20 @@ def test_potentials_that_are_made_finer_have_room(threshold: float, wide: bool) 
     assert found.threshold == round(2 * threshold * 2**12 * 2**found.shift)
 
 
-def test_other_time_constants_run_in_floating_point() -> None:
+def test_another_time_constant_by_hand() -> None:
+    # θ = 1, tau = 3: u = 3h, fires at 3, and two thirds of it are left, 43691/2^16 of them.
     drawing = Drawing((1, 1, 2, 2), tau=3.0)
-    graph = drawing.finish(drawing.mean(drawing.fire(FRAMES, ("a", "a_bn", "a_lif"), 2)), "head", 2)
-    found = wire(graph)
-    assert isinstance(found, FloatWiring)
-    assert found.reason == "its neurons' time constant is 3, and whole numbers leak with 2 or 1.5"
-    assert found.norms == {"a": "a_bn"}
+    found = wire(drawing.finish(drawing.mean(drawing.fire(FRAMES, ("a", "a_bn", "a_lif"), 2)), "head", 2))
+    assert isinstance(found, Wiring)
+    leak = WholeNetwork(found, lambda one: layer([[1]], 1.0, [1.0], [0.0]), {}).leak(found.stages[0].fires)
+    assert leak == 2**16 + 43691
+    made = neurons(Whole(np.array([[1]]), np.array([0.5])), np.ones(1), np.zeros(1), 1.0, 8, leak=leak, growth=1)
+    one = 2 << int(made.shift[0])
+    assert abs(int(made.threshold[0]) - 3 * one) <= 3 * one * 2**-16
+    spikes = lif(one * np.array([2, 1, 1, 1]).reshape(1, 4, 1, 1, 1), made.threshold, leak)  # u: 2, 7/3, 23/9, 73/27 …
+    assert spikes.ravel().tolist() == [0, 0, 0, 0]
+    spikes = lif(one * np.array([2, 1, 2, 1]).reshape(1, 4, 1, 1, 1), made.threshold, leak)  # u: 2, 7/3, 32/9, 1
+    assert spikes.ravel().tolist() == [0, 0, 1, 0]
 
 
 def test_neurons_without_a_leak_by_hand() -> None:

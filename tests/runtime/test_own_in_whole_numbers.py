@@ -33,7 +33,7 @@ from snnq.packed.loading import load_packed
 from snnq.packed.wired import wiring_of
 from snnq.runtime import Engine
 
-NETWORKS = ("residual", "integrating")
+NETWORKS = ("residual", "integrating", "learning")
 SIZES: dict[str, Any] = {"steps": 3, "image_size": (16, 16)}
 
 
@@ -131,9 +131,7 @@ def test_the_graph_is_shown_and_checked(tmp_path: Path) -> None:
 
 REASONS: list[tuple[Callable[[], nn.Module], str]] = [
     (lambda: Between(nn.Identity(), neuron.LIFNode(v_reset=None, step_mode="m")), "'node' are reset by subtraction"),
-    (lambda: Between(nn.Identity(), neuron.ParametricLIFNode(step_mode="m")), "'node' have a leak that is learned"),
     (lambda: Between(nn.Identity(), neuron.QIFNode(step_mode="m")), "'node' are QIFNode, which is neither LIFNode"),
-    (lambda: Between(nn.Identity(), neuron.LIFNode(tau=4.0, step_mode="m")), "neurons' time constant is 4"),
     (lambda: Between(neuron.LIFNode(step_mode="m")), "neurons between are given spikes, or sums of them, by no layer"),
     (lambda: Between(lambda x: x, conv=conv(stride=(2, 1))), "layer conv sees spikes by a kernel or stride"),
     (lambda: Between(torch.relu), "torch's relu has no operation here"),
@@ -150,7 +148,6 @@ REASONS: list[tuple[Callable[[], nn.Module], str]] = [
     (lambda: Between(nn.Identity(), conv=Standardised(2, 4, 3)), "that were found in it are not its own"),
     (lambda: Between(nn.Identity(), conv=doubled(conv())), "that were found in it are not its own"),
     (lambda: nn.Sequential(conv(), layer.Flatten(step_mode="m")), "its logits are what a layer gives"),
-    (own_networks.multi_step, "'6' have a leak that is learned"),
     (own_networks.step_by_step, "its logits are changed behind its last layer"),
 ]
 
@@ -183,6 +180,10 @@ def test_what_cannot_be_followed_of_odd_networks(how: str, said: str, tmp_path: 
 
 
 FOLLOWED: dict[str, tuple[Callable[[], nn.Module], list[str]]] = {
+    "learned leaks": (
+        lambda: Between(nn.Identity(), neuron.ParametricLIFNode(step_mode="m")),
+        ["layer", "neuron", "mean", "head"],
+    ),
     "integer spikes": (lambda: Between(nn.Identity(), IntegerSpikes(3)), ["layer", "neuron", "mean", "head"]),
     "in another order": (lambda: Between(lambda x: x.flip(0)), ["layer", "neuron", "mean", "head"]),
     "gone": (lambda: Between(nn.Dropout(0.5)), ["layer", "neuron", "mean", "head"]),

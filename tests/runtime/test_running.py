@@ -12,7 +12,6 @@ import pytest
 from lively import write_lively
 from small_architectures import NAMES, small
 from test_engine import MIXED
-from test_every_architecture import FLOATING
 
 from snnq.base.errors import UsageError
 from snnq.packed.config import CONFIG_FILE
@@ -20,8 +19,7 @@ from snnq.runtime import Engine
 from snnq.runtime.reference import Reference
 from snnq.runtime.running import Running
 
-WHOLE = [name for name in NAMES if name not in FLOATING]
-CHUNKED = [name for name in WHOLE if small(name)[1].get("chunk", 1) > 1]
+CHUNKED = [name for name in NAMES if small(name)[1].get("chunk", 1) > 1]
 
 
 def run_through(running: Running, frames: np.ndarray) -> list[np.ndarray]:
@@ -29,7 +27,7 @@ def run_through(running: Running, frames: np.ndarray) -> list[np.ndarray]:
     return [running.steps(frames[:, t : t + running.chunk]) for t in range(0, frames.shape[1], running.chunk)]
 
 
-@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_last_logits_are_those_of_the_whole_run(name: str, tmp_path: Path) -> None:
     one, sizes = small(name)
     sizes |= {"steps": 4}

@@ -12,11 +12,8 @@ import pytest
 from lively import write_lively
 from small_architectures import NAMES, small
 from test_engine import MIXED
-from test_every_architecture import FLOATING
 
 from snnq.runtime import Engine, engine
-
-WHOLE = [name for name in NAMES if name not in FLOATING]
 
 
 def refuse(*given: object) -> Any:
@@ -30,7 +27,7 @@ def spikes_of(one: Engine) -> list[np.ndarray]:
     return [part for _, piece in calls for part in piece if isinstance(part, np.ndarray) and part.dtype == np.uint64]
 
 
-@pytest.mark.parametrize(("name", "threads"), [*((name, 1) for name in WHOLE), (WHOLE[0], 3), ("sdt-dvs", 3)])
+@pytest.mark.parametrize(("name", "threads"), [*((name, 1) for name in NAMES), (NAMES[0], 3), ("sdt-dvs", 3)])
 def test_other_frames_of_the_same_shape(
     name: str, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
