@@ -7,10 +7,10 @@ import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from snnq.base.errors import PlanError, UsageError
 from snnq.base.parsing import is_calibration
+from snnq.base.strict_json import Json
 from snnq.base.version import __version__
 from snnq.cost.event_records import Events
 from snnq.cost.quantities import STORAGE, Amount, Quantity, declared, known
@@ -45,7 +45,7 @@ class Candidate:
     data: str | None
     cost_table: str
     weights: int
-    costs: Mapping[str, Any]
+    costs: Mapping[str, Amount | None]
     searched_accuracy: float | None
     validation: float | None
     test: float | None
@@ -94,7 +94,7 @@ class Comparison:
         """The quantities that are known of every candidate."""
         return _common([one.costs for one in self.candidates.values()])
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Return the comparison as plain data, keys in the order above."""
         return plain(self)
 
@@ -220,7 +220,8 @@ def _verdict(
     common = _common([one.costs for one in candidates.values()])
     priced = [one for one in common if one_table or not one.model]
     for one in priced:
-        values = {letter: row.costs[one.key] for letter, row in candidates.items()}
+        costs = ((letter, row.costs[one.key]) for letter, row in candidates.items())
+        values = {letter: cost for letter, cost in costs if cost is not None}
         said.append(f"{_letters(values)} {'smallest' if one is STORAGE else f'lowest in {one.name}'}")
     if len(tests) > 1:
         said.append(ranked(tests))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 
+from snnq.base.strict_json import Json
 from snnq.checkpoints.inspecting import FACT_COLUMNS, Inspection
 from snnq.cost.quantities import ENERGY, STORAGE, Amount, Quantity, known, share_of
 from snnq.cost.rate_card import NeuronRates, RateCard
@@ -177,7 +177,7 @@ def _data(
     groups: Sequence[Part],
     plans: Sequence[PlanRow],
     histograms: Sequence[Histogram],
-) -> dict[str, Any]:
+) -> Json:
     """Return what ``Inspection`` says, with costs in bits and pJ beside weights and MACs."""
     data = found.to_dict()
     data["cost_table"] = plan.cost_table.name

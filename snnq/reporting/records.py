@@ -8,34 +8,42 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from snnq.assessing.exit_records import Exits
+from snnq.base.strict_json import Json
 from snnq.cost.event_records import Events
 from snnq.cost.quantities import Amount, Costs
 from snnq.hardware.records import Accelerated
 from snnq.packing.record import Epoch
 from snnq.reporting.array_summary import ArraySummary
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 REPORT_SCHEMA = 1
 
 
-def plain(value: Any) -> Any:
+def plain(record: DataclassInstance) -> Json:
     """Return a record as plain data, keys in the order of its fields; ``costs`` stand among them under their own."""
-    if is_dataclass(value):
-        found: dict[str, Any] = {}
-        for one in fields(value):
-            inner = plain(getattr(value, one.name))
-            found |= inner if one.name == "costs" else {one.name: inner}
-        return found
+    found: Json = {}
+    for one in fields(record):
+        inner = _plain(getattr(record, one.name))
+        found |= inner if one.name == "costs" and isinstance(inner, dict) else {one.name: inner}
+    return found
+
+
+def _plain(value: object) -> object:
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(value)
     if isinstance(value, Epoch):
         return value.named()
     if isinstance(value, Mapping):
-        return {key: plain(one) for key, one in value.items()}
-    return type(value)(map(plain, value)) if isinstance(value, list | tuple) else value
+        return {key: _plain(one) for key, one in value.items()}
+    return type(value)(map(_plain, value)) if isinstance(value, list | tuple) else value
 
 
-def cost_of(row: Any, key: str) -> Any:
+def cost_of(row: object, key: str) -> Any:
     """Return a cost of a row by its key, as an attribute: ``row.storage_bits``."""
     costs = vars(row).get("costs", {})
     if key in costs:
@@ -321,7 +329,7 @@ class AdapterRow:
     overlap: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """Everything that is known about a packed folder.
 
@@ -358,11 +366,11 @@ class Report:
     event_energy: EventEnergy
     dynamics: str
     firing: tuple[FiringRow, ...]
-    attention_products: tuple[dict[str, Any], ...]
-    simulation: Accelerated | None
-    exits: Exits | None
-    arrays: ArraySummary | None
-    adapter: AdapterRow | None
+    attention_products: tuple[Json, ...]
+    simulation: Accelerated | None = None
+    exits: Exits | None = None
+    arrays: ArraySummary | None = None
+    adapter: AdapterRow | None = None
     disk: Disk
     search: Search
     best_epoch: int | None
@@ -373,6 +381,6 @@ class Report:
     provenance: dict[str, str]
     commands: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Return the report as plain data, ready for JSON, keys in the order above."""
         return plain(self)

@@ -102,8 +102,8 @@ def report(
     measured = opened.results.activity
     if measure is not None:
         measured = measure_now(opened.folder, measure, data, compute, progress)
-    run = {"simulation": simulation, "exits": exits, "arrays": arrays, "adapter": beside}
-    return replace(_report(opened, measured, weight_reuse), **run)
+    found = _report(opened, measured, weight_reuse)
+    return replace(found, simulation=simulation, exits=exits, arrays=arrays, adapter=beside)
 
 
 @dataclass(frozen=True)
@@ -156,10 +156,6 @@ def _report(opened: _Opened, measured: Measurements | None, weight_reuse: str | 
         dynamics=dynamics(firing),
         firing=firing,
         attention_products=products_record(products, table),
-        simulation=None,
-        exits=None,
-        arrays=None,
-        adapter=None,
         disk=opened.disk,
         search=_search(plan, results),
         best_epoch=results.finalize.best_epoch if results.finalize else None,
