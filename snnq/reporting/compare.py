@@ -7,6 +7,7 @@ import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from snnq.base.errors import PlanError, UsageError
 from snnq.base.parsing import is_calibration
@@ -22,8 +23,9 @@ from snnq.packed.verification import verify
 from snnq.packing.record import Results, SplitScores, read_results
 from snnq.plan import Plan
 from snnq.plan.records import GroupCost, PlanLayer
+from snnq.reporting.cost_records import cost_of
 from snnq.reporting.costs import event_energies, plan_costs, table_of, with_file_bits
-from snnq.reporting.records import cost_of, plain
+from snnq.reporting.records import plain
 from snnq.reporting.sentences import ranked
 
 COMPARISON_SCHEMA = 1
@@ -45,7 +47,7 @@ class Candidate:
     data: str | None
     cost_table: str
     weights: int
-    costs: Mapping[str, Amount | None]
+    costs: Mapping[str, Any]
     searched_accuracy: float | None
     validation: float | None
     test: float | None
@@ -220,8 +222,7 @@ def _verdict(
     common = _common([one.costs for one in candidates.values()])
     priced = [one for one in common if one_table or not one.model]
     for one in priced:
-        costs = ((letter, row.costs[one.key]) for letter, row in candidates.items())
-        values = {letter: cost for letter, cost in costs if cost is not None}
+        values = {letter: row.costs[one.key] for letter, row in candidates.items()}
         said.append(f"{_letters(values)} {'smallest' if one is STORAGE else f'lowest in {one.name}'}")
     if len(tests) > 1:
         said.append(ranked(tests))

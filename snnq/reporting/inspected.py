@@ -16,6 +16,7 @@ from snnq.network.graph import Graph
 from snnq.plan import ModelInfo, Plan, make_plan
 from snnq.plan.views import per_cent
 from snnq.reporting import costs
+from snnq.reporting.cost_records import LayerRow, Part, PlanRow
 from snnq.reporting.cost_tables import cost_rows, layer_cells, layer_columns, remark
 from snnq.reporting.figures.bars import amounts
 from snnq.reporting.figures.network import network_figure
@@ -23,7 +24,7 @@ from snnq.reporting.figures.strip import layer_strip
 from snnq.reporting.figures.weights import float_panel
 from snnq.reporting.formats import Document, Figure
 from snnq.reporting.graph_table import graph_table
-from snnq.reporting.records import Histogram, LayerRow, Part, PlanRow
+from snnq.reporting.records import Histogram
 from snnq.reporting.sentences import energy_model
 from snnq.reporting.table import Table
 from snnq.reporting.tables import inputs_table

@@ -36,6 +36,7 @@ from snnq.plan.views import weights_words
 from snnq.reporting import costs, sentences
 from snnq.reporting.adapted import adapter_row
 from snnq.reporting.array_summary import summary_of
+from snnq.reporting.cost_records import FrontPoint
 from snnq.reporting.costs import dynamics, event_energies, exits_now, firing_rows, measure_now, model_rows, simulate_now
 from snnq.reporting.glossary import formulas
 from snnq.reporting.records import (
@@ -45,7 +46,6 @@ from snnq.reporting.records import (
     ClassRow,
     Disk,
     DiskPart,
-    FrontPoint,
     Histogram,
     Level,
     Levels,
