@@ -7,7 +7,7 @@ Every command is one function of the same name here; each is imported when it is
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from snnq.base.version import __version__
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from snnq.commands.adapting import adapt_eval, adapt_fit, adapt_list
     from snnq.commands.calibrating import calibrate
     from snnq.commands.compressing import compress, finalize, ptq, search
-    from snnq.commands.editing import decompose, quantise_activations
+    from snnq.commands.editing import decompose, graft, quantise_activations
     from snnq.commands.imc import imc_eval, imc_map, imc_report
     from snnq.commands.looking import (
         classify,
@@ -24,15 +24,13 @@ if TYPE_CHECKING:
         doctor,
         eval,
         export,
-        graft,
         inspect,
         measure,
         prepare,
         report,
-        solve,
-        uniform_plan,
         verify,
     )
+    from snnq.commands.planning import solve, uniform_plan
     from snnq.commands.pruning import mask_silent, profile, prune
     from snnq.commands.reusing import reuse_plan, reuse_train
     from snnq.commands.simulating import accel
@@ -66,6 +64,7 @@ _PLACES = {
     "quantise_activations": "snnq.commands.editing",
     "decompose": "snnq.commands.editing",
     "finalize": _COMPRESSING,
+    "graft": "snnq.commands.editing",
     "imc_eval": _IMC,
     "imc_map": _IMC,
     "imc_report": _IMC,
@@ -77,6 +76,8 @@ _PLACES = {
     "reuse_train": _REUSING,
     "search": _COMPRESSING,
     "silent": "snnq.base.progress",
+    "solve": "snnq.commands.planning",
+    "uniform_plan": "snnq.commands.planning",
 }
 
 __all__ = [
@@ -125,7 +126,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'snnq' has no attribute '{name}'")
     return getattr(import_module(_PLACES.get(name, "snnq.commands.looking")), name)

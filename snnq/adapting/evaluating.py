@@ -98,14 +98,12 @@ def _scored(
     progress: Progress,
 ) -> Scored:
     data, facts = adapter_data(backbone.folder, adapter, spec, progress), adapter.facts
-    steps = backbone.wiring.graph.steps
     check_samples(data, "test")
-    use_threads(compute, forward_macs(backbone.layers, steps, size))
-    device = start_fabric(compute).device
-    model = placed(load_adapted(backbone.folder, adapter), device)
+    use_threads(compute, forward_macs(backbone.layers, backbone.wiring.graph.steps, size))
+    model = placed(load_adapted(backbone.folder, adapter), start_fabric(compute).device)
     if engine == "integer":
-        logits = torch.from_numpy(run_integer(backbone.folder, data.test, size, progress, compute.threads, adapter))
-        labels = torch.from_numpy(data.test.labels)
+        found = run_integer(backbone.folder, data.test, size, progress, compute.threads, adapter)
+        logits, labels = torch.from_numpy(found), torch.from_numpy(data.test.labels)
     else:
         logits, labels = predict(model, data.test, size, progress)
     each, told = _by_task(logits, labels, facts.tasks)

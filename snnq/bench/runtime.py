@@ -63,20 +63,14 @@ def bench_runtime(
     Raises UsageError for a peer or an architecture there is not, MissingLibraryError for a peer that is not installed,
     VerificationError for one that computes another model, DataError where no data is known, and what opening raises.
     """
-    peers = default_peers() if peers is None else peers
-    check_peers(peers)
-    if folder is not None and architecture is not None:
-        raise UsageError("--architecture: a packed folder has its own", "leave one of them out")
+    peers = _contestants(peers, folder, architecture)
     with tempfile.TemporaryDirectory() as made_here:
         scratch = Path(made_here)
-        if folder is not None:
-            place, samples, sizes = _given(Path(folder), data, progress)
-        else:
-            place, samples, sizes = _made(architecture or ARCHITECTURE, data, scratch, progress)
+        given = None if folder is None else _given(Path(folder), data, progress)
+        place, samples, sizes = given or _made(architecture or ARCHITECTURE, data, scratch, progress)
         threads = threads or fitting_threads(macs_of(open_subject(place), max(BATCHES)))
         torch.set_num_threads(threads)
-        chosen = np.resize(np.arange(len(samples.test)), max(BATCHES))
-        frames = np.asarray(samples.test.frames)[chosen]
+        frames = np.asarray(samples.test.frames)[np.resize(np.arange(len(samples.test)), max(BATCHES))]
         runs = open_peers(peers, place, torch.from_numpy(frames[:1].astype(np.float32)), threads, scratch)
         found = _measure(place, frames, runs, repeats, threads, progress)
         found["growth_ms"] = growth(place, sizes, frames, threads, max(3, repeats // 2))
@@ -85,6 +79,15 @@ def bench_runtime(
         found["architecture"] = read_config(place).architecture
     facts = {"data": samples.spec, "simulated": samples.simulated, "repeats": repeats, "machine": _facts(threads)}
     return found | facts
+
+
+def _contestants(peers: Sequence[str] | None, folder: str | Path | None, architecture: str | None) -> Sequence[str]:
+    """Return the peers to time, before anything is made; raises UsageError and MissingLibraryError."""
+    peers = default_peers() if peers is None else peers
+    check_peers(peers)
+    if folder is not None and architecture is not None:
+        raise UsageError("--architecture: a packed folder has its own", "leave one of them out")
+    return peers
 
 
 def _made(name: str, data: str | None, scratch: Path, progress: Progress) -> tuple[Path, DataSet, dict[str, Path]]:

@@ -12,7 +12,6 @@ import statistics
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -74,9 +73,9 @@ def growth(
 def _stepped(folder: Path, threads: int, frames: np.ndarray, steps: int) -> tuple[Engine, np.ndarray]:
     """Return an engine of another T, and frames for it. Only the time matters: the head's scale stays the true T's."""
     engine = Engine(folder, threads)
-    sizes: Any = engine.config
-    engine.config = dataclasses.replace(sizes, steps=steps)
-    return engine, np.ascontiguousarray(frames[:, np.arange(steps) % sizes.steps])
+    before = engine.config.steps
+    engine.config = dataclasses.replace(engine.config, steps=steps)  # pyright: ignore[reportArgumentType]
+    return engine, np.ascontiguousarray(frames[:, np.arange(steps) % before])
 
 
 def with_thresholds(folder: Path, threads: int, factor: float) -> Engine:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from torch import nn
 from snnq.base.progress import Progress, silent
 from snnq.bench.timing import Findings, machine, median_ratio, time_in_turns
 from snnq.checkpoints.opening import Checkpoint, load_model, open_checkpoint
+from snnq.checkpoints.sizes import Given
 from snnq.cost.table import DEFAULT_TABLE, read_table
 from snnq.network.layers import forward_macs, frames_shape, layer_table
 from snnq.searching.bilevel import Bilevel
@@ -51,7 +52,7 @@ def bench_search(
     repeats: int = 15,
     compute: Compute | str = "auto",
     progress: Progress = silent,
-    **given: Any,
+    **given: Unpack[Given],
 ) -> Findings:
     """Time one step of each kind in turns and return medians in ms and the ratios.
 

@@ -6,12 +6,12 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from snnq.base.progress import Progress, silent
+from snnq.base.strict_json import Json
 
 # What a benchmark found, ready for JSON: numbers by nested names that its function tells.
-Findings = dict[str, Any]
+Findings = Json
 
 
 def time_in_turns(

@@ -86,16 +86,23 @@ def calibrate(
     if (known := _known(out, mark, force)) is not None:
         return known
     folder = open_run(where, config, out=out, force=force, words=words)
+    return Calibrated(out, _written(folder.path, out, task, mark, words, progress, force=force))
+
+
+def _written(
+    run: Path, out: Path, task: Task, mark: str, words: Config | None, progress: Progress, *, force: bool
+) -> CalibrationSet:
+    """Make, choose and write the samples; raises InterruptedRun after Ctrl-C."""
     try:
         generator, steered = _steered(task, progress)
-        made = make_candidates(folder.path / CANDIDATES, generator, settings.candidates, progress)
-        choice = choose(made.frames, made.asked, task.judges, settings, progress)
+        made = make_candidates(run / CANDIDATES, generator, task.settings.candidates, progress)
+        choice = choose(made.frames, made.asked, task.judges, task.settings, progress)
         found = write_set(out, task, made, choice, steered, mark, words, force, progress)
     except KeyboardInterrupt:
-        said = f"stopped by Ctrl-C; {folder.path} keeps what was made"
+        said = f"stopped by Ctrl-C; {run} keeps what was made"
         raise InterruptedRun(said, "the same command goes on from here") from None
-    shutil.rmtree(folder.path / CANDIDATES, ignore_errors=True)
-    return Calibrated(out, found)
+    shutil.rmtree(run / CANDIDATES, ignore_errors=True)
+    return found
 
 
 class _Given(NamedTuple):

@@ -85,20 +85,13 @@ def decompose(
     else:
         names, left = _worth_it(*chosen(before, table, mode, layers), rank)
         model, changed = _factor(before, mode, rank, names, switch)
-        if merged:
-            model, changed = _merge(opened, model, changed)
+        model, changed = _merge(opened, model, changed) if merged else (model, changed)
     facts = {"data": opened.data} if opened.data else {}
     save_checkpoint(out, model, architecture=opened.architecture, facts=facts, overwrite=force)
-    after = _layers(model, opened.config)
-    return Decomposed(
-        str(out),
-        mode or "merged",
-        merged,
-        tuple(changed),
-        left,
-        *(sum(one.weights for one in layers) for layers in (table, after)),
-        *(sum(one.macs for one in layers) for layers in (table, after)),
-    )
+    tables = (table, _layers(model, opened.config))
+    weights = [sum(one.weights for one in layers) for layers in tables]
+    macs = [sum(one.macs for one in layers) for layers in tables]
+    return Decomposed(str(out), mode or "merged", merged, tuple(changed), left, *weights, *macs)
 
 
 def _dense(opened: Checkpoint) -> nn.Module:

@@ -88,19 +88,21 @@ def open_checkpoint(
     """
     values = (architecture, steps, heads, image_size, pooling, chunk, key_stride, substeps)
     given = {name: _tupled(value) for name, value in zip(OPTIONS, values, strict=True) if value is not None}
-    builtin = BUILTIN.get(path) if isinstance(path, str) else None
-    container = read_container(builtin or Path(path), weights=weights)
+    container = read_container((BUILTIN.get(path) if isinstance(path, str) else None) or Path(path), weights=weights)
     if model is not None and architecture is not None:
         raise UsageError("--architecture and --model: give one of them", "--model is for a model of your own")
-    for said in container.notes:
-        _log.info("%s: %s", path, said)
+    _say(path, container.notes)
     if model is not None and container.own is None:
         opened = _open_custom(str(path), container, model, arguments or {}, groups, given)
     else:
         opened = (_open_upstream if container.own is None else _open_own)(str(path), container, given)
-    for said in opened.notes:
-        _log.info("%s: %s", path, said)
+    _say(path, opened.notes)
     return replace(opened, weights=container.weights.taken, notes=(*container.notes, *opened.notes))
+
+
+def _say(path: str | Path, notes: Sequence[str]) -> None:
+    for said in notes:
+        _log.info("%s: %s", path, said)
 
 
 def load_model(checkpoint: Checkpoint) -> nn.Module:

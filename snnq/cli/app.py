@@ -12,8 +12,8 @@ from snnq.cli import adapting, bench, cost, data, imc, plan, reusing
 from snnq.cli.building import GroupedCommand
 from snnq.cli.calibrating import calibrate
 from snnq.cli.compressing import compress, demo, finalize, ptq, search
-from snnq.cli.editing import decompose, quantise_activations
-from snnq.cli.looking import doctor, evaluate, export, graft, inspect, verify
+from snnq.cli.editing import decompose, graft, quantise_activations
+from snnq.cli.looking import doctor, evaluate, export, inspect, verify
 from snnq.cli.pruning import mask_silent, profile, prune
 from snnq.cli.report import report
 from snnq.cli.simulating import accel

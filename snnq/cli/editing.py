@@ -1,4 +1,4 @@
-"""What makes another float checkpoint of one: decompose and quantise-activations."""
+"""What makes another float checkpoint of one: decompose, graft and quantise-activations."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from snnq.commands.words import Words
 
 if TYPE_CHECKING:
     from snnq.checkpoints.decomposing import Decomposed
+    from snnq.checkpoints.grafting import Grafted
     from snnq.training.activations import QuantisedActivations
 
 
@@ -43,6 +44,18 @@ def _show_decomposed(found: Decomposed, json: bool, words: Words) -> None:
 
 
 decompose = typed(commands.decompose, _show_decomposed)
+
+
+def _show_graft(found: Grafted, json: bool, words: Words) -> None:
+    if json:
+        console.emit_json(asdict(found))
+    else:
+        rows = [(found.architecture, found.chunk, f"{found.attention_scale:g}", found.out)]
+        console.table("Grafted", ("architecture", "chunk", "scale c", "checkpoint"), rows)
+    console.next_step(f"snnq search {shlex.quote(str(words['out']))} --data SPEC")
+
+
+graft = typed(commands.graft, _show_graft)
 
 
 def _show_activations(found: QuantisedActivations, json: bool, words: Words) -> None:

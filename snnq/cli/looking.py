@@ -1,4 +1,4 @@
-"""What a checkpoint, a packed folder and a machine are: inspect, graft, eval, verify, export and doctor."""
+"""What a checkpoint, a packed folder and a machine are: inspect, eval, verify, export and doctor."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from snnq.assessing.eval import Evaluation
     from snnq.assessing.exit_records import Exits
     from snnq.assessing.verify import Verified
-    from snnq.checkpoints.grafting import Grafted
     from snnq.checkpoints.inspecting import Inspection
     from snnq.exporting.targets import Exported
 
@@ -62,18 +61,6 @@ inspect = typed(
         "out": (Page, None),
     },
 )
-
-
-def _show_graft(found: Grafted, json: bool, words: Words) -> None:
-    if json:
-        console.emit_json(asdict(found))
-    else:
-        rows = [(found.architecture, found.chunk, f"{found.attention_scale:g}", found.out)]
-        console.table("Grafted", ("architecture", "chunk", "scale c", "checkpoint"), rows)
-    console.next_step(f"snnq search {shlex.quote(str(words['out']))} --data SPEC")
-
-
-graft = typed(commands.graft, _show_graft)
 
 
 _Input = Annotated[

@@ -12,7 +12,7 @@ import typer
 from snnq import console
 from snnq.cli.building import GroupedCommand, typed
 from snnq.cli.showing import Format, FormatOption, Page, show_document, show_plan, show_strip
-from snnq.commands.looking import uniform_plan
+from snnq.commands.planning import uniform_plan
 from snnq.commands.words import Force, Json, Words
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ import typer
 
 from snnq import console
 from snnq.cli.showing import Format, FormatOption, show_document, show_in, show_strip
-from snnq.commands.looking import AdapterFile, ExitLoss
-from snnq.commands.words import Data, Device, Json, Model, Threads, WeightReuse
+from snnq.commands.words import AdapterFile, Data, Device, ExitLoss, Json, Model, Threads, WeightReuse
 
 if TYPE_CHECKING:
     from snnq.reporting.records import Report

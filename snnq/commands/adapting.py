@@ -9,9 +9,8 @@ import typer
 
 from snnq.base.progress import Progress, shown
 from snnq.commands.calling import command
-from snnq.commands.looking import Engine, Folder
 from snnq.commands.settings import given, resolved
-from snnq.commands.words import Data, Force, OneDevice, OwnModel, Run, Typed, Words, register
+from snnq.commands.words import Data, Engine, Folder, Force, OneDevice, OwnModel, Run, Typed, Words, register
 
 if TYPE_CHECKING:
     from snnq.adapting.evaluating import AdaptEvaluation

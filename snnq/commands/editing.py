@@ -7,10 +7,11 @@ import typer
 
 from snnq.base.progress import Progress, shown
 from snnq.commands.calling import command
-from snnq.commands.words import Data, Force, GivenCheckpoint, OneDevice, Sizes, Typed
+from snnq.commands.words import Data, FileSizes, Force, GivenCheckpoint, OneDevice, Sizes, Typed
 
 if TYPE_CHECKING:
     from snnq.checkpoints.decomposing import Decomposed
+    from snnq.checkpoints.grafting import Grafted
     from snnq.training.activations import QuantisedActivations
 
 
@@ -59,6 +60,27 @@ def decompose(
         how = {"data": data, "samples": samples, "compute": compute.compute(), "progress": progress}
         words["rank"] = ranks_by_loss(checkpoint, mode, rank, layers, **how, **sizes.given())
     return run_decompose(checkpoint, **words, out=out, force=force, **sizes.given())
+
+
+@command
+def graft(
+    checkpoint: Annotated[
+        str | Path, typer.Argument(metavar="CKPT", help="A float Spikformer or SDT checkpoint."), Typed(str)
+    ],
+    *,
+    chunk: Annotated[int, typer.Option(min=1, help="Consecutive time steps that attention mixes at once.")],
+    out: Annotated[Path, typer.Option(help="The new checkpoint.")],
+    attention: Annotated[str, typer.Option(help="statten: chunked spatial-temporal attention.")] = "statten",
+    scale: Annotated[float | None, typer.Option(help="c of Q (KᵀV · c); a power of two by default.")] = None,
+    force: Force = False,
+    sizes: FileSizes,
+) -> "Grafted":
+    """Put another attention on the same weights; finetune it shortly afterwards."""
+    from snnq.checkpoints.grafting import graft as run_graft
+
+    return run_graft(
+        checkpoint, attention=attention, chunk=chunk, scale=scale, out=out, force=force, **sizes.given("chunk")
+    )
 
 
 @command

@@ -8,8 +8,7 @@ import typer
 
 from snnq.base.progress import Progress, shown
 from snnq.commands.calling import command
-from snnq.commands.looking import Folder, Split
-from snnq.commands.words import Data, Force, OwnModel, Sizes, Threads, Typed, Words, register
+from snnq.commands.words import Data, Folder, Force, OwnModel, Sizes, Split, Threads, Typed, Words, register
 
 if TYPE_CHECKING:
     from snnq.assessing.imc import ImcMap, ImcReport

@@ -7,16 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from snnq.base.progress import Progress, shown
-from snnq.commands.calling import command, texts
+from snnq.commands.calling import command
 from snnq.commands.words import (
-    Budget,
+    AdapterFile,
     Data,
+    Engine,
+    ExitEntropy,
+    ExitLoss,
     FileSizes,
+    Folder,
     Force,
     GivenCheckpoint,
     OneDevice,
     OwnModel,
     Sizes,
+    Split,
     Typed,
     WeightReuse,
     register,
@@ -29,28 +34,13 @@ if TYPE_CHECKING:
     from snnq.assessing.measure import Measurement
     from snnq.assessing.verify import Verified
     from snnq.bench.timing import Findings
-    from snnq.checkpoints.grafting import Grafted
     from snnq.checkpoints.inspecting import Inspection
     from snnq.data import Prepared
     from snnq.exporting.targets import Exported
-    from snnq.plan import Plan
     from snnq.reporting.compare import Comparison
     from snnq.reporting.records import Report
 
-Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="A packed folder.")]
 _TARGETS = "; ".join(f"{name} ({target.what})" for name, target in TARGETS.items())
-Engine = Annotated[str, typer.Option(help="What runs a packed folder: torch or integer.")]
-ExitEntropy = Annotated[
-    float | str | None,
-    typer.Option(
-        metavar="0…1|auto",
-        help="End a sample's time steps when its logits' normalised entropy is below it; auto: chosen on validation.",
-    ),
-    Typed(str | None),
-]
-ExitLoss = Annotated[float, typer.Option(help="Points of validation accuracy that --exit-entropy auto may lose.")]
-Split = Annotated[str, typer.Option(help="train, validation or test.")]
-AdapterFile = Annotated[Path | None, typer.Option(metavar="FILE", help="An adapter of the packed folder, too.")]
 
 
 @command
@@ -86,27 +76,6 @@ def inspect(
     from snnq.assessing.rates import write_card
 
     return replace(found, rates=write_card(found.checkpoint, data, rates, force, progress))
-
-
-@command
-def graft(
-    checkpoint: Annotated[
-        str | Path, typer.Argument(metavar="CKPT", help="A float Spikformer or SDT checkpoint."), Typed(str)
-    ],
-    *,
-    chunk: Annotated[int, typer.Option(min=1, help="Consecutive time steps that attention mixes at once.")],
-    out: Annotated[Path, typer.Option(help="The new checkpoint.")],
-    attention: Annotated[str, typer.Option(help="statten: chunked spatial-temporal attention.")] = "statten",
-    scale: Annotated[float | None, typer.Option(help="c of Q (KᵀV · c); a power of two by default.")] = None,
-    force: Force = False,
-    sizes: FileSizes,
-) -> "Grafted":
-    """Put another attention on the same weights; finetune it shortly afterwards."""
-    from snnq.checkpoints.grafting import graft as run_graft
-
-    return run_graft(
-        checkpoint, attention=attention, chunk=chunk, scale=scale, out=out, force=force, **sizes.given("chunk")
-    )
 
 
 @command
@@ -274,47 +243,6 @@ def export(
 
     register(model)
     return run_export(folder, to, out, force)
-
-
-@command
-def uniform_plan(
-    scheme: Annotated[str, typer.Option(help="One scheme for every layer, such as uniform-2.")],
-    *,
-    checkpoint: Annotated[
-        str | Path | None,
-        typer.Argument(metavar="[CKPT]", help="A float checkpoint, or 'digits'.", show_default=False),
-        Typed(str | None),
-    ] = None,
-    architecture: Annotated[
-        str | None,
-        typer.Option(help="An architecture at its published sizes; which one a checkpoint is, where it does not say."),
-    ] = None,
-    cost_table: Annotated[str | None, typer.Option(help="A cost table's name or path.")] = None,
-    sizes: Sizes,
-) -> "Plan":
-    """Make the plan that gives every layer the same scheme.
-
-    The model is that of a float checkpoint, or an architecture at its published sizes.
-    """
-    from snnq.cost.table import read_table
-    from snnq.searching.uniform import uniform_plan as make
-
-    table = read_table(cost_table) if cost_table else None
-    return make(scheme, checkpoint=checkpoint, table=table, **sizes.given() | {"architecture": architecture})
-
-
-@command
-def solve(
-    run: str | Path, budget: Budget, *, out: str | Path | None = None, cost_table: str | Path | None = None
-) -> "Plan":
-    """Find the best plan for another budget from a finished search, without training (``snnq plan solve``).
-
-    A plan that is written by ``plan.write(out)`` is told the way to its run by ``out``.
-    """
-    from snnq.searching.budget import parse_budget
-    from snnq.searching.scores import solve as run_solve
-
-    return run_solve(run, parse_budget(texts(budget, dashes=True)), cost_table=cost_table, out=out)
 
 
 @command

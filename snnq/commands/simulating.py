@@ -8,8 +8,7 @@ import typer
 
 from snnq.base.progress import Progress, shown
 from snnq.commands.calling import command
-from snnq.commands.looking import Folder, Split
-from snnq.commands.words import Data, OneDevice, OwnModel, Typed, register
+from snnq.commands.words import Data, Folder, OneDevice, OwnModel, Split, Typed, register
 
 if TYPE_CHECKING:
     from snnq.hardware.records import Accelerated

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from snnq.training.devices import Compute
 
 
 class Typed(NamedTuple):
     """The type that a word has on a command line."""
 
-    kind: Any
+    kind: object
 
 
 # Words of a command by their names, as they were given: what each may be, its parameter says.
@@ -84,7 +86,7 @@ Exclude = Annotated[Patterns, typer.Option(help="Patterns of layers that stay in
 Tie = Annotated[Patterns, typer.Option(help="Layers that take one scheme, such as q,k,v."), _Several]
 
 
-Builder = str | Callable[..., Any] | None
+Builder = str | Callable[..., "nn.Module"] | None
 
 
 def register(name: Builder) -> Builder:
@@ -209,3 +211,16 @@ GivenCheckpoint = Annotated[
 Checkpoint = Annotated[
     str | Path, typer.Argument(metavar="[CKPT]", help="A float checkpoint, or a built-in one."), Typed(str)
 ]
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="A packed folder.")]
+Engine = Annotated[str, typer.Option(help="What runs a packed folder: torch or integer.")]
+ExitEntropy = Annotated[
+    float | str | None,
+    typer.Option(
+        metavar="0…1|auto",
+        help="End a sample's time steps when its logits' normalised entropy is below it; auto: chosen on validation.",
+    ),
+    Typed(str | None),
+]
+ExitLoss = Annotated[float, typer.Option(help="Points of validation accuracy that --exit-entropy auto may lose.")]
+Split = Annotated[str, typer.Option(help="train, validation or test.")]
+AdapterFile = Annotated[Path | None, typer.Option(metavar="FILE", help="An adapter of the packed folder, too.")]

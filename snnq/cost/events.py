@@ -41,6 +41,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from typing import TypeVar
 
 from snnq.base.errors import PlanError, UsageError, nearest
 from snnq.cost.activity import Activity, Arithmetic, AttentionActivity, LayerActivity, NeuronActivity
@@ -51,11 +52,13 @@ from snnq.network.layers import GROUPS, Layer
 from snnq.network.neurons import PRICED
 from snnq.network.products import Products
 from snnq.schemes.names import FLOAT32
+from snnq.schemes.scheme import Scheme
 from snnq.schemes.scheme import scheme as scheme_of
 from snnq.schemes.zeros import expected_zeros
 
 EXPECTED = "expected_event_energy_pj"  # the key of the quantity in pJ
 INSIDE, NEURONS, ALL = "QKV products", "neurons", "all"  # parts that are no group of layers
+Named = TypeVar("Named", LayerActivity, AttentionActivity)
 FIXED_POINT_BYTES = 3  # of potentials, means and pixels in whole-number arithmetic
 
 
@@ -78,17 +81,26 @@ def event_energy(
     reuse = table.events.weight_reuse if reuse is None else reuse
     if reuse not in REUSES:
         raise UsageError(f"--weight-reuse is '{reuse}', there is {', '.join(REUSES)}{nearest(reuse, REUSES)}")
-    measured = {one.name: one for one in activity.layers}
-    mixed = {one.name: one for one in activity.attentions}
-    _check_measured([layer.name for layer in layers], measured)
-    _check_measured([one.name for one in products], mixed)
+    measured = _measured(activity.layers, [layer.name for layer in layers])
+    mixed = _measured(activity.attentions, [one.name for one in products])
     found = tuple(
         _layer(layer, schemes[layer.name], measured[layer.name], table, reuse, activity.arithmetic, predicted=predicted)
         for layer in layers
     )
     neurons = tuple(_neurons(one, activity.arithmetic, table) for one in activity.neurons)
     attentions = tuple(_attention(one, mixed[one.name], activity.arithmetic, table) for one in products)
-    parts = _parts(found, neurons, attentions)
+    return _together(activity, table, reuse, found, neurons, attentions)
+
+
+def _together(
+    activity: Activity,
+    table: CostTable,
+    reuse: str,
+    layers: tuple[LayerEvents, ...],
+    neurons: tuple[NeuronEvents, ...],
+    attentions: tuple[AttentionEvents, ...],
+) -> Events:
+    parts = _parts(layers, neurons, attentions)
     return Events(
         cost_table=table.name,
         node=table.node,
@@ -100,7 +112,7 @@ def event_energy(
         samples=activity.samples,
         steps=activity.steps,
         arithmetic=activity.arithmetic,
-        layers=found,
+        layers=layers,
         neurons=neurons,
         attentions=attentions,
         parts=parts,
@@ -127,10 +139,9 @@ def event_costs(layer: Layer, scheme: str, table: CostTable) -> dict[str, float]
     """Return a layer's expected event energy in pJ by its key; nothing where the table is on no float model."""
     if table.floats is None:
         return {}
-    measured = {one.name: one for one in table.floats.activity.layers}
-    _check_measured([layer.name], measured)
+    seen = _measured(table.floats.activity.layers, [layer.name])[layer.name]
     arithmetic = _arithmetic_of(table, scheme != FLOAT32)
-    found = _layer(layer, scheme, measured[layer.name], table, table.events.weight_reuse, arithmetic, predicted=True)
+    found = _layer(layer, scheme, seen, table, table.events.weight_reuse, arithmetic, predicted=True)
     return {EXPECTED: found.energy_pj}
 
 
@@ -143,8 +154,7 @@ def event_costs_beside(table: CostTable, quantised: bool) -> dict[str, float]:
     if floats is None:
         return {}
     arithmetic = _arithmetic_of(table, quantised)
-    mixed = {one.name: one for one in floats.activity.attentions}
-    _check_measured([one.name for one in floats.products], mixed)
+    mixed = _measured(floats.activity.attentions, [one.name for one in floats.products])
     energies = [_neurons(one, arithmetic, table).energy_pj for one in floats.activity.neurons]
     energies += [_attention(one, mixed[one.name], arithmetic, table).energy_pj for one in floats.products]
     return {EXPECTED: math.fsum(energies)}
@@ -155,10 +165,13 @@ def _arithmetic_of(table: CostTable, quantised: bool) -> Arithmetic:
     return table.floats.arithmetic if quantised else table.floats.activity.arithmetic
 
 
-def _check_measured(names: Sequence[str], measured: Mapping[str, object]) -> None:
+def _measured(found: Sequence[Named], names: Sequence[str]) -> dict[str, Named]:
+    """Return what was measured by name; raises PlanError where one of ``names`` was not."""
+    measured = {one.name: one for one in found}
     for name in names:
         if name not in measured:
             raise PlanError(f"'{name}' was not measured, its events are not known", "measure: snnq cost measure PATH")
+    return measured
 
 
 def _layer(
@@ -182,11 +195,7 @@ def _layer(
         + multiplications * _product_pj(layer, one.is_float, operation, arithmetic, table)
         + shifts * table.whole_pj("shift")
     )
-    fetched, bit_pj = float(storage_bits(layer, scheme)), table.weight_bit_pj
-    if reuse == "step":
-        fetched *= len(seen.nonzero)
-    elif reuse == "event":
-        fetched, bit_pj = operations * one.bits, table.local_bit_pj
+    fetched, bit_pj = _fetched(layer, one, seen, operations, table, reuse)
     return LayerEvents(
         name=layer.name,
         group=layer.group,
@@ -203,6 +212,16 @@ def _layer(
         memory_pj=fetched * bit_pj,
         energy_pj=compute + fetched * bit_pj,
     )
+
+
+def _fetched(
+    layer: Layer, scheme: Scheme, seen: LayerActivity, operations: float, table: CostTable, reuse: str
+) -> tuple[float, float]:
+    """Return how many bits of weights are fetched, and the energy of one in pJ."""
+    if reuse == "event":
+        return operations * scheme.bits, table.local_bit_pj
+    times = len(seen.nonzero) if reuse == "step" else 1
+    return float(storage_bits(layer, scheme.name)) * times, table.weight_bit_pj
 
 
 def _met(seen: LayerActivity, scheme: str, table: CostTable, *, predicted: bool) -> tuple[float, float]:

@@ -13,12 +13,11 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from snnq.base.files import open_regular, read_text, regular_size, write_atomic
-from snnq.base.strict_json import strict_json
+from snnq.base.strict_json import Json, strict_json
 from snnq.data.spec import SPLITS
 
 FORMAT_VERSION = 1
@@ -74,7 +73,7 @@ def load(folder: Path) -> dict[str, Entry] | None:
         return None
 
 
-def _sound_split(folder: Path, split: str, expected: dict[str, Any]) -> Entry:
+def _sound_split(folder: Path, split: str, expected: Json) -> Entry:
     entry = read_split(folder, split)
     facts = facts_of(entry)
     if facts != {key: expected[key] for key in facts} or ("videos" in expected) != ("videos" in facts):

@@ -18,7 +18,7 @@ Source: nir 1.0.8, ``ir/neuron.py`` and ``ir/conv.py``; its units from NIR's pag
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,7 @@ def export(folder: Path, out: Path) -> Facts:
     for name, numbers in folded.items():
         if found.nodes[name].weight.reshape(-1).tobytes() != numbers.weight.tobytes():
             raise VerificationError(f"layer {name}: nir reads another weight than was written", "please report this")
-    return Facts(_layers(source, found), _notes(stages), unsaid)
+    return Facts(_layers(source, found.nodes), _notes(stages), unsaid)
 
 
 def _unsaid(wiring: Wiring | FloatWiring) -> str | None:
@@ -208,8 +208,8 @@ def missing() -> tuple[str, ...]:
     )
 
 
-def _layers(source: Source, found: Any) -> tuple[ExportedLayer, ...]:
-    written = {layer.name: type(found.nodes[layer.name]).__name__ for layer in source.layers}
+def _layers(source: Source, nodes: Mapping[str, object]) -> tuple[ExportedLayer, ...]:
+    written = {layer.name: type(nodes[layer.name]).__name__ for layer in source.layers}
     return tuple(
         ExportedLayer(layer.name, layer.scheme, f"{written[layer.name]}, float32", 32) for layer in source.layers
     )

@@ -90,7 +90,7 @@ class _Pieces:
         output: str,
         shape: Sequence[int],
         domain: str = "",
-        **attributes: Any,
+        **attributes: object,
     ) -> str:
         """Add a node with one output of that shape and return the output's name."""
         from onnx import helper  # pyright: ignore[reportMissingImports]

@@ -14,7 +14,6 @@ import json
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -46,7 +45,8 @@ def export(folder: Path, out: Path) -> Facts:
     arguments = constructor_arguments(folder, source.config.architecture, source.config.config)
     names = _names(source)
     state = join(_state(source), names)
-    theirs: Any = architecture_of(source.config.architecture).spikingjelly
+    theirs = architecture_of(source.config.architecture).spikingjelly
+    assert theirs is not None, "constructor_arguments refuses the others"
     module, name = theirs.module, theirs.name
     metadata = {"format": "pt", "tool": f"snnq {__version__}", name.lower(): json.dumps(arguments, sort_keys=True)}
     out.write_bytes(safetensors_bytes(state, metadata))

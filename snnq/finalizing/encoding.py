@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
 from snnq.packed.coding import Coded
+from snnq.training.quantized import chain_of
 
 
 @torch.no_grad()
@@ -23,10 +23,9 @@ def encode_model(model: nn.Module, schemes: Mapping[str, str]) -> dict[str, Code
         layer = model.get_submodule(name)
         if not parametrize.is_parametrized(layer, "weight"):
             continue
-        chain: Any = layer.parametrizations["weight"]  # pyright: ignore
-        one, latent = chain[0].scheme, chain.original.detach()
-        params = {key: value.detach().clone() for key, value in chain[0].params().items()}
-        codes = one.encode(latent, params)
+        chain, latent = chain_of(layer)
+        one, params = chain.scheme, {key: value.detach().clone() for key, value in chain.params().items()}
+        codes = one.encode(latent.detach(), params)
         params = one.stored(params)
         parametrize.remove_parametrizations(layer, "weight", leave_parametrized=False)
         layer.weight.copy_(one.decode(codes, params).view_as(layer.weight))  # pyright: ignore

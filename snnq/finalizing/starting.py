@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +18,7 @@ from snnq.plan import Plan
 from snnq.schemes.names import FLOAT32
 from snnq.schemes.scheme import scheme
 from snnq.training.evaluation import NORMS
+from snnq.training.quantized import chain_of
 
 
 @torch.no_grad()
@@ -64,34 +64,36 @@ def _check_schemes(folder: Path, config: PackedConfig, plan: Plan) -> None:
             )
 
 
-def _scaled_back(layer: Any, codes: Tensor, params: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor | None]:
+def _scaled_back(layer: nn.Module, codes: Tensor, params: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor | None]:
     """Return parameters with a scale for each channel, and by how much each is larger than the shared one, (out,).
 
     The scale is that of least squared error, ⟨w, l⟩/⟨l, l⟩ for levels l. Scales that differ were never moved: None.
     """
-    chain = layer.parametrizations["weight"]
-    one, shared = chain[0].scheme, chain[0].scheme.factor(params)
+    chain, latent = chain_of(layer)
+    one, shared = chain.scheme, chain.scheme.factor(params)
     if bool((shared != shared[0]).any()):
         return params, None
-    weight, level = chain.original.flatten(1).double(), one.decode(codes, params).double()
+    weight, level = latent.flatten(1).double(), one.decode(codes, params).double()
     gain = (weight * level).sum(1, keepdim=True) / level.square().sum(1, keepdim=True)
     gain = torch.where(gain.isfinite() & (gain > 0), gain, torch.ones_like(gain))
     found = one.stored(one.with_factor(params, (shared * gain).float()))
     return found, (one.factor(found).double() / shared.double()).flatten()
 
 
-def _begin_layer(layer: Any, codes: Tensor, params: dict[str, Tensor]) -> None:
-    chain = layer.parametrizations["weight"]
-    one, latent = chain[0].scheme, chain.original
+def _begin_layer(layer: nn.Module, codes: Tensor, params: dict[str, Tensor]) -> None:
+    chain, latent = chain_of(layer)
+    one = chain.scheme
     for key, value in params.items():
-        getattr(chain[0], f"{key}_start").copy_(value)
+        getattr(chain, f"{key}_start").copy_(value)
     same = one.encode(latent, params) == codes
     level = one.decode(codes, params)
     kept = same | (latent.flatten(1) == 0) if one.holds_zero else same
     latent.copy_(torch.where(kept, latent.flatten(1), level).view_as(latent))
 
 
-def _begin_norm(path: str, norm: Any, bias: Tensor | None, file: TensorFile, gain: Tensor | None) -> None:
+def _begin_norm(
+    path: str, norm: nn.BatchNorm1d | nn.BatchNorm2d, bias: Tensor | None, file: TensorFile, gain: Tensor | None
+) -> None:
     """Set μ and σ² so that γ/√(σ² + ε) is the packed multiplier and β + (bias − μ) · multiplier its offset.
 
     The multiplier is divided by the ``gain`` (out,) of the scales before it.
@@ -107,5 +109,6 @@ def _begin_norm(path: str, norm: Any, bias: Tensor | None, file: TensorFile, gai
     fits = (multiplier != 0) & (ratio > 0) & (variance > 0)
     mean = (beta - offset) / torch.where(fits, multiplier, torch.ones_like(multiplier))
     mean = mean if bias is None else mean + bias.double()
-    norm.running_var.copy_(torch.where(fits, variance, norm.running_var.double()))
-    norm.running_mean.copy_(torch.where(fits, mean, norm.running_mean.double()))
+    for name, found in (("running_var", variance), ("running_mean", mean)):
+        known = norm.get_buffer(name)
+        known.copy_(torch.where(fits, found, known.double()))

@@ -13,10 +13,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from statistics import mode
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from snnq.base.strict_json import Config, Json
 from snnq.models.sizes import Sizes, TransformerSizes
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 S = TypeVar("S", bound=Sizes)
 Settings = Mapping[str, object]
@@ -127,9 +130,9 @@ class Stored:
     dict for one of those; it raises ``UsageError`` for tensors that cannot be. ``said`` tells a file's user of it.
     """
 
-    build: Callable[[Any], Any]
-    convert: Callable[[dict[str, Any], Any], dict[str, Any]]
-    said: Callable[[Any], tuple[str, ...]] = lambda sizes: ()
+    build: Callable[..., nn.Module]
+    convert: Callable[..., dict[str, Tensor]]
+    said: Callable[..., tuple[str, ...]] = lambda sizes: ()
 
 
 @dataclass(frozen=True)

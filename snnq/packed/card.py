@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from snnq.base.strict_json import Config
 from snnq.packed.readers import NUMPY_READERS
@@ -92,13 +91,13 @@ def _introduction(plan: Plan) -> str:
     return text
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     if isinstance(value, list):
         return ("" if all(isinstance(part, bool) for part in value) else "×").join(map(_plain, value))
     return str(int(value)) if isinstance(value, bool) else str(value)
 
 
-def _accuracy(accuracy: Any) -> list[str]:
+def _accuracy(accuracy: object) -> list[str]:
     """Return the section on accuracies, or nothing where none were measured."""
     if not isinstance(accuracy, Mapping):
         return []
@@ -116,7 +115,7 @@ def _accuracy(accuracy: Any) -> list[str]:
     return [title, _table(("model", *heads), rows), *notes] if rows else []
 
 
-def _percent(value: Any) -> str:
+def _percent(value: object) -> str:
     return f"{value:.2%}" if isinstance(value, int | float) else "not measured"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -91,7 +90,7 @@ class Features:
         self.last: Tensor | None = None
         self._handle = head.register_forward_pre_hook(self._see)
 
-    def _see(self, head: nn.Module, given: tuple[Any, ...]) -> None:
+    def _see(self, head: nn.Module, given: tuple[Tensor, ...]) -> None:
         self.last = given[0]
 
     def take(self) -> Tensor:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 
@@ -104,7 +104,7 @@ class Verification:
             "source": self.source,
         }
 
-    def layer_rows(self) -> list[tuple[Any, ...]]:
+    def layer_rows(self) -> list[tuple[str | float | None, ...]]:
         """Return a row of ``LAYER_COLUMNS`` for every layer."""
         return [
             (

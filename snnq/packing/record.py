@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     BaseModel,
@@ -15,6 +15,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from snnq.base.errors import PackedError
 from snnq.base.files import read_regular
@@ -274,7 +275,7 @@ def read_results(folder: Path) -> Results:
         raise PackedError(f"{path}: {_sentence(problem.errors()[0])}", REPACK) from None
 
 
-def _sentence(problem: Any) -> str:
+def _sentence(problem: ErrorDetails) -> str:
     where = ".".join(str(part) for part in problem["loc"])
     said = "this key is missing" if problem["type"] == "missing" else problem["msg"].removeprefix("Value error, ")
     return f"{where}: {said}" if where else said

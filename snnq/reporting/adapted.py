@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from snnq.assessing.adapter_costs import adapter_macs
 from snnq.assessing.adapter_scores import Scored
@@ -186,11 +185,11 @@ def _summaries(summary: Json) -> Iterable[Table]:
     yield Table("As they learned, mean ± standard deviation over adapters, %", columns, tuple(rows), SECTION)
 
 
-def _plus_minus(one: dict[str, Any]) -> str:
-    if one["mean"] is None:
+def _plus_minus(one: Mapping[str, float | None]) -> str:
+    mean, deviation = one["mean"], one["deviation"]
+    if mean is None:
         return "-"
-    spread = "" if one["deviation"] is None else f" ± {100 * one['deviation']:.2f}"
-    return f"{100 * one['mean']:.2f}{spread}"
+    return f"{100 * mean:.2f}" + ("" if deviation is None else f" ± {100 * deviation:.2f}")
 
 
 def _mean(values: Sequence[float]) -> str:

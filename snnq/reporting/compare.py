@@ -11,6 +11,7 @@ from typing import Any
 
 from snnq.base.errors import PlanError, UsageError
 from snnq.base.parsing import is_calibration
+from snnq.base.strict_json import Json
 from snnq.base.version import __version__
 from snnq.cost.event_records import Events
 from snnq.cost.quantities import STORAGE, Amount, Quantity, declared, known
@@ -22,8 +23,9 @@ from snnq.packed.verification import verify
 from snnq.packing.record import Results, SplitScores, read_results
 from snnq.plan import Plan
 from snnq.plan.records import GroupCost, PlanLayer
+from snnq.reporting.cost_records import cost_of
 from snnq.reporting.costs import event_energies, plan_costs, table_of, with_file_bits
-from snnq.reporting.records import cost_of, plain
+from snnq.reporting.records import plain
 from snnq.reporting.sentences import ranked
 
 COMPARISON_SCHEMA = 1
@@ -94,7 +96,7 @@ class Comparison:
         """The quantities that are known of every candidate."""
         return _common([one.costs for one in self.candidates.values()])
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Return the comparison as plain data, keys in the order above."""
         return plain(self)
 

@@ -15,7 +15,8 @@ from snnq.network import products
 from snnq.network.products import Products
 from snnq.plan.measured import NOT_MEASURED
 from snnq.plan.views import per_cent
-from snnq.reporting.records import LayerRow, Part, Report, Totals
+from snnq.reporting.cost_records import LayerRow, Part, Totals
+from snnq.reporting.records import Report
 from snnq.reporting.table import Table, loss_text, table_of
 
 

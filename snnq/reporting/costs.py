@@ -27,7 +27,7 @@ from snnq.plan import Plan
 from snnq.plan.costing import amount_of, event_limit, part_costs, weights_of
 from snnq.plan.measured import edited_layers
 from snnq.plan.records import Baseline, PlanLayer, SearchInfo
-from snnq.reporting.records import EventEnergy, FiringRow, LayerRow, ModelRow, Part, PlanRow, Totals
+from snnq.reporting.cost_records import EventEnergy, FiringRow, LayerRow, ModelRow, Part, PlanRow, Totals
 from snnq.schemes.names import FLOAT32
 from snnq.schemes.scheme import scheme
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 
+from snnq.base.strict_json import Json
 from snnq.checkpoints.inspecting import FACT_COLUMNS, Inspection
 from snnq.cost.quantities import ENERGY, STORAGE, Amount, Quantity, known, share_of
 from snnq.cost.rate_card import NeuronRates, RateCard
@@ -16,6 +16,7 @@ from snnq.network.graph import Graph
 from snnq.plan import ModelInfo, Plan, make_plan
 from snnq.plan.views import per_cent
 from snnq.reporting import costs
+from snnq.reporting.cost_records import LayerRow, Part, PlanRow
 from snnq.reporting.cost_tables import cost_rows, layer_cells, layer_columns, remark
 from snnq.reporting.figures.bars import amounts
 from snnq.reporting.figures.network import network_figure
@@ -23,7 +24,7 @@ from snnq.reporting.figures.strip import layer_strip
 from snnq.reporting.figures.weights import float_panel
 from snnq.reporting.formats import Document, Figure
 from snnq.reporting.graph_table import graph_table
-from snnq.reporting.records import Histogram, LayerRow, Part, PlanRow
+from snnq.reporting.records import Histogram
 from snnq.reporting.sentences import energy_model
 from snnq.reporting.table import Table
 from snnq.reporting.tables import inputs_table
@@ -177,7 +178,7 @@ def _data(
     groups: Sequence[Part],
     plans: Sequence[PlanRow],
     histograms: Sequence[Histogram],
-) -> dict[str, Any]:
+) -> Json:
     """Return what ``Inspection`` says, with costs in bits and pJ beside weights and MACs."""
     data = found.to_dict()
     data["cost_table"] = plan.cost_table.name

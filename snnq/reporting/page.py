@@ -16,6 +16,7 @@ from snnq.packed.config import CONFIG_FILE, PAGE_FILE
 from snnq.plan.views import per_cent
 from snnq.reporting import array_summary, exit_tables, machine_tables, tables
 from snnq.reporting.adapted import report_notes
+from snnq.reporting.cost_records import LayerRow
 from snnq.reporting.figures.bars import Slice, amounts, before_after
 from snnq.reporting.figures.firing import firing_rows
 from snnq.reporting.figures.front import accuracy_points, front_panel, loss_points
@@ -24,7 +25,7 @@ from snnq.reporting.figures.strip import layer_strip, legend
 from snnq.reporting.figures.weights import weight_panel
 from snnq.reporting.formats import render
 from snnq.reporting.glossary import key_table
-from snnq.reporting.records import LayerRow, Report
+from snnq.reporting.records import Report
 from snnq.reporting.table import Table
 
 # What every page of ours has in its head, and nobody else's.

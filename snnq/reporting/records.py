@@ -1,46 +1,44 @@
-"""What a report says, as plain data. Storage in bits, energy in pJ per time step and sample, shares from 0 to 1.
+"""What a report says, as plain data. Everything shown anywhere is one of these numbers.
 
-``*_float`` is the same quantity with every layer in float32. Everything shown anywhere is one of these numbers. A
-row's ``costs`` are those of every declared quantity by their keys (``snnq.cost.quantities``).
+Storage in bits, energy in pJ per time step and sample, shares from 0 to 1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from snnq.assessing.exit_records import Exits
-from snnq.cost.event_records import Events
-from snnq.cost.quantities import Amount, Costs
+from snnq.base.strict_json import Json
 from snnq.hardware.records import Accelerated
 from snnq.packing.record import Epoch
 from snnq.reporting.array_summary import ArraySummary
+from snnq.reporting.cost_records import EventEnergy, FiringRow, FrontPoint, LayerRow, ModelRow, Part, PlanRow, Totals
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 REPORT_SCHEMA = 1
 
 
-def plain(value: Any) -> Any:
+def plain(record: DataclassInstance) -> Json:
     """Return a record as plain data, keys in the order of its fields; ``costs`` stand among them under their own."""
-    if is_dataclass(value):
-        found: dict[str, Any] = {}
-        for one in fields(value):
-            inner = plain(getattr(value, one.name))
-            found |= inner if one.name == "costs" else {one.name: inner}
-        return found
+    found: Json = {}
+    for one in fields(record):
+        inner = _plain(getattr(record, one.name))
+        found |= inner if one.name == "costs" and isinstance(inner, dict) else {one.name: inner}
+    return found
+
+
+def _plain(value: object) -> object:
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(value)
     if isinstance(value, Epoch):
         return value.named()
     if isinstance(value, Mapping):
-        return {key: plain(one) for key, one in value.items()}
-    return type(value)(map(plain, value)) if isinstance(value, list | tuple) else value
-
-
-def cost_of(row: Any, key: str) -> Any:
-    """Return a cost of a row by its key, as an attribute: ``row.storage_bits``."""
-    costs = vars(row).get("costs", {})
-    if key in costs:
-        return costs[key]
-    raise AttributeError(f"{type(row).__name__} has no {key}")
+        return {key: _plain(one) for key, one in value.items()}
+    return type(value)(map(_plain, value)) if isinstance(value, list | tuple) else value
 
 
 @dataclass(frozen=True)
@@ -88,119 +86,6 @@ class Paired:
     loss: float | None
     loss_low: float | None
     loss_high: float | None
-
-
-@dataclass(frozen=True)
-class Totals:
-    """Costs of the whole plan beside the same model in float32.
-
-    ``avg_bits`` are the plan's; ``file_avg_bits`` are all bits of model.safetensors over the weights: scales, norms,
-    padding and header, too.
-    """
-
-    weights: int
-    costs: Costs
-    __getattr__ = cost_of
-
-
-@dataclass(frozen=True)
-class PlanRow:
-    """A plan's costs; validation accuracy and loss are before any finetuning, None where they were not measured."""
-
-    plan: str
-    costs: Costs
-    validation_accuracy: float | None
-    validation_loss: float | None
-    __getattr__ = cost_of
-
-
-@dataclass(frozen=True)
-class FrontPoint:
-    """A plan on the search's accuracy–cost front; losses in nats, before finetuning.
-
-    ``predicted_loss`` is the sum of the search's scores above the best conceivable; loss and accuracy on validation are
-    None where the search did not measure that very plan.
-    """
-
-    costs: Mapping[str, Amount | None]
-    predicted_loss: float
-    validation_loss: float | None
-    validation_accuracy: float | None
-    __getattr__ = cost_of
-
-
-@dataclass(frozen=True)
-class Part:
-    """Layers taken together: a group's shares are of the whole model, an attention linear's of all attention layers."""
-
-    name: str
-    layers: int
-    weights: int
-    costs: Costs
-    __getattr__ = cost_of
-
-
-@dataclass(frozen=True)
-class LayerRow:
-    """One layer; shares are of the whole plan, ``probabilities`` what the search ended with (a record, or None)."""
-
-    name: str
-    group: str
-    kind: str
-    shape: tuple[int, ...]
-    input: str
-    weights: int
-    scheme: str
-    bits: float
-    costs: Costs
-    probabilities: dict[str, float] | None
-    edited: bool
-    __getattr__ = cost_of
-
-
-@dataclass(frozen=True)
-class ModelRow:
-    """One energy model's totals, in pJ of what ``counts`` says; None where it is not measured."""
-
-    model: str
-    counts: str
-    energy_pj: float | None
-    energy_pj_float: float | None
-    energy_fraction: float | None
-
-
-@dataclass(frozen=True)
-class EventEnergy:
-    """The event model, per inference and sample: of the packed model, and of the float one (None: not measured).
-
-    ``expected_pj`` is what a plan that was priced by events was expected to take, ``difference`` the measured energy
-    over it, minus 1; None for other plans.
-    """
-
-    sentence: str
-    plan: Events | None
-    float_model: Events | None
-    expected_pj: float | None
-    difference: float | None
-
-
-@dataclass(frozen=True)
-class FiringRow:
-    """Neurons behind one module path, packed and float (None: not measured).
-
-    ``distance``: earth mover's distance of the rates over the neurons, 0 … 1. ``dead`` never fired on any measured
-    sample, ``saturated`` fired at every step of all.
-    """
-
-    name: str
-    neurons: int
-    firing_rate: float
-    firing_rate_float: float | None
-    distance: float | None
-    dead: int | None
-    dead_float: int | None
-    saturated: int | None
-    saturated_float: int | None
 
 
 @dataclass(frozen=True)
@@ -321,7 +206,7 @@ class AdapterRow:
     overlap: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """Everything that is known about a packed folder.
 
@@ -358,11 +243,11 @@ class Report:
     event_energy: EventEnergy
     dynamics: str
     firing: tuple[FiringRow, ...]
-    attention_products: tuple[dict[str, Any], ...]
-    simulation: Accelerated | None
-    exits: Exits | None
-    arrays: ArraySummary | None
-    adapter: AdapterRow | None
+    attention_products: tuple[Json, ...]
+    simulation: Accelerated | None = None
+    exits: Exits | None = None
+    arrays: ArraySummary | None = None
+    adapter: AdapterRow | None = None
     disk: Disk
     search: Search
     best_epoch: int | None
@@ -373,6 +258,6 @@ class Report:
     provenance: dict[str, str]
     commands: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Return the report as plain data, ready for JSON, keys in the order above."""
         return plain(self)

@@ -36,6 +36,7 @@ from snnq.plan.views import weights_words
 from snnq.reporting import costs, sentences
 from snnq.reporting.adapted import adapter_row
 from snnq.reporting.array_summary import summary_of
+from snnq.reporting.cost_records import FrontPoint
 from snnq.reporting.costs import dynamics, event_energies, exits_now, firing_rows, measure_now, model_rows, simulate_now
 from snnq.reporting.glossary import formulas
 from snnq.reporting.records import (
@@ -45,7 +46,6 @@ from snnq.reporting.records import (
     ClassRow,
     Disk,
     DiskPart,
-    FrontPoint,
     Histogram,
     Level,
     Levels,
@@ -102,8 +102,8 @@ def report(
     measured = opened.results.activity
     if measure is not None:
         measured = measure_now(opened.folder, measure, data, compute, progress)
-    run = {"simulation": simulation, "exits": exits, "arrays": arrays, "adapter": beside}
-    return replace(_report(opened, measured, weight_reuse), **run)
+    found = _report(opened, measured, weight_reuse)
+    return replace(found, simulation=simulation, exits=exits, arrays=arrays, adapter=beside)
 
 
 @dataclass(frozen=True)
@@ -156,10 +156,6 @@ def _report(opened: _Opened, measured: Measurements | None, weight_reuse: str | 
         dynamics=dynamics(firing),
         firing=firing,
         attention_products=products_record(products, table),
-        simulation=None,
-        exits=None,
-        arrays=None,
-        adapter=None,
         disk=opened.disk,
         search=_search(plan, results),
         best_epoch=results.finalize.best_epoch if results.finalize else None,

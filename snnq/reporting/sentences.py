@@ -17,7 +17,8 @@ from snnq.plan import Plan
 from snnq.plan.measured import NOT_MEASURED
 from snnq.plan.records import CostTableInfo
 from snnq.plan.views import per_cent, weights_words
-from snnq.reporting.records import LayerRow, Paired, PlanRow, Totals
+from snnq.reporting.cost_records import LayerRow, PlanRow, Totals
+from snnq.reporting.records import Paired
 from snnq.structure.edits import STRUCTURE, described, edits_of
 
 

@@ -11,7 +11,8 @@ from snnq.base.paired import LEVEL
 from snnq.network.layers import Layer
 from snnq.plan.views import per_cent
 from snnq.reporting import adapted, array_summary, cost_tables, exit_tables, machine_tables
-from snnq.reporting.records import LayerRow, Paired, Report
+from snnq.reporting.cost_records import LayerRow
+from snnq.reporting.records import Paired, Report
 from snnq.reporting.table import Table, loss_text, table_of
 
 

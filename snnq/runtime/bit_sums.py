@@ -9,13 +9,13 @@ hold them; a weight is added to the planes from its digit on. Written as LLVM co
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from snnq.runtime.vectors import LANES, data_of, halved, let_fire, load_vector, loop, splat, thirded
+from snnq.runtime.llvm import Args, Builder, Context, Signature, Value
+from snnq.runtime.vectors import LANES, Leak, data_of, halved, let_fire, load_vector, loop, splat, thirded
 
 UNITS = 4
 BLOCK = 8  # inputs that are added at once; lists of them are padded to a multiple of it
@@ -26,29 +26,34 @@ _I1, _I8, _I64 = (ir.IntType(bits) for bits in (1, 8, 64))
 _VECTOR, _BYTES = ir.VectorType(_I64, UNITS), ir.VectorType(_I8, LANES)
 
 
-def _store(builder: Any, value: Any, address: Any) -> None:
+def _store(builder: Builder, value: Value, address: Value) -> None:
     builder.store(value, builder.bitcast(address, value.type.as_pointer()), align=1)
 
 
-def _adder(builder: Any, a: Any, b: Any, c: Any) -> tuple[Any, Any]:
+def _adder(builder: Builder, a: Value, b: Value, c: Value) -> tuple[Value, Value]:
     """Return the code of sum and carry of three bits, for all."""
     both = builder.xor(a, b)
     return builder.xor(both, c), builder.or_(builder.and_(a, b), builder.and_(both, c))
 
 
 def _for(
-    builder: Any, start: Any, stop: Any, values: Sequence[Any], body: Callable[[Any, list[Any]], list[Any]]
-) -> list[Any]:
+    builder: Builder,
+    start: Value,
+    stop: Value,
+    values: Sequence[Value],
+    body: Callable[[Value, list[Value]], list[Value]],
+) -> list[Value]:
     """Return the code of what ``body(i, values)`` makes of values for ``start`` ≤ i < ``stop``."""
     before = builder.basic_block
     head, inside, after = (builder.append_basic_block(name) for name in ("next", "inside", "after"))
     builder.branch(head)
     builder.position_at_end(head)
-    index, found = builder.phi(_I64), [builder.phi(one.type) for one in values]
+    index, phis = builder.phi(_I64), [builder.phi(one.type) for one in values]
+    found: list[Value] = [*phis]
     builder.cbranch(builder.icmp_signed("<", index, stop), inside, after)
     builder.position_at_end(inside)
     new, following = body(index, list(found)), builder.add(index, _I64(1))
-    for phi, first, again in zip([index, *found], [start, *values], [following, *new], strict=True):
+    for phi, first, again in zip([index, *phis], [start, *values], [following, *new], strict=True):
         phi.add_incoming(first, before)
         phi.add_incoming(again, builder.basic_block)
     builder.branch(head)
@@ -66,33 +71,28 @@ def add_inputs(typingctx, vectors, first, entries, begin, end, planes, digit, co
     whole = types.intp
     kind = types.void(vectors, whole, entries, whole, whole, planes, whole, whole)
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def codegen(context: Context, builder: Builder, signature: Signature, args: Args) -> Value:
         data, entries_at, planes_at = (data_of(context, builder, signature, args, i) for i in (0, 2, 5))
         data = builder.gep(data, [builder.mul(args[1], _I64(UNITS))])
         lowest, log = builder.mul(args[6], _I64(UNITS)), _I64(LEVELS)
         at = [builder.gep(planes_at, [builder.add(lowest, _I64(UNITS * i))]) for i in range(LEVELS)]
         above, top = builder.add(args[6], _I64(LEVELS)), args[7]
 
-        def block(number: Any, sums: list[Any]) -> list[Any]:
-            place, seen = builder.mul(number, _I64(BLOCK)), list[Any]()
+        def block(number: Value, sums: list[Value]) -> list[Value]:
+            place, seen = builder.mul(number, _I64(BLOCK)), list[Value]()
             for i in range(BLOCK):
                 entry = builder.load(builder.gep(entries_at, [builder.add(place, _I64(i))]))
                 entry = builder.mul(builder.zext(entry, _I64), _I64(UNITS))
                 seen.append(load_vector(builder, builder.gep(data, [entry]), _VECTOR))
-            for level in range(LEVELS):  # the carries of a plane are the inputs of the next
-                carries = list[Any]()
-                for i in range(0, len(seen), 2):
-                    sums[level], carry = _adder(builder, sums[level], seen[i], seen[i + 1])
-                    carries.append(carry)
-                seen = carries
+            carry = _add_block(builder, sums, seen)
 
-            def ripple(plane: Any, carried: list[Any]) -> list[Any]:
+            def ripple(plane: Value, carried: list[Value]) -> list[Value]:
                 here = builder.gep(planes_at, [builder.mul(plane, _I64(UNITS))])
                 old = load_vector(builder, here, _VECTOR)
                 _store(builder, builder.xor(old, carried[0]), here)
                 return [builder.and_(old, carried[0])]
 
-            _for(builder, above, top, seen, ripple)
+            _for(builder, above, top, [carry], ripple)
             return sums
 
         start = [load_vector(builder, one, _VECTOR) for one in at]
@@ -104,14 +104,25 @@ def add_inputs(typingctx, vectors, first, entries, begin, end, planes, digit, co
     return kind, codegen
 
 
+def _add_block(builder: Builder, sums: list[Value], seen: list[Value]) -> Value:
+    """Write the code that adds BLOCK vectors to ``sums``, the LEVELS lowest planes; return what they carry."""
+    for level in range(LEVELS):  # the carries of a plane are the inputs of the next
+        carries: list[Value] = []
+        for i in range(0, len(seen), 2):
+            sums[level], carry = _adder(builder, sums[level], seen[i], seen[i + 1])
+            carries.append(carry)
+        seen = carries
+    return seen[0]
+
+
 @intrinsic
 def flip(typingctx, planes, first, count):  # type: ignore[no-untyped-def]
     """Turn every bit of the planes from ``first`` to ``count``: the number there, n, becomes -n - 1."""
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def codegen(context: Context, builder: Builder, signature: Signature, args: Args) -> Value:
         at, ones = data_of(context, builder, signature, args, 0), ir.Constant(_VECTOR, [-1] * UNITS)
 
-        def turn(plane: Any, nothing: list[Any]) -> list[Any]:
+        def turn(plane: Value, nothing: list[Value]) -> list[Value]:
             here = builder.gep(at, [builder.mul(plane, _I64(UNITS))])
             _store(builder, builder.xor(load_vector(builder, here, _VECTOR), ones), here)
             return nothing
@@ -126,12 +137,12 @@ def flip(typingctx, planes, first, count):  # type: ignore[no-untyped-def]
 def write_numbers(typingctx, planes, count, sums, at):  # type: ignore[no-untyped-def]
     """sums[at : at + UNITS · 64] ← the numbers in ``count`` planes, LOW at least; int16 or int32, which hold them."""
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def codegen(context: Context, builder: Builder, signature: Signature, args: Args) -> Value:
         planes_at, sums_at = (data_of(context, builder, signature, args, i) for i in (0, 2))
         wide = ir.VectorType(ir.IntType(signature.args[2].dtype.bitwidth), LANES)
         last, few = builder.sub(args[1], _I64(1)), builder.icmp_signed("<=", args[1], _I64(LOW))
 
-        def write(unit: Any, nothing: list[Any]) -> list[Any]:
+        def write(unit: Value, nothing: list[Value]) -> list[Value]:
             at, part = builder.gep(planes_at, [unit]), ir.Constant(_BYTES, [0] * LANES)
             for plane in range(LOW):
                 part = builder.or_(part, _plane(builder, at, _I64(plane), _I8(1 << plane), _BYTES))
@@ -140,7 +151,7 @@ def write_numbers(typingctx, planes, count, sums, at):  # type: ignore[no-untype
             builder.cbranch(few, after, more)
             builder.position_at_end(more)
 
-            def put(plane: Any, found: list[Any]) -> list[Any]:
+            def put(plane: Value, found: list[Value]) -> list[Value]:
                 weight = builder.shl(wide.element(1), builder.trunc(plane, wide.element))
                 return [builder.or_(found[0], _plane(builder, at, plane, weight, wide))]
 
@@ -161,14 +172,14 @@ def write_numbers(typingctx, planes, count, sums, at):  # type: ignore[no-untype
     return types.void(planes, types.intp, sums, types.intp), codegen
 
 
-def _plane(builder: Any, at: Any, plane: Any, weight: Any, kind: Any) -> Any:
+def _plane(builder: Builder, at: Value, plane: Value, weight: Value, kind: ir.VectorType) -> Value:
     """Return the code of ``weight`` where a unit's bit of a plane is set, else 0."""
     word = builder.load(builder.gep(at, [builder.mul(plane, _I64(UNITS))]))
     bits = builder.sext(builder.bitcast(word, ir.VectorType(_I1, LANES)), kind)
     return builder.and_(bits, splat(builder, weight, kind))
 
 
-def _steps(leaked: Any) -> Any:
+def _steps(leaked: Leak) -> Callable[..., None]:
     """Return what runs all steps of a channel's LIF neurons at 64 pixels."""
 
     @intrinsic
@@ -180,13 +191,13 @@ def _steps(leaked: Any) -> Any:
         whole, number = types.intp, voltages.dtype
         kind = types.void(sums, whole, whole, number, number, number, voltages, found, whole, whole)
 
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        def codegen(context: Context, builder: Builder, signature: Signature, args: Args) -> Value:
             sums_at, voltages_at, found_at = (data_of(context, builder, signature, args, i) for i in (0, 6, 7))
             narrow = ir.VectorType(ir.IntType(signature.args[0].dtype.bitwidth), LANES)
             wide = ir.VectorType(ir.IntType(signature.args[6].dtype.bitwidth), LANES)
             numbers = tuple(splat(builder, args[i], wide) for i in (3, 4, 5))
 
-            def run_step(step: Any, voltages: Any) -> Any:
+            def run_step(step: Value, voltages: Value) -> Value:
                 place = builder.add(args[1], builder.mul(step, _I64(LANES)))
                 summed = load_vector(builder, builder.gep(sums_at, [place]), narrow)
                 summed = summed if narrow == wide else builder.sext(summed, wide)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from snnq.arithmetic.integer_form import WHOLE_NEURONS
 from snnq.base.errors import VerificationError
@@ -65,7 +65,9 @@ def _compare(folder: Path, steps: int, seed: int) -> Agreement:
     logits = engine(frames, lambda neuron, spikes: mine.__setitem__(neuron, spikes))
     engine.workers.close()
 
-    def check(neuron: str, module: Any, spikes: Any) -> None:
+    def check(neuron: str, module: nn.Module, spikes: object) -> None:
+        assert isinstance(module, WHOLE_NEURONS)
+        assert isinstance(spikes, Tensor)
         due = module.by_pixel(spikes)
         differ = int((unpack(mine[neuron], due.shape[-1]) != due).sum())
         if differ:

@@ -8,7 +8,7 @@ weights lie in a table. So a pixel's sums take three rows for each plane, whethe
 # pyright: reportCallIssue=false
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from llvmlite import ir
@@ -16,6 +16,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from snnq.runtime.compiling import compiled
+from snnq.runtime.llvm import Args, Builder, Context, Signature, Value
 from snnq.runtime.tables import PATTERNS
 from snnq.runtime.vectors import LANES, data_of, halved, let_fire, load_vector, loop
 
@@ -41,14 +42,7 @@ def list_windows(frames, limit, patterns, used, begin, end):  # pragma: no cover
     made = np.empty((steps, width), np.uint8)
     for row in range(begin, end):
         sample, y = row // height, row % height
-        most[:] = 0
-        for step in range(steps):
-            for channel in range(channels):
-                line, given = counts[step, channel, 1:], frames[sample, step, channel, y]
-                for x in range(width):
-                    line[x] = min(given[x], limit)
-                for x in range(width):
-                    most[x + 1] |= line[x]
+        _clip_row(frames, sample, y, limit, counts, most)
         highest = 0
         for x in range(width):
             left, count = most[x] | most[x + 1] | most[x + 2], 0
@@ -58,20 +52,40 @@ def list_windows(frames, limit, patterns, used, begin, end):  # pragma: no cover
             highest = max(highest, count)
         for plane in range(len(patterns)):
             mine = patterns[plane, sample, y + 1]
-            if plane >= highest:
+            if plane < highest:
+                _list_plane(counts, plane, near, made, mine)
+            else:
                 mine[:] = 0
-                continue
-            for step in range(steps):
-                near[:] = 0
-                for channel in range(channels):
-                    line = counts[step, channel]
-                    for x in range(width + 2):
-                        near[x] |= np.uint8(((line[x] >> plane) & 1) << channel)
-                for x in range(width):
-                    made[step, x] = near[x] | (near[x + 1] << CHANNELS) | (near[x + 2] << (2 * CHANNELS))
-            for x in range(width):
-                for step in range(steps):
-                    mine[x, step] = made[step, x]
+
+
+@compiled
+def _clip_row(frames, sample, y, limit, counts, most):  # pragma: no cover
+    """Write a row of event counts, clipped, and the bits that any of them has at a column."""
+    most[:] = 0
+    for step in range(counts.shape[0]):
+        for channel in range(counts.shape[1]):
+            line, given = counts[step, channel, 1:], frames[sample, step, channel, y]
+            for x in range(len(given)):
+                line[x] = min(given[x], limit)
+            for x in range(len(given)):
+                most[x + 1] |= line[x]
+
+
+@compiled
+def _list_plane(counts, plane, near, made, mine):  # pragma: no cover
+    """Write the patterns of one plane of a row, (W, T); ``near`` and ``made`` are scratch."""
+    steps, width = made.shape
+    for step in range(steps):
+        near[:] = 0
+        for channel in range(counts.shape[1]):
+            line = counts[step, channel]
+            for x in range(width + 2):
+                near[x] |= np.uint8(((line[x] >> plane) & 1) << channel)
+        for x in range(width):
+            made[step, x] = near[x] | (near[x + 1] << CHANNELS) | (near[x + 2] << (2 * CHANNELS))
+    for x in range(width):
+        for step in range(steps):
+            mine[x, step] = made[step, x]
 
 
 @compiled
@@ -89,7 +103,7 @@ def widen_table(narrow, wide, lanes):  # pragma: no cover
                     mine[c] += other[c]
 
 
-def _steps(lanes: int) -> Any:
+def _steps(lanes: int) -> Callable[..., None]:
     """Return what runs ``lanes`` outputs of a block at one pixel for all steps, their voltages in registers."""
 
     @intrinsic
@@ -104,39 +118,44 @@ def _steps(lanes: int) -> Any:
         whole = types.intp
         kind = types.void(table, patterns, *[whole] * 5, shift, offset, threshold, voltages, out, whole, whole)
 
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            data = {i: data_of(context, builder, signature, args, i) for i in (0, 1, 7, 8, 9, 10, 11)}
-            at, down, plane, used, steps = args[2:7]
-            wide = ir.VectorType(_I32, lanes)
-            shift, offset, threshold, first = (load_vector(builder, data[i], wide) for i in (7, 8, 9, 10))
-
-            def sums(step: Any) -> Any:
-                def add(p: Any, summed: Any) -> Any:
-                    begin = builder.add(builder.add(at, builder.mul(p, plane)), step)
-                    rows = [_row(builder, data[0], data[1], begin, down, i, lanes) for i in range(SIDE)]
-                    row = builder.sext(builder.add(builder.add(rows[0], rows[1]), rows[2]), wide)
-                    return builder.add(builder.shl(summed, ir.Constant(wide, [1] * lanes)), row)
-
-                last = builder.sub(used, _I64(1))
-                return loop(builder, used, ir.Constant(wide, [0] * lanes), lambda i, s: add(builder.sub(last, i), s))
-
-            def run(step: Any, voltages: Any) -> Any:
-                word, left = let_fire(builder, sums(step), voltages, (shift, offset, threshold), halved)
-                word = word if lanes == LANES else builder.zext(word, _I64)
-                place = builder.add(args[12], builder.mul(step, args[13]))
-                builder.store(word, builder.gep(data[11], [place]))
-                return left
-
-            left = loop(builder, steps, first, run)
-            builder.store(left, builder.bitcast(data[10], wide.as_pointer()), align=1)
-            return context.get_dummy_value()
+        def codegen(context: Context, builder: Builder, signature: Signature, args: Args) -> Value:
+            return _code(context, builder, signature, args, lanes)
 
         return kind, codegen
 
     return run_steps
 
 
-def _row(builder: Any, table: Any, patterns: Any, at: Any, down: Any, row: int, lanes: int) -> Any:
+def _code(context: Context, builder: Builder, signature: Signature, args: Args, lanes: int) -> Value:
+    data = {i: data_of(context, builder, signature, args, i) for i in (0, 1, 7, 8, 9, 10, 11)}
+    at, down, plane, used, steps = args[2:7]
+    wide = ir.VectorType(_I32, lanes)
+    shift, offset, threshold, first = (load_vector(builder, data[i], wide) for i in (7, 8, 9, 10))
+    last = builder.sub(used, _I64(1))
+
+    def sums(step: Value) -> Value:
+        def add(i: Value, summed: Value) -> Value:
+            p = builder.sub(last, i)
+            begin = builder.add(builder.add(at, builder.mul(p, plane)), step)
+            rows = [_row(builder, data[0], data[1], begin, down, row, lanes) for row in range(SIDE)]
+            row = builder.sext(builder.add(builder.add(rows[0], rows[1]), rows[2]), wide)
+            return builder.add(builder.shl(summed, ir.Constant(wide, [1] * lanes)), row)
+
+        return loop(builder, used, ir.Constant(wide, [0] * lanes), add)
+
+    def run(step: Value, voltages: Value) -> Value:
+        word, left = let_fire(builder, sums(step), voltages, (shift, offset, threshold), halved)
+        word = word if lanes == LANES else builder.zext(word, _I64)
+        place = builder.add(args[12], builder.mul(step, args[13]))
+        builder.store(word, builder.gep(data[11], [place]))
+        return left
+
+    left = loop(builder, steps, first, run)
+    builder.store(left, builder.bitcast(data[10], wide.as_pointer()), align=1)
+    return context.get_dummy_value()
+
+
+def _row(builder: Builder, table: Value, patterns: Value, at: Value, down: Value, row: int, lanes: int) -> Value:
     """Return the sums of a window's row, of the pattern that lies there."""
     place = builder.add(at, builder.mul(down, _I64(row)))
     pattern = builder.zext(builder.load(builder.gep(patterns, [place])), _I64)

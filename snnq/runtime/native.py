@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import cast
 
 import numpy as np
 from llvmlite import ir
@@ -13,6 +13,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import CPUDispatcher
 from numba.extending import intrinsic
 
+from snnq.runtime.llvm import Args, Builder, Context, Signature, Value
 from snnq.runtime.vectors import data_of
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
@@ -32,11 +33,12 @@ def _fits(value: object) -> bool:
     return isinstance(value, np.ndarray | int | np.integer)
 
 
-def prepare(loop: Any, arguments: tuple[object, ...]) -> tuple[int, np.ndarray]:
+def prepare(loop: Callable[..., object], arguments: tuple[object, ...]) -> tuple[int, np.ndarray]:
     """Return the address of code that makes a call, and the arguments it is to be given: int64 (n,).
 
     The arrays among the arguments must live as long as the code is called.
     """
+    assert isinstance(loop, CPUDispatcher)
     kinds = tuple(loop.typeof_pyval(one) for one in arguments)
     with global_compiler_lock:
         if (loop, *kinds) not in _known:
@@ -45,16 +47,17 @@ def prepare(loop: Any, arguments: tuple[object, ...]) -> tuple[int, np.ndarray]:
     return code, np.array(_flat(arguments), np.int64)
 
 
-def _flat(value: Any) -> list[int]:
+def _flat(value: object) -> list[int]:
     """Return an argument as numba passes it on: whole numbers, and of arrays what numba knows of them."""
     if isinstance(value, tuple):
         return [number for one in value for number in _flat(one)]
     if isinstance(value, np.ndarray):  # owned by nobody there, who could let go of it
         return [0, 0, value.size, value.itemsize, value.ctypes.data, *value.shape, *value.strides]
+    assert isinstance(value, int | np.integer)
     return [int(value)]
 
 
-def _code(loop: Any, kinds: tuple[Any, ...]) -> tuple[int, object]:
+def _code(loop: CPUDispatcher, kinds: tuple[types.Type, ...]) -> tuple[int, object]:
     """Return the address of a function that reads a loop's arguments from memory, and what keeps it there."""
     loop.compile(kinds)
     made = loop.overloads[kinds]
@@ -67,7 +70,8 @@ def _code(loop: Any, kinds: tuple[Any, ...]) -> tuple[int, object]:
     function = ir.Function(module, _CODE, name)
     builder = ir.IRBuilder(function.append_basic_block())
     first = [builder.alloca(one.pointee) for one in kind.args[:2]]  # what it returns, and raises
-    rest = [_argument(builder, function.args[0], place, one) for place, one in enumerate(kind.args[2:])]
+    slots = enumerate(kind.args[2:])
+    rest = [_argument(cast(Builder, builder), function.args[0], place, one) for place, one in slots]
     code = builder.call(builder.inttoptr(_I64(address), kind.as_pointer()), [*first, *rest])
     failed = [builder.icmp_signed("!=", code, one) for one in (RETCODE_OK, RETCODE_NONE)]
     builder.ret(builder.zext(builder.and_(failed[0], failed[1]), _I32))
@@ -76,7 +80,7 @@ def _code(loop: Any, kinds: tuple[Any, ...]) -> tuple[int, object]:
     return library.get_pointer_to_function(name), library
 
 
-def _argument(builder: Any, slots: Any, place: int, kind: Any) -> Any:
+def _argument(builder: Builder, slots: Value, place: int, kind: ir.PointerType | ir.IntType) -> Value:
     value = builder.load(builder.gep(slots, [_I64(place)]))
     if isinstance(kind, ir.PointerType):
         return builder.inttoptr(value, kind)
@@ -87,14 +91,14 @@ def _argument(builder: Any, slots: Any, place: int, kind: Any) -> Any:
 def call(typingctx, code, slots):  # type: ignore[no-untyped-def]
     """Return 0 if the call of the code at an address, with the arguments at another, went well."""
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def codegen(context: Context, builder: Builder, signature: Signature, args: Args) -> Value:
         function = builder.inttoptr(args[0], _CODE.as_pointer())
         return builder.call(function, [builder.inttoptr(args[1], _I64.as_pointer())])
 
     return types.int32(types.int64, types.int64), codegen
 
 
-def _place(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+def _place(context: Context, builder: Builder, signature: Signature, args: Args) -> Value:
     return builder.gep(data_of(context, builder, signature, args, 0), [args[1]])
 
 
@@ -102,7 +106,7 @@ def _place(context: Any, builder: Any, signature: Any, args: Any) -> Any:
 def read(typingctx, state, place):  # type: ignore[no-untyped-def]
     """Return a number, int64, that other threads change: all that they wrote before it is there then."""
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def codegen(context: Context, builder: Builder, signature: Signature, args: Args) -> Value:
         return builder.load_atomic(_place(context, builder, signature, args), "acquire", 8)
 
     return types.int64(state, types.intp), codegen
@@ -112,7 +116,7 @@ def read(typingctx, state, place):  # type: ignore[no-untyped-def]
 def write(typingctx, state, place, value):  # type: ignore[no-untyped-def]
     """Let other threads see a number, and with it all that was written before."""
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def codegen(context: Context, builder: Builder, signature: Signature, args: Args) -> Value:
         builder.store_atomic(args[2], _place(context, builder, signature, args), "release", 8)
         return context.get_dummy_value()
 
@@ -123,7 +127,7 @@ def write(typingctx, state, place, value):  # type: ignore[no-untyped-def]
 def add_one(typingctx, state, place):  # type: ignore[no-untyped-def]
     """Return a number that threads count up together, as it was before."""
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def codegen(context: Context, builder: Builder, signature: Signature, args: Args) -> Value:
         return builder.atomic_rmw("add", _place(context, builder, signature, args), _I64(1), "acq_rel")
 
     return types.int64(state, types.intp), codegen

@@ -5,16 +5,18 @@ Written as LLVM code for the reasons that ``vectors`` names.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
+from snnq.runtime.llvm import Args, Builder, Context, Signature, Value
 from snnq.runtime.vectors import (
     CHUNK,
     LANES,
     SPREAD,
+    Leak,
     data_of,
     halved,
     let_fire,
@@ -29,7 +31,7 @@ _LOG2_LANES = 6
 _SHORT, _PLACES = ir.VectorType(_I16, SPREAD), ir.VectorType(_I32, SPREAD)
 
 
-def _steps(leaked: Any) -> Any:
+def _steps(leaked: Leak) -> Callable[..., None]:
     """Return what runs all steps of LIF neurons, whose voltages are what ``leaked`` leaves of them."""
 
     @intrinsic
@@ -60,7 +62,7 @@ def _steps(leaked: Any) -> Any:
         )
         kind = types.void(*arrays)
 
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        def codegen(context: Context, builder: Builder, signature: Signature, args: Args) -> Value:
             return _code(context, builder, signature, args, leaked)
 
         return kind, codegen
@@ -68,14 +70,14 @@ def _steps(leaked: Any) -> Any:
     return run
 
 
-def _code(context: Any, builder: Any, signature: Any, args: Any, leaked: Any) -> Any:
+def _code(context: Context, builder: Builder, signature: Signature, args: Args, leaked: Leak) -> Value:
     sum_type = ir.VectorType(ir.IntType(signature.args[5].dtype.bitwidth), LANES)
     wide = ir.VectorType(ir.IntType(signature.args[9].dtype.bitwidth), LANES)
     at = {i: data_of(context, builder, signature, args, i) for i in (6, 7, 8, 9, 10)}
     numbers = tuple(load_vector(builder, at[i], wide) for i in (6, 7, 8))
     looked = _Looked(context, builder, signature, args, sum_type)
 
-    def run(step: Any, voltages: Any) -> Any:
+    def run(step: Value, voltages: Value) -> Value:
         summed = looked.sums(step)
         summed = summed if sum_type == wide else builder.sext(summed, wide)
         word, left = let_fire(builder, summed, voltages, numbers, leaked)
@@ -91,7 +93,9 @@ def _code(context: Any, builder: Any, signature: Any, args: Any, leaked: Any) ->
 class _Looked:
     """The code that looks up and adds a step's rows."""
 
-    def __init__(self, context: Any, builder: Any, signature: Any, args: Any, sum_type: Any) -> None:
+    def __init__(
+        self, context: Context, builder: Builder, signature: Signature, args: Args, sum_type: ir.VectorType
+    ) -> None:
         self.builder, self.sum_type = builder, sum_type
         self.table, self.rows = (data_of(context, builder, signature, args, i) for i in (0, 2))
         self.row_type = ir.VectorType(ir.IntType(signature.args[0].dtype.bitwidth), LANES)
@@ -101,7 +105,7 @@ class _Looked:
         self.entries, self.planes, self.most, self.digit_bits = (values[i] for i in (1, 5, 6, 7))
         self.taps = args[3]
 
-    def sums(self, step: Any) -> Any:
+    def sums(self, step: Value) -> Value:
         """Return a step's sums: of its planes, the highest first."""
         builder, zero = self.builder, ir.Constant(self.sum_type, [0] * LANES)
         before = builder.basic_block
@@ -112,7 +116,7 @@ class _Looked:
         doubling = splat(builder, builder.trunc(self.digit_bits, self.sum_type.element), self.sum_type)
         last = builder.sub(self.planes, _I64(1))
 
-        def add(i: Any, summed: Any) -> Any:
+        def add(i: Value, summed: Value) -> Value:
             return self._add(builder.shl(summed, doubling), self._place(builder.sub(last, i), step))
 
         summed, end = loop(builder, self.planes, zero, add), builder.basic_block
@@ -123,19 +127,19 @@ class _Looked:
         found.add_incoming(summed, end)
         return found
 
-    def _place(self, plane: Any, step: Any) -> Any:
+    def _place(self, plane: Value, step: Value) -> Value:
         """Write where the rows of all taps lie, CHUNK zeros behind; return how many there are."""
         builder, first = self.builder, self.builder.mul(plane, self.most)
         shift = ir.Constant(_PLACES, [_LOG2_LANES] * SPREAD)
 
-        def place(tap: Any, count: Any) -> Any:
+        def place(tap: Value, count: Value) -> Value:
             base = splat(builder, builder.trunc(builder.load(builder.gep(self.bases, [tap])), _I32), _PLACES)
             begin = builder.load(builder.gep(self.firsts, [builder.add(first, tap)]))
             at = builder.add(begin, step)
             length = builder.sext(builder.load(builder.gep(self.lengths, [at])), _I64)
             source, to = builder.gep(self.lists, [builder.mul(at, self.entries)]), builder.gep(self.rows, [count])
 
-            def move(part: Any, none: Any) -> Any:
+            def move(part: Value, none: Value) -> Value:
                 ahead = builder.mul(part, _I64(SPREAD))
                 entry = load_vector(builder, builder.gep(source, [ahead]), _SHORT)
                 found = builder.add(builder.shl(builder.zext(entry, _PLACES), shift), base)
@@ -152,16 +156,19 @@ class _Looked:
         builder.store(ir.Constant(zeros, [0] * CHUNK), to, align=1)
         return count
 
-    def _add(self, summed: Any, count: Any) -> Any:
+    def _add(self, summed: Value, count: Value) -> Value:
         """Return sums and the rows that were placed: CHUNK of them in their own few bits, then widened."""
         builder = self.builder
 
-        def add(chunk: Any, summed: Any) -> Any:
-            begin, part = builder.mul(chunk, _I64(CHUNK)), None
-            for i in range(CHUNK):
-                offset = builder.load(builder.gep(self.rows, [builder.add(begin, _I64(i))]))
-                row = load_vector(builder, builder.gep(self.table, [builder.sext(offset, _I64)]), self.row_type)
-                part = row if part is None else builder.add(part, row)
+        def row(place: Value) -> Value:
+            offset = builder.load(builder.gep(self.rows, [place]))
+            return load_vector(builder, builder.gep(self.table, [builder.sext(offset, _I64)]), self.row_type)
+
+        def add(chunk: Value, summed: Value) -> Value:
+            begin = builder.mul(chunk, _I64(CHUNK))
+            part = row(begin)
+            for i in range(1, CHUNK):
+                part = builder.add(part, row(builder.add(begin, _I64(i))))
             return builder.add(summed, part if self.row_type == self.sum_type else builder.sext(part, self.sum_type))
 
         chunks = builder.lshr(builder.add(count, _I64(CHUNK - 1)), _I64(CHUNK.bit_length() - 1))

@@ -7,18 +7,20 @@ count elements and are not checked.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
 from snnq.network.leaks import FIXED, FRACTION_BITS
+from snnq.runtime.llvm import Args, Builder, Context, Numbers, Signature, Value
 
 LANES = 64  # channels of a block, and bits of a word of spikes
 CHUNK = 4  # rows added in their own few bits before they are widened; lists of rows are padded to a multiple of it
 SPREAD = 16  # entries that ``place_rows`` moves at once, and how far it may write past the end
+# The code of what is left of voltages u, by their type.
+Leak = Callable[[Builder, Value, ir.VectorType], Value]
 _I1, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (1, 16, 32, 64))
 
 
@@ -31,7 +33,7 @@ def sum_rows(typingctx, table, offsets, count, sums, doubling):  # type: ignore[
     """
     row_type, sum_type = (ir.VectorType(ir.IntType(one.dtype.bitwidth), LANES) for one in (table, sums))
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def codegen(context: Context, builder: Builder, signature: Signature, args: Args) -> Value:
         table_at, offsets_at, sums_at = (data_of(context, builder, signature, args, i) for i in (0, 1, 3))
         count_value, place = args[2], builder.bitcast(sums_at, sum_type.as_pointer())
         first = builder.load(place, align=1)
@@ -41,11 +43,14 @@ def sum_rows(typingctx, table, offsets, count, sums, doubling):  # type: ignore[
         builder.cbranch(builder.icmp_signed(">", count_value, _I64(0)), head, after)
         builder.position_at_end(head)
         index, summed = builder.phi(_I64), builder.phi(sum_type)
-        part = None
-        for j in range(CHUNK):
-            offset = builder.load(builder.gep(offsets_at, [builder.add(index, _I64(j))]))
-            row = load_vector(builder, builder.gep(table_at, [builder.sext(offset, _I64)]), row_type)
-            part = row if part is None else builder.add(part, row)
+
+        def row(place: Value) -> Value:
+            offset = builder.load(builder.gep(offsets_at, [place]))
+            return load_vector(builder, builder.gep(table_at, [builder.sext(offset, _I64)]), row_type)
+
+        part = row(index)
+        for j in range(1, CHUNK):
+            part = builder.add(part, row(builder.add(index, _I64(j))))
         new = builder.add(summed, part if row_type == sum_type else builder.sext(part, sum_type))
         following = builder.add(index, _I64(CHUNK))
         for phi, start, again in ((index, _I64(0), following), (summed, first, new)):
@@ -92,18 +97,18 @@ def fire_fixed(typingctx, sums, voltages, shifts, offsets, thresholds, start, le
     """``fire`` with a leak in fixed point: v ← 0 on a spike, else ⌊(u·k + 2^15)/2^16⌋ (``snnq.network.leaks``)."""
     kind = types.uint64(sums, voltages, shifts, offsets, thresholds, types.intp, types.intp)
 
-    def leaked(builder: Any, u: Any, wide: Any, leak: Any) -> Any:
+    def leaked(builder: Builder, u: Value, wide: ir.VectorType, leak: Value) -> Value:
         kept = splat(builder, builder.trunc(builder.sub(leak, _I64(FIXED)), _I32), ir.VectorType(_I32, LANES))
         return left_in_fixed_point(builder, u, wide, kept if wide.element == _I32 else builder.zext(kept, wide))
 
     return kind, _fire(sums, voltages, leaked, 6)
 
 
-def _fire(sums: Any, voltages: Any, leaked: Any, *given: int) -> Any:
+def _fire(sums: Numbers, voltages: Numbers, leaked: Callable[..., Value], *given: int) -> Callable[..., Value]:
     """Return the code of ``fire`` whose voltages are what ``leaked`` leaves of u, ``given`` some of the arguments."""
     sum_type, wide = (ir.VectorType(ir.IntType(one.dtype.bitwidth), LANES) for one in (sums, voltages))
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def codegen(context: Context, builder: Builder, signature: Signature, args: Args) -> Value:
         at = [data_of(context, builder, signature, args, i) for i in range(5)]
         shift, offset, threshold = (load_vector(builder, builder.gep(one, [args[5]]), wide) for one in at[2:])
         summed = load_vector(builder, at[0], sum_type)
@@ -118,26 +123,29 @@ def _fire(sums: Any, voltages: Any, leaked: Any, *given: int) -> Any:
     return codegen
 
 
-def let_fire(builder: Any, sums: Any, voltages: Any, numbers: tuple[Any, Any, Any], leaked: Any) -> tuple[Any, Any]:
+def let_fire(
+    builder: Builder, sums: Value, voltages: Value, numbers: Sequence[Value], leaked: Leak
+) -> tuple[Value, Value]:
     """Return the code of a step's word of spikes, and of the voltages after it, as ``fire`` has them."""
     shift, offset, threshold = numbers
     u = builder.add(voltages, builder.add(builder.shl(sums, shift), offset))
-    fired = builder.icmp_signed(">=", u, threshold)
-    left = builder.select(fired, ir.Constant(u.type, [0] * u.type.count), leaked(builder, u, u.type))
-    return builder.bitcast(fired, ir.IntType(u.type.count)), left
+    fired, wide = builder.icmp_signed(">=", u, threshold), u.type
+    assert isinstance(wide, ir.VectorType)
+    left = builder.select(fired, ir.Constant(wide, [0] * wide.count), leaked(builder, u, wide))
+    return builder.bitcast(fired, ir.IntType(wide.count)), left
 
 
-def halved(builder: Any, u: Any, wide: Any) -> Any:
+def halved(builder: Builder, u: Value, wide: ir.VectorType) -> Value:
     """Return the code of ⌊u / 2⌋."""
     return builder.ashr(u, ir.Constant(wide, [1] * wide.count))
 
 
-def kept_whole(builder: Any, u: Any, wide: Any) -> Any:
+def kept_whole(builder: Builder, u: Value, wide: ir.VectorType) -> Value:
     """Return u."""
     return u
 
 
-def thirded(builder: Any, u: Any, wide: Any) -> Any:
+def thirded(builder: Builder, u: Value, wide: ir.VectorType) -> Value:
     """Return the code of ⌊u / 3⌋: what a division cuts off below zero is taken away once more."""
     three, zero = ir.Constant(wide, [3] * LANES), ir.Constant(wide, [0] * LANES)
     cut = builder.sdiv(u, three)
@@ -145,7 +153,7 @@ def thirded(builder: Any, u: Any, wide: Any) -> Any:
     return builder.add(cut, builder.sext(below, wide))  # -1 where it is so
 
 
-def left_in_fixed_point(builder: Any, u: Any, wide: Any, kept: Any) -> Any:
+def left_in_fixed_point(builder: Builder, u: Value, wide: ir.VectorType, kept: Value) -> Value:
     """Return the code of ⌊(u·kept + 2^15)/2^16⌋, from 0 to 2^16 - 1 of ``kept``: no part of it passes the width."""
     bits, rest, half = (ir.Constant(wide, [one] * LANES) for one in (FRACTION_BITS, FIXED - 1, FIXED // 2))
     low = builder.lshr(builder.add(builder.mul(builder.and_(u, rest), kept), half), bits)
@@ -157,7 +165,7 @@ def place_rows(typingctx, entries, start, offsets, at, base, log2_row):  # type:
     """offsets[at : at + 16] ← (entries[start : start + 16] << log2_row) + base; entries uint16, offsets int32."""
     short, word = ir.VectorType(_I16, SPREAD), ir.VectorType(_I32, SPREAD)
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def codegen(context: Context, builder: Builder, signature: Signature, args: Args) -> Value:
         source, target = (data_of(context, builder, signature, args, i) for i in (0, 2))
         found = load_vector(builder, builder.gep(source, [args[1]]), short)
         shift, begin = (splat(builder, builder.trunc(one, _I32), word) for one in (args[5], args[4]))
@@ -178,7 +186,7 @@ def list_word(typingctx, word, entry, entries, start):  # type: ignore[no-untype
     lanes, wide = ir.VectorType(_I16, SPREAD), ir.VectorType(_I64, SPREAD)
     flags = ir.VectorType(_I1, SPREAD)
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def codegen(context: Context, builder: Builder, signature: Signature, args: Args) -> Value:
         shifts = ir.Constant(wide, [4 * i for i in range(SPREAD)])
         places = ir.Constant(lanes, [16 * i for i in range(SPREAD)])
         shifted = builder.trunc(builder.lshr(splat(builder, args[0], wide), shifts), lanes)
@@ -201,7 +209,7 @@ def list_word(typingctx, word, entry, entries, start):  # type: ignore[no-untype
 def lowest_bit(typingctx, word):  # type: ignore[no-untyped-def]
     """Return the index of the lowest bit of a word that is not zero."""
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def codegen(context: Context, builder: Builder, signature: Signature, args: Args) -> Value:
         return builder.cttz(args[0], _I1(1))
 
     return types.intp(types.uint64), codegen
@@ -212,7 +220,7 @@ def spread_bits(typingctx, word, lanes, start):  # type: ignore[no-untyped-def]
     """lanes[start : start + 64] ← the 64 bits of ``word``, as 0 or 1; ``lanes`` is int32."""
     wide = ir.VectorType(_I32, LANES)
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def codegen(context: Context, builder: Builder, signature: Signature, args: Args) -> Value:
         at = builder.gep(data_of(context, builder, signature, args, 1), [args[2]])
         bits = builder.zext(builder.bitcast(args[0], ir.VectorType(_I1, LANES)), wide)
         builder.store(bits, builder.bitcast(at, wide.as_pointer()), align=1)
@@ -226,7 +234,7 @@ def add_bits(typingctx, word, doubling, counts, start):  # type: ignore[no-untyp
     """counts[start + i] += bit i of ``word`` << doubling, for 64 bits; ``counts`` is int32."""
     lanes = ir.VectorType(_I32, LANES)
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def codegen(context: Context, builder: Builder, signature: Signature, args: Args) -> Value:
         place = builder.bitcast(
             builder.gep(data_of(context, builder, signature, args, 2), [args[3]]), lanes.as_pointer()
         )
@@ -238,18 +246,18 @@ def add_bits(typingctx, word, doubling, counts, start):  # type: ignore[no-untyp
     return types.void(types.uint64, types.intp, counts, types.intp), codegen
 
 
-def data_of(context: Any, builder: Any, signature: Any, args: Any, index: int) -> Any:
+def data_of(context: Context, builder: Builder, signature: Signature, args: Args, index: int) -> Value:
     """Return the address of an array argument's first element."""
     kind = signature.args[index]
     return context.make_array(kind)(context, builder, args[index]).data
 
 
-def load_vector(builder: Any, address: Any, vector: Any) -> Any:
+def load_vector(builder: Builder, address: Value, vector: ir.VectorType) -> Value:
     """Return the code that loads a vector that may begin anywhere."""
     return builder.load(builder.bitcast(address, vector.as_pointer()), align=1)
 
 
-def loop(builder: Any, count: Any, start: Any, body: Callable[[Any, Any], Any]) -> Any:
+def loop(builder: Builder, count: Value, start: Value, body: Callable[[Value, Value], Value]) -> Value:
     """Return the code of what ``body(i, value)`` makes of a value for i = 0 … ``count`` - 1, at least once."""
     before = builder.basic_block
     head, after = builder.append_basic_block("again"), builder.append_basic_block("done")
@@ -266,7 +274,7 @@ def loop(builder: Any, count: Any, start: Any, body: Callable[[Any, Any], Any]) 
     return new
 
 
-def splat(builder: Any, value: Any, vector: Any) -> Any:
+def splat(builder: Builder, value: Value, vector: ir.VectorType) -> Value:
     """Return the code of a vector of one value."""
     one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, _I32(0))
     zeros = ir.Constant(ir.VectorType(_I32, vector.count), [0] * vector.count)

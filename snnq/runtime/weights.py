@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -140,56 +141,79 @@ class LayerWeights:
 
 def read_layer(arrays: PackedArrays, one: Stage | Potential) -> LayerWeights:
     """Return a layer, ready to run; raises PackedError for tensors that do not fit."""
-    network, shape = arrays.network, arrays.layer(one.layer).shape
+    taps, given_numbers = math.prod(one.made.sides), arrays.wiring.numbers(one.takes[0])
     outputs, n = arrays.layer(one.layer).matrix
-    sides, taps = one.made.sides, math.prod(one.made.sides)
     inputs = n // taps * one.made.groups
-    if inputs > MAX_INPUTS:
-        raise PackedError(f"layer {one.layer}: {inputs} input channels, the integer engine runs up to {MAX_INPUTS}")
-    given_numbers = arrays.wiring.numbers(one.takes[0])
-    if math.prod(shape[2:]) != taps or taps % 2 == 0 or (sides[0] != sides[1] and not given_numbers):
-        raise PackedError(f"layer {one.layer}: the integer engine runs square kernels of odd sides, not {shape[2:]}")
+    _check_fits(arrays, one, inputs, given_numbers)
+    network = arrays.network
     whole, behind = network.stage(one) if isinstance(one, Stage) else network.potential(one)
-    wide_type = np.int64 if behind.wide or given_numbers else np.int32
-    if isinstance(behind, Neurons) and behind.threshold.ndim == 2:
-        leak, neuron_type = 2, wide_type
-        numbers, rests = tuple(behind.threshold), (np.iinfo(neuron_type).max,) * len(behind.threshold)
-        kinds = (neuron_type,) * len(numbers)
-    elif isinstance(behind, Neurons):
-        leak, neuron_type = network.leak(one.fires), wide_type  # pyright: ignore
-        numbers, rests = (behind.shift, behind.offset, behind.threshold), (0, 0, np.iinfo(neuron_type).max)
-        kinds = (np.int8, neuron_type, neuron_type)
+    if isinstance(behind, FixedPoint):
+        leak, numbers = 2, _potentials(behind)
     else:
-        leak, neuron_type, rests = 2, np.int64, (0, 0, 0, 0)
-        numbers = (behind.multiplier, behind.half, behind.shift, behind.offset)
-        kinds = (np.int32, np.int64, np.int8, np.int32)
+        leak = network.leak(one.fires) if isinstance(one, Stage) and behind.threshold.ndim == 1 else 2
+        numbers = _thresholds(behind, np.int64 if behind.wide or given_numbers else np.int32)
     table_type, sum_type = _types(whole, behind.wide, one.bound)
-    sum_type = np.int64 if given_numbers else sum_type
-    narrow = np.abs(whole.values).sum(1).max(initial=0) <= np.iinfo(np.int16).max
+    sum_type = np.int32 if one.made.depthwise and sum_type == np.int16 else sum_type
     build, kept = _depthwise(whole, behind, taps) if one.made.depthwise else _packed(arrays, one, whole, behind, taps)
     found = LayerWeights(
         name=one.layer,
         step=one,
         outputs=outputs,
         inputs=inputs,
-        sides=sides,
+        sides=one.made.sides,
         build=build,
-        numbers=tuple(values.astype(kind) for values, kind in zip(numbers, kinds, strict=True)),
-        rests=tuple(map(int, rests)),
+        numbers=numbers.values,
+        rests=numbers.rests,
         leak=leak,
         table_type=table_type,
-        sum_type=np.int64 if sum_type == np.int64 else np.int32 if one.made.depthwise else sum_type,
-        neuron_type=neuron_type,
+        sum_type=np.int64 if given_numbers else sum_type,
+        neuron_type=numbers.kind,
         kept=kept,
         given_numbers=given_numbers,
     )
-    counts = arrays.wiring.graph.streams[one.takes[0]].kind == "counts"
-    small = sides == (frame_kernels.SIDE,) * 2 and inputs <= frame_kernels.CHANNELS
-    narrow = narrow and neuron_type == np.int32 and found.sum_type != np.int64
-    found = replace(found, windowed=counts and small and narrow and found.plain and leak == 2)
-    if counts or not found.plain or neuron_type != np.int32 or found.sum_type == np.int64:
-        return found
-    return replace(found, sparse=sparse_weights(whole.values * behind.sign[:, None], taps, one.bound))
+    return _with_shortcut(found, whole, behind, arrays.wiring.graph.streams[one.takes[0]].kind == "counts")
+
+
+def _check_fits(arrays: PackedArrays, one: Stage | Potential, inputs: int, given_numbers: bool) -> None:
+    """Raise PackedError for a layer of more inputs, or another kernel, than the engine runs."""
+    sides, kernel = one.made.sides, arrays.layer(one.layer).shape[2:]
+    if inputs > MAX_INPUTS:
+        raise PackedError(f"layer {one.layer}: {inputs} input channels, the integer engine runs up to {MAX_INPUTS}")
+    odd = math.prod(sides) % 2 == 1 and (sides[0] == sides[1] or given_numbers)
+    if math.prod(kernel) != math.prod(sides) or not odd:
+        raise PackedError(f"layer {one.layer}: the integer engine runs square kernels of odd sides, not {kernel}")
+
+
+class _Numbers(NamedTuple):
+    """``numbers``, ``rests`` and ``neuron_type`` of a layer."""
+
+    values: Kept
+    rests: tuple[int, ...]
+    kind: type
+
+
+def _potentials(behind: FixedPoint) -> _Numbers:
+    values = (behind.multiplier.astype(np.int32), behind.half, behind.shift.astype(np.int8))
+    return _Numbers((*values, behind.offset.astype(np.int32)), (0, 0, 0, 0), np.int64)
+
+
+def _thresholds(behind: Neurons, kind: type) -> _Numbers:
+    """Return what neurons compare, in the type of their voltages: D thresholds of integer neurons."""
+    never, threshold = int(np.iinfo(kind).max), behind.threshold.astype(kind)
+    if threshold.ndim == 2:
+        return _Numbers(tuple(threshold), (never,) * len(threshold), kind)
+    return _Numbers((behind.shift.astype(np.int8), behind.offset.astype(kind), threshold), (0, 0, never), kind)
+
+
+def _with_shortcut(layer: LayerWeights, whole: Whole, behind: Behind, counts: bool) -> LayerWeights:
+    """Return a layer, ready also for what runs it faster where it can: windows of ``counts``, or sparse weights."""
+    if not layer.plain or layer.neuron_type != np.int32 or layer.sum_type == np.int64:
+        return layer
+    if not counts:
+        return replace(layer, sparse=sparse_weights(whole.values * behind.sign[:, None], layer.taps, layer.step.bound))
+    small = layer.sides == (frame_kernels.SIDE,) * 2 and layer.inputs <= frame_kernels.CHANNELS
+    narrow = np.abs(whole.values).sum(1).max(initial=0) <= np.iinfo(np.int16).max
+    return replace(layer, windowed=bool(small and narrow and layer.leak == 2))
 
 
 def _types(whole: Whole, wide: bool, bound: int) -> tuple[type, type]:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from snnq.base.errors import OutputExistsError, PlanError
 from snnq.base.placing import sweep
 from snnq.base.progress import Progress, silent
 from snnq.checkpoints.opening import load_model
+from snnq.checkpoints.sizes import Given
 from snnq.cost.table import DEFAULT_TABLE, CostTable, read_table
 from snnq.data.cache import content_hash
 from snnq.plan import Plan
@@ -64,7 +65,7 @@ def search(
     force: bool = False,
     progress: Progress = silent,
     words: Mapping[str, object] | None = None,
-    **given: Any,
+    **given: Unpack[Given],
 ) -> Plan:
     """Search a number format for every layer of a float checkpoint; write and return the plan.
 
@@ -104,7 +105,7 @@ def _posed(
     settings: SearchSettings,
     table: CostTable,
     compute: Compute,
-    given: dict[str, Any],
+    given: Given,
     progress: Progress,
 ) -> _Problem:
     fabric = start_fabric(compute)  # before the data: where there are more processes, they start from the top

@@ -12,7 +12,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from snnq.base.errors import OutputExistsError, SnnqError, UsageError
 from snnq.base.files import read_text, write_atomic
 from snnq.base.paired import PerSample, difference
 from snnq.base.progress import silent
-from snnq.base.strict_json import strict_json
+from snnq.base.strict_json import Json, strict_json
 from snnq.cost.quantities import STORAGE, known
 from snnq.cost.table import CostTable, read_table
 from snnq.packed.config import CONFIG_FILE, PLAN_FILE
@@ -40,7 +39,7 @@ from snnq.training.search_runs import find_run, no_run, with_run
 SCORES_VERSION, POINTS = 1, 24
 OWN = "this plan"
 # A plan on the front: its schemes by layer, and numbers, None where they are not known; ready for JSON.
-Point = dict[str, Any]
+Point = Json
 SCORED = ("validation_loss", "validation_accuracy")
 
 
@@ -64,7 +63,7 @@ class Scores:
     front: tuple[Point, ...] = ()
     each: Mapping[str, PerSample] = field(default_factory=dict)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Return plain data for JSON."""
         rows = [
             {name: float(value) for name, value in zip(self.choices.names, row, strict=True) if not np.isnan(value)}

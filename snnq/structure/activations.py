@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from snnq.base.errors import UsageError
+from snnq.base.strict_json import Config
 from snnq.network.layers import INPUT_BITS, quantisable
 from snnq.structure.edits import STRUCTURE
 
@@ -32,7 +33,7 @@ ACTIVATIONS, RANGE, SIGNED = "activations", "input_range", "input_signed"
 BITS = (2, 8)
 
 
-def quantised(model: nn.Module, layers: Mapping[str, Mapping[str, Any]]) -> nn.Module:
+def quantised(model: nn.Module, layers: Mapping[str, Config]) -> nn.Module:
     """Quantise what layers are given, in place, with ranges of 1; raises ``UsageError`` for no layer or no bits."""
     known = quantisable(model)
     for name, one in layers.items():
@@ -53,7 +54,7 @@ def quantised(model: nn.Module, layers: Mapping[str, Mapping[str, Any]]) -> nn.M
     return model
 
 
-def described(layers: Mapping[str, Mapping[str, Any]]) -> str:
+def described(layers: Mapping[str, Config]) -> str:
     """Return the edit in words."""
     bits = sorted({one["bits"] for one in layers.values()})
     return f"activations of {len(layers)} layers have {' or '.join(map(str, bits))} bits"

@@ -10,10 +10,11 @@ brings those that stay to the front, and so loads what was saved.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from snnq.base.errors import UsageError
+from snnq.base.strict_json import Config
 from snnq.structure.edits import STRUCTURE
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ NARROWED = "narrowed"
 _WIDTHS = {0: ("out_channels", "out_features", "num_features"), 1: ("in_channels", "in_features")}
 
 
-def narrowed(model: nn.Module, channels: Sequence[Mapping[str, Any]]) -> nn.Module:
+def narrowed(model: nn.Module, channels: Sequence[Config]) -> nn.Module:
     """Return the model with the first ``left`` channels of each entry; raises ``UsageError`` where it has no such."""
     for one in channels:
         layer = model.get_submodule(one["layer"])
@@ -38,7 +39,7 @@ def narrowed(model: nn.Module, channels: Sequence[Mapping[str, Any]]) -> nn.Modu
     return model
 
 
-def described(channels: Sequence[Mapping[str, Any]]) -> str:
+def described(channels: Sequence[Config]) -> str:
     """Return the edit in words."""
     counts = ", ".join(f"{one['layer']} {one['left']}" for one in channels)
     return f"channels that are left: {counts}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -71,8 +70,15 @@ def quantized_layers(model: nn.Module) -> Iterator[tuple[str, FakeQuantize, Tens
     """Yield the name, the parametrization and the latent weight of every quantised layer."""
     for name, module in model.named_modules():
         if parametrize.is_parametrized(module, "weight"):
-            chain: Any = module.parametrizations["weight"]  # pyright: ignore
-            yield name, chain[0], chain.original
+            yield name, *chain_of(module)
+
+
+def chain_of(layer: nn.Module) -> tuple[FakeQuantize, Tensor]:
+    """Return the parametrization and the latent weight of a quantised layer."""
+    chain = layer.get_submodule("parametrizations.weight")
+    found = chain.get_submodule("0")
+    assert isinstance(found, FakeQuantize)
+    return found, chain.get_parameter("original")
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:

@@ -13,12 +13,12 @@ import snnq
 from snnq.base.errors import UsageError
 from snnq.cli.app import app
 from snnq.cli.main import run
-from snnq.commands import compressing, looking, simulating
+from snnq.commands import compressing, editing, looking, planning, simulating
 from snnq.commands.calling import one_list, read_settings, texts
 
 FUNCTIONS = {
     name: one
-    for room in (compressing, looking, simulating)
+    for room in (compressing, editing, looking, planning, simulating)
     for name, one in vars(room).items()
     if inspect.isfunction(one) and getattr(one, "__module__", "") == room.__name__ and not name.startswith("_")
 }

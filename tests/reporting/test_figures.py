@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snnq.cost.quantities import ENERGY, STORAGE
+from snnq.reporting.cost_records import FrontPoint, PlanRow
 from snnq.reporting.figures import svg
 from snnq.reporting.figures.bars import Slice, before_after
 from snnq.reporting.figures.front import Point, accuracy_points, front_panel, loss_points
@@ -16,7 +17,7 @@ from snnq.reporting.figures.palette import contrast, ink_on, letters, part_colou
 from snnq.reporting.figures.probabilities import most_contested, probability_panel
 from snnq.reporting.figures.strip import layer_strip, legend
 from snnq.reporting.figures.weights import float_panel, weight_panel
-from snnq.reporting.records import FrontPoint, Histogram, Level, PlanRow, SearchEpoch
+from snnq.reporting.records import Histogram, Level, SearchEpoch
 from snnq.schemes.scheme import scheme_names
 
 NAMES = scheme_names()

@@ -5,8 +5,6 @@ Both halve an image at the same places, so that stage k of either, counted from 
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 import torch.nn.functional as F
 from spikingjelly.activation_based import neuron, surrogate
 from torch import Tensor, nn
@@ -139,4 +137,4 @@ class SpikingResNet(nn.Module):
 
     def stage(self, number: int, potentials: Tensor) -> Tensor:
         """Return the potentials behind a stage, counted from 1."""
-        return cast(Any, self.get_submodule(f"layer{number}"))(potentials)
+        return self.get_submodule(f"layer{number}")(potentials)

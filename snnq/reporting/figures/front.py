@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from html import escape
 
 from snnq.cost.quantities import Quantity
+from snnq.reporting.cost_records import FrontPoint, PlanRow
 from snnq.reporting.figures import svg
-from snnq.reporting.records import FrontPoint, PlanRow
 from snnq.reporting.table import visible
 
 LEFT, TOP, WIDTH, HEIGHT = 44.0, 22.0, 286.0, 172.0

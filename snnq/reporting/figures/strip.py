@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from snnq.cost.quantities import known
+from snnq.reporting.cost_records import LayerRow
 from snnq.reporting.figures import svg
 from snnq.reporting.figures.palette import ink_on, is_hatched, scheme_colour, short_name
-from snnq.reporting.records import LayerRow
 
 ROW, HEAD = 17.0, 22.0
 CELL, BARS, APART, LENGTH = 118.0, 150.0, 98.0, 54.0
