@@ -8,12 +8,13 @@ afterwards (``snnq.network.drawn``).
 
 from __future__ import annotations
 
-import weakref
+import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import torch
 from spikingjelly.activation_based import functional
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ from snnq.network.drawn import prove
 from snnq.network.followed import UntraceableError, Value
 from snnq.network.graph import Graph
 from snnq.network.graph_file import read_graph, written
+from snnq.network.known import CONSTANTS, Known
 from snnq.network.layers import quantisable
 from snnq.network.neurons import is_neuron
 from snnq.network.sketch import Sketch
@@ -47,9 +49,18 @@ STAYS = frozenset(
 ADDS = frozenset(("add", "__add__", "__radd__", "__iadd__", "add_"))
 SCALES = {"mul": 1, "__mul__": 1, "__rmul__": 1, "__imul__": 1, "mul_": 1, "multiply": 1}
 SCALES |= {"div": -1, "__truediv__": -1, "__itruediv__": -1, "div_": -1, "true_divide": -1, "divide": -1}
+COPIES = frozenset(("expand", "expand_as", "repeat", "cuda"))  # of constants
 JOINS = frozenset(("cat", "concat", "concatenate"))
 BLANKS = frozenset(("zeros_like", "empty_like", "new_zeros", "new_empty"))
-WRITES = frozenset(("__setitem__", "copy_", "index_copy_", "masked_fill_"))
+WRITES = frozenset(("__setitem__", "__set__", "copy_", "index_copy_", "masked_fill_"))
+# Functions that say something of a tensor which does not depend on its numbers; what others say may decide what is run.
+FACTS = frozenset(
+    (
+        *("__get__", "__len__", "__hash__", "__repr__", "__format__", "size", "dim", "ndimension", "numel", "nelement"),
+        *("stride", "type", "is_contiguous", "is_floating_point", "is_complex", "get_device", "element_size"),
+    )
+)
+EXACT = (torch.float32, torch.float64)
 
 
 def follow(model: nn.Module, frames_shape: tuple[int, int, int, int]) -> Graph | str:
@@ -78,6 +89,12 @@ def follow(model: nn.Module, frames_shape: tuple[int, int, int, int]) -> Graph |
             module.training = training
 
 
+def _chance() -> tuple[object, ...]:
+    """Return the state of what random numbers are drawn from."""
+    drawn = cast(tuple[Any, ...], np.random.get_state())
+    return torch.get_rng_state().tolist(), random.getstate(), np.asarray(drawn[1]).tolist(), drawn[2]
+
+
 @torch.no_grad()
 def _followed(model: nn.Module, frames_shape: tuple[int, int, int, int]) -> Graph:
     samples = 2 if frames_shape[0] != 2 else 3
@@ -86,10 +103,13 @@ def _followed(model: nn.Module, frames_shape: tuple[int, int, int, int]) -> Grap
     sketch = Sketch(frames_shape, samples)
     following = Following(sketch)
     following.know(frames, sketch.frames())
+    chance = _chance()
     with following.modules(model), following:
         logits = model(frames)
     if following.untraceable is not None:  # though their code went on
         raise following.untraceable
+    if _chance() != chance:
+        raise UntraceableError("it draws random numbers")
     if not isinstance(logits, Tensor) or (value := following.known(logits)) is None:
         raise UntraceableError("its logits are not made of the frames by what can be followed")
     return sketch.finish(value)
@@ -102,21 +122,8 @@ class Following(TorchFunctionMode):
         super().__init__()
         self.sketch = sketch
         self.untraceable: UntraceableError | None = None
-        self._values: dict[int, tuple[weakref.ref[Tensor], Value]] = {}
-        self._inside = 0
-
-    def know(self, tensor: Tensor, value: Value) -> Tensor:
-        """Note a tensor's numbers; it is forgotten with the tensor."""
-        if tuple(value.index.shape[1:]) != tuple(tensor.shape):
-            raise UntraceableError(f"a tensor of shape {tuple(tensor.shape)} could not be followed")
-        key = id(tensor)
-        self._values[key] = weakref.ref(tensor, lambda _: self._values.pop(key, None)), value
-        return tensor
-
-    def known(self, tensor: object) -> Value | None:
-        """Return a tensor's numbers, None where it is not made of the frames."""
-        found = self._values.get(id(tensor))
-        return found[1] if found is not None and found[0]() is tensor else None
+        self._known, self._inside = Known(), 0
+        self.know, self.known = self._known.note, self._known.value
 
     @contextmanager
     def modules(self, model: nn.Module) -> Iterator[None]:
@@ -126,7 +133,7 @@ class Following(TorchFunctionMode):
             if path in layers or is_neuron(module) or isinstance(module, nn.modules.batchnorm._BatchNorm):
                 hooks.append(module.register_forward_pre_hook(self._enter))
                 leave = partial(self._leave, path)
-                hooks.append(module.register_forward_hook(leave, always_call=True))
+                hooks.append(module.register_forward_hook(leave, always_call=True, with_kwargs=True))
         try:
             yield
         finally:
@@ -136,12 +143,16 @@ class Following(TorchFunctionMode):
     def _enter(self, module: nn.Module, given: tuple[object, ...]) -> None:
         self._inside += 1
 
-    def _leave(self, path: str, module: nn.Module, given: tuple[object, ...], output: object) -> None:
+    def _leave(
+        self, path: str, module: nn.Module, given: tuple[object, ...], named: Mapping[str, object], output: object
+    ) -> None:
         self._inside -= 1
         if self._inside or self.untraceable is not None:
             return
         value = self.known(given[0]) if given else None
         with self._noting():
+            if any(self.known(one) is not None for one in tree_leaves((given[1:], dict(named)))):
+                raise UntraceableError(f"'{path}' is given more than one tensor that is made of the frames")
             if value is None or not isinstance(output, Tensor):
                 raise UntraceableError(f"'{path}' is given something that could not be followed from the frames")
             self.know(output, self.sketch.module(path, module, value, tuple(output.shape)))
@@ -164,41 +175,60 @@ class Following(TorchFunctionMode):
     ) -> Any:
         """Run a function of torch, and follow what it does."""
         named = dict(kwargs or {})
-        given = [] if self._inside else [one for one in tree_leaves((args, named)) if self.known(one) is not None]
+        if not args and "input" in named:
+            args = (named.pop("input"),)
+        tensors = [] if self._inside else [one for one in tree_leaves((args, named)) if isinstance(one, Tensor)]
+        given = [one for one in tensors if self.known(one) is not None]
         values = [self.known(one) for one in given]  # in place, a function changes what is known
+        constant = all(map(self._known.constant, tensors))
         found = func(*args, **named)
         if not given:
-            return found
+            return found if self._inside else self._made(func, found, bool(tensors), constant=constant)
         with self._noting():
             return self._follow(func, args, named, found, dict(zip(map(id, given), values, strict=True)))
+
+    def _made(self, func: Callable[..., Any], found: Any, moved: bool, *, constant: bool) -> Any:
+        """Note a constant: one that is made, or what is made of nothing but constants by moving their numbers."""
+        name = getattr(func, "__name__", "")
+        if isinstance(found, Tensor) and (name in CONSTANTS or (moved and constant and name in MOVES | STAYS | COPIES)):
+            self._known.note(found, None)
+        return found
 
     def _follow(
         self, func: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any], found: Any, values: dict[int, Any]
     ) -> Any:
         name, value = getattr(func, "__name__", str(func)), values.get(id(args[0])) if args else None
-        if name in WRITES or not args:
+        if name in WRITES or not args or "out" in named:
             raise UntraceableError(f"it writes into a tensor (torch's {name})")
         if name == "__iter__":
             return iter(self._moved(torch.unbind, args[:1], {}, torch.unbind(args[0]), values))
         if not any(isinstance(one, Tensor) for one in tree_leaves(found)):
-            return found  # a size, a type
-        if name in BLANKS:
+            if name not in FACTS:
+                raise UntraceableError(f"its code reads numbers that are made of the frames (torch's {name})")
             return found
+        if name in BLANKS:
+            return self._made(func, found, moved=False, constant=False)
         if name in MOVES:
             return self._moved(func, args, named, found, values)
         if name in STAYS and value is not None:
-            if not (found.is_floating_point() and torch.equal(found.double(), args[0].double())):
+            if found.dtype not in EXACT or not torch.equal(found.double(), args[0].double()):
                 raise UntraceableError(f"torch's {name} changes numbers in it")
             return self.know(found, value)
         if name in ADDS and len(args) == 2 and named.get("alpha", 1) == 1:
-            return self.know(found, self._added(args, values, tuple(found.shape)))
+            return self._changed(found, args, self._added(args, values, tuple(found.shape)))
         if name in SCALES and len(args) == 2 and not named and len(values) == 1:
-            return self.know(found, self._scaled(args, values, SCALES[name]))
+            return self._changed(found, args, self._scaled(args, values, SCALES[name]))
         if name in JOINS:
             return self.know(found, self._joined(func, args, named, values))
         if value is None:
             raise UntraceableError(f"torch's {name} has no operation here")
         return self.know(found, self.sketch.function(name, value, args[1:], named, tuple(found.shape)))
+
+    def _changed(self, found: Tensor, args: tuple[Any, ...], value: Value) -> Tensor:
+        """Note what a function gives that may have written it into what it was given."""
+        if found is args[0]:
+            self._known.changed(found)
+        return self.know(found, value)
 
     def _moved(
         self, func: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any], found: Any, values: dict[int, Any]
@@ -227,7 +257,8 @@ class Following(TorchFunctionMode):
         first, second = (values.get(id(one)) for one in args)
         if first is None or second is None:
             (value,), other = values.values(), args[0] if first is None else args[1]
-            if tuple(value.index.shape[1:]) != shape or bool(torch.as_tensor(other != 0).any()):
+            constant = isinstance(other, int | float) or self._known.constant(other)
+            if not constant or tuple(value.index.shape[1:]) != shape or bool(torch.as_tensor(other != 0).any()):
                 raise UntraceableError("it adds a tensor that is not made of the frames")
             return value
         if first.index.shape[1:] != second.index.shape[1:]:
@@ -238,6 +269,8 @@ class Following(TorchFunctionMode):
         first, other = args if id(args[0]) in values else args[::-1]
         if isinstance(other, Tensor) and other.numel() != 1:
             raise UntraceableError("it multiplies by a tensor")
+        if isinstance(other, Tensor) and other.requires_grad:
+            raise UntraceableError("it multiplies by a parameter, which training moves")
         if power < 0 and id(args[0]) not in values:
             raise UntraceableError("it divides by what is made of the frames")
         value = values[id(first)]

@@ -44,9 +44,20 @@ def run_graph(
     return streams
 
 
-@torch.no_grad()
 def check_graph(graph: Graph, model: nn.Module, frames: Tensor, parts: nn.Module | None = None) -> int:
     """Return how many spikes a batch of frames (B, T, C, H, W) made on both ways to the same logits.
+
+    ``parts`` and errors as in ``agreeing_streams``.
+    """
+    streams = agreeing_streams(graph, model, frames, parts)
+    return sum(int(streams[one.gives].sum()) for one in graph.operations if isinstance(one, Neuron))
+
+
+@torch.no_grad()
+def agreeing_streams(
+    graph: Graph, model: nn.Module, frames: Tensor, parts: nn.Module | None = None
+) -> dict[str, Tensor]:
+    """Return every stream of a batch of frames (B, T, C, H, W), as ``run_graph`` does, if the model's logits are its.
 
     ``parts`` has the layers, norms and neurons that the graph is run with, where they are not the model's. Both are run
     in float64, in which no order of sums moves a spike over a threshold. Raises VerificationError where they differ by
@@ -58,7 +69,7 @@ def check_graph(graph: Graph, model: nn.Module, frames: Tensor, parts: nn.Module
     most = float((streams[LOGITS] - due).abs().max())
     if not most <= TOLERANCE * float(due.abs().max()):
         raise VerificationError(f"the graph's logits differ from the model's by up to {most:g}", "please report this")
-    return sum(int(streams[one.gives].sum()) for one in graph.operations if isinstance(one, Neuron))
+    return streams
 
 
 def _layer(one: Layer, model: nn.Module, x: Tensor) -> Tensor:

@@ -120,7 +120,7 @@ class Sketch:
         else:
             raise UntraceableError(f"layer '{path}' is given numbers in another order than channels, rows, columns")
         self._once(path, places * given.pixels + pixels)
-        gives = self._add(Layer(path, None, (name,), path, outputs), given)
+        gives = self._add(Layer(path, None, (name,), _stream(path), outputs), given)
         index = places[:, None] * given.numbers + torch.arange(outputs) * given.pixels + pixels[:, None]
         return Value(gives, index.view(1, *shape))
 
@@ -139,7 +139,7 @@ class Sketch:
             path,
             None,
             (value.stream,),
-            path,
+            _stream(path),
             layer.out_channels,
             square(sides),
             square(strides),
@@ -161,12 +161,12 @@ class Sketch:
             raise UntraceableError(f"norm '{path}' does not stand behind a layer")
         # Its own stream until all is seen: whoever else reads the layer, reads what it had before the norm.
         inner = before.norm is None
-        one = replace(before, gives=path, **({"norm": path} if inner else {"outer": path}))
+        one = replace(before, gives=_stream(path), **({"norm": path} if inner else {"outer": path}))
         return Value(self._add(one, taken), value.index)
 
     def _neuron(self, path: str, node: nn.Module, value: Value) -> Value:
         taken, index = self.shapes[value.stream], value.numbers
-        one = said_neuron(path, node, value.stream)
+        one = replace(said_neuron(path, node, value.stream), gives=_stream(path))
         per_step = self.samples * taken.numbers
         steps = (index // per_step).flatten(1) if index.ndim > 1 else index[:, None]
         many = getattr(node, "step_mode", "s") == "m"
@@ -340,6 +340,11 @@ def _facts(path: str, layer: nn.Conv1d | nn.Conv2d) -> tuple[tuple[int, int], tu
     if padding not in ((0, 0), tuple(side // 2 for side in sides)):
         raise UntraceableError(f"layer '{path}' is padded by {padding}, and kernels are padded by half, or not at all")
     return sides, strides, padding  # pyright: ignore[reportReturnType]
+
+
+def _stream(path: str) -> str:
+    """Return the name of what a module gives: its path, but for those that have another meaning."""
+    return f"{path} (module)" if path in (FRAMES, LOGITS) else path
 
 
 def _several(sides: Any, count: int) -> tuple[int, ...]:

@@ -138,7 +138,7 @@ REASONS: list[tuple[Callable[[], nn.Module], str]] = [
     (lambda: Between(layer.AvgPool2d(2, step_mode="m")), "it averages parts of images (torch's avg_pool2d)"),
     (lambda: Between(layer.MaxPool2d(2, 1, dilation=2, step_mode="m")), "is not of squares, padded by at most 1"),
     (lambda: Between(written_into), "it writes into a tensor (torch's __setitem__)"),
-    (lambda: Between(lambda x: torch.from_numpy(x.numpy()).clone()), "'head' is given something that could not be"),
+    (lambda: Between(lambda x: torch.from_numpy(x.numpy()).clone()), "reads numbers that are made of the frames"),
     (lambda: Between(lambda x: 2 * x), "'node' is summed or scaled in a way that is no mean"),
     (lambda: Between(lambda x: x + 1), "it adds a tensor that is not made of the frames"),
     (lambda: Between(lambda x: x.flip(1)), "its logits are not the mean over time of layer 'head'"),
