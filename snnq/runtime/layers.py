@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -19,9 +20,32 @@ from snnq.runtime.vectors import LANES
 from snnq.runtime.weights import LayerWeights
 from snnq.runtime.workers import aligned, make, ranges
 
+_Seen = TypeVar("_Seen", bound=Lists | Windows | Vectors)
 _NO_LISTS = Lists(np.empty(0, np.uint16), np.empty((0, 0, 0), np.int32), 0, 0)
 _AT_ONCE = 256  # sums of 64 channels that are formed before what follows them
 _NO_WORDS = np.empty((0, 0, 0, 0), np.uint64)
+
+
+class Part(NamedTuple, Generic[_Seen]):
+    """What one thread does of a layer: a block of 64 outputs, for a range of pixels, of rows of them, or of rounds.
+
+    ``words`` are the streams that are read as they are; ``size`` is that of the images that are seen.
+    """
+
+    layer: LayerWeights
+    seen: _Seen
+    words: np.ndarray
+    size: tuple[int, int]
+    voltages: np.ndarray | None
+    out: np.ndarray
+    block: int
+    begin: int
+    end: int
+
+    @property
+    def gives(self) -> tuple[np.ndarray, int, int, int]:
+        """What loops end with: where they write, the block, and the range."""
+        return self.out, self.block, self.begin, self.end
 
 
 class Layers:
@@ -59,10 +83,10 @@ class Layers:
         prepare = self._preparing(layers, lists)
         outs = [_room(layer, samples, steps, height, width) for layer in layers]
         pieces = [
-            (layer, lists, words, (height, width), self._voltages(layer, out), _memory(layer, out), block, *part)
+            (Part(layer, lists, words, (height, width), self._voltages(layer, out), _memory(layer, out), block, *span),)
             for layer, out in zip(layers, outs, strict=True)
             for block in range(layer.blocks)
-            for part in self._split(layer, samples * out.height, out.width, layers, lists)
+            for span in self._split(layer, samples * out.height, out.width, layers, lists)
         ]
         self.workers.run_prepared(prepare, pieces)
         self.steps.took(", ".join(layer.name for layer in layers), begun)
@@ -119,153 +143,107 @@ class Layers:
             return None
         return self.steps.voltages(layer.step.neuron, len(out.spikes), layer.blocks, layer.neuron_type)
 
-    def _plain(
-        self,
-        layer: LayerWeights,
-        lists: Lists,
-        words: np.ndarray,
-        size: tuple[int, int],
-        voltages: np.ndarray | None,
-        out: np.ndarray,
-        block: int,
-        *part: int,
-    ) -> Piece:
+    def _plain(self, part: Part[Lists]) -> Piece:
         """Prepare a block of 64 output channels and their neurons for a range of pixels."""
-        scratch = self.workers.scratch
-        table, filling = self._table(layer, block)
-        inputs = (*lists, *size, layer.radius, layer.groups, *layer.block_numbers(block), layer.leak)
-        state = self.steps.state(voltages, layer.neuron_type)
-        sums = scratch("sums", LANES, layer.sum_type)
-        return *filling, (kernels.run_block, (table, *inputs, sums, *state, out, block, *part))
+        layer = part.layer
+        table, filling = self._table(layer, part.block)
+        inputs = (*part.seen, *part.size, layer.radius, layer.groups, *layer.block_numbers(part.block), layer.leak)
+        state = self.steps.state(part.voltages, layer.neuron_type)
+        sums = self.workers.scratch("sums", LANES, layer.sum_type)
+        return *filling, (kernels.run_block, (table, *inputs, sums, *state, *part.gives))
 
-    def _windowed(
-        self,
-        layer: LayerWeights,
-        seen: Windows,
-        words: np.ndarray,
-        size: tuple[int, int],
-        voltages: np.ndarray | None,
-        out: np.ndarray,
-        block: int,
-        *part: int,
-    ) -> Piece:
+    def _windowed(self, part: Part[Windows]) -> Piece:
         """Prepare a block of a layer that looks up windows of event counts, for a range of pixels."""
-        narrow, filling = self._table(layer, block)
-        lanes = frame_kernels.HALF if layer.outputs - block * LANES <= frame_kernels.HALF else LANES
+        layer = part.layer
+        narrow, filling = self._table(layer, part.block)
+        lanes = frame_kernels.HALF if layer.outputs - part.block * LANES <= frame_kernels.HALF else LANES
         table = self.workers.scratch("windows", frame_kernels.TABLE_SIZE, np.int16)
         widening = frame_kernels.widen_table, (narrow, table, lanes)
-        state = self.steps.state(voltages, layer.neuron_type)
-        fixed = (table, *seen, lanes, *layer.block_numbers(block), *state, out, block, *part)
+        state = self.steps.state(part.voltages, layer.neuron_type)
+        fixed = (table, *part.seen, lanes, *layer.block_numbers(part.block), *state, *part.gives)
         return *filling, widening, (frame_kernels.run_frames, fixed)
 
-    def _sparse(
-        self,
-        layer: LayerWeights,
-        seen: Vectors,
-        words: np.ndarray,
-        size: tuple[int, int],
-        voltages: np.ndarray | None,
-        out: np.ndarray,
-        block: int,
-        *part: int,
-    ) -> Piece:
+    def _sparse(self, part: Part[Vectors]) -> Piece:
         """Prepare a block of a layer of few weights, for a range of rounds of pixels."""
-        one, scratch, quads = layer.sparse, self.workers.scratch, seen.vectors.shape[1]
+        layer, one, scratch = part.layer, part.layer.sparse, self.workers.scratch
         assert one is not None
         planes = scratch("planes", (one.count + SPARE) * UNITS, np.uint64)
-        sums = scratch("sums", quads * UNITS * LANES, one.sum_type)
-        state = self.steps.state(voltages, layer.neuron_type)
+        sums = scratch("sums", part.seen.vectors.shape[1] * UNITS * LANES, one.sum_type)
+        state = self.steps.state(part.voltages, layer.neuron_type)
         weights = (one.entries, one.groups, one.firsts)
-        fixed = (seen.vectors, weights, one.count, *layer.block_numbers(block), layer.leak, planes, sums)
-        return ((sparse_kernels.run_sparse, (*fixed, *state, out, block, *part)),)
+        fixed = (part.seen.vectors, weights, one.count, *layer.block_numbers(part.block), layer.leak, planes, sums)
+        return ((sparse_kernels.run_sparse, (*fixed, *state, *part.gives)),)
 
-    def _other(
-        self,
-        layer: LayerWeights,
-        lists: Lists,
-        words: np.ndarray,
-        size: tuple[int, int],
-        voltages: np.ndarray | None,
-        out: np.ndarray,
-        block: int,
-        *part: int,
-    ) -> Piece:
+    def _other(self, part: Part[Lists]) -> Piece:
         """Prepare a block that is strided, depth-wise, pooled or kept, for a range of pixels, or of rows."""
-        scratch, made = self.workers.scratch, layer.step.made
+        layer, scratch, made = part.layer, self.workers.scratch, part.layer.step.made
         if layer.summed:
-            return self._summed(layer, lists, words, size, voltages, out, block, *part)
+            return self._summed(part)
         groups = 0 if layer.depthwise else layer.groups
-        table, filling = self._table(layer, block)
-        inputs = (table, *lists, words, size, layer.radius, groups)
-        steps, numbers = out.shape[1], layer.block_numbers(block)
+        table, filling = self._table(layer, part.block)
+        inputs = (table, *part.seen, part.words, part.size, layer.radius, groups)
+        steps, numbers = part.out.shape[1], layer.block_numbers(part.block)
         sums = scratch("sums", steps * LANES, layer.sum_type).reshape(steps, LANES)
         if isinstance(layer.step, Potential):
-            fixed = (inputs, made.strides[0], numbers, sums, out, block, *part)
+            fixed = (inputs, made.strides[0], numbers, sums, *part.gives)
             return *filling, (layer_kernels.keep_block, fixed)
-        state = self.steps.state(voltages, layer.neuron_type)
+        state = self.steps.state(part.voltages, layer.neuron_type)
         if not layer.step.pooled:
             fixed = (inputs, made.strides[0], numbers, layer.leak, sums)
-            return *filling, (layer_kernels.run_strided, (*fixed, *state, out, block, *part))
-        ring = scratch("ring", 3 * size[1] * steps * LANES, layer.sum_type).reshape(3, size[1], steps, LANES)
-        fixed = (inputs, numbers, layer.leak, ring, sums, *state, out, block, *part)
+            return *filling, (layer_kernels.run_strided, (*fixed, *state, *part.gives))
+        across = part.size[1]
+        ring = scratch("ring", 3 * across * steps * LANES, layer.sum_type).reshape(3, across, steps, LANES)
+        fixed = (inputs, numbers, layer.leak, ring, sums, *state, *part.gives)
         return *filling, (layer_kernels.run_pooled, fixed)
 
-    def _summed(
-        self,
-        layer: LayerWeights,
-        lists: Lists,
-        words: np.ndarray,
-        size: tuple[int, int],
-        voltages: np.ndarray | None,
-        out: np.ndarray,
-        block: int,
-        begin: int,
-        end: int,
-    ) -> Piece:
+    def _summed(self, part: Part[Lists]) -> Piece:
         """Prepare a block that is given numbers, or whose neurons are integer ones, for a range of pixels."""
-        made, step, steps = layer.step.made, layer.step, out.shape[-2]
-        table, filling = self._table(layer, block)
+        layer, made, steps = part.layer, part.layer.step.made, part.out.shape[-2]
+        table, filling = self._table(layer, part.block)
         edge = (0, 0) if made.padded else tuple(side // 2 for side in made.sides)
-        facts = zip(size, edge, made.strides, strict=True)
+        facts = zip(part.size, edge, made.strides, strict=True)
         low, across = (-(-(side - 2 * off) // stride) for side, off, stride in facts)
-        pooled, rows = isinstance(step, Stage) and step.pooled, -(-low // 2)
+        pooled, rows = isinstance(layer.step, Stage) and layer.step.pooled, -(-low // 2)
         left = rows * -(-across // 2)
         # Where they are pooled, those of a whole image at once.
         most = low * across if pooled else max(1, _AT_ONCE // max(1, steps))
         calls = list[Call](filling)
-        for start in range(begin, out.shape[-3] // left * most if pooled else end, most):
-            count = most if pooled else min(most, end - start)
+        for start in range(part.begin, part.out.shape[-3] // left * most if pooled else part.end, most):
+            count = most if pooled else min(most, part.end - start)
             sums, at = self._sums(layer, "sums", count, steps), start
-            if layer.given_numbers:
-                inputs = 0 if layer.depthwise else layer.inputs
-                place = (size, low, across, made.strides, made.sides, edge, inputs, block)
-                calls.append((number_kernels.sum_numbers, (table, words, *place, sums, start)))
-            else:
-                groups = 0 if layer.depthwise else layer.groups
-                seen = (table, *lists, words, size, layer.radius, groups)
-                calls.append((number_kernels.sum_lists, (seen, low, across, made.strides[0], block, sums, start)))
+            calls.append(_summing(part, table, (low, across), edge, sums, start))
             if pooled:
                 found = self._sums(layer, "pooled", left, steps)
                 window = 3, 1, 2, rows, left // rows
                 calls.append((layer_kernels.pool_numbers, (sums, low, across, window, found, 0, rows)))
                 sums, at = found, start // most * left
-            calls.append(self._following(layer, sums, voltages, out, block, at))
+            calls.append(self._following(part, sums, at))
         return calls
 
     def _sums(self, layer: LayerWeights, name: str, pixels: int, steps: int) -> np.ndarray:
         return self.workers.scratch(name, pixels * steps * LANES, layer.sum_type).reshape(pixels, steps, LANES)
 
-    def _following(
-        self, layer: LayerWeights, sums: np.ndarray, voltages: np.ndarray | None, out: np.ndarray, block: int, at: int
-    ) -> Call:
+    def _following(self, part: Part[Lists], sums: np.ndarray, at: int) -> Call:
         """Prepare what is done with a layer's sums, from the output pixel ``at`` on."""
-        numbers = layer.block_numbers(block)
+        layer, numbers, place = part.layer, part.layer.block_numbers(part.block), (part.out, part.block, at)
         if isinstance(layer.step, Potential):
-            return number_kernels.keep_sums, (sums, numbers, out, block, at)
+            return number_kernels.keep_sums, (sums, numbers, *place)
         if layer.counts:
-            return number_kernels.count_sums, (sums, np.stack(numbers), out, block, at)
-        state = self.steps.state(voltages, layer.neuron_type)
-        return number_kernels.fire_sums, (sums, numbers, layer.leak, *state, out, block, at)
+            return number_kernels.count_sums, (sums, np.stack(numbers), *place)
+        state = self.steps.state(part.voltages, layer.neuron_type)
+        return number_kernels.fire_sums, (sums, numbers, layer.leak, *state, *place)
+
+
+def _summing(
+    part: Part[Lists], table: np.ndarray, size: tuple[int, int], edge: tuple[int, ...], sums: np.ndarray, start: int
+) -> Call:
+    """Prepare the sums of output pixels from ``start`` on, of an output image of ``size``."""
+    layer, made = part.layer, part.layer.step.made
+    if layer.given_numbers:
+        place = (part.size, *size, made.strides, made.sides, edge, 0 if layer.depthwise else layer.inputs, part.block)
+        return number_kernels.sum_numbers, (table, part.words, *place, sums, start)
+    seen = (table, *part.seen, part.words, part.size, layer.radius, 0 if layer.depthwise else layer.groups)
+    return number_kernels.sum_lists, (seen, *size, made.strides[0], part.block, sums, start)
 
 
 def _filling(layer: LayerWeights, table: np.ndarray, block: int) -> Call:
