@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from snnq.training.devices import Compute
 
 
@@ -86,7 +84,7 @@ Exclude = Annotated[Patterns, typer.Option(help="Patterns of layers that stay in
 Tie = Annotated[Patterns, typer.Option(help="Layers that take one scheme, such as q,k,v."), _Several]
 
 
-Builder = str | Callable[..., "nn.Module"] | None
+Builder = str | Callable[..., Any] | None
 
 
 def register(name: Builder) -> Builder:
