@@ -102,7 +102,7 @@ def test_a_cell_of_whole_numbers(example, tmp_path: Path) -> None:
         "spikingformer-cifar10",
     }
     with pytest.raises(UsageError, match="no architecture that runs in whole numbers"):
-        run.matching("maxformer-spikingjelly")
+        run.matching("respike-key")
 
 
 def test_cells_of_decomposing(example, tmp_path: Path) -> None:

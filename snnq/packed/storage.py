@@ -56,7 +56,8 @@ def write_tensors(tensors: Mapping[str, Tensor], layers: Mapping[str, PackedLaye
     path, arrays = Path(MODEL_FILE), {name: one.detach().cpu().contiguous().numpy() for name, one in tensors.items()}
     if storage == "fixed":
         stored = with_sparse(TensorFile(path, arrays, 0), layers)
-        kept = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in stored.items()}
+        whole = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in stored.items()}
+        kept = {name: torch.from_numpy(array) for name, array in whole.items()}
         content = safetensors_bytes(kept, {"format": "pt", "snnq": __version__})
         file = expanded(TensorFile(path, stored, _start(content)), layers)
         return Written(content, _the_same(file, arrays, "sparse"), {})

@@ -1,4 +1,4 @@
-"""Leaks in fixed point: the rule, its bounds, and what the compiled neurons make of it, against whole numbers of Python."""
+"""Leaks in fixed point: the rule, its bounds, and what compiled neurons make of it, against Python's whole numbers."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_leak_too_slow_for_so_many_steps_is_refused() -> None:
     slow = leaks.rounded(1 / 1000)
     assert leaks.growth(slow, 16) == 3
     assert leaks.growth(leaks.rounded(0.6), 10**6) == 0
-    with pytest.raises(UsageError, match="neurons a.lif: their time constant is 993 steps"):
+    with pytest.raises(UsageError, match=r"neurons a\.lif: their time constant is 993 steps"):
         leaks.growth(slow, 600, "a.lif")
     with pytest.raises(UsageError, match="too large for neurons"):
         integers.compared(2.0**30, 1.0, slow)

@@ -137,12 +137,12 @@ def test_sizes_of_an_architecture_typed_by_hand() -> None:
     assert (one.name, config["dim"], config["steps"]) == ("spikformer-cifar10dvs", 64, 2)
     assert list(config["image_size"]) == [32, 48]
     assert list(config["pooling"]) == [False, False, True, True]
-    assert read_architecture("sdt-dvs:neuron=lif,heads=4")[1]["neuron"] == "lif"
+    assert read_architecture("sdt-dvs:neuron=plif,heads=4")[1]["neuron"] == "plif"
     for text, problem in (
         ("sdt-dvs:dim=64,dim=32", "'dim' is given twice"),
         ("sdt-dvs:width=3", "width"),
         ("sdt-dvs:dim=many", "dim"),
-        ("sdt-dvs:neuron=plif", "leaks are learned"),
+        ("respike-key", "it does not run in whole numbers, because"),
         ("nest-tiny", "allowed are"),
     ):
         with pytest.raises(UsageError, match=problem):

@@ -21,7 +21,7 @@ from snnq.models.staged.maxformer import DepthwiseMixer
 from snnq.models.staged.qkformer import TokenAttention
 from snnq.models.staged.sizes import LAYOUTS, StagedConfig
 from snnq.network.layers import Layer, layer_table
-from snnq.network.wiring import FloatWiring
+from snnq.network.wiring import Wiring
 
 # Written by running upstream's own files (zhouchenlin2096/QKFormer, bic-L/MaxFormer, with spikingjelly 0.0.0.0.12) on
 # the weights and frames of spikformer_weights, heads and numbers of blocks in the code set to the case's, one sample at
@@ -99,7 +99,8 @@ def test_every_layer_has_a_group_a_kind_of_input_and_a_norm(name: str) -> None:
     assert set(kinds.values()) == sums
     assert {layer.group for layer in table} == {"tokenizer", "attention", "mlp", "head"}
     wiring = one.wiring(SMALL)
-    assert isinstance(wiring, FloatWiring) == (name == "maxformer-spikingjelly")
+    assert isinstance(wiring, Wiring)
+    assert bool(wiring.raising) == (name == "maxformer-spikingjelly")  # whose attention adds spikes to potentials
     norms = [key for key, module in model.named_modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
     assert sorted(wiring.norms.values()) == sorted(norms)
     assert {layer.name for layer in table} == {*wiring.norms, "head"}

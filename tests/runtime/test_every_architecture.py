@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -88,13 +90,15 @@ def test_other_formats_of_potentials(schemes: list[str], tmp_path: Path) -> None
     assert compare_engines(tmp_path / "packed").spikes > 0
 
 
-def test_a_folder_that_says_nothing_stays_what_it_was(tmp_path: Path) -> None:
-    one, sizes = small("qkformer-dvs")
+@pytest.mark.parametrize("name", ["qkformer-dvs", "maxformer-spikingjelly", "sdt-dvs, leaks learned"])
+def test_a_folder_that_says_nothing_stays_what_it_was(name: str, tmp_path: Path) -> None:
+    one, sizes = small(name)
     frames = write_lively(tmp_path / "packed", ["uniform-4"], one, **sizes)
     assert read_config(tmp_path / "packed").quantization_config.arithmetic == "integer"
     path = tmp_path / "packed" / CONFIG_FILE
     said: dict[str, Any] = json.loads(path.read_text())
     del said["quantization_config"]["arithmetic"], said["sha256"][CONFIG_FILE]  # as early versions wrote it
+    said["quantization_config"].pop("leaks", None)
     path.write_text(json.dumps(said))
     model = load_packed(tmp_path / "packed")
     assert model.arithmetic == "float"
@@ -105,6 +109,42 @@ def test_a_folder_that_says_nothing_stays_what_it_was(tmp_path: Path) -> None:
     assert EARLIER in caught.value.message
     convert(tmp_path / "packed", tmp_path / "fixed", "fixed")
     assert load_packed(tmp_path / "fixed").arithmetic == "float"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda leaks: leaks.update({"head_lif": 2**16}), "less than 65536"),
+        (lambda leaks: leaks.update({"head_lif": -1}), "greater than or equal to 0"),
+        (lambda leaks: leaks.pop("head_lif"), "quantization_config.leaks: 'head_lif' is missing"),
+        (lambda leaks: leaks.update(other=1), "leaks: 'other' are no neurons whose leak was learned"),
+        (lambda leaks: leaks.update({"head_lif": 1}), None),
+    ],
+)
+def test_leaks_that_were_learned_stand_in_the_config(
+    change: Callable[[dict[str, int]], object], said: str | None, tmp_path: Path
+) -> None:
+    one, sizes = small("statten-static, its own leaks learned")
+    frames = write_lively(tmp_path / "packed", ["uniform-4"], one, **sizes)
+    path, given = tmp_path / "packed" / CONFIG_FILE, torch.from_numpy(np.minimum(frames, 4095).astype(np.float32))
+    found: dict[str, Any] = json.loads(path.read_text())
+    leaks = found["quantization_config"]["leaks"]
+    w = float(load_packed(tmp_path / "packed", "float").get_submodule("head_lif").get_parameter("w"))
+    assert leaks["head_lif"] == round(2**16 * (1 - 1 / (1 + math.exp(-w))))
+    due = load_packed(tmp_path / "packed")(given)
+    convert(tmp_path / "packed", tmp_path / "fixed", "fixed")
+    assert torch.equal(load_packed(tmp_path / "fixed")(given), due)
+    change(leaks)
+    del found["sha256"][CONFIG_FILE]
+    path.write_text(json.dumps(found))
+    if said is None:  # what stands there is what is run, everywhere
+        other = load_packed(tmp_path / "packed")(given)
+        assert not torch.equal(other, due)
+        assert np.array_equal(Engine(tmp_path / "packed")(frames), other.numpy())
+        return
+    for opening in (load_packed, Engine, Reference):
+        with pytest.raises(PackedError, match=said):
+            opening(tmp_path / "packed")
 
 
 def test_a_spikformers_folder_says_nothing(tmp_path: Path) -> None:
