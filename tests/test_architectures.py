@@ -39,6 +39,7 @@ SLOW += ("respike-cross", "respike-pooled", "respike-key", "respike-dense")
 SLOW += ("spikformer-cifar10", "spikformer-imagenet", "sdt-static", "statten-static", "qkformer-cifar10")
 SLOW += ("qkformer-imagenet", "qkformer-spikingjelly", "maxformer-cifar10", "maxformer-imagenet")
 SLOW += ("spikingformer-cifar10", "spikingformer-imagenet")
+SLOW += ("spikformer-spikingjelly", "sdt-spikingjelly", "qkformer-spikingjelly-channel")
 NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in (*ARCHITECTURES, *VARIANTS)]
 
 

@@ -105,6 +105,7 @@ def test_a_cell_of_whole_numbers(example, tmp_path: Path) -> None:
         run.matching("respike-key")
 
 
+@pytest.mark.slow
 def test_cells_of_decomposing(example, tmp_path: Path) -> None:
     words = {"modes": "ptt", "ratios": "2", "arms": "none,short,uniform-4", "seeds": "0", "epochs": 1, "repeats": 1}
     example("decomposing.run").main(TINY, DATA, out=tmp_path / "out", **words)

@@ -58,6 +58,7 @@ def read_csv(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
+@pytest.mark.slow
 def test_the_runner_end_to_end(scripts, tmp_path, monkeypatch):
     experiment, rows = scripts("experiment"), scripts("rows")
     torch.manual_seed(0)

@@ -77,6 +77,7 @@ def test_neurons_that_are_none_here_are_said(place: Path, capsys: pytest.Capture
         assert torch.equal(model(FRAMES), opened("build")(FRAMES))
 
 
+@pytest.mark.slow
 def test_the_whole_way(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own, batch = ["--model", "yolo.py:build"], ["--epochs", "1", "--batch-size", "8"]
     data = ["--data", "random,samples=16", "--steps", "2", "--image-size", "32"]

@@ -154,6 +154,7 @@ def test_nothing_is_said_of_rows_that_nobody_looks_up(tmp_path: Path) -> None:
     assert row_limit(Engine(tmp_path / "packed", 1), 0.0, {}, 16).keys() == {"limit_rows_per_second"}
 
 
+@pytest.mark.slow
 def test_the_command_times_an_architecture(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["bench", "runtime", "--architecture", _small("sdt-dvs"), "--data", "random", "--repeats", "3"]
     assert run([*words, "--peer", "float32", "--threads", "1"]) == 0

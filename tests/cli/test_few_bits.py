@@ -86,7 +86,7 @@ def test_a_trained_search_and_a_start_from_packed_codes(scheme: str, place: Path
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("scheme", PRICES)
+@pytest.mark.parametrize("scheme", ["ternary", pytest.param("binary", marks=pytest.mark.slow)])
 def test_every_method_of_ptq(scheme: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for method in METHODS:
         words = ["--method", method, "--samples", "16", *TINY]

@@ -88,6 +88,7 @@ def test_channels_that_need_64_bits_or_are_idle(tmp_path: Path, schemes: tuple[s
     assert "sum_32" not in (tmp_path / "c/packed.c").read_text()
 
 
+@pytest.mark.slow
 def test_all_test_digits(tmp_path: Path) -> None:
     schemes = ("uniform-4", "power-of-two-4", "uniform-4", "float32", "uniform-5", "power-of-two-6", "uniform-3")
     data = digits_folder(tmp_path / "digits", schemes)

@@ -37,9 +37,11 @@ def same_codes(one, other):
     )
 
 
-@pytest.mark.parametrize(
-    "name", ["uniform-2", "uniform-5", *(f"power-of-two-{bits}" for bits in (2, 3, 8)), "ternary", "binary"]
-)
+_SCHEMES = "uniform-2", "power-of-two-3", "binary"
+_MORE = "uniform-5", "power-of-two-2", "power-of-two-8", "ternary"
+
+
+@pytest.mark.parametrize("name", [*_SCHEMES, *(pytest.param(name, marks=pytest.mark.slow) for name in _MORE)])
 @pytest.mark.parametrize("method", ["quantease", "adaround", "tesseraq"])
 def test_a_blocks_loss_never_rises(tiny, name, method):
     _, facts = tiny.run(name, method=method, steps=2, rounding_rate=0.1, scale_rate=0.02)
