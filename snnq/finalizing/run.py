@@ -253,13 +253,14 @@ def _frozen(
     another target. Raises BudgetError.
     """
     limits, aim, kept = limits_of(plan, settings.budget, moving.aim.schemes), moving.aim, None
+    prices = dict[float, float]()
     if moving.rate and aim.target:
         aim = replace(aim, target=aim.target + moving.rate.more)
     for _ in range(FREEZINGS):
         model = quantize_model(load_model(job.checkpoint), plan.schemes(), aim.begin).to(moving.fabric.device)
         model.load_state_dict(moving.best.state)
         rate = aim.rate(model)
-        trimmed = rate is not None and trim(rate) > 0
+        trimmed = rate is not None and trim(rate, prices) > 0
         taken = rate.total() if rate else 0.0
         coded, reestimated = _freeze(model, plan, job, settings, None if trimmed else moving.best.score)
         found, coded = realised(plan, coded, aim.schemes)

@@ -11,23 +11,31 @@ from snnq.training.rate import Rate
 
 
 @torch.no_grad()
-def trim(rate: Rate) -> int:
+def trim(rate: Rate, known: dict[float, float] | None = None) -> int:
     """Exchange codes for shorter ones, the cheapest first, until what the rated layers take keeps the target.
 
     A weight takes the level l of its channel that is least in (w - l)²/s² + λ · len(l), out of the two beside it and
     zero, s being the distance of the two; λ is the least, within a thousandth, that keeps the target (rate-distortion
     optimised quantisation: Sullivan & Wiegand 1998). The latent weights become the levels chosen; how many is returned.
+    ``known``: bits by price, of the same weights trimmed to other targets; those that are found here are added.
     """
+    known = {} if known is None else known
     before = {name: latent.detach().clone() for name, _, latent in rate.layers}
     target = rate.target
     if target is None or rate.total() <= target:
         return 0
+
+    def bits(price: float) -> float:
+        if price not in known:
+            known[price] = _trimmed(rate, before, price)
+        return known[price]
+
     low, high = 0.0, 1e-3
-    while _trimmed(rate, before, high) > target and high < 1e6:
+    while bits(high) > target and high < 1e6:
         low, high = high, high * 4
     while high - low > 0.001 * high:
         middle = (low + high) / 2
-        low, high = (middle, high) if _trimmed(rate, before, middle) > target else (low, middle)
+        low, high = (middle, high) if bits(middle) > target else (low, middle)
     _trimmed(rate, before, high)
     return sum(int((latent != before[name]).sum()) for name, _, latent in rate.layers)
 
