@@ -7,6 +7,7 @@ neurons compare integers. Every engine that follows the same rules gives the sam
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 
 import numpy as np
 import torch
@@ -313,6 +314,16 @@ def to_integers(
 def learned_leaks(model: nn.Module, wiring: Wiring) -> dict[str, int]:
     """Return the leaks that a model's neurons have learned, rounded, by their path."""
     return {path: leaks.learned(float(model.get_submodule(path).get_parameter("w"))) for path in wiring.learned}
+
+
+@torch.no_grad()
+def with_rounded_leaks(model: nn.Module, wiring: Wiring) -> nn.Module:
+    """Return a model whose learned leaks are those that are packed, a copy where there are any."""
+    model = deepcopy(model) if wiring.learned else model
+    for path, leak in learned_leaks(model, wiring).items():
+        if (w := leaks.w_of(leak)) is not None:
+            model.get_submodule(path).get_parameter("w").fill_(w)
+    return model
 
 
 def _folded(model: nn.Module, one: Stage | Potential, whole: Whole | None) -> Folded:

@@ -46,6 +46,8 @@ NEURON_LIMIT, WIDE_NEURON_LIMIT = 2**28, 2**60
 # Of what is added at every step to voltages that nothing leaks from: it is 2^9 times as large before int64 overflows.
 INTEGRATED_LIMIT = 2**53
 MAX_SHIFT, MAX_WIDE_SHIFT = 16, 8
+# Of voltages that are rounded at every step a part is no more than this share of Θ: else they are in int64.
+FINE_THRESHOLD = 2**18
 HEAD_WEIGHT_BITS = 30
 # Of the head's sums: exact in float64; of potentials, which take more bits themselves, in int64.
 HEAD_SUM_BITS, WIDE_HEAD_SUM_BITS = 51, 61
@@ -110,7 +112,10 @@ def neurons(
     found, most = None, INTEGRATED_LIMIT if leak == 1 else WIDE_NEURON_LIMIT >> growth
     if not whole.wide and reach.max(initial=0) < SUM_LIMIT >> growth:
         found = _counted(gain, offset, threshold, reach, NEURON_LIMIT >> growth, MAX_SHIFT, wide=leak == 1)
-    return found or _counted(gain, offset, threshold, reach, most, MAX_WIDE_SHIFT, wide=True, last=True)  # pyright: ignore[reportReturnType]
+    if found and leaks.is_fixed(leak) and bool((found.threshold < FINE_THRESHOLD).any()):
+        found = None
+    shift = MAX_SHIFT if leaks.is_fixed(leak) else MAX_WIDE_SHIFT
+    return found or _counted(gain, offset, threshold, reach, most, shift, wide=True, last=True)  # pyright: ignore[reportReturnType]
 
 
 def counting(whole: Whole, multiplier: np.ndarray, offset: np.ndarray, rounds: Rounding, bound: int) -> Neurons:

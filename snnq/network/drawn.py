@@ -32,6 +32,8 @@ THRESHOLDS = (1.0, 2.0**-4, 2.0**-12)
 class Said(nn.Module):
     """Neurons as an operation says, of currents (T, …); ``w`` is their leak where it was learned."""
 
+    w: Tensor | None
+
     def __init__(self, one: Neuron, w: Tensor | None = None) -> None:
         super().__init__()
         self.one = one
@@ -43,12 +45,21 @@ class Said(nn.Module):
         if one.rounds is not None:
             found = (x * one.rounds.gain).clamp(0, one.rounds.most)
             return torch.floor(found + 0.5) if one.rounds.half_up else found.round()
-        spikes, v, rate = [], torch.zeros_like(x[0]), 1 / one.tau if self.w is None else self.w.sigmoid()
+        spikes, v = [], torch.zeros_like(x[0])
         for current in x:
-            h = v + current if one.integrates else v + ((current if one.decays_input else current / rate) - v) * rate
+            h = self._charged(v, current)
             spikes.append((h >= one.threshold).to(x))
             v = h * (1 - spikes[-1])
         return torch.stack(spikes)
+
+    def _charged(self, v: Tensor, x: Tensor) -> Tensor:
+        one = self.one
+        if one.integrates:
+            return v + x
+        if self.w is None:
+            return v + (x - v) / (one.tau or 2.0)
+        rate = torch.sigmoid(self.w)
+        return v + (x - v) * rate if one.decays_input else v * (1 - rate) + x
 
 
 class Drawn(nn.Module):

@@ -58,6 +58,11 @@ def learned(w: float) -> int:
     return rounded(1 / (1 + math.exp(-w)) if w >= 0 else math.exp(w) / (1 + math.exp(w)))
 
 
+def w_of(leak: int) -> float | None:
+    """Return the w of a leak in fixed point, of which it is learned; None where all is lost at every step."""
+    return None if rate(leak) == 1 else math.log(rate(leak) / (1 - rate(leak)))
+
+
 def is_fixed(leak: int) -> bool:
     """Return whether what is left over is a fixed-point factor."""
     return leak >= FIXED

@@ -11,7 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from snnq.arithmetic.integer_form import to_integers
+from snnq.arithmetic.integer_form import to_integers, with_rounded_leaks
 from snnq.base.errors import OutputExistsError, PackedError, VerificationError
 from snnq.base.machine import machine
 from snnq.base.placing import sweep
@@ -111,6 +111,7 @@ def pack(
     norms = architecture(job.checkpoint.architecture).wiring(job.checkpoint.config).norms
     plan, coded = realised(plan, coded)
     folded, coded = shortened(folded, coded, norms) if shorten else (folded, dict(coded))
+    folded = _as_packed(folded, job)
     exact = _exact_form(folded, job, coded)
     accuracy = accuracies(job, exact, fabric, batch_size, progress)
     with torch.no_grad():
@@ -137,7 +138,12 @@ def model_bytes(folded: nn.Module, coded: Mapping[str, Coded], plan: Plan, job: 
     """Return the model.safetensors that ``pack`` would write."""
     norms = architecture(job.checkpoint.architecture).wiring(job.checkpoint.config).norms
     folded, coded = shortened(folded, coded, norms)
-    return tensors_file(folded, plan, coded).content
+    return tensors_file(_as_packed(folded, job), plan, coded).content
+
+
+def _as_packed(folded: nn.Module, job: Job) -> nn.Module:
+    """Return a folded model with the leaks that it has in whole numbers."""
+    return with_rounded_leaks(folded, job.wiring) if isinstance(job.wiring, Wiring) else folded
 
 
 def _exact_form(folded: nn.Module, job: Job, coded: Mapping[str, Coded]) -> nn.Module:

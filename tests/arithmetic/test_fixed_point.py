@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from snnq.arithmetic.fixed_point import POTENTIAL_LIMIT, FixedPoint, Folded, fixed_point_of, fraction_bits
 from snnq.arithmetic.integers import compared, neurons
-from snnq.arithmetic.whole_network import WholeNetwork
+from snnq.arithmetic.whole_network import WholeNetwork, whole_network
 from snnq.base.errors import UsageError
 from snnq.network.drawing import FRAMES, Drawing
 from snnq.network.graph import Graph
@@ -135,6 +135,52 @@ def test_potentials_that_are_made_finer_have_room(threshold: float, wide: bool) 
     most = (POTENTIAL_LIMIT << found.shift) + found.threshold
     assert most < (2**63 if found.wide else 2**31)
     assert found.threshold == round(2 * threshold * 2**12 * 2**found.shift)
+
+
+def raising(factor: float, raised: str | None = "raised", *, mean: bool = False) -> WholeNetwork | FloatWiring:
+    """Frames, spikes, and a layer's potentials that they are added to."""
+    drawing = Drawing((2, 1, 2, 2))
+    x = drawing.fire(FRAMES, ("a", "a_bn", "a_lif"), 3)
+    y, x = (drawing.mean(one) if mean else one for one in (drawing.layer(x, "b", "b_bn", 3), x))
+    y = drawing.add(x, y, "sum", raised)
+    found = wire(drawing.finish(drawing.neuron(y, "c_lif") if mean else drawing.mean(y), "head", 2))
+    made = layer([[1, 0, 0]] * 3, 1.0, [factor] * 3, [0.0] * 3)
+    return found if isinstance(found, FloatWiring) else whole_network(found, lambda _: made, {})
+
+
+@pytest.mark.parametrize(("factor", "bits"), [(0.25, 16), (2.0**14, 1), (2.0**15, 0), (2.0**20, -5)])
+def test_a_spike_is_so_many_parts_of_a_potential(factor: float, bits: int) -> None:
+    network = raising(factor)
+    assert isinstance(network, WholeNetwork)
+    assert set(network.bits.values()) == {bits}
+    (added,) = network.wiring.raising
+    if bits < 0:
+        with pytest.raises(UsageError, match="stream sum: its potentials are too large to be joined with spikes"):
+            network.factors(added)
+    else:
+        assert network.factors(added) == (2**bits, 1)
+
+
+def test_what_is_added_to_potentials_counts_for_their_bits() -> None:
+    drawing = Drawing((2, 1, 2, 2))
+    x = y = drawing.fire(FRAMES, ("a", "a_bn", "a_lif"), 1)
+    for number in range(14):
+        x = drawing.add(x, x, f"sum {number}")
+    y = drawing.add(drawing.layer(y, "b", "b_bn", 1), x, "all", "raised")
+    wiring = wire(drawing.finish(drawing.mean(y), "head", 2))
+    assert isinstance(wiring, Wiring)
+    # 2^14 spikes and 0.25: 28 bits less 15.
+    (found,) = fraction_bits(wiring, lambda _: layer([[1]], 1.0, [0.25], [0.0])).values()
+    assert found == 13
+
+
+def test_what_cannot_be_added_to_potentials_is_named() -> None:
+    for network, said in (
+        (raising(1.0, None), "residual 'sum' adds spikes to potentials, and no module raises them"),
+        (raising(1.0, mean=True), "residual 'sum' adds a mean, or sums of an attention, to potentials"),
+    ):
+        assert isinstance(network, FloatWiring)
+        assert network.reason == said
 
 
 def test_another_time_constant_by_hand() -> None:

@@ -38,6 +38,14 @@ def test_a_learned_rate_is_rounded_once(w: float) -> None:
     assert leaks.worth(found) * leaks.rate(found) == pytest.approx(1)
 
 
+@given(kept=FACTORS)
+def test_a_rounded_rate_stays_what_it_is_in_float32(kept: int) -> None:
+    w = leaks.w_of(leaks.FIXED + kept)
+    assert (w is None) == (kept == 0)
+    if w is not None:
+        assert leaks.learned(float(np.float32(w))) == leaks.FIXED + kept
+
+
 def test_every_leak_that_an_operation_says() -> None:
     def said(**facts: float | None) -> int | None:
         return leaks.leak(Neuron("n", ("x",), "y", **facts))  # pyright: ignore

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from snnq.network.leaks import FIXED
 from snnq.runtime import kernels, reference, tables
 from snnq.runtime.streams import unpack
 from snnq.runtime.vectors import LANES, SPREAD
@@ -225,6 +226,10 @@ def test_residuals_and_totals(seed: int, bound: int, tokens: int, steps: int, wo
     kernels.add_spikes(flat, used, pack(spikes).reshape(-1), 0, flat.shape[1])
     found = sum(unpack(plane, 64 * words).astype(int) << i for i, plane in enumerate(planes))
     assert np.array_equal(found, values + spikes)
+    numbers, doubling = draw.integers(-(2**20), 2**20, values.shape).astype(np.int32), int(draw.integers(0, 17))
+    due = numbers + ((values + spikes) << doubling)
+    kernels.add_to_numbers(planes[:used], doubling, numbers, 0, len(numbers))
+    assert np.array_equal(numbers, due)
     sums = np.full((samples, 64 * words), 7, np.int32)
     kernels.total(planes, tokens, sums, 0, samples)
     assert np.array_equal(sums, (values + spikes).reshape(samples, tokens * steps, -1).sum(1))
@@ -235,7 +240,7 @@ def test_residuals_and_totals(seed: int, bound: int, tokens: int, steps: int, wo
 def test_attention(seed: int, tokens: int, steps: int, heads: int, size: int, shift: int) -> None:
     draw, samples = np.random.default_rng(seed), 2
     q, k, v = (draw.random((samples * tokens, steps, heads * size)) < 0.4 for _ in range(3))
-    threshold, leak = int(draw.integers(1, 12)) << shift, int(draw.choice([2, 3]))
+    threshold, leak = int(draw.integers(1, 12)) << shift, int(draw.choice([2, 3, FIXED + draw.integers(FIXED)]))
     chunk = int(draw.choice([one for one in range(1, steps + 1) if steps % one == 0]))
     words = -(-heads * size // 64)
     out = np.full((samples * tokens, steps, words), 7, np.uint64)
