@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from snnq.runtime.llvm import Args, Builder, Context, Numbers, Signature, Value
+from snnq.runtime.llvm import Args, ArrayType, Builder, Context, Signature, Value
 
 LANES = 64  # channels of a block, and bits of a word of spikes
 CHUNK = 4  # rows added in their own few bits before they are widened; lists of rows are padded to a multiple of it
@@ -91,7 +91,7 @@ def fire_whole(typingctx, sums, voltages, shifts, offsets, thresholds, start):  
     return kind, _fire(sums, voltages, kept_whole)
 
 
-def _fire(sums: Numbers, voltages: Numbers, leaked: Leak) -> Callable[..., Value]:
+def _fire(sums: ArrayType, voltages: ArrayType, leaked: Leak) -> Callable[..., Value]:
     """Return the code of ``fire`` whose voltages are what ``leaked`` leaves of u."""
     sum_type, wide = (ir.VectorType(ir.IntType(one.dtype.bitwidth), LANES) for one in (sums, voltages))
 
