@@ -22,6 +22,17 @@ from snnq.packed.input import InputPixels
 from snnq.plan import ModelInfo, make_plan
 from snnq.schemes.scheme import scheme
 
+# Schemes that layers take in turn: of every family, and of few and many bits.
+MIXED = (
+    "uniform-4",
+    "power-of-two-2",
+    "uniform-2",
+    "float32",
+    "power-of-two-4",
+    "uniform-3",
+    "uniform-8",
+    "power-of-two-8",
+)
 SMALL: dict[str, Any] = {"dim": 16, "depth": 2, "heads": 2, "steps": 3, "image_size": [32, 32], "classes": 5}
 SMALL["attention_scale"] = 3.0
 QUIET = 0.1  # spikes of a neuron in a step

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,21 +9,14 @@ from types import ModuleType
 
 import pandas as pd
 import pytest
-from documents import ROOT
+from example_modules import example_of
 from tiny_checkpoints import TINY, save_tiny
 
 
 @pytest.fixture
 def example() -> Iterator[ModuleType]:
-    names = ("run", "arms")
-    before = {name: sys.modules.pop(name, None) for name in names}
-    sys.path.insert(0, str(ROOT / "examples" / "adapters"))
-    yield importlib.import_module("run")
-    sys.path.pop(0)
-    for name in names:
-        sys.modules.pop(name, None)
-        if (old := before[name]) is not None:
-            sys.modules[name] = old
+    with example_of("adapters", "arms") as module:
+        yield module
 
 
 def test_cells(example: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

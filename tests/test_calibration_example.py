@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pandas as pd
 import pytest
-from documents import ROOT
+from example_modules import example_of
 from tiny_checkpoints import TINY, save_tiny
 
 DATA = "random,classes=3,samples=24"
@@ -18,15 +16,8 @@ DATA = "random,classes=3,samples=24"
 
 @pytest.fixture
 def example() -> Iterator[ModuleType]:
-    names = ("run", "sources")
-    before = {name: sys.modules.pop(name, None) for name in names}
-    sys.path.insert(0, str(ROOT / "examples" / "calibration"))
-    yield importlib.import_module("run")
-    sys.path.pop(0)
-    for name in names:
-        sys.modules.pop(name, None)
-        if (old := before[name]) is not None:
-            sys.modules[name] = old
+    with example_of("calibration", "sources") as module:
+        yield module
 
 
 def test_cells_of_three_sources(example: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

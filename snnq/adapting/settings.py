@@ -10,7 +10,8 @@ from snnq.base.parsing import check_seed
 HEAD, LDA, L2P, CODA, OS, OSPP, FULL = METHODS = ("head", "lda", "l2p", "coda", "os", "os++", "full")
 FROZEN = (HEAD, LDA)
 PROMPTED, TWICE = (L2P, CODA, OS, OSPP), (L2P, CODA)
-SCORES, EMBEDDINGS = REGULARISERS = ("scores", "embeddings")
+SCORES = "scores"
+REGULARISERS = (SCORES, "embeddings")
 
 
 @dataclass(frozen=True)

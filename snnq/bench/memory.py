@@ -12,8 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-MIB = 2**20
-
 
 def tells() -> bool:
     """Return whether the system tells a process its peak memory."""

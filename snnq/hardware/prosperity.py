@@ -19,7 +19,6 @@ from snnq.base.errors import OutputExistsError, UsageError
 from snnq.base.placing import replacing
 from snnq.hardware.operands import Operands
 
-Operator = tuple[str, list[int]]
 BATCH = 1
 
 

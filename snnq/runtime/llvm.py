@@ -10,16 +10,16 @@ from numba.core.base import BaseContext
 from numba.core.typing import templates
 
 
-class Number(Protocol):
+class NumberType(Protocol):
     """The type of an array's whole numbers."""
 
     bitwidth: int
 
 
-class Numbers(Protocol):
+class ArrayType(Protocol):
     """The type of an array of whole numbers."""
 
-    dtype: Number
+    dtype: NumberType
 
 
 class Value(Protocol):

@@ -14,7 +14,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from snnq.network.leaks import FIXED, FRACTION_BITS
-from snnq.runtime.llvm import Args, Builder, Context, Numbers, Signature, Value
+from snnq.runtime.llvm import Args, ArrayType, Builder, Context, Signature, Value
 
 LANES = 64  # channels of a block, and bits of a word of spikes
 CHUNK = 4  # rows added in their own few bits before they are widened; lists of rows are padded to a multiple of it
@@ -104,7 +104,7 @@ def fire_fixed(typingctx, sums, voltages, shifts, offsets, thresholds, start, le
     return kind, _fire(sums, voltages, leaked, 6)
 
 
-def _fire(sums: Numbers, voltages: Numbers, leaked: Callable[..., Value], *given: int) -> Callable[..., Value]:
+def _fire(sums: ArrayType, voltages: ArrayType, leaked: Callable[..., Value], *given: int) -> Callable[..., Value]:
     """Return the code of ``fire`` whose voltages are what ``leaked`` leaves of u, ``given`` some of the arguments."""
     sum_type, wide = (ir.VectorType(ir.IntType(one.dtype.bitwidth), LANES) for one in (sums, voltages))
 

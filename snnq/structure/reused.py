@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from snnq.network.products import Products
 
-REUSED = "reused"
 _PROJECTIONS = ("proj", "proj_conv")  # what architectures call the layer behind their products
 
 

@@ -8,22 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from agreeing import engines_agree
-from lively import wake
+from tiny_checkpoints import CONFIG, save_tiny
 
-from snnq.checkpoints.opening import save_checkpoint
 from snnq.cli.main import run
-from snnq.models.registry import build
 from snnq.network.layers import frames_shape
 from snnq.packed.loading import load_packed
 from snnq.packed.readers import NUMPY_READERS
 from snnq.plan import Plan
 from snnq.reconstructing.settings import METHODS
 
-LAYOUT = "spikformer-cifar10dvs"
-CONFIG: dict[str, Any] = {"in_channels": 2, "image_size": [8, 8], "dim": 16, "depth": 1, "heads": 2, "steps": 2}
-CONFIG |= {"classes": 3, "pooling": [False, False, True, True]}
 TINY = ("--batch-size", "8")
 PRICES = {"ternary": 1.6, "binary": 1}
 
@@ -31,12 +25,7 @@ PRICES = {"ternary": 1.6, "binary": 1}
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    torch.manual_seed(3)
-    model = build(LAYOUT, CONFIG)
-    frames = torch.poisson(torch.full((4, *frames_shape(CONFIG)), 0.5))
-    with torch.no_grad():
-        wake(model, frames)
-    save_checkpoint("float.safetensors", model, architecture=LAYOUT, facts={"data": "random,classes=3,samples=16"})
+    save_tiny(tmp_path, "float.safetensors", "random,classes=3,samples=16", awake=True)
     return tmp_path
 
 

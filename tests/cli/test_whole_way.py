@@ -11,13 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch
+from tiny_checkpoints import save_tiny
 
-from snnq.checkpoints.opening import save_checkpoint
 from snnq.cli.main import run
-from snnq.models.registry import build
 
-CONFIG = {"in_channels": 2, "image_size": [8, 8], "dim": 16, "depth": 1, "heads": 2, "steps": 2, "classes": 3}
 DATA = "random,classes=3,samples=16"
 
 
@@ -36,9 +33,7 @@ class Made:
 
 
 def save_small(path, layout="cifar10dvs"):
-    torch.manual_seed(3)
-    model = build(f"spikformer-{layout}", CONFIG | {"pooling": [False, False, True, True]})
-    save_checkpoint(path, model, architecture=f"spikformer-{layout}", facts={"data": DATA})
+    save_tiny(Path(path).parent, Path(path).name, DATA, layout=layout)
 
 
 @pytest.fixture(scope="module")
@@ -174,9 +169,7 @@ def test_a_changed_input_is_refused_by_name(searched, capsys):
 
 
 def test_finalize_refuses_another_checkpoint(searched, capsys):
-    torch.manual_seed(99)
-    other = build("spikformer-cifar10dvs", CONFIG | {"pooling": [False, False, True, True]})
-    save_checkpoint("float.safetensors", other, architecture="spikformer-cifar10dvs", facts={"data": DATA})
+    save_tiny(Path(), "float.safetensors", DATA, seed=99)
     assert finalize() == 2
     assert "sha256" in capsys.readouterr().err
 

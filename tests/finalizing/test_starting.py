@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from tiny_checkpoints import save_tiny
 
 import snnq
 from snnq.base.errors import PlanError
-from snnq.checkpoints.opening import load_model, open_checkpoint, save_checkpoint
+from snnq.checkpoints.opening import load_model, open_checkpoint
 from snnq.finalizing.encoding import encode_model
 from snnq.finalizing.run import finalize
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.finalizing.starting import begin_from
-from snnq.models.registry import build
 from snnq.packed.coding import read_layer
 from snnq.packed.config import read_config
 from snnq.packed.opening import open_tensors
@@ -24,20 +24,17 @@ from snnq.schemes.scheme import scheme
 from snnq.searching.uniform import uniform_plan
 from snnq.training.quantized import quantize_model
 
-CONFIG = {"in_channels": 2, "image_size": [8, 8], "dim": 16, "depth": 1, "heads": 2, "steps": 3, "classes": 4}
+DATA = "random,classes=4,samples=32"
 
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
     place = tmp_path_factory.mktemp("start")
-    torch.manual_seed(3)
-    model = build("spikformer-cifar10dvs", CONFIG | {"pooling": [False, False, True, True]})
-    facts = {"data": "random,classes=4,samples=32"}
-    save_checkpoint(place / "float.safetensors", model, architecture="spikformer-cifar10dvs", facts=facts)
+    save_tiny(place, "float.safetensors", DATA, steps=3, classes=4)
     plan = uniform_plan("uniform-2", checkpoint=place / "float.safetensors")
     plan.with_schemes({"block.0.attn.q": "power-of-two-2", "head": "float32"}).write(place / "plan.json")
     settings = PtqSettings(method="tesseraq", samples=16, batch_size=8, steps=1, rounding_rate=0.1, batchnorm="off")
-    run_ptq(plan=place / "plan.json", settings=settings, out=place / "ptq", data=facts["data"])
+    run_ptq(plan=place / "plan.json", settings=settings, out=place / "ptq", data=DATA)
     return place
 
 

@@ -12,28 +12,24 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny_checkpoints import save_tiny
 from two_processes import in_two
 
 from snnq.base.errors import InterruptedRun
-from snnq.checkpoints.opening import save_checkpoint
 from snnq.finalizing.run import finalize
 from snnq.finalizing.settings import FinalizeSettings
-from snnq.models.registry import build
 from snnq.searching.uniform import uniform_plan
 from snnq.training import processes
 from snnq.training.devices import Compute
 
-CONFIG = {"in_channels": 2, "image_size": [16, 16], "dim": 32, "depth": 1, "heads": 2, "steps": 4, "classes": 4}
+SIZES = {"image_size": [16, 16], "dim": 32, "steps": 4, "classes": 4}
 SETTINGS = FinalizeSettings(epochs=1, batch_size=8)  # three steps
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("finalize")
-    torch.manual_seed(3)
-    model = build("spikformer-cifar10dvs", CONFIG | {"pooling": [False, False, True, True]})
-    facts = {"data": "random,classes=4,samples=24"}
-    save_checkpoint(place / "float.safetensors", model, architecture="spikformer-cifar10dvs", facts=facts)
+    save_tiny(place, "float.safetensors", "random,classes=4,samples=24", **SIZES)
     uniform_plan("uniform-3", checkpoint=place / "float.safetensors").write(place / "plan.json")
     return place
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lively import MIXED
 from torch import Tensor, nn
 
 from snnq.cost.table import read_table
@@ -21,16 +22,6 @@ from snnq.plan import DataInfo, ModelInfo, Plan, make_plan
 from snnq.schemes.holding import candidate
 from snnq.schemes.scheme import scheme
 
-MIXED = (
-    "uniform-4",
-    "power-of-two-2",
-    "uniform-2",
-    "float32",
-    "power-of-two-4",
-    "uniform-3",
-    "uniform-8",
-    "power-of-two-8",
-)
 RESULTS: dict[str, Any] = {
     "schema_version": 1,
     "accuracy": {

@@ -11,20 +11,16 @@ import pytest
 import torch
 from agreeing import engines_agree
 from c_programs import c_agrees, have_gcc
-from lively import wake
+from tiny_checkpoints import CONFIG, save_tiny
 
 import snnq
 from snnq.base.errors import CheckpointError, OutputExistsError, PlanError, UsageError, VerificationError
 from snnq.checkpoints.opening import load_model, open_checkpoint, save_checkpoint
 from snnq.cli.main import run
-from snnq.models.registry import build
 from snnq.network.layers import frames_shape
 from snnq.packed.loading import load_packed
 from snnq.plan import Plan
 
-LAYOUT = "spikformer-cifar10dvs"
-CONFIG: dict[str, Any] = {"in_channels": 2, "image_size": [8, 8], "dim": 16, "depth": 1, "heads": 2, "steps": 2}
-CONFIG |= {"classes": 3, "pooling": [False, False, True, True]}
 TINY = ("--batch-size", "8")
 QUIET: Any = {"progress": snnq.silent, "batch_size": 8}
 
@@ -32,12 +28,7 @@ QUIET: Any = {"progress": snnq.silent, "batch_size": 8}
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    torch.manual_seed(3)
-    model = build(LAYOUT, CONFIG)
-    frames = torch.poisson(torch.full((4, *frames_shape(CONFIG)), 0.5))
-    with torch.no_grad():
-        wake(model, frames)
-    save_checkpoint("float.safetensors", model, architecture=LAYOUT, facts={"data": "random,classes=3,samples=16"})
+    save_tiny(tmp_path, "float.safetensors", "random,classes=3,samples=16", awake=True)
     return tmp_path
 
 
@@ -121,7 +112,7 @@ def test_what_cannot_be_is_refused_by_name(place: Path) -> None:
     model = load_model(open_checkpoint("pruned.safetensors"))
     with torch.no_grad():
         model.get_submodule("block.0.attn.q").get_parameter("weight").fill_(1)
-    save_checkpoint("changed.safetensors", model, architecture=LAYOUT, facts={})
+    save_checkpoint("changed.safetensors", model, architecture="spikformer-cifar10dvs", facts={})
     with pytest.raises(CheckpointError, match=r"masked layer 'block.0.attn.q' has 256 weights that are not zero"):
         open_checkpoint("changed.safetensors")
 

@@ -10,15 +10,13 @@ import numpy as np
 import pytest
 import torch
 from c_programs import c_agrees, have_gcc
+from drawn_architectures import Drawn, drawn_architecture, registered
 from lively import write_lively
 from test_engine import MIXED, all_agree
 from torch import Tensor, nn
 
-import snnq
 from snnq.base.errors import UsageError
-from snnq.models.architecture import Architecture
 from snnq.models.neurons import IntegerSpikes, current, fire, lif, rest
-from snnq.models.registry import ARCHITECTURES
 from snnq.models.spikformer.sizes import SpikformerConfig
 from snnq.network.combining import Concat
 from snnq.network.drawing import FRAMES, Drawing
@@ -87,22 +85,15 @@ def drawn(config: SpikformerConfig, most: int) -> Graph:
     return drawing.finish(drawing.concat(read, drawing.neuron(read, "read_lif"), "both reads"), "head", config.classes)
 
 
-def architecture(name: str) -> Architecture[SpikformerConfig]:
-    def sizes(values: object) -> SpikformerConfig:
-        assert isinstance(values, dict)
-        return SpikformerConfig.published("cifar10dvs", **{k: v for k, v in values.items() if k != "layout"})
-
+def architecture(name: str) -> Drawn:
     most = MOST[name]
-    return Architecture(name, "cifar10dvs", sizes, lambda it: Beside(it, most), lambda it: drawn(it, most))
+    return drawn_architecture(name, lambda it: Beside(it, most), lambda it: drawn(it, most))
 
 
 @pytest.fixture(autouse=True)
-def registered() -> Iterator[None]:
-    for name in MOST:
-        snnq.register_architecture(architecture(name))
-    yield
-    for name in MOST:
-        del ARCHITECTURES[name]
+def known() -> Iterator[None]:
+    with registered([architecture(name) for name in MOST]):
+        yield
 
 
 @pytest.mark.parametrize("name", MOST)

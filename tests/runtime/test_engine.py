@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import lively
 import numpy as np
 import pytest
 import torch
@@ -18,17 +19,7 @@ from snnq.packed.opening import open_tensors
 from snnq.runtime import Engine, unpack
 from snnq.runtime.reference import Reference
 
-MIXED = [
-    "uniform-4",
-    "power-of-two-2",
-    "uniform-2",
-    "float32",
-    "power-of-two-4",
-    "uniform-3",
-    "uniform-8",
-    "power-of-two-8",
-    "power-of-two-5",
-]
+MIXED = [*lively.MIXED, "power-of-two-5"]
 
 
 def torch_spikes(folder: Path, frames: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:

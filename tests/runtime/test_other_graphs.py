@@ -7,17 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn_architectures import Drawn, drawn_architecture, registered
 from lively import write_lively
 from test_engine import MIXED, all_agree
 from torch import Tensor, nn
 
-import snnq
 from snnq.base.errors import UsageError
 from snnq.exporting.c_source import c_source
-from snnq.models.architecture import Architecture
 from snnq.models.attention import join_heads, mix_keys_first, split_heads
 from snnq.models.neurons import IntegerSpikes, current, fire, halve, lif, rest
-from snnq.models.registry import ARCHITECTURES
 from snnq.models.spikformer.sizes import SpikformerConfig
 from snnq.network.drawing import FRAMES, Drawing
 from snnq.network.graph import Graph
@@ -101,22 +99,15 @@ def graph(config: SpikformerConfig, most: int) -> Graph:
     return drawing.finish(drawing.mean(fired(mixed, "out", dim)), "head", config.classes)
 
 
-def architecture(name: str) -> Architecture[SpikformerConfig]:
-    def sizes(values: object) -> SpikformerConfig:
-        assert isinstance(values, dict)
-        return SpikformerConfig.published("cifar10dvs", **{k: v for k, v in values.items() if k != "layout"})
-
+def architecture(name: str) -> Drawn:
     most = MOST[name]
-    return Architecture(name, "cifar10dvs", sizes, lambda it: Other(it, most), lambda it: graph(it, most))
+    return drawn_architecture(name, lambda it: Other(it, most), lambda it: graph(it, most))
 
 
 @pytest.fixture(autouse=True)
-def registered() -> Iterator[None]:
-    for name in MOST:
-        snnq.register_architecture(architecture(name))
-    yield
-    for name in MOST:
-        del ARCHITECTURES[name]
+def known() -> Iterator[None]:
+    with registered([architecture(name) for name in MOST]):
+        yield
 
 
 @pytest.mark.parametrize("threads", [1, 3])

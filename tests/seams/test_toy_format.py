@@ -18,19 +18,16 @@ import math
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from agreeing import engines_agree
-from lively import wake
+from tiny_checkpoints import CONFIG, save_tiny
 from torch import Tensor
 
 from snnq.base.errors import UsageError
-from snnq.checkpoints.opening import save_checkpoint
 from snnq.cli.main import run
-from snnq.models.registry import build
 from snnq.network.layers import frames_shape
 from snnq.packed.loading import load_packed
 from snnq.packed.opening import open_tensors
@@ -112,9 +109,6 @@ TOY = Format(
     bits=lambda shape, width: math.prod(shape) * 8 / TRITS,
 )
 
-LAYOUT = "spikformer-cifar10dvs"
-CONFIG: dict[str, Any] = {"in_channels": 2, "image_size": [8, 8], "dim": 16, "depth": 1, "heads": 2, "steps": 2}
-CONFIG |= {"classes": 3, "pooling": [False, False, True, True]}
 TINY = ("--batch-size", "8")
 
 
@@ -128,12 +122,7 @@ def toy() -> Iterator[None]:
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toy: None) -> Path:
     monkeypatch.chdir(tmp_path)
-    torch.manual_seed(3)
-    model = build(LAYOUT, CONFIG)
-    frames = torch.poisson(torch.full((4, *frames_shape(CONFIG)), 0.5))
-    with torch.no_grad():
-        wake(model, frames)
-    save_checkpoint("float.safetensors", model, architecture=LAYOUT, facts={"data": "random,classes=3,samples=16"})
+    save_tiny(tmp_path, "float.safetensors", "random,classes=3,samples=16", awake=True)
     return tmp_path
 
 

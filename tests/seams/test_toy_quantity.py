@@ -19,12 +19,10 @@ import re
 import shutil
 
 import pytest
-import torch
+from tiny_checkpoints import save_tiny
 
-from snnq.checkpoints.opening import save_checkpoint
 from snnq.cli.main import run
 from snnq.cost.quantities import Quantity, Scale, declare, declared, withdraw
-from snnq.models.registry import build
 from snnq.plan import Plan
 from snnq.plan.plan import plan_schema
 from snnq.plan.verdict import rivals, verdict
@@ -32,16 +30,6 @@ from snnq.reporting.glossary import every_key
 from snnq.schemes.scheme import scheme as scheme_of
 from snnq.searching.budget import units
 
-CONFIG = {
-    "in_channels": 2,
-    "image_size": [8, 8],
-    "dim": 16,
-    "depth": 1,
-    "heads": 2,
-    "steps": 2,
-    "classes": 2,
-    "pooling": [False, False, True, True],
-}
 LUT = Quantity(
     key="lut",
     name="tables",
@@ -78,9 +66,7 @@ def succeeds(capsys, *words):
 def folder(tmp_path_factory):
     """Return a folder in which a search for look-up tables was run and finalized; the quantity is gone after it."""
     place = tmp_path_factory.mktemp("toy")
-    torch.manual_seed(0)
-    model = build("spikformer-cifar10dvs", CONFIG)
-    save_checkpoint(place / "tiny.safetensors", model, architecture="spikformer-cifar10dvs", facts={})
+    save_tiny(place, data=None, seed=0, classes=2)
     declare(price, LUT)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)

@@ -3,22 +3,10 @@
 from __future__ import annotations
 
 import pytest
-import torch
+from tiny_checkpoints import save_tiny
 
-from snnq.checkpoints.opening import save_checkpoint
-from snnq.models.registry import build
 from snnq.network.layers import Layer
 
-CONFIG = {
-    "in_channels": 2,
-    "image_size": [8, 8],
-    "dim": 16,
-    "depth": 1,
-    "heads": 2,
-    "steps": 2,
-    "classes": 2,
-    "pooling": [False, False, True, True],
-}
 DATA = "random,classes=2,samples=32"
 
 
@@ -36,7 +24,4 @@ def layers():
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory):
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("float") / "tiny.safetensors"
-    save_checkpoint(path, build("spikformer-cifar10dvs", CONFIG), architecture="spikformer-cifar10dvs", facts={})
-    return path
+    return save_tiny(tmp_path_factory.mktemp("float"), data=None, seed=0, classes=2)

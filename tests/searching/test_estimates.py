@@ -12,9 +12,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lively import wake
+from tiny_checkpoints import build_tiny
 
 from snnq.base.progress import silent
-from snnq.models.registry import build
 from snnq.network.layers import layer_table
 from snnq.network.neurons import is_neuron
 from snnq.schemes.scheme import scheme
@@ -26,15 +26,13 @@ from snnq.searching.judging import ROUNDING, rounding_errors, rounding_prior
 from snnq.searching.rounding import Nearest
 from snnq.training.evaluation import NORMS
 
-CONFIG = {"in_channels": 2, "image_size": [8, 8], "dim": 16, "depth": 1, "heads": 2, "steps": 2, "classes": 3}
 SPACE = ("uniform-2", "power-of-two-2")
 
 
 @pytest.fixture(scope="module")
 def judge():
     """Return what scores ask of a judge: a model whose neurons fire, its choices, and two batches."""
-    torch.manual_seed(0)
-    model = build("spikformer-cifar10dvs", CONFIG | {"pooling": [False, False, True, True]})
+    model = build_tiny(seed=0)
     frames = torch.poisson(torch.full((8, 2, 2, 8, 8), 1.0), generator=torch.Generator().manual_seed(1))
     wake(model, frames)
     nearest = Nearest()

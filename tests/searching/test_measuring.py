@@ -7,8 +7,8 @@ import copy
 import numpy as np
 import pytest
 import torch
+from tiny_checkpoints import build_tiny
 
-from snnq.models.registry import build
 from snnq.network.layers import layer_table
 from snnq.schemes.scheme import Scheme, scheme
 from snnq.searching.constraints import Constraints, resolve
@@ -16,13 +16,11 @@ from snnq.searching.measuring import Switchboard, measure, monotone, soft_cross_
 from snnq.searching.rounding import Nearest
 from snnq.training.evaluation import NORMS
 
-CONFIG = {"in_channels": 2, "image_size": [8, 8], "dim": 16, "depth": 1, "heads": 2, "steps": 2, "classes": 3}
 SPACE = ("float32", "power-of-two-2", "uniform-2")
 
 
 def a_model(layout):
-    torch.manual_seed(0)
-    return build(f"spikformer-{layout}", CONFIG | {"pooling": [False, False, True, True]}).eval()
+    return build_tiny(0, layout).eval()
 
 
 def batches():

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_checkpoints import CONFIG
 from torch import nn
 
 from snnq.models.registry import build
@@ -21,7 +22,6 @@ from snnq.training.seeding import generator
 
 NAMES = scheme_names()
 
-CONFIG = {"in_channels": 2, "image_size": [8, 8], "dim": 16, "depth": 1, "heads": 2, "steps": 2, "classes": 3}
 SHAPE = (2, 2, 8, 8)
 
 

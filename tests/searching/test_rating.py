@@ -9,12 +9,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_checkpoints import build_tiny
 from torch import nn
 
 from snnq.base.errors import UsageError
 from snnq.cost.quantities import layer_costs
 from snnq.cost.table import read_table
-from snnq.models.registry import build
 from snnq.network.layers import layer_table
 from snnq.schemes.names import FLOAT32
 from snnq.schemes.scheme import scheme
@@ -36,14 +36,12 @@ from snnq.searching.settings import SearchSettings, parse_settings
 from snnq.training.quantized import quantize_model
 from snnq.training.rate import Aim, HeldRates
 
-CONFIG = {"in_channels": 2, "image_size": [8, 8], "dim": 16, "depth": 1, "heads": 2, "steps": 2, "classes": 3}
 TABLE = read_table()
 
 
 @pytest.fixture(scope="module")
 def model():
-    torch.manual_seed(0)
-    return build("spikformer-cifar10dvs", CONFIG | {"pooling": [False, False, True, True]}).eval()
+    return build_tiny(seed=0).eval()
 
 
 def space_of(model, **words):

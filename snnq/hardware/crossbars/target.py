@@ -19,7 +19,6 @@ from snnq.hardware.machine import Share, Source
 
 TARGETS = Path(__file__).parent / "targets"
 DEFAULT_TARGET = "spikesim-65nm"
-DEVICE = "device"  # the node of constants that belong to a memory cell, not to the chip
 # What happens on a chip and has a price, by component; those that a target has no constant for take nothing.
 EVENTS: dict[str, str] = {
     "array": "an array is read once: all its rows, one bit of each input",
