@@ -215,9 +215,11 @@ def _read(config: dict[str, Any]) -> Graph:
     return read_graph(config["graph"], (3, 2, 16, 16))
 
 
-def _edited(workplace: Path, to: Path, change: Callable[[list[dict[str, Any]]], object]) -> Path:
+def _edited(
+    workplace: Path, to: Path, change: Callable[[list[dict[str, Any]]], object], name: str = "residual"
+) -> Path:
     """Write a folder whose graph a stranger has changed, with a hash that is right; return it."""
-    shutil.copytree(workplace / "residual", to)
+    shutil.copytree(workplace / name, to)
     said = json.loads((to / "config.json").read_text())
     graph = change(said["config"]["graph"])
     said["config"]["graph"] = said["config"]["graph"] if graph is None else graph
@@ -279,6 +281,28 @@ def test_sums_without_end_are_refused(workplace: Path, tmp_path: Path) -> None:
 
     with pytest.raises(PackedError, match="has sums up to"):
         Engine(_edited(workplace, tmp_path / "packed", double))
+
+
+def test_sums_keep_what_is_read_again(workplace: Path, tmp_path: Path) -> None:
+    """A sum is formed in its first term's memory only where nobody else has it: the second, or a mean for the head."""
+
+    def add(first: str, second: str, gives: str) -> dict[str, Any]:
+        return {"operation": "add", "takes": [first, second], "gives": gives}
+
+    def twice(graph: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        *others, mean, head = graph
+        (name,) = mean["takes"]
+        return [*others, add(name, name, "a"), add("a", "a", "b"), mean | {"takes": ["b"]}, head]
+
+    def beside(graph: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        *others, mean, head = graph
+        (name,) = mean["takes"]
+        return [*others, add(name, name, "a"), mean | {"takes": ["a"]}, add("a", name, "b"), head]
+
+    frames = np.random.default_rng(0).poisson(0.5, (2, 3, 2, 16, 16)).astype(np.uint16)
+    OWN.clear()  # nobody knows what it was
+    for change in (twice, beside):
+        all_agree(_edited(workplace, tmp_path / change.__name__, change, "integrating"), frames)
 
 
 @pytest.mark.parametrize("key", ["threshold", "tau"])
