@@ -206,8 +206,9 @@ class Engine:
             first, second = (_there(stream) for stream in given)
             free = [self.wiring.last_read[name] == number for name in one.takes]
             first, second = (second, first) if free[1] and not free[0] else (first, second)
-            # A mean that the head forms is the same memory.
+            # A mean that the head forms is the same memory, and who watches may keep what was shown.
             shared = first is second or sum(stream is first for stream in streams.values()) > 1
+            shared = shared or steps.watch is not None
             streams[one.gives] = steps.add(first, second, any(free) and not shared)
 
     def _run_layers(

@@ -32,6 +32,7 @@ from snnq.packed.config import PackedConfig
 from snnq.packed.loading import load_packed
 from snnq.packed.wired import wiring_of
 from snnq.runtime import Engine
+from snnq.runtime.comparing import compare_engines
 
 NETWORKS = ("residual", "integrating")
 SIZES: dict[str, Any] = {"steps": 3, "image_size": (16, 16)}
@@ -299,10 +300,16 @@ def test_sums_keep_what_is_read_again(workplace: Path, tmp_path: Path) -> None:
         (name,) = mean["takes"]
         return [*others, add(name, name, "a"), mean | {"takes": ["a"]}, add("a", name, "b"), head]
 
+    def counted(graph: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        *others, fires, mean, head = graph
+        fires = {key: value for key, value in fires.items() if key != "integrates"} | {"rounds": {"most": 4}}
+        return [*others, fires, add(fires["gives"], "fires.2", "a"), mean | {"takes": ["a"]}, head]
+
     frames = np.random.default_rng(0).poisson(0.5, (2, 3, 2, 16, 16)).astype(np.uint16)
     OWN.clear()  # nobody knows what it was
     for change in (twice, beside):
         all_agree(_edited(workplace, tmp_path / change.__name__, change, "integrating"), frames)
+    assert compare_engines(_edited(workplace, tmp_path / "counted", counted, "integrating")).spikes > 0
 
 
 @pytest.mark.parametrize("key", ["threshold", "tau"])
