@@ -69,11 +69,14 @@ class Drawn(nn.Module):
 
 
 def place(root: nn.Module, path: str, module: nn.Module) -> None:
-    """Put a module at a path; what is above it is made."""
-    *above, name = path.split(".")
-    for part in above:
-        root = root._modules.setdefault(part, nn.Module()) or root
-    root._modules[name] = module  # not by its setter: a path of the user's may be called like an attribute
+    """Put a module at a path; what is above it is made. Raises ``UsageError`` for a name that something else has."""
+    *above, name = parts = path.split(".")
+    for number, part in enumerate(parts):
+        if part in ("", "arithmetic") or (part not in root._modules and hasattr(root, part)):
+            raise UsageError(f"graph: module '{path}' cannot be called that")
+        if number < len(above):
+            root = root._modules.setdefault(part, nn.Module()) or root
+    root._modules[name] = module
 
 
 def without_code(graph: Graph, shapes: Mapping[str, tuple[int, ...]], biased: Collection[str]) -> nn.Module:

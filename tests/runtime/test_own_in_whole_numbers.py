@@ -269,6 +269,14 @@ def test_a_graph_that_a_stranger_made_is_refused(
     assert "\n" not in found.value.message
 
 
+@pytest.mark.parametrize("name", [".", "stem.0.weight", "forward", "graph", "arithmetic", "head.node"])
+def test_a_stranger_calls_modules_what_cannot_be(name: str, workplace: Path, tmp_path: Path) -> None:
+    OWN.clear()
+    folder = _edited(workplace, tmp_path / "packed", lambda graph: _op(graph, "kept").update(neuron=name))
+    with pytest.raises(PackedError, match=r"graph: module '.*' (cannot be called that|is inside of the head)"):
+        load_packed(folder)
+
+
 def test_operations_without_end_are_refused() -> None:
     with pytest.raises(UsageError, match="a list of 1 to 10,000 operations"):
         read_graph([{}] * 10_001, (3, 2, 16, 16))
@@ -302,7 +310,7 @@ def test_sums_keep_what_is_read_again(workplace: Path, tmp_path: Path) -> None:
 
     def counted(graph: list[dict[str, Any]]) -> list[dict[str, Any]]:
         *others, fires, mean, head = graph
-        fires = {key: value for key, value in fires.items() if key != "integrates"} | {"rounds": {"most": 4}}
+        fires = fires | {"integrates": False, "rounds": {"most": 4}}
         return [*others, fires, add(fires["gives"], "fires.2", "a"), mean | {"takes": ["a"]}, head]
 
     frames = np.random.default_rng(0).poisson(0.5, (2, 3, 2, 16, 16)).astype(np.uint16)
