@@ -1,6 +1,6 @@
 """Draw tables of cells: accuracy (or another column) against a size, mean and standard deviation over seeds, by arm.
 
-python examples/figure.py examples/sparsity/*.csv --out examples/sparsity/sparsity.svg --arms pruned-2,rate,ternary,binary
+python examples/figure.py examples/sparsity/*.csv --out examples/sparsity/accuracy.svg --arms pruned-2,rate,ternary
 
 A panel a table. Needs matplotlib (``pip install 'snnq[figures]'``). Cells of an arm that differ in anything else than
 their seed (a sparsity, a rate) are points of one line; cells without the column on the x-axis are left out.

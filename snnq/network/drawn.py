@@ -24,9 +24,9 @@ from snnq.network.operations import Head, Layer, Neuron
 from snnq.network.streams import LOGITS
 
 # Means of random event counts, one a sample: what a class of the user's own does to large ones alone, shows, too.
-RATES = (0.5, 4.0, 30.0, 1000.0, 2.0)
-# Of their own, those of all neurons, as long as some of them have been silent.
-THRESHOLDS = (1.0, 2.0**-4, 2.0**-12)
+RATES = (0.05, 0.5, 8.0, 1000.0, 60.0)
+# Of their own, those of all neurons, as long as some of them have always put out the same.
+THRESHOLDS = (1.0, 2.0**-4, 2.0**4, 2.0**-12)
 
 
 class Said(nn.Module):
@@ -85,11 +85,14 @@ class Drawn(nn.Module):
 
 
 def place(root: nn.Module, path: str, module: nn.Module) -> None:
-    """Put a module at a path; what is above it is made."""
-    *above, name = path.split(".")
-    for part in above:
-        root = root._modules.setdefault(part, nn.Module()) or root
-    root._modules[name] = module  # not by its setter: a path of the user's may be called like an attribute
+    """Put a module at a path; what is above it is made. Raises ``UsageError`` for a name that something else has."""
+    *above, name = parts = path.split(".")
+    for number, part in enumerate(parts):
+        if part in ("", "arithmetic") or (part not in root._modules and hasattr(root, part)):
+            raise UsageError(f"graph: module '{path}' cannot be called that")
+        if number < len(above):
+            root = root._modules.setdefault(part, nn.Module()) or root
+    root._modules[name] = module
 
 
 def without_code(graph: Graph, shapes: Mapping[str, tuple[int, ...]], biased: Collection[str]) -> nn.Module:
@@ -154,21 +157,21 @@ def _norm(norm: nn.Module) -> nn.Module:
 def prove(graph: Graph, model: nn.Module, *, lively: bool = True) -> None:
     """Raise VerificationError unless a graph gives the logits of a user's own model on random event counts.
 
-    Both are run in float64, with the model's own weights. Where neurons are silent on all counts, which hides whatever
-    is before and behind them, the thresholds of both are lowered alike, and both are run again. Where the logits never
-    depend on the counts nothing is proven: that is an error where they must be ``lively``.
+    Both are run in float64, with the model's own weights. Where neurons are silent on all counts, or never, which hides
+    what is before and behind them, the thresholds of both are moved alike, and both are run again. Where the logits
+    never depend on the counts nothing is proven: that is an error where they must be ``lively``.
     """
     samples = 5 if graph.steps == 4 else 4  # so that samples and steps cannot be mixed up
     rates = torch.tensor(RATES[:samples]).view(-1, 1, 1, 1, 1)
     draw = torch.Generator().manual_seed(0)
     frames = torch.poisson(rates.expand(-1, graph.steps, graph.frames.channels, *graph.frames.size), generator=draw)
-    silent, proven = {one.gives for one in graph.operations if isinstance(one, Neuron)}, False
+    hiding, proven = {one.gives for one in graph.operations if isinstance(one, Neuron)}, False
     for scale in THRESHOLDS:
         eased, other = (graph, model) if scale == 1 else _eased(graph, model, scale)
         streams = agreeing_streams(eased, other, frames, Drawn(eased, other))
-        silent = {name for name in silent if not bool(streams[name].any())}
+        hiding = {name for name in hiding if bool((found := streams[name]).min() == found.max())}
         proven |= bool((streams[LOGITS] != streams[LOGITS][:1]).any())
-        if proven and not silent:
+        if proven and not hiding:
             return
     if lively and not proven:
         raise VerificationError("its logits do not depend on random frames, so that nothing can be proven of it")

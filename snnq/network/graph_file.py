@@ -129,12 +129,14 @@ def _wrong_neuron(one: Neuron) -> Iterator[str]:
 
 def _check_names(operations: tuple[Operation, ...]) -> None:
     """Raise ``UsageError`` where a module is in two operations."""
-    seen = set[str]()
+    seen, head = set[str](), getattr(operations[-1], "layer", "")
     for one in operations:
         paths = [getattr(one, key, None) for key in ("layer", "neuron", "norm", "outer")]
         for path in [path for path in paths if path is not None]:
             if path in seen:
                 raise UsageError(f"graph: module '{path}' is in two operations")
+            if path.startswith(f"{head}."):
+                raise UsageError(f"graph: module '{path}' is inside of the head, which is one layer")
             seen.add(path)
 
 

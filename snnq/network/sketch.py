@@ -292,6 +292,8 @@ class Sketch:
         assert head is not None
         ordered = _needed([*(one for one in operations if one is not head), head])
         self._ran_everywhere(ordered)
+        if idle := sorted(set(self._seen) - {path for one in ordered for path in _modules(one)}):
+            raise UntraceableError(f"'{idle[0]}' runs, but its logits are not made of what it gives")
         frames = self.shapes[FRAMES]
         stream = Stream("counts", frames.channels, frames.size, COUNT_LIMIT)
         return Graph(tuple(ordered), stream, self.steps, traced=True)
@@ -316,7 +318,7 @@ class Sketch:
         for one in operations:
             if not isinstance(one, Layer | Neuron):
                 continue
-            path, images = one.layer if isinstance(one, Layer) else one.neuron, self.steps * self.samples
+            (path,), images = _modules(one), self.steps * self.samples
             due = (images, images * self.shapes[one.gives].pixels) if isinstance(one, Layer) else (self.steps,)
             if len(self._seen[path]) not in due:
                 raise UntraceableError(f"'{path}' does not run at every time step")
@@ -356,6 +358,11 @@ def _several(sides: Any, count: int) -> tuple[int, ...]:
 def _beside(index: Tensor, taken: Shape, given: Shape, begin: int) -> Tensor:
     """Return the places of a stream's numbers in one that has more channels, ``begin`` of them before."""
     return index // taken.numbers * given.numbers + begin * given.pixels + index % taken.numbers
+
+
+def _modules(one: Operation) -> tuple[str, ...]:
+    """Return the layer, or the neurons, that an operation runs."""
+    return (one.layer,) if isinstance(one, Layer | Head) else (one.neuron,) if isinstance(one, Neuron) else ()
 
 
 def _needed(operations: list[Operation]) -> list[Operation]:

@@ -203,13 +203,18 @@ class Engine:
             read = _there(given[0])
             streams[one.gives] = steps.mean(read, samples) if self._compared_later(one) else read
         elif isinstance(one, Add):
-            streams[one.gives] = self._added(one, number, *map(_there, given))
+            streams[one.gives] = self._added(one, number, _there(given[0]), _there(given[1]), streams)
 
-    def _added(self, one: Add, number: int, first: Stream | Numbers, second: Stream | Numbers) -> Stream | Numbers:
+    def _added(
+        self, one: Add, number: int, first: Stream | Numbers, second: Stream | Numbers, streams: Streams
+    ) -> Stream | Numbers:
         """Return a residual sum, in the memory of what it is the last to read, if that can be."""
         free, second_free = (self.wiring.last_read[name] == number for name in one.takes)
         if (second_free and not free) or (isinstance(second, Numbers) and isinstance(first, Stream)):
             first, second, free = second, first, second_free
+        # A mean that the head forms is the same memory, and who watches may keep what was shown.
+        shared = first is second or sum(stream is first for stream in streams.values()) > 1
+        free = free and not shared and self.steps.watch is None
         if isinstance(first, Numbers) and isinstance(second, Stream):
             return self.steps.raised(first, second, max(self.factors[one.gives]), free)
         return self.steps.add(first, second, free)

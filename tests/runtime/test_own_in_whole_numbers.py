@@ -32,6 +32,7 @@ from snnq.packed.config import PackedConfig
 from snnq.packed.loading import load_packed
 from snnq.packed.wired import wiring_of
 from snnq.runtime import Engine
+from snnq.runtime.comparing import compare_engines
 
 NETWORKS = ("residual", "integrating", "learning")
 SIZES: dict[str, Any] = {"steps": 3, "image_size": (16, 16)}
@@ -216,9 +217,11 @@ def _read(config: dict[str, Any]) -> Graph:
     return read_graph(config["graph"], (3, 2, 16, 16))
 
 
-def _edited(workplace: Path, to: Path, change: Callable[[list[dict[str, Any]]], object]) -> Path:
+def _edited(
+    workplace: Path, to: Path, change: Callable[[list[dict[str, Any]]], object], name: str = "residual"
+) -> Path:
     """Write a folder whose graph a stranger has changed, with a hash that is right; return it."""
-    shutil.copytree(workplace / "residual", to)
+    shutil.copytree(workplace / name, to)
     said = json.loads((to / "config.json").read_text())
     graph = change(said["config"]["graph"])
     said["config"]["graph"] = said["config"]["graph"] if graph is None else graph
@@ -267,6 +270,14 @@ def test_a_graph_that_a_stranger_made_is_refused(
     assert "\n" not in found.value.message
 
 
+@pytest.mark.parametrize("name", [".", "stem.0.weight", "forward", "graph", "arithmetic", "head.node"])
+def test_a_stranger_calls_modules_what_cannot_be(name: str, workplace: Path, tmp_path: Path) -> None:
+    OWN.clear()
+    folder = _edited(workplace, tmp_path / "packed", lambda graph: _op(graph, "kept").update(neuron=name))
+    with pytest.raises(PackedError, match=r"graph: module '.*' (cannot be called that|is inside of the head)"):
+        load_packed(folder)
+
+
 def test_operations_without_end_are_refused() -> None:
     with pytest.raises(UsageError, match="a list of 1 to 10,000 operations"):
         read_graph([{}] * 10_001, (3, 2, 16, 16))
@@ -280,6 +291,34 @@ def test_sums_without_end_are_refused(workplace: Path, tmp_path: Path) -> None:
 
     with pytest.raises(PackedError, match="has sums up to"):
         Engine(_edited(workplace, tmp_path / "packed", double))
+
+
+def test_sums_keep_what_is_read_again(workplace: Path, tmp_path: Path) -> None:
+    """A sum is formed in its first term's memory only where nobody else has it: the second, or a mean for the head."""
+
+    def add(first: str, second: str, gives: str) -> dict[str, Any]:
+        return {"operation": "add", "takes": [first, second], "gives": gives}
+
+    def twice(graph: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        *others, mean, head = graph
+        (name,) = mean["takes"]
+        return [*others, add(name, name, "a"), add("a", "a", "b"), mean | {"takes": ["b"]}, head]
+
+    def beside(graph: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        *others, mean, head = graph
+        (name,) = mean["takes"]
+        return [*others, add(name, name, "a"), mean | {"takes": ["a"]}, add("a", name, "b"), head]
+
+    def counted(graph: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        *others, fires, mean, head = graph
+        fires = fires | {"integrates": False, "rounds": {"most": 4}}
+        return [*others, fires, add(fires["gives"], "fires.2", "a"), mean | {"takes": ["a"]}, head]
+
+    frames = np.random.default_rng(0).poisson(0.5, (2, 3, 2, 16, 16)).astype(np.uint16)
+    OWN.clear()  # nobody knows what it was
+    for change in (twice, beside):
+        all_agree(_edited(workplace, tmp_path / change.__name__, change, "integrating"), frames)
+    assert compare_engines(_edited(workplace, tmp_path / "counted", counted, "integrating")).spikes > 0
 
 
 @pytest.mark.parametrize("key", ["threshold", "tau"])

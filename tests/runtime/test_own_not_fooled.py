@@ -149,6 +149,12 @@ def residual(model: Branched, x: Tensor) -> Tensor:
     return x + model.branch(x)
 
 
+def in_vain(model: Branched, x: Tensor) -> Tensor:
+    """Return the same, though the branch ran."""
+    model.branch(x)
+    return x
+
+
 SILENT = 1e6  # a threshold
 READS, ADDS = "its code reads numbers that are made of the frames", "adds a tensor that is not made of the frames"
 OTHERS = "the operations that were found in it are not its own"
@@ -191,6 +197,7 @@ FOOLING: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "chance": (lambda: Branched(with_chance), "it draws random numbers"),
     "numpy's chance": (lambda: Branched(with_numpys_chance), "it draws random numbers"),
     "a silent dropout": (lambda: Branched(dropping, threshold=SILENT), "it draws random numbers"),
+    "in vain": (lambda: Branched(in_vain), "'fires' runs, but its logits are not made of what it gives"),
     "fewer digits": (lambda: Branched(lambda _, x: x.to(torch.bfloat16).to(x.dtype)), "torch's to changes numbers"),
 }
 
