@@ -2,8 +2,8 @@
 
 python examples/figure.py examples/sparsity/*.csv --out examples/sparsity/accuracy.svg --arms pruned-2,rate,ternary
 
-A panel a table. Needs matplotlib (``pip install 'snnq[figures]'``). Cells of an arm that differ in anything else than
-their seed (a sparsity, a rate) are points of one line; cells without the column on the x-axis are left out.
+A panel a table. Cells of an arm that differ in anything else than their seed (a sparsity, a rate) are points of one
+line; cells without the column on the x-axis are left out.
 """
 
 from __future__ import annotations

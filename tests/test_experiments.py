@@ -119,3 +119,15 @@ def test_cells_of_decomposing(example, tmp_path: Path) -> None:
     assert [edit["edit"] for edit in edits_of(pruned.checkpoint.config)] == ["masked"]
     times = pd.read_csv(tmp_path / "out" / "times.csv").set_index(["what", "form"])
     assert times.loc[("training", "dense"), "of_dense"] == 1
+
+
+def test_a_figure_has_mean_and_deviation_of_every_point(example, tmp_path: Path) -> None:
+    figure = example("figure")
+    table = pd.read_csv(ROOT / "examples" / "sparsity" / "n-mnist-sdt.csv")
+    found = figure.points(table, "file_bytes", "test", "arm").set_index(["arm", "sparsity"])
+    three = table[(table["arm"] == "rate") & (table["sparsity"] == 0.9)]["test"]
+    mean, spread, count = found.loc[("rate", 0.9), "test"]
+    assert (mean, spread, count) == (pytest.approx(np.mean(three)), pytest.approx(np.std(three, ddof=1)), len(three))
+    assert ("pruned", 0.9) not in found.index  # it has no file
+    figure.main([ROOT / "examples" / "sparsity" / "n-mnist-sdt.csv"], out=tmp_path / "one.svg", arms="rate,float32")
+    assert "rate" in (tmp_path / "one.svg").read_text(encoding="utf-8")
