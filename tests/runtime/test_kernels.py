@@ -240,7 +240,7 @@ def test_residuals_and_totals(seed: int, bound: int, tokens: int, steps: int, wo
 def test_attention(seed: int, tokens: int, steps: int, heads: int, size: int, shift: int) -> None:
     draw, samples = np.random.default_rng(seed), 2
     q, k, v = (draw.random((samples * tokens, steps, heads * size)) < 0.4 for _ in range(3))
-    threshold, leak = int(draw.integers(1, 12)) << shift, int(draw.choice([2, 3, FIXED + draw.integers(FIXED)]))
+    threshold, leak = int(draw.integers(1, 12)) << shift, int(draw.choice([2, 3, FIXED + int(draw.integers(FIXED))]))
     chunk = int(draw.choice([one for one in range(1, steps + 1) if steps % one == 0]))
     words = -(-heads * size // 64)
     out = np.full((samples * tokens, steps, words), 7, np.uint64)
