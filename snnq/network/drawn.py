@@ -23,8 +23,8 @@ from snnq.network.leaks import leak
 from snnq.network.operations import Head, Layer, Neuron
 from snnq.network.streams import LOGITS
 
-# Means of random event counts, one a sample: what a class of the user's own does to large ones alone, shows, too.
-RATES = (0.05, 0.5, 8.0, 1000.0, 60.0)
+# Means of random event counts, one a step: what a class of the user's own does to large ones alone, shows, too.
+RATES = (0.5, 8.0, 0.05, 60.0, 1000.0)
 # Of their own, those of all neurons, as long as some of them have always put out the same.
 THRESHOLDS = (1.0, 2.0**-4, 2.0**4, 2.0**-12)
 
@@ -161,10 +161,11 @@ def prove(graph: Graph, model: nn.Module, *, lively: bool = True) -> None:
     what is before and behind them, the thresholds of both are moved alike, and both are run again. Where the logits
     never depend on the counts nothing is proven: that is an error where they must be ``lively``.
     """
-    samples = 5 if graph.steps == 4 else 4  # so that samples and steps cannot be mixed up
-    rates = torch.tensor(RATES[:samples]).view(-1, 1, 1, 1, 1)
+    samples = 3 if graph.steps == 2 else 2  # so that samples and steps cannot be mixed up
+    turns = torch.arange(graph.steps) - torch.arange(samples)[:, None]  # each sample begins with another rate
+    rates = torch.tensor(RATES)[turns % len(RATES)][..., None, None, None]
     draw = torch.Generator().manual_seed(0)
-    frames = torch.poisson(rates.expand(-1, graph.steps, graph.frames.channels, *graph.frames.size), generator=draw)
+    frames = torch.poisson(rates.expand(-1, -1, graph.frames.channels, *graph.frames.size), generator=draw)
     hiding, proven = {one.gives for one in graph.operations if isinstance(one, Neuron)}, False
     for scale in THRESHOLDS:
         eased, other = (graph, model) if scale == 1 else _eased(graph, model, scale)

@@ -124,7 +124,10 @@ class Wiring:
         """Half a sentence, after "because": what it has that has no form in C; None where nothing is."""
         if any(isinstance(one, Switch) for one in self.flow):
             return "a decomposed layer has another kernel after its first steps"
-        return None
+        padded = {one.gives for one in self.flow if isinstance(one, Pad)}
+        bare = [one for one in self.stages if one.pooled and not one.made.padded and one.made.sides != (1, 1)]
+        bare = [one for one in bare if one.takes[0] not in padded]
+        return f"it max-pools sums of layer {bare[0].layer}, which is not padded" if bare else None
 
     @property
     def largest(self) -> int:

@@ -230,6 +230,25 @@ class Named(nn.Module):
         return self.logits(self.node(self.frames(frames)).mean((3, 4)))
 
 
+def test_what_has_no_form_in_c_is_said(tmp_path: Path) -> None:
+    def builder() -> nn.Module:
+        between = nn.Sequential(
+            layer.Conv2d(4, 4, 3, step_mode="m"),
+            layer.MaxPool2d(3, 2, 1, step_mode="m"),
+            neuron.LIFNode(step_mode="m"),
+        )
+        return nn.Sequential(
+            conv(),
+            between,
+            layer.AdaptiveAvgPool2d(1, step_mode="m"),
+            layer.Flatten(step_mode="m"),
+            layer.Linear(4, 4, step_mode="m"),
+        )
+
+    found = snnq.inspect(saved(builder, tmp_path / "own.pth"), model=builder, **SIZES)
+    assert found.wiring.where == "in whole numbers, on torch, on the integer engine"
+
+
 @pytest.mark.parametrize(
     ("builder", "due"),
     [
