@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snnq.arithmetic.integer_form import WHOLE_NEURONS, IntegerHead
+from snnq.arithmetic.whole_modules import WHOLE_NEURONS, IntegerHead
 from snnq.assessing import counting
 from snnq.assessing.watching import core
 from snnq.hardware.operands import Operands, Window, bit_planes

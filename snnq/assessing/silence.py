@@ -15,7 +15,7 @@ from typing import Unpack
 import torch
 from torch import Tensor, nn
 
-from snnq.arithmetic.integer_form import WHOLE_NEURONS
+from snnq.arithmetic.whole_modules import WHOLE_NEURONS
 from snnq.assessing.subject import check_split, open_subject
 from snnq.base.errors import UsageError
 from snnq.base.progress import Progress, silent

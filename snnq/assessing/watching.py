@@ -11,7 +11,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from snnq.arithmetic.integer_form import WHOLE_NEURONS, ClippedCounts, FixedPixels, Followed, IntegerHead, Widened
+from snnq.arithmetic.whole_modules import WHOLE_NEURONS, ClippedCounts, FixedPixels, Followed, IntegerHead, Widened
 from snnq.assessing import counting
 from snnq.base.strict_json import Json
 from snnq.cost.activity import AttentionActivity, LayerActivity, NeuronActivity

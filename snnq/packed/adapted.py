@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snnq.arithmetic.integer_form import IntegerHead
 from snnq.arithmetic.prompts import Slots, prefix
+from snnq.arithmetic.whole_modules import IntegerHead
 from snnq.base.errors import PackedError
 from snnq.network.prefixes import Site
 from snnq.packed.adapter import Adapter, check_bound, read_adapter

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snnq.arithmetic.integer_form import IntegerHead, to_integers
+from snnq.arithmetic.integer_form import to_integers
+from snnq.arithmetic.whole_modules import IntegerHead
 from snnq.base.errors import PackedError, UsageError, VerificationError, nearest
 from snnq.models.registry import described, unregistered
 from snnq.network.drawn import Drawn, prove, without_code

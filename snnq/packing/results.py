@@ -10,7 +10,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from snnq.arithmetic.integer_form import WHOLE_NEURONS
+from snnq.arithmetic.whole_modules import WHOLE_NEURONS
 from snnq.assessing.measure import measure_model
 from snnq.base.files import read_text
 from snnq.base.progress import Progress

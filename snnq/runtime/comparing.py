@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snnq.arithmetic.integer_form import WHOLE_NEURONS
+from snnq.arithmetic.whole_modules import WHOLE_NEURONS
 from snnq.base.errors import VerificationError
 from snnq.models.registry import attention_table
 from snnq.packed.config import read_config

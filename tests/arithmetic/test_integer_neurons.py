@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snnq.arithmetic.fixed_point import joined
-from snnq.arithmetic.integer_form import IntegerCounts
 from snnq.arithmetic.integers import counting
+from snnq.arithmetic.whole_modules import IntegerCounts
 from snnq.models.neurons import IntegerSpikes
 from snnq.network.operations import Rounding
 from snnq.schemes.whole import Whole

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snnq.arithmetic import integers
-from snnq.arithmetic.integer_form import CurrentSteps, IntegerLIF
+from snnq.arithmetic.whole_modules import CurrentSteps, IntegerLIF
 from snnq.base.errors import UsageError
 from snnq.network import leaks
 from snnq.network.operations import Neuron

@@ -11,7 +11,7 @@ import pytest
 import torch
 from lively import write_lively
 
-from snnq.arithmetic.integer_form import WHOLE_NEURONS
+from snnq.arithmetic.whole_modules import WHOLE_NEURONS
 from snnq.base.errors import PackedError, UsageError, VerificationError
 from snnq.packed.config import read_config
 from snnq.packed.loading import load_packed

@@ -17,7 +17,7 @@ from small_architectures import small
 from test_engine import MIXED
 
 from snnq.arithmetic.fixed_point import POTENTIAL_LIMIT
-from snnq.arithmetic.integer_form import WHOLE_NEURONS
+from snnq.arithmetic.whole_modules import WHOLE_NEURONS
 from snnq.base.errors import PackedError, UsageError
 from snnq.data.pixels import DEVIATIONS, MEANS, Pixels
 from snnq.network.neurons import is_neuron
