@@ -69,7 +69,7 @@ def test_equal_inputs_give_equal_bytes(sample: Sample, folder: Path, tmp_path: P
 
 
 def test_another_process_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
-    code = "import sys, pathlib; sys.path.append('..'); import packed_samples\n"  # it takes modules of both
+    code = "import sys, pathlib; sys.path.append('..'); import packed_samples; "  # which needs both folders
     code += "packed_samples.make_sample().write(pathlib.Path(sys.argv[1]))"
     subprocess.run([sys.executable, "-c", code, tmp_path / "again"], check=True, cwd=Path(__file__).parent)
     assert contents(tmp_path / "again") == contents(folder)
