@@ -11,7 +11,10 @@ from torch import Tensor, nn
 
 
 def multi_step(channels: int = 8, classes: int = 4) -> nn.Module:
-    """Return SpikingJelly's usual network: steps first, layers in multi-step mode, logits of every step."""
+    """Return SpikingJelly's usual network: steps first, layers in multi-step mode, logits of every step.
+
+    The second neurons are reset by subtraction, so that it has no whole numbers.
+    """
     node = {"surrogate_function": surrogate.ATan(), "step_mode": "m"}
     return nn.Sequential(
         layer.Conv2d(2, channels, 3, padding=1, bias=False, step_mode="m"),
@@ -20,7 +23,7 @@ def multi_step(channels: int = 8, classes: int = 4) -> nn.Module:
         layer.MaxPool2d(2, step_mode="m"),
         layer.Conv2d(channels, 2 * channels, 3, padding=1, groups=2, step_mode="m"),
         layer.BatchNorm2d(2 * channels, step_mode="m"),
-        neuron.ParametricLIFNode(**node),
+        neuron.ParametricLIFNode(v_reset=None, **node),
         layer.AdaptiveAvgPool2d(1, step_mode="m"),
         layer.Flatten(step_mode="m"),
         layer.Linear(2 * channels, classes, step_mode="m"),

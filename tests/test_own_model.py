@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
+import sys
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import snnq
 from snnq.base.errors import CheckpointError, UsageError
 from snnq.checkpoints.opening import load_model, open_checkpoint
 from snnq.cli.main import run
+from snnq.models.custom import source_sha256
 from snnq.models.registry import OWN
 from snnq.network.folding import fold_batchnorm
 from snnq.network.layers import frames_shape, layer_table
@@ -220,3 +223,23 @@ def test_a_uniform_plan_of_an_own_model(place: Path) -> None:
     own = ["--model", "networks.py:step_by_step", "--steps", "3", "--image-size", "16"]
     assert run(["plan", "uniform", "step_by_step.pth", "--scheme", "uniform-2", "--out", "plan.json", *own]) == 0
     assert Plan.read("plan.json").totals.avg_bits == 2
+
+
+def test_a_name_means_the_file_that_is_there_now(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "networks.py:multi_step"
+    first = snnq.register_model(name)
+    assert snnq.register_model(name) is first
+    (place / "other").mkdir()
+    monkeypatch.chdir(place / "other")
+    with pytest.raises(UsageError, match=r"there is no file networks\.py"):
+        snnq.register_model(name)
+    shutil.copy(place / "networks.py", "networks.py")
+    for text in ("", "\n# edited\n"):
+        with Path("networks.py").open("a", encoding="utf-8") as file:
+            file.write(text)
+        found = snnq.register_model(name)
+        assert found is not first
+        assert found.builder is not None
+        assert source_sha256(found.builder) == hashlib.sha256(Path("networks.py").read_bytes()).hexdigest()
+        assert sys.modules["networks"].__file__ == str(Path("networks.py").resolve())
+        first = found

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
+from inspect import unwrap
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, ClassVar
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 Builder = Callable[..., "nn.Module"]
 _UNKNOWN = "whose operations are not known"
+_TYPED = "__snnq_model__"  # marks a module that was loaded from a file that somebody typed
 HINT = "type it as --model package.module:builder or --model path/to/file.py:builder"
 
 
@@ -122,7 +124,9 @@ def _module_of(place: str) -> ModuleType:
         if spec is None or spec.loader is None or not path.is_file():
             raise FileNotFoundError(f"there is no file {place}")
         module = module_from_spec(spec)
-        sys.modules.setdefault(path.stem, module)  # so that its classes can be copied and pickled
+        if path.stem not in sys.modules or hasattr(sys.modules[path.stem], _TYPED):
+            setattr(module, _TYPED, True)
+            sys.modules[path.stem] = module  # so that its classes can be copied and pickled
         spec.loader.exec_module(module)
         return module
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
@@ -132,8 +136,17 @@ def _module_of(place: str) -> ModuleType:
 
 def source_sha256(builder: Builder) -> str | None:
     """Return the sha256 of the file a builder stands in, None where it stands in none (a notebook)."""
-    file = getattr(sys.modules.get(builder.__module__), "__file__", None)
+    code = getattr(unwrap(builder), "__code__", None)
+    file = code.co_filename if code else getattr(sys.modules.get(builder.__module__), "__file__", None)
     return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file and Path(file).is_file() else None
+
+
+def named_file(name: str) -> tuple[str, str] | None:
+    """Return the path of the file that a builder's name says, and its sha256; None where it is a module's, or none."""
+    path = Path(name.rpartition(":")[0]).resolve()
+    if path.suffix != ".py" or not path.is_file():
+        return None
+    return str(path), hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def build_custom(name: str, builder: Builder, arguments: Config) -> nn.Module:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from snnq.base.errors import UsageError, nearest
 from snnq.base.strict_json import Config
 from snnq.models.architecture import Architecture
-from snnq.models.custom import Builder, CustomSizes, adopt, build_custom, find_builder
+from snnq.models.custom import Builder, CustomSizes, adopt, build_custom, find_builder, named_file
 from snnq.models.metaformer.facts import METAFORMERS
 from snnq.models.plain import make_plain
 from snnq.models.respike.facts import RESPIKES
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _ROWS = (*SPIKFORMERS, *SDTS, *QKFORMERS, *MAXFORMERS, *SPIKINGFORMERS, *METAFORMERS, *RESPIKES)
 ARCHITECTURES: dict[str, Architecture] = {one.name: one for one in _ROWS}
 OWN: dict[str, Architecture] = {}  # users' own models, by the name of their builder
+_FILES: dict[str, tuple[str, str] | None] = {}  # the file that each of them stood in
 
 
 def register_architecture(record: Architecture) -> Architecture:
@@ -43,11 +44,12 @@ def register_model(builder: str | Builder) -> Architecture:
     """Make a user's own model known, by the function that builds it; return it as an architecture.
 
     ``builder`` is the function, or its name: ``package.module:builder`` or ``path/to/file.py:builder``; a name's module
-    is imported, so its code runs. Only models that were registered are built from a plan or a packed folder, whatever
-    name stands in it. Raises ``UsageError`` where there is no such function.
+    is imported, so its code runs, again where the name means another file by now. Only models that were registered are
+    built from a plan or a packed folder, whatever name stands in it. Raises ``UsageError`` where there is no such function.
     """
     name = builder if isinstance(builder, str) else f"{builder.__module__}:{builder.__qualname__}"
-    if not isinstance(builder, str) or name not in OWN:
+    file = named_file(name) if isinstance(builder, str) else None
+    if not isinstance(builder, str) or name not in OWN or _FILES.get(name) != file:
         made_by = find_builder(builder) if isinstance(builder, str) else builder
 
         def make(sizes: CustomSizes) -> nn.Module:
@@ -56,6 +58,7 @@ def register_model(builder: str | Builder) -> Architecture:
             return adopt(model, sizes)
 
         OWN[name] = Architecture(name, name, CustomSizes.from_dict, make, CustomSizes.wired_from, builder=made_by)
+        _FILES[name] = file
     return OWN[name]
 
 
