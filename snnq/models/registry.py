@@ -45,7 +45,8 @@ def register_model(builder: str | Builder) -> Architecture:
 
     ``builder`` is the function, or its name: ``package.module:builder`` or ``path/to/file.py:builder``; a name's module
     is imported, so its code runs, again where the name means another file by now. Only models that were registered are
-    built from a plan or a packed folder, whatever name stands in it. Raises ``UsageError`` where there is no such function.
+    built from a plan or a packed folder, whatever name stands in it. Raises ``UsageError`` where there is no such
+    function.
     """
     name = builder if isinstance(builder, str) else f"{builder.__module__}:{builder.__qualname__}"
     file = named_file(name) if isinstance(builder, str) else None
