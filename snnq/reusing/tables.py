@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from snnq.network.products import NOTATION
-from snnq.reusing.records import ReuseCosts, ReusePlan
+
+if TYPE_CHECKING:
+    from snnq.reusing.records import ReuseCosts, ReusePlan
 
 Cells = tuple[str, tuple[str, ...], list[tuple[str, ...]]]
 
