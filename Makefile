@@ -39,17 +39,21 @@ docs: $(VENV)/.installed
 clean:
 	rm -rf $(VENV) $(EXCHANGE) demo build *.egg-info
 
+# Modules are compiled as they are imported: most of what is installed never is.
+INSTALL := pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
+
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(BIN)/$(INSTALL) -e .
 	touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	touch $@
+$(VENV)/.installed-dev: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/$(INSTALL) -e '.[dev]'
+	touch $(VENV)/.installed $@
 
 $(EXCHANGE)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(EXCHANGE)
-	$(EXCHANGE)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt \
+	$(EXCHANGE)/bin/$(INSTALL) \
 		-e '.[dev,compressed-tensors,qonnx,nir,openvino,onnxruntime]'
 	touch $@

@@ -37,6 +37,7 @@ def main(
     arms: Annotated[str, typer.Option(help="Arms, separated by commas.")] = ",".join(ARMS),
     orders: Annotated[str, typer.Option(help="Orders of the classes.")] = "0,1,2",
     epochs: Annotated[int, typer.Option(help="Of every task.")] = 20,
+    learning_rate: Annotated[float, typer.Option(help="Of all but finetuning.")] = 5e-3,
     backbone_epochs: Annotated[int, typer.Option(help="Of finetuning each backbone.")] = 5,
     pool: Annotated[int, typer.Option()] = 50,
     length: Annotated[int, typer.Option()] = 8,
@@ -44,11 +45,12 @@ def main(
     measure: Annotated[int, typer.Option(help="Test samples whose events and times are measured.")] = 16,
 ) -> None:
     """Run the cells order by order, print one line each, and write <out>/adapters.csv."""
-    prompts = {"pool": pool, "length": length, "blocks": blocks}
+    prompts, rate = {"pool": pool, "length": length, "blocks": blocks}, {"learning_rate": learning_rate}
     for order, scheme, arm in product(map(int, orders.split(",")), backbones.split(","), arms.split(",")):
         folder, place = _backbone(checkpoint, data, scheme, backbone_epochs, out), out / scheme / arm / str(order)
         if not (place / "cell.json").exists():
-            made = _cell(folder, arm, stream, order, epochs, words_of(arm, tasks, prompts), place, measure)
+            words = rate | words_of(arm, tasks, prompts)
+            made = _cell(folder, arm, stream, order, epochs, words, place, measure)
             write_atomic(place / "cell.json", json.dumps({"backbone": scheme, **made}, indent=2) + "\n")
         cell = json.loads((place / "cell.json").read_text(encoding="utf-8"))
         console.note(

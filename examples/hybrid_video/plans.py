@@ -1,4 +1,4 @@
-"""The second part: 8-bit activations, then 4 and 2 bits on each branch, and a search under one budget."""
+"""The second part: a hybrid with 8-bit activations, then 4 and 2 bits on each branch, and a search under one budget."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def _fixed(plain: Plan, row: str) -> Plan:
     )
 
 
-def run_row(setting: Setting, row: str, seed: int, epochs: int, search_epochs: int) -> dict[str, Any]:
+def run_row(setting: Setting, arm: str, row: str, seed: int, epochs: int, search_epochs: int) -> dict[str, Any]:
     """Return what a cell's file says; quantises activations, plans, finetunes and tests where there is none."""
-    start = setting.out / "float" / "cross" / str(seed) / "float.safetensors"
-    folder = setting.out / "plans" / row / str(seed)
+    start = setting.out / "float" / arm / str(seed) / "float.safetensors"
+    folder = setting.out / "plans" / f"{arm}-{row}" / str(seed)
     file, eight = folder / "cell.json", start.with_name("eight.safetensors")
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -66,6 +66,7 @@ def run_row(setting: Setting, row: str, seed: int, epochs: int, search_epochs: i
             progress=snnq.silent,
         )  # fmt: skip
         cell = {
+            "arm": arm,
             "row": row,
             "seed": seed,
             "epochs": epochs,

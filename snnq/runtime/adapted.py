@@ -39,8 +39,9 @@ class AdaptedEngine(Engine):
         found = adapter if isinstance(adapter, Adapter) else read_adapter(adapter)
         self.adapter, self.sites = found, sites_for(path, found)
         super().__init__(path, threads)
-        self.taped = False  # prompts are made between the loops
-        self.head = open_arrays(path).network.head(*found.head)
+        self.taped = self.taped and not self.sites  # prompts are made between the loops
+        self.heads = open_arrays(path).network.heads(*found.head)
+        self.head = self.heads.after(self.wiring.graph.steps)
         self._by_layer = {one.layer: one for one in self.sites}
         self._by_mix = {one.mixes: one for one in self.sites}
         self._prefixes: dict[str, Prefix] = {}
@@ -60,8 +61,10 @@ class AdaptedEngine(Engine):
             return super().__call__(frames, watch)
 
     def stream(self) -> Running:
-        """Raise UsageError: which prompts a sample is given depends on all of its time steps."""
-        raise UsageError(f"{self.adapter.path}: its prompts are chosen by all time steps, so there is no stream")
+        """Return a run that goes on, as ``Engine``; raise UsageError where prompts are chosen by all time steps."""
+        if self.sites:
+            raise UsageError(f"{self.adapter.path}: its prompts are chosen by all time steps, so there is no stream")
+        return super().stream()
 
     def _run(self, one: Step, number: int, streams: Streams, frames: np.ndarray) -> None:
         if not self._asking and isinstance(one, Fire | Potential):

@@ -14,6 +14,7 @@ from lively import write_lively
 from made_adapters import write_random
 
 from snnq.assessing.classify import classify
+from snnq.base.errors import UsageError
 from snnq.packed.adapted import load_adapted
 from snnq.packed.adapter import read_adapter
 from snnq.packed.adapter_sites import packed_sites
@@ -74,6 +75,21 @@ def test_threads_that_share_an_engine(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         for _ in range(6):
             assert all(map(np.array_equal, pool.map(engine, given), due))
+
+
+def test_a_head_alone_runs_as_quickly_and_in_streams_as_the_folder(tmp_path: Path) -> None:
+    """Its loops are recorded and played again, and a stream gives the whole run's logits at its end."""
+    frames = write_lively(tmp_path / "packed", SCHEMES, "cifar10dvs")
+    adapter = write_random(tmp_path / "packed", tmp_path / "head.safetensors", "head")
+    due, engine, _ = three(tmp_path / "packed", adapter, frames)
+    again = AdaptedEngine(tmp_path / "packed", adapter, threads=1)
+    assert again.taped
+    assert all(np.array_equal(again(np.roll(frames, i, 0)), np.roll(due, i, 0)) for i in (0, 1, 0))
+    stream = again.stream()
+    assert np.array_equal([stream.step(frame) for frame in np.moveaxis(frames, 1, 0)][-1], engine)
+    prompts = write_random(tmp_path / "packed", tmp_path / "os.safetensors", "os")
+    with pytest.raises(UsageError, match="chosen by all time steps"):
+        AdaptedEngine(tmp_path / "packed", prompts, threads=1).stream()
 
 
 def test_a_recording_is_cut_as_the_adapters_data_are(tmp_path: Path) -> None:
