@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snnq.arithmetic.fixed_point import Folded, joined
+from snnq.arithmetic.fixed_point import FoldedLayer, joined
 from snnq.arithmetic.whole_modules import (
     FLOAT32_EXACT,
     ClippedCounts,
@@ -94,7 +94,7 @@ def with_rounded_leaks(model: nn.Module, wiring: Wiring) -> nn.Module:
     return model
 
 
-def _folded(model: nn.Module, one: Stage | Potential, whole: Whole | None) -> Folded:
+def _folded(model: nn.Module, one: Stage | Potential, whole: Whole | None) -> FoldedLayer:
     """Return a layer and its norm, the weight in fixed point where it is not quantised."""
     layer, norms = model.get_submodule(one.layer), []
     if isinstance(bias := getattr(layer, "bias", None), Tensor):
@@ -105,7 +105,7 @@ def _folded(model: nn.Module, one: Stage | Potential, whole: Whole | None) -> Fo
     weight = layer.get_parameter("weight")
     if whole is None:
         whole = fixed_point(weight.detach().cpu().flatten(1).numpy(), one.room)
-    return Folded(whole, *joined(norms, len(weight)))
+    return FoldedLayer(whole, *joined(norms, len(weight)))
 
 
 def _put_neuron(model: nn.Module, wiring: Wiring, numbers: WholeNetwork, neuron: Neuron) -> None:

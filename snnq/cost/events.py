@@ -46,7 +46,7 @@ from typing import TypeVar
 from snnq.base.errors import PlanError, UsageError, nearest
 from snnq.cost.activity import Activity, Arithmetic, AttentionActivity, LayerActivity, NeuronActivity
 from snnq.cost.energy import operation_of, storage_bits
-from snnq.cost.event_records import AttentionEvents, Events, LayerEvents, NeuronEvents, PartEvents
+from snnq.cost.event_records import AttentionEvents, EventCosts, LayerEvents, NeuronEvents, PartEvents
 from snnq.cost.table import REUSES, CostTable
 from snnq.network.layers import GROUPS, Layer
 from snnq.network.neurons import PRICED
@@ -71,7 +71,7 @@ def event_energy(
     reuse: str | None = None,
     *,
     predicted: bool = False,
-) -> Events:
+) -> EventCosts:
     """Return the events and energies of a model whose layers have ``schemes``, with the activity measured on it.
 
     ``reuse`` is the table's unless given. ``predicted``: the activity is the float model's, so the zeros that the
@@ -99,9 +99,9 @@ def _together(
     layers: tuple[LayerEvents, ...],
     neurons: tuple[NeuronEvents, ...],
     attentions: tuple[AttentionEvents, ...],
-) -> Events:
+) -> EventCosts:
     parts = _parts(layers, neurons, attentions)
-    return Events(
+    return EventCosts(
         cost_table=table.name,
         node=table.node,
         weight_reuse=reuse,
@@ -122,7 +122,7 @@ def _together(
 
 def planned_events(
     layers: Sequence[Layer], schemes: Mapping[str, str], table: CostTable, reuse: str | None = None
-) -> Events | None:
+) -> EventCosts | None:
     """Return what a plan's events are expected to be, by the float model that the table is ``on``; None without one.
 
     A plan that leaves every layer in float32 is the float model itself.

@@ -14,7 +14,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Window:
+class ConvolutionWindow:
     """How a convolution moves over its input (height, width): kernel, stride, dilation, and zeros before and behind."""
 
     kernel: tuple[int, int]
@@ -25,7 +25,7 @@ class Window:
     @property
     def is_point(self) -> bool:
         """Whether it sees one pixel at a time, each once: a linear layer of tokens."""
-        return self == Window((1, 1), (1, 1), self.dilation, ((0, 0), (0, 0)))
+        return self == ConvolutionWindow((1, 1), (1, 1), self.dilation, ((0, 0), (0, 0)))
 
     def positions(self, size: tuple[int, ...]) -> int:
         """Return how many windows an image (H, W) has."""
@@ -57,7 +57,7 @@ class Operands:
     planes: np.ndarray
     weights: np.ndarray
     value_bits: int
-    window: Window | None = None
+    window: ConvolutionWindow | None = None
     exact: bool = False
 
     @property

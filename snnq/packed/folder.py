@@ -39,7 +39,7 @@ from snnq.packed.config import (
 from snnq.packed.input import InputPixels
 from snnq.packed.safefile import DTYPES
 from snnq.packed.sizes import measure_sizes
-from snnq.packed.storage import Storage, Written, write_tensors
+from snnq.packed.storage import Storage, WrittenFile, write_tensors
 from snnq.packed.wired import Arithmetic, said_arithmetic
 from snnq.plan import Plan
 from snnq.plan.files import plan_text
@@ -95,7 +95,7 @@ def write_packed(
         raise PackedError(f"{folder}: cannot be written ({problem.strerror})", "choose another --out") from None
 
 
-def tensors_file(model: nn.Module, plan: Plan, layers: Mapping[str, Coded], storage: Storage = "coded") -> Written:
+def tensors_file(model: nn.Module, plan: Plan, layers: Mapping[str, Coded], storage: Storage = "coded") -> WrittenFile:
     """Return the model.safetensors that ``write_packed`` would write of the same."""
     return write_tensors(*_pack_model(model, plan, layers), storage)
 
@@ -192,7 +192,7 @@ def _refuse(name: str, message: str) -> NoReturn:
 
 def contents(
     plan: Plan,
-    written: Written,
+    written: WrittenFile,
     storage: Storage,
     packed: Mapping[str, PackedLayer],
     results: Config,

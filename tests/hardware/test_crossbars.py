@@ -14,7 +14,7 @@ from snnq.cost.array_facts import ArrayFacts, LayerBound, NeuronCount
 from snnq.cost.quantities import layer_costs
 from snnq.cost.table import read_table
 from snnq.hardware.crossbars.chosen import Arrays
-from snnq.hardware.crossbars.counting import ArraySizes, Counts, Operand, count
+from snnq.hardware.crossbars.counting import ArraySizes, Operand, OperandCounts, count
 from snnq.hardware.crossbars.mapped import at_steps, line, map_model, over_steps
 from snnq.hardware.crossbars.operands import attention_operands, nominal_bits
 from snnq.hardware.crossbars.quantities import IMC_AREA, IMC_ENERGY
@@ -36,7 +36,7 @@ FACTS = ArrayFacts(
 def test_a_convolution_of_spikes_by_hand():
     # 16 · 9 = 144 inputs: 3 arrays down. 32 outputs of 4 bits: 2 slices, in pairs 128 columns: 2 across. 64 positions.
     found = count(Operand("conv", 144, 32, bits=4, planes=1, positions=64, steps=4), SIZES)
-    assert found == Counts(
+    assert found == OperandCounts(
         slices=2,
         columns=128,
         arrays=6,
