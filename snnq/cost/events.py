@@ -292,29 +292,26 @@ def _attention(one: Products, seen: AttentionActivity, arithmetic: str, table: C
         + multiplications * table.whole_pj("multiply")
         + shifts * table.whole_pj("shift")
     )
+    return _priced(one, seen, (accumulates, multiplications, shifts), compute, table)
+
+
+def _real_attention(one: Products, seen: AttentionActivity, table: CostTable) -> AttentionEvents:
+    products = math.fsum(seen.first) + math.fsum(seen.second)
+    compute = products * table.operation_pj(scheme_of(FLOAT32).format.operation)
+    return _priced(one, seen, (0.0, products, 0.0), compute, table)
+
+
+def _priced(
+    one: Products, seen: AttentionActivity, operations: tuple[float, float, float], compute: float, table: CostTable
+) -> AttentionEvents:
+    """Return an attention's energy: of its accumulates, multiplications and shifts, and of what it keeps."""
+    accumulates, multiplications, shifts = operations
     memory = 2 * one.local_bits * table.local_bit_pj
     return AttentionEvents(
         name=one.name,
         accumulates=accumulates,
         multiplications=multiplications,
         shifts=shifts,
-        operand_largest_measured=seen.largest,
-        local_bits=one.local_bits,
-        compute_pj=compute,
-        memory_pj=memory,
-        energy_pj=compute + memory,
-    )
-
-
-def _real_attention(one: Products, seen: AttentionActivity, table: CostTable) -> AttentionEvents:
-    products = math.fsum(seen.first) + math.fsum(seen.second)
-    compute = products * table.operation_pj(scheme_of(FLOAT32).format.operation)
-    memory = 2 * one.local_bits * table.local_bit_pj
-    return AttentionEvents(
-        name=one.name,
-        accumulates=0.0,
-        multiplications=products,
-        shifts=0.0,
         operand_largest_measured=seen.largest,
         local_bits=one.local_bits,
         compute_pj=compute,

@@ -60,6 +60,9 @@ class DataSource:
         return f"{self.name}:DIR" if self.path else self.name
 
 
+# How images, and the frames of videos, are resized and normalised, and their classes numbered.
+_OF_IMAGES = {"mean": None, "std": None, "resize": None, "filter": "bicubic", "classes": "name"}
+_IMAGE_CHOICES = {"classes": ("name", "numeric"), "filter": ("bicubic", "bilinear")}
 _ROWS = (
     DataSource(
         name="digits",
@@ -156,17 +159,8 @@ _ROWS = (
         module="snnq.data.image_folders",
         summary="images, the same at every time step: train/, val/, test/<class>/ as torchvision reads them, or "
         "CIFAR's binary files",
-        options={
-            "steps": "4",
-            "image_size": "224x224",
-            "limit": None,
-            "mean": None,
-            "std": None,
-            "resize": None,
-            "filter": "bicubic",
-            "classes": "name",
-        },
-        choices={"classes": ("name", "numeric"), "filter": ("bicubic", "bilinear")},
+        options={"steps": "4", "image_size": "224x224", "limit": None, **_OF_IMAGES},
+        choices=_IMAGE_CHOICES,
         order="classes",
         marks=("data_batch_1.bin", "train.bin", "train/*/*.[jJpP][pPnN]*[gG]", "val/*/*.[jJpP][pPnN]*[gG]"),
     ),
@@ -191,13 +185,9 @@ _ROWS = (
             "every": None,
             "clips": "all",
             "split": None,
-            "mean": None,
-            "std": None,
-            "resize": None,
-            "filter": "bicubic",
-            "classes": "name",
+            **_OF_IMAGES,
         },
-        choices={"classes": ("name", "numeric"), "filter": ("bicubic", "bilinear")},
+        choices=_IMAGE_CHOICES,
         order="classes",
         marks=("*/*.avi", "*/*.mp4", "train/*/*.avi", "train/*/*.mp4", "train/*/*/*.[jJpP][pPnN]*[gG]"),
     ),

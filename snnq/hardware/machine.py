@@ -170,11 +170,6 @@ _HINT = f"compare it with a machine that works: {MACHINES / DEFAULT_MACHINE}.tom
 _MACHINES = Shelf("machine", MACHINES, Machine, MachineError, hint=_HINT, listing=_HINT)
 
 
-def list_machines() -> tuple[str, ...]:
-    """Return the names of the machines that come with snnq."""
-    return _MACHINES.names()
-
-
 def machine_file(name_or_path: str | Path) -> Path:
     """Return the file of a machine by name or path (``base.shelf``); raises MachineError naming the nearest name."""
     return _MACHINES.file(name_or_path)

@@ -18,7 +18,7 @@ from snnq.hardware.crossbars.counting import ArraySizes, Operand, OperandCounts,
 from snnq.hardware.crossbars.mapped import at_steps, line, map_model, over_steps
 from snnq.hardware.crossbars.operands import attention_operands, nominal_bits
 from snnq.hardware.crossbars.quantities import IMC_AREA, IMC_ENERGY
-from snnq.hardware.crossbars.target import list_targets, read_target, target_file
+from snnq.hardware.crossbars.target import TARGETS, read_target, target_file
 from snnq.network.layers import Layer
 from snnq.network.products import Products
 
@@ -238,7 +238,7 @@ def test_a_damaged_target_is_refused(tmp_path, old, new, said):
 
 
 def test_targets_name_the_source_of_every_constant():
-    for name in list_targets():
+    for name in (file.stem for file in TARGETS.glob("*.toml")):
         found = read_target(name)
         used = {one.source for one in (*found.constants.values(), *found.adc.values(), *found.devices.values())}
         used |= {one.area_source for one in found.devices.values()}

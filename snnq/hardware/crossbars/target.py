@@ -210,11 +210,6 @@ _HINT = "compare it with a target that works: snnq imc map --toml"
 _TARGETS = Shelf("target", TARGETS, ArrayTarget, MachineError, hint=_HINT, listing=_HINT)
 
 
-def list_targets() -> tuple[str, ...]:
-    """Return the names of the targets that come with snnq."""
-    return _TARGETS.names()
-
-
 def target_file(name_or_path: str | Path) -> Path:
     """Return the file of a target by name or path (``base.shelf``); raises MachineError naming the nearest name."""
     return _TARGETS.file(name_or_path)
