@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -72,7 +71,7 @@ class PackedArrays:
             taken = (self.file.take(f"{path}.{name}", shape, "float32") for name in ("multiplier", "offset"))
             norms.append(tuple(taken))
         whole = self.scheme(one.layer).whole(self.stored(one.layer), one.room)
-        return FoldedLayer(spread(whole, one.made.groups, math.prod(one.made.sides)), *joined(norms, shape[0]))
+        return FoldedLayer(spread(whole, one.made.groups), *joined(norms, shape[0]))
 
     @cached_property
     def network(self) -> WholeNetwork:
@@ -96,7 +95,7 @@ class PackedArrays:
         return self.heads().after(self.wiring.graph.steps)
 
 
-def spread(whole: Whole, groups: int, taps: int) -> Whole:
+def spread(whole: Whole, groups: int) -> Whole:
     """Return a weight of ``groups`` (out, in/groups · taps) as one without, (out, in · taps): zeros between groups."""
     if groups == 1:
         return whole
