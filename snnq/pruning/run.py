@@ -16,7 +16,6 @@ from snnq.base.progress import Progress, silent
 from snnq.base.strict_json import Config, Json
 from snnq.checkpoints.opening import load_model
 from snnq.checkpoints.sizes import Given
-from snnq.models.registry import architecture
 from snnq.network.layers import frames_shape
 from snnq.network.readers import Chain, chains
 from snnq.pruning.dead import narrowed_edit, remove_dead
@@ -133,8 +132,8 @@ def _task(job: Job, settings: PruneSettings) -> _Task:
     names = tuple(layer.name for layer in job.layers if layer.input != "counts" and layer.group != "head")
     free: tuple[Chain, ...] = ()
     if one.structure == CHANNELS or one.remove_dead:
-        norms = architecture(job.checkpoint.architecture).wiring(config).norms
-        free = tuple(chain for chain in chains(job.model, norms, frames_shape(config)) if chain.layer in _names(job))
+        found = chains(job.model, job.wiring.norms, frames_shape(config))
+        free = tuple(chain for chain in found if chain.layer in _names(job))
         if not free:
             raise UsageError(
                 f"{job.checkpoint.path}: no channels are free to go: other places than one layer see all of them",
