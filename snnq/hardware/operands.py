@@ -106,14 +106,6 @@ def bit_planes(values: np.ndarray) -> np.ndarray:
     return np.stack(found)
 
 
-def plane_factors(values: np.ndarray) -> np.ndarray:
-    """Return what each of ``bit_planes`` counts: ±2^p."""
-    highest, lowest = int(values.max(initial=0)), int(values.min(initial=0))
-    above = [2**plane for plane in range(max(1, max(highest, 0).bit_length()))]
-    below = [-(2**plane) for plane in range((-lowest).bit_length())] if lowest < 0 else []
-    return np.array(above + below, np.int64)
-
-
 def passes(planes: np.ndarray, lanes: int) -> list[np.ndarray]:
     """Return what elements of so many lanes do at once: bits (L, M, K), L ≤ lanes steps of a plane of (P, T, M, K)."""
     return [plane[start : start + lanes] for plane in planes for start in range(0, len(plane), lanes)]

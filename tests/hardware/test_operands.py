@@ -7,8 +7,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plane_factors import plane_factors
 
-from snnq.hardware.operands import ConvolutionWindow, Operands, bit_planes, passes, plane_factors
+from snnq.hardware.operands import ConvolutionWindow, Operands, bit_planes, passes
 
 
 @settings(max_examples=30)
