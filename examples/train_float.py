@@ -42,7 +42,7 @@ from snnq.training.batches import steps_per_epoch, training_batches
 from snnq.training.batchnorm import share_batchnorm
 from snnq.training.devices import Compute, start_fabric
 from snnq.training.evaluation import evaluate
-from snnq.training.loop import Best, Place, run_epochs
+from snnq.training.loop import Best, Position, run_epochs
 from snnq.training.quick_neurons import quicken
 from snnq.training.run_folder import open_run, run_path
 from snnq.training.schedules import learning_rate, set_rate
@@ -136,7 +136,7 @@ class Training:
         rates = {"peak": one.rate, "start": one.start_rate, "floor": one.floor_rate}
         return learning_rate(step, total, warmup=one.warmup / moving, **rates)
 
-    def step(self, place: Place, indices: list[int]) -> dict[str, float]:
+    def step(self, place: Position, indices: list[int]) -> dict[str, float]:
         """Do one optimizer step on a global batch; return the loss on this process' share of it."""
         frames, targets, _ = training_share(
             self.data.train,

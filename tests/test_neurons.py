@@ -16,7 +16,7 @@ from snnq.cost.table import read_table
 from snnq.data.dataset import DataSet, Frames
 from snnq.models.neurons import IntegerSpikes
 from snnq.network.layers import layer_table
-from snnq.network.neurons import ABSTRACT, CLASSES, OPEN, neuron_classes, stream_of
+from snnq.network.neurons import CLASSES, neuron_classes, stream_of
 
 SHAPE = (3, 2, 8, 8)
 # These need a population, an encoder's noise, a table of their own, or online learning's loop over steps; their kind
@@ -25,6 +25,13 @@ NOT_BUILT = {
     *("ILCIFNode", "ILCLIFNode", "ILCCUBALIFNode", "NoisyCUBALIFNode", "NoisyILCCUBALIFNode", "NoisyNonSpikingIFNode"),
     *("FewSpikeNode", "HGNode", "OutlierAwareThresholdNode", "OTTTLIFNode", "SLTTLIFNode"),
 }
+# They put out whatever the user's part of them does.
+OPEN = ("FlexSN", "LIAFNode")
+# Bases of the others, which compute nothing themselves.
+ABSTRACT = (
+    *("BaseNode", "AdaptBaseNode", "SimpleBaseNode", "MPBNBaseNode", "ILCBaseNode", "NonSpikingBaseNode"),
+    *("NoisyBaseNode", "NoisyILCBaseNode", "NoisyNonSpikingBaseNode"),
+)
 EVERY = [(name, kind) for kind, names in CLASSES.items() for name in names if name not in NOT_BUILT]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,17 @@ def test_only_the_console_prints_and_nothing_imports_click_or_unpickles(path):
             forbidden = {"click", "torchvision", "torchaudio"}
             assert not any(module.split(".")[0] in forbidden for module in modules)
             assert not any(module.startswith("spikingjelly.datasets") for module in modules)
+
+
+# Of the engines and their operations: until each has a name of its own, no further one may join them.
+SHARED = {"Layer", "Memory", "Part", "Program", "Stream", "Value"}
+
+
+def test_a_public_class_has_its_name_alone():
+    names = Counter(
+        node.name
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    assert {name for name, times in names.items() if times > 1} == SHARED

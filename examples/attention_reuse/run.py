@@ -41,7 +41,7 @@ from snnq.hardware.crossbars.chosen import Arrays
 from snnq.models.registry import build
 from snnq.network.products import Products
 from snnq.reusing.costing import OnArrays, Variant
-from snnq.reusing.records import Candidate, ReusePlan, read_reuse_plan
+from snnq.reusing.records import ReusePattern, ReusePlan, read_reuse_plan
 from snnq.structure.edits import EDITS, Edit, apply_edits
 
 ARMS = ("reuse", "random", "skip", "shallow")
@@ -136,7 +136,7 @@ class Setting:
         attentions = {names[place]: names[place - 1] for place in drawn}
         arrays = Arrays(self.target)
         (costs,) = OnArrays(arrays, arrays.chip()).costs([Variant(open_checkpoint(self.checkpoint), attentions)])
-        one = Candidate(pattern="random", attentions=attentions, costs=costs)
+        one = ReusePattern(pattern="random", attentions=attentions, costs=costs)
         replaced = plan.model_copy(update={"candidates": (one,)})
         replaced.write(folder / "reuse.json", force=True)
         return self._trained(folder, replaced)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from snnq.adapting.settings import OSPP, AdaptSettings
 from snnq.adapting.tasks import Lessons
+from snnq.arithmetic.integer_form import put_module
 from snnq.assessing.subject import open_planned_checkpoint
 from snnq.base.errors import PlanError, SnnqError, UsageError
 from snnq.base.progress import Progress, silent
@@ -20,7 +21,7 @@ from snnq.data.dataset import Frames
 from snnq.network.layers import Layer
 from snnq.network.prefixes import Site, chosen_sites
 from snnq.network.wiring import Wiring
-from snnq.packed.adapted import Adapted, head_path, put_module, whole_head
+from snnq.packed.adapted import Adapted, head_path, whole_head
 from snnq.packed.adapter_sites import check_sums, head_width, packed_sites, whole_wiring
 from snnq.packed.config import PLAN_FILE, PackedConfig, read_config
 from snnq.packed.loading import load_packed

@@ -107,7 +107,7 @@ def _scored(
     else:
         logits, labels = predict(model, data.test, size, progress)
     each, told = _by_task(logits, labels, facts.tasks)
-    operations = _operations(backbone, adapter, model, data, measured, progress) if measured else (None, None)
+    operations = _operations(backbone, model, data, measured, progress) if measured else (None, None)
     times = _times(backbone, adapter, data, measured, compute) if measured and facts.method != FULL else (None, None)
     return Scored(
         str(adapter.path),
@@ -148,7 +148,7 @@ def _share(right: torch.Tensor) -> float:
 
 @torch.no_grad()
 def _operations(
-    backbone: Backbone, adapter: Adapter, model: nn.Module, data: DataSet, samples: int, progress: Progress
+    backbone: Backbone, model: nn.Module, data: DataSet, samples: int, progress: Progress
 ) -> tuple[float, float]:
     """Return the synaptic operations of an inference with an adapter, and of the folder alone; means over samples.
 

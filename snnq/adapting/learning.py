@@ -20,7 +20,7 @@ from snnq.network.prefixes import Site
 from snnq.packed.adapter import WEIGHTS
 from snnq.packed.prompting import Features, Prompting
 from snnq.training.finite import FiniteWatch
-from snnq.training.loop import Place, Stateful
+from snnq.training.loop import Position, Stateful
 from snnq.training.schedules import set_rate
 from snnq.training.seeding import generator, shuffled
 from snnq.training.transfers import moved
@@ -95,7 +95,7 @@ class Learning:
         self.task = task
         self.optimizer.state.clear()
 
-    def step(self, place: Place, indices: list[int]) -> dict[str, Tensor]:
+    def step(self, place: Position, indices: list[int]) -> dict[str, Tensor]:
         """Do one optimizer step; return the loss and the accuracy among the task's classes, ()."""
         labels = torch.from_numpy(self.lessons.data.train.labels[indices]).to(self.device)
         own = self.lessons.classes_of(self.task)

@@ -13,10 +13,11 @@ from snnq.adapting.backbone import Backbone, test_samples
 from snnq.adapting.pools import Pools, rounded_head
 from snnq.adapting.settings import FROZEN, AdaptSettings
 from snnq.adapting.tasks import Lessons
+from snnq.arithmetic.integer_form import put_module
 from snnq.arithmetic.prompts import WEIGHT_BITS, Slots, weights
 from snnq.base.strict_json import Json
 from snnq.data.dataset import Frames
-from snnq.packed.adapted import put_module, whole_head
+from snnq.packed.adapted import whole_head
 from snnq.packed.prompting import Prompting
 from snnq.training.evaluation import predict
 from snnq.training.transfers import moved

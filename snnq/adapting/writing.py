@@ -10,7 +10,7 @@ from lightning_fabric import Fabric
 from snnq.adapting.costs import training_macs
 from snnq.adapting.learning import Learning
 from snnq.adapting.trial import usage
-from snnq.base.continual import Known
+from snnq.base.continual import TaskAccuracies
 from snnq.base.errors import OutputExistsError, SnnqError, VerificationError
 from snnq.base.strict_json import Json
 from snnq.base.version import __version__
@@ -50,7 +50,7 @@ def facts_of(learning: Learning, rows: Sequence[Json], overlap: bool, mark: str)
         simulated=data.simulated,
         overlap=overlap,
         settings=settings.said(),
-        known=Known(
+        known=TaskAccuracies(
             samples=tuple(rows[-1]["samples"]),
             class_incremental=tuple(tuple(row["class_incremental"]) for row in rows),
             task_incremental=tuple(tuple(row["task_incremental"]) for row in rows),

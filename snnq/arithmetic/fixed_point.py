@@ -36,7 +36,7 @@ MOST_SHIFT = 60
 
 
 @dataclass(frozen=True)
-class Folded:
+class FoldedLayer:
     """A layer's weight as whole numbers and its folded norm, float64 (out,)."""
 
     whole: Whole
@@ -79,7 +79,7 @@ def joined(norms: Sequence[tuple[np.ndarray, np.ndarray]], outputs: int) -> tupl
     return multiplier, offset
 
 
-def fraction_bits(wiring: Wiring, folded: Callable[[Potential], Folded]) -> dict[int, int]:
+def fraction_bits(wiring: Wiring, folded: Callable[[Potential], FoldedLayer]) -> dict[int, int]:
     """Return f of every chain of potentials; ``folded`` returns a layer's weight and norm."""
     largest, steepest = _largest(wiring, folded)
     worst = dict.fromkeys(wiring.chains.values(), 0.0)
@@ -101,7 +101,7 @@ def fraction_bits(wiring: Wiring, folded: Callable[[Potential], Folded]) -> dict
     return bits
 
 
-def _largest(wiring: Wiring, folded: Callable[[Potential], Folded]) -> tuple[dict[str, float], dict[str, float]]:
+def _largest(wiring: Wiring, folded: Callable[[Potential], FoldedLayer]) -> tuple[dict[str, float], dict[str, float]]:
     """Return the largest that each stream of potentials can become, and the steepest gain of each layer."""
     largest: dict[str, float] = {}
     steepest: dict[str, float] = {}
@@ -128,7 +128,7 @@ def _above(value: float) -> int:
     return int(np.frexp(value)[1]) if value > 0 else -(2**20)
 
 
-def fixed_point_of(layer: Folded, bits: int, wide: bool) -> FixedPoint:
+def fixed_point_of(layer: FoldedLayer, bits: int, wide: bool) -> FixedPoint:
     """Return what keeps the potentials of a layer in parts of 2^-``bits``."""
     target = np.ldexp(np.abs(layer.gain), bits)
     shift = np.clip(MULTIPLIER_BITS - np.frexp(target)[1], 0, MOST_SHIFT).astype(np.int64)

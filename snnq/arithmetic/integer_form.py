@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snnq.arithmetic.fixed_point import Folded, joined
+from snnq.arithmetic.fixed_point import FoldedLayer, joined
 from snnq.arithmetic.whole_modules import (
     FLOAT32_EXACT,
     ClippedCounts,
@@ -57,9 +57,9 @@ def to_integers(
         whole, found = numbers.stage(stage)
         threshold, dim = torch.from_numpy(found.threshold).to(_dtype(found.wide)), _channel_dim(model, stage.neuron)
         if stage.fires.rounds:
-            _put(model, stage.neuron, IntegerCounts(threshold, dim))
+            put_module(model, stage.neuron, IntegerCounts(threshold, dim))
         else:
-            _put(model, stage.neuron, IntegerLIF(threshold, dim, leak=numbers.leak(stage.fires)))
+            put_module(model, stage.neuron, IntegerLIF(threshold, dim, leak=numbers.leak(stage.fires)))
         _whole_layer(model, wiring, stage, whole, found.sign)
         _put_behind(model, stage.made, CurrentSteps(found, pooled=stage.pooled))
     for one in wiring.potentials:
@@ -75,7 +75,7 @@ def to_integers(
     old = model.get_submodule(wiring.head)
     weight = old.get_parameter("weight").cpu().numpy()
     bias = np.zeros(len(weight), np.float32) if old.bias is None else old.get_parameter("bias").cpu().numpy()
-    _put(model, wiring.head, IntegerHead(numbers.heads(weight, bias), numbers.read_parts, wiring.graph.steps))
+    put_module(model, wiring.head, IntegerHead(numbers.heads(weight, bias), numbers.read_parts, wiring.graph.steps))
     return model.requires_grad_(False)
 
 
@@ -94,7 +94,7 @@ def with_rounded_leaks(model: nn.Module, wiring: Wiring) -> nn.Module:
     return model
 
 
-def _folded(model: nn.Module, one: Stage | Potential, whole: Whole | None) -> Folded:
+def _folded(model: nn.Module, one: Stage | Potential, whole: Whole | None) -> FoldedLayer:
     """Return a layer and its norm, the weight in fixed point where it is not quantised."""
     layer, norms = model.get_submodule(one.layer), []
     if isinstance(bias := getattr(layer, "bias", None), Tensor):
@@ -105,7 +105,7 @@ def _folded(model: nn.Module, one: Stage | Potential, whole: Whole | None) -> Fo
     weight = layer.get_parameter("weight")
     if whole is None:
         whole = fixed_point(weight.detach().cpu().flatten(1).numpy(), one.room)
-    return Folded(whole, *joined(norms, len(weight)))
+    return FoldedLayer(whole, *joined(norms, len(weight)))
 
 
 def _put_neuron(model: nn.Module, wiring: Wiring, numbers: WholeNetwork, neuron: Neuron) -> None:
@@ -114,13 +114,13 @@ def _put_neuron(model: nn.Module, wiring: Wiring, numbers: WholeNetwork, neuron:
     dim = _channel_dim(model, neuron.neuron)
     if found.thresholds:
         thresholds = torch.tensor(found.thresholds, dtype=_dtype(found.wide))[:, None]
-        _put(model, neuron.neuron, IntegerCounts(thresholds, dim, found.parts))
+        put_module(model, neuron.neuron, IntegerCounts(thresholds, dim, found.parts))
         return
     threshold = torch.tensor([found.threshold], dtype=_dtype(found.wide))
     summed = {one.gives for one in wiring.flow if isinstance(one, Sum) and one.over == "tokens"}
     if neuron.takes[0] in summed:
         dim = None  # by head and feature, without tokens
-    _put(model, neuron.neuron, IntegerLIF(threshold, dim, found.shift, found.leak, found.parts))
+    put_module(model, neuron.neuron, IntegerLIF(threshold, dim, found.shift, found.leak, found.parts))
 
 
 def _raise(model: nn.Module, added: Add, factors: tuple[int, ...]) -> None:
@@ -128,7 +128,7 @@ def _raise(model: nn.Module, added: Add, factors: tuple[int, ...]) -> None:
     if isinstance(model, Drawn):
         model.worth[added.gives] = factors
     elif added.raised is not None:
-        _put(model, added.raised, Raised(max(factors)))
+        put_module(model, added.raised, Raised(max(factors)))
 
 
 def _take_scale(model: nn.Module, mixing: Mix) -> None:
@@ -145,11 +145,11 @@ def _take_scale(model: nn.Module, mixing: Mix) -> None:
 def _put_behind(model: nn.Module, made: Layer, behind: nn.Module) -> None:
     """Put what is done with a layer's sums in the place of its last norm, and nothing in that of another."""
     if not made.norms:
-        _put(model, made.layer, Followed(model.get_submodule(made.layer), behind))
+        put_module(model, made.layer, Followed(model.get_submodule(made.layer), behind))
         return
     for path in made.norms[:-1]:
-        _put(model, path, nn.Identity())
-    _put(model, made.norms[-1], behind)
+        put_module(model, path, nn.Identity())
+    put_module(model, made.norms[-1], behind)
 
 
 def _whole_layer(model: nn.Module, wiring: Wiring, one: Stage | Potential, whole: Whole, sign: np.ndarray) -> None:
@@ -163,7 +163,7 @@ def _whole_layer(model: nn.Module, wiring: Wiring, one: Stage | Potential, whole
     layer.register_parameter("bias", None)
     if one.takes[0] == FRAMES:
         made = FixedPixels(made, wiring.graph.frames) if wiring.numbers(FRAMES) else ClippedCounts(made)
-    _put(model, one.layer, made)
+    put_module(model, one.layer, made)
 
 
 def _channel_dim(model: nn.Module, neuron: str) -> int:
@@ -175,6 +175,7 @@ def _dtype(wide: bool) -> torch.dtype:
     return torch.int64 if wide else torch.int32
 
 
-def _put(model: nn.Module, path: str, module: nn.Module) -> None:
+def put_module(model: nn.Module, path: str, module: nn.Module) -> None:
+    """Put a module in the place of another."""
     parent, _, name = path.rpartition(".")
     model.get_submodule(parent).register_module(name, module)

@@ -73,7 +73,7 @@ class Neurons:
 
 
 @dataclass(frozen=True)
-class Head:
+class WholeHead:
     """logits = (weight · S + bias) · scale for the sums S over tokens and steps; int64 (classes, n) and (classes,).
 
     ``wide``: weight · S + bias is exact in int64, but not in float64.
@@ -191,7 +191,7 @@ def compared(per: float, threshold: float, leak: int = 2, limit: int = NEURON_LI
     return shift + lead, int(min(np.rint(np.ldexp(top, shift)), limit))
 
 
-def head(weight: np.ndarray, bias: np.ndarray, summands: float, most: float, bits: int = HEAD_SUM_BITS) -> Head:
+def head(weight: np.ndarray, bias: np.ndarray, summands: float, most: float, bits: int = HEAD_SUM_BITS) -> WholeHead:
     """Return the head in fixed point, one unit for all classes; ``weight`` float (classes, n) is the decoded one.
 
     It is given sums of whole numbers up to ``most``, which are ``summands`` times the mean that the float head sees.
@@ -203,4 +203,4 @@ def head(weight: np.ndarray, bias: np.ndarray, summands: float, most: float, bit
     room = min(HEAD_WEIGHT_BITS - int(np.frexp(top)[1]), bits - int(np.frexp(max(largest, 1e-30))[1]))
     unit = float(np.ldexp(1.0, -room))
     values = (np.rint(part / unit).astype(np.int64) for part in (weight, bias))
-    return Head(*values, scale=unit / summands, wide=bits > HEAD_SUM_BITS)
+    return WholeHead(*values, scale=unit / summands, wide=bits > HEAD_SUM_BITS)

@@ -12,15 +12,15 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from snnq.arithmetic import integers
-from snnq.arithmetic.fixed_point import POTENTIAL_LIMIT, FixedPoint, Folded, fixed_point_of, fraction_bits
+from snnq.arithmetic.fixed_point import POTENTIAL_LIMIT, FixedPoint, FoldedLayer, fixed_point_of, fraction_bits
 from snnq.arithmetic.integers import (
     HEAD_SUM_BITS,
     NEURON_LIMIT,
     SUM_LIMIT,
     WIDE_HEAD_SUM_BITS,
     WIDE_NEURON_LIMIT,
-    Head,
     Neurons,
+    WholeHead,
     least,
 )
 from snnq.base.errors import UsageError
@@ -62,7 +62,7 @@ class Heads:
     most: float
     bits: int
 
-    def after(self, steps: int) -> Head:
+    def after(self, steps: int) -> WholeHead:
         """Return the head of a network that took so many steps."""
         return integers.head(self.weight, self.bias, steps * self.per, steps * self.most, self.bits)
 
@@ -76,7 +76,7 @@ class WholeNetwork:
     """
 
     wiring: Wiring
-    folded: Callable[[Stage | Potential], Folded]
+    folded: Callable[[Stage | Potential], FoldedLayer]
     bits: Mapping[int, int]
     leaks: Mapping[str, int] = field(default_factory=dict)
 
@@ -97,7 +97,7 @@ class WholeNetwork:
         wide = layer.whole.wide or int(np.abs(layer.whole.values).sum(1).max(initial=0)) * one.bound >= SUM_LIMIT
         return layer.whole, fixed_point_of(self._given(layer, one), self.bits[one.chain], wide)
 
-    def _given(self, layer: Folded, one: Stage | Potential) -> Folded:
+    def _given(self, layer: FoldedLayer, one: Stage | Potential) -> FoldedLayer:
         """Return a layer whose unit is that of sums of what it is given: potentials or pixels, too."""
         if not self.wiring.numbers(one.takes[0]):
             return layer
@@ -171,13 +171,13 @@ class WholeNetwork:
             return Heads(weight, bias, self.per(read), most, WIDE_HEAD_SUM_BITS)
         return Heads(weight, bias, self.per(read), float(self.wiring.read.bound or 0), HEAD_SUM_BITS)
 
-    def head(self, weight: np.ndarray, bias: np.ndarray) -> Head:
+    def head(self, weight: np.ndarray, bias: np.ndarray) -> WholeHead:
         """Return the head after all time steps."""
         return self.heads(weight, bias).after(self.wiring.graph.steps)
 
 
 def whole_network(
-    wiring: Wiring, folded: Callable[[Stage | Potential], Folded], leaks: Mapping[str, int]
+    wiring: Wiring, folded: Callable[[Stage | Potential], FoldedLayer], leaks: Mapping[str, int]
 ) -> WholeNetwork:
     """Return the whole numbers of a network; ``folded`` returns a layer's weight and norm, ``leaks`` are learned."""
     return WholeNetwork(wiring, folded, fraction_bits(wiring, folded), leaks)

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from snnq.assessing.measure import spread
-from snnq.assessing.recording import Recording, recording
+from snnq.assessing.recording import SampleRecording, recording
 from snnq.assessing.subject import Subject, check_split, open_subject
 from snnq.assessing.watching import Watch, watching
 from snnq.base.errors import UsageError
@@ -135,7 +135,7 @@ class _Running:
                 progress("simulating", count, len(chosen))
             finite.check(alone=True)
 
-    def _take(self, record: Recording) -> None:
+    def _take(self, record: SampleRecording) -> None:
         """Run every layer of a sample on every machine, and check some sums of the first."""
         self.reasons |= record.outside
         if self.network is not None and not self.samples:

@@ -15,7 +15,7 @@ import numpy as np
 from snnq.runtime.compiling import compiled
 
 
-class Wiring(NamedTuple):
+class OperandWiring(NamedTuple):
     """How an operand lies in arrays and is read.
 
     ``planes`` bits of an input, each of ``signs`` by itself; arrays of so many ``rows``; of ``groups`` of an operand,

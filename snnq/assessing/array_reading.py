@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from snnq.assessing.array_kernel import Wiring, read_arrays
+from snnq.assessing.array_kernel import OperandWiring, read_arrays
 from snnq.hardware.crossbars.analog import Cells, Sliced, Written
 from snnq.runtime.workers import Workers
 
@@ -26,7 +26,7 @@ class Converter:
 
 
 @dataclass
-class Tally:
+class ReadTally:
     """What was counted while an operand was read; ``sums`` is a histogram of column sums, where it is asked for."""
 
     conversions: int = 0
@@ -58,14 +58,14 @@ class Reading:
     converter: Converter
     cells: Cells
     draw: Generator
-    tally: Tally = field(default_factory=Tally)
+    tally: ReadTally = field(default_factory=ReadTally)
     groups: int = 1
     together: int = 1
     collect: bool = False
 
-    def wiring(self, planes: int, written: Written, how: Sliced, signed: bool) -> Wiring:
+    def wiring(self, planes: int, written: Written, how: Sliced, signed: bool) -> OperandWiring:
         """Return what the compiled loop is told."""
-        return Wiring(
+        return OperandWiring(
             planes=planes,
             signs=2 if signed else 1,
             rows=self.rows,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from snnq.cost.activity import MixingRecord
 from snnq.cost.array_facts import ArrayFacts, LayerBound, NeuronCount
-from snnq.hardware.crossbars.target import DEFAULT_TARGET, Target, read_target
+from snnq.hardware.crossbars.target import DEFAULT_TARGET, ArrayTarget, read_target
 from snnq.network.layers import Layer, quantisable
 from snnq.network.neurons import substeps
 from snnq.network.products import Products
@@ -31,7 +31,7 @@ def array_facts(
     target: str = DEFAULT_TARGET,
     cells: str | None = None,
     dynamic: str = "nvm",
-    chip: Target | None = None,
+    chip: ArrayTarget | None = None,
 ) -> ArrayFacts:
     """Return the facts of a float model, as it stands with all its edits; its mode and values stay as they were.
 

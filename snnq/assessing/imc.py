@@ -23,7 +23,7 @@ from snnq.hardware.crossbars.mapped import (
     over_steps,
 )
 from snnq.hardware.crossbars.operands import nominal_bits
-from snnq.hardware.crossbars.target import Target
+from snnq.hardware.crossbars.target import ArrayTarget
 from snnq.models.registry import attention_table, build
 from snnq.network.layers import Layer, frames_shape, layer_table
 from snnq.packed.coding import read_layer
@@ -38,7 +38,7 @@ STEPS = (1, 2, 4, 8)
 
 
 @dataclass(frozen=True)
-class OnArrays:
+class ArraySubject:
     """A model and what is needed to map it: facts, layers, their schemes, and the bits of their whole weights."""
 
     subject: Subject
@@ -46,7 +46,7 @@ class OnArrays:
     layers: tuple[Layer, ...]
     schemes: Mapping[str, str]
     bits: Mapping[str, int]
-    target: Target
+    target: ArrayTarget
 
     def mapped(
         self, *, steps: int | None = None, adc_bits: int | None = None, membrane_bits: int | None = None
@@ -126,7 +126,7 @@ def imc_report(
     return ImcReport(str(path), found.subject.kind, whole, membrane_shares(whole, found.target, WIDTHS), lines)
 
 
-def on_arrays(path: str | Path, arrays: Arrays, **given: Unpack[Given]) -> OnArrays:
+def on_arrays(path: str | Path, arrays: Arrays, **given: Unpack[Given]) -> ArraySubject:
     """Return a model with what is needed to map it; raises as ``imc_map``."""
     chip = arrays.chip()
     subject = open_subject(path, plans=True, **given)
@@ -139,7 +139,7 @@ def on_arrays(path: str | Path, arrays: Arrays, **given: Unpack[Given]) -> OnArr
         raise UsageError(f"{path}: every layer is given real numbers, no array can run one")
     schemes = {one.name: one.scheme for one in plan.layers} if plan else {one.name: FLOAT32 for one in layers}
     bits = packed_bits(subject.path, facts) if subject.kind == "packed" else {}
-    return OnArrays(subject, facts, layers, schemes, bits, chip)
+    return ArraySubject(subject, facts, layers, schemes, bits, chip)
 
 
 def packed_wholes(folder: Path, facts: ArrayFacts) -> dict[str, Whole]:

@@ -10,12 +10,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from snnq.assessing.imc import OnArrays, on_arrays
+from snnq.assessing.imc import ArraySubject, on_arrays
 from snnq.assessing.imc_mitigating import choose_clips, clippable, cut_percentile, due_moments, finetune, match_moments
 from snnq.assessing.imc_records import ChipScore, ImcEval, OperandNoise, averaged
 from snnq.assessing.imc_running import OnChips, calibrate_steps, check_counts, check_digital, logits_of, on_chips
 from snnq.assessing.measure import spread
-from snnq.assessing.on_arrays import Moments, OnChip
+from snnq.assessing.on_arrays import OnChip, SumMoments
 from snnq.assessing.subject import check_split
 from snnq.base.errors import RunChangedError, UsageError
 from snnq.base.files import read_text, write_atomic
@@ -78,7 +78,7 @@ def imc_eval(
     return run.over(_Saved(Path(out) if out is not None else None, facts, force))
 
 
-def _packed_on(folder: str | Path, arrays: Arrays) -> OnArrays:
+def _packed_on(folder: str | Path, arrays: Arrays) -> ArraySubject:
     found = on_arrays(folder, arrays)
     if found.subject.kind != "packed":
         raise UsageError(f"{folder} is no packed folder", "make one: snnq finalize --plan plan.json")
@@ -146,7 +146,7 @@ class _Saved:
 
 
 def _facts(
-    found: OnArrays,
+    found: ArraySubject,
     arrays: Arrays,
     settings: ImcSettings,
     data: DataSet,
@@ -181,7 +181,7 @@ class _Run:
         self.labels = torch.from_numpy(self.frames.labels[list(chosen)])
         self.calibration = list(spread(data, "train", one.settings.calibration_samples))
         self.best: dict[str, tuple[float, float]] = {}
-        self.due: dict[str, Moments] = {}
+        self.due: dict[str, SumMoments] = {}
 
     @torch.no_grad()
     def over(self, saved: _Saved) -> ImcEval:

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from snnq.assessing.imc_running import OnChips, shares
-from snnq.assessing.on_arrays import Analog, Moments, OnChip
+from snnq.assessing.on_arrays import Analog, OnChip, SumMoments
 from snnq.base.errors import UsageError
 from snnq.data.dataset import Frames
 from snnq.hardware.crossbars.counting import Operand
@@ -32,7 +32,7 @@ BATCH = 16
 
 
 @torch.no_grad()
-def due_moments(one: OnChips, frames: Tensor) -> dict[str, Moments]:
+def due_moments(one: OnChips, frames: Tensor) -> dict[str, SumMoments]:
     """Return the moments of every layer's sums without arrays, on calibration frames."""
     with one.on(one.quiet) as put:
         for part in put.parts.values():
@@ -42,7 +42,7 @@ def due_moments(one: OnChips, frames: Tensor) -> dict[str, Moments]:
 
 
 @torch.no_grad()
-def match_moments(one: OnChips, put: OnChip, due: dict[str, Moments], frames: Tensor) -> None:
+def match_moments(one: OnChips, put: OnChip, due: dict[str, SumMoments], frames: Tensor) -> None:
     """Give every layer of a chip the gain and shift with which its sums have their due moments on these frames."""
     for name, part in put.parts.items():
         part.due = due.get(name)

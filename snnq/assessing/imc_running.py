@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from snnq.assessing.imc import OnArrays, packed_wholes
+from snnq.assessing.imc import ArraySubject, packed_wholes
 from snnq.assessing.on_arrays import Chip, OnChip, put_on_chip
 from snnq.assessing.watching import core
 from snnq.base.errors import UsageError, VerificationError
@@ -21,7 +21,7 @@ from snnq.hardware.crossbars.counting import Operand
 from snnq.hardware.crossbars.mapped import SAME, SRAM
 from snnq.hardware.crossbars.operands import attention_operands, bounds
 from snnq.hardware.crossbars.settings import ImcSettings
-from snnq.hardware.crossbars.target import Target
+from snnq.hardware.crossbars.target import ArrayTarget
 from snnq.network.products import Products
 from snnq.schemes.names import FLOAT32
 from snnq.schemes.whole import Whole
@@ -39,7 +39,7 @@ class OnChips:
     """
 
     model: nn.Module
-    found: OnArrays
+    found: ArraySubject
     settings: ImcSettings
     layers: Mapping[str, tuple[Operand, Whole, bool]]
     products: tuple[Products, ...]
@@ -77,7 +77,7 @@ class OnChips:
 
 
 def chip_of(
-    target: Target, facts: ArrayFacts, settings: ImcSettings, adc_bits: int | None = None, number: int = 0
+    target: ArrayTarget, facts: ArrayFacts, settings: ImcSettings, adc_bits: int | None = None, number: int = 0
 ) -> Chip:
     """Return a chip of a target by its number; SRAM cells have no noise."""
     name, static = target.device(facts.cells)
@@ -95,7 +95,7 @@ def chip_of(
     )
 
 
-def on_chips(model: nn.Module, found: OnArrays, settings: ImcSettings, adc_bits: int | None) -> OnChips:
+def on_chips(model: nn.Module, found: ArraySubject, settings: ImcSettings, adc_bits: int | None) -> OnChips:
     """Return a packed model, ready to be put on chips; raises UsageError where nothing of it lies in cells."""
     known, whole = bounds(found.facts.layers), getattr(model, "arithmetic", "float") == "integer"
     wholes = {} if whole else packed_wholes(found.subject.path, found.facts)

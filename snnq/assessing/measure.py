@@ -19,7 +19,7 @@ from snnq.checkpoints.opening import load_model
 from snnq.checkpoints.sizes import Given
 from snnq.cost.activity import Activity
 from snnq.cost.energy import layer_energy, products_record
-from snnq.cost.event_records import Events
+from snnq.cost.event_records import EventCosts
 from snnq.cost.events import event_energy
 from snnq.cost.table import CostTable, read_table
 from snnq.data.dataset import DataSet, Frames
@@ -48,7 +48,7 @@ class Measurement:
     kind: str
     simulated: bool
     paper_energy_pj: float
-    events: Events
+    events: EventCosts
     products: tuple[Products, ...]
     activity: Activity
 

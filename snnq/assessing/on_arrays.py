@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from snnq.assessing.array_reading import Converter, Reading, Tally, multiply
+from snnq.assessing.array_reading import Converter, Reading, ReadTally, multiply
 from snnq.assessing.watching import core
 from snnq.hardware.crossbars.analog import Cells, Sliced, Written, sliced, write
 from snnq.hardware.crossbars.counting import ArraySizes, Operand, together
@@ -53,7 +53,7 @@ class Chip:
         return Generator().manual_seed(mixed)
 
 
-class Moments(NamedTuple):
+class SumMoments(NamedTuple):
     """Mean and standard deviation of each output's sums, float64 (out,)."""
 
     mean: Tensor
@@ -72,14 +72,14 @@ class Analog:
 
     operand: Operand
     step: int = 1
-    tally: Tally = field(default_factory=Tally)
+    tally: ReadTally = field(default_factory=ReadTally)
     active: bool = True
     collect: bool = False
     compare: bool = False
     watch: bool = False
-    moments: Moments | None = None
+    moments: SumMoments | None = None
     values: Tensor | None = None
-    due: Moments | None = None
+    due: SumMoments | None = None
     gain: Tensor | None = None
     shift: Tensor | None = None
     clip: tuple[int, int] | None = None
@@ -130,7 +130,9 @@ def put_on_chip(
     for one in products:
         if one.name in operands:
             module = model.get_submodule(one.name)
-            _replace(found, module, "mix", Mix(module, one, operands[one.name], partial(_product, found, reads)))
+            _replace(
+                found, module, "mix", MixOnArrays(module, one, operands[one.name], partial(_product, found, reads))
+            )
     return found
 
 
@@ -196,7 +198,7 @@ def _match(part: Analog, sums: Tensor) -> None:
     """Note the moments of sums (G, M, N), and find the gain and shift that give them those that are due."""
     if not part.watch and (part.due is None or part.gain is not None):
         return
-    found = Moments(sums.mean(1).flatten(), sums.std(1, correction=0).flatten())
+    found = SumMoments(sums.mean(1).flatten(), sums.std(1, correction=0).flatten())
     part.moments = found
     if part.due is not None and part.gain is None:
         moves = found.sd > 1e-9
@@ -250,7 +252,7 @@ def _rows(module: nn.Module, x: Tensor, groups: int) -> tuple[Tensor, Callable[[
     return rows, back
 
 
-class Mix:
+class MixOnArrays:
     """An attention's products by arrays: q, k, v (T, B, heads, N, d) → the same shape.
 
     ``product`` multiplies inputs (B, M, K) with an operand's whole values (B, K, N), as cells hold them.

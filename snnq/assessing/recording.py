@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from snnq.arithmetic.whole_modules import WHOLE_NEURONS, IntegerHead
 from snnq.assessing import counting
 from snnq.assessing.watching import core
-from snnq.hardware.operands import Operands, Window, bit_planes
+from snnq.hardware.operands import ConvolutionWindow, Operands, bit_planes
 from snnq.network.layers import Layer
 from snnq.network.neurons import is_neuron
 from snnq.network.tracing import seeing
@@ -27,7 +27,7 @@ PADDED = "a convolution that pads with other than zeros"
 
 
 @dataclass
-class Recording:
+class SampleRecording:
     """What one sample made a model do, in the order of its run.
 
     ``operands`` of the layers that multiply bits; ``outputs``, the spikes (T, neurons) that neurons put out after each
@@ -117,7 +117,7 @@ def _operands(name: str, layer: nn.Module, values: np.ndarray, width: int) -> Op
     )
 
 
-def _window(layer: nn.Conv1d | nn.Conv2d) -> Window:
+def _window(layer: nn.Conv1d | nn.Conv2d) -> ConvolutionWindow:
     """Return how a convolution moves; one over a line is one over an image of one row."""
     kernel, stride, dilation = (tuple(one) for one in (layer.kernel_size, layer.stride, layer.dilation))
     if layer.padding == "same":
@@ -128,14 +128,16 @@ def _window(layer: nn.Conv1d | nn.Conv2d) -> Window:
     if len(kernel) == 1:
         kernel, stride, dilation = ((1, *one) for one in (kernel, stride, dilation))
         padding = ((0, 0), *padding)
-    return Window(kernel, stride, dilation, padding)  # pyright: ignore[reportArgumentType]
+    return ConvolutionWindow(kernel, stride, dilation, padding)  # pyright: ignore[reportArgumentType]
 
 
 @contextmanager
-def recording(model: nn.Module, layers: Sequence[Layer], schemes: Mapping[str, str], steps: int) -> Iterator[Recording]:
-    """Give a ``Recording`` of a model that runs one sample; it is closed behind it."""
+def recording(
+    model: nn.Module, layers: Sequence[Layer], schemes: Mapping[str, str], steps: int
+) -> Iterator[SampleRecording]:
+    """Give a ``SampleRecording`` of a model that runs one sample; it is closed behind it."""
     table = {layer.name: layer for layer in layers}
-    record = Recording(steps, table, {name: value_bits(one) for name, one in schemes.items()})
+    record = SampleRecording(steps, table, {name: value_bits(one) for name, one in schemes.items()})
 
     def see_layer(name: str, layer: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
         record.saw_layer(name, layer, given[0])

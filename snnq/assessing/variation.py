@@ -16,7 +16,7 @@ from torch.nn.utils import parametrize
 
 from snnq.assessing.arrays import array_facts
 from snnq.assessing.imc_running import chip_of
-from snnq.assessing.on_arrays import Chip, Mix
+from snnq.assessing.on_arrays import Chip, MixOnArrays
 from snnq.base.errors import UsageError
 from snnq.cost.array_facts import LayerBound
 from snnq.hardware.crossbars.analog import held, sliced
@@ -56,7 +56,7 @@ class Varied:
         for mixing in products:
             if operands[mixing.name]:
                 module = model.get_submodule(mixing.name)
-                mix = Mix(module, mixing, operands[mixing.name], self._product)
+                mix = MixOnArrays(module, mixing, operands[mixing.name], self._product)
                 object.__setattr__(module, "mix", mix)
 
     def at(self, *place: str | int) -> None:

@@ -46,7 +46,7 @@ def forgetting_by_step(rows: Rows) -> float | None:
     return sum(lost) / len(lost) if lost else None
 
 
-class Known(Record):
+class TaskAccuracies(Record):
     """Two matrices a[t][i] as they were measured on ``samples`` test samples of each task.
 
     ``class_incremental``: a sample's class is chosen among all seen so far; ``task_incremental``: among those of its
@@ -58,7 +58,7 @@ class Known(Record):
     task_incremental: Many[Many[float]]
 
     @model_validator(mode="after")
-    def _triangles(self) -> Known:
+    def _triangles(self) -> TaskAccuracies:
         for rows in (self.class_incremental, self.task_incremental):
             if [len(row) for row in rows] != list(range(1, len(self.samples) + 1)):
                 raise ValueError("after task t there are t accuracies")

@@ -81,7 +81,7 @@ def _plain(name: str, node: neuron.BaseNode) -> nn.Module:
     return PlainLif(rate, float(node.v_threshold))
 
 
-class Exported:
+class OnnxFiles:
     """A model, its norms fused, as ONNX files below ``folder``: one for each shape of frames, made when asked for."""
 
     def __init__(self, model: nn.Module, folder: Path) -> None:
@@ -126,7 +126,7 @@ def _has_bfloat16() -> bool:
     return "BF16" in import_module("openvino").Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def open_exported(name: str, model: Exported, threads: int) -> Run:
+def open_exported(name: str, model: OnnxFiles, threads: int) -> Run:
     """Return a peer as a function from frames to logits; it compiles at the first call of a shape."""
     compiled: dict[torch.Size, Callable[[Tensor], Tensor]] = {}
     compiler = _onnxruntime if name == "onnxruntime" else _openvino

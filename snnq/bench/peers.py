@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from snnq.base.errors import UsageError, VerificationError, nearest
-from snnq.bench.exported import LIBRARIES, Exported, Run, check_exported, installed, open_exported
+from snnq.bench.exported import LIBRARIES, OnnxFiles, Run, check_exported, installed, open_exported
 from snnq.models.registry import architecture
 from snnq.packed.config import read_config
 from snnq.packed.loading import load_packed
@@ -117,11 +117,11 @@ def open_peers(names: Iterable[str], folder: Path, frames: Tensor, threads: int,
 
     ``compiled`` and the exported ones take minutes at the first call of a shape; theirs are written below ``scratch``.
     """
-    exported: Exported | None = None
+    exported: OnnxFiles | None = None
     runs: dict[str, Run] = {}
     for name in names:
         if name in LIBRARIES:
-            exported = exported or Exported(_fused(folder), scratch)
+            exported = exported or OnnxFiles(_fused(folder), scratch)
             runs[name] = open_exported(name, exported, threads)
         else:
             runs[name] = open_peer(name, folder, frames)

@@ -24,7 +24,7 @@ from snnq.searching.mixture import BranchNet, sample
 from snnq.searching.objective import objective
 from snnq.searching.settings import SearchSettings
 from snnq.training.devices import Compute, as_compute, start_fabric
-from snnq.training.loop import Place
+from snnq.training.loop import Position
 from snnq.training.seeding import generator
 from snnq.training.threads import keeps_threads, use_threads
 
@@ -91,7 +91,7 @@ def _contestants(
     search = Bilevel(fabric, load_model(opened), aim, batch, batch, settings, total_steps=10_000)
     branches = BranchNet(load_model(opened), names, settings.space).train()
     shares = sample(torch.zeros(len(names), len(settings.space)), 1.0, generator(0, "shares"), one_hot=False)
-    place, indices = Place(0, 0, 0), list(range(settings.batch_size))
+    place, indices = Position(0, 0, 0), list(range(settings.batch_size))
     return {
         "float": _training_step(fabric, load_model(opened).train(), batch),
         "weights": lambda: float(search.weight_step(place, indices)),

@@ -17,7 +17,7 @@ ATTENTIONS = ("statten",)
 
 
 @dataclass(frozen=True)
-class Grafted:
+class GraftedCheckpoint:
     """A written checkpoint: its architecture, the steps a chunk has, and the attention's scale c."""
 
     out: str
@@ -35,7 +35,7 @@ def graft(
     out: str | Path,
     force: bool = False,
     **given: Unpack[GivenToGraft],
-) -> Grafted:
+) -> GraftedCheckpoint:
     """Write a float checkpoint of the same weights whose attention mixes ``chunk`` consecutive steps (STAtten).
 
     A Spike-Driven Transformer becomes the ``statten`` architecture of its kind; a Spikformer keeps its name and gets
@@ -64,4 +64,4 @@ def graft(
     facts = {"data": opened.data} if opened.data else {}
     save_checkpoint(out, model, architecture=found.architecture, facts=facts, overwrite=force)
     made = found.config
-    return Grafted(str(out), found.architecture, made["chunk"], made["attention_scale"])
+    return GraftedCheckpoint(str(out), found.architecture, made["chunk"], made["attention_scale"])

@@ -29,7 +29,7 @@ _NO_FACTS = ("layout", STRUCTURE, "graph", "floating")  # said elsewhere
 
 
 @dataclass(frozen=True)
-class Totals:
+class LayerSums:
     """Sums over the layers of a group, or of all: weights, float32 bytes of them, MACs per time step and sample."""
 
     layers: int
@@ -38,7 +38,7 @@ class Totals:
     macs: int
 
     @classmethod
-    def of(cls, layers: Sequence[Layer]) -> Totals:
+    def of(cls, layers: Sequence[Layer]) -> LayerSums:
         """Return the sums over ``layers``."""
         weights = sum(layer.weights for layer in layers)
         return cls(len(layers), weights, 4 * weights, sum(layer.macs for layer in layers))
@@ -57,8 +57,8 @@ class Inspection:
 
     checkpoint: Checkpoint
     layers: tuple[Layer, ...]
-    groups: dict[str, Totals]
-    totals: Totals
+    groups: dict[str, LayerSums]
+    totals: LayerSums
     others: tuple[str, ...]
     attentions: tuple[Products, ...]
     wiring: Wiring | FloatWiring
@@ -127,8 +127,8 @@ def inspect(path: str | Path, *, graph: bool = False, **given: Unpack[Given]) ->
     return Inspection(
         checkpoint=checkpoint,
         layers=layers,
-        groups={name: Totals.of(members) for name, members in groups.items() if members},
-        totals=Totals.of(layers),
+        groups={name: LayerSums.of(members) for name, members in groups.items() if members},
+        totals=LayerSums.of(layers),
         others=tuple(name for name, one in model.named_parameters() if one.ndim > 1 and name not in planned),
         attentions=attention_table(checkpoint.architecture, checkpoint.config),
         wiring=architecture(checkpoint.architecture).wiring(checkpoint.config),

@@ -21,7 +21,7 @@ from snnq.checkpoints.custom import open_custom
 from snnq.checkpoints.fitting import check_claims, fit, with_counters
 from snnq.checkpoints.fused import cut
 from snnq.checkpoints.keymaps import expected_shapes, stored_shapes
-from snnq.checkpoints.sizes import OPTIONS, Recorded, agreed_sizes
+from snnq.checkpoints.sizes import OPTIONS, Recorded, agreed_sizes, tupled
 from snnq.checkpoints.upstream import infer_config, matched
 from snnq.models.custom import Builder
 from snnq.models.registry import architecture as architecture_of
@@ -87,7 +87,7 @@ def open_checkpoint(
     leaves any of these open (all of them named at once).
     """
     values = (architecture, steps, heads, image_size, pooling, chunk, key_stride, substeps)
-    given = {name: _tupled(value) for name, value in zip(OPTIONS, values, strict=True) if value is not None}
+    given = {name: tupled(value) for name, value in zip(OPTIONS, values, strict=True) if value is not None}
     container = read_container((BUILTIN.get(path) if isinstance(path, str) else None) or Path(path), weights=weights)
     if model is not None and architecture is not None:
         raise UsageError("--architecture and --model: give one of them", "--model is for a model of your own")
@@ -168,7 +168,7 @@ def _open_own(path: str, container: Container, given: Config) -> Checkpoint:
     except (UsageError, TypeError, RuntimeError) as problem:  # torch's, of sizes that no tensor has
         hint = getattr(problem, "hint", "") or "save it again with save_checkpoint"
         raise CheckpointError(f"{path}: {problem}", hint) from None
-    recorded = {key: Recorded(_tupled(config[key]), f"config.{key}") for key in OPTIONS if key in config}
+    recorded = {key: Recorded(tupled(config[key]), f"config.{key}") for key in OPTIONS if key in config}
     agreed_sizes(path, recorded | {"architecture": Recorded(name, "its metadata")}, given)
     state = fit(path, container.tensors, expected, {key: key for key in expected}, name)
     if wrong := check_counts(state, edits_of(config)):
@@ -176,10 +176,6 @@ def _open_own(path: str, container: Container, given: Config) -> Checkpoint:
     layout, data = str(config.get("layout", name)), own.get("data")
     opened = Checkpoint(path, container.sha256, container.kind, name, layout, config, state)
     return replace(opened, data=data if isinstance(data, str) else None)
-
-
-def _tupled(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def save_checkpoint(

@@ -90,9 +90,9 @@ def given_sizes(
     found = {
         "architecture": architecture,
         "steps": steps,
-        "heads": parse_heads(heads) if isinstance(heads, str) else _members(heads),
-        "image_size": parse_image_size(str(image_size)) if isinstance(image_size, str | int) else _members(image_size),
-        "pooling": parse_pooling(pooling) if isinstance(pooling, str) else _members(pooling),
+        "heads": parse_heads(heads) if isinstance(heads, str) else tupled(heads),
+        "image_size": parse_image_size(str(image_size)) if isinstance(image_size, str | int) else tupled(image_size),
+        "pooling": parse_pooling(pooling) if isinstance(pooling, str) else tupled(pooling),
         "chunk": chunk,
         "key_stride": key_stride,
         "substeps": substeps,
@@ -111,7 +111,7 @@ def _own_model(
     return {"model": model, "arguments": arguments, "groups": tuple(groups)}
 
 
-def _members(value: object) -> object:
+def tupled(value: object) -> object:
     """Return a list, such as a file of settings holds, as a tuple; anything else as it is."""
     return tuple(value) if isinstance(value, list) else value
 

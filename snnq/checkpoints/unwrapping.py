@@ -52,7 +52,7 @@ _STATISTICS = re.compile(r"(.*\.)?(running_mean|running_var|num_batches_tracked)
 
 
 @dataclass(frozen=True)
-class Held:
+class WeightSet:
     """A set of weights in a file: the keys on the way, the prefix its names had, and whether it is averaged.
 
     ``whole`` is the mapping as it was, other modules included (``shared``); ``beside`` the keys in it that are no
@@ -154,7 +154,7 @@ def tensor_of(value: object) -> Tensor | None:
     return None
 
 
-def _held(content: Mapping[object, object], axes: int, keys: tuple[str, ...] = ()) -> Iterator[Held]:
+def _held(content: Mapping[object, object], axes: int, keys: tuple[str, ...] = ()) -> Iterator[WeightSet]:
     """Give the mappings that hold tensors, at least one of them with so many axes."""
     tensors = {
         key: found for key, value in items(content) if isinstance(key, str) and (found := tensor_of(value)) is not None
@@ -162,7 +162,7 @@ def _held(content: Mapping[object, object], axes: int, keys: tuple[str, ...] = (
     if any(tensor.ndim >= axes for tensor in tensors.values()):
         others = [f"{key} ({type(value).__name__})" for key, value in items(content) if key not in tensors]
         beside = tuple(others) if not keys or len(tensors) > 1 else ()
-        yield Held(keys, "", _says_average(keys), tensors, tensors, beside)
+        yield WeightSet(keys, "", _says_average(keys), tensors, tensors, beside)
     for key, value in items(content) if len(keys) < 3 else ():
         if isinstance(key, str) and isinstance(value, Mapping) and not _words(key) & _NO_WEIGHTS:
             yield from _held(value, axes, (*keys, key))
@@ -176,7 +176,7 @@ def _says_average(keys: Iterable[str]) -> bool:
     return any(_words(key) & _AVERAGES for key in keys)
 
 
-def _parts(held: Held) -> Iterator[Held]:
+def _parts(held: WeightSet) -> Iterator[WeightSet]:
     """Give the modules that one mapping holds, each under its own names."""
     tensors = {_INNER.sub("", name): tensor for name, tensor in held.tensors.items()}
     if len(tensors) < len(held.tensors):  # two names became one: leave them, so that they are told apart
@@ -206,7 +206,7 @@ def _parts(held: Held) -> Iterator[Held]:
         yield from _parts(replace(held, tensors=roots[root], prefix=f"{held.prefix}{root}.", averaged=averaged))
 
 
-def _relabelled(content: Mapping[object, object], found: list[Held]) -> list[Held]:
+def _relabelled(content: Mapping[object, object], found: list[WeightSet]) -> list[WeightSet]:
     """Tell averaged weights where a library puts them in the place of the last ones.
 
     Lightning's WeightAveraging moves the last ones to ``current_model_state``; mmengine's EMAHook exchanges
@@ -219,7 +219,7 @@ def _relabelled(content: Mapping[object, object], found: list[Held]) -> list[Hel
     return [replace(held, averaged=held.keys == places[1]) if held.keys in places else held for held in found]
 
 
-def _chosen(path: str, found: list[Held], wanted: str | None) -> Held:
+def _chosen(path: str, found: list[WeightSet], wanted: str | None) -> WeightSet:
     matching = found
     if wanted in (LAST, AVERAGED):
         matching = [held for held in found if held.averaged == (wanted == AVERAGED)]
@@ -262,7 +262,7 @@ def _equal(a: Tensor, b: Tensor) -> bool:
         return False
 
 
-def _said_of_choice(one: Held, others: list[Held]) -> list[str]:
+def _said_of_choice(one: WeightSet, others: list[WeightSet]) -> list[str]:
     kind = {True: "averaged weights", False: "weights of the last step"}
     if not others:
         return ["Its only weights are averaged ones."] if one.averaged else []
@@ -273,7 +273,7 @@ def _said_of_choice(one: Held, others: list[Held]) -> list[str]:
     return [f"Taken: '{one.label}'; the file also holds {listed} (--weights {others[0].label})."]
 
 
-def _completed(one: Held, others: list[Held], notes: list[str]) -> dict[str, Tensor]:
+def _completed(one: WeightSet, others: list[WeightSet], notes: list[str]) -> dict[str, Tensor]:
     """Return the tensors of a set; averages of parameters alone get the statistics of the last step."""
     tensors = dict(one.tensors)
     if one.averaged:
@@ -314,7 +314,7 @@ def _refuse_pieces(path: str, tensors: Mapping[str, Tensor]) -> None:
             )
 
 
-def _inside(name: str, held: Held) -> bool:
+def _inside(name: str, held: WeightSet) -> bool:
     cleaned = _INNER.sub("", name)
     flat = held.prefix.endswith("_")
     return cleaned.startswith(held.prefix) and (flat or cleaned.removeprefix(held.prefix) in held.tensors)

@@ -13,7 +13,7 @@ from snnq.commands.words import Words
 
 if TYPE_CHECKING:
     from snnq.checkpoints.decomposing import Decomposed
-    from snnq.checkpoints.grafting import Grafted
+    from snnq.checkpoints.grafting import GraftedCheckpoint
     from snnq.training.activations import QuantisedActivations
 
 
@@ -46,7 +46,7 @@ def _show_decomposed(found: Decomposed, json: bool, words: Words) -> None:
 decompose = typed(commands.decompose, _show_decomposed)
 
 
-def _show_graft(found: Grafted, json: bool, words: Words) -> None:
+def _show_graft(found: GraftedCheckpoint, json: bool, words: Words) -> None:
     if json:
         console.emit_json(asdict(found))
     else:

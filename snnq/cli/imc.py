@@ -10,7 +10,7 @@ import typer
 
 from snnq import console
 from snnq.cli.building import GroupedCommand, typed
-from snnq.cli.showing import Format, FormatOption, Page, show_document
+from snnq.cli.showing import FormatOption, OutputFormat, Page, show_document
 from snnq.commands import imc as commands
 from snnq.commands.words import Words
 
@@ -23,14 +23,14 @@ app = typer.Typer(
 )
 
 _Toml = Annotated[bool, typer.Option("--toml", help="Print the target's file, to edit and pass by its path.")]
-_MORE = {"toml": (_Toml, False), "format": (FormatOption, Format.table), "out": (Page, None)}
+_MORE = {"toml": (_Toml, False), "format": (FormatOption, OutputFormat.table), "out": (Page, None)}
 
 
-def _map(format: Format, toml: bool, out: Path | None, **words: object) -> ImcMap | str:
+def _map(format: OutputFormat, toml: bool, out: Path | None, **words: object) -> ImcMap | str:
     return _file(words) if toml else commands.imc_map(**words)
 
 
-def _report(format: Format, toml: bool, out: Path | None, **words: object) -> ImcReport | str:
+def _report(format: OutputFormat, toml: bool, out: Path | None, **words: object) -> ImcReport | str:
     return _file(words) if toml else commands.imc_report(**words)
 
 
@@ -48,7 +48,7 @@ def _show(found: ImcMap | ImcReport | str, json: bool, words: Words) -> None:
     if isinstance(found, str):
         console.document(found)
         return
-    show_document(array_document(found), Format.json if json else words["format"], words["out"])
+    show_document(array_document(found), OutputFormat.json if json else words["format"], words["out"])
     other = "map" if hasattr(found, "over_steps") else "report"
     console.next_step(f"snnq imc {other} {shlex.quote(found.path)} --target {shlex.quote(str(words['target']))}")
 
@@ -56,7 +56,7 @@ def _show(found: ImcMap | ImcReport | str, json: bool, words: Words) -> None:
 def _show_eval(found: ImcEval, json: bool, words: Words) -> None:
     from snnq.reporting.array_noise import noise_document
 
-    show_document(noise_document(found), Format.json if json else Format.table)
+    show_document(noise_document(found), OutputFormat.json if json else OutputFormat.table)
     if found.simulated:
         console.note(f"The data ({found.data}) are events simulated from images, not recordings.")
     if words["out"] is not None:

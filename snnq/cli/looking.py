@@ -11,9 +11,9 @@ import typer
 
 from snnq import console
 from snnq.cli.building import typed
-from snnq.cli.showing import Format, FormatOption, Page, show_document
+from snnq.cli.showing import FormatOption, OutputFormat, Page, show_document
 from snnq.commands import looking as commands
-from snnq.commands.words import Json, Sizes, Words
+from snnq.commands.words import Json, ModelSizes, Words
 
 if TYPE_CHECKING:
     from snnq.assessing.classify import Classification
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 def _sizes(words: Words) -> Words:
-    return {one.name: words[one.name] for one in fields(Sizes)}
+    return {one.name: words[one.name] for one in fields(ModelSizes)}
 
 
-def _run_inspect(format: Format, cost_table: str | None, out: Path | None, **words: object) -> Inspection:
+def _run_inspect(format: OutputFormat, cost_table: str | None, out: Path | None, **words: object) -> Inspection:
     return commands.inspect(**words)
 
 
@@ -39,7 +39,7 @@ def _show_inspection(found: Inspection, json: bool, words: Words) -> None:
 
     table = words["cost_table"]
     shown = inspection_document(found, read_table(table) if table else None)
-    show_document(shown, Format.json if json else words["format"], words["out"])
+    show_document(shown, OutputFormat.json if json else words["format"], words["out"])
     if found.rates is not None:
         console.note(
             f"Rate card: {words['rates']}, {found.rates.numbers} firing rates of {len(found.rates.neurons)} groups of "
@@ -56,7 +56,7 @@ inspect = typed(
     _show_inspection,
     run=_run_inspect,
     more={
-        "format": (FormatOption, Format.table),
+        "format": (FormatOption, OutputFormat.table),
         "cost_table": (Annotated[str | None, typer.Option(help="Cost table: a name or a path.")], None),
         "out": (Page, None),
     },

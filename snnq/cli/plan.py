@@ -11,7 +11,7 @@ import typer
 
 from snnq import console
 from snnq.cli.building import GroupedCommand, typed
-from snnq.cli.showing import Format, FormatOption, Page, show_document, show_plan, show_strip
+from snnq.cli.showing import FormatOption, OutputFormat, Page, show_document, show_plan, show_strip
 from snnq.commands.planning import uniform_plan
 from snnq.commands.words import Force, Json, Words
 
@@ -129,7 +129,7 @@ def solve(
 def diff(
     a: Annotated[Path, typer.Argument(metavar="A", help="A plan.json or packed folder.")],
     b: Annotated[Path, typer.Argument(metavar="B", help="Another one.")],
-    format: FormatOption = Format.table,
+    format: FormatOption = OutputFormat.table,
     json: Json = False,
     cost_table: Annotated[
         str | None, typer.Option(help="Cost both with this table (a name or a path) instead of their own.")
@@ -141,7 +141,7 @@ def diff(
     from snnq.reporting.comparing import difference_document
 
     found = difference_document(compare([a, b], cost_table=cost_table))
-    show_document(found, Format.json if json else format, out)
+    show_document(found, OutputFormat.json if json else format, out)
     console.next_step(f"snnq report {shlex.join([str(a), str(b)])}")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from snnq import console
-from snnq.cli.showing import Format, FormatOption, show_document, show_in, show_strip
+from snnq.cli.showing import FormatOption, OutputFormat, show_document, show_in, show_strip
 from snnq.commands.words import AdapterFile, Data, Device, ExitLoss, Json, Model, Threads, WeightReuse
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _Page = Annotated[Path | None, typer.Option(help="The HTML page; FOLDER/report.h
 
 def report(
     paths: _Paths = None,
-    format: FormatOption = Format.table,
+    format: FormatOption = OutputFormat.table,
     json: Json = False,
     cost_table: Annotated[str | None, typer.Option(help="Cost table: a name or a path; the plan's by default.")] = None,
     weight_reuse: WeightReuse = None,
@@ -61,7 +61,7 @@ def report(
     --measure the event model's energies in it are of the samples that were run just now. Several plans (plan.json)
     and packed folders are shown side by side instead, their differences marked.
     """
-    given, format = paths or [Path("packed")], Format.json if json else format
+    given, format = paths or [Path("packed")], OutputFormat.json if json else format
     if len(given) > 1:
         _compare(given, format, cost_table, out)
         return
@@ -103,7 +103,7 @@ def _refuse_plan(path: Path) -> None:
         )
 
 
-def _compare(paths: list[Path], format: Format, cost_table: str | None, out: Path | None) -> None:
+def _compare(paths: list[Path], format: OutputFormat, cost_table: str | None, out: Path | None) -> None:
     from snnq.reporting.compare import compare
     from snnq.reporting.comparing import comparison_document
 
@@ -111,7 +111,7 @@ def _compare(paths: list[Path], format: Format, cost_table: str | None, out: Pat
     console.next_step(f"snnq plan diff {shlex.join(map(str, paths[:2]))}")
 
 
-def show_with_page(found: Report, out: Path | None = None, format: Format = Format.table) -> None:
+def show_with_page(found: Report, out: Path | None = None, format: OutputFormat = OutputFormat.table) -> None:
     """Write the report's page, in its folder unless said otherwise, and print the report to stdout.
 
     What a reader of the tables must know goes to stderr.

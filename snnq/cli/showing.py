@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from snnq.reporting.formats import Document
 
 
-class Format(StrEnum):
+class OutputFormat(StrEnum):
     """What goes to stdout."""
 
     table = "table"
@@ -27,11 +27,11 @@ class Format(StrEnum):
     html = "html"
 
 
-FormatOption = Annotated[Format, typer.Option("--format", help="What to print.")]
+FormatOption = Annotated[OutputFormat, typer.Option("--format", help="What to print.")]
 Page = Annotated[Path | None, typer.Option("--out", help="Write an HTML page here, too.")]
 
 
-def show_document(found: Document, format: Format, out: Path | None = None) -> None:
+def show_document(found: Document, format: OutputFormat, out: Path | None = None) -> None:
     """Print a document to stdout in a format, and write its page to ``out``; remarks go to stderr."""
     from snnq.reporting.formats import document_html, document_markdown
     from snnq.reporting.page import write_page
@@ -59,7 +59,7 @@ def _show_tables(found: Document) -> None:
 
 
 def show_in(
-    format: Format,
+    format: OutputFormat,
     data: Mapping[str, object],
     *,
     tables: Callable[[], None],
@@ -69,13 +69,13 @@ def show_in(
     """Print to stdout in a format: plain data as JSON or CSV, or what one of the three others makes of it."""
     from snnq.reporting.formats import csv_text
 
-    if format is Format.json:
+    if format is OutputFormat.json:
         console.emit_json(data)
-    elif format is Format.csv:
+    elif format is OutputFormat.csv:
         console.document(csv_text(data))
-    elif format is Format.markdown:
+    elif format is OutputFormat.markdown:
         console.document(markdown())
-    elif format is Format.html:
+    elif format is OutputFormat.html:
         console.document(html())
     else:
         tables()

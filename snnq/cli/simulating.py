@@ -10,7 +10,7 @@ import typer
 
 from snnq import console
 from snnq.cli.building import typed
-from snnq.cli.showing import Format, FormatOption, Page, show_document
+from snnq.cli.showing import FormatOption, OutputFormat, Page, show_document
 from snnq.commands.simulating import accel as run_accel
 from snnq.commands.words import Words
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from snnq.hardware.records import Accelerated
 
 
-def _run(format: Format, toml: bool, out: Path | None, **words: object) -> Accelerated | str:
+def _run(format: OutputFormat, toml: bool, out: Path | None, **words: object) -> Accelerated | str:
     if not toml:
         return run_accel(**words)
     from snnq.assessing.accel import read_machines
@@ -34,7 +34,7 @@ def _show(found: Accelerated | str, json: bool, words: Words) -> None:
     if isinstance(found, str):
         console.document(found)
         return
-    show_document(accel_document(found), Format.json if json else words["format"], words["out"])
+    show_document(accel_document(found), OutputFormat.json if json else words["format"], words["out"])
     if found.left_out is not None:
         console.note(f"Network for Prosperity: {words['prosperity']}.json and .pkl")
     for name in found.left_out or ():
@@ -53,7 +53,7 @@ accel = typed(
             Annotated[bool, typer.Option("--toml", help="Print the machine's file, to edit and pass by its path.")],
             False,
         ),
-        "format": (FormatOption, Format.table),
+        "format": (FormatOption, OutputFormat.table),
         "out": (Page, None),
     },
 )

@@ -9,7 +9,7 @@ import typer
 from snnq.base.progress import Progress, shown
 from snnq.commands.calling import command
 from snnq.commands.settings import CalibrateWords, of_run
-from snnq.commands.words import Force, GivenCheckpoint, OneDevice, Run, Sizes, Typed, Words
+from snnq.commands.words import Force, GivenCheckpoint, ModelSizes, OneDevice, Run, Typed, Words
 
 if TYPE_CHECKING:
     from snnq.calibrating.run import Calibrated
@@ -43,7 +43,7 @@ def calibrate(
     out: Annotated[Path, typer.Option(help="The new set.")] = Path("calib"),
     run: Run = None,
     compute: OneDevice,
-    sizes: Sizes,
+    sizes: ModelSizes,
     force: Force = False,
     progress: Progress = shown,
     words: Words,

@@ -7,11 +7,11 @@ import typer
 
 from snnq.base.progress import Progress, shown
 from snnq.commands.calling import command
-from snnq.commands.words import Data, FileSizes, Force, GivenCheckpoint, OneDevice, Sizes, Typed
+from snnq.commands.words import Data, FileSizes, Force, GivenCheckpoint, ModelSizes, OneDevice, Typed
 
 if TYPE_CHECKING:
     from snnq.checkpoints.decomposing import Decomposed
-    from snnq.checkpoints.grafting import Grafted
+    from snnq.checkpoints.grafting import GraftedCheckpoint
     from snnq.training.activations import QuantisedActivations
 
 
@@ -45,7 +45,7 @@ def decompose(
     out: Annotated[Path, typer.Option(help="The new checkpoint.")],
     compute: OneDevice,
     force: Force = False,
-    sizes: Sizes,
+    sizes: ModelSizes,
     progress: Progress = shown,
 ) -> "Decomposed":
     """Put several small layers in place of large ones, from their weights; finetune it shortly afterwards."""
@@ -74,7 +74,7 @@ def graft(
     scale: Annotated[float | None, typer.Option(help="c of Q (KᵀV · c); a power of two by default.")] = None,
     force: Force = False,
     sizes: FileSizes,
-) -> "Grafted":
+) -> "GraftedCheckpoint":
     """Put another attention on the same weights; finetune it shortly afterwards."""
     from snnq.checkpoints.grafting import graft as run_graft
 
@@ -101,7 +101,7 @@ def quantise_activations(
     out: Annotated[Path, typer.Option(help="The new checkpoint.")],
     compute: OneDevice,
     force: Force = False,
-    sizes: Sizes,
+    sizes: ModelSizes,
     progress: Progress = shown,
 ) -> "QuantisedActivations":
     """Quantise activations of the part of a network that does not spike; ranges are trained with the weights later."""

@@ -8,7 +8,7 @@ import typer
 
 from snnq.base.progress import Progress, shown
 from snnq.commands.calling import command
-from snnq.commands.words import Data, Folder, Force, OwnModel, Sizes, Split, Threads, Typed, Words, register
+from snnq.commands.words import Data, Folder, Force, ModelSizes, OwnModel, Split, Threads, Typed, Words, register
 
 if TYPE_CHECKING:
     from snnq.assessing.imc import ImcMap, ImcReport
@@ -22,7 +22,7 @@ _Path = Annotated[
 
 
 @dataclass(frozen=True)
-class OnArrays:
+class ArrayWords:
     """Which arrays; what is left out is the target's own."""
 
     target: Annotated[
@@ -79,7 +79,7 @@ class NoiseWords:
 
 
 @command
-def imc_map(path: _Path = Path("packed"), *, on: OnArrays, sizes: Sizes) -> "ImcMap":
+def imc_map(path: _Path = Path("packed"), *, on: ArrayWords, sizes: ModelSizes) -> "ImcMap":
     """Lay a model on analog arrays: rows, columns, slices, arrays, tiles, conversions and writes of every layer.
 
     Counts follow from the model's structure: no data is looked at.
@@ -93,9 +93,9 @@ def imc_map(path: _Path = Path("packed"), *, on: OnArrays, sizes: Sizes) -> "Imc
 def imc_report(
     path: _Path = Path("packed"),
     *,
-    on: OnArrays,
+    on: ArrayWords,
     membrane_bits: Annotated[int | None, typer.Option(help="Bits of a neuron's potential.")] = None,
-    sizes: Sizes,
+    sizes: ModelSizes,
 ) -> "ImcReport":
     """Count what a model takes on analog arrays: energy, time and area by component, and how they grow with T.
 
@@ -110,7 +110,7 @@ def imc_report(
 def imc_eval(
     folder: Folder = Path("packed"),
     *,
-    on: OnArrays,
+    on: ArrayWords,
     noise: NoiseWords,
     data: Data = None,
     split: Split = "test",

@@ -18,9 +18,9 @@ from snnq.commands.words import (
     Folder,
     Force,
     GivenCheckpoint,
+    ModelSizes,
     OneDevice,
     OwnModel,
-    Sizes,
     Split,
     Typed,
     WeightReuse,
@@ -55,7 +55,7 @@ def inspect(
         typer.Option(metavar="FILE", help="Measure firing rates on training samples; write a card of them here."),
     ] = None,
     data: Data = None,
-    sizes: Sizes,
+    sizes: ModelSizes,
     force: Force = False,
     progress: Progress = shown,
 ) -> "Inspection":
@@ -95,7 +95,7 @@ def eval(
     adapter: AdapterFile = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples at a time.")] = 32,
     compute: OneDevice,
-    sizes: Sizes,
+    sizes: ModelSizes,
     progress: Progress = shown,
 ) -> "Evaluation":
     """Measure accuracy on a split of the data."""
@@ -119,7 +119,7 @@ def eval(
 
 @command
 def classify(
-    path: str | Path, input: str | Path, *, engine: Engine = "torch", adapter: AdapterFile = None, sizes: Sizes
+    path: str | Path, input: str | Path, *, engine: Engine = "torch", adapter: AdapterFile = None, sizes: ModelSizes
 ) -> "Classification":
     """Classify one recording: an event file, or an .npz of frames (``snnq eval PATH --input FILE``)."""
     from snnq.assessing.classify import classify as run_classify
@@ -141,7 +141,7 @@ def measure(
     cost_table: Annotated[str | None, typer.Option(help="Cost table: a name or a path.")] = None,
     weight_reuse: WeightReuse = None,
     compute: OneDevice,
-    sizes: Sizes,
+    sizes: ModelSizes,
     progress: Progress = shown,
 ) -> "Measurement":
     """Run a model on real inputs; show firing rates, synaptic operations and energy by the event model."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from snnq.commands.calling import command, texts
-from snnq.commands.words import Budget, Sizes, Typed
+from snnq.commands.words import Budget, ModelSizes, Typed
 
 if TYPE_CHECKING:
     from snnq.plan import Plan
@@ -26,7 +26,7 @@ def uniform_plan(
         typer.Option(help="An architecture at its published sizes; which one a checkpoint is, where it does not say."),
     ] = None,
     cost_table: Annotated[str | None, typer.Option(help="A cost table's name or path.")] = None,
-    sizes: Sizes,
+    sizes: ModelSizes,
 ) -> "Plan":
     """Make the plan that gives every layer the same scheme.
 

@@ -8,7 +8,7 @@ import typer
 from snnq.base.progress import Progress, shown
 from snnq.commands.calling import command
 from snnq.commands.settings import PruneWords, SilenceWords, of_run
-from snnq.commands.words import Data, Force, GivenCheckpoint, Machines, OneDevice, Run, Sizes, Typed, Words
+from snnq.commands.words import Data, Force, GivenCheckpoint, Machines, ModelSizes, OneDevice, Run, Typed, Words
 
 if TYPE_CHECKING:
     from snnq.assessing.silence import Profile
@@ -25,7 +25,7 @@ def prune(
     out: Annotated[Path, typer.Option(help="The new checkpoint.")] = Path("pruned.safetensors"),
     run: Run = None,
     compute: Machines,
-    sizes: Sizes,
+    sizes: ModelSizes,
     force: Force = False,
     progress: Progress = shown,
     words: Words,
@@ -49,7 +49,7 @@ def mask_silent(
     out: Annotated[Path, typer.Option(help="The new checkpoint.")] = Path("silenced.safetensors"),
     run: Run = None,
     compute: Machines,
-    sizes: Sizes,
+    sizes: ModelSizes,
     force: Force = False,
     progress: Progress = shown,
     words: Words,
@@ -74,7 +74,7 @@ def profile(
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
     samples: Annotated[int, typer.Option(min=1, help="Samples to run, spread evenly over the split.")] = 64,
     compute: OneDevice,
-    sizes: Sizes,
+    sizes: ModelSizes,
     progress: Progress = shown,
 ) -> "Profile":
     """Run a model on real inputs; show how dense the spikes behind each layer are, and how many neurons are silent."""

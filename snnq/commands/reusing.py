@@ -8,12 +8,12 @@ import typer
 
 from snnq.base.progress import Progress, shown
 from snnq.commands.calling import command
-from snnq.commands.imc import OnArrays
+from snnq.commands.imc import ArrayWords
 from snnq.commands.settings import ReuseWords, of_run
-from snnq.commands.words import Data, Force, GivenCheckpoint, Machines, Run, Sizes, Typed, Words
+from snnq.commands.words import Data, Force, GivenCheckpoint, Machines, ModelSizes, Run, Typed, Words
 
 if TYPE_CHECKING:
-    from snnq.reusing.planning import Asked
+    from snnq.reusing.planning import ReuseRequest
     from snnq.reusing.records import ReusePlan
     from snnq.reusing.run import Reused
 
@@ -21,7 +21,7 @@ _PLAN = Path("reuse.json")
 
 
 @dataclass(frozen=True)
-class ReuseTarget(OnArrays):
+class ReuseTarget(ArrayWords):
     """What is planned for, and what is wanted of it."""
 
     target: Annotated[
@@ -36,14 +36,14 @@ class ReuseTarget(OnArrays):
     area: Annotated[float | None, typer.Option(help="Share of its area that is left.")] = None
     blocks: Annotated[int | None, typer.Option(help="How many blocks reuse, whatever that gains.")] = None
 
-    def asked(self) -> "Asked":
+    def asked(self) -> "ReuseRequest":
         """Return it as the rooms below take it; raises UsageError."""
         from snnq.hardware.crossbars.chosen import Arrays
-        from snnq.reusing.planning import Asked
+        from snnq.reusing.planning import ReuseRequest
 
         words = dict(vars(self))
         limits = {name: words.pop(name) for name in ("delay", "energy", "area", "blocks")}
-        return Asked(Arrays(**words), **limits)
+        return ReuseRequest(Arrays(**words), **limits)
 
 
 @command
@@ -54,7 +54,7 @@ def reuse_plan(
     on: ReuseTarget,
     out: Annotated[Path, typer.Option(help="The plan.")] = _PLAN,
     threads: Annotated[int, typer.Option(min=1, help="Threads of --target engine.")] = 1,
-    sizes: Sizes,
+    sizes: ModelSizes,
     force: Force = False,
     progress: Progress = shown,
 ) -> "ReusePlan":
@@ -76,7 +76,7 @@ def reuse_train(
     out: Annotated[Path, typer.Option(help="The new checkpoint.")] = Path("reused.safetensors"),
     run: Run = None,
     compute: Machines,
-    sizes: Sizes,
+    sizes: ModelSizes,
     force: Force = False,
     progress: Progress = shown,
     words: Words,

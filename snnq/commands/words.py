@@ -153,7 +153,7 @@ class FileSizes:
 
 
 @dataclass(frozen=True)
-class Sizes(FileSizes):
+class ModelSizes(FileSizes):
     """What a checkpoint cannot tell, and a model of one's own."""
 
     model: OwnModel = None

@@ -79,7 +79,7 @@ class PartEvents:
 
 
 @dataclass(frozen=True)
-class Events:
+class EventCosts:
     """Everything the event model says about one model on measured samples, per inference and sample."""
 
     cost_table: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from snnq.cost.event_records import Events
+from snnq.cost.event_records import EventCosts
 from snnq.cost.quantities import ENERGY
 from snnq.network.products import NOTATION, Products
 
@@ -14,12 +14,12 @@ R = TypeVar("R")
 Cells = tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]
 
 
-def label(events: Events) -> str:
+def label(events: EventCosts) -> str:
     """Return what the energies are, briefly."""
     return f"event model, per inference (T = {events.steps}) and sample, {events.cost_table}"
 
 
-def sentence(events: Events) -> str:
+def sentence(events: EventCosts) -> str:
     """Return what the energies are, in full."""
     known = "" if events.attentions else " Products inside its attention are not known here and not counted."
     several = any(one.input in ("ternary", "multispikes") for one in events.layers)
@@ -41,7 +41,7 @@ def sentence(events: Events) -> str:
     )
 
 
-def part_table(events: Events) -> Cells:
+def part_table(events: EventCosts) -> Cells:
     """Return one row a part and one of all."""
     cells = {
         "part": lambda one: one.name,
@@ -54,7 +54,7 @@ def part_table(events: Events) -> Cells:
     return _cells((*events.parts, events.total), cells)
 
 
-def model_table(paper_energy_pj: float, events: Events) -> Cells:
+def model_table(paper_energy_pj: float, events: EventCosts) -> Cells:
     """Return the two models' energies and what each is of."""
     rows = (
         ("paper's", "one time step and sample, nothing skipped", ENERGY.shown(paper_energy_pj)),
@@ -63,7 +63,7 @@ def model_table(paper_energy_pj: float, events: Events) -> Cells:
     return ("model", "counts", "nJ"), rows
 
 
-def layer_table(events: Events) -> Cells:
+def layer_table(events: EventCosts) -> Cells:
     """Return one row a layer."""
     cells = {
         "layer": lambda one: one.name,
@@ -76,7 +76,7 @@ def layer_table(events: Events) -> Cells:
     return _cells(events.layers, cells)
 
 
-def step_table(events: Events) -> Cells:
+def step_table(events: EventCosts) -> Cells:
     """Return one row a layer with its rate at every step."""
     rates = {
         "layer": lambda one: one.name,
@@ -85,7 +85,7 @@ def step_table(events: Events) -> Cells:
     return _cells(events.layers, rates)
 
 
-def neuron_table(events: Events) -> Cells:
+def neuron_table(events: EventCosts) -> Cells:
     """Return one row a group of neurons."""
     cells = {
         "neurons": lambda one: one.name,
@@ -98,7 +98,7 @@ def neuron_table(events: Events) -> Cells:
     return _cells(events.neurons, cells)
 
 
-def attention_table(events: Events, products: Sequence[Products]) -> Cells:
+def attention_table(events: EventCosts, products: Sequence[Products]) -> Cells:
     """Return one row an attention."""
     orders = {one.name: one for one in products}
     cells = {
@@ -122,5 +122,5 @@ def _millions(count: float) -> str:
     return f"{count / 1e6:,.3f}"
 
 
-def _share(energy_pj: float, events: Events) -> str:
+def _share(energy_pj: float, events: EventCosts) -> str:
     return f"{100 * energy_pj / events.total.energy_pj:.2f}" if events.total.energy_pj else "-"

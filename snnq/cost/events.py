@@ -46,7 +46,7 @@ from typing import TypeVar
 from snnq.base.errors import PlanError, UsageError, nearest
 from snnq.cost.activity import Activity, Arithmetic, AttentionActivity, LayerActivity, NeuronActivity
 from snnq.cost.energy import operation_of, storage_bits
-from snnq.cost.event_records import AttentionEvents, Events, LayerEvents, NeuronEvents, PartEvents
+from snnq.cost.event_records import AttentionEvents, EventCosts, LayerEvents, NeuronEvents, PartEvents
 from snnq.cost.table import REUSES, CostTable
 from snnq.network.layers import GROUPS, Layer
 from snnq.network.neurons import PRICED
@@ -71,7 +71,7 @@ def event_energy(
     reuse: str | None = None,
     *,
     predicted: bool = False,
-) -> Events:
+) -> EventCosts:
     """Return the events and energies of a model whose layers have ``schemes``, with the activity measured on it.
 
     ``reuse`` is the table's unless given. ``predicted``: the activity is the float model's, so the zeros that the
@@ -99,9 +99,9 @@ def _together(
     layers: tuple[LayerEvents, ...],
     neurons: tuple[NeuronEvents, ...],
     attentions: tuple[AttentionEvents, ...],
-) -> Events:
+) -> EventCosts:
     parts = _parts(layers, neurons, attentions)
-    return Events(
+    return EventCosts(
         cost_table=table.name,
         node=table.node,
         weight_reuse=reuse,
@@ -122,7 +122,7 @@ def _together(
 
 def planned_events(
     layers: Sequence[Layer], schemes: Mapping[str, str], table: CostTable, reuse: str | None = None
-) -> Events | None:
+) -> EventCosts | None:
     """Return what a plan's events are expected to be, by the float model that the table is ``on``; None without one.
 
     A plan that leaves every layer in float32 is the float model itself.
@@ -292,29 +292,26 @@ def _attention(one: Products, seen: AttentionActivity, arithmetic: str, table: C
         + multiplications * table.whole_pj("multiply")
         + shifts * table.whole_pj("shift")
     )
+    return _priced(one, seen, (accumulates, multiplications, shifts), compute, table)
+
+
+def _real_attention(one: Products, seen: AttentionActivity, table: CostTable) -> AttentionEvents:
+    products = math.fsum(seen.first) + math.fsum(seen.second)
+    compute = products * table.operation_pj(scheme_of(FLOAT32).format.operation)
+    return _priced(one, seen, (0.0, products, 0.0), compute, table)
+
+
+def _priced(
+    one: Products, seen: AttentionActivity, operations: tuple[float, float, float], compute: float, table: CostTable
+) -> AttentionEvents:
+    """Return an attention's energy: of its accumulates, multiplications and shifts, and of what it keeps."""
+    accumulates, multiplications, shifts = operations
     memory = 2 * one.local_bits * table.local_bit_pj
     return AttentionEvents(
         name=one.name,
         accumulates=accumulates,
         multiplications=multiplications,
         shifts=shifts,
-        operand_largest_measured=seen.largest,
-        local_bits=one.local_bits,
-        compute_pj=compute,
-        memory_pj=memory,
-        energy_pj=compute + memory,
-    )
-
-
-def _real_attention(one: Products, seen: AttentionActivity, table: CostTable) -> AttentionEvents:
-    products = math.fsum(seen.first) + math.fsum(seen.second)
-    compute = products * table.operation_pj(scheme_of(FLOAT32).format.operation)
-    memory = 2 * one.local_bits * table.local_bit_pj
-    return AttentionEvents(
-        name=one.name,
-        accumulates=0.0,
-        multiplications=products,
-        shifts=0.0,
         operand_largest_measured=seen.largest,
         local_bits=one.local_bits,
         compute_pj=compute,

@@ -26,7 +26,7 @@ Beside = Callable[[CostTable, bool], Costs]
 
 
 @dataclass(frozen=True)
-class Scale:
+class DisplayUnit:
     """A unit to show amounts in, how many of the quantity's own it is, and up to how many of it are well read."""
 
     unit: str
@@ -53,7 +53,7 @@ class Quantity:
     unit: str
     title: str
     meaning: str
-    scales: tuple[Scale, ...]
+    scales: tuple[DisplayUnit, ...]
     limits: Mapping[str, float]
     decimals: int = 2
     per_weight: str | None = None
@@ -134,7 +134,7 @@ STORAGE = Quantity(
     unit="bits",
     title="Storage of weights",
     meaning="Σ weights · bits over the layers; 8192 bits are 1 KiB",
-    scales=(Scale("KiB", 8192, 1e5), Scale("MiB", 8192 * 1024)),
+    scales=(DisplayUnit("KiB", 8192, 1e5), DisplayUnit("MiB", 8192 * 1024)),
     limits={"storage-kib": 8192, "storage-mib": 8192 * 1024},
     per_weight="avg_bits",
     example="6.6%",
@@ -146,7 +146,7 @@ ENERGY = Quantity(
     unit="pJ",
     title="Energy per time step, paper's model",
     meaning="Σ N_mul · e_op + storage_bits · e_bit, per time step and sample; 1000 pJ are 1 nJ",
-    scales=(Scale("nJ", 1e3, 1e6), Scale("µJ", 1e6)),
+    scales=(DisplayUnit("nJ", 1e3, 1e6), DisplayUnit("µJ", 1e6)),
     limits={"energy-pj": 1, "energy-nj": 1e3, "energy-uj": 1e6},
     decimals=1,
     model="paper's model",
@@ -159,7 +159,7 @@ EVENT_ENERGY = Quantity(
     unit="pJ",
     title="Energy per inference, by events, expected",
     meaning="the event model per inference and sample, with the float model's activity; 1000 pJ are 1 nJ",
-    scales=(Scale("nJ", 1e3, 1e6), Scale("µJ", 1e6)),
+    scales=(DisplayUnit("nJ", 1e3, 1e6), DisplayUnit("µJ", 1e6)),
     limits={"event-energy-pj": 1, "event-energy-nj": 1e3, "event-energy-uj": 1e6},
     decimals=1,
     model="event model, expected",

@@ -30,15 +30,15 @@ WHOLE = ("accumulate", "multiply", "shift")
 OPERATION, WORD = "operation", "32-bit word"
 
 
-class Source(Record):
-    """Where a constant comes from: the publication, its year and its technology node."""
+class ConstantSource(Record):
+    """Where a constant comes from: the publication, its year and its technology node, or the device it is of."""
 
     text: str
     year: int
     node: str
 
 
-class Constant(Record):
+class EnergyConstant(Record):
     """One energy in pJ, of one operation or of one 32-bit word, and the key of its source."""
 
     energy_pj: float = Field(ge=0, le=1e12)  # a joule: sums of more are not finite any more
@@ -46,14 +46,14 @@ class Constant(Record):
     source: str
 
 
-class Memory(Record):
+class MemoryConstants(Record):
     """Which constant one 32-bit word costs: of weights fetched from far, and of anything in local memory."""
 
     weights: str
     local: str
 
 
-class Events(Record):
+class EventConstants(Record):
     """Which constants the event model adds up for each of its events (``snnq.cost.events``).
 
     ``accumulate``, by family: a weight added for one spike, or for one set bit of a whole number. ``neuron``, by
@@ -72,7 +72,7 @@ class Events(Record):
     skips_zeros: bool = False
 
     @model_validator(mode="after")
-    def _all_named(self) -> Events:
+    def _all_named(self) -> EventConstants:
         for part, due in (("accumulate", OPERATIONS), ("neuron", ARITHMETICS), ("whole", WHOLE)):
             _check_sums(getattr(self, part), due, f"{part}: ")
         return self
@@ -97,11 +97,11 @@ class CostTable(Record):
     node: str
     fitted: bool
     notes: str = ""
-    sources: dict[str, Source]
-    constants: dict[str, Constant]
+    sources: dict[str, ConstantSource]
+    constants: dict[str, EnergyConstant]
     operations: dict[str, Many[str]]
-    memory: Memory
-    events: Events
+    memory: MemoryConstants
+    events: EventConstants
     sha256: str
     path: str | None
     imc_target: str = "spikesim-65nm"
@@ -116,7 +116,7 @@ class CostTable(Record):
 
     @field_validator("memory")
     @classmethod
-    def _memory_is_per_word(cls, memory: Memory, info: ValidationInfo) -> Memory:
+    def _memory_is_per_word(cls, memory: MemoryConstants, info: ValidationInfo) -> MemoryConstants:
         for name in (memory.weights, memory.local):
             _check_constant(name, WORD, info.data.get("constants", {}))
         return memory
@@ -187,7 +187,7 @@ def _check_sums(sums: dict[str, tuple[str, ...]], due: tuple[str, ...], where: s
             raise ValueError(f"{where}no constants are named for the family '{name}'")
 
 
-def _check_constant(name: str, per: str, constants: dict[str, Constant]) -> None:
+def _check_constant(name: str, per: str, constants: dict[str, EnergyConstant]) -> None:
     """Raise ValueError unless a constant of that name exists and counts the right thing."""
     if name not in constants:
         raise ValueError(f"unknown constant '{name}'{nearest(name, constants)}")

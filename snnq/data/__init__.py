@@ -3,7 +3,7 @@
 from snnq.data.cache import cache_root, summary
 from snnq.data.dataset import CLASS_COLUMNS, DataSet, Frames
 from snnq.data.open import Prepared, download, open_data, prepare
-from snnq.data.sources import OPTIONS, SOURCES, Source
+from snnq.data.sources import OPTIONS, SOURCES, DataSource
 from snnq.data.spec import DataSpec, parse_spec
 
 __all__ = [
@@ -11,10 +11,10 @@ __all__ = [
     "OPTIONS",
     "SOURCES",
     "DataSet",
+    "DataSource",
     "DataSpec",
     "Frames",
     "Prepared",
-    "Source",
     "cache_root",
     "download",
     "open_data",

@@ -147,7 +147,7 @@ def _hash(numbers: np.ndarray) -> str:
 
 
 @dataclass(frozen=True)
-class Stored:
+class CachedData:
     """One prepared data set in the cache."""
 
     name: str
@@ -160,15 +160,15 @@ class Stored:
         return self.bytes / 2**20
 
 
-def stored(folder: Path) -> Stored:
+def stored(folder: Path) -> CachedData:
     """Return an entry's name, place and size."""
     sizes = []
     for file in folder.iterdir():
         with suppress(OSError):  # another process' temporary file
             sizes.append(file.stat().st_size)
-    return Stored(folder.name, str(folder), sum(sizes))
+    return CachedData(folder.name, str(folder), sum(sizes))
 
 
-def summary(root: Path) -> list[Stored]:
+def summary(root: Path) -> list[CachedData]:
     """Return what lies in the cache, sorted by name."""
     return [stored(folder) for folder in sorted((root / "data").glob("[!.]*")) if folder.is_dir()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -43,7 +43,11 @@ def hash_files(root: Path, files: Sequence[Path], cache: Path, progress: Progres
     """
     place = f"{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:24]}{'-quick' if quick else ''}.json"
     notes = cache / "hashes" / place
-    before = _remembered(notes)
+    before = {
+        name: row
+        for name, row in remembered(notes).items()
+        if isinstance(row, list) and len(row) == 3 and isinstance(row[2], str)
+    }
     now: dict[str, list[object]] = {}
     total = hashlib.sha256()
     below = len(str(root)) + 1
@@ -63,7 +67,7 @@ def hash_files(root: Path, files: Sequence[Path], cache: Path, progress: Progres
     if len(files) > _QUIET:
         progress("checking files", len(files), len(files))
     if now != {name: before.get(name) for name in now}:
-        _remember(notes, before | now)
+        remember(notes, before | now)
     return Hashes(total.hexdigest(), tuple(f"{now[name][0]} {now[name][2]}" for name in names))
 
 
@@ -91,15 +95,16 @@ def _content(file: Path, size: int, quick: bool) -> str:
         return found.hexdigest()
 
 
-def _remembered(notes: Path) -> dict[str, list[object]]:
+def remembered(notes: Path) -> dict[str, object]:
+    """Return what ``remember`` noted; nothing where that cannot be read."""
     try:
         found = strict_json(read_text(notes))
     except (OSError, ValueError):
         return {}
-    rows = found.items() if isinstance(found, dict) else ()
-    return {name: row for name, row in rows if isinstance(row, list) and len(row) == 3 and isinstance(row[2], str)}
+    return found if isinstance(found, dict) else {}
 
 
-def _remember(notes: Path, rows: dict[str, list[object]]) -> None:
+def remember(notes: Path, rows: Mapping[str, object]) -> None:
+    """Note what was found out about files, by name, in the cache."""
     with suppress(OSError):  # only a convenience: the frames' cache says what is wrong
         write_atomic(notes, json.dumps(rows))

@@ -26,7 +26,7 @@ class Prepared:
     """A data set in the cache: where it lies, whether it was there already, and how long opening it took in all."""
 
     data: DataSet
-    stored: cache.Stored
+    stored: cache.CachedData
     cached: bool
     seconds: float
 

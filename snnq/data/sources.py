@@ -30,7 +30,7 @@ OPTIONS: dict[str, str] = {
 
 
 @dataclass(frozen=True)
-class Source:
+class DataSource:
     """A row: how the source is named in a spec, which module reads it, and what may be asked of it.
 
     ``module`` has the function ``opener(request: Request) -> Recordings``. ``path`` says whether the spec carries one.
@@ -60,8 +60,11 @@ class Source:
         return f"{self.name}:DIR" if self.path else self.name
 
 
+# How images, and the frames of videos, are resized and normalised, and their classes numbered.
+_OF_IMAGES = {"mean": None, "std": None, "resize": None, "filter": "bicubic", "classes": "name"}
+_IMAGE_CHOICES = {"classes": ("name", "numeric"), "filter": ("bicubic", "bilinear")}
 _ROWS = (
-    Source(
+    DataSource(
         name="digits",
         module="snnq.data.image_sets",
         opener="digits",
@@ -70,7 +73,7 @@ _ROWS = (
         options={"steps": "4", "image_size": "16x16", "limit": None, "by": "time"},
         simulated=True,
     ),
-    Source(
+    DataSource(
         name="letters",
         module="snnq.data.letters",
         summary="26 capitals that a random pen draws, 80 of each, moved before a simulated event camera",
@@ -78,7 +81,7 @@ _ROWS = (
         options={"steps": "4", "image_size": "16x16", "limit": None, "by": "time"},
         simulated=True,
     ),
-    Source(
+    DataSource(
         name="fashion-mnist",
         module="snnq.data.image_sets",
         opener="fashion_mnist",
@@ -87,14 +90,14 @@ _ROWS = (
         simulated=True,
         marks=("*-ubyte", "*-ubyte.gz"),
     ),
-    Source(
+    DataSource(
         name="moving-fashion",
         module="snnq.data.moving",
         summary="the same files as clips: five kinds of clothes, each moving in one of seven ways (35 classes)",
         options={"steps": "16", "image_size": "32x32", "limit": None},
         simulated=True,
     ),
-    Source(
+    DataSource(
         name="cifar10",
         module="snnq.data.image_sets",
         opener="cifar10",
@@ -103,7 +106,7 @@ _ROWS = (
         simulated=True,
         marks=("data_batch_1.png",),
     ),
-    Source(
+    DataSource(
         name="n-mnist",
         module="snnq.data.event_sets",
         opener="n_mnist",
@@ -113,7 +116,7 @@ _ROWS = (
         tonic="NMNIST",
         marks=("[Tt]rain/*/*.bin", "NMNIST"),
     ),
-    Source(
+    DataSource(
         name="dvs128-gesture",
         module="snnq.data.event_sets",
         opener="dvs128_gesture",
@@ -125,7 +128,7 @@ _ROWS = (
         order="numbering",
         marks=("ibmGesture*", "DVSGesture"),
     ),
-    Source(
+    DataSource(
         name="cifar10-dvs",
         module="snnq.data.event_sets",
         opener="cifar10_dvs",
@@ -135,7 +138,7 @@ _ROWS = (
         tonic="CIFAR10DVS",
         marks=("airplane/*.aedat*", "CIFAR10DVS"),
     ),
-    Source(
+    DataSource(
         name="n-caltech101",
         module="snnq.data.event_sets",
         opener="n_caltech101",
@@ -143,7 +146,7 @@ _ROWS = (
         options={"steps": "16", "image_size": "64x64", "limit": None, "by": "count"},
         marks=("*/*.bin", "Caltech101"),
     ),
-    Source(
+    DataSource(
         name="frames",
         module="snnq.data.frames",
         summary="SpikingJelly's frame files: train/ and test/<class>/*.npz (or <class>/*.npz) with the key 'frames'",
@@ -151,26 +154,17 @@ _ROWS = (
         choices={"classes": ("name", "numeric")},
         order="classes",
     ),
-    Source(
+    DataSource(
         name="images",
         module="snnq.data.image_folders",
         summary="images, the same at every time step: train/, val/, test/<class>/ as torchvision reads them, or "
         "CIFAR's binary files",
-        options={
-            "steps": "4",
-            "image_size": "224x224",
-            "limit": None,
-            "mean": None,
-            "std": None,
-            "resize": None,
-            "filter": "bicubic",
-            "classes": "name",
-        },
-        choices={"classes": ("name", "numeric"), "filter": ("bicubic", "bilinear")},
+        options={"steps": "4", "image_size": "224x224", "limit": None, **_OF_IMAGES},
+        choices=_IMAGE_CHOICES,
         order="classes",
         marks=("data_batch_1.bin", "train.bin", "train/*/*.[jJpP][pPnN]*[gG]", "val/*/*.[jJpP][pPnN]*[gG]"),
     ),
-    Source(
+    DataSource(
         name="calib",
         module="snnq.data.calibration_sets",
         summary="a set that snnq calibrate made without the real data: frames of events, without labels",
@@ -179,7 +173,7 @@ _ROWS = (
         choices={},
         marks=("set.json",),
     ),
-    Source(
+    DataSource(
         name="video",
         module="snnq.data.videos",
         summary="clips of videos: <class>/<video>, or train/ and test/<class>/<video>, as images, .npy, .avi or .mp4",
@@ -191,17 +185,13 @@ _ROWS = (
             "every": None,
             "clips": "all",
             "split": None,
-            "mean": None,
-            "std": None,
-            "resize": None,
-            "filter": "bicubic",
-            "classes": "name",
+            **_OF_IMAGES,
         },
-        choices={"classes": ("name", "numeric"), "filter": ("bicubic", "bilinear")},
+        choices=_IMAGE_CHOICES,
         order="classes",
         marks=("*/*.avi", "*/*.mp4", "train/*/*.avi", "train/*/*.mp4", "train/*/*/*.[jJpP][pPnN]*[gG]"),
     ),
-    Source(
+    DataSource(
         name="random",
         module="snnq.data.random_frames",
         summary="a small made-up set of counts, for trying things out",
@@ -211,7 +201,7 @@ _ROWS = (
     ),
 )
 
-SOURCES: dict[str, Source] = {row.name: row for row in _ROWS}
+SOURCES: dict[str, DataSource] = {row.name: row for row in _ROWS}
 
 
 def guess_source(folder: Path) -> str:

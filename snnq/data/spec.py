@@ -12,7 +12,7 @@ from snnq.base.errors import DataError, UsageError, nearest
 from snnq.base.parsing import parse_image_size
 from snnq.data.integrator import By
 from snnq.data.pixels import DEVIATIONS, MEANS, channels_of
-from snnq.data.sources import OPTIONS, SOURCES, Source, guess_source
+from snnq.data.sources import OPTIONS, SOURCES, DataSource, guess_source
 
 SPLITS = ("train", "validation", "test")
 _OPTION = re.compile(r"^\s*([A-Za-z_][\w-]*)\s*=([^/\\]*)$")
@@ -39,7 +39,7 @@ class DataSpec:
         return ",".join([head, *(f"{key}={value}" for key, value in self.options.items())])
 
     @property
-    def source(self) -> Source:
+    def source(self) -> DataSource:
         """The row of the source table."""
         return SOURCES[self.name]
 
@@ -192,7 +192,7 @@ def _split_options(text: str) -> tuple[str, list[tuple[str, str]]]:
     return ",".join(parts), pairs
 
 
-def _canonical(text: str, source: Source, key: str, value: str) -> str:
+def _canonical(text: str, source: DataSource, key: str, value: str) -> str:
     if key not in source.options:
         guess, allowed = nearest(key, source.options), ", ".join(source.options)
         raise DataError(

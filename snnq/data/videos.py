@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,10 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from snnq.base.errors import DataError
-from snnq.base.files import read_text, write_atomic
-from snnq.base.strict_json import strict_json
 from snnq.data.dataset import Damaged, Part, Recordings, Request, Samples
-from snnq.data.fingerprint import hash_files
+from snnq.data.fingerprint import hash_files, remember, remembered
 from snnq.data.folders import class_orders, locate
 from snnq.data.formats.video import ENCODED, files_of, frame_count, read_frames
 from snnq.data.pixels import DEVIATIONS, FILTERS, MEANS, Fitting, Pixels, channels_of
@@ -163,7 +159,8 @@ def _counted(request: Request, found: SortedVideos) -> dict[Path, int]:
     """Return how many frames each video has; of encoded files that is remembered in the cache."""
     paths = list(dict.fromkeys(one.path for videos in found.splits.values() for one in videos))
     notes = request.cache / "videos.json"
-    before, now = _remembered(notes), {}
+    before = {name: one for name, one in remembered(notes).items() if isinstance(one, int) and one > 0}
+    now: dict[str, int] = {}
     counts: dict[Path, int] = {}
     for done, path in enumerate(paths):
         if path.suffix.lower() in ENCODED and not path.is_dir():
@@ -174,18 +171,8 @@ def _counted(request: Request, found: SortedVideos) -> dict[Path, int]:
         else:
             counts[path] = frame_count(path)
     if now.keys() - before.keys():
-        with suppress(OSError):  # only a convenience
-            write_atomic(notes, json.dumps(before | now))
+        remember(notes, before | now)
     return counts
-
-
-def _remembered(notes: Path) -> dict[str, int]:
-    try:
-        found = strict_json(read_text(notes))
-    except (OSError, ValueError):
-        return {}
-    rows = found.items() if isinstance(found, dict) else ()
-    return {name: count for name, count in rows if isinstance(count, int) and count > 0}
 
 
 def _samples(request: Request, clips: Sequence[Clip], read: partial[Iterator[np.ndarray | Damaged]]) -> Samples:

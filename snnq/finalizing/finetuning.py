@@ -19,7 +19,7 @@ from snnq.training.batchnorm import share_batchnorm
 from snnq.training.evaluation import evaluate
 from snnq.training.finetune import distilled_loss
 from snnq.training.finite import FiniteWatch
-from snnq.training.loop import Best, Place, Stateful, run_epochs
+from snnq.training.loop import Best, Position, Stateful, run_epochs
 from snnq.training.quantized import parameter_groups
 from snnq.training.quick_neurons import quicken
 from snnq.training.rate import Aim
@@ -29,7 +29,7 @@ from snnq.training.seeding import generator
 from snnq.training.teacher import Teacher
 
 
-class Finetuning:
+class QuantisedFinetuning:
     """The moving parts of finalize: the quantised model, its optimizer, the teacher and the best epoch."""
 
     def __init__(
@@ -66,7 +66,7 @@ class Finetuning:
         """Return the global training batches of an epoch."""
         return training_batches(len(self.data.train), self.settings.batch_size, self.settings.seed, "finalize", epoch)
 
-    def step(self, place: Place, indices: list[int]) -> dict[str, Tensor]:
+    def step(self, place: Position, indices: list[int]) -> dict[str, Tensor]:
         """Do one optimizer step on a global batch; return loss and accuracy on this process' share of it, ()."""
         one = self.settings
         frames, targets, indices = training_share(

@@ -22,7 +22,7 @@ from snnq.cost.table import read_table
 from snnq.finalizing.aiming import aim_of
 from snnq.finalizing.budget import limits_of
 from snnq.finalizing.encoding import encode_model
-from snnq.finalizing.finetuning import Finetuning
+from snnq.finalizing.finetuning import QuantisedFinetuning
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.finalizing.starting import begin_from
 from snnq.finalizing.trimming import trim
@@ -201,7 +201,7 @@ def _said(settings: FinalizeSettings) -> Json:
     return {key: value for key, value in asdict(settings).items() if key not in ("rate", "budget", "vat") or value}
 
 
-def _finetune(run: RunFolder, task: _Task) -> tuple[Finetuning, list[Json]]:
+def _finetune(run: RunFolder, task: _Task) -> tuple[QuantisedFinetuning, list[Json]]:
     """Train the quantised model with the float model as teacher; leave it with the weights of its best epoch."""
     job, plan, settings, start, fabric = task.job, task.plan, task.settings, task.start, task.fabric
     teacher = None
@@ -215,7 +215,7 @@ def _finetune(run: RunFolder, task: _Task) -> tuple[Finetuning, list[Json]]:
         begin_from(model, start, plan)
     varied = Varied(model, job, parse_variation(settings.vat), settings.seed) if settings.vat else None
     steps = settings.epochs * steps_per_epoch(len(job.data.train), settings.batch_size)
-    moving = Finetuning(fabric, model, job.data, teacher, settings, steps, aim, varied)
+    moving = QuantisedFinetuning(fabric, model, job.data, teacher, settings, steps, aim, varied)
     limited = moving.rate is not None and not settings.budget.keys().isdisjoint(("file_bits", "file_kib"))
     first = _rest(plan, job, aim.schemes) if limited else 0.0
 
@@ -245,7 +245,7 @@ def _rest(plan: Plan, job: Job, rated: Collection[str], state: Mapping[str, Tens
 
 
 def _frozen(
-    moving: Finetuning, plan: Plan, job: Job, settings: FinalizeSettings
+    moving: QuantisedFinetuning, plan: Plan, job: Job, settings: FinalizeSettings
 ) -> tuple[nn.Module, dict[str, Coded], Plan, bool]:
     """Return the folded model, its codes, the plan with the rates that they have come to, and whether BN is new.
 

@@ -24,12 +24,12 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from snnq.hardware.machine import Array, Machine
+from snnq.hardware.machine import Machine, MachineSizes
 from snnq.hardware.operands import passes
 
 
 @dataclass(frozen=True)
-class Counts:
+class DataflowCounts:
     """What a machine did. ``busy``: cycles of all its elements together; ``partial``: values merged a second time."""
 
     cycles: int = 0
@@ -40,24 +40,24 @@ class Counts:
     corrections: int = 0
     partial: int = 0
 
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
+    def __add__(self, other: DataflowCounts) -> DataflowCounts:
+        return DataflowCounts(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
 
 
-def count(machine: Machine, planes: np.ndarray, mask: np.ndarray) -> Counts:
+def count(machine: Machine, planes: np.ndarray, mask: np.ndarray) -> DataflowCounts:
     """Return what a machine does for spikes (P, T, M, K) and a mask of weights (K, N), both bool."""
     return _DATAFLOWS[machine.dataflow](machine.array, planes, mask)
 
 
-def _parallel_inner_join(array: Array, planes: np.ndarray, mask: np.ndarray) -> Counts:
+def _parallel_inner_join(array: MachineSizes, planes: np.ndarray, mask: np.ndarray) -> DataflowCounts:
     return _joined(array, passes(planes, array.lanes), mask, array.laggy_cycles or 0)
 
 
-def _inner_join(array: Array, planes: np.ndarray, mask: np.ndarray) -> Counts:
+def _inner_join(array: MachineSizes, planes: np.ndarray, mask: np.ndarray) -> DataflowCounts:
     return _joined(array, passes(planes, 1), mask, 0)
 
 
-def _joined(array: Array, together: list[np.ndarray], mask: np.ndarray, laggy_cycles: int) -> Counts:
+def _joined(array: MachineSizes, together: list[np.ndarray], mask: np.ndarray, laggy_cycles: int) -> DataflowCounts:
     """Count inner joins of bits (L, M, K), each of several steps at once."""
     assert array.chunk is not None
     weights, columns = mask.astype(np.float32), mask.sum(1)
@@ -79,7 +79,7 @@ def _joined(array: Array, together: list[np.ndarray], mask: np.ndarray, laggy_cy
         if laggy_cycles:
             corrections += int((len(steps) * words - steps.sum((0, 1))) @ columns)
     cycles = _slowest(times, array.elements)
-    return Counts(
+    return DataflowCounts(
         cycles=cycles,
         exposed_cycles=_slowest(exposed, array.elements) if laggy_cycles else cycles,
         busy=int(times.sum(dtype=np.float64)),
@@ -97,21 +97,23 @@ def _slowest(times: np.ndarray, elements: int) -> int:
     return int(padded.reshape(-1, elements, columns).max(1).sum(dtype=np.float64))
 
 
-def _outer_product(array: Array, planes: np.ndarray, mask: np.ndarray) -> Counts:
+def _outer_product(array: MachineSizes, planes: np.ndarray, mask: np.ndarray) -> DataflowCounts:
     work = planes.sum((0, 1, 2)) @ mask  # by output
     dealt = np.zeros(-(-len(work) // array.elements) * array.elements, np.int64)
     dealt[: len(work)] = work
     cycles, total = int(dealt.reshape(-1, array.elements).sum(0).max()), int(work.sum())
-    return Counts(cycles=cycles, exposed_cycles=cycles, busy=total, accumulates=total)
+    return DataflowCounts(cycles=cycles, exposed_cycles=cycles, busy=total, accumulates=total)
 
 
-def _gustavson(array: Array, planes: np.ndarray, mask: np.ndarray) -> Counts:
+def _gustavson(array: MachineSizes, planes: np.ndarray, mask: np.ndarray) -> DataflowCounts:
     rows = planes.reshape(-1, planes.shape[-1])
     work = rows.astype(np.float64) @ mask.sum(1)  # exact: whole numbers
     again = _merged_again(rows, mask, array.radix or 2)
     total, partial = int(work.sum()), int(again.sum())
     cycles = max(-(-(total + partial) // array.elements), int((work + again).max(initial=0)))
-    return Counts(cycles=cycles, exposed_cycles=cycles, busy=total + partial, accumulates=total, partial=partial)
+    return DataflowCounts(
+        cycles=cycles, exposed_cycles=cycles, busy=total + partial, accumulates=total, partial=partial
+    )
 
 
 def _merged_again(rows: np.ndarray, mask: np.ndarray, radix: int) -> np.ndarray:

@@ -15,6 +15,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from snnq.base.errors import MachineError, nearest
 from snnq.base.shelf import Shelf
 from snnq.base.validation import Record
+from snnq.cost.table import ConstantSource
 
 MACHINES = Path(__file__).parent / "machines"
 DEFAULT_MACHINE = "loas"
@@ -34,15 +35,7 @@ EVENTS: dict[str, str] = {
 OFF_CHIP = ("memory",)
 
 
-class Source(Record):
-    """Where a constant comes from, its year, and its technology node; memory off the chip names the device."""
-
-    text: str
-    year: int
-    node: str
-
-
-class Constant(Record):
+class ComponentConstant(Record):
     """What a component takes: ``power_mw`` while it is active, or ``energy_pj`` for each event."""
 
     power_mw: float | None = Field(default=None, ge=0, le=1e9)
@@ -50,7 +43,7 @@ class Constant(Record):
     source: str
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> Constant:
+    def _one_of_both(self) -> ComponentConstant:
         if (self.power_mw is None) == (self.energy_pj is None):
             raise ValueError("it needs one of power_mw and energy_pj")
         return self
@@ -64,7 +57,7 @@ class Share(Record):
     of: PositiveFloat = 1.0
 
 
-class Array(Record):
+class MachineSizes(Record):
     """The sizes of a machine.
 
     ``elements`` work side by side, each on ``lanes`` time steps at once. ``chunk``: positions of two bitmasks that are
@@ -113,10 +106,10 @@ class Machine(Record):
     megahertz: PositiveFloat
     notes: str = ""
     uncounted: str = ""
-    array: Array
+    array: MachineSizes
     memory: Memories
-    sources: dict[str, Source]
-    constants: dict[str, Constant]
+    sources: dict[str, ConstantSource]
+    constants: dict[str, ComponentConstant]
     events: dict[str, Share]
     sha256: str
     path: str | None
@@ -175,11 +168,6 @@ class Machine(Record):
 
 _HINT = f"compare it with a machine that works: {MACHINES / DEFAULT_MACHINE}.toml"
 _MACHINES = Shelf("machine", MACHINES, Machine, MachineError, hint=_HINT, listing=_HINT)
-
-
-def list_machines() -> tuple[str, ...]:
-    """Return the names of the machines that come with snnq."""
-    return _MACHINES.names()
 
 
 def machine_file(name_or_path: str | Path) -> Path:

@@ -14,7 +14,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Window:
+class ConvolutionWindow:
     """How a convolution moves over its input (height, width): kernel, stride, dilation, and zeros before and behind."""
 
     kernel: tuple[int, int]
@@ -25,7 +25,7 @@ class Window:
     @property
     def is_point(self) -> bool:
         """Whether it sees one pixel at a time, each once: a linear layer of tokens."""
-        return self == Window((1, 1), (1, 1), self.dilation, ((0, 0), (0, 0)))
+        return self == ConvolutionWindow((1, 1), (1, 1), self.dilation, ((0, 0), (0, 0)))
 
     def positions(self, size: tuple[int, ...]) -> int:
         """Return how many windows an image (H, W) has."""
@@ -57,7 +57,7 @@ class Operands:
     planes: np.ndarray
     weights: np.ndarray
     value_bits: int
-    window: Window | None = None
+    window: ConvolutionWindow | None = None
     exact: bool = False
 
     @property
@@ -104,14 +104,6 @@ def bit_planes(values: np.ndarray) -> np.ndarray:
         count = max(1, int(amount.max(initial=0)).bit_length())
         found += [(amount >> plane & 1).astype(bool) for plane in range(count)]
     return np.stack(found)
-
-
-def plane_factors(values: np.ndarray) -> np.ndarray:
-    """Return what each of ``bit_planes`` counts: ±2^p."""
-    highest, lowest = int(values.max(initial=0)), int(values.min(initial=0))
-    above = [2**plane for plane in range(max(1, max(highest, 0).bit_length()))]
-    below = [-(2**plane) for plane in range((-lowest).bit_length())] if lowest < 0 else []
-    return np.array(above + below, np.int64)
 
 
 def passes(planes: np.ndarray, lanes: int) -> list[np.ndarray]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from snnq.base.errors import VerificationError
-from snnq.hardware.dataflows import Counts, count
+from snnq.hardware.dataflows import DataflowCounts, count
 from snnq.hardware.inner_join import join, spike_fibre, weight_fibre
 from snnq.hardware.machine import OFF_CHIP, Machine
 from snnq.hardware.operands import Operands, passes
@@ -32,7 +32,7 @@ class Run:
     ``exposed_cycles``: if corrections could not be hidden. ``limit``: the cycles of each of ``LIMITS``.
     """
 
-    counts: Counts
+    counts: DataflowCounts
     traffic: Traffic
     neuron_steps: int
     cycles: int
@@ -56,7 +56,7 @@ def run_layer(machine: Machine, operands: Operands, outputs: Sequence[np.ndarray
 
     ``outputs``: spikes (T, neurons), bool, of each group of neurons that fires after it.
     """
-    counts, traffic = Counts(), Traffic(spikes=spike_bits(machine, operands.rows) / 8)
+    counts, traffic = DataflowCounts(), Traffic(spikes=spike_bits(machine, operands.rows) / 8)
     for group, mask in enumerate(operands.mask):
         planes = operands.of_group(group)
         one = count(machine, planes, mask)
@@ -74,7 +74,7 @@ def run_layer(machine: Machine, operands: Operands, outputs: Sequence[np.ndarray
     return Run(counts, traffic, neurons, cycles, exposed, limit, _energy(machine, counts, traffic, neurons, cycles))
 
 
-def _energy(machine: Machine, counts: Counts, traffic: Traffic, neurons: int, cycles: int) -> dict[str, float]:
+def _energy(machine: Machine, counts: DataflowCounts, traffic: Traffic, neurons: int, cycles: int) -> dict[str, float]:
     """Return the energy in pJ of every event that the machine has a constant for."""
     happened = {
         "fast_prefix": counts.busy,
@@ -134,14 +134,14 @@ def _is_exact(machine: Machine, spikes: np.ndarray, weights: np.ndarray) -> bool
     assert array.laggy_cycles is not None
     made = join(spike_fibre(spikes), weight_fibre(weights), len(spikes), array.chunk, array.laggy_cycles)
     counted = count(machine, spikes[None, :, None], weights[:, None] != 0)
-    due = Counts(made.busy, made.exposed, made.busy, made.laggy, made.accumulates, made.corrections)
+    due = DataflowCounts(made.busy, made.exposed, made.busy, made.laggy, made.accumulates, made.corrections)
     return made.sums == tuple((spikes.astype(np.int64) @ weights).tolist()) and counted == due
 
 
 def summed(values: Sequence[Run]) -> Run:
     """Return the sum of runs, as of one layer over several samples."""
     first = values[0]
-    counts, traffic = Counts(), Traffic()
+    counts, traffic = DataflowCounts(), Traffic()
     for one in values:
         counts, traffic = counts + one.counts, traffic + one.traffic
     totals = {

@@ -25,7 +25,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from snnq.hardware.dataflows import Counts
+from snnq.hardware.dataflows import DataflowCounts
 from snnq.hardware.machine import Machine
 from snnq.hardware.operands import passes
 
@@ -77,7 +77,9 @@ def weight_bits(machine: Machine, mask: np.ndarray, value_bits: int) -> int:
     return inputs * pointer + values * (value_bits + index_bits(outputs))
 
 
-def group_traffic(machine: Machine, planes: np.ndarray, mask: np.ndarray, value_bits: int, counts: Counts) -> Traffic:
+def group_traffic(
+    machine: Machine, planes: np.ndarray, mask: np.ndarray, value_bits: int, counts: DataflowCounts
+) -> Traffic:
     """Return the bytes of weights and of the cache for what one group multiplies: spikes (P, T, M, K), a mask (K, N).
 
     Spikes off the chip are not in it: they are stored by rows of the input, not by windows.

@@ -123,7 +123,7 @@ def _seen(shape: Shapes, places: tuple[tuple[str, int], ...]) -> Iterator[int]:
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredForm:
     """Where upstream's files hold other tensors than a model has: re-parameterised, scaled, or with learned steps.
 
     ``build`` returns, for a model's sizes, a module of upstream's names and shapes, and ``convert`` the model's state
@@ -152,7 +152,7 @@ class Upstream:
     beside: Mapping[tuple[int, int], Config] = field(default_factory=dict)
     trained: Trained = ()
     told: Callable[[Iterable[str]], Json] = lambda names: {}
-    stored: Stored | None = None
+    stored: StoredForm | None = None
 
 
 NO_UPSTREAM = Upstream()

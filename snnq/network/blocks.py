@@ -21,7 +21,7 @@ WHOLE = -1
 
 
 @dataclass(frozen=True)
-class Part:
+class ModelPart:
     """A child module that holds layers; ``staged``: it is cut at its layers; ``bare``: it is nothing but a layer."""
 
     path: str
@@ -46,9 +46,9 @@ class Block:
     needs: tuple[Address, ...] = ()
 
 
-def parts_of(model: nn.Module, groups: Mapping[str, str]) -> list[Part]:
+def parts_of(model: nn.Module, groups: Mapping[str, str]) -> list[ModelPart]:
     """Return the parts in the order of the modules; ``groups`` is the group of every layer that runs."""
-    found: list[Part] = []
+    found: list[ModelPart] = []
 
     def walk(module: nn.Module, path: str) -> None:
         for name, child in module.named_children():
@@ -59,7 +59,7 @@ def parts_of(model: nn.Module, groups: Mapping[str, str]) -> list[Part]:
             elif layers:
                 bare = layers == (where,)
                 staged = not bare and len(layers) > 1 and all(groups[one] == "tokenizer" for one in layers)
-                found.append(Part(where, layers, staged, bare))
+                found.append(ModelPart(where, layers, staged, bare))
 
     walk(model, "")
     return found
@@ -70,9 +70,9 @@ def passes_spikes(model: nn.Module) -> bool:
     return any(getattr(module, "takes", None) is not None for module in model.modules())
 
 
-def whole_model(groups: Mapping[str, str]) -> list[Part]:
+def whole_model(groups: Mapping[str, str]) -> list[ModelPart]:
     """Return the one part that is everything."""
-    return [Part("", tuple(groups))]
+    return [ModelPart("", tuple(groups))]
 
 
 def units_of(module: nn.Module, path: str) -> dict[str, nn.Module]:
@@ -85,7 +85,7 @@ def units_of(module: nn.Module, path: str) -> dict[str, nn.Module]:
     return found
 
 
-def cut(index: int, part: Part, calls: list[str], affines: tuple[str, ...], model: nn.Module) -> list[Block]:
+def cut(index: int, part: ModelPart, calls: list[str], affines: tuple[str, ...], model: nn.Module) -> list[Block]:
     """Return the blocks of a part from its unit calls in their order; a layer that runs twice leaves it whole.
 
     ``affines`` are the folded norms that ran in it.

@@ -34,13 +34,6 @@ CLASSES: dict[str, tuple[str, ...]] = {
 }
 # Of snnq's own.
 OURS: dict[str, str] = {"IntegerSpikes": "multispikes"}
-# They put out whatever the user's part of them does.
-OPEN = ("FlexSN", "LIAFNode")
-# Bases of the others, which compute nothing themselves.
-ABSTRACT = (
-    *("BaseNode", "AdaptBaseNode", "SimpleBaseNode", "MPBNBaseNode", "ILCBaseNode", "NonSpikingBaseNode"),
-    *("NoisyBaseNode", "NoisyILCBaseNode", "NoisyNonSpikingBaseNode"),
-)
 # An update of these is a charge (with a leak, or not), a comparison and a reset: what cost tables price as a neuron's.
 PRICED = (
     *("IFNode", "LIFNode", "ParametricLIFNode", "SimpleIFNode", "SimpleLIFNode", "HalfThresholdIFNode"),

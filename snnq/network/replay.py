@@ -17,7 +17,7 @@ from spikingjelly.activation_based import functional
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from snnq.network.blocks import WHOLE, Address, Block, Part, cut, parts_of, passes_spikes, units_of, whole_model
+from snnq.network.blocks import WHOLE, Address, Block, ModelPart, cut, parts_of, passes_spikes, units_of, whole_model
 from snnq.network.folding import ChannelAffine
 from snnq.network.neurons import is_neuron
 
@@ -35,7 +35,7 @@ class Ran:
 class Layout:
     """A model's parts and blocks in the order they run, and the shape of every output of a full batch."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[ModelPart, ...]
     blocks: tuple[Block, ...]
     shapes: Mapping[Address, torch.Size]
 
@@ -49,7 +49,7 @@ class _Done(Exception):  # noqa: N818 (no error: the block is at its end)
 class Replay:
     """A folded model whose blocks can be run alone. Takes the model over: its modules' forwards are replaced."""
 
-    def __init__(self, model: nn.Module, parts: Collection[Part], shapes: Mapping[Address, torch.Size]) -> None:
+    def __init__(self, model: nn.Module, parts: Collection[ModelPart], shapes: Mapping[Address, torch.Size]) -> None:
         self.model, self.parts, self.shapes = model.eval().requires_grad_(False), tuple(parts), shapes
         self.block: Block | None = None
         self.cache: Mapping[Address, Tensor] | None = None
@@ -88,7 +88,7 @@ class Replay:
             functional.reset_net(self.model)
         return self.ran
 
-    def _replace_part(self, index: int, part: Part) -> None:
+    def _replace_part(self, index: int, part: ModelPart) -> None:
         module = self.model.get_submodule(part.path)
         forward = module.forward
 
@@ -152,7 +152,7 @@ class Replay:
 class _Watch:
     """One plain pass of a model: how often each part and unit ran, and the shapes of what they gave."""
 
-    def __init__(self, model: nn.Module, parts: list[Part], frames: Tensor) -> None:
+    def __init__(self, model: nn.Module, parts: list[ModelPart], frames: Tensor) -> None:
         self.order: list[int] = []
         self.calls: list[list[str]] = [[] for _ in parts]
         self.affines: list[list[str]] = [[] for _ in parts]
@@ -186,7 +186,7 @@ class _Watch:
         self.outputs[index, len(self.calls[index])] = output
         self.calls[index].append(path)
 
-    def plain(self, parts: list[Part]) -> bool:
+    def plain(self, parts: list[ModelPart]) -> bool:
         """Whether every part ran exactly once and everything that may be kept is a tensor."""
         return sorted(self.order) == list(range(len(parts))) and all(
             isinstance(one, Tensor) for one in self.outputs.values()

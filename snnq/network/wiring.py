@@ -19,21 +19,18 @@ from typing import TYPE_CHECKING, ClassVar
 
 from snnq.base.strict_json import Config
 from snnq.network.combining import Add, Concat, First, Flatten, Pad, Pool, Switch
-from snnq.network.graph import Graph, Operation
-from snnq.network.leaks import is_fixed, lead, leak
+from snnq.network.graph import Graph
+from snnq.network.leaks import is_fixed, leak
+from snnq.network.obstacles import obstacles, reading_neurons
 from snnq.network.operations import Attention, Head, Layer, Mean, Neuron
 from snnq.network.stages import Fire, Mix, Potential, Stage, Step
-from snnq.network.streams import FRAMES, Stream
+from snnq.network.streams import Stream
 
 if TYPE_CHECKING:
     from torch import nn
 
-# Of an attention: twice as many fit an int32, a neuron's voltage and its current.
-SUM_LIMIT = 2**30
 # Of potentials that layers are given: their sums stay exact in 64 bits.
 READ_LIMIT = 2**22
-# Steps that the voltages of neurons without a leak surely stay below 64 bits in, whatever they are given.
-INTEGRATED_STEPS = 256
 # Of pixels: normalised ones are whole numbers of 16 bits, their sign included.
 PIXEL_LIMIT = 2**15 - 1
 
@@ -192,11 +189,13 @@ class FloatWiring:
 
 def wire(graph: Graph) -> Wiring | FloatWiring:
     """Return a graph in whole numbers, or why it has none."""
-    if reason := next(_obstacles(graph), None):
+    if reason := next(obstacles(graph), None):
         return FloatWiring(graph.norms, reason)
     chains, stages = _chains(graph), {stage.layer: stage for stage in _stages(graph)}
     fused = {stage.fires.gives for stage in stages.values()}  # neurons that stages and attentions have
-    fused |= {neuron.gives for one in graph.operations if isinstance(one, Attention) for neuron in _neurons(graph, one)}
+    fused |= {
+        neuron.gives for one in graph.operations if isinstance(one, Attention) for neuron in reading_neurons(graph, one)
+    }
     inside = {stage.made.gives for stage in stages.values()}
     inside |= {one.gives for one in graph.operations if isinstance(one, Pool) and one.takes[0] in inside}
     flow: list[Step] = []
@@ -206,7 +205,7 @@ def wire(graph: Graph) -> Wiring | FloatWiring:
         elif isinstance(one, Layer):
             flow.append(Potential(one, _bound(graph, one), chains[one.gives]))
         elif isinstance(one, Attention):
-            flow.append(Mix(one, *_neurons(graph, one)))
+            flow.append(Mix(one, *reading_neurons(graph, one)))
         elif one.gives not in fused | inside:
             flow.append(one)
     return Wiring(graph, tuple(flow), {name: chains[name] for name in chains if name not in inside})
@@ -228,10 +227,6 @@ def _way(stage: Stage) -> tuple[object, ...]:
     return made.takes, made.kernel, made.stride, made.depthwise, made.groups, stage.pooled, how
 
 
-def _neurons(graph: Graph, one: Attention) -> tuple[Neuron, ...]:
-    return tuple(reader for reader in graph.readers[one.gives] if isinstance(reader, Neuron))
-
-
 def _stages(graph: Graph) -> Iterator[Stage]:
     for one in graph.operations:
         if isinstance(one, Layer):
@@ -240,20 +235,6 @@ def _stages(graph: Graph) -> Iterator[Stage]:
                 (reader, *others), pooled = graph.readers[reader.gives] or (None,), True
             if isinstance(reader, Neuron) and not others:
                 yield Stage(one, reader, _bound(graph, one), pooled)
-
-
-def _unusual(one: Operation, given: list[Stream]) -> str | None:
-    """Return what no graph that is drawn by hand has, and a user's may have: half a sentence, None for nothing."""
-    whole = given[0].kind != "reals"
-    if FRAMES in one.takes and not isinstance(one, Layer):
-        return f"a {one.name} is given the frames, and whole numbers begin with a layer"
-    if isinstance(one, Neuron) and whole and given[0].parts == 1:
-        return f"neurons {one.neuron} are given spikes, or sums of them, by no layer"
-    if isinstance(one, Add) and max(stream.parts for stream in given) > 1:
-        return f"'{one.gives}' is a sum of means"
-    if isinstance(one, Layer) and whole and not len(set(one.sides)) == len(set(one.strides)) == 1:
-        return f"layer {one.layer} sees spikes by a kernel or stride that is not the same along both sides"
-    return None
 
 
 def _within_stages(one: Pool) -> bool:
@@ -278,57 +259,6 @@ def _chains(graph: Graph) -> dict[str, int]:
             found = {name: min(numbers) if number in numbers else number for name, number in found.items()}
             found[one.gives] = min(numbers)
     return found
-
-
-def _obstacles(graph: Graph) -> Iterator[str]:
-    """Yield half a sentence, after "because", for everything that has no whole numbers."""
-    for one in graph.operations:
-        given = [graph.streams[name] for name in one.takes]
-        if graph.traced and (reason := _unusual(one, given)) is not None:
-            yield reason
-        elif isinstance(one, Neuron) and one.integrates and graph.steps > INTEGRATED_STEPS:
-            yield f"its neurons have no leak, and their voltages are whole numbers for up to {INTEGRATED_STEPS} steps"
-        elif isinstance(one, Neuron) and one.integrates and given[0].bound is None and given[0].parts > 1:
-            yield f"neurons {one.neuron}, which have no leak, are given a mean of potentials"
-        elif isinstance(one, Layer) and not _readable(given[0]):
-            yield f"layer {one.layer} is given a mean, and whole numbers need spikes, sums of them, or potentials"
-        elif isinstance(one, Layer) and one.depthwise and one.takes[0] == FRAMES:
-            yield f"layer {one.layer} convolves every channel of the frames by itself"
-        elif isinstance(one, Pool) and given[0].kind == "integers":
-            yield f"a max-pool is given '{one.takes[0]}', which has more than one spike, and takes spikes or potentials"
-        elif isinstance(one, Layer) and not one.padded and given[0].kind != "reals":
-            yield f"layer {one.layer} convolves spikes without padding"
-        elif isinstance(one, Add) and one.mixes(graph.streams) and any(one.parts > 1 or one.unit != 1 for one in given):
-            yield f"residual '{one.gives}' adds a mean, or sums of an attention, to potentials"
-        elif isinstance(one, Add) and one.mixes(graph.streams) and not (graph.traced or one.raised):
-            yield f"residual '{one.gives}' adds spikes to potentials, and no module raises them"
-        elif isinstance(one, Concat) and one.mixes(graph.streams) and not _read_by_head(graph, one):
-            yield f"'{one.gives}' has potentials and spikes side by side, and not a head alone reads it"
-        elif isinstance(one, Attention) and not (len(_neurons(graph, one)) == 1 == len(graph.readers[one.gives])):
-            yield f"what attention {one.module} gives is read by something else than one neuron"
-        elif isinstance(one, Attention) and not _fits(graph, one):
-            yield f"the sums of attention {one.module} reach {graph.streams[one.gives].bound:,}, too many for 32 bits"
-
-
-def _read_by_head(graph: Graph, one: Concat) -> bool:
-    return all(isinstance(reader, Head) for reader in graph.readers[one.gives])
-
-
-def _readable(given: Stream) -> bool:
-    """Whether layers multiply what a stream carries as it is."""
-    return given.whole or (given.parts == 1 and given.kind in ("reals", "pixels"))
-
-
-def _fits(graph: Graph, one: Attention) -> bool:
-    """Whether the sums of an attention stay within ``SUM_LIMIT`` where they are shifted (``arithmetic.integers``)."""
-    (neuron,) = _neurons(graph, one)
-    if neuron.rounds:
-        return (graph.streams[one.gives].bound or 0) <= SUM_LIMIT
-    p = leak(neuron)
-    if p is None or is_fixed(p):
-        return (graph.streams[one.gives].bound or 0) << 8 <= SUM_LIMIT
-    finer = 0 if (p * neuron.threshold / one.scale).is_integer() else 8
-    return (graph.streams[one.gives].bound or 0) << finer + lead(p) - 1 <= SUM_LIMIT
 
 
 def float_wiring(build: Callable[[Config], nn.Module], config: Config, reason: str) -> FloatWiring:

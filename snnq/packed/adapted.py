@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from snnq.arithmetic.integer_form import put_module
 from snnq.arithmetic.prompts import Slots, prefix
 from snnq.arithmetic.whole_modules import IntegerHead
 from snnq.base.errors import PackedError
@@ -108,12 +109,6 @@ def load_adapted(path: str | Path, adapter: str | Path | Adapter) -> nn.Module:
 def head_path(path: str | Path) -> str:
     """Return the module path of a folder's head."""
     return whole_wiring(path, read_config(Path(path))).head
-
-
-def put_module(model: nn.Module, path: str, module: nn.Module) -> None:
-    """Put a module in the place of another."""
-    parent, _, name = path.rpartition(".")
-    model.get_submodule(parent).register_module(name, module)
 
 
 def whole_head(path: str | Path, model: nn.Module, weight: np.ndarray, bias: np.ndarray) -> IntegerHead:

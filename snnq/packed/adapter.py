@@ -21,7 +21,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from safetensors import SafetensorError, safe_open
 
 from snnq.arithmetic.prompts import MOST_CHANNELS, MOST_SLOTS, Slots
-from snnq.base.continual import Known
+from snnq.base.continual import TaskAccuracies
 from snnq.base.errors import InputError, PackedError, VerificationError
 from snnq.base.files import open_regular
 from snnq.base.placing import replacing
@@ -102,7 +102,7 @@ class AdapterFacts(Record):
     simulated: bool
     overlap: bool
     settings: Json
-    known: Known
+    known: TaskAccuracies
     drift: Many[Drift] = ()
     usage: Many[Usage] = ()
     training: Json

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from snnq.arithmetic.fixed_point import Folded, joined
-from snnq.arithmetic.integers import Head
+from snnq.arithmetic.fixed_point import FoldedLayer, joined
+from snnq.arithmetic.integers import WholeHead
 from snnq.arithmetic.whole_network import Heads, WholeNetwork, whole_network
 from snnq.base.errors import PackedError, UsageError
 from snnq.network.graph import Graph
@@ -62,7 +61,7 @@ class PackedArrays:
         """Return a layer's codes (out, n) and parameters (out, 1)."""
         return read_layer(name, self.layer(name), self.file)
 
-    def folded(self, one: Stage | Potential) -> Folded:
+    def folded(self, one: Stage | Potential) -> FoldedLayer:
         """Return a layer's weight as whole numbers, and its norm."""
         shape, norms = self.layer(one.layer).shape[:1], []
         if f"{one.layer}.bias" in self.file.tensors:
@@ -72,7 +71,7 @@ class PackedArrays:
             taken = (self.file.take(f"{path}.{name}", shape, "float32") for name in ("multiplier", "offset"))
             norms.append(tuple(taken))
         whole = self.scheme(one.layer).whole(self.stored(one.layer), one.room)
-        return Folded(spread(whole, one.made.groups, math.prod(one.made.sides)), *joined(norms, shape[0]))
+        return FoldedLayer(spread(whole, one.made.groups), *joined(norms, shape[0]))
 
     @cached_property
     def network(self) -> WholeNetwork:
@@ -91,12 +90,12 @@ class PackedArrays:
             return self.network.heads(weight, np.zeros(len(weight), np.float32))
         return self.network.heads(weight, self.file.take(f"{name}.bias", (weight.shape[0],), "float32"))
 
-    def head(self) -> Head:
+    def head(self) -> WholeHead:
         """Return the head after all time steps."""
         return self.heads().after(self.wiring.graph.steps)
 
 
-def spread(whole: Whole, groups: int, taps: int) -> Whole:
+def spread(whole: Whole, groups: int) -> Whole:
     """Return a weight of ``groups`` (out, in/groups · taps) as one without, (out, in · taps): zeros between groups."""
     if groups == 1:
         return whole

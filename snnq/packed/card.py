@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from snnq.base.strict_json import Config
 from snnq.packed.readers import NUMPY_READERS
-from snnq.packed.sizes import Sizes, file_bits
+from snnq.packed.sizes import FileBits, file_bits
 from snnq.plan import Plan
 from snnq.structure.edits import STRUCTURE, described, edits_of
 
 
-def model_card(plan: Plan, results: Config, sizes: Sizes, storage: str) -> str:
+def model_card(plan: Plan, results: Config, sizes: FileBits, storage: str) -> str:
     """Return the model card of a packed folder as Markdown; equal inputs give equal text."""
     sections = [
         _FRONT_MATTER,
@@ -70,7 +70,7 @@ def _bits(plan: Plan) -> str:
     return f"{round(plan.totals.storage_bits, 2):,}"
 
 
-def _in_file(plan: Plan, sizes: Sizes) -> str:
+def _in_file(plan: Plan, sizes: FileBits) -> str:
     return f"{file_bits(sizes.total_bytes, plan.totals.weights):.2f} in the file"
 
 
@@ -127,7 +127,7 @@ def _plan_table(plan: Plan) -> str:
     return _table(("layer", "group", "shape", "scheme", "bits"), rows)
 
 
-def _storage(plan: Plan, sizes: Sizes) -> str:
+def _storage(plan: Plan, sizes: FileBits) -> str:
     percent = (sizes.total - sizes.weights) / sizes.total
     words = (
         f"`model.safetensors` has {sizes.total_bytes:,} bytes. By the plan the weights take "

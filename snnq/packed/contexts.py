@@ -16,7 +16,7 @@ import numpy as np
 
 from snnq.schemes import entropy
 from snnq.schemes.bits import BitReader, BitWriter
-from snnq.schemes.entropy import Decoder, Part, Table
+from snnq.schemes.entropy import Decoder, FrequencyTable, Part
 
 ONE, ROWS, COLUMNS, BEFORE = range(4)
 _FIELD, _CLASSES_FIELD = 2, 2
@@ -32,7 +32,7 @@ class Context:
     """A context of symbols, its tables, and the bits of all; ``classes`` of rows or columns, ``taps`` of a kernel."""
 
     kind: int
-    tables: list[Table]
+    tables: list[FrequencyTable]
     bits: float
     classes: np.ndarray
     taps: int = 1
@@ -96,7 +96,7 @@ def _one(symbols: np.ndarray, size: int) -> Context:
     return Context(ONE, [table], _bits(table, counts), np.zeros(len(symbols), np.int64))
 
 
-def _bits(table: Table, counts: np.ndarray) -> float:
+def _bits(table: FrequencyTable, counts: np.ndarray) -> float:
     return table.bits + entropy.cost(counts, table.frequencies)
 
 

@@ -17,7 +17,7 @@ from snnq.arithmetic.integer_form import learned_leaks
 from snnq.base.errors import OutputExistsError, PackedError, VerificationError
 from snnq.base.files import read_text
 from snnq.base.placing import install, is_temporary, sweep, workplace
-from snnq.base.strict_json import Config, strict_json
+from snnq.base.strict_json import Config, Json, strict_json
 from snnq.base.validation import require_finite
 from snnq.base.version import __version__
 from snnq.models.registry import described
@@ -39,7 +39,7 @@ from snnq.packed.config import (
 from snnq.packed.input import InputPixels
 from snnq.packed.safefile import DTYPES
 from snnq.packed.sizes import measure_sizes
-from snnq.packed.storage import Storage, Written, write_tensors
+from snnq.packed.storage import Storage, WrittenFile, write_tensors
 from snnq.packed.wired import Arithmetic, said_arithmetic
 from snnq.plan import Plan
 from snnq.plan.files import plan_text
@@ -76,12 +76,8 @@ def write_packed(
     folder = Path(os.path.abspath(folder))
     check_free(folder, force)
     tensors, packed = _pack_model(model, plan, layers)
-    arithmetic = said_arithmetic(plan.model.architecture, plan.model.config, pixels)
-    pixels = pixels if arithmetic == "integer" else None
-    wiring = described(plan.model.architecture).wiring(plan.model.config)
-    said = learned_leaks(model, wiring) if isinstance(wiring, Wiring) and arithmetic == "integer" else {}
-    kept = {path: one - FIXED for path, one in said.items()}
-    files = contents(plan, write_tensors(tensors, packed, storage), storage, packed, results, arithmetic, pixels, kept)
+    written, how = write_tensors(tensors, packed, storage), _how_it_runs(model, plan, pixels)
+    files = contents(plan, written, storage, packed, results, *how)
     try:
         with workplace(folder) as new:
             new.mkdir()
@@ -95,7 +91,19 @@ def write_packed(
         raise PackedError(f"{folder}: cannot be written ({problem.strerror})", "choose another --out") from None
 
 
-def tensors_file(model: nn.Module, plan: Plan, layers: Mapping[str, Coded], storage: Storage = "coded") -> Written:
+def _how_it_runs(
+    model: nn.Module, plan: Plan, pixels: InputPixels | None
+) -> tuple[Arithmetic, InputPixels | None, dict[str, int]]:
+    """Return a model's arithmetic and, in whole numbers, the pixels it sees and the leaks that were learned."""
+    arithmetic = said_arithmetic(plan.model.architecture, plan.model.config, pixels)
+    if arithmetic != "integer":
+        return arithmetic, None, {}
+    wiring = described(plan.model.architecture).wiring(plan.model.config)
+    leaks = learned_leaks(model, wiring) if isinstance(wiring, Wiring) else {}
+    return arithmetic, pixels, {path: one - FIXED for path, one in leaks.items()}
+
+
+def tensors_file(model: nn.Module, plan: Plan, layers: Mapping[str, Coded], storage: Storage = "coded") -> WrittenFile:
     """Return the model.safetensors that ``write_packed`` would write of the same."""
     return write_tensors(*_pack_model(model, plan, layers), storage)
 
@@ -192,7 +200,7 @@ def _refuse(name: str, message: str) -> NoReturn:
 
 def contents(
     plan: Plan,
-    written: Written,
+    written: WrittenFile,
     storage: Storage,
     packed: Mapping[str, PackedLayer],
     results: Config,
@@ -212,23 +220,29 @@ def contents(
         REPORT_FILE: plan_text(dict(results)).encode(),
         CARD_FILE: model_card(plan, results, sizes, storage).encode(),
     }
+    quantization = Quantization(
+        quant_method=QUANT_METHOD,
+        layers=dict(packed),
+        storage=storage,
+        tensors=written.others,
+        arithmetic=arithmetic,
+        pixels=pixels,
+        leaks=dict(leaks),
+    )
+    return files | {CONFIG_FILE: plan_text(_config(plan, quantization, files)).encode()}
+
+
+def _config(plan: Plan, quantization: Quantization, files: Mapping[str, bytes]) -> Json:
+    """Return what config.json says, the sha256 of the other files and its own among it."""
     config = PackedConfig(
         schema_version=SCHEMA_VERSION,
         tool=f"snnq {__version__}",
         architecture=plan.model.architecture,
         config=plan.model.config,
         data=plan.data,
-        quantization_config=Quantization(
-            quant_method=QUANT_METHOD,
-            layers=dict(packed),
-            storage=storage,
-            tensors=written.others,
-            arithmetic=arithmetic,
-            pixels=pixels,
-            leaks=dict(leaks),
-        ),
+        quantization_config=quantization,
         sha256={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     )
     said = config.said()
     said["sha256"][CONFIG_FILE] = config.own_sha256()
-    return files | {CONFIG_FILE: plan_text(said).encode()}
+    return said

@@ -35,7 +35,7 @@ def folder_bits(folder: Path) -> tuple[float, float]:
 
 
 @dataclass(frozen=True)
-class Sizes:
+class FileBits:
     """Bits of a model.safetensors by kind; together they are the whole file.
 
     ``weights`` is what their codes take: in fixed storage what the plan counts, Σ weights · bits, in coded storage
@@ -78,9 +78,9 @@ class Sizes:
         return [(kind.replace("_", " "), f"{b / 8:,.10g}", f"{b / self.total:.2%}") for kind, b in kinds.items()]
 
 
-def measure_sizes(file: TensorFile, layers: Mapping[str, PackedLayer]) -> Sizes:
+def measure_sizes(file: TensorFile, layers: Mapping[str, PackedLayer]) -> FileBits:
     """Return where the bits of a file go, measured on its tensors."""
-    bits: dict[str, float] = dict.fromkeys(Sizes.__dataclass_fields__, 0)
+    bits: dict[str, float] = dict.fromkeys(FileBits.__dataclass_fields__, 0)
     for name, layer in layers.items():
         weights = weight_bits(file, name, layer)
         bits["weights"] += weights
@@ -98,7 +98,7 @@ def measure_sizes(file: TensorFile, layers: Mapping[str, PackedLayer]) -> Sizes:
     if file.coding:
         bits["states"] = file.coding.state_bits
         bits["header"] += 8 * (file.header_bytes + file.coding.bytes) - sum(bits.values())
-    return Sizes(**bits)
+    return FileBits(**bits)
 
 
 def weight_bits(file: TensorFile, name: str, layer: PackedLayer) -> float:

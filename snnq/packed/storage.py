@@ -22,7 +22,7 @@ Storage = Literal["coded", "fixed"]
 STORAGES: tuple[Storage, ...] = get_args(Storage)
 
 
-class Written(NamedTuple):
+class WrittenFile(NamedTuple):
     """The bytes of a model.safetensors, its tensors, and those that config.json lists: none of fixed storage."""
 
     content: bytes
@@ -48,7 +48,7 @@ def check_storage(storage: Storage, schemes: Mapping[str, str], *, trained: bool
         )
 
 
-def write_tensors(tensors: Mapping[str, Tensor], layers: Mapping[str, PackedLayer], storage: Storage) -> Written:
+def write_tensors(tensors: Mapping[str, Tensor], layers: Mapping[str, PackedLayer], storage: Storage) -> WrittenFile:
     """Return tensors as a file; equal tensors give equal bytes.
 
     Raises VerificationError where what is written does not give back exactly these tensors.
@@ -60,11 +60,11 @@ def write_tensors(tensors: Mapping[str, Tensor], layers: Mapping[str, PackedLaye
         kept = {name: torch.from_numpy(array) for name, array in whole.items()}
         content = safetensors_bytes(kept, {"format": "pt", "snnq": __version__})
         file = expanded(TensorFile(path, stored, _start(content)), layers)
-        return Written(content, _the_same(file, arrays, "sparse"), {})
+        return WrittenFile(content, _the_same(file, arrays, "sparse"), {})
     stream, others = stream_of(TensorFile(path, arrays, 0), layers)
     content = safetensors_bytes({STREAM: torch.from_numpy(np.frombuffer(bytearray(stream), np.uint8))}, {})
     file = tensors_of(path, stream, _start(content), layers, others)
-    return Written(content, _the_same(file, arrays, "coded"), others)
+    return WrittenFile(content, _the_same(file, arrays, "coded"), others)
 
 
 def _the_same(file: TensorFile, arrays: Mapping[str, np.ndarray], form: str) -> TensorFile:

@@ -27,7 +27,7 @@ from snnq.packed.config import (
 from snnq.packed.loading import assemble
 from snnq.packed.opening import open_tensors
 from snnq.packed.safefile import TensorFile
-from snnq.packed.sizes import Sizes, file_bits, measure_sizes, weight_bits
+from snnq.packed.sizes import FileBits, file_bits, measure_sizes, weight_bits
 from snnq.packed.source import source_state
 from snnq.plan.files import read_json
 from snnq.plan.plan import parse_plan
@@ -68,7 +68,7 @@ class Verification:
 
     folder: str
     layers: tuple[LayerCheck, ...]
-    sizes: Sizes
+    sizes: FileBits
     sha256: dict[str, str]
     unprotected: tuple[str, ...]
     source: str
@@ -234,7 +234,7 @@ def _codes_used(name: str, layer: PackedLayer, file: TensorFile) -> int:
     return len(codes)
 
 
-def _check_total(path: Path, sizes: Sizes) -> None:
+def _check_total(path: Path, sizes: FileBits) -> None:
     size = path.stat().st_size
     if size * 8 != sizes.total:
         raise VerificationError(f"{path} has {size} bytes, its tensors and header take {sizes.total / 8:g}", REPACK)

@@ -17,7 +17,6 @@ from snnq.base.machine import machine
 from snnq.base.placing import sweep
 from snnq.base.progress import Progress
 from snnq.base.version import __version__
-from snnq.models.registry import architecture
 from snnq.network.folding import fold_batchnorm
 from snnq.network.wiring import Wiring
 from snnq.packed.coding import Coded
@@ -84,7 +83,7 @@ def finished(out: Path, mark: str) -> Finalized:
 
 def fold(model: nn.Module, job: Job) -> nn.Module:
     """Return a copy of the job's model in evaluation mode with its norms folded."""
-    return fold_batchnorm(model, architecture(job.checkpoint.architecture).wiring(job.checkpoint.config).norms).eval()
+    return fold_batchnorm(model, job.wiring.norms).eval()
 
 
 def pack(
@@ -108,9 +107,8 @@ def pack(
     """
     check_kept(job.checkpoint.state_dict, folded.state_dict(), edits_of(job.checkpoint.config))
     histograms = weight_records(job.checkpoint.state_dict, folded, plan)  # before scales move into norms
-    norms = architecture(job.checkpoint.architecture).wiring(job.checkpoint.config).norms
     plan, coded = realised(plan, coded)
-    folded, coded = shortened(folded, coded, norms) if shorten else (folded, dict(coded))
+    folded, coded = shortened(folded, coded, job.wiring.norms) if shorten else (folded, dict(coded))
     folded = _as_packed(folded, job)
     exact = _exact_form(folded, job, coded)
     accuracy = accuracies(job, exact, fabric, batch_size, progress)
@@ -136,8 +134,7 @@ def pack(
 
 def model_bytes(folded: nn.Module, coded: Mapping[str, Coded], plan: Plan, job: Job) -> bytes:
     """Return the model.safetensors that ``pack`` would write."""
-    norms = architecture(job.checkpoint.architecture).wiring(job.checkpoint.config).norms
-    folded, coded = shortened(folded, coded, norms)
+    folded, coded = shortened(folded, coded, job.wiring.norms)
     return tensors_file(_as_packed(folded, job), plan, coded).content
 
 

@@ -93,7 +93,7 @@ def channel_masks(model: nn.Module, chains: Sequence[Chain], share: float, scope
 
 
 @dataclass
-class Held:
+class HeldMasks:
     """Masks of a model's parameters: what they mask is zero, and gets no gradient. They can be saved with a run."""
 
     model: nn.Module

@@ -16,16 +16,15 @@ from snnq.base.progress import Progress, silent
 from snnq.base.strict_json import Config, Json
 from snnq.checkpoints.opening import load_model
 from snnq.checkpoints.sizes import Given
-from snnq.models.registry import architecture
 from snnq.network.layers import frames_shape
 from snnq.network.readers import Chain, chains
 from snnq.pruning.dead import narrowed_edit, remove_dead
-from snnq.pruning.masks import Held, Masks, channel_masks, pattern_masks, share_after, weight_masks
+from snnq.pruning.masks import HeldMasks, Masks, channel_masks, pattern_masks, share_after, weight_masks
 from snnq.pruning.settings import CHANNELS, PruneSettings
 from snnq.structure.edits import apply_edits
 from snnq.structure.masked import masked_edit, masked_layers
 from snnq.training.devices import Compute, as_compute
-from snnq.training.edit_run import EditRun, Place, edit_run, open_edit
+from snnq.training.edit_run import EditRun, RunPlace, edit_run, open_edit
 from snnq.training.edited import Accuracies, EditedLayer, layers_left
 from snnq.training.finetuning import Finetuning
 from snnq.training.job import Job
@@ -84,7 +83,7 @@ def prune(
     Raises OutputExistsError if ``out`` is there and is not from this very run (unless ``force``), UsageError where
     there is nothing to prune, RunChangedError, InterruptedRun after Ctrl-C, and what opening raises.
     """
-    compute, one, place = as_compute(compute), settings.finetune, Place(Path(out), run, force, words)
+    compute, one, place = as_compute(compute), settings.finetune, RunPlace(Path(out), run, force, words)
     opened = open_edit(checkpoint, data, compute, one.batch_size, progress, given)
     edit = edit_run("prune", opened, one, asdict(settings), place, compute, progress)
     if (known := edit.known()) is not None:
@@ -133,8 +132,8 @@ def _task(job: Job, settings: PruneSettings) -> _Task:
     names = tuple(layer.name for layer in job.layers if layer.input != "counts" and layer.group != "head")
     free: tuple[Chain, ...] = ()
     if one.structure == CHANNELS or one.remove_dead:
-        norms = architecture(job.checkpoint.architecture).wiring(config).norms
-        free = tuple(chain for chain in chains(job.model, norms, frames_shape(config)) if chain.layer in _names(job))
+        found = chains(job.model, job.wiring.norms, frames_shape(config))
+        free = tuple(chain for chain in found if chain.layer in _names(job))
         if not free:
             raise UsageError(
                 f"{job.checkpoint.path}: no channels are free to go: other places than one layer see all of them",
@@ -155,7 +154,7 @@ def _trained(folder: RunFolder, task: _Task, edit: EditRun) -> tuple[nn.Module, 
     job, settings = task.job, task.settings
     torch.manual_seed(settings.finetune.seed)
     model = load_model(job.checkpoint)
-    held = Held(model, {})
+    held = HeldMasks(model, {})
     held.set(task.masks(model, min(1, settings.rounds)))
     if settings.rounds == 0:
         return edit.fabric.to_device(model), 0

@@ -17,13 +17,13 @@ from snnq.base.strict_json import Config, Json
 from snnq.checkpoints.opening import load_model
 from snnq.checkpoints.sizes import Given
 from snnq.network.tracing import neurons_of, seeing
-from snnq.pruning.masks import Held
+from snnq.pruning.masks import HeldMasks
 from snnq.pruning.settings import SilenceSettings
 from snnq.structure.edits import apply_edits
 from snnq.structure.masked import masked_edit, masked_layers
 from snnq.structure.silenced import SILENCED
 from snnq.training.devices import Compute, as_compute
-from snnq.training.edit_run import EditRun, Place, edit_run, open_edit
+from snnq.training.edit_run import EditRun, RunPlace, edit_run, open_edit
 from snnq.training.edited import Accuracies
 from snnq.training.evaluation import predict
 from snnq.training.finetuning import Finetuning
@@ -88,7 +88,7 @@ def mask_silent(
     Raises OutputExistsError if ``out`` is there and is not from this very run (unless ``force``), UsageError for a
     model whose neurons run step by step, RunChangedError, InterruptedRun after Ctrl-C, and what opening raises.
     """
-    compute, one, place = as_compute(compute), settings.finetune, Place(Path(out), run, force, words)
+    compute, one, place = as_compute(compute), settings.finetune, RunPlace(Path(out), run, force, words)
     opened = open_edit(checkpoint, data, compute, one.batch_size, progress, given)
     job, fabric = opened
     model, edit = _silenced(job, settings.most)
@@ -142,7 +142,7 @@ def _trained(folder: RunFolder, model: nn.Module, at_work: EditRun) -> int:
     """Finetune a model, in place, to its best epoch, which is returned; masked weights stay zero."""
     torch.manual_seed(at_work.finetune.seed)
     masked = {f"{name}.weight" for name in masked_layers(model)}
-    held = Held(model, {name: part.detach() != 0 for name, part in model.named_parameters() if name in masked})
+    held = HeldMasks(model, {name: part.detach() != 0 for name, part in model.named_parameters() if name in masked})
     moving = at_work.trained(folder, "finetuning", partial(Finetuning, model=model.train(), beside={"masks": held}))
     model.load_state_dict(moving.best.state)
     return moving.best.epoch

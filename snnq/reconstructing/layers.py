@@ -44,7 +44,7 @@ def factor(v: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Cells:
+class GridCells:
     """Where each weight lies in its grid: between ``low`` and ``high``, at ``fraction`` of the way (0 … 1).
 
     ``up`` says which of the two round-to-nearest takes.
@@ -57,7 +57,7 @@ class Cells:
 
 
 @torch.no_grad()
-def cells(weight: Tensor, scheme: Scheme, params: Params) -> Cells:
+def cells(weight: Tensor, scheme: Scheme, params: Params) -> GridCells:
     """Return the cells of a weight (out, …), flattened to (out, n)."""
     rows = weight.detach().flatten(1)
     grid = scheme.grid(params).contiguous()
@@ -69,7 +69,7 @@ def cells(weight: Tensor, scheme: Scheme, params: Params) -> Cells:
     # The smallest levels of a format of many exponents may fall together in float32.
     fraction = torch.where(gap > 0, (rows - low) / torch.where(gap > 0, gap, torch.ones_like(gap)), 0.0).clamp(0, 1)
     nearest = scheme.decode(scheme.encode(rows, params), params)
-    return Cells(low, high, fraction, nearest == high)
+    return GridCells(low, high, fraction, nearest == high)
 
 
 def decided(soft: Tensor, start: Tensor, up: Tensor) -> Tensor:

@@ -40,23 +40,23 @@ class Norm(NamedTuple):
     offset: Tensor
 
 
-class Moments(NamedTuple):
+class ChannelMoments(NamedTuple):
     """Mean and variance of each channel, (channels,)."""
 
     mean: Tensor
     variance: Tensor
 
 
-def moments(x: Tensor, leading: int) -> Moments:
+def moments(x: Tensor, leading: int) -> ChannelMoments:
     """Return the moments of x whose channels are dim ``leading``."""
     rows = x.movedim(leading, 0).flatten(1)
-    return Moments(rows.mean(1), rows.var(1, correction=0))
+    return ChannelMoments(rows.mean(1), rows.var(1, correction=0))
 
 
 @torch.no_grad()
-def output_moments(norms: Mapping[str, nn.Module], run: Callable[[], None]) -> dict[str, Moments]:
+def output_moments(norms: Mapping[str, nn.Module], run: Callable[[], None]) -> dict[str, ChannelMoments]:
     """Return the moments of what norms give while ``run`` runs, by name: the plain mean over their calls."""
-    seen: dict[str, list[Moments]] = {name: [] for name in norms}
+    seen: dict[str, list[ChannelMoments]] = {name: [] for name in norms}
 
     def note(name: str, norm: ChannelAffine, given: object, output: Tensor) -> None:
         seen[name].append(moments(output, norm.leading))
@@ -71,17 +71,19 @@ def output_moments(norms: Mapping[str, nn.Module], run: Callable[[], None]) -> d
 
 
 @contextmanager
-def live(norms: Mapping[str, nn.Module], wanted: Mapping[str, Moments]) -> Iterator[dict[str, list[Moments]]]:
+def live(
+    norms: Mapping[str, nn.Module], wanted: Mapping[str, ChannelMoments]
+) -> Iterator[dict[str, list[ChannelMoments]]]:
     """Let norms normalise by the statistics of what they are given, to the ``wanted`` moments; differentiable.
 
     Yields the moments of what they were given, by name, call by call.
     """
-    seen: dict[str, list[Moments]] = {name: [] for name in wanted}
+    seen: dict[str, list[ChannelMoments]] = {name: [] for name in wanted}
 
     def normalise(name: str, norm: ChannelAffine, given: tuple[Tensor, ...], output: Tensor) -> Tensor:
         x = given[0]
         found = moments(x, norm.leading)
-        seen[name].append(Moments(*(part.detach() for part in found)))
+        seen[name].append(ChannelMoments(*(part.detach() for part in found)))
         one = _norm(norm, wanted[name], found)
         shape = (-1, *[1] * (x.ndim - norm.leading - 1))
         return x * one.multiplier.view(shape) + one.offset.view(shape)
@@ -95,14 +97,16 @@ def live(norms: Mapping[str, nn.Module], wanted: Mapping[str, Moments]) -> Itera
 
 
 @torch.no_grad()
-def matched(norms: Mapping[str, nn.Module], wanted: Mapping[str, Moments], run: Callable[[], None]) -> dict[str, Norm]:
+def matched(
+    norms: Mapping[str, nn.Module], wanted: Mapping[str, ChannelMoments], run: Callable[[], None]
+) -> dict[str, Norm]:
     """Return norms whose outputs have the ``wanted`` moments while ``run`` runs; those without any are left out."""
     with live(norms, wanted) as seen:
         run()
     return {name: _norm(norms[name], wanted[name], _mean(found)) for name, found in seen.items() if found}
 
 
-def _norm(norm: nn.Module, wanted: Moments, found: Moments) -> Norm:
+def _norm(norm: nn.Module, wanted: ChannelMoments, found: ChannelMoments) -> Norm:
     """Return the norm that takes ``found`` moments of its input to the ``wanted`` ones of its output."""
     before = norm.get_buffer("multiplier")
     moves = found.variance > EPSILON * (wanted.variance / before.square().clamp_min(EPSILON)).clamp_min(1e-12)
@@ -113,8 +117,8 @@ def _norm(norm: nn.Module, wanted: Moments, found: Moments) -> Norm:
     return Norm(multiplier, wanted.mean - found.mean * multiplier)
 
 
-def _mean(found: Sequence[Moments]) -> Moments:
-    return Moments(*(torch.stack(parts).mean(0) for parts in zip(*found, strict=True)))
+def _mean(found: Sequence[ChannelMoments]) -> ChannelMoments:
+    return ChannelMoments(*(torch.stack(parts).mean(0) for parts in zip(*found, strict=True)))
 
 
 @torch.no_grad()

@@ -16,15 +16,15 @@ from torch import Tensor, nn
 from snnq.network.replay import Ran, Replay, find_layout
 from snnq.packed.coding import Coded
 from snnq.reconstructing.layers import LearnedLayer
-from snnq.reconstructing.norms import Moments, Norm, live, matched, output_moments
+from snnq.reconstructing.norms import ChannelMoments, Norm, live, matched, output_moments
 from snnq.reconstructing.settings import SCHEDULES, PtqSettings
-from snnq.reconstructing.sides import Budget, Side, Target, block_loss
+from snnq.reconstructing.sides import BlockTarget, Budget, Side, block_loss
 from snnq.reconstructing.work import Finished, State, Work
 from snnq.schemes.fitting.clips import choose, grams
 from snnq.schemes.holding import holding_zero
 from snnq.schemes.scheme import scheme
 from snnq.structure.masked import masked_layers
-from snnq.training.loop import Place
+from snnq.training.loop import Position
 from snnq.training.seeding import shuffled
 from snnq.training.transfers import fetched
 
@@ -58,8 +58,8 @@ class Reconstruction:
         self.float_side, self.side = (Side(one, self.layout, self.batches, self.budget) for one in sides)
         self.finished: list[Finished] = []
         self.at, self.work = -1, Work({}, {}, {}, settings)
-        self.targets: list[Target] | None = None
-        self.wanted: dict[str, Moments] = {}
+        self.targets: list[BlockTarget] | None = None
+        self.wanted: dict[str, ChannelMoments] = {}
         self.soft_loss, self.nearest = 0.0, (0.0, self.work.choices())
 
     def state_dict(self) -> State:
@@ -84,7 +84,7 @@ class Reconstruction:
             found += shuffled(len(self.batches), self.settings.seed, "ptq", number, len(found))
         return [[batch] for batch in found[:steps]]
 
-    def step(self, place: Place, batch: list[int]) -> dict[str, Tensor]:
+    def step(self, place: Position, batch: list[int]) -> dict[str, Tensor]:
         """Do one optimizer step of a block; return its loss, ()."""
         settings = self.settings
         if self.at != place.epoch:
@@ -183,7 +183,7 @@ class Reconstruction:
     def _run(self, batch: int) -> Ran:
         return self.side.run(self.layout.blocks[self.at], batch, tensors=self.work.tensors())
 
-    def _target(self, batch: int) -> Target:
+    def _target(self, batch: int) -> BlockTarget:
         if self.targets is not None:
             return self.targets[batch]
         return self.float_side.target(self.layout.blocks[self.at], batch, self.settings.target)
@@ -207,7 +207,7 @@ class Reconstruction:
     def _norms(self, side: Side) -> dict[str, nn.Module]:
         return {path: side.replay.model.get_submodule(path) for path in self.layout.blocks[self.at].affines}
 
-    def _wanted(self) -> dict[str, Moments]:
+    def _wanted(self) -> dict[str, ChannelMoments]:
         """Return the moments of what the float block's norms give."""
         block, side = self.layout.blocks[self.at], self.float_side
         return output_moments(self._norms(side), lambda: self._run_all(lambda batch: side.run(block, batch)))

@@ -17,7 +17,6 @@ from snnq.base.progress import Progress, silent
 from snnq.checkpoints.sizes import Given
 from snnq.cost.table import read_table
 from snnq.data.dataset import Frames
-from snnq.models.registry import architecture
 from snnq.packed.coding import Coded
 from snnq.packed.folder import check_free
 from snnq.packed.storage import Storage, as_storage, check_storage
@@ -220,11 +219,10 @@ def _reconstruct(
 ) -> tuple[Reconstruction, list[State]]:
     """Quantise block after block; go on where a run was cut off."""
     job, settings = task.job, task.settings
-    wiring = architecture(job.checkpoint.architecture).wiring(job.checkpoint.config)
     size = min(settings.batch_size, len(samples))
     made = Reconstruction(
         fold(job.model, job),
-        wiring.norms,
+        job.wiring.norms,
         task.plan.schemes(),
         {layer.name: layer.group for layer in job.layers},
         [samples.__getitems__(list(range(i, i + size)))[0] for i in range(0, len(samples), size)],

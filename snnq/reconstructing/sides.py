@@ -19,7 +19,7 @@ from snnq.training.transfers import moved
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredTensor:
     """A tensor at rest: ``kind`` bits, bytes or as-is, and its true shape and type."""
 
     kind: str
@@ -33,19 +33,19 @@ class Stored:
         return self.data.numel() * self.data.element_size()
 
 
-def store(tensor: Tensor) -> Stored:
+def store(tensor: Tensor) -> StoredTensor:
     """Return a tensor packed as tightly as its values allow, on the CPU."""
     tensor = tensor.detach().cpu()
     shape, dtype = tensor.shape, tensor.dtype
     small = tensor.to(torch.uint8) if tensor.numel() and tensor.min() >= 0 and tensor.max() <= 255 else None
     if small is None or not torch.equal(small.to(dtype), tensor):
-        return Stored("as-is", tensor.clone(), shape, dtype)
+        return StoredTensor("as-is", tensor.clone(), shape, dtype)
     if int(small.max()) <= 1:
-        return Stored("bits", torch.from_numpy(np.packbits(small.numpy().reshape(-1))), shape, dtype)
-    return Stored("bytes", small, shape, dtype)
+        return StoredTensor("bits", torch.from_numpy(np.packbits(small.numpy().reshape(-1))), shape, dtype)
+    return StoredTensor("bytes", small, shape, dtype)
 
 
-def restore(stored: Stored, device: torch.device) -> Tensor:
+def restore(stored: StoredTensor, device: torch.device) -> Tensor:
     """Return the tensor that was stored, on ``device``."""
     data = stored.data
     if stored.kind == "bits":
@@ -71,11 +71,11 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Target:
+class BlockTarget:
     """What a block should give on one batch: its output and its neurons' currents (empty where they do not count)."""
 
-    stored_output: Stored
-    stored_currents: tuple[Stored, ...]
+    stored_output: StoredTensor
+    stored_currents: tuple[StoredTensor, ...]
     device: torch.device
 
     @property
@@ -99,7 +99,7 @@ class Side:
 
     def __init__(self, replay: Replay, layout: Layout, batches: Sequence[Tensor], budget: Budget) -> None:
         self.replay, self.layout, self.batches, self.budget = replay, layout, batches, budget
-        self.kept: list[dict[Address, Stored]] | None = [{} for _ in batches]
+        self.kept: list[dict[Address, StoredTensor]] | None = [{} for _ in batches]
 
     @property
     def device(self) -> torch.device:
@@ -117,15 +117,15 @@ class Side:
         return self.replay.run(frames, block, cache, tensors=tensors, keep=keep)
 
     @torch.no_grad()
-    def target(self, block: Block, batch: int, kind: str = "both") -> Target:
+    def target(self, block: Block, batch: int, kind: str = "both") -> BlockTarget:
         """Return what the model gives as a target of the other one."""
         ran = self.run(block, batch)
         currents = () if kind == "output" else tuple(store(one) for one in ran.currents)
-        return Target(store(ran.output), currents, self.device)
+        return BlockTarget(store(ran.output), currents, self.device)
 
-    def targets(self, block: Block, kind: str) -> list[Target] | None:
+    def targets(self, block: Block, kind: str) -> list[BlockTarget] | None:
         """Return the targets of all batches, or None where they would take more memory than is left."""
-        found: list[Target] = []
+        found: list[BlockTarget] = []
         for batch in range(len(self.batches)):
             found.append(self.target(block, batch, kind))
             if not self.budget.take(found[-1].nbytes):
@@ -164,7 +164,7 @@ def normalised(found: Tensor, target: Tensor) -> Tensor:
     return (found - target).square().mean() / spread
 
 
-def block_loss(ran: Ran, target: Target, kind: str) -> Tensor:
+def block_loss(ran: Ran, target: BlockTarget, kind: str) -> Tensor:
     """Return the output's error, the mean of the neurons' currents' errors, or their sum; a block without neurons has
     its output only."""
     losses = []

@@ -13,7 +13,7 @@ from snnq.base.errors import PlanError, UsageError
 from snnq.base.parsing import is_calibration
 from snnq.base.strict_json import Json
 from snnq.base.version import __version__
-from snnq.cost.event_records import Events
+from snnq.cost.event_records import EventCosts
 from snnq.cost.quantities import STORAGE, Amount, Quantity, declared, known
 from snnq.cost.table import CostTable, read_table
 from snnq.models.registry import attention_table
@@ -33,7 +33,7 @@ PACKED, PLAN = "packed folder", "plan"
 
 
 @dataclass(frozen=True)
-class Candidate:
+class ComparedPlan:
     """One of the plans compared; accuracies are from 0 to 1, those of a packed folder after finetuning, else None.
 
     ``costs``: ``avg_bits`` are the plan's, ``file_avg_bits`` those of a packed folder's whole file over the weights.
@@ -87,7 +87,7 @@ class Comparison:
     tool: str
     verdict: str
     notes: tuple[str, ...]
-    candidates: dict[str, Candidate]
+    candidates: dict[str, ComparedPlan]
     groups: tuple[GroupCosts, ...]
     layers: tuple[LayerChoice, ...]
 
@@ -137,10 +137,10 @@ def _open(path: Path, table: CostTable | None) -> tuple[Path, Plan, Results | No
     return path, Plan.read(path, table), None
 
 
-def _candidate(path: Path, plan: Plan, results: Results | None, events: Events | None) -> Candidate:
+def _candidate(path: Path, plan: Plan, results: Results | None, events: EventCosts | None) -> ComparedPlan:
     tuned = results.accuracy.plan if results else None
     in_file = file_bits((path / MODEL_FILE).stat().st_size, plan.totals.weights) if results else None
-    return Candidate(
+    return ComparedPlan(
         path=str(path),
         kind=PACKED if results else PLAN,
         architecture=plan.model.architecture,
@@ -155,7 +155,7 @@ def _candidate(path: Path, plan: Plan, results: Results | None, events: Events |
     )
 
 
-def _events(plan: Plan, results: Results | None) -> Events | None:
+def _events(plan: Plan, results: Results | None) -> EventCosts | None:
     """Return the event model of what finalize measured."""
     if results is None:
         return None
@@ -163,7 +163,7 @@ def _events(plan: Plan, results: Results | None) -> Events | None:
     return event_energies(plan, products, results.activity, table_of(plan)).plan
 
 
-def _layers(plans: dict[str, Plan], events: dict[str, Events | None]) -> tuple[LayerChoice, ...]:
+def _layers(plans: dict[str, Plan], events: dict[str, EventCosts | None]) -> tuple[LayerChoice, ...]:
     rates = {
         letter: {one.name: one.firing_rate for one in seen.layers} if seen else {} for letter, seen in events.items()
     }
@@ -197,7 +197,7 @@ def _one_table(plans: dict[str, Plan]) -> bool:
     return len({plan.cost_table.sha256 for plan in plans.values()}) == 1
 
 
-def _one_data(plans: dict[str, Plan], candidates: dict[str, Candidate]) -> bool:
+def _one_data(plans: dict[str, Plan], candidates: dict[str, ComparedPlan]) -> bool:
     tested = [plans[letter].data for letter, one in candidates.items() if one.test is not None]
     return len({data and data.sha256 for data in tested}) <= 1
 
@@ -211,7 +211,7 @@ def _tests(opened: dict[str, tuple[Path, Plan, Results | None]]) -> dict[str, tu
 
 
 def _verdict(
-    candidates: dict[str, Candidate],
+    candidates: dict[str, ComparedPlan],
     layers: Sequence[LayerChoice],
     *,
     one_table: bool,
@@ -241,7 +241,7 @@ def _letters(values: Mapping[str, Amount]) -> str:
     return f"{' and '.join(found)} {'are' if len(found) > 1 else 'is'}"
 
 
-def _notes(plans: dict[str, Plan], candidates: dict[str, Candidate]) -> tuple[str, ...]:
+def _notes(plans: dict[str, Plan], candidates: dict[str, ComparedPlan]) -> tuple[str, ...]:
     first, notes = next(iter(plans.values())), []
     tables = {plan.cost_table.name for plan in plans.values()}
     if not _one_table(plans):

@@ -9,7 +9,7 @@ from typing import TypeVar
 from snnq.cost.quantities import ENERGY, Quantity, side_by_side
 from snnq.plan.measured import NOT_MEASURED
 from snnq.plan.views import per_cent
-from snnq.reporting.compare import Candidate, Comparison
+from snnq.reporting.compare import ComparedPlan, Comparison
 from snnq.reporting.cost_tables import cost_rows, remark
 from snnq.reporting.figures.bars import amounts, scheme_matrix
 from snnq.reporting.figures.palette import letters, short_name
@@ -79,7 +79,7 @@ def _points(name: str, ours: float | None, theirs: float | None) -> tuple[str, .
     return (name, *shown, f"{100 * (theirs - ours):+.2f} points", _mark_two(ours, theirs))
 
 
-def _file_bits(a: Candidate, b: Candidate) -> list[tuple[str, ...]]:
+def _file_bits(a: ComparedPlan, b: ComparedPlan) -> list[tuple[str, ...]]:
     """Return the bits per weight of both files; plans that are not packed have none."""
     ours, theirs = a.file_avg_bits, b.file_avg_bits
     if ours is not None and theirs is not None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from snnq.cost.event_records import Events
+from snnq.cost.event_records import EventCosts
 from snnq.cost.quantities import Amount, Costs
 
 
@@ -23,7 +23,7 @@ def cost_of(row: object, key: str) -> Any:
 
 
 @dataclass(frozen=True)
-class Totals:
+class PlanTotals:
     """Costs of the whole plan beside the same model in float32.
 
     ``avg_bits`` are the plan's; ``file_avg_bits`` are all bits of model.safetensors over the weights: scales, norms,
@@ -62,7 +62,7 @@ class FrontPoint:
 
 
 @dataclass(frozen=True)
-class Part:
+class PartCosts:
     """Layers taken together: a group's shares are of the whole model, an attention linear's of all attention layers."""
 
     name: str
@@ -110,8 +110,8 @@ class EventEnergy:
     """
 
     sentence: str
-    plan: Events | None
-    float_model: Events | None
+    plan: EventCosts | None
+    float_model: EventCosts | None
     expected_pj: float | None
     difference: float | None
 

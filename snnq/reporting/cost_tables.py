@@ -15,7 +15,7 @@ from snnq.network import products
 from snnq.network.products import Products
 from snnq.plan.measured import NOT_MEASURED
 from snnq.plan.views import per_cent
-from snnq.reporting.cost_records import LayerRow, Part, Totals
+from snnq.reporting.cost_records import LayerRow, PartCosts, PlanTotals
 from snnq.reporting.records import Report
 from snnq.reporting.table import Table, loss_text, table_of
 
@@ -40,7 +40,7 @@ def totals_table(report: Report) -> Table:
     return Table(f"Totals{label}", ("total", "float32", "this plan", "% of float32"), rows, "headline")
 
 
-def _total(one: Quantity, own: Totals) -> tuple[str, ...]:
+def _total(one: Quantity, own: PlanTotals) -> tuple[str, ...]:
     amounts = (own.costs[f"{one.key}_float"], own.costs[one.key])
     return (f"{one.name} {one.column}", *map(one.shown, amounts), per_cent(own.costs[one.fraction]))
 
@@ -112,7 +112,7 @@ def part_tables(report: Report) -> list[Table]:
     ]
 
 
-def _parts(one: Quantity, what: str, column: str, parts: Sequence[Part], report: Report) -> Table:
+def _parts(one: Quantity, what: str, column: str, parts: Sequence[PartCosts], report: Report) -> Table:
     columns = [column, *(["weights", one.unit] if one.means else [])]
     rows = []
     for part in parts:
@@ -144,7 +144,7 @@ def layer_columns(shelf: Sequence[Quantity]) -> list[str]:
     return [name for one in shelf for name in (one.column, f"{one.column} %")]
 
 
-def layer_cells(row: LayerRow | Part, shelf: Sequence[Quantity]) -> list[str]:
+def layer_cells(row: LayerRow | PartCosts, shelf: Sequence[Quantity]) -> list[str]:
     """Return the amount and the share of every quantity of a shelf."""
     return [cell for q in shelf for cell in (q.shown(row.costs[q.key]), per_cent(row.costs[q.share]))]
 

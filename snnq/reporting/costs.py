@@ -14,7 +14,7 @@ from snnq.assessing.exit_records import Exits
 from snnq.base.progress import Progress
 from snnq.cost import event_views
 from snnq.cost.activity import NeuronActivity, rate_distance
-from snnq.cost.event_records import Events
+from snnq.cost.event_records import EventCosts
 from snnq.cost.events import event_energy, planned_events
 from snnq.cost.quantities import ENERGY, EVENT_ENERGY, STORAGE, Amount, Costs, known, share_of
 from snnq.cost.table import CostTable, read_table
@@ -27,7 +27,7 @@ from snnq.plan import Plan
 from snnq.plan.costing import amount_of, event_limit, part_costs, weights_of
 from snnq.plan.measured import edited_layers
 from snnq.plan.records import Baseline, PlanLayer, SearchInfo
-from snnq.reporting.cost_records import EventEnergy, FiringRow, LayerRow, ModelRow, Part, PlanRow, Totals
+from snnq.reporting.cost_records import EventEnergy, FiringRow, LayerRow, ModelRow, PartCosts, PlanRow, PlanTotals
 from snnq.schemes.names import FLOAT32
 from snnq.schemes.scheme import scheme
 
@@ -58,14 +58,14 @@ def with_file_bits(costs: Costs, bits: Bits) -> dict[str, Amount | Bits]:
     return {STORAGE.relative: costs[STORAGE.relative], "file_avg_bits": bits, **costs}
 
 
-def totals(plan: Plan, floats: Plan, file_bytes: int) -> Totals:
+def totals(plan: Plan, floats: Plan, file_bytes: int) -> PlanTotals:
     """Return the plan's totals beside ``floats``, the same model in float32, and the bits of its packed file."""
     own, costs = plan.totals, {}
     for one in plan.quantities:
         costs |= {key: getattr(own, key) for key in (*one.means, one.key)}
         costs |= {f"{one.key}_float": getattr(floats.totals, one.key), one.fraction: getattr(own, one.fraction)}
         costs |= {"compression": own.compression} if one is STORAGE else {}
-    return Totals(own.weights, with_file_bits(costs, file_bits(file_bytes, own.weights)))
+    return PlanTotals(own.weights, with_file_bits(costs, file_bits(file_bytes, own.weights)))
 
 
 def plan_rows(plan: Plan) -> tuple[PlanRow, ...]:
@@ -86,18 +86,18 @@ def plan_rows(plan: Plan) -> tuple[PlanRow, ...]:
     )
 
 
-def group_parts(plan: Plan, floats: Plan) -> tuple[Part, ...]:
+def group_parts(plan: Plan, floats: Plan) -> tuple[PartCosts, ...]:
     """Return every group of layers; shares are of the whole model."""
     return _parts({layer.name: layer.group for layer in plan.layers}, GROUPS, plan, floats)
 
 
-def attention_parts(plan: Plan, floats: Plan) -> tuple[Part, ...]:
+def attention_parts(plan: Plan, floats: Plan) -> tuple[PartCosts, ...]:
     """Return the kinds of attention linear (q, k, v, proj), each over all blocks; shares are of all attention."""
     kinds = {layer.name: layer.name.rpartition(".")[2] for layer in plan.layers if layer.group == "attention"}
     return _parts(kinds, tuple(dict.fromkeys(kinds.values())), plan, floats)
 
 
-def _parts(part_of: dict[str, str], order: Sequence[str], plan: Plan, floats: Plan) -> tuple[Part, ...]:
+def _parts(part_of: dict[str, str], order: Sequence[str], plan: Plan, floats: Plan) -> tuple[PartCosts, ...]:
     """Return the sums over the layers of every part; a layer that is in no part is left out of the shares too."""
     ours = [layer for layer in plan.layers if layer.name in part_of]
     theirs = [layer for layer in floats.layers if layer.name in part_of]
@@ -107,7 +107,7 @@ def _parts(part_of: dict[str, str], order: Sequence[str], plan: Plan, floats: Pl
         mine_float = [layer for layer in theirs if part_of[layer.name] == name]
         if mine:
             costs = _beside(part_costs(mine, ours), part_costs(mine_float, theirs))
-            rows.append(Part(name, len(mine), weights_of(mine), costs))
+            rows.append(PartCosts(name, len(mine), weights_of(mine), costs))
     return tuple(rows)
 
 
@@ -229,7 +229,9 @@ def event_energies(
     return EventEnergy(said, own, floats, expected.total.energy_pj, apart)
 
 
-def _expected_words(plan: Plan, own: Events, expected: Events, apart: float, budget: Mapping[str, float] | None) -> str:
+def _expected_words(
+    plan: Plan, own: EventCosts, expected: EventCosts, apart: float, budget: Mapping[str, float] | None
+) -> str:
     """Return in a sentence or two how far the packed model's energy is from what its plan was priced at."""
     floats, table = plan.activity, expected.cost_table
     assert floats is not None
@@ -281,7 +283,7 @@ def dynamics(rows: Sequence[FiringRow]) -> str:
     )
 
 
-def model_rows(totals: Totals, events: EventEnergy) -> tuple[ModelRow, ...]:
+def model_rows(totals: PlanTotals, events: EventEnergy) -> tuple[ModelRow, ...]:
     """Return the totals of both models, each labelled with what it counts: they are of different things."""
     costs = (totals.costs[key] for key in (ENERGY.key, f"{ENERGY.key}_float", ENERGY.fraction))
     paper = ModelRow(PAPER, "one time step, dense", *costs)
@@ -295,5 +297,5 @@ def model_rows(totals: Totals, events: EventEnergy) -> tuple[ModelRow, ...]:
     return (*rows, ModelRow(EVENT, "one inference, expected", *(totals.costs.get(key) for key in keys)))
 
 
-def _total(events: Events | None) -> float | None:
+def _total(events: EventCosts | None) -> float | None:
     return None if events is None else events.total.energy_pj

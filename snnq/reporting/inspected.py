@@ -16,7 +16,7 @@ from snnq.network.graph import Graph
 from snnq.plan import ModelInfo, Plan, make_plan
 from snnq.plan.views import per_cent
 from snnq.reporting import costs
-from snnq.reporting.cost_records import LayerRow, Part, PlanRow
+from snnq.reporting.cost_records import LayerRow, PartCosts, PlanRow
 from snnq.reporting.cost_tables import cost_rows, layer_cells, layer_columns, remark
 from snnq.reporting.figures.bars import amounts
 from snnq.reporting.figures.network import network_figure
@@ -75,7 +75,7 @@ def _float_plan(found: Inspection, table: CostTable) -> Plan:
     return make_plan(found.layers, {layer.name: FLOAT32 for layer in found.layers}, model=info, table=table)
 
 
-def _verdict(plan: Plan, groups: Sequence[Part]) -> str:
+def _verdict(plan: Plan, groups: Sequence[PartCosts]) -> str:
     own = plan.totals
     largest, dearest = (max(groups, key=lambda part: part.costs[one.key]) for one in (STORAGE, ENERGY))
     return (
@@ -97,7 +97,7 @@ def _histograms(found: Inspection) -> tuple[Histogram, ...]:
     return tuple(records)
 
 
-def _parts(title: str, column: str, parts: Sequence[Part], found: Inspection) -> Table:
+def _parts(title: str, column: str, parts: Sequence[PartCosts], found: Inspection) -> Table:
     macs = {part.name: 0 for part in parts}
     for layer in found.layers:
         for key in (layer.group, layer.name.rpartition(".")[2]):
@@ -148,7 +148,7 @@ def _plans(plans: Sequence[PlanRow]) -> Table:
     return Table(title, ("every layer", *columns), tuple(map(tuple, rows)))
 
 
-def _bars(one: Quantity, groups: Sequence[Part]) -> Figure:
+def _bars(one: Quantity, groups: Sequence[PartCosts]) -> Figure:
     values = [float(part.costs[one.key]) for part in groups]
     shares = [
         f"{part.name} {100 * share_of(value, sum(values)):.1f} %" for part, value in zip(groups, values, strict=True)
@@ -175,7 +175,7 @@ def _data(
     found: Inspection,
     plan: Plan,
     layers: Sequence[LayerRow],
-    groups: Sequence[Part],
+    groups: Sequence[PartCosts],
     plans: Sequence[PlanRow],
     histograms: Sequence[Histogram],
 ) -> Json:
@@ -194,5 +194,5 @@ def _data(
     return data
 
 
-def _costs(one: Part | LayerRow) -> dict[str, Amount]:
+def _costs(one: PartCosts | LayerRow) -> dict[str, Amount]:
     return {key: one.costs[key] for quantity in known(one.costs) for key in (quantity.key, quantity.share)}

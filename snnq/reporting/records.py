@@ -14,7 +14,16 @@ from snnq.base.strict_json import Json
 from snnq.hardware.records import Accelerated
 from snnq.packing.record import Epoch
 from snnq.reporting.array_summary import ArraySummary
-from snnq.reporting.cost_records import EventEnergy, FiringRow, FrontPoint, LayerRow, ModelRow, Part, PlanRow, Totals
+from snnq.reporting.cost_records import (
+    EventEnergy,
+    FiringRow,
+    FrontPoint,
+    LayerRow,
+    ModelRow,
+    PartCosts,
+    PlanRow,
+    PlanTotals,
+)
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -231,13 +240,13 @@ class Report:
     accuracy: tuple[Accuracy, ...]
     tested: str
     paired: tuple[Paired, ...]
-    totals: Totals
+    totals: PlanTotals
     plans: tuple[PlanRow, ...]
     plan_weights: str | None
     comparison: str
     front: tuple[FrontPoint, ...]
-    groups: tuple[Part, ...]
-    attention: tuple[Part, ...]
+    groups: tuple[PartCosts, ...]
+    attention: tuple[PartCosts, ...]
     layers: tuple[LayerRow, ...]
     energies: tuple[ModelRow, ...]
     event_energy: EventEnergy

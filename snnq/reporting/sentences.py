@@ -17,12 +17,12 @@ from snnq.plan import Plan
 from snnq.plan.measured import NOT_MEASURED
 from snnq.plan.records import CostTableInfo
 from snnq.plan.views import per_cent, weights_words
-from snnq.reporting.cost_records import LayerRow, PlanRow, Totals
+from snnq.reporting.cost_records import LayerRow, PlanRow, PlanTotals
 from snnq.reporting.records import Paired
 from snnq.structure.edits import STRUCTURE, described, edits_of
 
 
-def verdict(results: Results, totals: Totals, plans: tuple[PlanRow, ...]) -> str:
+def verdict(results: Results, totals: PlanTotals, plans: tuple[PlanRow, ...]) -> str:
     """Return what came out, in one line: accuracy, bits and every cost, beside float and the uniform plans."""
     before, after = results.accuracy.float_model.test, results.accuracy.plan.test
     beside = ", ".join(

@@ -30,7 +30,7 @@ from snnq.cost.table import DEFAULT_TABLE, read_table
 from snnq.data import DataSet
 from snnq.hardware.crossbars.chosen import Arrays
 from snnq.hardware.crossbars.mapped import Mapped, map_model
-from snnq.hardware.crossbars.target import Target
+from snnq.hardware.crossbars.target import ArrayTarget
 from snnq.models.registry import architecture, attention_table, build
 from snnq.network.folding import fold_batchnorm
 from snnq.network.layers import Layer, frames_shape, layer_table
@@ -39,7 +39,7 @@ from snnq.network.wiring import Wiring
 from snnq.packed.coding import Coded
 from snnq.packed.folder import write_packed
 from snnq.plan import ModelInfo, make_plan
-from snnq.reusing.records import ReuseCosts, TargetInfo, Written
+from snnq.reusing.records import ReuseCosts, TargetInfo, WrittenCells
 from snnq.runtime import Engine
 from snnq.schemes.names import FLOAT32
 from snnq.schemes.scheme import scheme
@@ -99,7 +99,7 @@ class OnArrays:
     """Analog arrays."""
 
     arrays: Arrays
-    chip: Target
+    chip: ArrayTarget
 
     def info(self) -> TargetInfo:
         """Return which arrays."""
@@ -127,7 +127,7 @@ class OnArrays:
         schemes = {layer.name: FLOAT32 for layer in layers}
         return map_model(facts, layers, schemes, adc_bits=self.arrays.adc_bits, target=self.chip)
 
-    def written(self, variant: Variant) -> list[Written]:
+    def written(self, variant: Variant) -> list[WrittenCells]:
         """Return what (Q Kᵀ) V and Q (Kᵀ V) write, the latter over one step and over more that are mixed at once."""
         own = variant.structure()[2]
         steps = own[0].steps
@@ -139,9 +139,9 @@ class OnArrays:
         return found
 
 
-def _written(mapped: Mapped, order: str, chunk: int, own: Sequence[Products]) -> Written:
+def _written(mapped: Mapped, order: str, chunk: int, own: Sequence[Products]) -> WrittenCells:
     parts = [part.operand for part in mapped.attentions]
-    return Written(
+    return WrittenCells(
         order=order,
         chunk=chunk,
         bits=sum(one.writes * one.groups * one.inputs * one.outputs * one.bits for one in parts),

@@ -17,7 +17,7 @@ from snnq.models.registry import attention_table
 from snnq.network.layers import frames_shape
 from snnq.reusing.costing import ENGINE, EVENT, ByEvents, Costing, OnArrays, OnEngine, Variant
 from snnq.reusing.patterns import patterns
-from snnq.reusing.records import Candidate, ReuseCosts, ReusePlan, Written
+from snnq.reusing.records import ReuseCosts, ReusePattern, ReusePlan, WrittenCells
 from snnq.structure.edits import apply_edits, described, edits_of
 from snnq.training.job import check_fit
 
@@ -26,7 +26,7 @@ DEFAULT_TARGET = "trex-32nm"
 
 
 @dataclass(frozen=True)
-class Asked:
+class ReuseRequest:
     """What a plan is asked for: limits as shares of the model as given, or how many blocks reuse."""
 
     arrays: Arrays = field(default_factory=lambda: Arrays(DEFAULT_TARGET))
@@ -50,7 +50,7 @@ class Asked:
 
 def reuse_plan(
     checkpoint: str | Path,
-    asked: Asked,
+    asked: ReuseRequest,
     *,
     data: str | None = None,
     threads: int = 1,
@@ -89,9 +89,9 @@ def reuse_plan(
     )
 
 
-def _candidates(variants: Mapping[str, Variant], kept: Mapping[str, ReuseCosts]) -> tuple[Candidate, ...]:
+def _candidates(variants: Mapping[str, Variant], kept: Mapping[str, ReuseCosts]) -> tuple[ReusePattern, ...]:
     return tuple(
-        Candidate(pattern=name, attentions=dict(variants[name].attentions), costs=one) for name, one in kept.items()
+        ReusePattern(pattern=name, attentions=dict(variants[name].attentions), costs=one) for name, one in kept.items()
     )
 
 
@@ -125,7 +125,7 @@ def _variants(opened: Checkpoint, names: Sequence[str], count: int) -> dict[str,
     }
 
 
-def _costing(asked: Asked, opened: Checkpoint, data: str | None, threads: int, progress: Progress) -> Costing:
+def _costing(asked: ReuseRequest, opened: Checkpoint, data: str | None, threads: int, progress: Progress) -> Costing:
     named = str(asked.arrays.target)
     if named not in (EVENT, ENGINE):
         return OnArrays(asked.arrays, asked.arrays.chip())
@@ -149,7 +149,7 @@ def _costs(target: Costing, variants: Sequence[Mapping[str, Variant]]) -> list[d
     return [{name: next(flat) for name in by_pattern} for by_pattern in variants]
 
 
-def _check_told(asked: Asked, whole: ReuseCosts) -> None:
+def _check_told(asked: ReuseRequest, whole: ReuseCosts) -> None:
     for name in asked.limits:
         if getattr(whole, LIMITS[name]) is None:
             told = [other for other, key in LIMITS.items() if getattr(whole, key) is not None]
@@ -157,12 +157,12 @@ def _check_told(asked: Asked, whole: ReuseCosts) -> None:
             raise UsageError(said, f"it tells {', '.join(told)}")
 
 
-def _keeps(asked: Asked, costs: Sequence[Mapping[str, ReuseCosts]], one: ReuseCosts) -> bool:
+def _keeps(asked: ReuseRequest, costs: Sequence[Mapping[str, ReuseCosts]], one: ReuseCosts) -> bool:
     shares = one.shares(costs[0][""])
     return all(shares[LIMITS[name]] <= share for name, share in asked.limits.items())
 
 
-def _fewest(asked: Asked, costs: Sequence[Mapping[str, ReuseCosts]]) -> int:
+def _fewest(asked: ReuseRequest, costs: Sequence[Mapping[str, ReuseCosts]]) -> int:
     """Return the fewest reusing blocks of which a pattern keeps all limits; raises BudgetError."""
     for count, by_pattern in enumerate(costs):
         if any(_keeps(asked, costs, one) for one in by_pattern.values()):
@@ -177,5 +177,5 @@ def _fewest(asked: Asked, costs: Sequence[Mapping[str, ReuseCosts]]) -> int:
     )
 
 
-def _written(target: Costing, whole: Variant) -> list[Written]:
+def _written(target: Costing, whole: Variant) -> list[WrittenCells]:
     return target.written(whole) if isinstance(target, OnArrays) else []

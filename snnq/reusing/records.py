@@ -43,7 +43,7 @@ class ReuseCosts(Record):
 _COMPARED = ("energy_pj", "delay_ns", "area_um2", "product")
 
 
-class Candidate(Record):
+class ReusePattern(Record):
     """A pattern: each reusing attention, by the path of the one whose spikes it takes, and its costs."""
 
     pattern: str
@@ -51,7 +51,7 @@ class Candidate(Record):
     costs: ReuseCosts
 
 
-class Written(Record):
+class WrittenCells(Record):
     """What an order of an attention's products writes into cells in an inference, all blocks of the model as given.
 
     ``bits`` of numbers; ``cells`` and ``rows`` on the target, rows one after the other.
@@ -97,8 +97,8 @@ class ReusePlan(Record):
     reusing: NonNegativeInt
     whole: ReuseCosts
     sweep: Many[ReuseCosts]
-    candidates: Many[Candidate]
-    written: Many[Written] = ()
+    candidates: Many[ReusePattern]
+    written: Many[WrittenCells] = ()
 
     def to_dict(self) -> Json:
         """Return plain data, ready for JSON."""

@@ -18,11 +18,11 @@ from snnq.checkpoints.opening import load_model
 from snnq.checkpoints.sizes import Given
 from snnq.hardware.crossbars.variation import Variation
 from snnq.reusing.noise import in_cells, taken_out
-from snnq.reusing.records import Candidate, ReuseCosts, ReusePlan, TargetInfo, read_reuse_plan
+from snnq.reusing.records import ReuseCosts, ReusePattern, ReusePlan, TargetInfo, read_reuse_plan
 from snnq.reusing.settings import ReuseSettings
 from snnq.structure.edits import apply_edits, edits_of
 from snnq.training.devices import Compute, as_compute
-from snnq.training.edit_run import EditRun, Place, edit_run, open_edit
+from snnq.training.edit_run import EditRun, RunPlace, edit_run, open_edit
 from snnq.training.edited import Accuracies
 from snnq.training.finetuning import Finetuning
 from snnq.training.job import Job
@@ -102,7 +102,7 @@ def reuse_train(
     and is not from this very run (unless ``force``), RunChangedError, InterruptedRun after Ctrl-C, and what opening
     raises.
     """
-    compute, one, place = as_compute(compute), settings.finetune, Place(Path(out), run, force, words)
+    compute, one, place = as_compute(compute), settings.finetune, RunPlace(Path(out), run, force, words)
     wanted = read_reuse_plan(plan)
     opened = open_edit(checkpoint, data, compute, one.batch_size, progress, given)
     _check_plan(wanted, str(plan), opened[0])
@@ -159,11 +159,11 @@ def _on_target(known: Reused, plan: ReusePlan) -> Reused:
     return replace(known, target=plan.target, whole=plan.whole, costs=costs)
 
 
-def _edit(one: Candidate) -> Json:
+def _edit(one: ReusePattern) -> Json:
     return {"edit": "reused", "attentions": dict(one.attentions)}
 
 
-def _best(candidates: Sequence[Candidate], tried: Sequence[Tried]) -> Candidate:
+def _best(candidates: Sequence[ReusePattern], tried: Sequence[Tried]) -> ReusePattern:
     """Return the pattern of the highest accuracy on validation, then of the lowest loss; of equal ones the first."""
     if not tried:
         return candidates[0]
@@ -179,7 +179,7 @@ class _Task:
     settings: ReuseSettings
     noise: Variation | None
 
-    def tried(self, one: Candidate) -> Tried:
+    def tried(self, one: ReusePattern) -> Tried:
         """Train a pattern on the share of the training samples, the same ones for every pattern."""
         edit, seed = self.edit, self.settings.finetune.seed
         count = len(edit.job.data.train)
@@ -192,7 +192,7 @@ class _Task:
         accuracy, loss = best.score
         return Tried(one.pattern, accuracy, -loss, best.epoch)
 
-    def trained(self, one: Candidate, folder: RunFolder) -> tuple[nn.Module, int]:
+    def trained(self, one: ReusePattern, folder: RunFolder) -> tuple[nn.Module, int]:
         """Return a pattern's model of the best epoch on all training samples, and that epoch."""
         model, best = self._epochs(one, folder, None)
         model.load_state_dict(best.state)
@@ -201,7 +201,7 @@ class _Task:
             model.load_state_dict(state)
         return model, best.epoch
 
-    def _epochs(self, one: Candidate, folder: RunFolder, chosen: Sequence[int] | None) -> tuple[nn.Module, Best]:
+    def _epochs(self, one: ReusePattern, folder: RunFolder, chosen: Sequence[int] | None) -> tuple[nn.Module, Best]:
         torch.manual_seed(self.settings.finetune.seed)
         job, edits = self.edit.job, [_edit(one)]
         model, words = apply_edits(load_model(job.checkpoint), edits), {}

@@ -39,7 +39,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Table:
+class FrequencyTable:
     """Frequencies (symbols,) that add up to ``SUM``, written in ``bits``.
 
     All are multiples of 2^(PRECISION - fine); the ``raw`` lower bits of each are written as they are.
@@ -51,7 +51,7 @@ class Table:
     bits: int
 
 
-def fitted(counts: np.ndarray) -> Table:
+def fitted(counts: np.ndarray) -> FrequencyTable:
     """Return the table of least bits, its own and the symbols', for symbols of these counts (symbols,).
 
     A finer one codes the symbols in fewer bits, and takes more bits itself.
@@ -59,7 +59,7 @@ def fitted(counts: np.ndarray) -> Table:
     return fitted_each(counts[None])[0]
 
 
-def fitted_each(counts: np.ndarray) -> list[Table]:
+def fitted_each(counts: np.ndarray) -> list[FrequencyTable]:
     """Return what ``fitted`` does for each row of counts (tables, symbols)."""
     needed = np.frexp(np.maximum(np.count_nonzero(counts, 1) - 1, 0))[1]  # of a whole number: its bits
     at, fine = np.nonzero(np.arange(PRECISION + 1) >= needed[:, None])
@@ -71,7 +71,7 @@ def fitted_each(counts: np.ndarray) -> list[Table]:
     best = [
         int(part[0] + bits[part].argmin()) for part in np.split(np.arange(len(at)), np.flatnonzero(np.diff(at)) + 1)
     ]
-    return [Table(found[one], int(fine[one]), int(raw[one]), int(own[one])) for one in best]
+    return [FrequencyTable(found[one], int(fine[one]), int(raw[one]), int(own[one])) for one in best]
 
 
 def cost(counts: np.ndarray, frequencies: np.ndarray) -> float:
@@ -107,7 +107,7 @@ def _lengths(coarse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return bits.argmin(1), 2 * _FIELD + bits.min(1)
 
 
-def write_table(bits: BitWriter, table: Table) -> None:
+def write_table(bits: BitWriter, table: FrequencyTable) -> None:
     """Write a table; how many symbols it has is known to who reads it."""
     bits.number(table.fine, _FIELD)
     bits.number(table.raw, _FIELD)

@@ -17,14 +17,14 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from snnq.cost.quantities import STORAGE
-from snnq.searching.mixture import Architecture, Supernet
+from snnq.searching.mixture import SchemeLogits, Supernet
 from snnq.searching.objective import Objective, start_price
 from snnq.searching.settings import SearchSettings
 from snnq.training import processes
-from snnq.training.batches import Samples, steps_per_epoch, training_batches
+from snnq.training.batches import SplitSamples, steps_per_epoch, training_batches
 from snnq.training.batchnorm import share_batchnorm
 from snnq.training.finite import FiniteWatch
-from snnq.training.loop import Place, Stateful
+from snnq.training.loop import Position, Stateful
 from snnq.training.schedules import learning_rate, set_rate, temperature
 from snnq.training.seeding import generator
 from snnq.training.transfers import moved
@@ -42,8 +42,8 @@ class Bilevel:
         fabric: Fabric,
         model: nn.Module,
         aim: Objective,
-        train: Samples,
-        validation: Samples,
+        train: SplitSamples,
+        validation: SplitSamples,
         settings: SearchSettings,
         total_steps: int,
     ) -> None:
@@ -51,7 +51,7 @@ class Bilevel:
         self.train, self.validation = train, validation
         layers = aim.choices.layers
         supernet = Supernet(model, [layer.name for layer in layers], aim.choices.names).train()
-        architecture, price = Architecture(aim.choices), start_price(aim, settings)
+        architecture, price = SchemeLogits(aim.choices), start_price(aim, settings)
         weights = torch.optim.AdamW(
             supernet.weight_parameters(), lr=settings.rate_start, weight_decay=settings.weight_decay
         )
@@ -79,7 +79,7 @@ class Bilevel:
         """Return the training batches of an epoch."""
         return training_batches(len(self.train), self.settings.batch_size, self.settings.seed, "train", epoch)
 
-    def step(self, place: Place, indices: list[int]) -> dict[str, Tensor]:
+    def step(self, place: Position, indices: list[int]) -> dict[str, Tensor]:
         """Do one weight step, and an architecture step before it when it is due; return the training loss, ()."""
         if place.overall % self.settings.refresh_every == 0 and place.overall:
             self.supernet.refresh()
@@ -94,7 +94,7 @@ class Bilevel:
         facts = {name: value for name, value in self.status().items() if "." not in name}
         return {**facts, "space": names, "probabilities": shares}
 
-    def architecture_step(self, place: Place) -> Tensor:
+    def architecture_step(self, place: Position) -> Tensor:
         """Step 1: update a on a validation batch with the one-hot sample; return CE + λ · cost, ()."""
         frames, labels = self._batch(self.validation, self._validation_indices(place))
         shares = self._sample(place, "architecture", one_hot=True)
@@ -110,7 +110,7 @@ class Bilevel:
         self.price.update(self.shares(), place.overall / self.total_steps)
         return loss.detach()
 
-    def weight_step(self, place: Place, indices: list[int]) -> Tensor:
+    def weight_step(self, place: Position, indices: list[int]) -> Tensor:
         """Step 2: update W on a training batch with the soft sample; return the cross-entropy, ()."""
         frames, labels = self._batch(self.train, indices)
         loss = F.cross_entropy(self.network(frames, self._sample(place, "weights", one_hot=False).detach()), labels)
@@ -123,7 +123,7 @@ class Bilevel:
         self.weight_optimizer.step()
         return loss.detach()
 
-    def _close(self, place: Place, loss: Tensor) -> None:
+    def _close(self, place: Position, loss: Tensor) -> None:
         self.watch.close(f"epoch {place.epoch + 1}, step {place.step + 1}", loss)
 
     def shares(self) -> Tensor:
@@ -160,19 +160,19 @@ class Bilevel:
             total[1] += weight
         return {f"bits.{group}": bits / weight for group, (bits, weight) in sums.items()}
 
-    def _sample(self, place: Place, which: str, *, one_hot: bool) -> Tensor:
+    def _sample(self, place: Position, which: str, *, one_hot: bool) -> Tensor:
         heat = temperature(
             place.overall, self.total_steps, high=self.settings.temperature_high, low=self.settings.temperature_low
         )
         draw = generator(self.settings.seed, which, place.overall)
         return self.architecture.sample(heat, draw, one_hot=one_hot)
 
-    def _validation_indices(self, place: Place) -> list[int]:
+    def _validation_indices(self, place: Position) -> list[int]:
         number = place.overall // self.settings.architecture_every
         size = self.settings.batch_size
         cycle, i = divmod(number, steps_per_epoch(len(self.validation), size))
         return training_batches(len(self.validation), size, self.settings.seed, "validation", cycle)[i]
 
-    def _batch(self, samples: Samples, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def _batch(self, samples: SplitSamples, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         frames, labels = samples.__getitems__(processes.shard(indices))
         return moved(frames, self.fabric.device), moved(labels, self.fabric.device)

@@ -10,7 +10,7 @@ it over layers, is ours.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from snnq.base.progress import Progress
 from snnq.network.neurons import is_neuron
+from snnq.network.tracing import seeing
 from snnq.searching.judging import Judge, rounding_prior
 from snnq.searching.measuring import Switchboard, monotone
 from snnq.searching.rounding import by_name
@@ -79,25 +80,20 @@ def _watched(model: nn.Module) -> Iterator[_Potentials]:
     neurons: list[tuple[str, Any]] = [(name, one) for name, one in model.named_modules() if is_neuron(one)]
     keeping = [(one, one.store_v_seq) for _, one in neurons if hasattr(one, "store_v_seq") and one.step_mode == "m"]
 
-    def hook(name: str) -> Callable[[Any, tuple[Tensor, ...], object], None]:
-        def note(one: Any, given: tuple[Tensor, ...], output: object) -> None:
-            value = one.v_seq if getattr(one, "store_v_seq", False) else getattr(one, "v", None)
-            if getattr(one, "store_v_seq", False):
-                one.v_seq = None  # so that the next call, if it is replayed, has none
-                if value is None:
-                    return
-            value = value if isinstance(value, Tensor) else given[0]
-            found.setdefault(name, []).append(value.detach().float() / float(getattr(one, "v_threshold", 1.0)))
+    def note(name: str, one: Any, given: tuple[Tensor, ...], output: object) -> None:
+        value = one.v_seq if getattr(one, "store_v_seq", False) else getattr(one, "v", None)
+        if getattr(one, "store_v_seq", False):
+            one.v_seq = None  # so that the next call, if it is replayed, has none
+            if value is None:
+                return
+        value = value if isinstance(value, Tensor) else given[0]
+        found.setdefault(name, []).append(value.detach().float() / float(getattr(one, "v_threshold", 1.0)))
 
-        return note
-
-    hooks = [one.register_forward_hook(hook(name)) for name, one in neurons]
     for one, _ in keeping:
         one.store_v_seq = True
     try:
-        yield found
+        with seeing(dict(neurons), note):
+            yield found
     finally:
-        for handle in hooks:
-            handle.remove()
         for one, before in keeping:
             one.store_v_seq = before

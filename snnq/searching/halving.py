@@ -27,7 +27,7 @@ from snnq.searching.objective import Objective
 from snnq.searching.trainee import Trainee
 from snnq.training.batches import steps_per_epoch, training_batches
 from snnq.training.evaluation import evaluate
-from snnq.training.loop import Place, Stateful, run_epochs
+from snnq.training.loop import Position, Stateful, run_epochs
 from snnq.training.rate import Aim
 from snnq.training.run_folder import RunFolder
 from snnq.training.seeding import generator
@@ -39,7 +39,7 @@ PLANS, SPREAD, DRAWS = 8, 1.0, 64
 
 
 @dataclass(frozen=True)
-class Candidate:
+class PlanCandidate:
     """A plan, as positions in the choices (L,), and the scores (L, K) it is the best of."""
 
     name: str
@@ -47,7 +47,7 @@ class Candidate:
     scores: np.ndarray
 
 
-def candidates(judge: Judge, aim: Objective, progress: Progress) -> list[Candidate]:
+def candidates(judge: Judge, aim: Objective, progress: Progress) -> list[PlanCandidate]:
     """Return up to ``PLANS`` different plans of the budget: the other methods', and sensitivity's with its layers
     weighed by chance."""
     settings, sensitive = judge.settings, sensitivity(judge, aim, progress)
@@ -59,10 +59,10 @@ def candidates(judge: Judge, aim: Objective, progress: Progress) -> list[Candida
         weights = (SPREAD * draw).exp().double().numpy()[group]
         lowest = np.nanmin(sensitive, 1, keepdims=True)
         named.append((f"sensitivity, drawn {number + 1}", (sensitive - lowest) * weights[:, None]))
-    found: dict[tuple[int, ...], Candidate] = {}
+    found: dict[tuple[int, ...], PlanCandidate] = {}
     for name, scores in named:
         chosen = aim.solve(scores)
-        found.setdefault(tuple(chosen), Candidate(name, chosen, scores))
+        found.setdefault(tuple(chosen), PlanCandidate(name, chosen, scores))
         if len(found) == PLANS:
             break
     return list(found.values())
@@ -104,7 +104,7 @@ class Rungs(nn.Module):
 class Halving:
     """The moving parts: a trainee for each plan, and who is left."""
 
-    def __init__(self, fabric: Fabric, judge: Judge, plans: Sequence[Candidate]) -> None:
+    def __init__(self, fabric: Fabric, judge: Judge, plans: Sequence[PlanCandidate]) -> None:
         self.judge, self.settings, self.plans, self.rungs = judge, judge.settings, plans, Rungs(len(plans))
         self.precision = fabric.strategy.precision
         self.trainees = [trainee(fabric, judge, plan.chosen) for plan in plans]
@@ -136,7 +136,7 @@ class Halving:
         size, seed = self.settings.batch_size, self.settings.seed
         return training_batches(len(self.judge.job.data.train), size, seed, "halving", cycle)[i]
 
-    def step(self, place: Place, indices: list[int]) -> dict[str, Tensor]:
+    def step(self, place: Position, indices: list[int]) -> dict[str, Tensor]:
         """Do one step of the slot's plan."""
         rung, _, part = self.slots[place.epoch]
         at, total = part * self.steps + place.step, self.rungs.parts[rung] * self.steps

@@ -23,7 +23,7 @@ from snnq.searching.rounding import Nearest, Rounded
 from snnq.searching.settings import SearchSettings
 from snnq.structure.masked import masked_layers
 from snnq.training import processes
-from snnq.training.batches import Samples
+from snnq.training.batches import SplitSamples
 from snnq.training.evaluation import Score, evaluate, reestimate_batchnorm
 from snnq.training.job import Job
 from snnq.training.seeding import shuffled
@@ -35,7 +35,7 @@ BATCHNORM_SAMPLES, SCORE_SAMPLES = 512, 1024
 class Subset:
     """At most ``count`` samples of a split, chosen by ``seed``."""
 
-    def __init__(self, samples: Samples, count: int, seed: int) -> None:
+    def __init__(self, samples: SplitSamples, count: int, seed: int) -> None:
         self.samples, self.chosen = samples, sorted(shuffled(len(samples), seed, "subset")[:count])
 
     def __len__(self) -> int:
@@ -49,8 +49,8 @@ class Subset:
 def score_rounded(
     model: nn.Module,
     schemes: Mapping[str, str],
-    train: Samples,
-    validation: Samples,
+    train: SplitSamples,
+    validation: SplitSamples,
     batch_size: int,
     seed: int,
     *,

@@ -24,7 +24,7 @@ from snnq.structure.masked import hold, masked_layers
 from snnq.training.transfers import moved
 
 
-class Architecture(nn.Module):
+class SchemeLogits(nn.Module):
     """Parameters ``logits`` (groups, K), zero at first: equal probabilities for all that is allowed [paper].
 
     Apart from the network, whose weights another optimizer trains. Tied layers share a row.

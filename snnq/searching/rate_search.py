@@ -31,7 +31,7 @@ from snnq.searching.trainee import Trainee
 from snnq.training.batches import steps_per_epoch, training_batches
 from snnq.training.evaluation import evaluate
 from snnq.training.job import Job
-from snnq.training.loop import Best, Place, Stateful, run_epochs
+from snnq.training.loop import Best, Position, Stateful, run_epochs
 from snnq.training.quantized import quantized_layers
 from snnq.training.run_folder import RunFolder
 from snnq.training.teacher import float_teacher
@@ -106,7 +106,7 @@ def train_rates(
     def batches(epoch: int) -> list[list[int]]:
         return training_batches(len(job.data.train), settings.batch_size, settings.seed, "train", epoch)
 
-    def step(place: Place, indices: list[int]) -> dict[str, Tensor]:
+    def step(place: Position, indices: list[int]) -> dict[str, Tensor]:
         where = f"epoch {place.epoch + 1}, step {place.step + 1}"
         return moving.trainee.step(indices, teacher, place.overall, moving.total, where)
 

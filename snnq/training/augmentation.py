@@ -19,7 +19,7 @@ from torch import Tensor
 from snnq.base.errors import UsageError, nearest
 from snnq.data.dataset import DataSet
 from snnq.training import processes
-from snnq.training.batches import Samples
+from snnq.training.batches import SplitSamples
 from snnq.training.snn_wide import SnnWide
 from snnq.training.transfers import moved
 
@@ -152,7 +152,7 @@ def augment(
 
 
 def training_share(
-    samples: Samples,
+    samples: SplitSamples,
     indices: list[int],
     changes: Sequence[Change],
     *,

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from snnq.training.seeding import shuffled
 
 
-class Samples(Protocol):
+class SplitSamples(Protocol):
     """A split: ``__getitems__`` gives frames (n, T, C, H, W) float32 and labels (n,) int64."""
 
     def __len__(self) -> int: ...
@@ -35,6 +35,6 @@ def ordered_batches(count: int, size: int) -> list[list[int]]:
     return [list(range(i, min(i + size, count))) for i in range(0, count, size)]
 
 
-def load(samples: Samples, batches: Sequence[list[int]]) -> Iterator[tuple[Tensor, Tensor]]:
+def load(samples: SplitSamples, batches: Sequence[list[int]]) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield (frames, labels) for each index list."""
     yield from DataLoader(samples, batch_sampler=batches, collate_fn=lambda pair: pair)  # pyright: ignore

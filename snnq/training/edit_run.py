@@ -25,7 +25,7 @@ from snnq.training.threads import use_threads
 
 
 @dataclass(frozen=True)
-class Place:
+class RunPlace:
     """Where a run writes its checkpoint, ``out``, and keeps its state, and the words it was called with."""
 
     out: Path
@@ -44,7 +44,7 @@ class EditRun:
     job: Job
     fabric: Fabric
     finetune: Finetune
-    place: Place
+    place: RunPlace
     where: Path
     config: Json
     mark: str
@@ -100,7 +100,7 @@ def edit_run(
     opened: tuple[Job, Fabric],
     finetune: Finetune,
     settings: Json,
-    place: Place,
+    place: RunPlace,
     compute: Compute,
     progress: Progress,
 ) -> EditRun:

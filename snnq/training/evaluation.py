@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from snnq.base.paired import PerSample
 from snnq.base.progress import Progress, silent
 from snnq.training import processes
-from snnq.training.batches import Samples, load, ordered_batches, training_batches
+from snnq.training.batches import SplitSamples, load, ordered_batches, training_batches
 from snnq.training.batchnorm import share_batchnorm
 from snnq.training.finite import FiniteWatch, require_finite_model
 from snnq.training.transfers import moved
@@ -34,7 +34,7 @@ class Score:
 
 @torch.no_grad()
 def predict(
-    model: nn.Module, samples: Samples, batch_size: int, progress: Progress = silent, stage: str = "evaluating"
+    model: nn.Module, samples: SplitSamples, batch_size: int, progress: Progress = silent, stage: str = "evaluating"
 ) -> tuple[Tensor, Tensor]:
     """Return logits (N, classes) and labels (N,) of the model in evaluation mode.
 
@@ -104,14 +104,14 @@ def video_share(logits: Tensor, labels: Tensor, videos: Tensor | None) -> tuple[
 
 
 def evaluate(
-    model: nn.Module, samples: Samples, batch_size: int, progress: Progress = silent, stage: str = "evaluating"
+    model: nn.Module, samples: SplitSamples, batch_size: int, progress: Progress = silent, stage: str = "evaluating"
 ) -> Score:
     """Return the model's score on a split."""
     return score(*predict(model, samples, batch_size, progress, stage))
 
 
 @torch.no_grad()
-def reestimate_batchnorm(model: nn.Module, samples: Samples, batch_size: int, seed: int) -> None:
+def reestimate_batchnorm(model: nn.Module, samples: SplitSamples, batch_size: int, seed: int) -> None:
     """Replace every BN's running statistics by the plain average over one pass of (training) samples.
 
     The statistics are those of the global batches, of which every process takes its share. Raises NotFiniteError naming

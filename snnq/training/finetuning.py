@@ -17,7 +17,7 @@ from snnq.training.batchnorm import share_batchnorm
 from snnq.training.evaluation import evaluate
 from snnq.training.finetune import Finetune, distilled_loss
 from snnq.training.finite import FiniteWatch
-from snnq.training.loop import Best, Place, Stateful, run_epochs
+from snnq.training.loop import Best, Position, Stateful, run_epochs
 from snnq.training.quantized import parameter_groups
 from snnq.training.run_folder import RunFolder
 from snnq.training.schedules import learning_rate, set_rate
@@ -74,7 +74,7 @@ class Finetuning:
         batches = training_batches(len(self.chosen), one.batch_size, one.seed, self.name, epoch)
         return [[self.chosen[place] for place in batch] for batch in batches]
 
-    def step(self, place: Place, indices: list[int]) -> dict[str, Tensor]:
+    def step(self, place: Position, indices: list[int]) -> dict[str, Tensor]:
         """Do one optimizer step on a global batch; return loss and accuracy on this process' share of it, ()."""
         one, own = self.settings, processes.shard(indices)
         frames, labels = (moved(part, self.fabric.device) for part in self.data.train.__getitems__(own))

@@ -84,7 +84,7 @@ class Best:
 
 
 @dataclass(frozen=True)
-class Place:
+class Position:
     """Where a run is: ``epoch`` and ``step`` in it are 0-based, ``overall`` counts steps from the start."""
 
     epoch: int
@@ -134,7 +134,7 @@ class _Run:
         epoch: int,
         order: Sequence[list[int]],
         first: int,
-        step: Callable[[Place, list[int]], Numbers],
+        step: Callable[[Position, list[int]], Numbers],
         status: Callable[[], Status],
         interrupted: Callable[[], bool],
     ) -> None:
@@ -142,7 +142,7 @@ class _Run:
         saved, read = time.monotonic(), -math.inf
         shown: Status = {}
         for i in range(first, len(order)):
-            place = Place(epoch, i, epoch * len(order) + i)
+            place = Position(epoch, i, epoch * len(order) + i)
             self.facts.add(step(place, order[i]))
             now = time.monotonic()
             flags = (interrupted(), now - saved > SAVE_SECONDS, now - read > READ_SECONDS or i + 1 == len(order))
@@ -189,7 +189,7 @@ def run_epochs(
     stage: str,
     epochs: int,
     batches: Callable[[int], Sequence[list[int]]],
-    step: Callable[[Place, list[int]], Numbers],
+    step: Callable[[Position, list[int]], Numbers],
     after_epoch: Callable[[int], Json],
     status: Callable[[], Status] = dict,
     unit: str = "epoch",

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from snnq.base.continual import Known, average_incremental, final_average, forgetting, forgetting_by_step
+from snnq.base.continual import TaskAccuracies, average_incremental, final_average, forgetting, forgetting_by_step
 
 ROWS = [[0.9], [0.8, 1.0], [0.85, 0.6, 0.5]]
 
@@ -43,8 +43,8 @@ def test_a_matrix_that_is_no_triangle_is_refused() -> None:
         "class_incremental": ((1.0,), (0.5, 0.5)),
         "task_incremental": ((1.0,), (0.5, 0.5)),
     }
-    assert Known(**whole).metrics()["class_incremental"]["forgetting"] == 0.5
+    assert TaskAccuracies(**whole).metrics()["class_incremental"]["forgetting"] == 0.5
     wrong: tuple[Any, ...] = (((1.0,), (0.5,)), ((1.0,),), ((1.0,), (0.5, 1.5)))
     for broken in wrong:
         with pytest.raises(ValidationError):
-            Known(**(whole | {"class_incremental": broken}))
+            TaskAccuracies(**(whole | {"class_incremental": broken}))

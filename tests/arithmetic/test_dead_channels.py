@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snnq.arithmetic.fixed_point import Folded, fixed_point_of
+from snnq.arithmetic.fixed_point import FoldedLayer, fixed_point_of
 from snnq.arithmetic.integers import Neurons, neurons
 from snnq.schemes.whole import Whole
 
@@ -17,14 +17,14 @@ ALIVE = [[1, -2, 0], [3, 0, 1]]
 DEAD = [[0, 0, 0]]
 
 
-def folded(rows: list[list[int]], unit: float, multiplier: float = 316.0, offset: float = 0.75) -> Folded:
+def folded(rows: list[list[int]], unit: float, multiplier: float = 316.0, offset: float = 0.75) -> FoldedLayer:
     """Rows of whole weights, the last one's unit and norm as they are given."""
     units, multipliers, offsets = np.full(len(rows), 0.1), np.ones(len(rows), np.float32), np.zeros(len(rows))
     units[-1], multipliers[-1], offsets[-1] = unit, multiplier, offset
-    return Folded(Whole(np.array(rows), units), multipliers, offsets.astype(np.float32))
+    return FoldedLayer(Whole(np.array(rows), units), multipliers, offsets.astype(np.float32))
 
 
-def behind(layer: Folded) -> Neurons:
+def behind(layer: FoldedLayer) -> Neurons:
     return neurons(layer.whole, layer.multiplier, layer.offset, 1.0, bound=1)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snnq.arithmetic.fixed_point import POTENTIAL_LIMIT, FixedPoint, Folded, fixed_point_of, fraction_bits
+from snnq.arithmetic.fixed_point import POTENTIAL_LIMIT, FixedPoint, FoldedLayer, fixed_point_of, fraction_bits
 from snnq.arithmetic.integers import compared, neurons
 from snnq.arithmetic.whole_network import WholeNetwork, whole_network
 from snnq.base.errors import UsageError
@@ -22,9 +22,9 @@ from snnq.runtime.reference import lif
 from snnq.schemes.whole import Whole
 
 
-def layer(values: list[list[int]], unit: float, multiplier: list[float], offset: list[float]) -> Folded:
+def layer(values: list[list[int]], unit: float, multiplier: list[float], offset: list[float]) -> FoldedLayer:
     whole = Whole(np.array(values), np.full(len(values), unit))
-    return Folded(whole, np.array(multiplier, np.float32), np.array(offset, np.float32))
+    return FoldedLayer(whole, np.array(multiplier, np.float32), np.array(offset, np.float32))
 
 
 def kept(found: FixedPoint, sums: np.ndarray) -> np.ndarray:
@@ -100,7 +100,7 @@ def test_off_by_little_and_never_past_the_limit(data: st.DataObject) -> None:
 
 
 def test_sums_that_are_too_large_are_refused() -> None:
-    made = Folded(Whole(np.full((2, 3), 2**44), np.ones(2)), np.ones(2), np.zeros(2))
+    made = FoldedLayer(Whole(np.full((2, 3), 2**44), np.ones(2)), np.ones(2), np.zeros(2))
     with pytest.raises(UsageError, match="layer b: its whole numbers are too large"):
         fraction_bits(two_layers(), lambda one: made)
 

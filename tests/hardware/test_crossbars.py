@@ -14,11 +14,11 @@ from snnq.cost.array_facts import ArrayFacts, LayerBound, NeuronCount
 from snnq.cost.quantities import layer_costs
 from snnq.cost.table import read_table
 from snnq.hardware.crossbars.chosen import Arrays
-from snnq.hardware.crossbars.counting import ArraySizes, Counts, Operand, count
+from snnq.hardware.crossbars.counting import ArraySizes, Operand, OperandCounts, count
 from snnq.hardware.crossbars.mapped import at_steps, line, map_model, over_steps
 from snnq.hardware.crossbars.operands import attention_operands, nominal_bits
 from snnq.hardware.crossbars.quantities import IMC_AREA, IMC_ENERGY
-from snnq.hardware.crossbars.target import list_targets, read_target, target_file
+from snnq.hardware.crossbars.target import TARGETS, read_target, target_file
 from snnq.network.layers import Layer
 from snnq.network.products import Products
 
@@ -36,7 +36,7 @@ FACTS = ArrayFacts(
 def test_a_convolution_of_spikes_by_hand():
     # 16 · 9 = 144 inputs: 3 arrays down. 32 outputs of 4 bits: 2 slices, in pairs 128 columns: 2 across. 64 positions.
     found = count(Operand("conv", 144, 32, bits=4, planes=1, positions=64, steps=4), SIZES)
-    assert found == Counts(
+    assert found == OperandCounts(
         slices=2,
         columns=128,
         arrays=6,
@@ -238,7 +238,7 @@ def test_a_damaged_target_is_refused(tmp_path, old, new, said):
 
 
 def test_targets_name_the_source_of_every_constant():
-    for name in list_targets():
+    for name in (file.stem for file in TARGETS.glob("*.toml")):
         found = read_target(name)
         used = {one.source for one in (*found.constants.values(), *found.adc.values(), *found.devices.values())}
         used |= {one.area_source for one in found.devices.values()}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snnq.hardware.dataflows import Counts, count
+from snnq.hardware.dataflows import DataflowCounts, count
 from snnq.hardware.machine import read_machine
 
 
@@ -27,17 +27,17 @@ def test_a_layer_by_hand():
     # Packed words: row 1 {11, 01, silent}, row 2 {silent, 10, 10}. Matches, outputs 1 and 2: row 1 has 2 and 1, row 2
     # has 1 and 2. One element a row, one chunk: the slower row of each output takes 2 and 2 cycles.
     # Corrections: row 1, output 1: input 2 lacks a step; output 2: the same; row 2: 1 and 2.
-    assert count(machine("loas"), SPIKES, MASK) == Counts(
+    assert count(machine("loas"), SPIKES, MASK) == DataflowCounts(
         cycles=4, exposed_cycles=20, busy=6, laggy=32, accumulates=6, corrections=5
     )
     # Step by step: row 1: 2, 1 at step 1, 1, 0 at step 2; row 2: 0, 0 and 1, 2; no match is a cycle, too.
     # Output 1: rows take 3 and 2; output 2: 2 and 3.
-    assert count(machine("sparten"), SPIKES, MASK) == Counts(cycles=6, exposed_cycles=6, busy=10, accumulates=7)
+    assert count(machine("sparten"), SPIKES, MASK) == DataflowCounts(cycles=6, exposed_cycles=6, busy=10, accumulates=7)
     # Spikes of inputs 1, 2, 3: 2, 2, 1. Output 1 gets 4 of them, output 2 gets 3, each its own element.
-    assert count(machine("gospa"), SPIKES, MASK) == Counts(cycles=4, exposed_cycles=4, busy=7, accumulates=7)
+    assert count(machine("gospa"), SPIKES, MASK) == DataflowCounts(cycles=4, exposed_cycles=4, busy=7, accumulates=7)
     assert count(machine("gospa", elements=1), SPIKES, MASK).cycles == 7
     # Rows at steps: weights {1 + 2}, {}, {1}, {2 + 1}: 7 of 16 elements is 1, the longest row 3.
-    assert count(machine("gamma"), SPIKES, MASK) == Counts(cycles=3, exposed_cycles=3, busy=7, accumulates=7)
+    assert count(machine("gamma"), SPIKES, MASK) == DataflowCounts(cycles=3, exposed_cycles=3, busy=7, accumulates=7)
     assert count(machine("gamma", elements=2), SPIKES, MASK).cycles == 4
 
 
@@ -46,13 +46,13 @@ def test_chunks_tiles_passes_and_second_merges_by_hand():
     spikes = np.ones((2, 2, 3, 4), bool)
     mask = np.array([[1], [0], [1], [0]], bool)
     # Each of two chunks takes a cycle, in each of 2 planes and 2 passes of one step: 8 cycles an output; two tiles.
-    assert count(machine("loas", elements=2, lanes=1, chunk=2), spikes, mask) == Counts(
+    assert count(machine("loas", elements=2, lanes=1, chunk=2), spikes, mask) == DataflowCounts(
         cycles=16, exposed_cycles=2 * 8 * 9, busy=24, laggy=3 * 8 * 8, accumulates=24
     )
     # With both steps at once half of that.
     assert count(machine("loas", elements=2, lanes=2, chunk=2), spikes, mask).cycles == 8
     # Gustavson with mergers of two: four fibres of 1, 0, 1, 0 weights make two of one weight each, merged again.
-    assert count(machine("gamma", elements=1, radix=2), spikes, mask) == Counts(
+    assert count(machine("gamma", elements=1, radix=2), spikes, mask) == DataflowCounts(
         cycles=12 * 4, exposed_cycles=12 * 4, busy=12 * 4, accumulates=12 * 2, partial=12 * 2
     )
 
@@ -87,7 +87,7 @@ def joined(spikes, mask, elements, chunk, lanes, laggy):
             total["cycles"] += max(times)
             total["exposed"] += max(exposed)
             total["busy"] += sum(times)
-    return Counts(*total.values())
+    return DataflowCounts(*total.values())
 
 
 LAYERS = {
@@ -132,11 +132,11 @@ def test_outer_products_and_mergers_are_those_of_a_loop(seed, firing, kept, elem
         rows.append(sum(map(len, fibres)) + spent)
         again += spent
     made = sum(own)
-    assert count(machine("gospa", elements=elements), spikes, mask) == Counts(
+    assert count(machine("gospa", elements=elements), spikes, mask) == DataflowCounts(
         cycles=max(own), exposed_cycles=max(own), busy=made, accumulates=made
     )
     cycles = max(ceil(sum(rows) / elements), max(rows))
-    assert count(machine("gamma", elements=elements, radix=other), spikes, mask) == Counts(
+    assert count(machine("gamma", elements=elements, radix=other), spikes, mask) == DataflowCounts(
         cycles=cycles, exposed_cycles=cycles, busy=sum(rows), accumulates=made, partial=again
     )
 

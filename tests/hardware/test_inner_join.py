@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snnq.hardware.dataflows import Counts, count
+from snnq.hardware.dataflows import DataflowCounts, count
 from snnq.hardware.inner_join import Joined, join, spike_fibre, unpack, weight_fibre
 from snnq.hardware.machine import read_machine
 
@@ -61,7 +61,7 @@ def test_counts_of_all_outputs_at_once_are_the_elements_own(seed, lanes, inputs,
     machine = LOAS.model_copy(update={"array": LOAS.array.model_copy(update={"lanes": lanes})})
     made = join(spike_fibre(spikes), weight_fibre(weights), lanes, 128, 8)
     found = count(machine, spikes[None, :, None], (weights != 0)[:, None])
-    assert found == Counts(made.busy, made.exposed, made.busy, made.laggy, made.accumulates, made.corrections)
+    assert found == DataflowCounts(made.busy, made.exposed, made.busy, made.laggy, made.accumulates, made.corrections)
 
 
 def test_taking_all_for_ones_is_wrong_without_corrections():

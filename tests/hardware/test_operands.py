@@ -7,8 +7,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plane_factors import plane_factors
 
-from snnq.hardware.operands import Operands, Window, bit_planes, passes, plane_factors
+from snnq.hardware.operands import ConvolutionWindow, Operands, bit_planes, passes
 
 
 @settings(max_examples=30)
@@ -21,7 +22,7 @@ from snnq.hardware.operands import Operands, Window, bit_planes, passes, plane_f
 )
 def test_windows_are_torchs(size, kernel, stride, dilation, padding):
     images = np.random.default_rng(0).integers(0, 2, (3, 2, *size)).astype(bool)
-    window = Window((kernel, kernel), stride, (dilation, dilation), ((padding, padding), (padding, padding)))
+    window = ConvolutionWindow((kernel, kernel), stride, (dilation, dilation), ((padding, padding), (padding, padding)))
     torchs = torch.nn.functional.unfold(
         torch.from_numpy(images.astype(np.float32)), kernel, dilation, padding, stride
     ).swapaxes(1, 2)
@@ -63,7 +64,7 @@ def test_groups_of_a_convolution_are_its_own():
     conv = torch.nn.Conv2d(4, 6, 3, padding=1, groups=2, bias=False)
     spikes = random.integers(0, 2, (1, 2, 4, 5, 5)).astype(bool)
     weights = conv.weight.detach().numpy().reshape(2, 3, -1).swapaxes(1, 2)
-    one = Operands("conv", spikes, weights, 4, Window((3, 3), (1, 1), (1, 1), ((1, 1), (1, 1))))
+    one = Operands("conv", spikes, weights, 4, ConvolutionWindow((3, 3), (1, 1), (1, 1), ((1, 1), (1, 1))))
     due = conv(torch.from_numpy(spikes[0].astype(np.float32))).detach().numpy().reshape(2, 6, 25)
     made = [one.of_group(group)[0].astype(np.float32) @ weights[group] for group in range(2)]
     assert np.allclose(np.concatenate(made, -1).swapaxes(1, 2), due, atol=1e-6)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 from firing import MODELS, firing
+from plane_factors import plane_factors
 from torch import nn
 
 from snnq.assessing.recording import PADDED, REALS, recording, value_bits
 from snnq.assessing.watching import watching
 from snnq.hardware.dataflows import count
 from snnq.hardware.machine import read_machine
-from snnq.hardware.operands import plane_factors
 from snnq.network.layers import Layer
 
 

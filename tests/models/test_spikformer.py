@@ -19,7 +19,7 @@ from spikingjelly.activation_based import neuron
 from snnq.models.neurons import lif
 from snnq.models.registry import ARCHITECTURES, build
 from snnq.models.spikformer.graph import spikformer_graph
-from snnq.models.spikformer.module import Spikformer, Tokenizer
+from snnq.models.spikformer.module import Spikformer, SpikformerTokenizer
 from snnq.models.spikformer.sizes import LAYOUTS, SpikformerConfig
 
 # Written by running upstream's own three files (ZK-Zhou/spikformer) on the weights and frames of spikformer_weights.
@@ -146,7 +146,9 @@ def test_any_size_gives_the_tokens_the_config_says(
     layout: str, height: int, width: int, pooling: tuple[bool, bool, bool, bool], steps: int
 ) -> None:
     config = tiny(layout, image_size=(height, width), pooling=pooling, steps=steps, dim=8)
-    tokens = Tokenizer(config.in_channels, config.dim, config.pooling)(make_frames(config, 1, 0).transpose(0, 1))
+    tokens = SpikformerTokenizer(config.in_channels, config.dim, config.pooling)(
+        make_frames(config, 1, 0).transpose(0, 1)
+    )
     assert tokens.shape == (steps, 1, 8, *config.grid)
     assert Spikformer(config)(make_frames(config, 1, 0)).shape == (1, 3)
 

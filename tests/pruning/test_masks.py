@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from snnq.network.readers import Chain
-from snnq.pruning.masks import Held, channel_masks, largest, pattern_masks, share_after, weight_masks
+from snnq.pruning.masks import HeldMasks, channel_masks, largest, pattern_masks, share_after, weight_masks
 
 
 def test_by_hand() -> None:
@@ -91,7 +91,7 @@ def test_a_channel_goes_with_its_row_its_column_and_its_norm() -> None:
 def test_an_optimizer_leaves_masked_weights_at_exactly_zero() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 2))
-    held = Held(model, {})
+    held = HeldMasks(model, {})
     held.set({"0.weight": torch.rand(5, 6) < 0.5})
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.1)
     before = model[0].weight.detach().clone()

@@ -206,13 +206,13 @@ def test_silencing_takes_five_epochs_at_most() -> None:
 def test_a_run_that_was_cut_off_goes_on_to_the_same_bytes(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut in the second of three rounds: masks, rewound weights and the optimizer's new start come back."""
     from snnq.training.finetuning import Finetuning
-    from snnq.training.loop import Place
+    from snnq.training.loop import Position
 
     words: dict[str, Any] = {"sparsity": 0.8, "rounds": 3, "epochs": 1, **QUIET}
     snnq.prune("float.safetensors", out="whole.safetensors", **words)
     own = Finetuning.step
 
-    def cut(self: Finetuning, place: Place, indices: list[int]) -> Any:
+    def cut(self: Finetuning, place: Position, indices: list[int]) -> Any:
         if place.epoch == 1:
             raise RuntimeError("cut off")
         return own(self, place, indices)

@@ -11,10 +11,10 @@ from tiny_models import CONFIG, tiny_of
 
 from snnq.network.replay import Ran
 from snnq.reconstructing.layers import BETA, WARM_UP, push
-from snnq.reconstructing.norms import Moments, matched, moments, output_moments
-from snnq.reconstructing.sides import Target, block_loss, normalised, store
+from snnq.reconstructing.norms import ChannelMoments, matched, moments, output_moments
+from snnq.reconstructing.sides import BlockTarget, block_loss, normalised, store
 from snnq.schemes.scheme import scheme, scheme_names
-from snnq.training.loop import Place
+from snnq.training.loop import Position
 
 NAMES = scheme_names()
 
@@ -110,7 +110,7 @@ def test_memory_changes_nothing(tiny, limit):
     poor.budget.limit = limit
     for number in range(len(poor.layout.blocks)):
         for step, batch in enumerate(poor.order(number)):
-            poor.step(Place(number, step, step), batch)
+            poor.step(Position(number, step, step), batch)
         poor.after_block(number)
     assert same_codes(rich, poor)
 
@@ -127,14 +127,14 @@ def test_a_run_that_was_cut_goes_on_to_the_same_codes(tiny, cut):
         for step, batch in enumerate(first.order(number)):
             if (number, step) == cut:
                 state = copy.deepcopy(first.state_dict())
-            first.step(Place(number, step, step), batch)
+            first.step(Position(number, step, step), batch)
         first.after_block(number)
     second, again = tiny.start("uniform-2", **knobs), []
     second.load_state_dict(state)
     for number in range(cut[0], len(second.layout.blocks)):
         for step, batch in enumerate(second.order(number)):
             if (number, step) >= cut:
-                second.step(Place(number, step, step), batch)
+                second.step(Position(number, step, step), batch)
         again.append(second.after_block(number))
     assert same_codes(whole, second)
     assert again == facts[cut[0] :]
@@ -181,7 +181,7 @@ def test_a_silent_channel_keeps_its_multiplier():
 
     norm = ChannelAffine(torch.tensor([2.0, -3.0]), torch.zeros(2))
     x = torch.stack([torch.full((4, 5), 7.0), torch.arange(20.0).view(4, 5)], 1)
-    wanted = {"n": Moments(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 9.0]))}
+    wanted = {"n": ChannelMoments(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 9.0]))}
     found = matched({"n": norm}, wanted, lambda: norm(x))["n"]
     assert found.multiplier[0] == 2.0
     assert found.multiplier[1] == pytest.approx(-3 / float(torch.arange(20.0).std(correction=0)))
@@ -191,13 +191,13 @@ def test_a_silent_channel_keeps_its_multiplier():
 
 def test_the_loss_by_hand():
     output, current = torch.tensor([0.0, 2.0]), torch.tensor([1.0, 3.0, 5.0])
-    target = Target(store(output), (store(current),), torch.device("cpu"))
+    target = BlockTarget(store(output), (store(current),), torch.device("cpu"))
     ran = Ran(torch.tensor([1.0, 2.0]), [torch.tensor([1.0, 3.0, 7.0])])
     assert normalised(ran.output, output).item() == pytest.approx(0.5)
     assert block_loss(ran, target, "output").item() == pytest.approx(0.5)
     assert block_loss(ran, target, "current").item() == pytest.approx((4 / 3) / (8 / 3))
     assert block_loss(ran, target, "both").item() == pytest.approx(1.0)
-    bare = Target(store(output), (), torch.device("cpu"))
+    bare = BlockTarget(store(output), (), torch.device("cpu"))
     assert all(block_loss(ran, bare, kind).item() == pytest.approx(0.5) for kind in ("output", "current", "both"))
 
 

@@ -13,7 +13,7 @@ from snnq.network.folding import fold_batchnorm
 from snnq.network.layers import layer_table
 from snnq.reconstructing.reconstruction import Reconstruction
 from snnq.reconstructing.settings import PtqSettings
-from snnq.training.loop import Place
+from snnq.training.loop import Position
 
 CONFIG: dict[str, Any] = {
     "in_channels": 2,
@@ -48,7 +48,7 @@ class Tiny:
         made, facts = self.start(scheme, **knobs), []
         for number in range(len(made.layout.blocks)):
             for step, batch in enumerate(made.order(number)):
-                made.step(Place(number, step, step), batch)
+                made.step(Position(number, step, step), batch)
             facts.append(made.after_block(number))
         return made, facts
 

@@ -17,7 +17,7 @@ from snnq.checkpoints.opening import load_model, open_checkpoint
 from snnq.cli.main import run
 from snnq.network.layers import frames_shape
 from snnq.training.finetuning import Finetuning
-from snnq.training.loop import Place
+from snnq.training.loop import Position
 
 SHORT: Any = {"epochs": 1, "batch_size": 4, "partial": 0.5, **QUIET}
 
@@ -62,7 +62,7 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_bytes(place: Path, monkeypat
     snnq.reuse_train("float.safetensors", out="whole.safetensors", **words)
     own, steps = Finetuning.step, {"left": 3}
 
-    def cut(self: Finetuning, place: Place, indices: list[int]) -> Any:
+    def cut(self: Finetuning, place: Position, indices: list[int]) -> Any:
         steps["left"] -= 1
         if steps["left"] < 0:
             raise RuntimeError("cut off")

@@ -22,7 +22,7 @@ import pytest
 from tiny_checkpoints import save_tiny
 
 from snnq.cli.main import run
-from snnq.cost.quantities import Quantity, Scale, declare, declared, withdraw
+from snnq.cost.quantities import DisplayUnit, Quantity, declare, declared, withdraw
 from snnq.plan import Plan
 from snnq.plan.plan import plan_schema
 from snnq.plan.verdict import rivals, verdict
@@ -36,7 +36,7 @@ LUT = Quantity(
     unit="LUT",
     title="Look-up tables",
     meaning="Σ weights · bits / 6: a table of 6 inputs holds six bits",
-    scales=(Scale("LUT", 1),),
+    scales=(DisplayUnit("LUT", 1),),
     limits={"lut": 1},
     decimals=0,
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from snnq.base.errors import UsageError, nearest
 from snnq.hardware.crossbars.mapped import SAME
-from snnq.hardware.crossbars.target import DEFAULT_TARGET, Target, read_target
+from snnq.hardware.crossbars.target import DEFAULT_TARGET, ArrayTarget, read_target
 
 SIDES, CELL_BITS, ADC_BITS = (4, 4096), (1, 8), (1, 24)
 
@@ -26,7 +26,7 @@ class Arrays:
     cell_bits: int | None = None
     adc_bits: int | None = None
 
-    def chip(self) -> Target:
+    def chip(self) -> ArrayTarget:
         """Return the target with these sizes; raises MachineError, and UsageError for what it cannot be."""
         limits = {"xbar": SIDES, "cell_bits": CELL_BITS, "adc_bits": ADC_BITS}
         for name, (least, most) in limits.items():

@@ -53,7 +53,7 @@ class ArraySizes:
 
 
 @dataclass(frozen=True)
-class Counts:
+class OperandCounts:
     """What an operand takes, per inference and sample where it happens again and again.
 
     ``utilisation``: the share of cells that hold a number, 0 … 1. ``vectors``: reads that follow one another;
@@ -88,7 +88,7 @@ def columns_of(operand: Operand, sizes: ArraySizes) -> int:
     return operand.outputs * math.ceil(operand.bits / sizes.cell_bits) * (2 if operand.signed else 1)
 
 
-def count(operand: Operand, sizes: ArraySizes) -> Counts:
+def count(operand: Operand, sizes: ArraySizes) -> OperandCounts:
     """Return what an operand takes."""
     slices = math.ceil(operand.bits / sizes.cell_bits)
     columns = columns_of(operand, sizes)
@@ -100,7 +100,7 @@ def count(operand: Operand, sizes: ArraySizes) -> Counts:
     vectors = operand.positions * operand.planes * operand.steps
     pes = math.ceil(arrays / sizes.arrays_per_pe)
     reference = 0 if operand.signed else arrays
-    return Counts(
+    return OperandCounts(
         slices=slices,
         columns=columns,
         arrays=arrays,

@@ -24,7 +24,7 @@ from snnq.hardware.crossbars.operands import (
     unmapped_layer,
 )
 from snnq.hardware.crossbars.pricing import Priced, membrane_area, neuron_energy, priced, summed
-from snnq.hardware.crossbars.target import Target, read_target
+from snnq.hardware.crossbars.target import ArrayTarget, read_target
 from snnq.network.layers import Layer
 from snnq.schemes.names import FLOAT32
 
@@ -96,7 +96,7 @@ def map_model(
     bits: Mapping[str, int] | None = None,
     adc_bits: int | None = None,
     membrane_bits: int | None = None,
-    target: Target | None = None,
+    target: ArrayTarget | None = None,
 ) -> Mapped:
     """Return what a model takes on a target: counts, energy in pJ, time in ns and area in µm², per inference.
 
@@ -139,7 +139,7 @@ def map_model(
 
 
 def _lying(
-    facts: ArrayFacts, layers: Sequence[Layer], schemes: Mapping[str, str], bits: Mapping[str, int], chip: Target
+    facts: ArrayFacts, layers: Sequence[Layer], schemes: Mapping[str, str], bits: Mapping[str, int], chip: ArrayTarget
 ) -> tuple[list[Operand], list[Unmapped]]:
     """Return the layers that lie in cells, and those that do not."""
     known = bounds(facts.layers)
@@ -197,7 +197,7 @@ def over_steps(mapped_at: Mapping[int, Mapped]) -> dict[str, Line]:
     }
 
 
-def membrane_shares(found: Mapped, target: Target, widths: Sequence[int]) -> dict[int, float]:
+def membrane_shares(found: Mapped, target: ArrayTarget, widths: Sequence[int]) -> dict[int, float]:
     """Return by bits of a potential which share of the chip's area the membranes are, 0 … 1."""
     others = found.total_um2 - found.area_um2["membrane"]
     shares = {}

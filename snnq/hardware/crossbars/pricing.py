@@ -16,8 +16,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from snnq.hardware.crossbars.counting import ArraySizes, Counts, Operand, count
-from snnq.hardware.crossbars.target import Device, Target
+from snnq.hardware.crossbars.counting import ArraySizes, Operand, OperandCounts, count
+from snnq.hardware.crossbars.target import ArrayTarget, Device
 
 WRITE = "write"
 
@@ -28,7 +28,7 @@ class Priced:
 
     operand: Operand
     device: str
-    counts: Counts
+    counts: OperandCounts
     energy_pj: Mapping[str, float]
     area_um2: Mapping[str, float]
     read_ns: float
@@ -40,13 +40,13 @@ class Priced:
         return self.read_ns + self.write_ns
 
 
-def array_sizes(target: Target, device: Device) -> ArraySizes:
+def array_sizes(target: ArrayTarget, device: Device) -> ArraySizes:
     """Return the sizes that operands are counted with."""
     one = target.array
     return ArraySizes(one.rows, one.columns, device.cell_bits, one.arrays_per_pe, one.pes_per_tile)
 
 
-def priced(operand: Operand, target: Target, device: str, adc_bits: int) -> Priced:
+def priced(operand: Operand, target: ArrayTarget, device: str, adc_bits: int) -> Priced:
     """Return what an operand takes on a target, in cells of a device."""
     name, cells = target.device(device)
     found = count(operand, array_sizes(target, cells))
@@ -61,7 +61,7 @@ def priced(operand: Operand, target: Target, device: str, adc_bits: int) -> Pric
     )
 
 
-def _energy(counts: Counts, target: Target, cells: Device, adc_bits: int) -> dict[str, float]:
+def _energy(counts: OperandCounts, target: ArrayTarget, cells: Device, adc_bits: int) -> dict[str, float]:
     happened = {
         "array": counts.reads,
         "driver": counts.rows_driven,
@@ -75,7 +75,7 @@ def _energy(counts: Counts, target: Target, cells: Device, adc_bits: int) -> dic
     return spent | ({WRITE: counts.cell_writes * cells.write_pj} if counts.cell_writes else {})
 
 
-def _area(counts: Counts, target: Target, cells: Device, adc_bits: int) -> dict[str, float]:
+def _area(counts: OperandCounts, target: ArrayTarget, cells: Device, adc_bits: int) -> dict[str, float]:
     one = target.array
     converters = counts.arrays * math.ceil(one.columns / one.columns_per_adc)
     standing = {
@@ -91,13 +91,13 @@ def _area(counts: Counts, target: Target, cells: Device, adc_bits: int) -> dict[
     return area | {"array": counts.arrays * cells.area_um2, "adc": converters * target.converter(adc_bits)[1]}
 
 
-def neuron_energy(neurons: int, steps: int, target: Target, membrane_bits: int) -> dict[str, float]:
+def neuron_energy(neurons: int, steps: int, target: ArrayTarget, membrane_bits: int) -> dict[str, float]:
     """Return what updating neurons at every step takes in pJ, by component."""
     happened = {"neuron": neurons * steps, "membrane": neurons * steps * membrane_bits}
     return {event: number * target.event_pj(event) for event, number in happened.items() if event in target.events}
 
 
-def membrane_area(neurons: int, target: Target, membrane_bits: int) -> dict[str, float]:
+def membrane_area(neurons: int, target: ArrayTarget, membrane_bits: int) -> dict[str, float]:
     """Return the area in µm² of a membrane for each neuron."""
     return {"membrane": neurons * membrane_bits * target.part_um2("membrane_bit")}
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 from functools import cache
 
 from snnq.cost.array_facts import ArrayFacts
-from snnq.cost.quantities import Quantity, Scale, declare
+from snnq.cost.quantities import DisplayUnit, Quantity, declare
 from snnq.cost.table import CostTable
 from snnq.hardware.crossbars.mapped import Mapped, map_model
-from snnq.hardware.crossbars.target import Target, read_target
+from snnq.hardware.crossbars.target import ArrayTarget, read_target
 from snnq.network.layers import Layer
 
 _WHOSE = "on analog arrays, float32 as 8 bits"
@@ -24,7 +24,7 @@ IMC_ENERGY = Quantity(
     unit="pJ",
     title="Energy per inference on analog arrays",
     meaning="reads, conversions, buffers and wires of arrays, and writes of cells, per inference and sample",
-    scales=(Scale("nJ", 1e3, 1e6), Scale("µJ", 1e6)),
+    scales=(DisplayUnit("nJ", 1e3, 1e6), DisplayUnit("µJ", 1e6)),
     limits={"imc-energy-pj": 1, "imc-energy-nj": 1e3, "imc-energy-uj": 1e6},
     decimals=1,
     example="50%",
@@ -38,7 +38,7 @@ IMC_AREA = Quantity(
     unit="µm²",
     title="Area of analog arrays",
     meaning="arrays with their converters, tiles, and a membrane for every neuron",
-    scales=(Scale("mm²", 1e6),),
+    scales=(DisplayUnit("mm²", 1e6),),
     limits={"imc-area-um2": 1, "imc-area-mm2": 1e6},
     decimals=3,
     model=_WHOSE,
@@ -48,7 +48,7 @@ IMC_AREA = Quantity(
 
 
 @cache
-def _target(name: str) -> Target:
+def _target(name: str) -> ArrayTarget:
     return read_target(name)
 
 

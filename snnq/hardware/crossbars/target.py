@@ -15,7 +15,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from snnq.base.errors import MachineError, UsageError, nearest
 from snnq.base.shelf import Shelf
 from snnq.base.validation import Record
-from snnq.hardware.machine import Share, Source
+from snnq.hardware.machine import ConstantSource, Share
 
 TARGETS = Path(__file__).parent / "targets"
 DEFAULT_TARGET = "spikesim-65nm"
@@ -44,7 +44,7 @@ PARTS: dict[str, str] = {
 }
 
 
-class Constant(Record):
+class ArrayConstant(Record):
     """What an event takes in pJ, what a part takes in µm², or both."""
 
     energy_pj: float | None = Field(default=None, ge=0, le=1e12)
@@ -52,13 +52,13 @@ class Constant(Record):
     source: str
 
     @model_validator(mode="after")
-    def _says_something(self) -> Constant:
+    def _says_something(self) -> ArrayConstant:
         if self.energy_pj is None and self.area_um2 is None:
             raise ValueError("it needs energy_pj, area_um2 or both")
         return self
 
 
-class Converter(Record):
+class ConverterCosts(Record):
     """An analog-to-digital converter of so many bits: energy of a conversion, area."""
 
     energy_pj: float = Field(ge=0, le=1e12)
@@ -82,7 +82,7 @@ class Device(Record):
     area_source: str
 
 
-class Sizes(Record):
+class ChipSizes(Record):
     """The sizes of a chip; ``read_ns``: one read of all arrays of a layer, its columns converted in turn."""
 
     rows: PositiveInt = Field(le=2**16)
@@ -97,7 +97,7 @@ class Sizes(Record):
     read_ns: PositiveFloat
 
 
-class Target(Record):
+class ArrayTarget(Record):
     """A chip of analog arrays: sizes, constants, which of them each event and part takes, and its kinds of cells.
 
     ``sha256`` is that of the file's bytes; ``path`` is None for a target that comes with snnq.
@@ -110,10 +110,10 @@ class Target(Record):
     default_device: str
     notes: str = ""
     uncounted: str = ""
-    array: Sizes
-    sources: dict[str, Source]
-    constants: dict[str, Constant]
-    adc: dict[Annotated[str, Field(pattern=r"^[1-9]\d?$")], Converter] = Field(min_length=1)
+    array: ChipSizes
+    sources: dict[str, ConstantSource]
+    constants: dict[str, ArrayConstant]
+    adc: dict[Annotated[str, Field(pattern=r"^[1-9]\d?$")], ConverterCosts] = Field(min_length=1)
     events: dict[str, Share]
     areas: dict[str, Share]
     devices: dict[str, Device] = Field(min_length=1)
@@ -121,7 +121,7 @@ class Target(Record):
     path: str | None
 
     @model_validator(mode="after")
-    def _references_hold(self) -> Target:
+    def _references_hold(self) -> ArrayTarget:
         _known(self.default_device, self.devices, "default_device", "device")
         for name, one in self.constants.items():
             _known(one.source, self.sources, f"constants.{name}", "source")
@@ -172,7 +172,7 @@ class Target(Record):
         one, factor = self.adc[str(known)], 2.0 ** (bits - known)
         return one.energy_pj * factor, one.area_um2 * factor
 
-    def resized(self, side: int | None, cell_bits: int | None) -> Target:
+    def resized(self, side: int | None, cell_bits: int | None) -> ArrayTarget:
         """Return a target of arrays of ``side`` × ``side`` cells, and of cells of so many bits; None: as they are.
 
         An array's energy and area go with its cells, what stands around it with its rows and columns.
@@ -207,12 +207,7 @@ def _known(name: str, among: dict, where: str, what: str) -> None:
 
 
 _HINT = "compare it with a target that works: snnq imc map --toml"
-_TARGETS = Shelf("target", TARGETS, Target, MachineError, hint=_HINT, listing=_HINT)
-
-
-def list_targets() -> tuple[str, ...]:
-    """Return the names of the targets that come with snnq."""
-    return _TARGETS.names()
+_TARGETS = Shelf("target", TARGETS, ArrayTarget, MachineError, hint=_HINT, listing=_HINT)
 
 
 def target_file(name_or_path: str | Path) -> Path:
@@ -220,6 +215,6 @@ def target_file(name_or_path: str | Path) -> Path:
     return _TARGETS.file(name_or_path)
 
 
-def read_target(name_or_path: str | Path = DEFAULT_TARGET) -> Target:
+def read_target(name_or_path: str | Path = DEFAULT_TARGET) -> ArrayTarget:
     """Return a target by name or path; raises MachineError naming the file and the key."""
     return _TARGETS.read(name_or_path)

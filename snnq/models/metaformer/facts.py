@@ -23,7 +23,7 @@ from snnq.models.metaformer.sizes import (
     MetaFormerConfig,
     attention_scale,
 )
-from snnq.models.upstream import Keys, Settings, Shapes, Stored, Upstream, Variants
+from snnq.models.upstream import Keys, Settings, Shapes, StoredForm, Upstream, Variants
 from snnq.network.products import Products
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ _ALWAYS = {V3: ("steps", "heads", "substeps"), V3_LARGE: ("steps", "heads"), QSD
 def _row(layout: str) -> Architecture[MetaFormerConfig]:
     keys = () if layout == V2_PARTS else (_keys(layout),)
     told = {V2: _told, V2_PARTS: _told, V3_LARGE: _told_of_large}.get(layout, lambda names: {})
-    stored = Stored(lazily("metaformer.stored", "stored_model"), _converted, _said)
+    stored = StoredForm(lazily("metaformer.stored", "stored_model"), _converted, _said)
     return Architecture(
         name=layout,
         layout=layout,

@@ -15,13 +15,13 @@ def metaformer_graph(config: MetaFormerConfig) -> Graph:
     width1, width2, width3, dim = config.width1, config.width2, config.width3, config.dim
     x = FRAMES
     for stage, width, stride in (("1_1", width1 // 2, 2), ("1_2", width1, 2), ("2", width2, 2)):
-        x = _downsampling(drawing, config, x, stage, width, stride)
+        x = _downsampling(drawing, x, stage, width, stride)
         blocks = ("ConvBlock2_1", "ConvBlock2_2") if stage == "2" else (f"ConvBlock{stage}",)
         for block in blocks:
             x = _conv_block(drawing, config, x, f"{block}.0", width)
     last = (("3", width3, 2, config.blocks[0]), ("4", dim, 1, config.blocks[1]))
     for stage, width, stride, blocks in last[:1] if large else last:
-        x = _downsampling(drawing, config, x, stage, width, stride)
+        x = _downsampling(drawing, x, stage, width, stride)
         for index in range(blocks):
             x = _block(drawing, config, x, f"block{stage}.{index}", width)
     x = drawing.mean(x)
@@ -31,7 +31,7 @@ def metaformer_graph(config: MetaFormerConfig) -> Graph:
     return drawing.finish(drawing.concat(x, spikes, "both heads") if large else spikes, "head", config.classes)
 
 
-def _downsampling(drawing: Drawing, config: MetaFormerConfig, x: str, stage: str, width: int, stride: int) -> str:
+def _downsampling(drawing: Drawing, x: str, stage: str, width: int, stride: int) -> str:
     name, first = f"downsample{stage}", stage == "1_1"
     x = x if first else drawing.neuron(x, f"{name}.encode_lif")
     kernel = 7 if first else 3

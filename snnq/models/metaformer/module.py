@@ -83,7 +83,7 @@ class ConvBlock(nn.Module):
         return x + current(self.lif2(current(self.lif1(x), self.conv1, self.bn1)), self.conv2, self.bn2)
 
 
-class Mlp(nn.Module):
+class MetaFormerMlp(nn.Module):
     """Two 1×1 convolutions of tokens, each behind a neuron: potentials → what is added to them, (T, B, C, H, W)."""
 
     def __init__(self, config: MetaFormerConfig, width: int) -> None:
@@ -103,7 +103,7 @@ class Mlp(nn.Module):
         return tokens.view(x.shape)
 
 
-class Attention(nn.Module):
+class MetaFormerAttention(nn.Module):
     """Self-attention: potentials → what is added to them, (T, B, C, H, W); linear in the tokens but for sdt-v3."""
 
     def __init__(self, config: MetaFormerConfig, width: int) -> None:
@@ -144,7 +144,7 @@ def _projection(config: MetaFormerConfig, taken: int, given: int) -> nn.Module:
     return RepConv(taken, given)
 
 
-class Block(nn.Module):
+class MetaFormerBlock(nn.Module):
     """Attention, then MLP, each added to the potentials; of sdt-v3 a 3×3 ``SepConv`` before them.
 
     Of sdt-v3-large, where it is ``mixed``, a neuron and a 1×1 convolution.
@@ -154,7 +154,7 @@ class Block(nn.Module):
         super().__init__()
         self.conv = SepConv(config, width, kernel=3) if config.layout == V3 else None
         self.lif, self.rep_conv = (node(config), nn.Conv2d(width, width, 1)) if config.mixed else (None, None)
-        self.attn, self.mlp = Attention(config, width), Mlp(config, width)
+        self.attn, self.mlp = MetaFormerAttention(config, width), MetaFormerMlp(config, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the potentials after all."""
@@ -208,11 +208,11 @@ class MetaFormer(nn.Module):
         self.ConvBlock2_1 = nn.ModuleList([ConvBlock(config, width2)])
         self.ConvBlock2_2 = nn.ModuleList([ConvBlock(config, width2)])
         self.downsample3 = DownSampling(config, width2, width3)
-        self.block3 = nn.ModuleList(Block(config, width3) for _ in range(config.blocks[0]))
+        self.block3 = nn.ModuleList(MetaFormerBlock(config, width3) for _ in range(config.blocks[0]))
         large = config.layout == V3_LARGE
         if not large:
             self.downsample4 = DownSampling(config, width3, dim, stride=1)
-            self.block4 = nn.ModuleList(Block(config, dim) for _ in range(config.blocks[1]))
+            self.block4 = nn.ModuleList(MetaFormerBlock(config, dim) for _ in range(config.blocks[1]))
         self.lif = node(config) if config.distilled or not large else None
         self.head = nn.Linear(2 * dim if large and config.distilled else dim, config.classes)
         self.apply(initialise)

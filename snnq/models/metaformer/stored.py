@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from snnq.base.errors import UsageError
-from snnq.models.metaformer.module import Block, MetaFormer
+from snnq.models.metaformer.module import MetaFormer, MetaFormerBlock
 from snnq.models.metaformer.repconv import PointwisePair, RepConv, folded, folded_pair
 from snnq.models.metaformer.sizes import QSD, V2, V2_PARTS, V3, V3_LARGE, MetaFormerConfig
 
@@ -40,7 +40,7 @@ def stored_model(config: MetaFormerConfig) -> nn.Module:
         _keep_pairs(model, config)
     if config.layout in (QSD, V3_LARGE):
         for name, block in model.named_modules():
-            if isinstance(block, Block):
+            if isinstance(block, MetaFormerBlock):
                 width = config.width3 if name.startswith("block3") else config.dim
                 for scale in ("layer_scale1", "layer_scale2"):
                     block.register_parameter(scale, nn.Parameter(torch.ones(width)))
@@ -50,7 +50,7 @@ def stored_model(config: MetaFormerConfig) -> nn.Module:
 def _keep_pairs(model: nn.Module, config: MetaFormerConfig) -> None:
     """Give a model of sdt-v3-large the layers that upstream's has in the place of one."""
     width = config.width3
-    for block in [one for one in model.modules() if isinstance(one, Block)]:
+    for block in [one for one in model.modules() if isinstance(one, MetaFormerBlock)]:
         for name in ("q", "k", "v", "proj"):
             block.attn.register_module(f"{name}_conv", PointwisePair(width, int(width * 1.5), width))
         if config.mixed:

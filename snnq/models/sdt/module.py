@@ -62,7 +62,7 @@ class MembraneTokenizer(nn.Module):
         return current(x, self.rpe_conv, self.rpe_bn) + potential  # pyright: ignore[reportPossiblyUnboundVariable]
 
 
-class Attention(Reusable):
+class SpikeDrivenAttention(Reusable):
     """Spike-driven or spatial-temporal attention: potentials (T, B, C, H, W) → what is added to them."""
 
     OWN = ("shortcut_lif", *(f"{name}{part}" for name in "qkv" for part in ("", "_bn", "_lif")), "attn_lif", "pool")
@@ -129,12 +129,12 @@ class Attention(Reusable):
         return self.get_submodule("attn_lif")(join_heads(mix_chunks(q, k, v, self.scale or 1.0, chunk)))
 
 
-class Block(nn.Module):
+class SDTBlock(nn.Module):
     """An encoder block: attention, then MLP, each added to the membrane shortcut."""
 
     def __init__(self, config: SDTConfig, node: Neuron, late: Neuron) -> None:
         super().__init__()
-        self.attn = Attention(config, node)
+        self.attn = SpikeDrivenAttention(config, node)
         self.mlp = MembraneMlp(config.dim, config.hidden, node=late)
 
     def forward(self, potential: Tensor) -> Tensor:
@@ -156,7 +156,7 @@ class SpikeDrivenTransformer(nn.Module):
         self.patch_embed = MembraneTokenizer(
             config.in_channels, config.dim, config.pooling, node, bias=config.layout == "sdt-spikingjelly"
         )
-        self.block = nn.ModuleList(Block(config, node, late) for _ in range(config.depth))
+        self.block = nn.ModuleList(SDTBlock(config, node, late) for _ in range(config.depth))
         self.head_lif = late()
         self.head = nn.Linear(config.dim, config.classes)
         self.apply(partial(initialise, kind=nn.Conv2d))

@@ -35,7 +35,7 @@ from snnq.models.reusable import Reusable
 from snnq.models.spikformer.sizes import SpikformerConfig
 
 
-class Tokenizer(nn.Module):
+class SpikformerTokenizer(nn.Module):
     """Spiking patch splitting: (T, B, in_channels, H, W) frames → (T, B, dim, h, w) of {0, 1, 2}.
 
     Four 3×3 convolutions, each conv → BN → LIF and, where ``pooling`` says so, a max-pool, which stands before the LIF
@@ -74,7 +74,7 @@ _PRODUCTS: dict[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]] = {
 }
 
 
-class Attention(Reusable):
+class SpikingSelfAttention(Reusable):
     """Spiking self-attention: small integers in, spikes out, of the same shape; no softmax."""
 
     OWN = (*(f"{name}{part}" for name in "qkv" for part in ("", "_bn", "_lif")), "attn_lif")
@@ -119,7 +119,7 @@ class Attention(Reusable):
         return tokens.unflatten(-1, (self.heads, -1)).permute(0, 1, 3, 2, 4).contiguous()
 
 
-class Mlp(nn.Module):
+class SpikformerMlp(nn.Module):
     """Two layers, each layer → BN → LIF: small integers in, spikes out, of the same shape."""
 
     def __init__(self, layout: str, dim: int, hidden: int) -> None:
@@ -141,13 +141,13 @@ class Mlp(nn.Module):
         return fire(x, self.fc2, self.fc2_bn, self.fc2_lif, channels_last=self.channels_last)
 
 
-class Block(nn.Module):
+class SpikformerBlock(nn.Module):
     """An encoder block: attention, then MLP, each added to its input (so integers grow by up to 2 a block)."""
 
     def __init__(self, config: SpikformerConfig) -> None:
         super().__init__()
-        self.attn = Attention(config.layout, config.dim, config.heads, config.attention_scale, config.chunk)
-        self.mlp = Mlp(config.layout, config.dim, config.hidden)
+        self.attn = SpikingSelfAttention(config.layout, config.dim, config.heads, config.attention_scale, config.chunk)
+        self.mlp = SpikformerMlp(config.layout, config.dim, config.hidden)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the tokens after both residual additions."""
@@ -165,10 +165,10 @@ class Spikformer(nn.Module):
     def __init__(self, config: SpikformerConfig) -> None:
         super().__init__()
         self.config = config
-        self.patch_embed = Tokenizer(
+        self.patch_embed = SpikformerTokenizer(
             config.in_channels, config.dim, config.pooling, pools_currents=config.layout == "spikingjelly"
         )
-        self.block = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.block = nn.ModuleList(SpikformerBlock(config) for _ in range(config.depth))
         self.head = nn.Linear(config.dim, config.classes)
         self.apply(initialise)
 

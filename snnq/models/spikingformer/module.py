@@ -23,7 +23,7 @@ from snnq.models.neurons import current, halve, initialise, lif, rest
 from snnq.models.spikingformer.sizes import SpikingformerConfig
 
 
-class Tokenizer(nn.Module):
+class SpikingformerTokenizer(nn.Module):
     """(T, B, in_channels, H, W) frames → (T, B, dim, h, w) membrane potentials, real numbers.
 
     Five 3×3 convolutions with BN; before each but the first a neuron and, where ``pooling`` says so of the convolution
@@ -56,7 +56,7 @@ class Tokenizer(nn.Module):
         return x
 
 
-class Mlp(nn.Module):
+class SpikingformerMlp(nn.Module):
     """Two 1×1 convolutions, each behind a neuron: potentials → what is added to them."""
 
     def __init__(self, config: SpikingformerConfig) -> None:
@@ -74,14 +74,14 @@ class Mlp(nn.Module):
         return x
 
 
-class Block(nn.Module):
+class SpikingformerBlock(nn.Module):
     """An encoder block: attention, then MLP, each added to the membrane potentials."""
 
     def __init__(self, config: SpikingformerConfig) -> None:
         super().__init__()
         product = mix_keys_first if config.layout == "spikingformer-imagenet" else mix_scores_then_scale
         self.attn = SelfAttention(config.dim, config.heads, first="proj_lif", tau=config.tau, product=product)
-        self.mlp = Mlp(config)
+        self.mlp = SpikingformerMlp(config)
 
     def forward(self, potential: Tensor) -> Tensor:
         """Return the potentials after both."""
@@ -98,8 +98,8 @@ class Spikingformer(nn.Module):
     def __init__(self, config: SpikingformerConfig) -> None:
         super().__init__()
         self.config = config
-        self.patch_embed = Tokenizer(config)
-        self.block = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.patch_embed = SpikingformerTokenizer(config)
+        self.block = nn.ModuleList(SpikingformerBlock(config) for _ in range(config.depth))
         self.head = nn.Linear(config.dim, config.classes)
         self.apply(initialise)
 

@@ -143,7 +143,7 @@ class DepthwiseMixer(nn.Module):
         return current(spikes, self.get_submodule(self.name), self.get_submodule(f"{self.name}_bn"))
 
 
-class Block(nn.Module):
+class MaxFormerBlock(nn.Module):
     """A mixer of tokens (``name`` says what it is called; None where there is none), then the MLP.
 
     What a mixer of spikes adds to the potentials goes through ``raised``.
@@ -204,11 +204,11 @@ class MaxFormer(nn.Module):
         return self.head(spikes.mean(0))
 
 
-def _block(config: StagedConfig, stage: int, width: int) -> Block:
+def _block(config: StagedConfig, stage: int, width: int) -> MaxFormerBlock:
     mlp, early = MembraneMlp(width, config.hidden(width), suffix="_conv"), MIXERS[config.data]
     if stage == len(early):
         theirs = config.spikingjelly
         attention = SelfAttention(width, config.stage_heads[stage], first=None if theirs else "x_lif", bias=not theirs)
-        return Block(attention, "attn", mlp)
+        return MaxFormerBlock(attention, "attn", mlp)
     mixer = early[stage]
-    return Block(None if mixer is None else DepthwiseMixer(width, *mixer), "mixer", mlp)
+    return MaxFormerBlock(None if mixer is None else DepthwiseMixer(width, *mixer), "mixer", mlp)

@@ -86,7 +86,7 @@ class TokenAttention(nn.Module):
         return self.attn_lif(q.sum(dim=self.summed, keepdim=True)) * k
 
 
-class Mlp(nn.Module):
+class QKFormerMlp(nn.Module):
     """Two 1×1 convolutions, each → BN → LIF: small integers in, spikes out, of the same shape.
 
     ``flat``: of a row of tokens instead of their grid.
@@ -110,7 +110,7 @@ class Mlp(nn.Module):
         return x.view(shape)
 
 
-class Block(nn.Module):
+class QKFormerBlock(nn.Module):
     """Attention, then MLP, each added to its input; ``mixer`` names the attention."""
 
     def __init__(self, mixer: str, attention: nn.Module, mlp: nn.Module) -> None:
@@ -158,11 +158,13 @@ class QKFormer(nn.Module):
         return self.head(features.mean(0))
 
 
-def _block(config: StagedConfig, stage: int, width: int) -> Block:
+def _block(config: StagedConfig, stage: int, width: int) -> QKFormerBlock:
     imagenet, bias = config.data == "imagenet", not config.spikingjelly
     heads = config.stage_heads[stage]
-    mlp = Mlp(("fc1", "fc2") if imagenet else ("mlp1", "mlp2"), width, config.hidden(width), flat=config.spikingjelly)
+    mlp = QKFormerMlp(
+        ("fc1", "fc2") if imagenet else ("mlp1", "mlp2"), width, config.hidden(width), flat=config.spikingjelly
+    )
     if stage < len(config.blocks) - 1:
         by_channel = config.layout.endswith("-channel")
-        return Block("tssa", TokenAttention(width, heads, by_channel=by_channel, bias=bias), mlp)
-    return Block("attn" if imagenet else "ssa", SelfAttention(width, heads, first=None, bias=bias), mlp)
+        return QKFormerBlock("tssa", TokenAttention(width, heads, by_channel=by_channel, bias=bias), mlp)
+    return QKFormerBlock("attn" if imagenet else "ssa", SelfAttention(width, heads, first=None, bias=bias), mlp)

@@ -65,7 +65,7 @@ def front_panel(title: str, cost: str, score: str, points: Sequence[Point]) -> s
 
     Open circles are predicted. The line runs along the front.
     """
-    scale = Scale.of(points)
+    scale = FrontAxes.of(points)
     placed = [(*scale.place(one), one) for one in points]
     line = " ".join(f"{svg.number(x)},{svg.number(y)}" for x, y, one in placed if not one.name)
     parts = [
@@ -78,14 +78,14 @@ def front_panel(title: str, cost: str, score: str, points: Sequence[Point]) -> s
 
 
 @dataclass(frozen=True)
-class Scale:
+class FrontAxes:
     """Where costs (logarithmic) and scores lie in the frame, with a margin around all points."""
 
     costs: tuple[float, float]
     scores: tuple[float, float]
 
     @classmethod
-    def of(cls, points: Sequence[Point]) -> Scale:
+    def of(cls, points: Sequence[Point]) -> FrontAxes:
         """Return the scale that holds all points."""
         costs, scores = [one.cost for one in points], [one.score for one in points]
         room = 0.08 * (max(scores) - min(scores)) or 0.05 * abs(max(scores)) or 1.0
@@ -105,7 +105,7 @@ class Scale:
         return TOP + HEIGHT * (self.scores[1] - score) / (self.scores[1] - self.scores[0])
 
 
-def _axes(scale: Scale, cost: str, score: str) -> list[str]:
+def _axes(scale: FrontAxes, cost: str, score: str) -> list[str]:
     foot, faint = TOP + HEIGHT, 'stroke-opacity="0.15" stroke-width="0.75"'
     parts = [svg.box(LEFT, TOP, WIDTH, HEIGHT, svg.FRAME)]
     for value in svg.round_ticks(*scale.scores):
