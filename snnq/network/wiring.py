@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from snnq.base.strict_json import Config
-from snnq.network.combining import Add, Concat, First, Flatten, Pad, Pool, Switch
+from snnq.network.combining import Add, Concat, First, Flatten, KeyFrames, MeanPool, Pad, Pool, Residual, Switch
 from snnq.network.graph import Graph, Operation
 from snnq.network.leaks import is_fixed, lead, leak
 from snnq.network.operations import Attention, Head, Layer, Mean, Neuron
@@ -105,6 +105,8 @@ class Wiring:
     @property
     def beyond(self) -> str | None:
         """Half a sentence, after "because": what it has that was not in the first graphs; None where nothing is."""
+        if self.graph.segment is not None:
+            return "its clips are cut into segments"
         if self.graph.frames.kind == "pixels":
             return "its frames are pixels, whole numbers of either sign"
         if any(isinstance(one, Neuron) and one.rounds for one in self.graph.operations):
@@ -261,7 +263,8 @@ def _within_stages(one: Pool) -> bool:
 
 
 def _bound(graph: Graph, one: Layer) -> int:
-    return graph.streams[one.takes[0]].bound or READ_LIMIT
+    given = graph.streams[one.takes[0]]
+    return given.bound or READ_LIMIT * given.parts
 
 
 def _chains(graph: Graph) -> dict[str, int]:
@@ -271,7 +274,7 @@ def _chains(graph: Graph) -> dict[str, int]:
         if isinstance(one, Layer):
             found[one.gives] = len(found)
         elif (
-            isinstance(one, Pool | Flatten | Add | Concat | First | Switch | Mean)
+            isinstance(one, Pool | MeanPool | Flatten | Add | Concat | First | Switch | Mean)
             and graph.streams[one.gives].kind == "reals"
         ):
             numbers = {found[name] for name in one.takes if name in found}
@@ -290,9 +293,13 @@ def _obstacles(graph: Graph) -> Iterator[str]:
             yield f"its neurons have no leak, and their voltages are whole numbers for up to {INTEGRATED_STEPS} steps"
         elif isinstance(one, Neuron) and one.integrates and given[0].bound is None and given[0].parts > 1:
             yield f"neurons {one.neuron}, which have no leak, are given a mean of potentials"
-        elif isinstance(one, Layer) and not _readable(given[0]):
+        elif isinstance(one, Switch) and graph.segment is not None:
+            yield "a decomposed layer has another kernel after its first steps, and every segment begins anew"
+        elif isinstance(one, MeanPool) and (given[0].kind != "reals" or given[0].parts > 1):
+            yield f"a mean-pool is given '{one.takes[0]}', and takes potentials"
+        elif isinstance(one, Layer) and not _readable(graph, one):
             yield f"layer {one.layer} is given a mean, and whole numbers need spikes, sums of them, or potentials"
-        elif isinstance(one, Layer) and one.depthwise and one.takes[0] == FRAMES:
+        elif isinstance(one, Layer) and one.depthwise and one.takes[0] in _frames(graph):
             yield f"layer {one.layer} convolves every channel of the frames by itself"
         elif isinstance(one, Pool) and given[0].kind == "integers":
             yield f"a max-pool is given '{one.takes[0]}', which has more than one spike, and takes spikes or potentials"
@@ -314,9 +321,16 @@ def _read_by_head(graph: Graph, one: Concat) -> bool:
     return all(isinstance(reader, Head) for reader in graph.readers[one.gives])
 
 
-def _readable(given: Stream) -> bool:
-    """Whether layers multiply what a stream carries as it is."""
-    return given.whole or (given.parts == 1 and given.kind in ("reals", "pixels"))
+def _readable(graph: Graph, one: Layer) -> bool:
+    """Whether a layer multiplies what it is given as it is: the means of a mean-pool as sums."""
+    given, pooled = graph.streams[one.takes[0]], {made.gives for made in graph.operations if isinstance(made, MeanPool)}
+    single = given.parts == 1 or one.takes[0] in pooled
+    return given.whole or (single and given.kind in ("reals", "pixels"))
+
+
+def _frames(graph: Graph) -> set[str]:
+    """Return the frames, and what is cut out of them."""
+    return {FRAMES} | {one.gives for one in graph.operations if isinstance(one, KeyFrames | Residual)}
 
 
 def _fits(graph: Graph, one: Attention) -> bool:
