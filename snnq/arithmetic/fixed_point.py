@@ -13,8 +13,8 @@ then exact. All potentials that are added to each other share one f:
 
 The largest follows from the weights: Σ|Ŵ|·bound + |offset| of a channel, and sums of these. So no input, whatever it
 is, makes an int32 overflow, and nothing has to be measured or stored. Where layers are given potentials as they are, it
-is 22 in place of 28, and the bound is the largest of these. Where they are given them by mean-pools alone, which are
-read by few inputs, it is the most up to 26 that keeps all sums exact. Source: ours (docs/method.md §5).
+is 22 in place of 28, and the bound is the largest of these. Where they are given the sums of mean-pools alone, it is
+as many up to 26 as the layers' weights leave room for in 64 bits. Source: ours (docs/method.md §5).
 """
 
 from __future__ import annotations

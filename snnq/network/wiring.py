@@ -293,8 +293,6 @@ def _obstacles(graph: Graph) -> Iterator[str]:
             yield f"its neurons have no leak, and their voltages are whole numbers for up to {INTEGRATED_STEPS} steps"
         elif isinstance(one, Neuron) and one.integrates and given[0].bound is None and given[0].parts > 1:
             yield f"neurons {one.neuron}, which have no leak, are given a mean of potentials"
-        elif isinstance(one, Switch) and graph.segment is not None:
-            yield "a decomposed layer has another kernel after its first steps, and every segment begins anew"
         elif isinstance(one, MeanPool) and (given[0].kind != "reals" or given[0].parts > 1):
             yield f"a mean-pool is given '{one.takes[0]}', and takes potentials"
         elif isinstance(one, Layer) and not _readable(graph, one):

@@ -51,7 +51,7 @@ class Running:
         graph = wiring.graph
         if graph.segment is not None:
             raise UsageError(
-                f"a clip is {graph.steps // graph.segment} segments of {graph.segment} frames, each of them run at once: "
+                f"a clip is {graph.steps // graph.segment} segments of {graph.segment} frames, each run at once: "
                 "it has no single steps",
                 "run whole clips: engine(frames)",
             )

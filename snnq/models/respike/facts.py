@@ -13,10 +13,13 @@ from snnq.models.upstream import Keys, Settings, Shapes, Shown, Upstream, Varian
 from snnq.network.graph import Graph
 from snnq.network.products import Products
 
-_REASONS = {"respike-key": "its ResNet is no spiking network: real numbers flow between its layers"}
+_REASONS = {
+    "respike-key": "its ResNet is no spiking network: real numbers flow between its layers",
+    "respike-concat": "its key frames run in a ResNet (ann.*) of real numbers, whose features its head sees, too",
+}
 _REASON = (
-    "its key frames run in a ResNet (ann.*) of real numbers, its spiking ResNet (snn.*) begins with residual frames, "
-    "and what joins them (fusion.*) has a softmax"
+    "its key frames run in a ResNet (ann.*) of real numbers, and what joins its features to the potentials of the "
+    "spiking ResNet (fusion.*) has a softmax"
 )
 
 
