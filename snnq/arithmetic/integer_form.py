@@ -31,7 +31,7 @@ from snnq.arithmetic.whole_modules import (
 from snnq.arithmetic.whole_network import WholeNetwork, whole_network
 from snnq.base.errors import UsageError
 from snnq.network import leaks
-from snnq.network.combining import Add, KeyFrames, MeanPool, Residual, Sum
+from snnq.network.combining import Add, MeanPool, Residual, Sum
 from snnq.network.drawn import Drawn
 from snnq.network.operations import Layer, Neuron
 from snnq.network.stages import Mix, Potential, Stage
@@ -136,7 +136,7 @@ def _raise(model: nn.Module, added: Add, factors: tuple[int, ...]) -> None:
 def _whole_streams(model: nn.Module, wiring: Wiring) -> None:
     """Let frames that are cut be whole before one is taken from another, and means be sums."""
     for one in wiring.flow:
-        if isinstance(one, KeyFrames | Residual):
+        if isinstance(one, Residual):
             _put(model, one.module, _whole_frames(nn.Identity(), wiring))
         elif isinstance(one, MeanPool):
             _put(model, one.module, FourfoldMeans(model.get_submodule(one.module)))

@@ -16,7 +16,7 @@ from snnq.arithmetic.fixed_point import POTENTIAL_LIMIT
 from snnq.arithmetic.whole_network import Compared, WholeNetwork
 from snnq.base.errors import UsageError
 from snnq.exporting.c_layers import TILE
-from snnq.network.combining import Add, Concat, Flatten, KeyFrames, MeanPool, Multiply, Pad, Pool, Residual, Sum
+from snnq.network.combining import Add, Concat, Flatten, MeanPool, Multiply, Pad, Pool, Residual, Sum
 from snnq.network.operations import Head, Layer, Mean, Neuron
 from snnq.network.stages import Fire, Mix, Potential, Stage
 from snnq.network.streams import COUNT_LIMIT, FRAMES
@@ -107,7 +107,7 @@ class Operations:
         self._padded = set[str]()
         self._parts = 0
         for one in network.wiring.flow:
-            if FRAMES in one.takes and not isinstance(one, Fire | Potential | KeyFrames | Residual):
+            if FRAMES in one.takes and not isinstance(one, Fire | Potential | Residual):
                 raise refused("the frames are read by something else than a layer")
             for step in one.stages if isinstance(one, Fire) else (one,):
                 made = _MAKE[type(step)](self, step)
@@ -175,8 +175,8 @@ class Operations:
         self.buffers[one.gives] = self.buffers[one.takes[0]]
         self._padded.add(one.gives)
 
-    def _cut(self, one: KeyFrames | Residual) -> None:
-        """Frames are cut as layers see them: nothing is kept of it."""
+    def _cut(self, one: Residual) -> None:
+        """Frames are residual ones as layers see them: nothing is kept of these."""
         self.buffers[one.gives] = self.buffers[FRAMES]
 
     def _mean_pool(self, one: MeanPool) -> Operation:
@@ -301,7 +301,6 @@ _MAKE: dict[type, Callable[..., Operation | None]] = {
     Pad: Operations._pad,
     Pool: Operations._pool,
     MeanPool: Operations._mean_pool,
-    KeyFrames: Operations._cut,
     Residual: Operations._cut,
     Flatten: Operations._flatten,
     Add: Operations._add,

@@ -214,29 +214,11 @@ class Sum:
 
 
 @dataclass(frozen=True)
-class KeyFrames:
-    """The first frame of every segment, one step. ``module``: the path of what leaves frames what they are.
-
-    In whole numbers it makes them whole.
-    """
-
-    takes: tuple[str]
-    gives: str
-    module: str
-    name = "key frames"
-
-    def carries(self, streams: Streams) -> Stream:
-        """Return the frames."""
-        return stream_of(streams, self.takes[0], "the key frames")
-
-    def steps(self, segment: int) -> int:
-        """Return how many time steps it gives of a segment."""
-        return 1
-
-
-@dataclass(frozen=True)
 class Residual:
-    """The other frames of every segment, each minus the key frame of its segment; ``module`` as of ``KeyFrames``."""
+    """The frames of every segment but its first, its key frame, each minus that.
+
+    ``module``: the path of what leaves frames what they are. In whole numbers it makes them whole, before.
+    """
 
     takes: tuple[str]
     gives: str

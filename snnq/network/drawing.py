@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
-from snnq.network.combining import Add, Concat, KeyFrames, MeanPool, Multiply, Pad, Pool, Residual, Sum
+from snnq.network.combining import Add, Concat, MeanPool, Multiply, Pad, Pool, Residual, Sum
 from snnq.network.graph import Graph, Operation
 from snnq.network.operations import THRESHOLD, Attention, Head, Layer, Mean, Neuron, Rounding
 from snnq.network.streams import COUNT_LIMIT, FRAMES, Stream
@@ -69,10 +69,6 @@ class Drawing:
     def mean_pool(self, x: str, module: str) -> str:
         """Add the mean over windows of 2×2."""
         return self._add(MeanPool((x,), module, module))
-
-    def key_frames(self, x: str, module: str) -> str:
-        """Add the first frame of every segment."""
-        return self._add(KeyFrames((x,), "key frames", module))
 
     def residual(self, x: str, module: str) -> str:
         """Add the other frames of every segment, minus the first."""

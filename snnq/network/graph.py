@@ -19,7 +19,6 @@ from snnq.network.combining import (
     Concat,
     First,
     Flatten,
-    KeyFrames,
     MeanPool,
     Multiply,
     Pad,
@@ -42,7 +41,6 @@ Operation = (
     | Concat
     | First
     | Switch
-    | KeyFrames
     | Residual
     | Multiply
     | Sum
@@ -101,8 +99,8 @@ class Graph:
 
     @property
     def pass_steps(self) -> int:
-        """The time steps that a segment has for the head: fewer than frames where it has key or residual ones."""
-        cut = next((one for one in self.operations if isinstance(one, KeyFrames | Residual)), None)
+        """The time steps that a segment has for the head: one fewer than frames where they are residual ones."""
+        cut = next((one for one in self.operations if isinstance(one, Residual)), None)
         return cut.steps(self.segment or self.steps) if cut else self.steps
 
     @property

@@ -21,7 +21,6 @@ from snnq.network.combining import (
     Concat,
     First,
     Flatten,
-    KeyFrames,
     MeanPool,
     Multiply,
     Pad,
@@ -135,10 +134,6 @@ def _mean_pool(one: MeanPool, model: nn.Module, x: Tensor) -> Tensor:
     return model.get_submodule(one.module)(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
 
-def _key_frames(one: KeyFrames, model: nn.Module, x: Tensor) -> Tensor:
-    return model.get_submodule(one.module)(x[:1])
-
-
 def _residual(one: Residual, model: nn.Module, x: Tensor) -> Tensor:
     x = model.get_submodule(one.module)(x)
     return x[1:] - x[:1]
@@ -218,7 +213,6 @@ _RUN: dict[type, Callable[..., Any]] = {
     Pad: _pad,
     Pool: _pool,
     MeanPool: _mean_pool,
-    KeyFrames: _key_frames,
     Residual: _residual,
     Flatten: _flatten,
     Add: _add,

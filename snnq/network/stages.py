@@ -12,7 +12,6 @@ from snnq.network.combining import (
     Concat,
     First,
     Flatten,
-    KeyFrames,
     MeanPool,
     Multiply,
     Pad,
@@ -150,7 +149,6 @@ Step = (
     | Concat
     | First
     | Switch
-    | KeyFrames
     | Residual
     | Multiply
     | Sum

@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from snnq.base.strict_json import Config
-from snnq.network.combining import Add, Concat, First, Flatten, KeyFrames, MeanPool, Pad, Pool, Residual, Switch
+from snnq.network.combining import Add, Concat, First, Flatten, MeanPool, Pad, Pool, Residual, Switch
 from snnq.network.graph import Graph, Operation
 from snnq.network.leaks import is_fixed, lead, leak
 from snnq.network.operations import Attention, Head, Layer, Mean, Neuron
@@ -328,7 +328,7 @@ def _readable(graph: Graph, one: Layer) -> bool:
 
 def _frames(graph: Graph) -> set[str]:
     """Return the frames, and what is cut out of them."""
-    return {FRAMES} | {one.gives for one in graph.operations if isinstance(one, KeyFrames | Residual)}
+    return {FRAMES} | {one.gives for one in graph.operations if isinstance(one, Residual)}
 
 
 def _fits(graph: Graph, one: Attention) -> bool:

@@ -20,7 +20,6 @@ from snnq.network.combining import (
     Concat,
     First,
     Flatten,
-    KeyFrames,
     MeanPool,
     Multiply,
     Pad,
@@ -203,9 +202,8 @@ class Engine:
             streams[one.gives] = steps.pool(one, _there(given[0]), samples)
         elif isinstance(one, MeanPool):
             streams[one.gives] = steps.mean_pool(_numbers(given[0]), samples)
-        elif isinstance(one, KeyFrames | Residual):
-            cut = frames[:, :1] if isinstance(one, KeyFrames) else frames[:, 1:].astype(np.int32) - frames[:, :1]
-            streams[one.gives] = _pixels(cut)
+        elif isinstance(one, Residual):
+            streams[one.gives] = _pixels(frames[:, 1:].astype(np.int32) - frames[:, :1])
         elif isinstance(one, Flatten):
             streams[one.gives] = steps.flatten(_there(given[0]), samples)
         elif isinstance(one, Concat):
@@ -256,7 +254,7 @@ class Engine:
         graph, total = self.wiring.graph, 0
         for one in self.wiring.layers:
             total += self.layers[one.layer].products * graph.streams[one.made.gives].pixels
-        return graph.steps * total
+        return self.heads.summed(graph.steps) * total
 
 
 def _pixels(frames: np.ndarray) -> Numbers:

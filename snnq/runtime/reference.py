@@ -16,7 +16,6 @@ from snnq.network.combining import (
     Concat,
     First,
     Flatten,
-    KeyFrames,
     MeanPool,
     Multiply,
     Pad,
@@ -178,9 +177,6 @@ class Reference:
         full = np.pad(x, [(0, 0)] * 3 + edges, mode="edge")
         return full[..., ::2, ::2] + full[..., ::2, 1::2] + full[..., 1::2, ::2] + full[..., 1::2, 1::2]
 
-    def _key_frames(self, one: KeyFrames, x: np.ndarray) -> np.ndarray:
-        return x[:, :1]
-
     def _residual(self, one: Residual, x: np.ndarray) -> np.ndarray:
         return x[:, 1:] - x[:, :1]
 
@@ -235,7 +231,6 @@ _RUN: dict[type, Callable[..., np.ndarray]] = {
     Pad: Reference._pad,
     Pool: Reference._pool,
     MeanPool: Reference._mean_pool,
-    KeyFrames: Reference._key_frames,
     Residual: Reference._residual,
     Flatten: Reference._flatten,
     Add: Reference._add,

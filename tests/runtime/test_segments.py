@@ -18,7 +18,7 @@ from snnq.arithmetic.whole_modules import FourfoldMeans
 from snnq.base.errors import UsageError
 from snnq.cli.main import run
 from snnq.models.registry import architecture
-from snnq.network.combining import MEAN_PARTS, KeyFrames, MeanPool, Residual
+from snnq.network.combining import MEAN_PARTS, MeanPool, Residual
 from snnq.network.streams import FRAMES, Stream
 from snnq.network.wiring import READ_LIMIT, Wiring
 from snnq.packed.arrays import open_arrays
@@ -55,7 +55,6 @@ def test_what_frames_become_says_how_large_it_is() -> None:
     for frames, most in ((counts, 4095), (pixels, 2**16 - 2)):
         found = Residual((FRAMES,), "r", "given").carries({FRAMES: frames})
         assert (found.kind, found.bound, found.unit) == ("pixels", most, frames.unit)
-        assert KeyFrames((FRAMES,), "k", "given").carries({FRAMES: frames}) == frames
     graph = architecture("respike-residual").graph(small("respike-residual")[1])
     assert graph is not None
     assert (graph.steps, graph.segment, graph.pass_steps) == (6, 3, 2)
