@@ -19,7 +19,7 @@ from snnq.runtime.reference import Reference, Watch
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-Wconversion")
 WATCHED = ("-g", "-fsanitize=undefined,address", "-fno-sanitize-recover=all")
 
-# Answers each sample, counts of all steps or one image, with its whole logits and its class as int64: after a run, or
+# Answers each sample, frames of all steps or one image, with its whole logits and its class as int64: after a run, or
 # after every step; may write what fires to standard error.
 _MAIN = """
 #include <stdio.h>
@@ -28,11 +28,7 @@ _MAIN = """
 
 static {name}_workspace workspace;
 enum {{ FRAME = {NAME}_CHANNELS * {NAME}_HEIGHT * {NAME}_WIDTH }};
-#ifdef {NAME}_COUNT_LIMIT
-static uint16_t given[{NAME}_STEPS][FRAME];
-#else
-static uint8_t given[1][FRAME];
-#endif
+static {kind} given[{frames}][FRAME];
 static int traced;
 
 void {name}_trace(int32_t part, int32_t position, const uint8_t *fired, int32_t trains);
@@ -42,7 +38,7 @@ void {name}_trace(int32_t part, int32_t position, const uint8_t *fired, int32_t 
     if (!traced)
         return;
     fwrite(about, sizeof about, 1, stderr);
-    fwrite(fired, ({NAME}_STEPS + 7) / 8, (size_t)trains, stderr);
+    fwrite(fired, ({steps} + 7) / 8, (size_t)trains, stderr);
 }}
 
 int main(int argc, char **argv)
@@ -77,6 +73,8 @@ class Program:
     path: Path
     classes: int
     steps: int
+    still: bool
+    segments: int = 1
 
     def __call__(self, frames: np.ndarray, mode: str = "run") -> tuple[np.ndarray, np.ndarray]:
         """Return whole logits int64 (samples, classes) and predictions (samples,) of counts; with ``step`` of all."""
@@ -84,7 +82,10 @@ class Program:
         return answers[:, :-1], answers[:, -1]
 
     def spikes(self, frame: np.ndarray, shapes: list[tuple[int, ...]]) -> list[np.ndarray]:
-        """Return what fires in each part for one sample, numbers (positions, T, channels) of the given shapes."""
+        """Return what fires in each part for one sample, numbers (positions, T, channels) of the given shapes.
+
+        Positions are those of all its segments.
+        """
         data = self._run(frame[None], "trace").stderr
         found, seen, at = [np.zeros(shape, np.int64) for shape in shapes], [0] * len(shapes), 0
         while at < len(data):
@@ -92,14 +93,16 @@ class Program:
             fired = np.frombuffer(data, np.uint8, trains * -(-self.steps // 8), at + 12).reshape(trains, -1)
             bits = np.unpackbits(fired, axis=1, count=self.steps, bitorder="little").T.astype(np.int64)
             planes = bits.reshape(self.steps, shapes[part][-1], -1)
-            found[part][position] = planes @ (1 << np.arange(planes.shape[-1]))
+            segment = seen[part] // (shapes[part][0] // self.segments) * (shapes[part][0] // self.segments)
+            found[part][segment + position] = planes @ (1 << np.arange(planes.shape[-1]))
             seen[part] += 1
             at += 12 + fired.size
         assert seen == [shape[0] for shape in shapes]
         return found
 
     def _run(self, frames: np.ndarray, mode: str) -> subprocess.CompletedProcess[bytes]:
-        given = (frames[:, 0] if frames.dtype == np.uint8 else frames.astype(np.uint16)).tobytes()
+        bytewise = frames[:, 0] if self.still else frames
+        given = (bytewise if frames.dtype == np.uint8 else frames.astype(np.uint16)).tobytes()
         done = subprocess.run([self.path, mode], input=given, capture_output=True, check=False)
         assert done.returncode == 0, done.stderr[-2000:].decode(errors="replace")
         return done
@@ -109,12 +112,19 @@ def have_gcc() -> bool:
     return shutil.which("gcc") is not None
 
 
-def build(header: Path, source: Path, classes: int, steps: int, *options: str) -> Program:
-    """Compile the source strictly and link it with a main program; ``options`` go to gcc."""
-    name, place = header.stem, source.parent
-    (place / "test.c").write_text(_MAIN.format(name=name, NAME=name.upper()))
+def build(header: Path, source: Path, classes: int, steps: int, *options: str, segments: int = 1) -> Program:
+    """Compile the source strictly and link it with a main program; ``options`` go to gcc.
+
+    ``steps`` are those of a pass: of one of the ``segments``.
+    """
+    name, place, text = header.stem, source.parent, header.read_text()
+    still = "const uint8_t *image" in text
+    kind = "uint8_t" if still or "const uint8_t *clip" in text else "uint16_t"
+    frames = 1 if still else f"{name.upper()}_STEPS"
+    told = {"name": name, "NAME": name.upper(), "kind": kind, "frames": frames, "steps": steps}
+    (place / "test.c").write_text(_MAIN.format(**told))
     compile_c(place, source.name, "test.c", "-o", "program", "-O1", *options, f"-D{name.upper()}_TRACE")
-    return Program(place / "program", classes, steps)
+    return Program(place / "program", classes, steps, still, segments)
 
 
 def compile_c(place: Path, *arguments: str) -> None:
@@ -141,11 +151,15 @@ def c_agrees(folder: Path, place: Path, frames: np.ndarray, *options: str) -> tu
         frames = frames.astype(np.int64)  # the reference cuts off counts past the limit
     whole = reference(frames, lambda name, spikes: due.__setitem__(name, spikes))
     head, source = arrays.head(), c_source(arrays, c_name(folder.name))
-    program = build(*write_c(source, place), len(head.bias), arrays.wiring.graph.steps, *options)
+    graph = arrays.wiring.graph
+    segments = graph.steps // (graph.segment or graph.steps)
+    built = write_c(source, place)
+    program = build(*built, len(head.bias), graph.pass_steps, *options, segments=segments)
     logits, predictions = program(frames)
     assert np.array_equal(logits, whole + head.bias)
     assert np.array_equal(predictions, logits.argmax(1))
     ordered = [due[name] for name in parts(arrays.wiring.flow)]
+    ordered = [one.reshape(len(frames), -1, *one.shape[2:]) for one in ordered]  # its segments behind one another
     for sample in range(len(frames)):
         found = program.spikes(frames[sample], [one.shape[1:] for one in ordered])
         for part, (one, spikes) in enumerate(zip(found, ordered, strict=True)):

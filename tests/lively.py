@@ -96,7 +96,7 @@ def write_lively(
     ``layout`` is a Spikformer's, or the name of any architecture.
 
     ``one_sign``: every layer has a channel of positive weights in a narrow range, with a zero-point far outside the
-    codes. ``pixels``: the frames are bytes of images, the same at every step.
+    codes. ``pixels``: the frames are bytes, of images that are the same at every step, or of clips.
     """
     one = ARCHITECTURES.get(layout) or architecture(f"spikformer-{layout}")
     config = one.default_config() | {name: value for name, value in SMALL.items() if name in one.fields} | sizes
@@ -107,7 +107,8 @@ def write_lively(
     shape = frames_shape(config)
     frames = torch.poisson(torch.full((samples, *shape), 0.5), generator=draw)
     if pixels is not None:
-        images = torch.randint(0, 256, (samples, 1, *shape[1:]), generator=draw, dtype=torch.uint8)
+        frames_of_each = 1 if pixels.still else shape[0]
+        images = torch.randint(0, 256, (samples, frames_of_each, *shape[1:]), generator=draw, dtype=torch.uint8)
         images = images.expand(-1, shape[0], -1, -1, -1)
         frames = torch.from_numpy(pixels.reals(images.numpy()))
     for module in model.modules():

@@ -22,7 +22,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 WIDTHS = {"width1": 8, "width2": 8, "width3": 16}  # of the first three stages; ``dim`` is the last one's
 # These have no graph; `models/test_respike.py` is theirs.
-_OTHERS = {one.name for one in RESPIKES}
+_OTHERS = {one.name for one in RESPIKES} - {"respike-residual", "respike-dense"}
+# A side of 13 pixels, whose halves are odd and even ones; two segments of three frames.
+RESPIKE = {"depth": 10, "blocks": 1, "ann_width": 4, "steps": 6, "key_stride": 3, "image_size": [26, 32]}
 NAMES = [*(name for name in ARCHITECTURES if name not in _OTHERS), *VARIANTS]
 
 
@@ -31,5 +33,7 @@ def small(name: str) -> tuple[str, dict[str, Any]]:
     more, name = VARIANTS.get(name, {}), name.partition(", ")[0]
     family, _, layout = name.partition("-")
     depth = SHALLOWEST[layout.partition("-")[0]] if family in ("qkformer", "maxformer") else 1
+    if family == "respike":
+        return name, SMALL | RESPIKE | ({"key_stride": None} if layout == "dense" else {}) | more
     others = {"chunk": 2} if family == "statten" else WIDTHS if name in LAYOUTS else {}
     return name, SMALL | {"depth": depth} | others | more

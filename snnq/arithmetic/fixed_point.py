@@ -13,18 +13,19 @@ then exact. All potentials that are added to each other share one f:
 
 The largest follows from the weights: Σ|Ŵ|·bound + |offset| of a channel, and sums of these. So no input, whatever it
 is, makes an int32 overflow, and nothing has to be measured or stored. Where layers are given potentials as they are, it
-is 22 in place of 28, and the bound is the largest of these. Source: ours (docs/method.md §5).
+is 22 in place of 28, and the bound is the largest of these. Where they are given the sums of mean-pools alone, it is
+as many up to 26 as the layers' weights leave room for in 64 bits. Source: ours (docs/method.md §5).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from snnq.base.errors import UsageError
-from snnq.network.combining import Add, Concat, First, Flatten, Pool, Switch
+from snnq.network.combining import Add, Concat, First, Flatten, MeanPool, Pool, Switch
 from snnq.network.operations import Mean
 from snnq.network.stages import ROOM_BITS, Potential
 from snnq.network.wiring import READ_LIMIT, Wiring
@@ -81,13 +82,12 @@ def joined(norms: Sequence[tuple[np.ndarray, np.ndarray]], outputs: int) -> tupl
 
 def fraction_bits(wiring: Wiring, folded: Callable[[Potential], FoldedLayer]) -> dict[int, int]:
     """Return f of every chain of potentials; ``folded`` returns a layer's weight and norm."""
-    largest, steepest = _largest(wiring, folded)
+    largest, steepest, reaches = _largest(wiring, folded)
     worst = dict.fromkeys(wiring.chains.values(), 0.0)
     for name, most in largest.items():
         worst[wiring.chains[name]] = max(worst[wiring.chains[name]], most)
-    rooms = {chain: READ_LIMIT if chain in wiring.read_chains else POTENTIAL_LIMIT for chain in worst}
     bits = {
-        chain: min(FRACTION_BITS, rooms[chain].bit_length() - 1 - _above(most * (1 + 2.0**-10)))
+        chain: min(FRACTION_BITS, _room_bits(wiring, chain, reaches) - _above(most * (1 + 2.0**-10)))
         for chain, most in worst.items()
     }
     settled = False
@@ -101,26 +101,43 @@ def fraction_bits(wiring: Wiring, folded: Callable[[Potential], FoldedLayer]) ->
     return bits
 
 
-def _largest(wiring: Wiring, folded: Callable[[Potential], FoldedLayer]) -> tuple[dict[str, float], dict[str, float]]:
-    """Return the largest that each stream of potentials can become, and the steepest gain of each layer."""
+def _room_bits(wiring: Wiring, chain: int, reaches: Mapping[str, int]) -> int:
+    """Return the bits below which a chain's potentials must stay."""
+    readers = [one for one in wiring.layers if wiring.chains.get(one.takes[0]) == chain]
+    if not readers:
+        return POTENTIAL_LIMIT.bit_length() - 1
+    least, parts = READ_LIMIT.bit_length() - 1, min(wiring.graph.streams[one.takes[0]].parts for one in readers)
+    if parts == 1 or not all(isinstance(one, Potential) for one in readers):
+        return least
+    sums = max(reaches[one.layer] for one in readers) * parts  # of potentials of 1
+    most = (WIDE_SUM_LIMIT >> ROOM_BITS).bit_length() - 1 - sums.bit_length()
+    return max(least, min(most, (POTENTIAL_LIMIT // parts).bit_length() - 1))
+
+
+def _largest(
+    wiring: Wiring, folded: Callable[[Potential], FoldedLayer]
+) -> tuple[dict[str, float], dict[str, float], dict[str, int]]:
+    """Return the largest that each stream of potentials can become, and each layer's steepest gain and largest Σ|W|."""
     largest: dict[str, float] = {}
     steepest: dict[str, float] = {}
+    reaches: dict[str, int] = {}
     for one in wiring.flow:
         if isinstance(one, Potential):
             layer, read = folded(one), wiring.graph.streams[one.takes[0]]
             reach = np.abs(layer.whole.values).sum(1).astype(np.float64)
-            if reach.max(initial=0) * one.bound >= WIDE_SUM_LIMIT >> ROOM_BITS:
+            reaches[one.layer] = int(reach.max(initial=0))
+            if reaches[one.layer] * one.bound >= WIDE_SUM_LIMIT >> ROOM_BITS:
                 raise UsageError(f"layer {one.layer}: its whole numbers are too large for a potential in fixed point")
             given = largest[one.takes[0]] if one.takes[0] in largest else (read.bound or 0) * read.unit
             largest[one.gives] = float((np.abs(layer.gain) * reach * given + np.abs(layer.offset)).max(initial=0))
             steepest[one.layer] = float(np.abs(layer.gain).max(initial=0)) * (read.unit if read.bound else 1.0)
-        elif isinstance(one, Add | Pool | Flatten | First | Switch | Concat) and one.gives in wiring.chains:
+        elif isinstance(one, Add | Pool | MeanPool | Flatten | First | Switch | Concat) and one.gives in wiring.chains:
             bounds = {name: float(wiring.graph.streams[name].bound or 0) for name in one.takes}
             joins = max if isinstance(one, Switch | Concat) else sum
             largest[one.gives] = joins([largest.get(name, bounds[name]) for name in one.takes])
         elif isinstance(one, Mean) and one.gives in wiring.chains:
             largest[one.gives] = largest[one.takes[0]]
-    return largest, steepest
+    return largest, steepest, reaches
 
 
 def _above(value: float) -> int:

@@ -20,6 +20,7 @@ from snnq.arithmetic.whole_modules import (
     CurrentSteps,
     FixedPixels,
     Followed,
+    FourfoldMeans,
     IntegerCounts,
     IntegerHead,
     IntegerLIF,
@@ -30,7 +31,7 @@ from snnq.arithmetic.whole_modules import (
 from snnq.arithmetic.whole_network import WholeNetwork, whole_network
 from snnq.base.errors import UsageError
 from snnq.network import leaks
-from snnq.network.combining import Add, Sum
+from snnq.network.combining import Add, MeanPool, Residual, Sum
 from snnq.network.drawn import Drawn
 from snnq.network.operations import Layer, Neuron
 from snnq.network.stages import Mix, Potential, Stage
@@ -72,6 +73,7 @@ def to_integers(
         _take_scale(model, mixing)
     for added in wiring.raising:
         _raise(model, added, numbers.factors(added))
+    _whole_streams(model, wiring)
     old = model.get_submodule(wiring.head)
     weight = old.get_parameter("weight").cpu().numpy()
     bias = np.zeros(len(weight), np.float32) if old.bias is None else old.get_parameter("bias").cpu().numpy()
@@ -131,6 +133,19 @@ def _raise(model: nn.Module, added: Add, factors: tuple[int, ...]) -> None:
         put_module(model, added.raised, Raised(max(factors)))
 
 
+def _whole_streams(model: nn.Module, wiring: Wiring) -> None:
+    """Let frames that are cut be whole before one is taken from another, and means be sums."""
+    for one in wiring.flow:
+        if isinstance(one, Residual):
+            put_module(model, one.module, _whole_frames(nn.Identity(), wiring))
+        elif isinstance(one, MeanPool):
+            put_module(model, one.module, FourfoldMeans(model.get_submodule(one.module)))
+
+
+def _whole_frames(layer: nn.Module, wiring: Wiring) -> nn.Module:
+    return FixedPixels(layer, wiring.graph.frames) if wiring.numbers(FRAMES) else ClippedCounts(layer)
+
+
 def _take_scale(model: nn.Module, mixing: Mix) -> None:
     """Make an attention's scale 1: it is in the threshold of its neuron."""
     attention, due = model.get_submodule(mixing.mixes.module), mixing.mixes.scale
@@ -162,7 +177,7 @@ def _whole_layer(model: nn.Module, wiring: Wiring, one: Stage | Potential, whole
     layer.get_parameter("weight").copy_(exact)
     layer.register_parameter("bias", None)
     if one.takes[0] == FRAMES:
-        made = FixedPixels(made, wiring.graph.frames) if wiring.numbers(FRAMES) else ClippedCounts(made)
+        made = _whole_frames(made, wiring)
     put_module(model, one.layer, made)
 
 

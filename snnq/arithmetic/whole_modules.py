@@ -13,6 +13,7 @@ from snnq.arithmetic.fixed_point import FixedPoint
 from snnq.arithmetic.integers import Neurons
 from snnq.arithmetic.whole_network import Heads
 from snnq.network import leaks
+from snnq.network.combining import MEAN_PARTS
 from snnq.network.graph_check import innermost
 from snnq.network.streams import COUNT_LIMIT, Stream
 
@@ -169,7 +170,7 @@ class Widened(nn.Module):
 
 
 class ClippedCounts(nn.Module):
-    """A first layer: event counts above ``COUNT_LIMIT`` count as that many."""
+    """A first layer, or nothing: event counts above ``COUNT_LIMIT`` count as that many."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
@@ -181,7 +182,7 @@ class ClippedCounts(nn.Module):
 
 
 class FixedPixels(nn.Module):
-    """A first layer of images: normalised pixels become whole numbers, parts of 2^-f, halves to even."""
+    """A first layer of images, or nothing: normalised pixels become whole numbers, parts of 2^-f, halves to even."""
 
     def __init__(self, layer: nn.Module, frames: Stream) -> None:
         super().__init__()
@@ -190,6 +191,18 @@ class FixedPixels(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the layer's output."""
         return self.layer((x.float() / self.unit).round().clamp(-self.bound, self.bound))
+
+
+class FourfoldMeans(nn.Module):
+    """What a mean-pool of potentials gives, times ``MEAN_PARTS``: whole numbers, float64."""
+
+    def __init__(self, pool: nn.Module) -> None:
+        super().__init__()
+        self.pool = pool
+
+    def forward(self, potentials: Tensor) -> Tensor:
+        """Return sums of windows of potentials (B, C, H, W)."""
+        return self.pool(potentials.double()) * MEAN_PARTS
 
 
 class Followed(nn.Module):
@@ -240,7 +253,7 @@ class IntegerHead(nn.Module):
     @property
     def summands(self) -> Tensor:
         """How many whole numbers each input is the mean of, float64 (C,), or (1,)."""
-        return self.steps * self.parts
+        return self.heads.summed(self.steps) * self.parts
 
     def take(self, steps: int) -> None:
         """Become the head of a network that takes so many steps."""

@@ -54,6 +54,7 @@ class Heads:
     """A head in fixed point, after any number of time steps: what it decodes to, weight (classes, n) and bias.
 
     At every step it is given whole numbers up to ``most``, ``per`` of which are 1; its sums stay below 2^``bits``.
+    Of every ``segment`` frames it is given ``pass_steps`` steps.
     """
 
     weight: np.ndarray
@@ -61,9 +62,16 @@ class Heads:
     per: float
     most: float
     bits: int
+    segment: int = 1
+    pass_steps: int = 1
 
-    def after(self, steps: int) -> WholeHead:
-        """Return the head of a network that took so many steps."""
+    def summed(self, frames: int) -> int:
+        """Return how many steps its sums are over after so many frames, or steps, which are mostly the same."""
+        return frames // self.segment * self.pass_steps
+
+    def after(self, frames: int) -> WholeHead:
+        """Return the head of a network that took so many frames."""
+        steps = self.summed(frames)
         return integers.head(self.weight, self.bias, steps * self.per, steps * self.most, self.bits)
 
 
@@ -161,15 +169,17 @@ class WholeNetwork:
     @property
     def summands(self) -> int:
         """How many whole numbers the mean is of that the head sees: steps, and tokens where they are not compared."""
-        return self.wiring.graph.steps * self.wiring.read.parts
+        graph = self.wiring.graph
+        return graph.steps // (graph.segment or graph.steps) * graph.pass_steps * self.wiring.read.parts
 
     def heads(self, weight: np.ndarray, bias: np.ndarray) -> Heads:
         """Return the head in fixed point, after any number of steps, of its decoded weight (classes, n) and bias."""
-        read = self.wiring.graph.head.takes[0]
+        graph = self.wiring.graph
+        read, cut = graph.head.takes[0], (1, 1) if graph.segment is None else (graph.segment, graph.pass_steps)
         if read in self.wiring.chains:
             most = float(POTENTIAL_LIMIT) * self.wiring.read.parts
-            return Heads(weight, bias, self.per(read), most, WIDE_HEAD_SUM_BITS)
-        return Heads(weight, bias, self.per(read), float(self.wiring.read.bound or 0), HEAD_SUM_BITS)
+            return Heads(weight, bias, self.per(read), most, WIDE_HEAD_SUM_BITS, *cut)
+        return Heads(weight, bias, self.per(read), float(self.wiring.read.bound or 0), HEAD_SUM_BITS, *cut)
 
     def head(self, weight: np.ndarray, bias: np.ndarray) -> WholeHead:
         """Return the head after all time steps."""

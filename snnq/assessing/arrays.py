@@ -45,7 +45,7 @@ def array_facts(
     modules = quantisable(model)
     found = []
     for layer in layers:
-        most = {"counts": counts, "reals": None}.get(layer.input, largest[layer.name])
+        most = {"counts": counts, "reals": None, "activations": None}.get(layer.input, largest[layer.name])
         groups = int(getattr(modules[layer.name][0], "groups", 1))
         found.append(LayerBound(name=layer.name, groups=groups, largest=most, signed=layer.input == "ternary"))
     return ArrayFacts.model_validate(

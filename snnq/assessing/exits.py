@@ -97,9 +97,14 @@ def answers_on(
 
 
 def answers_of(subject: Subject) -> tuple[int, ...]:
-    """Return the numbers of steps after which a model has logits: all, but for attention that mixes several at once."""
+    """Return the numbers of steps after which a model has logits: all, but for attention that mixes several at once.
+
+    Segments of clips begin anew, and their frames are no steps of one run: then it is the last one alone.
+    """
     chunk = math.lcm(*(one.chunk for one in attention_table(subject.architecture, subject.config)))
     steps = frames_shape(subject.config)[0]
+    if subject.config.get("key_stride") is not None:
+        return (steps,)
     return tuple(range(chunk, steps + 1, chunk))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 
 from snnq.exporting.c_ground import Ground, Item, rounded_up
 from snnq.exporting.c_operations import TOTALS, Buffer, Operation
@@ -38,10 +39,16 @@ class Memory:
     moved: Mapping[tuple[Sweep, str], Place]
 
 
-class _Planner:
-    """Places all buffers of a program for one pass; ``lasting``: voltages and totals last from pass to pass."""
+class Lasting(Enum):
+    """What lasts from pass to pass: nothing, what the head is given, or that and voltages."""
 
-    def __init__(self, program: Program, scratch: int, steps: int, *, lasting: bool) -> None:
+    NOTHING, TOTALS, ALL = range(3)
+
+
+class _Planner:
+    """Places all buffers of a program for one pass."""
+
+    def __init__(self, program: Program, scratch: int, steps: int, lasting: Lasting) -> None:
         self.program, self.steps, self.lasting = program, steps, lasting
         self.ground, self.moved = Ground(), dict[tuple[Sweep, str], Place]()
         self.last = len(program.operations) - 1
@@ -55,7 +62,7 @@ class _Planner:
         places = {name: self._place(name) for name in self.program.born} | {SCRATCH: Place(self.at[SCRATCH], 0)}
         for one in self.program.operations:
             places |= {buffer.name: Place(self.at[buffer.name], 0) for buffer in one.uses}
-            if one.held and self.lasting:
+            if one.held and self.lasting is Lasting.ALL:
                 places[one.held.name] = Place(self.at[one.held.name], one.held.pixel_bytes(self.steps))
         return Memory(self.steps, places, rounded_up(self.ground.top(0, self.last)), self.moved)
 
@@ -64,8 +71,9 @@ class _Planner:
         return Place(self.at[root], 0 if name in self.program.local else buffer.pixel_bytes(self.steps))
 
     def _lasting(self) -> Iterator[Item]:
-        if self.lasting:
+        if self.lasting is not Lasting.NOTHING:
             yield replace(self.items[TOTALS], begin=0)
+        if self.lasting is Lasting.ALL:
             for one in self.program.operations:
                 if one.held:
                     yield Item(one.held.name, one.held.pixels * one.held.pixel_bytes(self.steps), 0, self.last)
@@ -146,9 +154,9 @@ class _Planner:
         return self.program.operations[sweep.first : sweep.stop]
 
 
-def plan_memory(program: Program, scratch: int, steps: int, *, lasting: bool) -> Memory:
+def plan_memory(program: Program, scratch: int, steps: int, lasting: Lasting) -> Memory:
     """Return where everything lies; ``scratch``: bytes that every operation may use."""
-    return _Planner(program, scratch, steps, lasting=lasting).run()
+    return _Planner(program, scratch, steps, lasting).run()
 
 
 def _written(one: Operation, buffer: Buffer, y: int, x: int, steps: int) -> int:

@@ -16,7 +16,7 @@ from snnq.arithmetic.fixed_point import POTENTIAL_LIMIT
 from snnq.arithmetic.whole_network import Compared, WholeNetwork
 from snnq.base.errors import UsageError
 from snnq.exporting.c_layers import TILE
-from snnq.network.combining import Add, Concat, Flatten, Multiply, Pad, Pool, Sum
+from snnq.network.combining import Add, Concat, Flatten, MeanPool, Multiply, Pad, Pool, Residual, Sum
 from snnq.network.operations import Head, Layer, Mean, Neuron
 from snnq.network.stages import Fire, Mix, Potential, Stage
 from snnq.network.streams import COUNT_LIMIT, FRAMES
@@ -101,13 +101,13 @@ class Operations:
         """``widths``: 32 or 64, the bits of every layer's sums."""
         self.network, self.graph, self.widths = network, network.wiring.graph, widths
         frames = self.graph.frames
-        planes = 0 if frames.kind == "pixels" else COUNT_PLANES
+        planes = 0 if frames.kind == "pixels" or self.graph.segment else COUNT_PLANES
         self.buffers = {FRAMES: Buffer(FRAMES, frames.channels, frames.size, planes)}
         self.all: list[Operation] = []
         self._padded = set[str]()
         self._parts = 0
         for one in network.wiring.flow:
-            if FRAMES in one.takes and not isinstance(one, Fire | Potential):
+            if FRAMES in one.takes and not isinstance(one, Fire | Potential | Residual):
                 raise refused("the frames are read by something else than a layer")
             for step in one.stages if isinstance(one, Fire) else (one,):
                 made = _MAKE[type(step)](self, step)
@@ -148,12 +148,12 @@ class Operations:
         up, left = (made.padded * (side // 2) + extra for side in made.sides)
         if pooled and (up, left) != (made.sides[0] // 2, made.sides[1] // 2):
             raise refused(f"it max-pools sums of layer {one.layer}, which is not padded as others are")
-        if name == FRAMES:
+        if taken.name == FRAMES:
             channels = math.prod(made.sides) * taken.channels
             uses.append(replace(taken, name=f"{one.layer}, seen", channels=channels, size=(1, 1)))
         if pooled:
             uses.append(Buffer(f"{one.layer}, carried", -(-made.outputs // TILE) * TILE, bits=width))
-        whole = name != FRAMES and (pooled or extra or made.sides != (1, 1) or made.strides != (1, 1))
+        whole = taken.name != FRAMES and (pooled or extra or made.sides != (1, 1) or made.strides != (1, 1))
         return Operation(
             run="pooled" if pooled else "layer",
             takes=(taken.name,),
@@ -174,6 +174,16 @@ class Operations:
             raise refused("its padded spikes are read by something else than layers")
         self.buffers[one.gives] = self.buffers[one.takes[0]]
         self._padded.add(one.gives)
+
+    def _cut(self, one: Residual) -> None:
+        """Frames are residual ones as layers see them: nothing is kept of these."""
+        self.buffers[one.gives] = self.buffers[FRAMES]
+
+    def _mean_pool(self, one: MeanPool) -> Operation:
+        """Return the sums of windows, which are read at the pixels of what is given."""
+        if self.buffers[one.takes[0]].bits != 32:
+            raise refused("it mean-pools sums of potentials")
+        return Operation("mean_pool", one.takes, one.gives, self._give(one.gives).size, one.takes)
 
     def _neuron(self, one: Neuron) -> Operation:
         taken, found = self.buffers[one.takes[0]], self.network.compared(one)
@@ -290,6 +300,8 @@ _MAKE: dict[type, Callable[..., Operation | None]] = {
     Mix: Operations._mix,
     Pad: Operations._pad,
     Pool: Operations._pool,
+    MeanPool: Operations._mean_pool,
+    Residual: Operations._cut,
     Flatten: Operations._flatten,
     Add: Operations._add,
     Concat: Operations._concat,

@@ -9,7 +9,7 @@ from typing import Any
 
 from snnq.arithmetic.whole_network import WholeNetwork
 from snnq.exporting.c_layers import TILE, CLayer
-from snnq.exporting.c_memory import SCRATCH, Memory, Place, plan_memory
+from snnq.exporting.c_memory import SCRATCH, Lasting, Memory, Place, plan_memory
 from snnq.exporting.c_operations import TOTALS, Buffer, Operations
 from snnq.exporting.c_sweeps import Program, Sweep
 from snnq.network.leaks import is_fixed
@@ -29,6 +29,7 @@ class CProgram:
     run: Memory
     step: Memory | None
     chunk: int
+    segmented: bool = False
 
     @property
     def stream_bytes(self) -> int | None:
@@ -124,7 +125,9 @@ class CProgram:
             "ram": self.run.bytes,
             "streaming": self.step is not None,
             "stream_ram": self.stream_bytes,
-            "acausal": f"an attention mixes {self.chunk} steps at once",
+            "acausal": "a clip is run by segments, each of them at once"
+            if self.segmented
+            else f"an attention mixes {self.chunk} steps at once",
         }
 
     def _kinds(self, layers: Sequence[CLayer]) -> dict[str, Any]:
@@ -167,11 +170,15 @@ def c_program(network: WholeNetwork, widths: Mapping[str, int]) -> CProgram:
     Raises UsageError for what has no form in C.
     """
     made = Operations(network, widths)
-    program, steps = Program(tuple(made.all), made.buffers), network.wiring.graph.steps
+    program, graph = Program(tuple(made.all), made.buffers), network.wiring.graph
+    steps, segmented = graph.pass_steps, graph.segment is not None
     chunk = max((one.mixes.chunk for one in network.wiring.mixings), default=1)
-    run = plan_memory(program, _scratch(program, widths, steps), steps, lasting=False)
-    step = plan_memory(program, _scratch(program, widths, 1), 1, lasting=True) if chunk == 1 else None
-    return CProgram(program, run, step, chunk)
+    run = plan_memory(
+        program, _scratch(program, widths, steps), steps, Lasting.TOTALS if segmented else Lasting.NOTHING
+    )
+    causal = chunk == 1 and not segmented
+    step = plan_memory(program, _scratch(program, widths, 1), 1, Lasting.ALL) if causal else None
+    return CProgram(program, run, step, chunk, segmented)
 
 
 def _scratch(program: Program, widths: Mapping[str, int], steps: int) -> int:

@@ -21,6 +21,7 @@ from snnq.exporting.c_coded import CStream, c_stream
 from snnq.exporting.c_layers import TILE, CHead, CLayer, c_head, c_layer
 from snnq.exporting.c_names import c_note
 from snnq.exporting.c_program import CProgram, c_program
+from snnq.network.combining import Residual
 from snnq.network.streams import COUNT_LIMIT
 from snnq.network.wiring import Wiring, wire
 from snnq.packed.arrays import PackedArrays
@@ -31,6 +32,7 @@ _LARGEST = 2**31 - 1
 _FILES = {"network.h": "{}.h", "network.c": "{}.c", "main.c": "main.c", "CMakeLists.txt": "CMakeLists.txt"}
 
 _COUNTS = {"kind": "uint16_t", "name": "counts", "what": "event counts"}
+_CLIP = {"kind": "uint8_t", "name": "clip", "what": "pixels"}
 _IMAGE = {"kind": "uint8_t", "name": "image", "what": "pixels, the same image at each"}
 
 
@@ -129,6 +131,7 @@ def _values(
     outputs = graph.head.outputs
     pixels = arrays.config.quantization_config.pixels
     levels = _levels(arrays, graph.frames.channels) if pixels else None
+    still = pixels is not None and pixels.still and graph.segment is None
     names = list(data.classes) if data is not None and len(data.classes) == outputs else []
     return {
         "architecture": arrays.config.architecture,
@@ -137,8 +140,13 @@ def _values(
         "frame": (graph.frames.channels, *graph.frames.size),
         "tile": TILE,
         "count_limit": COUNT_LIMIT,
-        "given": _IMAGE if pixels else _COUNTS,
+        "given": _IMAGE if still else _CLIP if pixels else _COUNTS,
         "images": pixels is not None,
+        "still": still,
+        "numbers": pixels is not None or graph.segment is not None,
+        "residual": any(isinstance(one, Residual) for one in graph.operations),
+        "segment": graph.segment,
+        "pass_steps": graph.pass_steps if graph.segment else None,
         "levels": levels,
         "how": pixels.how if pixels else "",
         "layers": layers,

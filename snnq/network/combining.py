@@ -8,6 +8,8 @@ from typing import Literal
 from snnq.base.errors import UsageError
 from snnq.network.streams import Sides, Stream, Streams, pair, spikes_of, stream_of
 
+MEAN_PARTS = 4  # numbers in a window of a mean-pool
+
 
 @dataclass(frozen=True)
 class Pad:
@@ -209,3 +211,42 @@ class Sum:
             return replace(given, kind="integers", size=(1, 1), bound=given.pixels)
         width = given.channels // self.heads
         return replace(given, kind="integers", channels=self.heads, bound=width)
+
+
+@dataclass(frozen=True)
+class Residual:
+    """The frames of every segment but its first, its key frame, each minus that.
+
+    ``module``: the path of what leaves frames what they are. In whole numbers it makes them whole, before.
+    """
+
+    takes: tuple[str]
+    gives: str
+    module: str
+    name = "residual frames"
+
+    def carries(self, streams: Streams) -> Stream:
+        """Return numbers of either sign: of counts as large as these, of pixels twice as large."""
+        given = stream_of(streams, self.takes[0], "the residual frames")
+        most = (given.bound or 0) * (2 if given.kind == "pixels" else 1)
+        return replace(given, kind="pixels", bound=most)
+
+    def steps(self, segment: int) -> int:
+        """Return how many time steps it gives of a segment."""
+        return segment - 1
+
+
+@dataclass(frozen=True)
+class MeanPool:
+    """The mean over windows of 2×2, stride 2; at odd edges, of what is there. ``module``: the path of what does it."""
+
+    takes: tuple[str]
+    gives: str
+    module: str
+    name = "mean-pool"
+
+    def carries(self, streams: Streams) -> Stream:
+        """Return reals, sums of four: at an edge every number counts twice, in a corner four times."""
+        given = stream_of(streams, self.takes[0], "a mean-pool")
+        height, width = (-(-side // 2) for side in given.size)
+        return replace(given, size=(height, width), parts=given.parts * MEAN_PARTS)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
-from snnq.network.combining import Add, Concat, Multiply, Pad, Pool, Sum
+from snnq.network.combining import Add, Concat, MeanPool, Multiply, Pad, Pool, Residual, Sum
 from snnq.network.graph import Graph, Operation
 from snnq.network.operations import THRESHOLD, Attention, Head, Layer, Mean, Neuron, Rounding
 from snnq.network.streams import COUNT_LIMIT, FRAMES, Stream
@@ -17,15 +17,19 @@ from snnq.network.streams import COUNT_LIMIT, FRAMES, Stream
 class Drawing:
     """A graph that is being drawn, of ``steps`` frames of (channels, height, width).
 
-    ``tau``, or ``rounds`` of integer neurons, is of all its neurons.
+    ``tau``, or ``rounds`` of integer neurons, is of all its neurons; ``segment`` is as of ``Graph``.
     """
 
     def __init__(
-        self, frames_shape: tuple[int, int, int, int], tau: float | None = 2.0, rounds: Rounding | None = None
+        self,
+        frames_shape: tuple[int, int, int, int],
+        tau: float | None = 2.0,
+        rounds: Rounding | None = None,
+        segment: int | None = None,
     ) -> None:
         self.steps, channels, *size = frames_shape
         self.frames = Stream("counts", channels, (size[0], size[1]), COUNT_LIMIT)
-        self.tau, self.rounds = tau, rounds
+        self.tau, self.rounds, self.segment = tau, rounds, segment
         self.operations: list[Operation] = []
 
     def layer(
@@ -61,6 +65,14 @@ class Drawing:
     def pool(self, x: str, stride: int = 2, heads: int | None = None) -> str:
         """Add a max-pool."""
         return self._add(Pool((x,), f"{x}, pooled", stride, heads))
+
+    def mean_pool(self, x: str, module: str) -> str:
+        """Add the mean over windows of 2×2."""
+        return self._add(MeanPool((x,), module, module))
+
+    def residual(self, x: str, module: str) -> str:
+        """Add the other frames of every segment, minus the first."""
+        return self._add(Residual((x,), "residual frames", module))
 
     def add(self, x: str, y: str, name: str, raised: str | None = None) -> str:
         """Add a residual called ``name``."""
@@ -99,7 +111,7 @@ class Drawing:
     def finish(self, x: str, head: str, outputs: int) -> Graph:
         """Add the head on the mean over time of ``x`` and return the graph."""
         self._add(Head(head, (x,), outputs))
-        return Graph(tuple(self.operations), self.frames, self.steps)
+        return Graph(tuple(self.operations), self.frames, self.steps, segment=self.segment)
 
     def _add(self, one: Operation) -> str:
         self.operations.append(one)

@@ -14,12 +14,39 @@ from functools import cached_property
 
 from snnq.base.errors import UsageError
 from snnq.base.strict_json import Json
-from snnq.network.combining import Add, Concat, First, Flatten, Multiply, Pad, Pool, Sum, Switch
+from snnq.network.combining import (
+    Add,
+    Concat,
+    First,
+    Flatten,
+    MeanPool,
+    Multiply,
+    Pad,
+    Pool,
+    Residual,
+    Sum,
+    Switch,
+)
 from snnq.network.operations import Attention, Head, Layer, Mean, Neuron
 from snnq.network.streams import FRAMES, Stream, Streams
 
 Operation = (
-    Layer | Neuron | Pad | Pool | Flatten | Add | Concat | First | Switch | Multiply | Sum | Attention | Mean | Head
+    Layer
+    | Neuron
+    | Pad
+    | Pool
+    | MeanPool
+    | Flatten
+    | Add
+    | Concat
+    | First
+    | Switch
+    | Residual
+    | Multiply
+    | Sum
+    | Attention
+    | Mean
+    | Head
 )
 
 
@@ -28,6 +55,8 @@ class Graph:
     """All operations in an order they can run in, the first of ``FRAMES``, the last a ``Head``; T is ``steps``.
 
     ``traced``: it was found by watching a user's own model run; in whole numbers the model is run as it says.
+    ``segment``: so many frames are a sample for themselves, whose neurons begin at rest, and logits are the mean over
+    the segments of a clip; None: all T are one.
 
     Raises ``UsageError``, naming the stream, where streams do not fit.
     """
@@ -36,6 +65,7 @@ class Graph:
     frames: Stream
     steps: int
     traced: bool = False
+    segment: int | None = None
     streams: Streams = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -66,6 +96,12 @@ class Graph:
                 for one in self.operations
             ),
         )
+
+    @property
+    def pass_steps(self) -> int:
+        """The time steps that a segment has for the head: one fewer than frames where they are residual ones."""
+        cut = next((one for one in self.operations if isinstance(one, Residual)), None)
+        return cut.steps(self.segment or self.steps) if cut else self.steps
 
     @property
     def head(self) -> Head:

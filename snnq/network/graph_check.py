@@ -16,7 +16,19 @@ from spikingjelly.activation_based import functional
 from torch import Tensor, nn
 
 from snnq.base.errors import VerificationError
-from snnq.network.combining import Add, Concat, First, Flatten, Multiply, Pad, Pool, Sum, Switch
+from snnq.network.combining import (
+    Add,
+    Concat,
+    First,
+    Flatten,
+    MeanPool,
+    Multiply,
+    Pad,
+    Pool,
+    Residual,
+    Sum,
+    Switch,
+)
 from snnq.network.graph import Graph
 from snnq.network.operations import Attention, Head, Layer, Mean, Neuron
 from snnq.network.streams import FRAMES, LOGITS
@@ -30,17 +42,22 @@ def run_graph(
 ) -> dict[str, Tensor]:
     """Return every stream, (T, B, C, h, w), of frames (B, T, C, H, W); ``LOGITS`` are (B, classes).
 
+    The segments of a clip are samples of their own: B times as many, but for the logits.
+
     The model is in evaluation mode, its norms folded or not. ``worth``: what multiplies each stream that is taken, by
     what is given.
     """
     functional.reset_net(model)
-    streams = {FRAMES: frames.transpose(0, 1)}
+    cut = frames if graph.segment is None else frames.unflatten(1, (-1, graph.segment)).flatten(0, 1)
+    streams = {FRAMES: cut.transpose(0, 1)}
     for one in graph.operations:
         given = [streams[name] for name in one.takes]
         if one.gives in worth:
             given = [factor * x for factor, x in zip(worth[one.gives], given, strict=True)]
         streams[one.gives] = _RUN[type(one)](one, model, *given)
     functional.reset_net(model)
+    if graph.segment is not None:
+        streams[LOGITS] = streams[LOGITS].unflatten(0, (len(frames), -1)).mean(1)
     return streams
 
 
@@ -111,6 +128,15 @@ def _pool(one: Pool, model: nn.Module, x: Tensor) -> Tensor:
     if one.heads is None:
         return pool(x.flatten(0, 1)).unflatten(0, x.shape[:2])
     return _joined(pool(_by_head(x, one.heads).flatten(0, 2)).unflatten(0, (*x.shape[:2], one.heads)), x)
+
+
+def _mean_pool(one: MeanPool, model: nn.Module, x: Tensor) -> Tensor:
+    return model.get_submodule(one.module)(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+
+def _residual(one: Residual, model: nn.Module, x: Tensor) -> Tensor:
+    x = model.get_submodule(one.module)(x)
+    return x[1:] - x[:1]
 
 
 def _flatten(one: Flatten, model: nn.Module, x: Tensor) -> Tensor:
@@ -186,6 +212,8 @@ _RUN: dict[type, Callable[..., Any]] = {
     Neuron: _neuron,
     Pad: _pad,
     Pool: _pool,
+    MeanPool: _mean_pool,
+    Residual: _residual,
     Flatten: _flatten,
     Add: _add,
     Concat: _concat,

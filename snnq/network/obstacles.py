@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from snnq.network.combining import Add, Concat, Pool
+from snnq.network.combining import Add, Concat, MeanPool, Pool, Residual
 from snnq.network.graph import Graph, Operation
 from snnq.network.leaks import is_fixed, lead, leak
 from snnq.network.operations import Attention, Head, Layer, Neuron
@@ -26,9 +26,11 @@ def obstacles(graph: Graph) -> Iterator[str]:
             yield f"its neurons have no leak, and their voltages are whole numbers for up to {INTEGRATED_STEPS} steps"
         elif isinstance(one, Neuron) and one.integrates and given[0].bound is None and given[0].parts > 1:
             yield f"neurons {one.neuron}, which have no leak, are given a mean of potentials"
-        elif isinstance(one, Layer) and not _readable(given[0]):
+        elif isinstance(one, MeanPool) and (given[0].kind != "reals" or given[0].parts > 1):
+            yield f"a mean-pool is given '{one.takes[0]}', and takes potentials"
+        elif isinstance(one, Layer) and not _readable(graph, one):
             yield f"layer {one.layer} is given a mean, and whole numbers need spikes, sums of them, or potentials"
-        elif isinstance(one, Layer) and one.depthwise and one.takes[0] == FRAMES:
+        elif isinstance(one, Layer) and one.depthwise and one.takes[0] in _frames(graph):
             yield f"layer {one.layer} convolves every channel of the frames by itself"
         elif isinstance(one, Pool) and given[0].kind == "integers":
             yield f"a max-pool is given '{one.takes[0]}', which has more than one spike, and takes spikes or potentials"
@@ -52,9 +54,16 @@ def _read_by_head(graph: Graph, one: Concat) -> bool:
     return all(isinstance(reader, Head) for reader in graph.readers[one.gives])
 
 
-def _readable(given: Stream) -> bool:
-    """Whether layers multiply what a stream carries as it is."""
-    return given.whole or (given.parts == 1 and given.kind in ("reals", "pixels"))
+def _readable(graph: Graph, one: Layer) -> bool:
+    """Whether a layer multiplies what it is given as it is: the means of a mean-pool as sums."""
+    given, pooled = graph.streams[one.takes[0]], {made.gives for made in graph.operations if isinstance(made, MeanPool)}
+    single = given.parts == 1 or one.takes[0] in pooled
+    return given.whole or (single and given.kind in ("reals", "pixels"))
+
+
+def _frames(graph: Graph) -> set[str]:
+    """Return the frames, and what is cut out of them."""
+    return {FRAMES} | {one.gives for one in graph.operations if isinstance(one, Residual)}
 
 
 def _fits(graph: Graph, one: Attention) -> bool:

@@ -167,9 +167,7 @@ class _Watch:
                     hooks.append(unit.register_forward_hook(partial(self._unit, index, path)))
         for path, module in model.named_modules():
             if isinstance(module, ChannelAffine):
-                hooks.append(
-                    module.register_forward_hook(lambda *_, path=path: self.affines[self.order[-1]].append(path))
-                )
+                hooks.append(module.register_forward_hook(partial(self._affine, path)))
         functional.reset_net(model)
         try:
             with torch.no_grad():
@@ -178,6 +176,10 @@ class _Watch:
             for hook in hooks:
                 hook.remove()
             functional.reset_net(model)
+
+    def _affine(self, path: str, module: nn.Module, inputs: object, output: Tensor) -> None:
+        if self.order:  # else its part has another entrance than its forward, and is no part of its own
+            self.affines[self.order[-1]].append(path)
 
     def _part(self, index: int, module: nn.Module, inputs: object, output: Tensor) -> None:
         self.outputs[index, WHOLE] = output

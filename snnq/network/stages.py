@@ -7,7 +7,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snnq.network.combining import Add, Concat, First, Flatten, Multiply, Pad, Pool, Sum, Switch
+from snnq.network.combining import (
+    Add,
+    Concat,
+    First,
+    Flatten,
+    MeanPool,
+    Multiply,
+    Pad,
+    Pool,
+    Residual,
+    Sum,
+    Switch,
+)
 from snnq.network.operations import Attention, Head, Layer, Mean, Neuron
 
 # Products with multipliers of 16 bits stay exact in int64 where sums stay below 2^44: see ``whole.WIDE_SUM_LIMIT``.
@@ -131,11 +143,13 @@ Step = (
     | Neuron
     | Pad
     | Pool
+    | MeanPool
     | Flatten
     | Add
     | Concat
     | First
     | Switch
+    | Residual
     | Multiply
     | Sum
     | Mean

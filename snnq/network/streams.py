@@ -23,7 +23,7 @@ class Stream:
 
     ``kind``: event counts, pixels of images, spikes {0, 1}, integers (sums of spikes, or integer spikes), or reals. All
     but reals are whole numbers from 0 to ``bound`` times ``unit``, which is 1 or the scale of an attention; pixels in
-    fixed point go from -``bound``. A mean is a sum of ``parts`` numbers divided by them.
+    fixed point, and residual frames, go from -``bound``. A mean is a sum of ``parts`` numbers divided by them.
     """
 
     kind: Kind

@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from snnq.base.strict_json import Config
-from snnq.network.combining import Add, Concat, First, Flatten, Pad, Pool, Switch
+from snnq.network.combining import Add, Concat, First, Flatten, MeanPool, Pad, Pool, Switch
 from snnq.network.graph import Graph
 from snnq.network.leaks import is_fixed, leak
 from snnq.network.obstacles import obstacles, reading_neurons
@@ -102,6 +102,8 @@ class Wiring:
     @property
     def beyond(self) -> str | None:
         """Half a sentence, after "because": what it has that was not in the first graphs; None where nothing is."""
+        if self.graph.segment is not None:
+            return "its clips are cut into segments"
         if self.graph.frames.kind == "pixels":
             return "its frames are pixels, whole numbers of either sign"
         if any(isinstance(one, Neuron) and one.rounds for one in self.graph.operations):
@@ -242,7 +244,8 @@ def _within_stages(one: Pool) -> bool:
 
 
 def _bound(graph: Graph, one: Layer) -> int:
-    return graph.streams[one.takes[0]].bound or READ_LIMIT
+    given = graph.streams[one.takes[0]]
+    return given.bound or READ_LIMIT * given.parts
 
 
 def _chains(graph: Graph) -> dict[str, int]:
@@ -252,7 +255,7 @@ def _chains(graph: Graph) -> dict[str, int]:
         if isinstance(one, Layer):
             found[one.gives] = len(found)
         elif (
-            isinstance(one, Pool | Flatten | Add | Concat | First | Switch | Mean)
+            isinstance(one, Pool | MeanPool | Flatten | Add | Concat | First | Switch | Mean)
             and graph.streams[one.gives].kind == "reals"
         ):
             numbers = {found[name] for name in one.takes if name in found}

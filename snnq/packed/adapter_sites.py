@@ -20,12 +20,16 @@ _SUM_LIMIT, _FINER = 2**30, 8
 
 
 def whole_wiring(folder: str | Path, config: PackedConfig) -> Wiring:
-    """Return the wiring of a packed folder; raises UsageError where it does not run in whole numbers."""
+    """Return the wiring of a packed folder; raises UsageError where it runs in floating point, or by segments."""
     found = wiring_of(config)
     if isinstance(found, FloatWiring):
         raise UsageError(
             f"{folder}: an adapter needs a folder that runs in whole numbers; this one runs in floating point, because "
             f"{found.reason}"
+        )
+    if found.graph.segment is not None:
+        raise UsageError(
+            f"{folder}: an adapter needs a model whose time steps are one run; its clips are cut into segments"
         )
     return found
 

@@ -139,6 +139,8 @@ class PackedConfig(Record):
             del plain["quantization_config"]["arithmetic"]
         if self.quantization_config.pixels is None:
             del plain["quantization_config"]["pixels"]
+        elif self.quantization_config.pixels.still:
+            del plain["quantization_config"]["pixels"]["still"]
         if not self.quantization_config.leaks:
             del plain["quantization_config"]["leaks"]
         return plain

@@ -26,12 +26,16 @@ NO_PIXELS = "frames must be images: bytes, or normalised pixels that are finite"
 
 
 class InputPixels(Record):
-    """How a packed model's images become whole numbers, parts of 2^-``bits``; ``how`` they were made of files."""
+    """How a packed model's images become whole numbers, parts of 2^-``bits``; ``how`` they were made of files.
+
+    ``still``: one image is the same at every time step, as in folders of earlier versions, which do not say it.
+    """
 
     mean: Many[float]
     std: Many[Deviation]
     bits: Annotated[int, Field(ge=0, le=30)]
     how: str
+    still: bool = True
 
     def reals(self, pixels: np.ndarray) -> np.ndarray:
         """Return normalised pixels, float32, of bytes (B, T, C, H, W): those that ``Pixels.reals`` returns."""
@@ -41,7 +45,7 @@ class InputPixels(Record):
 
 def input_of(pixels: Pixels) -> InputPixels:
     """Return what a packed folder says of images."""
-    return InputPixels(mean=pixels.mean, std=pixels.std, bits=pixels.fraction_bits, how=pixels.how)
+    return InputPixels(mean=pixels.mean, std=pixels.std, bits=pixels.fraction_bits, how=pixels.how, still=pixels.still)
 
 
 def engine_frames(samples: Frames, places: Sequence[int] | np.ndarray, pixels: InputPixels | None) -> np.ndarray:

@@ -46,7 +46,7 @@ def _roles(wiring: Wiring | FloatWiring) -> dict[str, str]:
 def _carried(stream: Stream) -> str:
     if stream.bound is None:
         return stream.kind
-    size = "" if stream.kind == "spikes" else f" 0…{stream.bound:,}"
+    size = "" if stream.kind == "spikes" else f" {'±' if stream.kind == 'pixels' else '0…'}{stream.bound:,}"
     unit = (f" · {stream.unit:g}" if stream.unit != 1 else "") + (f" / {stream.parts:,}" if stream.parts > 1 else "")
     return f"{stream.kind}{size}{unit}"
 

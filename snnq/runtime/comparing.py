@@ -44,7 +44,7 @@ def compare_engines(folder: str | Path, seed: int = 0) -> Agreement:
     """
     folder, read = Path(folder), read_config(Path(folder))
     config, products = read.config, attention_table(read.architecture, read.config)
-    chunk = int(config.get("chunk") or 1)
+    chunk = int(config.get("chunk") or config.get("key_stride") or 1)  # what is run at once
     steps = min(int(config["steps"]), max(MOST_STEPS // chunk, 1) * chunk)
     check_room(folder, config, 1)  # of all its steps: more than that is no model's
     check_room(folder, config, SAMPLES, steps, max((one.heads * one.tokens**2 for one in products), default=0))

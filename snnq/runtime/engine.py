@@ -15,7 +15,19 @@ import numpy as np
 
 from snnq.base.machine import fitting_threads
 from snnq.models.registry import described
-from snnq.network.combining import Add, Concat, First, Flatten, Multiply, Pad, Pool, Sum, Switch
+from snnq.network.combining import (
+    Add,
+    Concat,
+    First,
+    Flatten,
+    MeanPool,
+    Multiply,
+    Pad,
+    Pool,
+    Residual,
+    Sum,
+    Switch,
+)
 from snnq.network.layers import check_frames_shape
 from snnq.network.operations import Head, Mean, Neuron
 from snnq.network.stages import Fire, Mix, Potential, Step
@@ -23,7 +35,7 @@ from snnq.network.streams import FRAMES
 from snnq.packed.arrays import open_arrays
 from snnq.runtime.layers import Layers
 from snnq.runtime.listing import digit_planes
-from snnq.runtime.running import Memory, Running
+from snnq.runtime.running import Memory, Running, of_clips, segments_of
 from snnq.runtime.steps import Steps, Watch
 from snnq.runtime.streams import Numbers, Stream, bits, shown
 from snnq.runtime.tape import Tape
@@ -161,10 +173,11 @@ class Engine:
 
     def _walk(self, frames: np.ndarray) -> np.ndarray:
         """Run all steps of the flow; return the sums that the head is given."""
+        clips, frames = len(frames), segments_of(frames, self.wiring.graph.segment)
         streams: Streams = {FRAMES: _pixels(frames)} if self.wiring.numbers(FRAMES) else {}
         for number, one in enumerate(self.wiring.flow):
             if isinstance(one, Head):
-                return self.steps.total(streams[one.takes[0]], len(frames), one.layer)
+                return of_clips(self.steps.total(streams[one.takes[0]], len(frames), one.layer), clips)
             self._run(one, number, streams, frames)
             for name in one.takes:
                 if self.wiring.last_read[name] == number:
@@ -187,6 +200,10 @@ class Engine:
             streams[one.gives] = steps.pad(_planes(given[0]), samples)
         elif isinstance(one, Pool):
             streams[one.gives] = steps.pool(one, _there(given[0]), samples)
+        elif isinstance(one, MeanPool):
+            streams[one.gives] = steps.mean_pool(_numbers(given[0]), samples)
+        elif isinstance(one, Residual):
+            streams[one.gives] = _pixels(frames[:, 1:].astype(np.int32) - frames[:, :1])
         elif isinstance(one, Flatten):
             streams[one.gives] = steps.flatten(_there(given[0]), samples)
         elif isinstance(one, Concat):
@@ -237,7 +254,7 @@ class Engine:
         graph, total = self.wiring.graph, 0
         for one in self.wiring.layers:
             total += self.layers[one.layer].products * graph.streams[one.made.gives].pixels
-        return graph.steps * total
+        return self.heads.summed(graph.steps) * total
 
 
 def _pixels(frames: np.ndarray) -> Numbers:

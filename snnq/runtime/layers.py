@@ -79,7 +79,8 @@ class Layers:
                 stream.size,
             )
         steps, begun = frames.shape[1], time.perf_counter()
-        steps = stream.values.shape[1] if isinstance(stream, Numbers) else steps  # some have the first steps alone
+        if stream is not None:  # some have the first steps alone
+            steps = stream.values.shape[1] if isinstance(stream, Numbers) else stream.planes.shape[2]
         prepare = self._preparing(layers, lists)
         outs = [_room(layer, samples, steps, height, width) for layer in layers]
         pieces = [

@@ -11,13 +11,25 @@ from typing import Any
 
 import numpy as np
 
-from snnq.network.combining import Add, Concat, First, Flatten, Multiply, Pad, Pool, Sum, Switch
+from snnq.network.combining import (
+    Add,
+    Concat,
+    First,
+    Flatten,
+    MeanPool,
+    Multiply,
+    Pad,
+    Pool,
+    Residual,
+    Sum,
+    Switch,
+)
 from snnq.network.leaks import left
 from snnq.network.operations import Head, Mean, Neuron
 from snnq.network.stages import Fire, Mix, Potential, Stage
 from snnq.network.streams import FRAMES
 from snnq.packed.arrays import PackedArrays, open_arrays
-from snnq.runtime.running import Memory, Running
+from snnq.runtime.running import Memory, Running, of_clips, segments_of
 
 # Called with a neuron's module path and its spikes (samples, pixels, steps, channels), bool or numbers of them.
 Watch = Callable[[str, np.ndarray], None]
@@ -105,13 +117,14 @@ class Reference:
         ``memory``: the voltages that neurons start from, and are left with; None: they start at rest.
         """
         self._watch, self._memory, wiring = watch, memory, self.wiring
-        streams = {FRAMES: self.arrays.frames(frames).astype(np.int64)}
+        segments = segments_of(self.arrays.frames(frames), wiring.graph.segment)
+        streams = {FRAMES: segments.astype(np.int64)}
         for one in wiring.flow:
             given = [streams[name] for name in one.takes]
             if isinstance(one, Fire):
                 streams |= {stage.gives: self._fire(stage, given[0]) for stage in one.stages}
             elif isinstance(one, Head):
-                return given[0].sum((1, 3, 4))
+                return of_clips(given[0].sum((1, 3, 4)), len(frames))
             else:
                 streams[one.gives] = _RUN[type(one)](self, one, *given)
         raise AssertionError("a graph ends with a head")
@@ -158,6 +171,14 @@ class Reference:
         samples, steps, channels, height, width = x.shape
         by_head = x.reshape(samples, steps, one.heads, channels // one.heads, height * width)
         return max_pool(by_head, one.stride).reshape(x.shape)
+
+    def _mean_pool(self, one: MeanPool, x: np.ndarray) -> np.ndarray:
+        edges = [(0, x.shape[-2] % 2), (0, x.shape[-1] % 2)]  # a last row, or column, alone counts twice
+        full = np.pad(x, [(0, 0)] * 3 + edges, mode="edge")
+        return full[..., ::2, ::2] + full[..., ::2, 1::2] + full[..., 1::2, ::2] + full[..., 1::2, 1::2]
+
+    def _residual(self, one: Residual, x: np.ndarray) -> np.ndarray:
+        return x[:, 1:] - x[:, :1]
 
     def _flatten(self, one: Flatten, x: np.ndarray) -> np.ndarray:
         return x.reshape(*x.shape[:2], -1, 1, 1)
@@ -209,6 +230,8 @@ _RUN: dict[type, Callable[..., np.ndarray]] = {
     Mix: Reference._mix,
     Pad: Reference._pad,
     Pool: Reference._pool,
+    MeanPool: Reference._mean_pool,
+    Residual: Reference._residual,
     Flatten: Reference._flatten,
     Add: Reference._add,
     Concat: Reference._concat,

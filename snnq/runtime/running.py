@@ -47,7 +47,14 @@ class Running:
     """
 
     def __init__(self, runner: Runner, wiring: Wiring) -> None:
+        """Begin; raises UsageError for a network of segments, whose neurons begin anew in the middle of a clip."""
         graph = wiring.graph
+        if graph.segment is not None:
+            raise UsageError(
+                f"a clip is {graph.steps // graph.segment} segments of {graph.segment} frames, each run at once: "
+                "it has no single steps",
+                "run whole clips: engine(frames)",
+            )
         self._runner, self._due = runner, (graph.steps, graph.frames.channels, *graph.frames.size)
         self._mixing = next((one.mixes.module for one in wiring.mixings if one.mixes.chunk > 1), None)
         self.chunk = math.lcm(*(one.mixes.chunk for one in wiring.mixings))
@@ -100,3 +107,13 @@ class Running:
             )
         if self._sums is not None and shape[0] != len(self._sums):
             raise UsageError(f"frames of {shape[0]} samples: this stream has {len(self._sums)}")
+
+
+def segments_of(frames: np.ndarray, segment: int | None) -> np.ndarray:
+    """Return the segments of clips (B, T, C, H, W) as samples (B · T/segment, segment, C, H, W); None: the clips."""
+    return frames if segment is None else frames.reshape(-1, segment, *frames.shape[2:])
+
+
+def of_clips(sums: np.ndarray, clips: int) -> np.ndarray:
+    """Return the sums (B, n) of clips of those of all their segments (B · segments, n)."""
+    return sums if len(sums) == clips else sums.reshape(clips, -1, sums.shape[1]).sum(1)

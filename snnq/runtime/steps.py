@@ -25,6 +25,7 @@ from snnq.runtime.streams import (
     flatten_spikes,
     lanes_of,
     numbers_of,
+    sum_windows,
 )
 from snnq.runtime.vectors import LANES
 from snnq.runtime.workers import Workers, ranges
@@ -99,6 +100,18 @@ class Steps:
             found = Stream(out[None], low, across, stream.channels)
         self.took("pool", begun)
         return found
+
+    def mean_pool(self, stream: Numbers, samples: int) -> Numbers:
+        """Return the sums of windows of 2×2; at odd edges numbers count twice, in a corner four times."""
+        begun, (height, width), values = time.perf_counter(), stream.size, stream.values
+        low, across = (height + 1) // 2, (width + 1) // 2
+        found = np.empty((samples * low * across, *values.shape[1:]), values.dtype)
+        images, sums = (
+            one.reshape(samples, *size, *one.shape[1:]) for one, size in ((values, stream.size), (found, (low, across)))
+        )
+        self.workers.run(sum_windows, [(images, sums)])
+        self.took("pool", begun)
+        return Numbers(found, low, across, stream.channels)
 
     def flatten(self, stream: Stream | Numbers, samples: int) -> Stream | Numbers:
         """Return a stream whose channels are all pixels of all channels."""

@@ -67,7 +67,10 @@ def factored(model: nn.Module, mode: str, ranks: Mapping[str, int], switch: int 
     """Put cores in place of the layers that ``ranks`` names; raises ``UsageError`` where that cannot be."""
     if mode not in MODES or not isinstance(ranks, Mapping) or not ranks:
         raise UsageError(f"{NAME}: mode {mode!r} with ranks {ranks!r}: a mode of {', '.join(MODES)}, a rank a layer")
-    steps = int(getattr(getattr(model, "config", None), "steps", 1))
+    config = getattr(model, "config", None)
+    if switch is not None and getattr(config, "key_stride", None) is not None:
+        raise UsageError(f"{NAME}: mode htt: every segment of a clip begins anew: the other modes have no first steps")
+    steps = int(getattr(config, "steps", 1))
     if (switch is None) == (mode == "htt") or (switch is not None and not 0 < switch < steps):
         raise UsageError(f"{NAME}: switch {switch!r}: htt alone has one, of 1 to {steps - 1} of {steps} steps")
     modules = dict(model.named_modules())

@@ -40,7 +40,7 @@ def test_all_four_agree(name: str, tmp_path: Path) -> None:
     assert isinstance(wiring, Wiring)
     if have_gcc():
         source, _ = c_agrees(tmp_path / "packed", tmp_path / "c", frames)
-        assert (source.stream_ram is None) == bool(sizes.get("chunk"))
+        assert (source.stream_ram is None) == bool(sizes.get("chunk") or sizes.get("key_stride"))
     assert sorted(rates.values())[len(rates) // 8] > 0.03, rates
     assert all(rates[mixing.fires.neuron] > 0.01 for mixing in wiring.mixings), rates
     assert Engine(tmp_path / "packed", 1)(frames[:0]).shape == (0, sizes["classes"])
@@ -50,6 +50,7 @@ def test_all_four_agree(name: str, tmp_path: Path) -> None:
     with torch.no_grad():
         due = rounded(given)
         far = 0.05 if wiring.beyond else 0.02
+        far = 0.2 if one == "respike-dense" else far  # of six pixels in its last stage, one spike
         assert float((exact(given) - due).abs().max()) < far * float(due.max() - due.min())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from snnq.arithmetic.fixed_point import POTENTIAL_LIMIT
 from snnq.arithmetic.whole_modules import WHOLE_NEURONS
 from snnq.base.errors import PackedError, UsageError
 from snnq.data.pixels import DEVIATIONS, MEANS, Pixels
+from snnq.network.combining import Residual
 from snnq.network.neurons import is_neuron
 from snnq.network.stages import Potential
 from snnq.network.streams import COUNT_LIMIT, Stream
@@ -35,6 +37,7 @@ from snnq.runtime.reference import Reference
 IMAGENET = Pixels(MEANS["imagenet"], DEVIATIONS["imagenet"], "RGB")
 # The first layer of the last is max-pooled before its neurons.
 CASES = ["sdt-v3-imagenet", "spikformer-cifar10", "qkformer-imagenet"]
+CLIPS = ["respike-residual", "respike-dense", "sdt-v3-imagenet"]
 
 
 def on_images(name: str) -> tuple[str, dict[str, Any]]:
@@ -74,6 +77,40 @@ def test_all_four_agree_on_images(name: str, tmp_path: Path) -> None:
     assert 0.02 < np.count_nonzero(floating) / floating.size < 0.98
     assert np.count_nonzero(whole != floating) <= 0.002 * floating.size
     assert compare_engines(folder).spikes > 0
+
+
+@pytest.mark.parametrize("name", CLIPS)
+def test_all_four_agree_on_clips(name: str, tmp_path: Path) -> None:
+    one, sizes = on_images(name)
+    folder, pixels = tmp_path / "packed", input_of(replace(IMAGENET, still=False))
+    clips = write_lively(folder, MIXED[:4], one, pixels=pixels, **sizes)
+    assert bool((clips[:, 0] != clips[:, 1]).any())
+    reals = pixels.reals(clips)
+    due, _ = first_spikes(folder, "integer", reals)
+    assert np.ptp(due) > 0
+    for given_frames in (clips, reals):
+        assert np.array_equal(Engine(folder, 1)(given_frames), due)
+        assert np.array_equal(Reference(folder)(given_frames), due)
+    if have_gcc():
+        source, _ = c_agrees(folder, tmp_path / "c", clips)
+        assert "const uint8_t *clip" in source.header
+    assert compare_engines(folder).spikes > 0
+    floating, _ = first_spikes(folder, "float", reals)
+    if one.startswith("respike"):
+        assert np.abs(floating - due).max() < 0.1 * np.ptp(floating)
+
+
+def test_a_key_frame_is_taken_away_as_whole_numbers(tmp_path: Path) -> None:
+    """Both frames are rounded before they are subtracted: 18423 - (-17379) of a white frame behind a black one."""
+    one, sizes = on_images("respike-residual")
+    write_lively(tmp_path / "packed", ["uniform-4"], one, pixels=input_of(replace(IMAGENET, still=False)), **sizes)
+    reference_ = Reference(tmp_path / "packed")
+    frames = np.zeros((1, sizes["steps"], 3, *sizes["image_size"]), np.uint8)
+    frames[:, 1] = 255
+    whole = reference_.arrays.frames(frames).astype(np.int64)
+    cut = reference._RUN[Residual](reference_, None, whole[:, :3])  # pyright: ignore[reportArgumentType]
+    assert cut[0, :, 0, 0, 0].tolist() == [round(0.515 / 0.229 * 8192) + round(0.485 / 0.229 * 8192), 0]
+    assert reference_.wiring.graph.streams["residual frames"].bound == 2 * PIXEL_LIMIT
 
 
 @pytest.mark.parametrize("frame", [0, 255])

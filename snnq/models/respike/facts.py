@@ -7,19 +7,25 @@ from collections.abc import Iterable
 
 from snnq.base.strict_json import Config, Json
 from snnq.models.architecture import Architecture, lazily
+from snnq.models.respike.graph import spiking_graph
 from snnq.models.respike.sizes import BOTTLENECK, LAYOUTS, RESNETS, ReSpikeSizes
 from snnq.models.upstream import Keys, Settings, Shapes, Shown, Upstream, Variants
+from snnq.network.graph import Graph
 from snnq.network.products import Products
 
 _REASONS = {
     "respike-key": "its ResNet is no spiking network: real numbers flow between its layers",
-    "respike-residual": "its first layer is given residual frames, and its shortcuts potentials: real numbers",
-    "respike-dense": "its first layer is given images, and its shortcuts potentials: real numbers",
+    "respike-concat": "its key frames run in a ResNet (ann.*) of real numbers, whose features its head sees, too",
 }
 _REASON = (
-    "its key frames run in a ResNet (ann.*) of real numbers, its spiking ResNet (snn.*) begins with residual frames, "
-    "and what joins them (fusion.*) has a softmax"
+    "its key frames run in a ResNet (ann.*) of real numbers, and what joins its features to the potentials of the "
+    "spiking ResNet (fusion.*) has a softmax"
 )
+
+
+def _graph(sizes: ReSpikeSizes) -> Graph | str:
+    """Return the operations of a model that spikes throughout, or why another one runs in floating point."""
+    return _REASONS.get(sizes.layout, _REASON) if sizes.has_ann else spiking_graph(sizes)
 
 
 def _products(sizes: ReSpikeSizes) -> tuple[Products, ...]:
@@ -111,7 +117,7 @@ def _row(layout: str) -> Architecture[ReSpikeSizes]:
         layout=layout,
         config_of=ReSpikeSizes.from_dict,
         make=lazily("respike.module", "ReSpike"),
-        graph_of=lambda sizes: _REASONS.get(sizes.layout, _REASON),
+        graph_of=_graph,
         products_of=_products,
         upstream=Upstream(keys, ("heads",), trained=trained, told=_blocks),
     )

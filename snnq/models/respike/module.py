@@ -46,6 +46,7 @@ class ReSpike(nn.Module):
         self.config, one = config, config
         # A clip runs the key frames' ResNet and the spiking one so often: what is watched is told apart by it.
         self.runs = (one.segments, one.runs)
+        self.given = nn.Identity()  # in whole numbers, what makes frames whole before one is taken from another
         if one.has_ann:
             self.ann = ResNet(one.in_channels, one.ann_width, one.depth)
         if one.spiking_steps:
@@ -60,7 +61,7 @@ class ReSpike(nn.Module):
         if self.config.key_stride is None:
             key, moving = None, frames.transpose(0, 1)
         else:
-            key, moving = segments(frames, self.config.key_stride)
+            key, moving = segments(self.given(frames), self.config.key_stride)
         stages = self.ann(key) if self.config.has_ann else []
         found = [stages[-1].mean((-2, -1))] if stages else []
         if self.config.spiking_steps:

@@ -10,9 +10,7 @@ from spikingjelly.activation_based import neuron, surrogate
 from torch import Tensor, nn
 
 from snnq.models.neurons import current
-from snnq.models.respike.sizes import BOTTLENECK, RESNETS
-
-TAU = 1 / (1 - 0.25)
+from snnq.models.respike.sizes import BOTTLENECK, RESNETS, TAU
 
 
 def node() -> neuron.LIFNode:

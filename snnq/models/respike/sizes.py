@@ -11,6 +11,8 @@ from snnq.models.sizes import TransformerSizes, check_sizes, halved, require_pos
 LAYOUTS = ("respike-cross", "respike-pooled", "respike-concat", "respike-key", "respike-residual", "respike-dense")
 # Blocks of the four stages of a ResNet by its number of layers. 10 is one block a stage, for small images.
 RESNETS = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
+# Of the spiking ResNet's neurons, upstream's.
+TAU = 1 / (1 - 0.25)
 BOTTLENECK = 50  # from here on blocks have three convolutions and four times the features
 
 
