@@ -15,7 +15,7 @@ from snnq.models.registry import ARCHITECTURES, architecture
 from snnq.network.folding import fold_batchnorm
 from snnq.network.graph import Graph
 from snnq.network.layers import frames_shape, layer_table, quantisable
-from snnq.network.operations import Layer, Neuron
+from snnq.network.operations import LayerOperation, Neuron
 from snnq.packed.coding import Coded
 from snnq.packed.folder import write_packed
 from snnq.packed.input import InputPixels
@@ -63,7 +63,7 @@ def rouse(model: torch.nn.Module, graph: Graph | None, frames: torch.Tensor) -> 
 
     def norms(stream: str) -> Iterator[str]:
         one = made.get(stream)
-        if isinstance(one, Layer) and one.norms:
+        if isinstance(one, LayerOperation) and one.norms:
             yield one.norms[-1]
         else:
             yield from (norm for taken in (one.takes if one else ()) for norm in norms(taken))

@@ -8,7 +8,7 @@ from snnq.adapting.settings import CODA, FROZEN, FULL, L2P, LDA, OSPP, AdaptSett
 from snnq.base.strict_json import Json
 from snnq.network.graph import Graph
 from snnq.network.layers import Layer, forward_macs
-from snnq.network.operations import Layer as Operation
+from snnq.network.operations import LayerOperation as Operation
 from snnq.network.prefixes import Site
 
 

@@ -33,7 +33,7 @@ from snnq.base.errors import UsageError
 from snnq.network import leaks
 from snnq.network.combining import Add, MeanPool, Residual, Sum
 from snnq.network.drawn import Drawn
-from snnq.network.operations import Layer, Neuron
+from snnq.network.operations import LayerOperation, Neuron
 from snnq.network.stages import Mix, Potential, Stage
 from snnq.network.streams import FRAMES
 from snnq.network.wiring import Wiring
@@ -157,7 +157,7 @@ def _take_scale(model: nn.Module, mixing: Mix) -> None:
     attention.scale = 1.0  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
 
 
-def _put_behind(model: nn.Module, made: Layer, behind: nn.Module) -> None:
+def _put_behind(model: nn.Module, made: LayerOperation, behind: nn.Module) -> None:
     """Put what is done with a layer's sums in the place of its last norm, and nothing in that of another."""
     if not made.norms:
         put_module(model, made.layer, Followed(model.get_submodule(made.layer), behind))

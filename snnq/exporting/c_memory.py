@@ -13,7 +13,7 @@ from enum import Enum
 
 from snnq.exporting.c_ground import Ground, Item, rounded_up
 from snnq.exporting.c_operations import TOTALS, Buffer, Operation
-from snnq.exporting.c_sweeps import Program, Sweep
+from snnq.exporting.c_sweeps import Sweep, SweepProgram
 
 SCRATCH = "sums, scratch"
 
@@ -48,7 +48,7 @@ class Lasting(Enum):
 class _Planner:
     """Places all buffers of a program for one pass."""
 
-    def __init__(self, program: Program, scratch: int, steps: int, lasting: Lasting) -> None:
+    def __init__(self, program: SweepProgram, scratch: int, steps: int, lasting: Lasting) -> None:
         self.program, self.steps, self.lasting = program, steps, lasting
         self.ground, self.moved = Ground(), dict[tuple[Sweep, str], Place]()
         self.last = len(program.operations) - 1
@@ -154,7 +154,7 @@ class _Planner:
         return self.program.operations[sweep.first : sweep.stop]
 
 
-def plan_memory(program: Program, scratch: int, steps: int, lasting: Lasting) -> Memory:
+def plan_memory(program: SweepProgram, scratch: int, steps: int, lasting: Lasting) -> Memory:
     """Return where everything lies; ``scratch``: bytes that every operation may use."""
     return _Planner(program, scratch, steps, lasting).run()
 

@@ -17,7 +17,7 @@ from snnq.arithmetic.whole_network import Compared, WholeNetwork
 from snnq.base.errors import UsageError
 from snnq.exporting.c_layers import TILE
 from snnq.network.combining import Add, Concat, Flatten, MeanPool, Multiply, Pad, Pool, Residual, Sum
-from snnq.network.operations import Head, Layer, Mean, Neuron
+from snnq.network.operations import Head, LayerOperation, Mean, Neuron
 from snnq.network.stages import Fire, Mix, Potential, Stage
 from snnq.network.streams import COUNT_LIMIT, FRAMES
 
@@ -170,7 +170,7 @@ class Operations:
 
     def _pad(self, one: Pad) -> None:
         """Layers see zeros around an image: nothing is kept of them."""
-        if not all(isinstance(reader, Layer) for reader in self.graph.readers[one.gives]):
+        if not all(isinstance(reader, LayerOperation) for reader in self.graph.readers[one.gives]):
             raise refused("its padded spikes are read by something else than layers")
         self.buffers[one.gives] = self.buffers[one.takes[0]]
         self._padded.add(one.gives)

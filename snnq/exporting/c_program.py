@@ -11,7 +11,7 @@ from snnq.arithmetic.whole_network import WholeNetwork
 from snnq.exporting.c_layers import TILE, CLayer
 from snnq.exporting.c_memory import SCRATCH, Lasting, Memory, Place, plan_memory
 from snnq.exporting.c_operations import TOTALS, Buffer, Operations
-from snnq.exporting.c_sweeps import Program, Sweep
+from snnq.exporting.c_sweeps import Sweep, SweepProgram
 from snnq.network.leaks import is_fixed
 from snnq.network.streams import FRAMES
 
@@ -25,7 +25,7 @@ _COUNTER_BYTES = 8
 class CProgram:
     """A network's operations, where their buffers lie in a ``run``, and in a ``step``, if steps are not mixed."""
 
-    program: Program
+    program: SweepProgram
     run: Memory
     step: Memory | None
     chunk: int
@@ -170,7 +170,7 @@ def c_program(network: WholeNetwork, widths: Mapping[str, int]) -> CProgram:
     Raises UsageError for what has no form in C.
     """
     made = Operations(network, widths)
-    program, graph = Program(tuple(made.all), made.buffers), network.wiring.graph
+    program, graph = SweepProgram(tuple(made.all), made.buffers), network.wiring.graph
     steps, segmented = graph.pass_steps, graph.segment is not None
     chunk = max((one.mixes.chunk for one in network.wiring.mixings), default=1)
     run = plan_memory(
@@ -181,7 +181,7 @@ def c_program(network: WholeNetwork, widths: Mapping[str, int]) -> CProgram:
     return CProgram(program, run, step, chunk, segmented)
 
 
-def _scratch(program: Program, widths: Mapping[str, int], steps: int) -> int:
+def _scratch(program: SweepProgram, widths: Mapping[str, int], steps: int) -> int:
     """Return the bytes of sums and a row, twice as many sums where they are pooled, or of an attention's products."""
     pooled = any(one.run == "pooled" for one in program.operations)
     mixed = [

@@ -22,7 +22,7 @@ class Sweep:
 
 
 @dataclass(frozen=True)
-class Program:
+class SweepProgram:
     """All operations in their sweeps."""
 
     operations: Sequence[Operation]

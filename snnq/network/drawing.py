@@ -10,7 +10,7 @@ from typing import Literal
 
 from snnq.network.combining import Add, Concat, MeanPool, Multiply, Pad, Pool, Residual, Sum
 from snnq.network.graph import Graph, Operation
-from snnq.network.operations import THRESHOLD, Attention, Head, Layer, Mean, Neuron, Rounding
+from snnq.network.operations import THRESHOLD, Attention, Head, LayerOperation, Mean, Neuron, Rounding
 from snnq.network.streams import COUNT_LIMIT, FRAMES, Stream
 
 
@@ -47,7 +47,7 @@ class Drawing:
     ) -> str:
         """Add a layer and its norm, or both its norms."""
         gives = outer or norm or layer
-        return self._add(Layer(layer, norm, (x,), gives, outputs, kernel, stride, depthwise, padded, outer))
+        return self._add(LayerOperation(layer, norm, (x,), gives, outputs, kernel, stride, depthwise, padded, outer))
 
     def neuron(self, x: str, neuron: str, threshold: float = THRESHOLD) -> str:
         """Add neurons."""

@@ -20,7 +20,7 @@ from snnq.network.graph import Graph, Operation
 from snnq.network.graph_check import agreeing_streams, run_graph
 from snnq.network.graph_file import misfit
 from snnq.network.leaks import leak
-from snnq.network.operations import Head, Layer, Neuron
+from snnq.network.operations import Head, LayerOperation, Neuron
 from snnq.network.streams import LOGITS
 
 # Means of random event counts, one a step: what a class of the user's own does to large ones alone, shows, too.
@@ -74,9 +74,9 @@ class Drawn(nn.Module):
         for one in graph.operations:
             if isinstance(one, Neuron):
                 place(self, one.neuron, Said(one, _learned(one, model)))
-            elif isinstance(one, Layer | Head):
+            elif isinstance(one, LayerOperation | Head):
                 place(self, one.layer, _layer(one, model.get_submodule(one.layer)))
-                for path in one.norms if isinstance(one, Layer) else ():
+                for path in one.norms if isinstance(one, LayerOperation) else ():
                     place(self, path, _norm(model.get_submodule(path)))
 
     def forward(self, frames: Tensor) -> Tensor:
@@ -106,14 +106,14 @@ def without_code(graph: Graph, shapes: Mapping[str, tuple[int, ...]], biased: Co
     for one in graph.operations:
         if isinstance(one, Neuron) and leak(one) is None:
             place(root, one.neuron, Said(one, torch.zeros(())))
-        if not isinstance(one, Layer | Head):
+        if not isinstance(one, LayerOperation | Head):
             continue
         outputs, inputs, *sides = shapes[one.layer]
         kind: Any = (nn.Linear, nn.Conv1d, nn.Conv2d)[len(sides)]
         kernel = {"kernel_size": tuple(sides)} if sides else {}
         # Of groups, that a weight has this shape is all that counts.
         place(root, one.layer, kind(inputs, outputs, bias=one.layer in biased, **kernel))
-        for path in one.norms if isinstance(one, Layer) else ():
+        for path in one.norms if isinstance(one, LayerOperation) else ():
             place(root, path, ChannelAffine(torch.ones(outputs), torch.zeros(outputs)))
     return root
 
@@ -123,7 +123,7 @@ def _learned(one: Neuron, model: nn.Module) -> Tensor | None:
     return model.get_submodule(one.neuron).get_parameter("w") if leak(one) is None else None
 
 
-def _layer(one: Layer | Head, layer: nn.Module) -> nn.Module:
+def _layer(one: LayerOperation | Head, layer: nn.Module) -> nn.Module:
     """Return a plain layer of the operation's kernel, stride and groups, with a copy of another's weights."""
     weight, bias = layer.get_parameter("weight"), getattr(layer, "bias", None)
     with torch.device("meta"):

@@ -36,7 +36,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Value:
+class FollowedTensor:
     """A tensor: ``factor`` times the sum over k of the numbers ``index[k]`` of a stream, int64 (terms, *shape)."""
 
     stream: str
@@ -53,14 +53,14 @@ class Value:
         """Which number of its stream each one is, of a plain value."""
         return self.index[0]
 
-    def summed(self, axes: tuple[int, ...], factor: float, *, keep: bool) -> Value:
+    def summed(self, axes: tuple[int, ...], factor: float, *, keep: bool) -> FollowedTensor:
         """Return ``factor`` times the sum over axes of the tensor."""
         rank = self.index.ndim - 1
         places = sorted({axis % rank + 1 for axis in axes})
         moved = self.index.movedim(places, list(range(len(places)))).flatten(0, len(places))
         for place in places if keep else ():
             moved = moved.unsqueeze(place)
-        return Value(self.stream, moved, self.factor * factor)
+        return FollowedTensor(self.stream, moved, self.factor * factor)
 
 
 def whole_images(index: Tensor, shape: Shape, axes: int) -> Tensor | None:
@@ -94,7 +94,7 @@ def images_of(places: Tensor, shape: Shape) -> Tensor:
     return places.view(-1, 1, 1, 1) * shape.numbers + inside
 
 
-def pixel_mean(value: Value, shape: Shape) -> Tensor | None:
+def pixel_mean(value: FollowedTensor, shape: Shape) -> Tensor | None:
     """Return the numbers, of a stream (C, 1, 1), that a value is of which is the mean over all pixels; else None."""
     order = value.index.sort(0).values
     kept = order[0] // shape.pixels
@@ -103,7 +103,7 @@ def pixel_mean(value: Value, shape: Shape) -> Tensor | None:
     return kept if whole and bool((order == due).all()) else None
 
 
-def time_mean(value: Value, shape: Shape, steps: int, samples: int) -> tuple[Value, bool] | None:
+def time_mean(value: FollowedTensor, shape: Shape, steps: int, samples: int) -> tuple[FollowedTensor, bool] | None:
     """Return a mean over all steps as numbers of one step, b · C·h·w + …, and whether it is over pixels, too.
 
     None where it is something else.
@@ -118,5 +118,5 @@ def time_mean(value: Value, shape: Shape, steps: int, samples: int) -> tuple[Val
             continue
         due = torch.arange(count).view(-1, *[1] * (index.ndim - 1))
         if bool((kept == kept[0]).all() and (place.sort(0).values == due).all()):
-            return Value(value.stream, kept[:1]), over_pixels
+            return FollowedTensor(value.stream, kept[:1]), over_pixels
     return None

@@ -23,7 +23,7 @@ from torch.utils._pytree import tree_leaves
 
 from snnq.base.errors import UsageError, VerificationError
 from snnq.network.drawn import prove
-from snnq.network.followed import UntraceableError, Value
+from snnq.network.followed import FollowedTensor, UntraceableError
 from snnq.network.graph import Graph
 from snnq.network.graph_file import read_graph, written
 from snnq.network.known import CONSTANTS, Known
@@ -224,7 +224,7 @@ class Following(TorchFunctionMode):
             raise UntraceableError(f"torch's {name} has no operation here")
         return self.know(found, self.sketch.function(name, value, args[1:], named, tuple(found.shape)))
 
-    def _changed(self, found: Tensor, args: tuple[Any, ...], value: Value) -> Tensor:
+    def _changed(self, found: Tensor, args: tuple[Any, ...], value: FollowedTensor) -> Tensor:
         """Note what a function gives that may have written it into what it was given."""
         if found is args[0]:
             self._known.changed(found)
@@ -248,12 +248,12 @@ class Following(TorchFunctionMode):
             for one in zip(*(one.index for one in parts), strict=True)  # pyright: ignore[reportOptionalMemberAccess]
         ]
         if isinstance(found, Tensor):
-            return self.know(found, Value(first.stream, torch.stack(terms), first.factor))
+            return self.know(found, FollowedTensor(first.stream, torch.stack(terms), first.factor))
         for place, one in enumerate(found):
-            self.know(one, Value(first.stream, torch.stack([term[place] for term in terms]), first.factor))
+            self.know(one, FollowedTensor(first.stream, torch.stack([term[place] for term in terms]), first.factor))
         return found
 
-    def _added(self, args: tuple[Any, ...], values: dict[int, Any], shape: tuple[int, ...]) -> Value:
+    def _added(self, args: tuple[Any, ...], values: dict[int, Any], shape: tuple[int, ...]) -> FollowedTensor:
         first, second = (values.get(id(one)) for one in args)
         if first is None or second is None:
             (value,), other = values.values(), args[0] if first is None else args[1]
@@ -265,7 +265,7 @@ class Following(TorchFunctionMode):
             raise UntraceableError("it adds tensors of different shapes")
         return self.sketch.add(first, second)
 
-    def _scaled(self, args: tuple[Any, ...], values: dict[int, Any], power: int) -> Value:
+    def _scaled(self, args: tuple[Any, ...], values: dict[int, Any], power: int) -> FollowedTensor:
         first, other = args if id(args[0]) in values else args[::-1]
         if isinstance(other, Tensor) and other.numel() != 1:
             raise UntraceableError("it multiplies by a tensor")
@@ -274,11 +274,11 @@ class Following(TorchFunctionMode):
         if power < 0 and id(args[0]) not in values:
             raise UntraceableError("it divides by what is made of the frames")
         value = values[id(first)]
-        return Value(value.stream, value.index, value.factor * float(other) ** power)
+        return FollowedTensor(value.stream, value.index, value.factor * float(other) ** power)
 
     def _joined(
         self, func: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any], values: dict[int, Any]
-    ) -> Value:
+    ) -> FollowedTensor:
         parts = [values.get(id(one)) for one in args[0]]
         axis = args[1] if len(args) > 1 else named.get("dim", named.get("axis", 0))
         if any(one is None for one in parts):
@@ -286,5 +286,5 @@ class Following(TorchFunctionMode):
         if len({(one.stream, one.factor, len(one.index)) for one in parts}) == 1:  # pyright: ignore
             rank, first = parts[0].index.ndim - 1, parts[0]  # pyright: ignore[reportOptionalMemberAccess]
             index = torch.cat([one.index for one in parts], axis % rank + 1)  # pyright: ignore
-            return Value(first.stream, index, first.factor)  # pyright: ignore[reportOptionalMemberAccess]
+            return FollowedTensor(first.stream, index, first.factor)  # pyright: ignore[reportOptionalMemberAccess]
         return self.sketch.concat(parts, axis)  # pyright: ignore[reportArgumentType]

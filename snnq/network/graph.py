@@ -27,11 +27,11 @@ from snnq.network.combining import (
     Sum,
     Switch,
 )
-from snnq.network.operations import Attention, Head, Layer, Mean, Neuron
+from snnq.network.operations import Attention, Head, LayerOperation, Mean, Neuron
 from snnq.network.streams import FRAMES, Stream, Streams
 
 Operation = (
-    Layer
+    LayerOperation
     | Neuron
     | Pad
     | Pool
@@ -92,7 +92,9 @@ class Graph:
         return replace(
             self,
             operations=tuple(
-                replace(one, outputs=outputs[one.layer]) if isinstance(one, Layer) and one.layer in outputs else one
+                replace(one, outputs=outputs[one.layer])
+                if isinstance(one, LayerOperation) and one.layer in outputs
+                else one
                 for one in self.operations
             ),
         )
@@ -113,7 +115,7 @@ class Graph:
     @property
     def norms(self) -> dict[str, str]:
         """The batch normalisation behind each layer; the head has none. Where there are two, it is the inner one."""
-        return {one.layer: one.norm for one in self.operations if isinstance(one, Layer) and one.norm}
+        return {one.layer: one.norm for one in self.operations if isinstance(one, LayerOperation) and one.norm}
 
     def to_dict(self) -> Json:
         """Return operations and streams as JSON-ready values."""

@@ -30,7 +30,7 @@ from snnq.network.combining import (
     Switch,
 )
 from snnq.network.graph import Graph
-from snnq.network.operations import Attention, Head, Layer, Mean, Neuron
+from snnq.network.operations import Attention, Head, LayerOperation, Mean, Neuron
 from snnq.network.streams import FRAMES, LOGITS
 
 TOLERANCE = 1e-9
@@ -89,7 +89,7 @@ def agreeing_streams(
     return streams
 
 
-def _layer(one: Layer, model: nn.Module, x: Tensor) -> Tensor:
+def _layer(one: LayerOperation, model: nn.Module, x: Tensor) -> Tensor:
     """Return norm(W x): each kind of layer takes the shape it is made for."""
     layer, steps, (height, width) = model.get_submodule(one.layer), x.shape[:2], x.shape[3:]
     flat, kind = x.flatten(0, 1), innermost(layer)
@@ -208,7 +208,7 @@ def _chunks(x: Tensor, chunk: int) -> Tensor:
 
 
 _RUN: dict[type, Callable[..., Any]] = {
-    Layer: _layer,
+    LayerOperation: _layer,
     Neuron: _neuron,
     Pad: _pad,
     Pool: _pool,

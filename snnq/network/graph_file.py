@@ -20,10 +20,10 @@ from snnq.base.strict_json import Json
 from snnq.base.validation import refuse_unknown
 from snnq.network.combining import Add, Concat, Flatten, Pool
 from snnq.network.graph import Graph, Operation
-from snnq.network.operations import Head, Layer, Mean, Neuron, Rounding
+from snnq.network.operations import Head, LayerOperation, Mean, Neuron, Rounding
 from snnq.network.streams import COUNT_LIMIT, Sides, Stream, pair
 
-KINDS: dict[str, type] = {one.name: one for one in (Layer, Neuron, Pool, Flatten, Add, Concat, Mean, Head)}
+KINDS: dict[str, type] = {one.name: one for one in (LayerOperation, Neuron, Pool, Flatten, Add, Concat, Mean, Head)}
 MOST_OPERATIONS, MOST_SIDE, MOST_CHANNELS = 10_000, 255, 2**20
 # Of a stream: numbers at one step, the largest sum, and spikes of integer neurons, each with a threshold.
 MOST_NUMBERS, MOST_SUM, MOST_SPIKES = 2**28, 2**26, 2**10
@@ -95,7 +95,7 @@ def _wrong(one: Any) -> Iterator[str]:
     for name in (*one.takes, one.gives, *(getattr(one, key, None) for key in ("layer", "neuron", "norm", "outer"))):
         if name is not None and not _NAME.fullmatch(name):
             yield f"'{name[:40]}' is no name of a stream or module"
-    if isinstance(one, Layer):
+    if isinstance(one, LayerOperation):
         sides = (*one.sides, *one.strides)
         if not all(1 <= side <= MOST_SIDE for side in sides) or not all(side % 2 for side in one.sides):
             yield f"kernel {one.kernel} and stride {one.stride} must be from 1 to {MOST_SIDE}, kernels odd"
@@ -103,9 +103,9 @@ def _wrong(one: Any) -> Iterator[str]:
             yield "its second norm has no first one"
         if one.depthwise and one.groups > 1:
             yield "it is depth-wise, and has groups"
-    if isinstance(one, Layer | Head) and not 1 <= one.outputs <= MOST_CHANNELS:
+    if isinstance(one, LayerOperation | Head) and not 1 <= one.outputs <= MOST_CHANNELS:
         yield f"outputs: found {one.outputs}, it must be from 1 to {MOST_CHANNELS:,}"
-    if isinstance(one, Layer) and (one.groups < 1 or one.outputs % one.groups):
+    if isinstance(one, LayerOperation) and (one.groups < 1 or one.outputs % one.groups):
         yield f"groups: found {one.groups}, it must divide {one.outputs} outputs"
     if isinstance(one, Pool) and not (one.heads is None and 1 <= one.kernel <= MOST_SIDE and one.stride >= 1):
         yield f"kernel {one.kernel} and stride {one.stride} must be from 1 to {MOST_SIDE}, and it has no heads"
@@ -143,11 +143,11 @@ def _check_names(operations: tuple[Operation, ...]) -> None:
 def misfit(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
     """Return what is wrong with the shapes of a graph's layers' weights, as a sentence; None where nothing is."""
     for one in graph.operations:
-        if not isinstance(one, Layer | Head):
+        if not isinstance(one, LayerOperation | Head):
             continue
         given = graph.streams[one.takes[0]]
         due, shape = (one.outputs, given.channels, 1, 1), shapes.get(one.layer)
-        if isinstance(one, Layer):
+        if isinstance(one, LayerOperation):
             inputs = 1 if one.depthwise else given.channels // one.groups
             if given.channels % one.groups or (one.depthwise and one.outputs != given.channels):
                 return f"layer '{one.layer}' has {one.groups} groups of {given.channels} channels"

@@ -10,7 +10,7 @@ import weakref
 
 from torch import Tensor
 
-from snnq.network.followed import UntraceableError, Value
+from snnq.network.followed import FollowedTensor, UntraceableError
 
 # Functions that make a constant, if they are given none of the frames' numbers.
 CONSTANTS = frozenset(("zeros", "zeros_like", "new_zeros", "full", "full_like", "new_full", "tensor", "zero_"))
@@ -20,9 +20,9 @@ class Known:
     """What is known of tensors that are alive: which numbers they have, or that they are constants."""
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[weakref.ref[Tensor], Value | None]] = {}
+        self._known: dict[int, tuple[weakref.ref[Tensor], FollowedTensor | None]] = {}
 
-    def note(self, tensor: Tensor, value: Value | None) -> Tensor:
+    def note(self, tensor: Tensor, value: FollowedTensor | None) -> Tensor:
         """Note a tensor's numbers, None of a constant; it is forgotten with the tensor."""
         if value is not None and tuple(value.index.shape[1:]) != tuple(tensor.shape):
             raise UntraceableError(f"a tensor of shape {tuple(tensor.shape)} could not be followed")
@@ -30,7 +30,7 @@ class Known:
         self._known[key] = weakref.ref(tensor, lambda _: self._known.pop(key, None)), value
         return tensor
 
-    def value(self, tensor: object) -> Value | None:
+    def value(self, tensor: object) -> FollowedTensor | None:
         """Return a tensor's numbers, None where it is not made of the frames."""
         found = self._known.get(id(tensor))
         return found[1] if found is not None and found[0]() is tensor else None

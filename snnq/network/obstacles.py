@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from snnq.network.combining import Add, Concat, MeanPool, Pool, Residual
 from snnq.network.graph import Graph, Operation
 from snnq.network.leaks import is_fixed, lead, leak
-from snnq.network.operations import Attention, Head, Layer, Neuron
+from snnq.network.operations import Attention, Head, LayerOperation, Neuron
 from snnq.network.streams import FRAMES, Stream
 
 # Of an attention: twice as many fit an int32, a neuron's voltage and its current.
@@ -28,13 +28,13 @@ def obstacles(graph: Graph) -> Iterator[str]:
             yield f"neurons {one.neuron}, which have no leak, are given a mean of potentials"
         elif isinstance(one, MeanPool) and (given[0].kind != "reals" or given[0].parts > 1):
             yield f"a mean-pool is given '{one.takes[0]}', and takes potentials"
-        elif isinstance(one, Layer) and not _readable(graph, one):
+        elif isinstance(one, LayerOperation) and not _readable(graph, one):
             yield f"layer {one.layer} is given a mean, and whole numbers need spikes, sums of them, or potentials"
-        elif isinstance(one, Layer) and one.depthwise and one.takes[0] in _frames(graph):
+        elif isinstance(one, LayerOperation) and one.depthwise and one.takes[0] in _frames(graph):
             yield f"layer {one.layer} convolves every channel of the frames by itself"
         elif isinstance(one, Pool) and given[0].kind == "integers":
             yield f"a max-pool is given '{one.takes[0]}', which has more than one spike, and takes spikes or potentials"
-        elif isinstance(one, Layer) and not one.padded and given[0].kind != "reals":
+        elif isinstance(one, LayerOperation) and not one.padded and given[0].kind != "reals":
             yield f"layer {one.layer} convolves spikes without padding"
         elif isinstance(one, Add) and one.mixes(graph.streams) and any(one.parts > 1 or one.unit != 1 for one in given):
             yield f"residual '{one.gives}' adds a mean, or sums of an attention, to potentials"
@@ -54,7 +54,7 @@ def _read_by_head(graph: Graph, one: Concat) -> bool:
     return all(isinstance(reader, Head) for reader in graph.readers[one.gives])
 
 
-def _readable(graph: Graph, one: Layer) -> bool:
+def _readable(graph: Graph, one: LayerOperation) -> bool:
     """Whether a layer multiplies what it is given as it is: the means of a mean-pool as sums."""
     given, pooled = graph.streams[one.takes[0]], {made.gives for made in graph.operations if isinstance(made, MeanPool)}
     single = given.parts == 1 or one.takes[0] in pooled
@@ -81,13 +81,13 @@ def _fits(graph: Graph, one: Attention) -> bool:
 def _unusual(one: Operation, given: list[Stream]) -> str | None:
     """Return what no graph that is drawn by hand has, and a user's may have: half a sentence, None for nothing."""
     whole = given[0].kind != "reals"
-    if FRAMES in one.takes and not isinstance(one, Layer):
+    if FRAMES in one.takes and not isinstance(one, LayerOperation):
         return f"a {one.name} is given the frames, and whole numbers begin with a layer"
     if isinstance(one, Neuron) and whole and given[0].parts == 1:
         return f"neurons {one.neuron} are given spikes, or sums of them, by no layer"
     if isinstance(one, Add) and max(stream.parts for stream in given) > 1:
         return f"'{one.gives}' is a sum of means"
-    if isinstance(one, Layer) and whole and not len(set(one.sides)) == len(set(one.strides)) == 1:
+    if isinstance(one, LayerOperation) and whole and not len(set(one.sides)) == len(set(one.strides)) == 1:
         return f"layer {one.layer} sees spikes by a kernel or stride that is not the same along both sides"
     return None
 

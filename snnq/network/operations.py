@@ -13,7 +13,7 @@ THRESHOLD, ATTENTION_THRESHOLD = 1.0, 0.5
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerOperation:
     """y = norm(W x), zero-padded by kernel // 2; ``norm`` None: W x + bias. A linear layer is one of kernel 1.
 
     ``kernel`` and ``stride`` are a pair where they are not the same along both sides of an image. ``depthwise``:

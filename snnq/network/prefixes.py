@@ -14,7 +14,7 @@ from typing import Literal
 from snnq.base.errors import UsageError
 from snnq.network.combining import Multiply, Pool, Sum
 from snnq.network.graph import Graph, Operation
-from snnq.network.operations import Attention, Layer, Neuron
+from snnq.network.operations import Attention, LayerOperation, Neuron
 from snnq.network.products import Products
 from snnq.network.streams import FRAMES
 
@@ -85,12 +85,12 @@ def _mixed(one: Operation, made: dict[str, Operation]) -> tuple[str | None, str 
     return None, None
 
 
-def _layer_of(stream: str, made: dict[str, Operation]) -> Layer | None:
+def _layer_of(stream: str, made: dict[str, Operation]) -> LayerOperation | None:
     """Return the layer that a stream of spikes comes from, through neurons and pooling."""
     one = made.get(stream)
     while isinstance(one, Pool | Neuron):
         one = made.get(one.takes[0])
-    return one if isinstance(one, Layer) else None
+    return one if isinstance(one, LayerOperation) else None
 
 
 def usual_blocks(found: Sequence[Site]) -> tuple[int, ...]:

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from snnq.network.combining import Add, Concat, Flatten, Pool
 from snnq.network.followed import (
+    FollowedTensor,
     Shape,
     UntraceableError,
-    Value,
     images_of,
     pixel_mean,
     time_mean,
@@ -26,7 +26,7 @@ from snnq.network.followed import (
 )
 from snnq.network.graph import Graph, Operation
 from snnq.network.graph_file import square
-from snnq.network.operations import Head, Layer, Mean, Neuron
+from snnq.network.operations import Head, LayerOperation, Mean, Neuron
 from snnq.network.said_neurons import said_neuron
 from snnq.network.streams import COUNT_LIMIT, FRAMES, LOGITS, Stream
 
@@ -42,11 +42,11 @@ class Sketch:
         # Where modules ran. Layers: t · B + b, linear ones at every pixel; neurons: t.
         self._seen: dict[str, Tensor] = {}
 
-    def frames(self) -> Value:
+    def frames(self) -> FollowedTensor:
         """Return what frames (B, T, C, H, W) are."""
         places = torch.arange(self.steps * self.samples)
         images = images_of(places, self.shapes[FRAMES]).unflatten(0, (self.steps, self.samples))
-        return Value(FRAMES, images.transpose(0, 1)[None])
+        return FollowedTensor(FRAMES, images.transpose(0, 1)[None])
 
     def _add(self, one: Operation, shape: Shape) -> str:
         """Add an operation, or find that it is there; return what it gives."""
@@ -56,7 +56,7 @@ class Sketch:
         self.shapes[one.gives] = shape
         return one.gives
 
-    def plain(self, value: Value) -> Value:
+    def plain(self, value: FollowedTensor) -> FollowedTensor:
         """Return a value that is numbers of one stream: a mean over pixels becomes an operation."""
         if value.plain:
             return value
@@ -67,9 +67,9 @@ class Sketch:
                 f"'{value.stream}' is summed or scaled in a way that is no mean over all pixels or steps"
             )
         gives = self._add(Mean((value.stream,), f"{value.stream}, mean"), Shape(shape.channels, (1, 1)))
-        return Value(gives, kept[None])
+        return FollowedTensor(gives, kept[None])
 
-    def module(self, path: str, module: nn.Module, value: Value, shape: tuple[int, ...]) -> Value:
+    def module(self, path: str, module: nn.Module, value: FollowedTensor, shape: tuple[int, ...]) -> FollowedTensor:
         """Return what a layer, norm or neuron gives, a tensor of that shape."""
         if isinstance(module, nn.Linear) and (found := self._on_time_mean(path, module, value, shape)):
             return found
@@ -84,7 +84,9 @@ class Sketch:
             return self._norm(path, module, value)
         return self._neuron(path, module, value)
 
-    def _on_time_mean(self, path: str, layer: nn.Linear, value: Value, shape: tuple[int, ...]) -> Value | None:
+    def _on_time_mean(
+        self, path: str, layer: nn.Linear, value: FollowedTensor, shape: tuple[int, ...]
+    ) -> FollowedTensor | None:
         """Return logits of a head, if a linear layer is given a mean over time."""
         seen = time_mean(value, self.shapes[value.stream], self.steps, self.samples) if self.steps > 1 else None
         if seen is None or value.stream == LOGITS:
@@ -100,7 +102,7 @@ class Sketch:
                 f"layer '{path}' is given a mean over time in another order than channels, rows, columns"
             )
         self._add(Head(path, (self._flat(name),), layer.out_features), Shape(layer.out_features, (1, 1)))
-        return Value(LOGITS, torch.arange(math.prod(shape)).view(1, *shape))
+        return FollowedTensor(LOGITS, torch.arange(math.prod(shape)).view(1, *shape))
 
     def _flat(self, name: str) -> str:
         """Return a stream with all its numbers as channels."""
@@ -109,7 +111,7 @@ class Sketch:
             return name
         return self._add(Flatten((name,), f"{name}, flat"), Shape(shape.numbers, (1, 1)))
 
-    def _linear(self, path: str, layer: nn.Linear, value: Value, shape: tuple[int, ...]) -> Value:
+    def _linear(self, path: str, layer: nn.Linear, value: FollowedTensor, shape: tuple[int, ...]) -> FollowedTensor:
         taken, name, outputs = self.shapes[value.stream], value.stream, layer.out_features
         images = whole_images(value.numbers, taken, 1)
         if images is not None:
@@ -120,11 +122,13 @@ class Sketch:
         else:
             raise UntraceableError(f"layer '{path}' is given numbers in another order than channels, rows, columns")
         self._once(path, places * given.pixels + pixels)
-        gives = self._add(Layer(path, None, (name,), _stream(path), outputs), given)
+        gives = self._add(LayerOperation(path, None, (name,), _stream(path), outputs), given)
         index = places[:, None] * given.numbers + torch.arange(outputs) * given.pixels + pixels[:, None]
-        return Value(gives, index.view(1, *shape))
+        return FollowedTensor(gives, index.view(1, *shape))
 
-    def _conv(self, path: str, layer: nn.Conv1d | nn.Conv2d, value: Value, shape: tuple[int, ...]) -> Value:
+    def _conv(
+        self, path: str, layer: nn.Conv1d | nn.Conv2d, value: FollowedTensor, shape: tuple[int, ...]
+    ) -> FollowedTensor:
         taken, axes = self.shapes[value.stream], len(layer.kernel_size) + 1
         places = whole_images(value.numbers, taken, axes)
         if places is None or (axes == 3 and tuple(value.index.shape[-2:]) != taken.size):
@@ -135,7 +139,7 @@ class Sketch:
         size = (int(shape[-2]), int(shape[-1])) if axes == 3 else taken.size
         given = Shape(layer.out_channels, size)
         depthwise = layer.groups == layer.in_channels == layer.out_channels and layer.groups > 1
-        one = Layer(
+        one = LayerOperation(
             path,
             None,
             (value.stream,),
@@ -148,23 +152,23 @@ class Sketch:
             groups=1 if depthwise else layer.groups,
         )
         self._once(path, places)
-        return Value(self._add(one, given), images_of(places, given).view(1, *shape))
+        return FollowedTensor(self._add(one, given), images_of(places, given).view(1, *shape))
 
-    def _norm(self, path: str, norm: nn.Module, value: Value) -> Value:
+    def _norm(self, path: str, norm: nn.Module, value: FollowedTensor) -> FollowedTensor:
         taken, axis = self.shapes[value.stream], 2 if getattr(norm, "step_mode", "s") == "m" else 1
         channels = value.numbers // taken.pixels % taken.channels
         due = torch.arange(taken.channels).view(-1, *[1] * (channels.ndim - axis - 1))
         if channels.ndim <= axis or channels.shape[axis] != taken.channels or not bool((channels == due).all()):
             raise UntraceableError(f"norm '{path}' normalises something else than channels")
         before = self.operations.get(value.stream)
-        if not isinstance(before, Layer) or before.outer is not None:
+        if not isinstance(before, LayerOperation) or before.outer is not None:
             raise UntraceableError(f"norm '{path}' does not stand behind a layer")
         # Its own stream until all is seen: whoever else reads the layer, reads what it had before the norm.
         inner = before.norm is None
         one = replace(before, gives=_stream(path), **({"norm": path} if inner else {"outer": path}))
-        return Value(self._add(one, taken), value.index)
+        return FollowedTensor(self._add(one, taken), value.index)
 
-    def _neuron(self, path: str, node: nn.Module, value: Value) -> Value:
+    def _neuron(self, path: str, node: nn.Module, value: FollowedTensor) -> FollowedTensor:
         taken, index = self.shapes[value.stream], value.numbers
         one = replace(said_neuron(path, node, value.stream), gives=_stream(path))
         per_step = self.samples * taken.numbers
@@ -182,7 +186,7 @@ class Sketch:
         if not int(given.sum()) == index.numel() == len(ran) * per_step:
             raise UntraceableError(f"neurons '{path}' are given a part of '{value.stream}', or some of it twice")
         self._once(path, ran)
-        return Value(self._add(one, taken), value.index)
+        return FollowedTensor(self._add(one, taken), value.index)
 
     def _once(self, path: str, places: Tensor) -> None:
         """Note where a module ran, of neurons the steps alone; it runs everywhere, and nowhere twice."""
@@ -192,8 +196,8 @@ class Sketch:
         self._seen[path] = seen
 
     def function(
-        self, name: str, value: Value, args: tuple[Any, ...], named: Mapping[str, Any], shape: tuple[int, ...]
-    ) -> Value:
+        self, name: str, value: FollowedTensor, args: tuple[Any, ...], named: Mapping[str, Any], shape: tuple[int, ...]
+    ) -> FollowedTensor:
         """Return what a function of torch gives that averages, sums or pools."""
         if name in ("mean", "sum") and named.get("dtype") is None:
             axes = args[0] if args else named.get("dim", named.get("axis"))
@@ -215,7 +219,9 @@ class Sketch:
             return self._pool(value, args, named, shape)
         raise UntraceableError(f"torch's {name} has no operation here")
 
-    def _pool(self, value: Value, args: tuple[Any, ...], named: Mapping[str, Any], shape: tuple[int, ...]) -> Value:
+    def _pool(
+        self, value: FollowedTensor, args: tuple[Any, ...], named: Mapping[str, Any], shape: tuple[int, ...]
+    ) -> FollowedTensor:
         value = self.plain(value)
         keys = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
         said = dict(zip(keys, args, strict=False)) | dict(named)
@@ -239,20 +245,20 @@ class Sketch:
         how += ", padded" if one.padding and not one.usual else ""
         given = Shape(taken.channels, (int(shape[-2]), int(shape[-1])))
         gives = self._add(replace(one, gives=f"{value.stream}, pooled{how}"), given)
-        return Value(gives, images_of(places, given).view(1, *shape))
+        return FollowedTensor(gives, images_of(places, given).view(1, *shape))
 
-    def add(self, first: Value, second: Value) -> Value:
+    def add(self, first: FollowedTensor, second: FollowedTensor) -> FollowedTensor:
         """Return a sum: of two streams a residual, of one more of its terms."""
         if first.stream == second.stream and first.factor == second.factor:
-            return Value(first.stream, torch.cat([first.index, second.index]), first.factor)
+            return FollowedTensor(first.stream, torch.cat([first.index, second.index]), first.factor)
         first, second = self.plain(first), self.plain(second)
         shape = self.shapes[first.stream]
         if shape != self.shapes[second.stream] or not torch.equal(first.index, second.index):
             raise UntraceableError(f"'{first.stream}' and '{second.stream}', which are added, differ in shape")
         names = first.stream, second.stream
-        return Value(self._add(Add(names, self._named(" + ", names)), shape), first.index)
+        return FollowedTensor(self._add(Add(names, self._named(" + ", names)), shape), first.index)
 
-    def concat(self, parts: list[Value], axis: int) -> Value:
+    def concat(self, parts: list[FollowedTensor], axis: int) -> FollowedTensor:
         """Return channels of several streams, one behind the other."""
         found, *others = [self.plain(one) for one in parts]
         for one in others:
@@ -267,7 +273,7 @@ class Sketch:
                 raise UntraceableError(
                     f"'{names[0]}' and '{names[1]}' are concatenated along something else than channels"
                 )
-            found = Value(self._add(Concat(names, self._named(", ", names)), given), index[None])
+            found = FollowedTensor(self._add(Concat(names, self._named(", ", names)), given), index[None])
         return found
 
     def _named(self, between: str, names: tuple[str, str]) -> str:
@@ -278,7 +284,7 @@ class Sketch:
         short = len(name) <= 60 and name not in self.operations
         return there[0] if there else name if short else f"{word} {len(self.operations) + 1}"
 
-    def finish(self, logits: Value) -> Graph:
+    def finish(self, logits: FollowedTensor) -> Graph:
         """Return the graph of a model that gives these logits (B, classes)."""
         operations = list(self.operations.values())
         head = self.operations.get(LOGITS)
@@ -298,10 +304,10 @@ class Sketch:
         stream = Stream("counts", frames.channels, frames.size, COUNT_LIMIT)
         return Graph(tuple(ordered), stream, self.steps, traced=True)
 
-    def _head_of(self, logits: Value, operations: list[Operation]) -> tuple[Operation, list[Operation]]:
+    def _head_of(self, logits: FollowedTensor, operations: list[Operation]) -> tuple[Operation, list[Operation]]:
         """Return the head of logits that are the mean over time of a linear layer's output."""
         last, shape = self.operations.get(logits.stream), self.shapes[logits.stream]
-        if not isinstance(last, Layer) or last.norm is not None or shape.pixels != 1 or last.kernel != 1:
+        if not isinstance(last, LayerOperation) or last.norm is not None or shape.pixels != 1 or last.kernel != 1:
             kind = "the frames" if last is None else f"a {last.name} gives, '{last.gives}'"
             raise UntraceableError(f"its logits are what {kind}, and a linear layer must be its last")
         seen = time_mean(logits, shape, self.steps, self.samples)
@@ -316,10 +322,10 @@ class Sketch:
     def _ran_everywhere(self, operations: list[Operation]) -> None:
         """Raise ``UntraceableError`` for a module that did not run at every step of every sample."""
         for one in operations:
-            if not isinstance(one, Layer | Neuron):
+            if not isinstance(one, LayerOperation | Neuron):
                 continue
             (path,), images = _modules(one), self.steps * self.samples
-            due = (images, images * self.shapes[one.gives].pixels) if isinstance(one, Layer) else (self.steps,)
+            due = (images, images * self.shapes[one.gives].pixels) if isinstance(one, LayerOperation) else (self.steps,)
             if len(self._seen[path]) not in due:
                 raise UntraceableError(f"'{path}' does not run at every time step")
 
@@ -362,7 +368,7 @@ def _beside(index: Tensor, taken: Shape, given: Shape, begin: int) -> Tensor:
 
 def _modules(one: Operation) -> tuple[str, ...]:
     """Return the layer, or the neurons, that an operation runs."""
-    return (one.layer,) if isinstance(one, Layer | Head) else (one.neuron,) if isinstance(one, Neuron) else ()
+    return (one.layer,) if isinstance(one, LayerOperation | Head) else (one.neuron,) if isinstance(one, Neuron) else ()
 
 
 def _needed(operations: list[Operation]) -> list[Operation]:

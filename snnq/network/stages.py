@@ -20,7 +20,7 @@ from snnq.network.combining import (
     Sum,
     Switch,
 )
-from snnq.network.operations import Attention, Head, Layer, Mean, Neuron
+from snnq.network.operations import Attention, Head, LayerOperation, Mean, Neuron
 
 # Products with multipliers of 16 bits stay exact in int64 where sums stay below 2^44: see ``whole.WIDE_SUM_LIMIT``.
 ROOM_BITS = 8
@@ -33,7 +33,7 @@ class Stage:
     ``bound`` is the largest whole number in the layer's input, by amount.
     """
 
-    made: Layer
+    made: LayerOperation
     fires: Neuron
     bound: int
     pooled: bool = False
@@ -88,7 +88,7 @@ class Potential:
     ``bound`` is the largest whole number in the layer's input, by amount.
     """
 
-    made: Layer
+    made: LayerOperation
     bound: int
     chain: int
 

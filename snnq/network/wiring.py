@@ -22,7 +22,7 @@ from snnq.network.combining import Add, Concat, First, Flatten, MeanPool, Pad, P
 from snnq.network.graph import Graph
 from snnq.network.leaks import is_fixed, leak
 from snnq.network.obstacles import obstacles, reading_neurons
-from snnq.network.operations import Attention, Head, Layer, Mean, Neuron
+from snnq.network.operations import Attention, Head, LayerOperation, Mean, Neuron
 from snnq.network.stages import Fire, Mix, Potential, Stage, Step
 from snnq.network.streams import Stream
 
@@ -202,9 +202,9 @@ def wire(graph: Graph) -> Wiring | FloatWiring:
     inside |= {one.gives for one in graph.operations if isinstance(one, Pool) and one.takes[0] in inside}
     flow: list[Step] = []
     for one in graph.operations:
-        if isinstance(one, Layer) and one.layer in stages:
+        if isinstance(one, LayerOperation) and one.layer in stages:
             _fire(flow, stages[one.layer])
-        elif isinstance(one, Layer):
+        elif isinstance(one, LayerOperation):
             flow.append(Potential(one, _bound(graph, one), chains[one.gives]))
         elif isinstance(one, Attention):
             flow.append(Mix(one, *reading_neurons(graph, one)))
@@ -231,7 +231,7 @@ def _way(stage: Stage) -> tuple[object, ...]:
 
 def _stages(graph: Graph) -> Iterator[Stage]:
     for one in graph.operations:
-        if isinstance(one, Layer):
+        if isinstance(one, LayerOperation):
             (reader, *others), pooled = graph.readers[one.gives] or (None,), False
             if isinstance(reader, Pool) and not others and _within_stages(reader) and one.strides == (1, 1):
                 (reader, *others), pooled = graph.readers[reader.gives] or (None,), True
@@ -243,7 +243,7 @@ def _within_stages(one: Pool) -> bool:
     return one.stride == 2 and one.heads is None and one.usual
 
 
-def _bound(graph: Graph, one: Layer) -> int:
+def _bound(graph: Graph, one: LayerOperation) -> int:
     given = graph.streams[one.takes[0]]
     return given.bound or READ_LIMIT * given.parts
 
@@ -252,7 +252,7 @@ def _chains(graph: Graph) -> dict[str, int]:
     """Return a number for every stream of reals that is read: those that are pooled, added or switched share it."""
     found: dict[str, int] = {}
     for one in graph.operations:
-        if isinstance(one, Layer):
+        if isinstance(one, LayerOperation):
             found[one.gives] = len(found)
         elif (
             isinstance(one, Pool | MeanPool | Flatten | Add | Concat | First | Switch | Mean)

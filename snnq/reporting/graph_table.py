@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from snnq.network.combining import First, Pool, Sum, Switch
 from snnq.network.graph import Graph, Operation
-from snnq.network.operations import Attention, Head, Layer, Neuron
+from snnq.network.operations import Attention, Head, LayerOperation, Neuron
 from snnq.network.streams import Stream
 from snnq.network.wiring import FloatWiring, Wiring
 from snnq.reporting.table import Table
@@ -53,7 +53,7 @@ def _carried(stream: Stream) -> str:
 
 def _said(one: Operation) -> str:
     """Return an operation with what makes it differ from another of its kind."""
-    if isinstance(one, Layer):
+    if isinstance(one, LayerOperation):
         kind = "depth-wise " if one.depthwise else f"grouped ({one.groups}) " if one.groups > 1 else ""
         strides, sides = one.strides, "×".join(map(str, one.sides))
         stride = f", stride {strides[0]}" if strides[0] == strides[1] else f", strides {strides[0]}×{strides[1]}"

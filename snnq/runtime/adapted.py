@@ -21,7 +21,7 @@ from snnq.packed.arrays import open_arrays
 from snnq.runtime.engine import Engine, Streams
 from snnq.runtime.running import Running
 from snnq.runtime.steps import Watch
-from snnq.runtime.streams import Numbers, Stream
+from snnq.runtime.streams import BitPlanes, Numbers
 from snnq.runtime.vectors import LANES
 
 WHOLE_WEIGHTS = "its float weights are finetuned, and this engine runs packed codes"
@@ -95,7 +95,7 @@ class AdaptedEngine(Engine):
         longer = [_longer(stream, rows, samples) for stream, rows in zip(given, more, strict=True)]
         found = self.steps.mix(one.mixes, one.fires.neuron, self.compared[one.fires.neuron], longer, samples)
         first = given[0]
-        assert isinstance(first, Stream)
+        assert isinstance(first, BitPlanes)
         planes = found.planes.reshape(1, samples, -1, *found.planes.shape[2:])[:, :, : first.pixels]
         streams[one.gives] = first._replace(planes=np.ascontiguousarray(planes).reshape(1, -1, *planes.shape[3:]))
         self.steps.show(one.fires.neuron, streams[one.gives].planes[0])  # pyright: ignore[reportAttributeAccessIssue]
@@ -112,9 +112,9 @@ def _mixed(one: Step) -> str:
     return one.mixes.gives if isinstance(one, Mix) else one.gives  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def _longer(stream: Stream | Numbers, rows: np.ndarray, samples: int) -> Stream:
+def _longer(stream: BitPlanes | Numbers, rows: np.ndarray, samples: int) -> BitPlanes:
     """Return a stream of spikes with ``rows`` bool (samples, rows, C) behind each sample's tokens, at every step."""
-    assert isinstance(stream, Stream)
+    assert isinstance(stream, BitPlanes)
     steps, words = stream.spikes.shape[1:]
     own = stream.spikes.reshape(samples, stream.pixels, steps, words)
     bits = np.zeros((*rows.shape[:2], words * LANES), bool)
@@ -122,4 +122,4 @@ def _longer(stream: Stream | Numbers, rows: np.ndarray, samples: int) -> Stream:
     packed = np.packbits(bits, axis=-1, bitorder="little").view("<u8").astype(np.uint64)
     more = np.broadcast_to(packed[:, :, None], (*rows.shape[:2], steps, words))
     spikes = np.concatenate((own, more), 1).reshape(-1, steps, words)
-    return Stream(spikes[None], 1, stream.pixels + rows.shape[1], stream.channels)
+    return BitPlanes(spikes[None], 1, stream.pixels + rows.shape[1], stream.channels)

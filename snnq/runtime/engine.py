@@ -35,9 +35,9 @@ from snnq.network.streams import FRAMES
 from snnq.packed.arrays import open_arrays
 from snnq.runtime.layers import Layers
 from snnq.runtime.listing import digit_planes
-from snnq.runtime.running import Memory, Running, of_clips, segments_of
+from snnq.runtime.running import NeuronMemory, Running, of_clips, segments_of
 from snnq.runtime.steps import Steps, Watch
-from snnq.runtime.streams import Numbers, Stream, bits, shown
+from snnq.runtime.streams import BitPlanes, Numbers, bits, shown
 from snnq.runtime.tape import Tape
 from snnq.runtime.weights import LayerWeights, read_layer
 from snnq.runtime.workers import Workers
@@ -46,7 +46,7 @@ from snnq.runtime.workers import Workers
 # alone is run by threads that would wait for Python between any two layers; larger batches of such are run one by one.
 TAPED_MACS, TAPED_MACS_ALONE = 2**29, 2**33
 TAPES = 4
-Streams = dict[str, Stream | Numbers]
+Streams = dict[str, BitPlanes | Numbers]
 
 
 class Engine:
@@ -123,7 +123,7 @@ class Engine:
         """Return a run that goes on: its ``step`` takes a step's frame, and gives the logits of all steps so far."""
         return Running(self, self.wiring)
 
-    def advance(self, frames: np.ndarray, memory: Memory | None, watch: Watch | None = None) -> np.ndarray:
+    def advance(self, frames: np.ndarray, memory: NeuronMemory | None, watch: Watch | None = None) -> np.ndarray:
         """Run steps (B, any number, C, H, W) and return what the head is given of them: sums, int64 (B, n).
 
         ``memory``: the voltages that neurons start from, and are left with; None: they start at rest.
@@ -131,7 +131,7 @@ class Engine:
         with self._alone:
             return self._advanced(self._frames(frames), memory, watch)
 
-    def _advanced(self, frames: np.ndarray, memory: Memory | None, watch: Watch | None) -> np.ndarray:
+    def _advanced(self, frames: np.ndarray, memory: NeuronMemory | None, watch: Watch | None) -> np.ndarray:
         self.steps.watch, self.steps.memory = watch, memory
         if self._fitting:
             self.workers.threads = fitting_threads(self.macs * len(frames) * frames.shape[1] // self.wiring.graph.steps)
@@ -144,7 +144,7 @@ class Engine:
             return np.concatenate([self._taped(frames[i : i + 1], None) for i in range(len(frames))])
         return self._walk(frames)
 
-    def _taped(self, frames: np.ndarray, memory: Memory | None) -> np.ndarray:
+    def _taped(self, frames: np.ndarray, memory: NeuronMemory | None) -> np.ndarray:
         """Return the sums of a sample or small batch, by calls that were prepared for one of its shape, or are now."""
         key = (frames.shape, frames.dtype, digit_planes(frames), memory is None, self.workers.threads)
         tape = self._tapes.pop(key, None)
@@ -157,7 +157,7 @@ class Engine:
             self._tapes.pop(next(iter(self._tapes)))
         return tape.sums.copy()
 
-    def _record(self, frames: np.ndarray, memory: Memory | None) -> Tape:
+    def _record(self, frames: np.ndarray, memory: NeuronMemory | None) -> Tape:
         tape = Tape(frames)
         for neuron, voltages in (memory or {}).items():
             memory[neuron] = voltages.copy()  # pyright: ignore[reportOptionalSubscript]
@@ -223,27 +223,27 @@ class Engine:
             streams[one.gives] = self._added(one, number, _there(given[0]), _there(given[1]), streams)
 
     def _added(
-        self, one: Add, number: int, first: Stream | Numbers, second: Stream | Numbers, streams: Streams
-    ) -> Stream | Numbers:
+        self, one: Add, number: int, first: BitPlanes | Numbers, second: BitPlanes | Numbers, streams: Streams
+    ) -> BitPlanes | Numbers:
         """Return a residual sum, in the memory of what it is the last to read, if that can be."""
         free, second_free = (self.wiring.last_read[name] == number for name in one.takes)
-        if (second_free and not free) or (isinstance(second, Numbers) and isinstance(first, Stream)):
+        if (second_free and not free) or (isinstance(second, Numbers) and isinstance(first, BitPlanes)):
             first, second, free = second, first, second_free
         # A mean that the head forms is the same memory, and who watches may keep what was shown.
         shared = first is second or sum(stream is first for stream in streams.values()) > 1
         free = free and not shared and self.steps.watch is None
-        if isinstance(first, Numbers) and isinstance(second, Stream):
+        if isinstance(first, Numbers) and isinstance(second, BitPlanes):
             return self.steps.raised(first, second, max(self.factors[one.gives]), free)
         return self.steps.add(first, second, free)
 
     def _run_layers(
-        self, one: Fire | Potential, stream: Stream | Numbers | None, streams: Streams, frames: np.ndarray
+        self, one: Fire | Potential, stream: BitPlanes | Numbers | None, streams: Streams, frames: np.ndarray
     ) -> None:
         members = one.stages if isinstance(one, Fire) else (one,)
         outs = self._layers.run([self.layers[member.layer] for member in members], stream, frames)
         for member, out in zip(members, outs, strict=True):
             streams[member.gives] = out
-            if isinstance(out, Stream) and not isinstance(member, Potential):
+            if isinstance(out, BitPlanes) and not isinstance(member, Potential):
                 self.steps.show(member.neuron, shown(out))
 
     def _compared_later(self, one: Mean) -> bool:
@@ -264,16 +264,16 @@ def _pixels(frames: np.ndarray) -> Numbers:
     return Numbers(np.ascontiguousarray(values), height, width, channels)
 
 
-def _there(stream: Stream | Numbers | None) -> Stream | Numbers:
+def _there(stream: BitPlanes | Numbers | None) -> BitPlanes | Numbers:
     assert stream is not None, "a graph gives every stream before it is taken"
     return stream
 
 
-def _planes(stream: Stream | Numbers | None) -> Stream:
-    assert isinstance(stream, Stream), "a graph's kinds say which streams are bits"
+def _planes(stream: BitPlanes | Numbers | None) -> BitPlanes:
+    assert isinstance(stream, BitPlanes), "a graph's kinds say which streams are bits"
     return stream
 
 
-def _numbers(stream: Stream | Numbers | None) -> Numbers:
+def _numbers(stream: BitPlanes | Numbers | None) -> Numbers:
     assert isinstance(stream, Numbers), "a graph's kinds say which streams are numbers"
     return stream

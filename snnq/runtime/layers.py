@@ -15,7 +15,7 @@ from snnq.runtime.bit_sums import SPARE, UNITS
 from snnq.runtime.listing import list_counts, list_spikes, list_vectors
 from snnq.runtime.program import Call, Piece
 from snnq.runtime.steps import Steps
-from snnq.runtime.streams import Lists, Numbers, Stream, Vectors, Windows, bits
+from snnq.runtime.streams import BitPlanes, Lists, Numbers, Vectors, Windows, bits
 from snnq.runtime.vectors import LANES
 from snnq.runtime.weights import LayerWeights
 from snnq.runtime.workers import aligned, make, ranges
@@ -26,7 +26,7 @@ _AT_ONCE = 256  # sums of 64 channels that are formed before what follows them
 _NO_WORDS = np.empty((0, 0, 0, 0), np.uint64)
 
 
-class Part(NamedTuple, Generic[_Seen]):
+class LayerPart(NamedTuple, Generic[_Seen]):
     """What one thread does of a layer: a block of 64 outputs, for a range of pixels, of rows of them, or of rounds.
 
     ``words`` are the streams that are read as they are; ``size`` is that of the images that are seen.
@@ -60,8 +60,8 @@ class Layers:
         self.tables: dict[tuple[str, int], np.ndarray] = {}
 
     def run(
-        self, layers: Sequence[LayerWeights], stream: Stream | Numbers | None, frames: np.ndarray
-    ) -> list[Stream | Numbers]:
+        self, layers: Sequence[LayerWeights], stream: BitPlanes | Numbers | None, frames: np.ndarray
+    ) -> list[BitPlanes | Numbers]:
         """Return what layers give, of what they see: a stream or, without one, the frames."""
         samples, words = len(frames), _NO_WORDS
         if isinstance(stream, Numbers):
@@ -84,7 +84,11 @@ class Layers:
         prepare = self._preparing(layers, lists)
         outs = [_room(layer, samples, steps, height, width) for layer in layers]
         pieces = [
-            (Part(layer, lists, words, (height, width), self._voltages(layer, out), _memory(layer, out), block, *span),)
+            (
+                LayerPart(
+                    layer, lists, words, (height, width), self._voltages(layer, out), _memory(layer, out), block, *span
+                ),
+            )
             for layer, out in zip(layers, outs, strict=True)
             for block in range(layer.blocks)
             for span in self._split(layer, samples * out.height, out.width, layers, lists)
@@ -138,13 +142,13 @@ class Layers:
             self.tables[place] = table  # two threads may make it, the same
         return self.tables[place]
 
-    def _voltages(self, layer: LayerWeights, out: Stream | Numbers) -> np.ndarray | None:
+    def _voltages(self, layer: LayerWeights, out: BitPlanes | Numbers) -> np.ndarray | None:
         """Return the voltages that a layer's neurons were left with, if any; integer neurons keep none."""
         if isinstance(layer.step, Potential) or isinstance(out, Numbers) or layer.counts:
             return None
         return self.steps.voltages(layer.step.neuron, len(out.spikes), layer.blocks, layer.neuron_type)
 
-    def _plain(self, part: Part[Lists]) -> Piece:
+    def _plain(self, part: LayerPart[Lists]) -> Piece:
         """Prepare a block of 64 output channels and their neurons for a range of pixels."""
         layer = part.layer
         table, filling = self._table(layer, part.block)
@@ -153,7 +157,7 @@ class Layers:
         sums = self.workers.scratch("sums", LANES, layer.sum_type)
         return *filling, (kernels.run_block, (table, *inputs, sums, *state, *part.gives))
 
-    def _windowed(self, part: Part[Windows]) -> Piece:
+    def _windowed(self, part: LayerPart[Windows]) -> Piece:
         """Prepare a block of a layer that looks up windows of event counts, for a range of pixels."""
         layer = part.layer
         narrow, filling = self._table(layer, part.block)
@@ -164,7 +168,7 @@ class Layers:
         fixed = (table, *part.seen, lanes, *layer.block_numbers(part.block), *state, *part.gives)
         return *filling, widening, (frame_kernels.run_frames, fixed)
 
-    def _sparse(self, part: Part[Vectors]) -> Piece:
+    def _sparse(self, part: LayerPart[Vectors]) -> Piece:
         """Prepare a block of a layer of few weights, for a range of rounds of pixels."""
         layer, one, scratch = part.layer, part.layer.sparse, self.workers.scratch
         assert one is not None
@@ -175,7 +179,7 @@ class Layers:
         fixed = (part.seen.vectors, weights, one.count, *layer.block_numbers(part.block), layer.leak, planes, sums)
         return ((sparse_kernels.run_sparse, (*fixed, *state, *part.gives)),)
 
-    def _other(self, part: Part[Lists]) -> Piece:
+    def _other(self, part: LayerPart[Lists]) -> Piece:
         """Prepare a block that is strided, depth-wise, pooled or kept, for a range of pixels, or of rows."""
         layer, scratch, made = part.layer, self.workers.scratch, part.layer.step.made
         if layer.summed:
@@ -197,7 +201,7 @@ class Layers:
         fixed = (inputs, numbers, layer.leak, ring, sums, *state, *part.gives)
         return *filling, (layer_kernels.run_pooled, fixed)
 
-    def _summed(self, part: Part[Lists]) -> Piece:
+    def _summed(self, part: LayerPart[Lists]) -> Piece:
         """Prepare a block that is given numbers, or whose neurons are integer ones, for a range of pixels."""
         layer, made, steps = part.layer, part.layer.step.made, part.out.shape[-2]
         table, filling = self._table(layer, part.block)
@@ -224,7 +228,7 @@ class Layers:
     def _sums(self, layer: LayerWeights, name: str, pixels: int, steps: int) -> np.ndarray:
         return self.workers.scratch(name, pixels * steps * LANES, layer.sum_type).reshape(pixels, steps, LANES)
 
-    def _following(self, part: Part[Lists], sums: np.ndarray, at: int) -> Call:
+    def _following(self, part: LayerPart[Lists], sums: np.ndarray, at: int) -> Call:
         """Prepare what is done with a layer's sums, from the output pixel ``at`` on."""
         layer, numbers, place = part.layer, part.layer.block_numbers(part.block), (part.out, part.block, at)
         if isinstance(layer.step, Potential):
@@ -236,7 +240,12 @@ class Layers:
 
 
 def _summing(
-    part: Part[Lists], table: np.ndarray, size: tuple[int, int], edge: tuple[int, ...], sums: np.ndarray, start: int
+    part: LayerPart[Lists],
+    table: np.ndarray,
+    size: tuple[int, int],
+    edge: tuple[int, ...],
+    sums: np.ndarray,
+    start: int,
 ) -> Call:
     """Prepare the sums of output pixels from ``start`` on, of an output image of ``size``."""
     layer, made = part.layer, part.layer.step.made
@@ -252,14 +261,14 @@ def _filling(layer: LayerWeights, table: np.ndarray, block: int) -> Call:
     return layer.build(table, block * LANES, min(LANES, layer.outputs - block * LANES))
 
 
-def _memory(layer: LayerWeights, out: Stream | Numbers) -> np.ndarray:
+def _memory(layer: LayerWeights, out: BitPlanes | Numbers) -> np.ndarray:
     """Return the array that a layer's loops write to."""
     if isinstance(out, Numbers):
         return out.values
     return out.planes if layer.counts else out.spikes
 
 
-def _room(layer: LayerWeights, samples: int, steps: int, height: int, width: int) -> Stream | Numbers:
+def _room(layer: LayerWeights, samples: int, steps: int, height: int, width: int) -> BitPlanes | Numbers:
     """Return the memory of what a layer gives."""
     made, pooled = layer.step.made, 1 if isinstance(layer.step, Potential) or not layer.step.pooled else 2
     lost = (0 if made.padded else side - 1 for side in made.sides)
@@ -269,7 +278,7 @@ def _room(layer: LayerWeights, samples: int, steps: int, height: int, width: int
     if isinstance(layer.step, Potential):
         return Numbers(np.empty((*shape, layer.blocks * LANES), np.int32), low, across, layer.outputs)
     most = layer.step.fires.rounds.most if layer.step.fires.rounds else 1
-    return Stream(np.empty((bits(most), *shape, layer.blocks), np.uint64), low, across, layer.outputs, most)
+    return BitPlanes(np.empty((bits(most), *shape, layer.blocks), np.uint64), low, across, layer.outputs, most)
 
 
 def _looked_up(lists: Lists | Windows | Vectors, layer: LayerWeights, height: int, width: int) -> int:

@@ -12,7 +12,7 @@ from snnq.runtime import frame_kernels, kernels, sparse_kernels
 from snnq.runtime.bit_sums import UNITS
 from snnq.runtime.sparse_weights import together
 from snnq.runtime.steps import Steps
-from snnq.runtime.streams import Lists, Stream, Vectors, Windows, bits
+from snnq.runtime.streams import BitPlanes, Lists, Vectors, Windows, bits
 from snnq.runtime.vectors import LANES, SPREAD
 from snnq.runtime.weights import LayerWeights
 
@@ -67,7 +67,7 @@ def list_spikes(steps: Steps, planes: np.ndarray, layer: LayerWeights) -> Lists:
     return Lists(lists.reshape(-1), lengths, entries, 1)
 
 
-def list_vectors(steps: Steps, stream: Stream, layer: LayerWeights) -> Vectors:
+def list_vectors(steps: Steps, stream: BitPlanes, layer: LayerWeights) -> Vectors:
     """Return what every tap of a layer of few weights sees of 64 pixels at once."""
     begun, planes = time.perf_counter(), stream.planes[: bits(layer.step.bound)]
     pixels, count = planes.shape[1:3]

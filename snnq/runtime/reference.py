@@ -29,7 +29,7 @@ from snnq.network.operations import Head, Mean, Neuron
 from snnq.network.stages import Fire, Mix, Potential, Stage
 from snnq.network.streams import FRAMES
 from snnq.packed.arrays import PackedArrays, open_arrays
-from snnq.runtime.running import Memory, Running, of_clips, segments_of
+from snnq.runtime.running import NeuronMemory, Running, of_clips, segments_of
 
 # Called with a neuron's module path and its spikes (samples, pixels, steps, channels), bool or numbers of them.
 Watch = Callable[[str, np.ndarray], None]
@@ -101,7 +101,7 @@ class Reference:
         self.arrays: PackedArrays = open_arrays(path)
         self.wiring, self.heads = self.arrays.wiring, self.arrays.heads()
         self._watch: Watch | None = None
-        self._memory: Memory | None = None
+        self._memory: NeuronMemory | None = None
 
     def __call__(self, frames: np.ndarray, watch: Watch | None = None) -> np.ndarray:
         """Return the logits of event counts, or of images, (B, T, C, H, W)."""
@@ -111,7 +111,7 @@ class Reference:
         """Return a run that goes on: its ``step`` takes a step's frame, and gives the logits of all steps so far."""
         return Running(self, self.wiring)
 
-    def advance(self, frames: np.ndarray, memory: Memory | None, watch: Watch | None = None) -> np.ndarray:
+    def advance(self, frames: np.ndarray, memory: NeuronMemory | None, watch: Watch | None = None) -> np.ndarray:
         """Run steps (B, any number, C, H, W) and return what the head is given of them: sums, int64 (B, n).
 
         ``memory``: the voltages that neurons start from, and are left with; None: they start at rest.

@@ -18,7 +18,7 @@ from snnq.network.layers import check_frames_shape
 from snnq.network.wiring import Wiring
 
 
-class Memory(dict[str, np.ndarray]):
+class NeuronMemory(dict[str, np.ndarray]):
     """What neurons were left with, by their module path: whole numbers, all pixels of a sample side by side.
 
     ``taken``: how many steps they have taken.
@@ -35,7 +35,7 @@ class Runner(Protocol):
         """Its head, after any number of steps."""
         ...
 
-    def advance(self, frames: np.ndarray, memory: Memory | None) -> np.ndarray:
+    def advance(self, frames: np.ndarray, memory: NeuronMemory | None) -> np.ndarray:
         """Run steps (B, n, C, H, W) from ``memory``, and return the sums (B, n) that the head is given."""
         ...
 
@@ -59,7 +59,7 @@ class Running:
         self._mixing = next((one.mixes.module for one in wiring.mixings if one.mixes.chunk > 1), None)
         self.chunk = math.lcm(*(one.mixes.chunk for one in wiring.mixings))
         self.taken = 0
-        self._memory = Memory()
+        self._memory = NeuronMemory()
         self._sums: np.ndarray | None = None
 
     def step(self, frame: np.ndarray) -> np.ndarray:

@@ -14,10 +14,10 @@ from snnq.network.combining import First, Multiply, Pool, Sum, Switch
 from snnq.network.operations import Attention
 from snnq.runtime import kernels, layer_kernels, number_kernels, spike_kernels
 from snnq.runtime.program import Piece
-from snnq.runtime.running import Memory
+from snnq.runtime.running import NeuronMemory
 from snnq.runtime.streams import (
+    BitPlanes,
     Numbers,
-    Stream,
     bits,
     concat_numbers,
     concat_spikes,
@@ -48,7 +48,7 @@ class Steps:
     planes: int
     seconds: dict[str, float] = field(default_factory=dict)
     watch: Watch | None = None
-    memory: Memory | None = None
+    memory: NeuronMemory | None = None
 
     def voltages(self, neuron: str, pixels: int, words: int, kind: type) -> np.ndarray | None:
         """Return the voltages that neurons were left with, int (pixels, words, 64), or None if they start at rest."""
@@ -78,7 +78,7 @@ class Steps:
         if self.watch is not None:
             self.watch(neuron, spikes)
 
-    def pool(self, one: Pool, stream: Stream | Numbers, samples: int) -> Stream | Numbers:
+    def pool(self, one: Pool, stream: BitPlanes | Numbers, samples: int) -> BitPlanes | Numbers:
         """Return a max-pooled stream of spikes, or of numbers."""
         begun, (low, across) = time.perf_counter(), one.pooled(stream.size)
         window = one.kernel, one.padding, one.stride, low, across
@@ -97,7 +97,7 @@ class Steps:
             out = np.empty((samples * low * across, *spikes.shape[1:]), np.uint64)
             rows = self.parts(samples * low, across * spikes[:1].size)
             self.workers.run(kernels.pool, [(spikes, *stream.size, window, out, *part) for part in rows])
-            found = Stream(out[None], low, across, stream.channels)
+            found = BitPlanes(out[None], low, across, stream.channels)
         self.took("pool", begun)
         return found
 
@@ -113,7 +113,7 @@ class Steps:
         self.took("pool", begun)
         return Numbers(found, low, across, stream.channels)
 
-    def flatten(self, stream: Stream | Numbers, samples: int) -> Stream | Numbers:
+    def flatten(self, stream: BitPlanes | Numbers, samples: int) -> BitPlanes | Numbers:
         """Return a stream whose channels are all pixels of all channels."""
         begun, count = time.perf_counter(), stream.channels * stream.pixels
         if isinstance(stream, Numbers):
@@ -124,11 +124,11 @@ class Steps:
             planes = bits(stream.bound)
             out = np.empty((planes, samples, stream.planes.shape[2], lanes_of(count) // LANES), np.uint64)
             self.workers.run(flatten_spikes, [(stream, out)])
-            found = Stream(out, 1, 1, count, stream.bound)
+            found = BitPlanes(out, 1, 1, count, stream.bound)
         self.took("flattened", begun)
         return found
 
-    def mix(self, one: Attention, neuron: str, found: Compared, streams: list[Stream], samples: int) -> Stream:
+    def mix(self, one: Attention, neuron: str, found: Compared, streams: list[BitPlanes], samples: int) -> BitPlanes:
         """Return the spikes of the neurons behind (Q Kᵀ) V · scale."""
         begun, first_one = time.perf_counter(), streams[0]
         if found.thresholds or any(stream.bound > 1 or stream.channels != first_one.channels for stream in streams):
@@ -150,7 +150,7 @@ class Steps:
         self.took(one.module, begun)
         return first_one._replace(planes=out[None])
 
-    def _mix_numbers(self, one: Attention, streams: list[Stream], samples: int) -> Numbers:
+    def _mix_numbers(self, one: Attention, streams: list[BitPlanes], samples: int) -> Numbers:
         """Return the sums (Q Kᵀ) V of whole numbers."""
         begun, values = time.perf_counter(), streams[2]
         mixed = [np.empty((*stream.planes.shape[1:3], stream.channels), np.int32) for stream in streams]
@@ -162,7 +162,7 @@ class Steps:
         self.took(one.module, begun)
         return Numbers(sums, values.height, values.width, values.channels)
 
-    def pad(self, stream: Stream, samples: int) -> Stream:
+    def pad(self, stream: BitPlanes, samples: int) -> BitPlanes:
         """Return a stream with a pixel of zeros around every image."""
         planes, (height, width) = stream.planes, stream.size
         images = planes.reshape(len(planes), samples, height, width, *planes.shape[2:])
@@ -171,7 +171,7 @@ class Steps:
         size = {"height": height + 2, "width": width + 2}
         return stream._replace(planes=padded.reshape(len(planes), -1, *planes.shape[2:]), **size)
 
-    def neurons(self, found: Compared, numbers: Numbers, name: str) -> Stream:
+    def neurons(self, found: Compared, numbers: Numbers, name: str) -> BitPlanes:
         """Return the spikes of neurons that are given whole numbers of one unit."""
         begun, values = time.perf_counter(), numbers.values
         pixels, steps, lanes = values.shape
@@ -188,9 +188,9 @@ class Steps:
         pieces = [(values, threshold, found, voltages, out, *part) for part in self.parts(pixels, values[:1].size)]
         self.workers.run_prepared(self._fire_numbers, pieces)
         self.took(name, begun)
-        return Stream(out[None], numbers.height, numbers.width, numbers.channels)
+        return BitPlanes(out[None], numbers.height, numbers.width, numbers.channels)
 
-    def _count(self, found: Compared, numbers: Numbers, name: str) -> Stream:
+    def _count(self, found: Compared, numbers: Numbers, name: str) -> BitPlanes:
         """Return the spikes of integer neurons."""
         begun, values, most = time.perf_counter(), numbers.values, len(found.thresholds)
         pixels, steps, lanes = values.shape
@@ -200,7 +200,7 @@ class Steps:
         pieces = [(values, thresholds, out, *part) for part in self.parts(pixels, values[:1].size)]
         self.workers.run(number_kernels.count_numbers, pieces)
         self.took(name, begun)
-        return Stream(out, numbers.height, numbers.width, numbers.channels, most)
+        return BitPlanes(out, numbers.height, numbers.width, numbers.channels, most)
 
     def _fire_numbers(
         self, values: np.ndarray, threshold: np.ndarray, found: Compared, voltages: np.ndarray | None, *rest: object
@@ -208,7 +208,7 @@ class Steps:
         state = self.state(voltages, values.dtype.type)
         return ((layer_kernels.fire_numbers, (values, found.shift, threshold, found.leak, *state, *rest)),)
 
-    def add(self, first: Stream | Numbers, second: Stream | Numbers, free: bool) -> Stream | Numbers:
+    def add(self, first: BitPlanes | Numbers, second: BitPlanes | Numbers, free: bool) -> BitPlanes | Numbers:
         """Return a residual sum, in the memory of the first one where that is ``free``."""
         begun = time.perf_counter()
         if isinstance(first, Numbers) and isinstance(second, Numbers):
@@ -216,13 +216,13 @@ class Steps:
             self.workers.run(np.add, [(first.values, second.values, out)])
             found = first._replace(values=out)
         else:
-            assert isinstance(first, Stream)
-            assert isinstance(second, Stream)
+            assert isinstance(first, BitPlanes)
+            assert isinstance(second, BitPlanes)
             found = self._add_planes(first, second, free)
         self.took("residuals", begun)
         return found
 
-    def raised(self, numbers: Numbers, spikes: Stream, parts: int, free: bool) -> Numbers:
+    def raised(self, numbers: Numbers, spikes: BitPlanes, parts: int, free: bool) -> Numbers:
         """Return potentials and ``parts`` of them for each spike, in the same memory where that is ``free``."""
         begun, values = time.perf_counter(), numbers.values
         assert values.dtype == np.int32, "potentials are in 32 bits, but for their sums"
@@ -235,7 +235,7 @@ class Steps:
         self.took("residuals", begun)
         return numbers._replace(values=out)
 
-    def _add_planes(self, first: Stream, second: Stream, free: bool) -> Stream:
+    def _add_planes(self, first: BitPlanes, second: BitPlanes, free: bool) -> BitPlanes:
         planes, bound = first.planes, first.bound + second.bound
         if len(planes) < self.planes or not free:
             planes = np.empty((self.planes, *planes.shape[1:]), np.uint64)
@@ -247,15 +247,15 @@ class Steps:
             self.workers.run(kernels.add_spikes, pieces)
         return first._replace(planes=planes, bound=bound)
 
-    def concat(self, factors: Sequence[int], streams: Sequence[Stream | Numbers]) -> Stream | Numbers:
+    def concat(self, factors: Sequence[int], streams: Sequence[BitPlanes | Numbers]) -> BitPlanes | Numbers:
         """Return the channels of two streams, the numbers of each times its factor, one behind the other."""
         begun, size, channels = time.perf_counter(), streams[0].size, sum(one.channels for one in streams)
-        spikes = [one for one in streams if isinstance(one, Stream)]
+        spikes = [one for one in streams if isinstance(one, BitPlanes)]
         if len(spikes) == len(streams):
             bound = max(one.bound for one in spikes)
             out = np.empty((bits(bound), *spikes[0].planes.shape[1:3], lanes_of(channels) // LANES), np.uint64)
             self.workers.run(concat_spikes, [(spikes, out)])
-            found = Stream(out, *size, channels, bound)
+            found = BitPlanes(out, *size, channels, bound)
         else:
             numbers = [one.values for one in streams if isinstance(one, Numbers)]
             kind = np.result_type(*numbers)
@@ -285,7 +285,7 @@ class Steps:
         self.took("switches", begun)
         return first._replace(values=found)
 
-    def multiply(self, one: Multiply, gate: Stream, stream: Stream, samples: int) -> Stream:
+    def multiply(self, one: Multiply, gate: BitPlanes, stream: BitPlanes, samples: int) -> BitPlanes:
         """Return spikes times spikes; the gate is of the same shape, one a channel, or one a head."""
         begun, spikes, gates = time.perf_counter(), stream.spikes, gate.spikes
         if gate.channels != stream.channels:
@@ -301,7 +301,7 @@ class Steps:
         self.took(one.gives, begun)
         return stream._replace(planes=out[None])
 
-    def sum(self, one: Sum, stream: Stream, samples: int) -> Numbers:
+    def sum(self, one: Sum, stream: BitPlanes, samples: int) -> Numbers:
         """Return sums of spikes over tokens, or over the features of each head."""
         begun, spikes = time.perf_counter(), stream.spikes
         if one.over == "tokens":
@@ -318,7 +318,7 @@ class Steps:
         self.took(one.gives, begun)
         return found
 
-    def mean(self, read: Stream | Numbers, samples: int) -> Numbers:
+    def mean(self, read: BitPlanes | Numbers, samples: int) -> Numbers:
         """Return sums over tokens, int64."""
         if isinstance(read, Numbers):
             values = read.values.reshape(samples, read.pixels, *read.values.shape[1:])
@@ -329,13 +329,13 @@ class Steps:
             self.workers.run(_sum_planes, [(read.planes[: bits(read.bound)], read.pixels, total)])
         return Numbers(total, 1, 1, read.channels)
 
-    def total(self, read: Stream | Numbers, samples: int, name: str) -> np.ndarray:
+    def total(self, read: BitPlanes | Numbers, samples: int, name: str) -> np.ndarray:
         """Return what a head is given: sums over tokens and steps, int64 (samples, channels)."""
         begun, sums = time.perf_counter(), self.totals(read, samples)
         self.took(name, begun)
         return sums
 
-    def totals(self, read: Stream | Numbers, samples: int) -> np.ndarray:
+    def totals(self, read: BitPlanes | Numbers, samples: int) -> np.ndarray:
         """Return the sums of a stream over tokens and steps, int64 (samples, channels)."""
         found = np.empty((samples, read.channels), np.int64)
         if isinstance(read, Numbers):
@@ -366,7 +366,7 @@ def _sum_planes(planes: np.ndarray, tokens: int, total: np.ndarray) -> None:
         total += sums.astype(np.int64) << number
 
 
-def _pool_by_head(stream: Stream, heads: int, pooled: np.ndarray) -> None:
+def _pool_by_head(stream: BitPlanes, heads: int, pooled: np.ndarray) -> None:
     """Pool spikes by an OR over 3×3 of (tokens, features of a head), uint64 (pixels, steps, words)."""
     spikes, size, tokens = stream.spikes, stream.channels // heads, stream.pixels
     channels = np.arange(spikes.shape[-1] * LANES)

@@ -37,7 +37,7 @@ class Vectors(NamedTuple):
     vectors: np.ndarray
 
 
-class Stream(NamedTuple):
+class BitPlanes(NamedTuple):
     """Whole numbers from 0 to ``bound``: bit p of them in plane p of ``planes``, uint64 (planes, pixels, steps, words).
 
     Pixels are those of all samples, ``height`` × ``width`` each.
@@ -88,19 +88,19 @@ class Numbers(NamedTuple):
         return self.height * self.width
 
 
-def shown(stream: Stream) -> np.ndarray:
+def shown(stream: BitPlanes) -> np.ndarray:
     """Return spikes as a watch is shown them: uint64 (pixels, steps, words), of several a step (planes, …)."""
     return stream.planes if len(stream.planes) > 1 else stream.spikes
 
 
-def numbers_of(stream: Stream, found: np.ndarray) -> None:
+def numbers_of(stream: BitPlanes, found: np.ndarray) -> None:
     """Write whole numbers to ``found``, int32 or int64 (pixels, steps, channels)."""
     found[:] = 0
     for number, plane in enumerate(stream.planes[: bits(stream.bound)]):
         found += unpack(plane, stream.channels).astype(np.int32) << number
 
 
-def concat_numbers(streams: Sequence[Stream | Numbers], factors: Sequence[int], found: np.ndarray) -> None:
+def concat_numbers(streams: Sequence[BitPlanes | Numbers], factors: Sequence[int], found: np.ndarray) -> None:
     """Write streams times their factors behind one another, to ``found``, int32 or int64 (pixels, steps, lanes)."""
     begin = 0
     for stream, factor in zip(streams, factors, strict=True):
@@ -113,7 +113,7 @@ def concat_numbers(streams: Sequence[Stream | Numbers], factors: Sequence[int], 
         begin += stream.channels
 
 
-def concat_spikes(streams: Sequence[Stream], found: np.ndarray) -> None:
+def concat_spikes(streams: Sequence[BitPlanes], found: np.ndarray) -> None:
     """Write whole numbers behind one another, to ``found``, uint64 (planes, pixels, steps, words)."""
     for plane, out in enumerate(found):
         there = [one.planes[plane] if plane < bits(one.bound) else np.zeros_like(one.planes[0]) for one in streams]
@@ -128,7 +128,7 @@ def flatten_numbers(stream: Numbers, found: np.ndarray) -> None:
     _flat(stream.values[..., : stream.channels], stream.pixels, found)
 
 
-def flatten_spikes(stream: Stream, found: np.ndarray) -> None:
+def flatten_spikes(stream: BitPlanes, found: np.ndarray) -> None:
     """Write the pixels of every channel side by side, to ``found``, uint64 (planes, samples, steps, words)."""
     for plane, out in zip(stream.planes, found, strict=False):  # planes may be more than its numbers need
         wide = np.zeros((*out.shape[:-1], out.shape[-1] * LANES), bool)

@@ -14,7 +14,7 @@ from weakref import ref
 import numpy as np
 
 from snnq.runtime.program import Operation, Program
-from snnq.runtime.running import Memory
+from snnq.runtime.running import NeuronMemory
 from snnq.runtime.workers import Workers
 
 
@@ -29,9 +29,9 @@ class Tape:
         self._parts: list[tuple[str, int]] = []
         self.sums = np.empty(0, np.int64)
         self.voltages: dict[str, np.ndarray] = {}
-        self._owner: Callable[[], Memory | None] = lambda: None
+        self._owner: Callable[[], NeuronMemory | None] = lambda: None
 
-    def own(self, memory: Memory) -> None:
+    def own(self, memory: NeuronMemory) -> None:
         """Say whose voltages are in this tape's memory."""
         self.voltages, self._owner = dict(memory), ref(memory)
 
@@ -42,7 +42,9 @@ class Tape:
         self._parts = [(one, end) for one, end in zip(calls, ends, strict=True) if isinstance(one, str)]
         self.program = Program(operations, threads)
 
-    def play(self, frames: np.ndarray, memory: Memory | None, workers: Workers, seconds: dict[str, float]) -> None:
+    def play(
+        self, frames: np.ndarray, memory: NeuronMemory | None, workers: Workers, seconds: dict[str, float]
+    ) -> None:
         """Make all calls on other frames of the shape; ``seconds`` of every part are added up."""
         begun = time.perf_counter()
         np.copyto(self.frames, frames)
@@ -60,7 +62,7 @@ class Tape:
             workers.give_up(self.program)
             raise
 
-    def _change(self, memory: Memory) -> None:
+    def _change(self, memory: NeuronMemory) -> None:
         """Put the voltages of a run into this tape's memory, and those of the run before it out of it."""
         before = self._owner()
         for neuron, here in self.voltages.items():

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from snnq.network.combining import Add, First, Switch
 from snnq.network.graph import Graph, Operation
-from snnq.network.operations import Head, Layer
+from snnq.network.operations import Head, LayerOperation
 from snnq.network.streams import Sides
 from snnq.structure.cores import LAST, core_shapes
 
@@ -20,20 +20,22 @@ def redrawn(graph: Graph, mode: str, ranks: Mapping[str, int], switch: int | Non
     """Return the graph of the edited model."""
     operations: list[Operation] = []
     for one in graph.operations:
-        if isinstance(one, Layer | Head) and one.layer in ranks:
+        if isinstance(one, LayerOperation | Head) and one.layer in ranks:
             operations += _cores(one, graph.streams[one.takes[0]].channels, mode, ranks[one.layer], switch)
         else:
             operations.append(one)
     return replace(graph, operations=tuple(operations))
 
 
-def _cores(one: Layer | Head, inputs: int, mode: str, rank: int, switch: int | None) -> Iterator[Operation]:
+def _cores(one: LayerOperation | Head, inputs: int, mode: str, rank: int, switch: int | None) -> Iterator[Operation]:
     """Yield what stands in a layer's place; a head's last core is the head."""
-    dense = one if isinstance(one, Layer) else Layer(one.layer, None, one.takes, one.gives, one.outputs)
+    dense = (
+        one if isinstance(one, LayerOperation) else LayerOperation(one.layer, None, one.takes, one.gives, one.outputs)
+    )
     shapes = core_shapes(mode, (dense.outputs, inputs, *dense.sides), rank)
     (down, across), made = dense.strides, replace(dense, norm=None, outer=None)
 
-    def core(name: str, takes: str, kernel: Sides = 1, stride: Sides = 1) -> Layer:
+    def core(name: str, takes: str, kernel: Sides = 1, stride: Sides = 1) -> LayerOperation:
         path = f"{one.layer}.{name}"
         facts = {"layer": path, "gives": path, "outputs": shapes[name][0], "kernel": kernel, "stride": stride}
         return replace(made, takes=(takes,), **facts)

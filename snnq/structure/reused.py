@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from snnq.base.errors import UsageError, nearest
 from snnq.network.graph import Graph, Operation
-from snnq.network.operations import Layer, Neuron
+from snnq.network.operations import LayerOperation, Neuron
 from snnq.structure.edits import STRUCTURE
 
 if TYPE_CHECKING:
@@ -76,9 +76,9 @@ def redrawn(graph: Graph, attentions: Mapping[str, str]) -> Graph:
     return replace(graph, operations=tuple(reversed(kept)))
 
 
-def _projections(operations: Sequence[Operation]) -> dict[str, Layer]:
+def _projections(operations: Sequence[Operation]) -> dict[str, LayerOperation]:
     """Return the projection of every attention, by the attention's path, in the order they run."""
-    found = (one for one in operations if isinstance(one, Layer))
+    found = (one for one in operations if isinstance(one, LayerOperation))
     return {path: one for one in found for path, _, name in [one.layer.rpartition(".")] if name in _PROJECTIONS}
 
 
@@ -87,7 +87,7 @@ def _reusing(operations: Sequence[Operation], name: str, source: str) -> list[Op
     projections = _projections(operations)
     own, theirs = projections[name], projections[source]
     tau = next(one.tau for one in operations if isinstance(one, Neuron) and one.gives == own.takes[0])
-    layer = Layer(
+    layer = LayerOperation(
         f"{name}.{own.layer.rpartition('.')[2].replace('proj', 'reuse')}",
         f"{name}.reuse_bn",
         theirs.takes,

@@ -18,7 +18,7 @@ from snnq.models.registry import architecture
 from snnq.network.combining import Pool
 from snnq.network.graph import Graph, Operation
 from snnq.network.graph_check import check_graph, run_graph
-from snnq.network.operations import Attention, Layer, Neuron
+from snnq.network.operations import Attention, LayerOperation, Neuron
 from snnq.network.streams import LOGITS
 
 
@@ -56,7 +56,9 @@ def test_a_graph_gives_its_models_logits(name: str) -> None:
         assert torch.equal(streams[LOGITS], due)
     assert bool((due != due[:1]).any())
     norms = [path for path, one in model.named_modules() if isinstance(one, nn.BatchNorm1d | nn.BatchNorm2d)]
-    assert sorted(path for one in graph.operations if isinstance(one, Layer) for path in one.norms) == sorted(norms)
+    assert sorted(path for one in graph.operations if isinstance(one, LayerOperation) for path in one.norms) == sorted(
+        norms
+    )
     for one in graph.operations:
         found, says = streams[one.gives], graph.streams[one.gives]
         if one.gives != LOGITS:

@@ -14,7 +14,7 @@ from snnq.network.combining import Multiply, Pool, Sum
 from snnq.runtime import kernels, layer_kernels, reference
 from snnq.runtime.layers import _meetings
 from snnq.runtime.steps import Steps
-from snnq.runtime.streams import Numbers, Stream, unpack
+from snnq.runtime.streams import BitPlanes, Numbers, unpack
 from snnq.runtime.vectors import LANES, SPREAD
 from snnq.runtime.workers import Workers
 
@@ -101,11 +101,11 @@ def test_steps_without_weights(
 ) -> None:
     draw, channels, run = np.random.default_rng(seed), heads * width, Steps(Workers(1), 3)
     x, y = ((draw.random((SAMPLES, steps, channels, *size)) < 0.3).astype(np.int64) for _ in range(2))
-    first, second = (Stream(pack(by_pixel(one) == 1)[None], *size, channels) for one in (x, y))
+    first, second = (BitPlanes(pack(by_pixel(one) == 1)[None], *size, channels) for one in (x, y))
     tokens = size[0] * size[1]
 
-    def check(found: Stream | Numbers, due: np.ndarray) -> None:
-        if isinstance(found, Stream):
+    def check(found: BitPlanes | Numbers, due: np.ndarray) -> None:
+        if isinstance(found, BitPlanes):
             parts = [unpack(plane, found.channels).astype(int) << i for i, plane in enumerate(found.planes)]
             assert np.array_equal(sum(parts), by_pixel(due))
         else:
@@ -127,10 +127,10 @@ def test_steps_without_weights(
         x.reshape(*x.shape[:2], heads, width, *size).sum(3),
     )
     gate = (draw.random((SAMPLES, steps, heads, *size)) < 0.5).astype(np.int64)
-    gates = Stream(pack(by_pixel(gate) == 1)[None], *size, heads)
+    gates = BitPlanes(pack(by_pixel(gate) == 1)[None], *size, heads)
     check(run.multiply(Multiply(("g", "x"), "z"), gates, first, SAMPLES), gate.repeat(width, 2) * x)
     one = (draw.random((SAMPLES, steps, channels, 1, 1)) < 0.5).astype(np.int64)
-    alone = Stream(pack(by_pixel(one) == 1)[None], 1, 1, channels)
+    alone = BitPlanes(pack(by_pixel(one) == 1)[None], 1, 1, channels)
     check(run.multiply(Multiply(("g", "x"), "z"), alone, first, SAMPLES), one * x)
     added = run.add(run.add(first, second, False), first, True)
     check(added, 2 * x + y)

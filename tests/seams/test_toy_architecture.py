@@ -22,7 +22,7 @@ from snnq.cli.main import run
 from snnq.models.registry import ARCHITECTURES, build
 from snnq.network.combining import Add, Multiply, Pool, Sum
 from snnq.network.graph import Graph, Operation
-from snnq.network.operations import Head, Layer, Mean, Neuron
+from snnq.network.operations import Head, LayerOperation, Mean, Neuron
 from snnq.network.streams import FRAMES, Stream
 from snnq.plan import Plan
 from snnq.runtime.comparing import compare_engines
@@ -131,7 +131,7 @@ def test_a_name_is_taken_once() -> None:
         snnq.register_architecture(toy_network.Architecture(PLAIN, PLAIN, int, int, int))  # pyright: ignore
 
 
-FIRST = Layer("a", "a_bn", (FRAMES,), "a", 4)
+FIRST = LayerOperation("a", "a_bn", (FRAMES,), "a", 4)
 FIRED = Neuron("a_lif", ("a",), "x")
 
 

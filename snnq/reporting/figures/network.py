@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from snnq.network.combining import Add, Pool
 from snnq.network.graph import Graph, Operation
-from snnq.network.operations import Attention, Head, Layer, Neuron
+from snnq.network.operations import Attention, Head, LayerOperation, Neuron
 from snnq.network.streams import FRAMES, Stream
 from snnq.reporting.figures import svg
 
@@ -12,7 +12,7 @@ ROW, TOP, LANE = 17.0, 20.0, 8.0
 NAMES, CARRIED = 178.0, 70.0
 # How thick a stream is drawn: the more bits it carries, the thicker.
 THICK = {"spikes": 0.75, "counts": 1.5, "integers": 1.5, "pixels": 2.75, "reals": 2.75}
-FILLS = {Layer: "hsl(208,62%,46%)", Attention: "hsl(28,85%,50%)", Head: "hsl(208,62%,46%)"}
+FILLS = {LayerOperation: "hsl(208,62%,46%)", Attention: "hsl(28,85%,50%)", Head: "hsl(208,62%,46%)"}
 
 
 def network_figure(title: str, graph: Graph) -> str:
