@@ -33,13 +33,14 @@ VARIANTS: dict[str, dict[str, Any]] = {
 # Of 50 layers and more, and of one module with sdt-v3-imagenet.
 # respike-cross goes its way in the documents (docs/video.md).
 SLOW = ("sdt-v2-imagenet", "sdt-v2-imagenet-repconv", "qsd-imagenet")
-SLOW += ("respike-cross", "respike-pooled", "respike-key", "respike-dense")
+SLOW += ("respike-cross", "respike-pooled", "respike-key", "respike-dense", "respike-residual")
 # Another layout of one that is here: other poolings and embeddings of the same parts, which every engine runs in
 # runtime/test_every_architecture.py.
 SLOW += ("spikformer-cifar10", "spikformer-imagenet", "sdt-static", "statten-static", "qkformer-cifar10")
 SLOW += ("qkformer-imagenet", "qkformer-spikingjelly", "maxformer-cifar10", "maxformer-imagenet")
 SLOW += ("spikingformer-cifar10", "spikingformer-imagenet")
 SLOW += ("spikformer-spikingjelly", "sdt-spikingjelly", "qkformer-spikingjelly-channel")
+SLOW += ("maxformer-spikingjelly", "sdt-v3-large-imagenet")
 NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in (*ARCHITECTURES, *VARIANTS)]
 
 

@@ -190,15 +190,24 @@ def test_mistakes_are_named_before_anything_is_made(example, tmp_path, given, sa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_as_typed(tmp_path):
-    words = [sys.executable, str(ROOT / "examples/train_float.py"), RANDOM, "--device", "cpu"]
+def typed(folder, *words):
+    """Type the script in a folder."""
+    words = [sys.executable, str(ROOT / "examples/train_float.py"), RANDOM, "--device", "cpu", *words]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    wrong = subprocess.run([*words, "--recipe", "digit"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def test_a_mistake_is_one_line(tmp_path):
+    wrong = typed(tmp_path, "--recipe", "digit")
     assert wrong.returncode == 2
     assert wrong.stderr.startswith("Error: --recipe: found 'digit'")
     assert "Traceback" not in wrong.stderr
+
+
+@pytest.mark.slow
+def test_as_typed(tmp_path):
     small = ["--size", SIZES, "--epochs", "1", "--batch-size", "8", "--devices", "2", "--augment", "flip,mixup"]
-    done = subprocess.run([*words, *small], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = typed(tmp_path, *small)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["checkpoint"] == "float.safetensors"
 
