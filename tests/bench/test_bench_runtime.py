@@ -35,7 +35,7 @@ def test_peers_compute_the_same_model(layout: str, tmp_path: Path) -> None:
 
 def test_the_command_prints_what_was_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_lively(tmp_path / "packed", ["uniform-2"], classes=10)
-    words = ["bench", "runtime", str(tmp_path / "packed"), "--data", "random", "--repeats", "1", "--threads", "1"]
+    words = ["bench", "runtime", str(tmp_path / "packed"), "--data", "random", "--repeats", "3", "--threads", "1"]
     assert run([*words, "--peer", "float32", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["speedup"]["float32"].keys() == {"batch1", "batch16"}
