@@ -39,8 +39,8 @@ docs: $(VENV)/.installed
 clean:
 	rm -rf $(VENV) $(EXCHANGE) demo build *.egg-info
 
-# Modules are compiled as they are imported: most of what is installed never is.
-INSTALL := pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
+# pip compiles what it installs: where PYTHONDONTWRITEBYTECODE is set, as in many containers, nothing else ever would.
+INSTALL := pip install --quiet --disable-pip-version-check -c constraints.txt
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
