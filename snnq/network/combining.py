@@ -250,3 +250,7 @@ class MeanPool:
         given = stream_of(streams, self.takes[0], "a mean-pool")
         height, width = (-(-side // 2) for side in given.size)
         return replace(given, size=(height, width), parts=given.parts * MEAN_PARTS)
+
+
+# What graphs and their whole numbers have alike: everything but layers, neurons, attentions and means.
+Combining = Pad | Pool | MeanPool | Flatten | Add | Concat | First | Switch | Residual | Multiply | Sum

@@ -14,40 +14,11 @@ from functools import cached_property
 
 from snnq.base.errors import UsageError
 from snnq.base.strict_json import Json
-from snnq.network.combining import (
-    Add,
-    Concat,
-    First,
-    Flatten,
-    MeanPool,
-    Multiply,
-    Pad,
-    Pool,
-    Residual,
-    Sum,
-    Switch,
-)
+from snnq.network.combining import Combining, Residual
 from snnq.network.operations import Attention, Head, LayerOperation, Mean, Neuron
 from snnq.network.streams import FRAMES, Stream, Streams
 
-Operation = (
-    LayerOperation
-    | Neuron
-    | Pad
-    | Pool
-    | MeanPool
-    | Flatten
-    | Add
-    | Concat
-    | First
-    | Switch
-    | Residual
-    | Multiply
-    | Sum
-    | Attention
-    | Mean
-    | Head
-)
+Operation = LayerOperation | Neuron | Combining | Attention | Mean | Head
 
 
 @dataclass(frozen=True)

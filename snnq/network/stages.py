@@ -7,19 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snnq.network.combining import (
-    Add,
-    Concat,
-    First,
-    Flatten,
-    MeanPool,
-    Multiply,
-    Pad,
-    Pool,
-    Residual,
-    Sum,
-    Switch,
-)
+from snnq.network.combining import Combining
 from snnq.network.operations import Attention, Head, LayerOperation, Mean, Neuron
 
 # Products with multipliers of 16 bits stay exact in int64 where sums stay below 2^44: see ``whole.WIDE_SUM_LIMIT``.
@@ -136,22 +124,4 @@ class Mix:
         return self.fires.gives
 
 
-Step = (
-    Fire
-    | Potential
-    | Mix
-    | Neuron
-    | Pad
-    | Pool
-    | MeanPool
-    | Flatten
-    | Add
-    | Concat
-    | First
-    | Switch
-    | Residual
-    | Multiply
-    | Sum
-    | Mean
-    | Head
-)
+Step = Fire | Potential | Mix | Neuron | Combining | Mean | Head
