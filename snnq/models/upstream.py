@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from statistics import mode
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -91,9 +92,7 @@ class Keys:
 
     def upstream_name(self, ours: str) -> str:
         """Return upstream's name of one of our parameters: block.0.attn.q.weight → block.0.attn.q_conv.weight."""
-        for pattern, replacement in self.renamed:
-            ours = re.sub(pattern, replacement, ours)
-        return ours
+        return _renamed(ours, self.renamed)
 
     def blocks(self, shapes: Shapes, published: Sizes) -> Json:
         """Return the depth that a file's names count, and the blocks of the stages where they are not the published."""
@@ -115,6 +114,13 @@ class Keys:
             return found
         hidden, dim = found.pop("hidden"), found["dim"]
         return found | {"mlp_ratio": hidden / dim if dim else 0.0}
+
+
+@lru_cache(1 << 16)
+def _renamed(name: str, renamed: tuple[tuple[str, str], ...]) -> str:
+    for pattern, replacement in renamed:
+        name = re.sub(pattern, replacement, name)
+    return name
 
 
 def _seen(shape: Shapes, places: tuple[tuple[str, int], ...]) -> Iterator[int]:

@@ -7,10 +7,12 @@ none of these, loops are compiled in every process.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
+import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,20 +20,52 @@ from typing import Any
 from numba import njit
 from numba.core import config
 
+ROOT = Path(__file__).resolve().parents[1]  # the package
+IMPORT = re.compile(rf"^from {ROOT.name}\.([\w.]+) import (\([^)]*\)|.*)", re.MULTILINE)
+
 
 def compiled(loop: Callable[..., Any]) -> Any:
     """Return a loop that is compiled at its first call, releases the interpreter and is kept where that is safe."""
     settings: Any = config
-    if settings.CACHE_DIR or _writable_source():
-        return njit(nogil=True, cache=True)(loop)
-    folder = _private_folder()
-    if folder is None:
+    file = Path(loop.__code__.co_filename)
+    asked = settings.CACHE_DIR
+    kept = Path(asked) if asked else file.parent / "__pycache__" if _writable_source() else _private_folder()
+    if kept is None:
         return njit(nogil=True)(loop)
-    settings.CACHE_DIR = str(folder)  # numba looks at it here and now; other code's loops are kept where they were
+    settings.CACHE_DIR = str(kept / f"{file.stem}-{_version(file)}")  # numba looks at it here and now
     try:
         return njit(nogil=True, cache=True)(loop)
     finally:
-        settings.CACHE_DIR = ""
+        settings.CACHE_DIR = asked
+
+
+@cache
+def _version(file: Path) -> str:
+    """Return a hash of a file's source and of all of snnq that it imports when it is loaded.
+
+    Numba asks whether the file itself has changed alone. What a loop calls, and numbers and records it takes, of other
+    files are in its machine code as well: after an upgrade that would go on with the old ones.
+    """
+    every, left = {file: b""}, [file]
+    while left:
+        one = left.pop()
+        every[one] = one.read_bytes()
+        new = [other for other in _imported(every[one].decode()) if other not in every]
+        every |= dict.fromkeys(new, b"")
+        left += dict.fromkeys(new)
+    text = hashlib.sha256()
+    for one in sorted(every):
+        text.update(hashlib.sha256(every[one]).digest())
+    return text.hexdigest()[:16]
+
+
+def _imported(source: str) -> Iterator[Path]:
+    """Yield the files of snnq's modules that a module imports when it is loaded: not in its functions."""
+    for module, names in IMPORT.findall(source):
+        for name in re.findall(r"\w+", names):
+            place = ROOT.joinpath(*module.split("."))
+            found = (place / f"{name}.py", place / name / "__init__.py", place.with_suffix(".py"), place / "__init__.py")
+            yield from [one for one in found if one.is_file()][:1]
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,22 @@ import sys
 import numpy as np
 from snnq.runtime import Engine
 np.save(sys.argv[2], Engine(sys.argv[1])(np.load(sys.argv[1] + ".npy")))
+"""
+# A loop whose machine code has a number and a record of another file in it.
+USING = """
+from snnq.runtime.compiling import compiled
+from snnq.others import FACTOR, one
+@compiled
+def loop(x, pair):
+    return FACTOR * x + pair.b
+print(loop(21, one))
+"""
+USED = """
+from typing import NamedTuple
+class {name}(NamedTuple):
+    a: int
+    b: int
+FACTOR, one = {factor}, {name}(5, 1)
 """
 
 posix = pytest.mark.skipif(os.name != "posix", reason="folders have no owners here")
@@ -88,6 +105,18 @@ def test_elsewhere_nothing_is_kept_which_is_said_once(tmp_path, what):
     assert out.split()[:2] == ["42", "8"]
     assert errors.count("is compiled anew in every process") == 1
     assert not list(tmp_path.rglob("*.nbc"))
+
+
+def test_after_an_upgrade_nothing_of_the_old_version_is_run(tmp_path):
+    package = tmp_path / "snnq"
+    (package / "runtime").mkdir(parents=True)
+    shutil.copy(ROOT / "snnq/runtime/compiling.py", package / "runtime")
+    (package / "loop.py").write_text(USING)
+    for factor, name in ((2, "Pair"), (3, "Couple")):  # the file of the loop stays what it is
+        (package / "others.py").write_text(USED.format(factor=factor, name=name))
+        for _ in range(2):
+            assert python("import snnq.loop", PYTHONPATH=str(tmp_path)) == (f"{factor * 21 + 1}\n", "")
+    assert len(list(tmp_path.rglob("*.nbc"))) == 2  # each was kept
 
 
 @posix
