@@ -74,6 +74,7 @@ def test_times_of_sparsity(example, tmp_path: Path) -> None:
     assert (found[["whole_ms", "stepped_ms", "tables_whole_ms", "tables_stepped_ms"]] > 0).all(axis=None)
 
 
+@pytest.mark.slow
 def test_cells_of_sparsity_have_equal_bytes(example, tmp_path: Path) -> None:
     words = {"sparsities": "0.5", "seeds": "0", "epochs": 1, "rounds": 1, "samples": 4}
     example("sparsity.run").main(TINY, out=tmp_path / "out", arms="pruned,masked-1,pruned-2,rate", **words)

@@ -24,6 +24,7 @@ from snnq.models.registry import build
 from snnq.packed.loading import load_packed
 from snnq.packed.readers import NUMPY_READERS
 from snnq.plan import Plan
+from snnq.reconstructing.settings import PtqSettings
 from snnq.searching import finishing
 from snnq.searching.settings import SearchSettings
 from snnq.training.finetune import Finetune
@@ -112,7 +113,8 @@ def shorten(monkeypatch: pytest.MonkeyPatch, record: type, **fewer: int) -> None
 @pytest.mark.timeout(1500)
 def test_every_command_works_in_the_order_of_the_documents(tmp_path, monkeypatch, capsys):
     shorten(monkeypatch, SearchSettings, epochs=1, calibration=8)
-    shorten(monkeypatch, FinalizeSettings, epochs=2)
+    shorten(monkeypatch, FinalizeSettings, epochs=1)
+    shorten(monkeypatch, PtqSettings, samples=32)
     shorten(monkeypatch, Finetune, epochs=1)
     shorten(monkeypatch, AdaptSettings, epochs=1)
     monkeypatch.setattr(finishing, "FRONT_POINTS", 2)

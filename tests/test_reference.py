@@ -110,6 +110,7 @@ def cifar10(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_e3_on_a_few_small_images(scripts, cifar10, tmp_path):
     app = typer.Typer()
     app.command()(scripts("e3").main)

@@ -148,6 +148,7 @@ def test_pair_accuracy_counts_both_orders(scripts):
     assert scripts("cells").pair_accuracy(("0", "1"), np.array([0]), np.array([0])) == {}
 
 
+@pytest.mark.slow
 def test_smallest_cell(scripts, tmp_path, monkeypatch):
     run, arms, training = scripts("run"), scripts("arms"), scripts("training")
     monkeypatch.setenv("SNNQ_CACHE", str(tmp_path / "cache"))

@@ -64,7 +64,12 @@ def _imported(source: str) -> Iterator[Path]:
     for module, names in IMPORT.findall(source):
         for name in re.findall(r"\w+", names):
             place = ROOT.joinpath(*module.split("."))
-            found = (place / f"{name}.py", place / name / "__init__.py", place.with_suffix(".py"), place / "__init__.py")
+            found = (
+                place / f"{name}.py",
+                place / name / "__init__.py",
+                place.with_suffix(".py"),
+                place / "__init__.py",
+            )
             yield from [one for one in found if one.is_file()][:1]
 
 

@@ -52,7 +52,7 @@ def make(tmp_path_factory):
     return made_of
 
 
-@pytest.fixture(params=["cifar10dvs", "cifar10", "imagenet"])
+@pytest.fixture(params=["cifar10dvs", *(pytest.param(one, marks=pytest.mark.slow) for one in ("cifar10", "imagenet"))])
 def made(request, make):
     return make(request.param)
 
@@ -181,10 +181,10 @@ def test_data_that_does_not_fit_the_model_is_refused(tmp_path, monkeypatch, caps
     assert "4 classes" in capsys.readouterr().err
 
 
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("power-of-two-5", "uniform-8")]
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("power-of-two-5", "power-of-two-8", "uniform-8")]
 
 
-@pytest.mark.parametrize("scheme", ["uniform-3", "float32", "power-of-two-8", *SLOW])
+@pytest.mark.parametrize("scheme", ["uniform-3", "float32", *SLOW])
 def test_every_scheme_goes_the_whole_way(tmp_path, monkeypatch, scheme, capsys):
     monkeypatch.chdir(tmp_path)
     save_small("float.safetensors")

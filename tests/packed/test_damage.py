@@ -27,9 +27,9 @@ def check(found: Outcome, times: int) -> None:
 
 @pytest.mark.parametrize("storage", ["coded", "fixed"])
 def test_single_bytes(storage: str, sample: Sample, tmp_path: Path) -> None:
-    found = damage_often(sample.write(tmp_path / "packed", storage=storage), 200)
-    check(found, 200)
-    assert all(sum(found.of(name).values()) >= 15 for name in FILES)
+    found = damage_often(sample.write(tmp_path / "packed", storage=storage), 100)
+    check(found, 100)
+    assert all(sum(found.of(name).values()) >= 7 for name in FILES)
 
 
 @pytest.mark.slow
@@ -69,8 +69,8 @@ def test_folders_of_early_versions_open_and_verify(sample: Sample, fixed: Path) 
 
 def test_what_is_said_of_the_model_is_protected_in_early_folders_too(folder: Path) -> None:
     early(folder)
-    found = damage_often(folder, 100, seed=2, unprotected=("tool", "report.json", "README.md"))
-    assert sum(found.counts.values()) == 100
+    found = damage_often(folder, 50, seed=2, unprotected=("tool", "report.json", "README.md"))
+    assert sum(found.counts.values()) == 50
     assert found.of("README.md") == {"unprotected: README.md": sum(found.of("README.md").values())}
     assert all(said.startswith("refused") for name in CONTENT[:2] for said in found.of(name))
 

@@ -36,7 +36,11 @@ def bytes_of(folder):
     return [(folder / name).read_bytes() for name in FILES]
 
 
-@pytest.mark.parametrize("method", METHODS)
+# All of them through the command: cli/test_few_bits.py.
+@pytest.mark.parametrize(
+    "method",
+    [one if one in ("quantease", "tesseraq") else pytest.param(one, marks=pytest.mark.slow) for one in METHODS],
+)
 def test_every_method_gives_a_verified_folder(checkpoint, tmp_path, method):
     settings = dataclasses.replace(QUICK, method=method)
     done = run_ptq(checkpoint, scheme="uniform-2", settings=settings, out=tmp_path / "packed")

@@ -103,7 +103,7 @@ def test_the_float_model_stays_as_it_is(tiny):
     assert all(torch.equal(value, tiny.model.state_dict()[name]) for name, value in before.items())
 
 
-@pytest.mark.parametrize("limit", [0, 800])
+@pytest.mark.parametrize("limit", [pytest.param(0, marks=pytest.mark.slow), 800])
 def test_memory_changes_nothing(tiny, limit):
     rich, _ = tiny.run("uniform-2", rounding_rate=0.1)
     poor = tiny.start("uniform-2", rounding_rate=0.1)
@@ -116,7 +116,7 @@ def test_memory_changes_nothing(tiny, limit):
 
 
 @pytest.mark.parametrize(
-    "cut", [(2, 7), (6, 19), *(pytest.param(cut, marks=pytest.mark.slow) for cut in ((0, 0), (5, 10)))]
+    "cut", [(2, 7), *(pytest.param(cut, marks=pytest.mark.slow) for cut in ((0, 0), (5, 10), (6, 19)))]
 )
 def test_a_run_that_was_cut_goes_on_to_the_same_codes(tiny, cut):
     knobs = {"steps": 2, "rounding_rate": 0.1, "scale_rate": 0.02, "offsets": True}

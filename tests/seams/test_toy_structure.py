@@ -65,7 +65,7 @@ def save_edited(path: Path, name: str) -> nn.Module:
     return model.eval()
 
 
-@pytest.mark.parametrize("name", [SPIKES, POTENTIALS])
+@pytest.mark.parametrize("name", [SPIKES, pytest.param(POTENTIALS, marks=pytest.mark.slow)])
 def test_every_command(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

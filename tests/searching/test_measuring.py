@@ -44,7 +44,9 @@ def plain_loss(model, schemes):
     return sum(loss for loss, _ in found) / sum(count for _, count in found)
 
 
-@pytest.mark.parametrize("layout", ["cifar10dvs", "cifar10", "imagenet"])
+@pytest.mark.parametrize(
+    "layout", ["cifar10dvs", *(pytest.param(one, marks=pytest.mark.slow) for one in ("cifar10", "imagenet"))]
+)
 def test_losses_are_those_of_plainly_switched_models(layout):
     model = a_model(layout)
     before = {name: value.clone() for name, value in model.state_dict().items()}
