@@ -34,8 +34,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
 # respike-cross goes its way in the documents (docs/video.md).
 SLOW = ("sdt-v2-imagenet", "sdt-v2-imagenet-repconv", "qsd-imagenet")
 SLOW += ("respike-cross", "respike-pooled", "respike-key", "respike-dense", "respike-residual")
-# Another layout or variant of one that is here: other poolings and embeddings of the same parts, which every engine runs in
-# runtime/test_every_architecture.py.
+# Another layout or variant of one that is here: other poolings and embeddings of the same parts, which every engine
+# runs in runtime/test_every_architecture.py.
 SLOW += ("spikformer-cifar10", "spikformer-imagenet", "sdt-static", "statten-static", "qkformer-cifar10")
 SLOW += ("qkformer-imagenet", "qkformer-spikingjelly", "maxformer-cifar10", "maxformer-imagenet")
 SLOW += ("spikingformer-cifar10", "spikingformer-imagenet")

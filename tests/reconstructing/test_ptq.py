@@ -36,10 +36,12 @@ def bytes_of(folder):
     return [(folder / name).read_bytes() for name in FILES]
 
 
+QUICKLY = ("quantease", "tesseraq")
+
+
 # All of them through the command: cli/test_few_bits.py.
 @pytest.mark.parametrize(
-    "method",
-    [one if one in ("quantease", "tesseraq") else pytest.param(one, marks=pytest.mark.slow) for one in METHODS],
+    "method", [pytest.param(one, marks=() if one in QUICKLY else pytest.mark.slow) for one in METHODS]
 )
 def test_every_method_gives_a_verified_folder(checkpoint, tmp_path, method):
     settings = dataclasses.replace(QUICK, method=method)
