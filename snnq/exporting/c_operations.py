@@ -18,9 +18,9 @@ from snnq.arithmetic.whole_network import Compared, WholeNetwork
 from snnq.base.errors import UsageError
 from snnq.exporting.c_layers import TILE
 from snnq.network.activations import Hold, KeyFrames, Quantise, Rectify
-from snnq.network.combining import Add, Concat, Flatten, MeanPool, Multiply, Pad, Pool, Residual, Sum
+from snnq.network.combining import Add, Combining, Concat, Flatten, MeanPool, Multiply, Pad, Pool, Residual, Sum
 from snnq.network.operations import Head, LayerOperation, Mean, Neuron
-from snnq.network.stages import Fire, Mix, Potential, Stage, Step
+from snnq.network.stages import Fire, Mix, Potential, Stage
 from snnq.network.streams import COUNT_LIMIT, FRAMES
 from snnq.network.wiring import Wiring
 
@@ -120,7 +120,7 @@ class Operations:
                 self.all += [replace(made, once=once)] if made else []
         self._widen_sums()
 
-    def _is_once(self, one: Step | Stage) -> bool:
+    def _is_once(self, one: Stage | Potential | Mix | Neuron | Combining | Mean | Head) -> bool:
         """Whether what an operation gives has one step: key frames, and what is made of them until it is held."""
         taken = {name in self._once for name in one.takes}
         if len(taken) > 1 or (True in taken and isinstance(one, Stage | Neuron | Mix)):
