@@ -25,8 +25,8 @@ from snnq.arithmetic.whole_modules import (
     IntegerHead,
     IntegerLIF,
     Potentials,
-    QuantisedInput,
     Raised,
+    Requantised,
     Widened,
 )
 from snnq.arithmetic.whole_network import WholeNetwork, whole_network
@@ -153,7 +153,7 @@ def _whole_streams(model: nn.Module, wiring: Wiring, numbers: WholeNetwork) -> N
         elif isinstance(one, MeanPool):
             put_module(model, one.module, FourfoldMeans(model.get_submodule(one.module)))
         elif isinstance(one, Quantise):
-            made = QuantisedInput(model.get_submodule(one.layer), numbers.codes(one))
+            made = Requantised(model.get_submodule(one.layer), numbers.codes(one))
             put_module(model, one.layer, _whole_frames(made, wiring) if one.takes[0] == FRAMES else made)
 
 

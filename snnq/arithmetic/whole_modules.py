@@ -193,7 +193,7 @@ class FixedPixels(nn.Module):
         return self.layer((x.float() / self.unit).round().clamp(-self.bound, self.bound))
 
 
-class QuantisedInput(nn.Module):
+class Requantised(nn.Module):
     """A layer, and what makes its activations of the whole numbers that it is given."""
 
     def __init__(self, layer: nn.Module, codes: Codes) -> None:

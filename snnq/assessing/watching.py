@@ -17,7 +17,7 @@ from snnq.arithmetic.whole_modules import (
     FixedPixels,
     Followed,
     IntegerHead,
-    QuantisedInput,
+    Requantised,
     Widened,
 )
 from snnq.assessing import counting
@@ -239,7 +239,7 @@ def uses_integers(model: nn.Module) -> bool:
 
 def core(module: nn.Module) -> nn.Module:
     """Return the layer inside what the integer form puts around it."""
-    while isinstance(module, ClippedCounts | FixedPixels | Followed | QuantisedInput | Widened):
+    while isinstance(module, ClippedCounts | FixedPixels | Followed | Requantised | Widened):
         module = module.layer
     return module
 
