@@ -137,7 +137,8 @@ class WholeReference(Reference):
     """The numpy reference up to its whole logits without the bias, int64 (B, classes)."""
 
     def __call__(self, frames: np.ndarray, watch: Watch | None = None) -> np.ndarray:
-        return self.advance(frames, None, watch) @ self.arrays.head().weight.T
+        head = self.arrays.head()
+        return head.whole_logits(self.advance(frames, None, watch)) - head.bias
 
 
 def c_agrees(folder: Path, place: Path, frames: np.ndarray, *options: str) -> tuple[CSource, list[np.ndarray]]:

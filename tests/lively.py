@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,14 @@ from snnq.cost.table import read_table
 from snnq.models.registry import ARCHITECTURES, architecture
 from snnq.network.folding import fold_batchnorm
 from snnq.network.graph import Graph
-from snnq.network.layers import frames_shape, layer_table, quantisable
+from snnq.network.layers import INPUT_BITS, frames_shape, layer_table, quantisable
 from snnq.network.operations import LayerOperation, Neuron
 from snnq.packed.coding import Coded
 from snnq.packed.folder import write_packed
 from snnq.packed.input import InputPixels
 from snnq.plan import ModelInfo, make_plan
 from snnq.schemes.scheme import scheme
+from snnq.structure.activations import RANGE
 
 # Schemes that layers take in turn: of every family, and of few and many bits.
 MIXED = (
@@ -79,6 +81,11 @@ def rouse(model: torch.nn.Module, graph: Graph | None, frames: torch.Tensor) -> 
         hook.remove()
 
 
+def widen(layer: torch.nn.Module, given: tuple[torch.Tensor, ...]) -> None:
+    """A pre-hook: let the range of quantised activations cut off what is largest; no count is a tie."""
+    layer.get_parameter(RANGE).fill_(math.log(float(given[0].abs().max()) / 1.37))
+
+
 @torch.no_grad()
 def write_lively(
     folder: Path,
@@ -123,8 +130,13 @@ def write_lively(
         size = float(layer.get_parameter("weight").abs().mean())
         layer.get_parameter("weight")[1].uniform_(size, 1.05 * size, generator=draw)
     model.head.bias.normal_(generator=draw)  # pyright: ignore
+    for layer in [module for module, _ in quantisable(model).values() if hasattr(module, INPUT_BITS)]:
+        layer.register_forward_pre_hook(widen, prepend=True)
     rouse(model, one.graph(config), frames)
     frames[0, 0, 0, 0, 0] = 5000.0  # a hot pixel, past the limit of counts
+    for layer in model.modules():
+        for key in [key for key, hook in layer._forward_pre_hooks.items() if hook is widen]:
+            del layer._forward_pre_hooks[key]
     table = layer_table(model, shape, reals=pixels is not None)
     chosen = {layer.name: schemes[i % len(schemes)] for i, layer in enumerate(table)}
     folded, coded = fold_batchnorm(model, one.wiring(config).norms), {}

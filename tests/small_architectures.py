@@ -11,6 +11,20 @@ from snnq.models.respike.facts import RESPIKES
 SMALL: dict[str, Any] = {"dim": 16, "heads": 2, "steps": 2, "classes": 4, "image_size": [32, 32], "in_channels": 2}
 # Blocks of the architectures in stages: one each, two in the second stage of those for ImageNet.
 SHALLOWEST = {"dvs": 2, "event": 2, "cifar10": 3, "imagenet": 4, "spikingjelly": 4}
+# These have no graph, or no whole numbers but with quantised activations; `models/test_respike.py` is theirs.
+_OTHERS = {one.name for one in RESPIKES} - {"respike-residual", "respike-dense"}
+_BLOCKS = [f"layer{stage}.0" for stage in range(1, 5)]
+_SIGNED = ["snn.conv1", *(f"snn.{block}.shortcut_conv" for block in _BLOCKS)]  # residual frames and potentials
+_UNSIGNED = ["ann.conv1", *(f"ann.{block}.conv{number}" for block in _BLOCKS for number in (1, 2))]
+_UNSIGNED += [f"ann.{block}.downsample_conv" for block in _BLOCKS[1:]]
+
+
+def quantised(signed: list[str], unsigned: list[str], bits: int = 8) -> dict[str, Any]:
+    """Return the structure of a model whose layers are given activations of so many bits."""
+    layers = {name: {"bits": bits, "signed": name in signed} for name in (*signed, *unsigned)}
+    return {"structure": [{"edit": "activations", "layers": layers}]}
+
+
 VARIANTS: dict[str, dict[str, Any]] = {
     "spikformer-cifar10, chunked": {"chunk": 2},
     "spikformer-cifar10dvs, of an odd scale": {"attention_scale": 0.3},
@@ -19,10 +33,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "statten-static, its own leaks learned": {"neuron": "plif-mlp"},
     "statten-dvs, all leaks learned": {"neuron": "plif"},
     "sdt-v3-large-imagenet, distilled": {"distilled": True},
+    "respike-key, quantised": quantised([], [*_UNSIGNED, "head"]),
+    "respike-key, in 4 bits": quantised(["head"], _UNSIGNED, 4),
+    "respike-concat, quantised": quantised([*_SIGNED, "head"], _UNSIGNED),
+    "respike-concat, its key frames' ResNet alone": quantised([], _UNSIGNED[1:]),
+    "respike-residual, quantised": quantised([*_SIGNED, "head"], []),
 }
 WIDTHS = {"width1": 8, "width2": 8, "width3": 16}  # of the first three stages; ``dim`` is the last one's
-# These have no graph; `models/test_respike.py` is theirs.
-_OTHERS = {one.name for one in RESPIKES} - {"respike-residual", "respike-dense"}
 # A side of 13 pixels, whose halves are odd and even ones; two segments of three frames.
 RESPIKE = {"depth": 10, "blocks": 1, "ann_width": 4, "steps": 6, "key_stride": 3, "image_size": [26, 32]}
 NAMES = [*(name for name in ARCHITECTURES if name not in _OTHERS), *VARIANTS]

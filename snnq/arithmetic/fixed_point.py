@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snnq.base.errors import UsageError
+from snnq.network.activations import Hold, Rectify
 from snnq.network.combining import Add, Concat, First, Flatten, MeanPool, Pool, Switch
 from snnq.network.operations import Mean
 from snnq.network.stages import ROOM_BITS, Potential
@@ -114,6 +115,9 @@ def _room_bits(wiring: Wiring, chain: int, reaches: Mapping[str, int]) -> int:
     return max(least, min(most, (POTENTIAL_LIMIT // parts).bit_length() - 1))
 
 
+_PASSING = Add | Pool | MeanPool | Flatten | First | Switch | Concat | Hold | Rectify
+
+
 def _largest(
     wiring: Wiring, folded: Callable[[Potential], FoldedLayer]
 ) -> tuple[dict[str, float], dict[str, float], dict[str, int]]:
@@ -131,7 +135,7 @@ def _largest(
             given = largest[one.takes[0]] if one.takes[0] in largest else (read.bound or 0) * read.unit
             largest[one.gives] = float((np.abs(layer.gain) * reach * given + np.abs(layer.offset)).max(initial=0))
             steepest[one.layer] = float(np.abs(layer.gain).max(initial=0)) * (read.unit if read.bound else 1.0)
-        elif isinstance(one, Add | Pool | MeanPool | Flatten | First | Switch | Concat) and one.gives in wiring.chains:
+        elif isinstance(one, _PASSING) and one.gives in wiring.chains:
             bounds = {name: float(wiring.graph.streams[name].bound or 0) for name in one.takes}
             joins = max if isinstance(one, Switch | Concat) else sum
             largest[one.gives] = joins([largest.get(name, bounds[name]) for name in one.takes])

@@ -26,11 +26,13 @@ from snnq.arithmetic.whole_modules import (
     IntegerLIF,
     Potentials,
     Raised,
+    Requantised,
     Widened,
 )
 from snnq.arithmetic.whole_network import WholeNetwork, whole_network
 from snnq.base.errors import UsageError
 from snnq.network import leaks
+from snnq.network.activations import KeyFrames, Quantise
 from snnq.network.combining import Add, MeanPool, Residual, Sum
 from snnq.network.drawn import Drawn
 from snnq.network.operations import LayerOperation, Neuron
@@ -38,6 +40,7 @@ from snnq.network.stages import Mix, Potential, Stage
 from snnq.network.streams import FRAMES
 from snnq.network.wiring import Wiring
 from snnq.schemes.whole import Whole, fixed_point
+from snnq.structure import activations
 
 
 @torch.no_grad()
@@ -46,13 +49,16 @@ def to_integers(
 ) -> nn.Module:
     """Turn a folded model into its integer form, in place, and return it; ``wholes`` are of the quantised layers.
 
-    ``learned`` leaks are those of a packed folder; None: they are rounded here.
+    ``learned`` leaks are those of a packed folder; None: they are rounded here. So are steps of activations taken from
+    the model where the wiring has none.
     A user's own model becomes its graph instead, as the proof of it ran: its modules by path, without its forward.
 
     Raises UsageError for an attention whose ``scale`` is not that of its wiring: it could not be taken out of it.
     """
     model = Drawn(wiring.graph, model).eval() if wiring.graph.traced else model
     learned = learned_leaks(model, wiring) if learned is None else learned
+    if any(one.step is None for one in wiring.quantised):
+        wiring = wiring.of_steps(learned_steps(model, wiring))
     numbers = whole_network(wiring, lambda one: _folded(model, one, wholes.get(one.layer)), learned)
     for stage in wiring.stages:
         whole, found = numbers.stage(stage)
@@ -73,7 +79,7 @@ def to_integers(
         _take_scale(model, mixing)
     for added in wiring.raising:
         _raise(model, added, numbers.factors(added))
-    _whole_streams(model, wiring)
+    _whole_streams(model, wiring, numbers)
     old = model.get_submodule(wiring.head)
     weight = old.get_parameter("weight").cpu().numpy()
     bias = np.zeros(len(weight), np.float32) if old.bias is None else old.get_parameter("bias").cpu().numpy()
@@ -84,6 +90,12 @@ def to_integers(
 def learned_leaks(model: nn.Module, wiring: Wiring) -> dict[str, int]:
     """Return the leaks that a model's neurons have learned, rounded, by their path."""
     return {path: leaks.learned(float(model.get_submodule(path).get_parameter("w"))) for path in wiring.learned}
+
+
+@torch.no_grad()
+def learned_steps(model: nn.Module, wiring: Wiring) -> dict[str, float]:
+    """Return the steps of quantised activations that a model has learned, by the layer that is given them."""
+    return {one.layer: float(activations.step_of(model.get_submodule(one.layer))) for one in wiring.quantised}
 
 
 @torch.no_grad()
@@ -133,13 +145,16 @@ def _raise(model: nn.Module, added: Add, factors: tuple[int, ...]) -> None:
         put_module(model, added.raised, Raised(max(factors)))
 
 
-def _whole_streams(model: nn.Module, wiring: Wiring) -> None:
-    """Let frames that are cut be whole before one is taken from another, and means be sums."""
+def _whole_streams(model: nn.Module, wiring: Wiring, numbers: WholeNetwork) -> None:
+    """Let frames that are cut be whole before one is taken from another, means be sums, and activations codes."""
     for one in wiring.flow:
-        if isinstance(one, Residual):
+        if isinstance(one, KeyFrames | Residual):
             put_module(model, one.module, _whole_frames(nn.Identity(), wiring))
         elif isinstance(one, MeanPool):
             put_module(model, one.module, FourfoldMeans(model.get_submodule(one.module)))
+        elif isinstance(one, Quantise):
+            made = Requantised(model.get_submodule(one.layer), numbers.codes(one))
+            put_module(model, one.layer, _whole_frames(made, wiring) if one.takes[0] == FRAMES else made)
 
 
 def _whole_frames(layer: nn.Module, wiring: Wiring) -> nn.Module:
@@ -176,6 +191,7 @@ def _whole_layer(model: nn.Module, wiring: Wiring, one: Stage | Potential, whole
     made = Widened(layer) if sums >= FLOAT32_EXACT or wiring.numbers(one.takes[0]) else layer
     layer.get_parameter("weight").copy_(exact)
     layer.register_parameter("bias", None)
+    activations.without(layer)
     if one.takes[0] == FRAMES:
         made = _whole_frames(made, wiring)
     put_module(model, one.layer, made)

@@ -25,6 +25,10 @@ v = ⌊(u·k + 2^15)/2^16⌋. What is added to voltages that leak slower than wi
 Integer neurons have no potential, so that nothing is rounded: c = round(clamp(gain·x, 0, D)) spikes are as many as the
 thresholds t_c that x reaches, (c - 1/2)/gain, and x ≥ t where a ≥ (t - offset)/(multiplier · unit), a whole number.
 
+Activations that are quantised become whole numbers of few bits, of what they are given as whole numbers x, r of which
+are one step s: q = clamp((m·x + 2^(t-1)) >> t, least, most) with m/2^t ≈ 1/r and a whole m of at most 16 bits. That
+rounding *is* the arithmetic; one of q is worth s, exactly, in whatever multiplies it.
+
 A number format says what its W and unit are (``snnq.schemes.whole``). Layers whose output is kept, not compared, are in
 ``snnq.arithmetic.fixed_point``.
 """
@@ -32,6 +36,7 @@ A number format says what its W and unit are (``snnq.schemes.whole``). Layers wh
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -55,6 +60,7 @@ HEAD_SUM_BITS, WIDE_HEAD_SUM_BITS = 51, 61
 IDLE_THRESHOLD = 2**20
 # Sums of an attention stay below 2^20: so do the largest head times the most tokens that fit this engine.
 MIXING_SHIFT = 8
+CODE_MULTIPLIER_BITS, MOST_CODE_SHIFT = 16, 61
 
 
 @dataclass(frozen=True)
@@ -73,20 +79,44 @@ class Neurons:
 
 
 @dataclass(frozen=True)
+class Codes:
+    """q = clamp((multiplier · x + 2^(shift - 1)) >> shift, least, most): activations of few bits."""
+
+    multiplier: int
+    shift: int
+    least: int
+    most: int
+
+    @property
+    def half(self) -> int:
+        """2^(shift - 1), 0 where nothing is shifted."""
+        return (1 << self.shift) >> 1
+
+    def of(self, x: Any) -> Any:
+        """Return q of whole numbers, int64 arrays or tensors."""
+        return ((x * self.multiplier + self.half) >> self.shift).clip(self.least, self.most)
+
+
+@dataclass(frozen=True)
 class WholeHead:
     """logits = (weight · S + bias) · scale for the sums S over tokens and steps; int64 (classes, n) and (classes,).
 
-    ``wide``: weight · S + bias is exact in int64, but not in float64.
+    ``wide``: weight · S + bias is exact in int64, but not in float64. With ``codes``, S become such before.
     """
 
     weight: np.ndarray
     bias: np.ndarray
     scale: float
     wide: bool = False
+    codes: Codes | None = None
 
     def logits(self, sums: np.ndarray) -> np.ndarray:
         """Return logits float32 (B, classes) of sums int64 (B, n)."""
-        return ((sums @ self.weight.T + self.bias) * self.scale).astype(np.float32)
+        return (self.whole_logits(sums) * self.scale).astype(np.float32)
+
+    def whole_logits(self, sums: np.ndarray) -> np.ndarray:
+        """Return whole logits int64 (B, classes) of sums int64 (B, n)."""
+        return (sums if self.codes is None else self.codes.of(sums)) @ self.weight.T + self.bias
 
 
 def neurons(
@@ -189,6 +219,20 @@ def compared(per: float, threshold: float, leak: int = 2, limit: int = NEURON_LI
         return shift, int(np.rint(np.ldexp(top, shift)))
     shift = 0 if top == np.rint(top) else MIXING_SHIFT
     return shift + lead, int(min(np.rint(np.ldexp(top, shift)), limit))
+
+
+def codes(per: float, largest: float, levels: tuple[int, int]) -> Codes:
+    """Return what makes activations of whole numbers up to ``largest``, ``per`` of which are one of these.
+
+    Raises UsageError for a step so small that a single whole number is 2^16 of it, or numbers with no room for a
+    multiplier of 8 bits.
+    """
+    bits = min(CODE_MULTIPLIER_BITS, 62 - int(np.frexp(largest)[1]))
+    shift = bits - int(np.frexp(1 / per)[1])
+    if shift < 0 or bits < 8:
+        raise UsageError(f"activations with a step of {per:g} parts of potentials have no whole numbers")
+    shift = min(shift, MOST_CODE_SHIFT)
+    return Codes(int(np.rint(np.ldexp(1 / per, shift))), shift, *levels)
 
 
 def head(weight: np.ndarray, bias: np.ndarray, summands: float, most: float, bits: int = HEAD_SUM_BITS) -> WholeHead:

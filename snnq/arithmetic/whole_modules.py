@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from snnq.arithmetic.fixed_point import FixedPoint
-from snnq.arithmetic.integers import Neurons
+from snnq.arithmetic.integers import Codes, Neurons
 from snnq.arithmetic.whole_network import Heads
 from snnq.network import leaks
 from snnq.network.combining import MEAN_PARTS
@@ -193,6 +193,18 @@ class FixedPixels(nn.Module):
         return self.layer((x.float() / self.unit).round().clamp(-self.bound, self.bound))
 
 
+class Requantised(nn.Module):
+    """A layer, and what makes its activations of the whole numbers that it is given."""
+
+    def __init__(self, layer: nn.Module, codes: Codes) -> None:
+        super().__init__()
+        self.layer, self.codes = layer, codes
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the layer's output."""
+        return self.layer(self.codes.of(x.round().long()).double())
+
+
 class FourfoldMeans(nn.Module):
     """What a mean-pool of potentials gives, times ``MEAN_PARTS``: whole numbers, float64."""
 
@@ -258,7 +270,7 @@ class IntegerHead(nn.Module):
     def take(self, steps: int) -> None:
         """Become the head of a network that takes so many steps."""
         head, device = self.heads.after(steps), self.weight.device
-        self.steps, self.scale, self.wide = steps, head.scale, head.wide
+        self.steps, self.scale, self.wide, self.codes = steps, head.scale, head.wide, head.codes
         dtype = torch.int64 if head.wide else torch.float64
         self.weight = torch.from_numpy(head.weight).to(device, dtype)
         self.bias = torch.from_numpy(head.bias).to(device, dtype)
@@ -266,6 +278,8 @@ class IntegerHead(nn.Module):
     def forward(self, mean: Tensor) -> Tensor:
         """Return logits (B, classes), float32, of means (B, C)."""
         sums = (mean.double() * self.summands).round()
+        if self.codes is not None:
+            sums = self.codes.of(sums.long()).double()
         if not self.wide:
             return ((sums @ self.weight.T + self.bias) * self.scale).float()
         # By hand: not every device multiplies matrices of int64.

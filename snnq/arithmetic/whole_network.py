@@ -19,12 +19,14 @@ from snnq.arithmetic.integers import (
     SUM_LIMIT,
     WIDE_HEAD_SUM_BITS,
     WIDE_NEURON_LIMIT,
+    Codes,
     Neurons,
     WholeHead,
     least,
 )
 from snnq.base.errors import UsageError
 from snnq.network import leaks
+from snnq.network.activations import Quantise
 from snnq.network.combining import Add, Concat
 from snnq.network.operations import Neuron
 from snnq.network.stages import Potential, Stage
@@ -54,7 +56,7 @@ class Heads:
     """A head in fixed point, after any number of time steps: what it decodes to, weight (classes, n) and bias.
 
     At every step it is given whole numbers up to ``most``, ``per`` of which are 1; its sums stay below 2^``bits``.
-    Of every ``segment`` frames it is given ``pass_steps`` steps.
+    Of every ``segment`` frames it is given ``pass_steps`` steps. ``quantised``: the mean over all steps is, before.
     """
 
     weight: np.ndarray
@@ -64,6 +66,7 @@ class Heads:
     bits: int
     segment: int = 1
     pass_steps: int = 1
+    quantised: Quantise | None = None
 
     def summed(self, frames: int) -> int:
         """Return how many steps its sums are over after so many frames, or steps, which are mostly the same."""
@@ -71,7 +74,12 @@ class Heads:
 
     def after(self, frames: int) -> WholeHead:
         """Return the head of a network that took so many frames."""
-        steps = self.summed(frames)
+        steps, quantised = self.summed(frames), self.quantised
+        if quantised is not None:
+            per = step_of(quantised)
+            codes = integers.codes(steps * self.per * per, steps * self.most, quantised.levels)
+            found = integers.head(self.weight, self.bias, 1 / per, codes.most, HEAD_SUM_BITS)
+            return replace(found, codes=codes)
         return integers.head(self.weight, self.bias, steps * self.per, steps * self.most, self.bits)
 
 
@@ -104,6 +112,13 @@ class WholeNetwork:
         layer = self.folded(one)
         wide = layer.whole.wide or int(np.abs(layer.whole.values).sum(1).max(initial=0)) * one.bound >= SUM_LIMIT
         return layer.whole, fixed_point_of(self._given(layer, one), self.bits[one.chain], wide)
+
+    def codes(self, one: Quantise) -> Codes:
+        """Return what makes a layer's activations of what they are quantised from."""
+        (read,) = one.takes
+        bound = self.wiring.graph.streams[read].bound
+        most = POTENTIAL_LIMIT * self.wiring.graph.streams[read].parts if bound is None else bound
+        return integers.codes(self.per(read) * step_of(one), float(most), one.levels)
 
     def _given(self, layer: FoldedLayer, one: Stage | Potential) -> FoldedLayer:
         """Return a layer whose unit is that of sums of what it is given: potentials or pixels, too."""
@@ -178,16 +193,25 @@ class WholeNetwork:
         read, cut = graph.head.takes[0], (1, 1) if graph.segment is None else (graph.segment, graph.pass_steps)
         if read in self.wiring.chains:
             most = float(POTENTIAL_LIMIT) * self.wiring.read.parts
-            return Heads(weight, bias, self.per(read), most, WIDE_HEAD_SUM_BITS, *cut)
-        return Heads(weight, bias, self.per(read), float(self.wiring.read.bound or 0), HEAD_SUM_BITS, *cut)
+            return Heads(weight, bias, self.per(read), most, WIDE_HEAD_SUM_BITS, *cut, graph.head.quantised)
+        most = float(self.wiring.read.bound or 0)
+        return Heads(weight, bias, self.per(read), most, HEAD_SUM_BITS, *cut, graph.head.quantised)
 
     def head(self, weight: np.ndarray, bias: np.ndarray) -> WholeHead:
         """Return the head after all time steps."""
         return self.heads(weight, bias).after(self.wiring.graph.steps)
 
 
+def step_of(one: Quantise) -> float:
+    """Return what one of a layer's activations is worth."""
+    assert one.step is not None, "whole numbers are made of a wiring that has the steps"
+    return one.step
+
+
 def whole_network(
     wiring: Wiring, folded: Callable[[Stage | Potential], FoldedLayer], leaks: Mapping[str, int]
 ) -> WholeNetwork:
     """Return the whole numbers of a network; ``folded`` returns a layer's weight and norm, ``leaks`` are learned."""
+    for one in wiring.quantised:
+        step_of(one)
     return WholeNetwork(wiring, folded, fraction_bits(wiring, folded), leaks)

@@ -11,7 +11,15 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from snnq.arithmetic.whole_modules import WHOLE_NEURONS, ClippedCounts, FixedPixels, Followed, IntegerHead, Widened
+from snnq.arithmetic.whole_modules import (
+    WHOLE_NEURONS,
+    ClippedCounts,
+    FixedPixels,
+    Followed,
+    IntegerHead,
+    Requantised,
+    Widened,
+)
 from snnq.assessing import counting
 from snnq.base.strict_json import Json
 from snnq.cost.activity import AttentionActivity, LayerActivity, NeuronActivity
@@ -225,13 +233,13 @@ def _rates(tally: Tally, neurons: int) -> Json:
 
 
 def uses_integers(model: nn.Module) -> bool:
-    """Return whether the model's neurons compare whole numbers."""
-    return any(isinstance(module, WHOLE_NEURONS) for module in model.modules())
+    """Return whether the model computes in whole numbers."""
+    return any(isinstance(module, IntegerHead) for module in model.modules())
 
 
 def core(module: nn.Module) -> nn.Module:
     """Return the layer inside what the integer form puts around it."""
-    while isinstance(module, ClippedCounts | FixedPixels | Followed | Widened):
+    while isinstance(module, ClippedCounts | FixedPixels | Followed | Requantised | Widened):
         module = module.layer
     return module
 

@@ -168,8 +168,9 @@ def _show_verified(verified: Verified, json: bool, words: Words) -> None:
         console.note(f"{verified.reason[0].upper()}{verified.reason[1:]}.")
     if verified.engines:
         engines = verified.engines
+        what = "every spike" if engines.neurons else "the logits"
         console.note(
-            f"torch and the integer engine agree on every spike of {engines.samples} random samples of "
+            f"torch and the integer engine agree on {what} of {engines.samples} random samples of "
             f"{engines.steps} time steps: {engines.neurons} layers of neurons, {engines.spikes:,} spikes."
         )
     if one := verified.adapter:

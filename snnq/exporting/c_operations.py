@@ -13,13 +13,16 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from snnq.arithmetic.fixed_point import POTENTIAL_LIMIT
+from snnq.arithmetic.integers import Codes
 from snnq.arithmetic.whole_network import Compared, WholeNetwork
 from snnq.base.errors import UsageError
 from snnq.exporting.c_layers import TILE
-from snnq.network.combining import Add, Concat, Flatten, MeanPool, Multiply, Pad, Pool, Residual, Sum
+from snnq.network.activations import Hold, KeyFrames, Quantise, Rectify
+from snnq.network.combining import Add, Combining, Concat, Flatten, MeanPool, Multiply, Pad, Pool, Residual, Sum
 from snnq.network.operations import Head, LayerOperation, Mean, Neuron
 from snnq.network.stages import Fire, Mix, Potential, Stage
 from snnq.network.streams import COUNT_LIMIT, FRAMES
+from snnq.network.wiring import Wiring
 
 TOTALS = "head, totals"  # no path of a module has a blank
 COUNT_PLANES = COUNT_LIMIT.bit_length()
@@ -74,8 +77,8 @@ class Operation:
 
     ``writes``: at its ``pixel``, into every window of a ``pool`` that its pixel lies in, or ``all`` pixels into one.
     ``uses`` are buffers for itself alone, one pixel each, and ``held`` the voltages of its neurons, which last from
-    step to step. ``alone``: its grid is no image. ``part`` counts what fires. ``made`` is the layer it has. Integer
-    neurons of numbers compare these with ``tops``.
+    step to step. ``alone``: its grid is no image. ``once``: it is run for one time step, of key frames. ``part`` counts
+    what fires. ``made`` is the layer it has. Integer neurons of numbers compare these with ``tops``.
     """
 
     run: str
@@ -88,6 +91,7 @@ class Operation:
     uses: tuple[Buffer, ...] = ()
     held: Buffer | None = None
     alone: bool = False
+    once: bool = False
     part: int = -1
     made: Stage | Potential | None = None
     numbers: Mapping[str, int] = field(default_factory=dict)
@@ -101,18 +105,29 @@ class Operations:
         """``widths``: 32 or 64, the bits of every layer's sums."""
         self.network, self.graph, self.widths = network, network.wiring.graph, widths
         frames = self.graph.frames
-        planes = 0 if frames.kind == "pixels" or self.graph.segment else COUNT_PLANES
+        planes = 0 if sees_numbers(network.wiring) else COUNT_PLANES
         self.buffers = {FRAMES: Buffer(FRAMES, frames.channels, frames.size, planes)}
+        self._once, self._residual = set[str](), set[str]()  # streams of one step, and residual frames
         self.all: list[Operation] = []
         self._padded = set[str]()
         self._parts = 0
         for one in network.wiring.flow:
-            if FRAMES in one.takes and not isinstance(one, Fire | Potential | Residual):
+            if FRAMES in one.takes and not isinstance(one, Fire | Potential | KeyFrames | Residual | Quantise):
                 raise refused("the frames are read by something else than a layer")
             for step in one.stages if isinstance(one, Fire) else (one,):
+                once = self._is_once(step)
                 made = _MAKE[type(step)](self, step)
-                self.all += [made] if made else []
+                self.all += [replace(made, once=once)] if made else []
         self._widen_sums()
+
+    def _is_once(self, one: Stage | Potential | Mix | Neuron | Combining | Mean | Head) -> bool:
+        """Whether what an operation gives has one step: key frames, and what is made of them until it is held."""
+        taken = {name in self._once for name in one.takes}
+        if len(taken) > 1 or (True in taken and isinstance(one, Stage | Neuron | Mix)):
+            raise refused(f"'{one.gives}' is made of key frames and of others, or fires on key frames")
+        once = isinstance(one, KeyFrames) or (taken == {True} and not isinstance(one, Hold | Head))
+        self._once |= {one.gives} if once else set()
+        return once
 
     def _widen_sums(self) -> None:
         """Give sums of spikes that another is added to in their place the planes of that one."""
@@ -126,7 +141,7 @@ class Operations:
 
     def _give(self, name: str, planes: int = 0, bits: int = 32) -> Buffer:
         stream = self.graph.streams[name]
-        self.buffers[name] = Buffer(name, stream.channels, stream.size, planes, bits)
+        self.buffers[name] = Buffer(name, stream.channels, stream.size, planes, bits, name not in self._once)
         return self.buffers[name]
 
     def _fires(self, neuron: Neuron, bits: int) -> tuple[Buffer | None, int]:
@@ -150,7 +165,8 @@ class Operations:
             raise refused(f"it max-pools sums of layer {one.layer}, which is not padded as others are")
         if taken.name == FRAMES:
             channels = math.prod(made.sides) * taken.channels
-            uses.append(replace(taken, name=f"{one.layer}, seen", channels=channels, size=(1, 1)))
+            timed = name not in self._once
+            uses.append(replace(taken, name=f"{one.layer}, seen", channels=channels, size=(1, 1), timed=timed))
         if pooled:
             uses.append(Buffer(f"{one.layer}, carried", -(-made.outputs // TILE) * TILE, bits=width))
         whole = taken.name != FRAMES and (pooled or extra or made.sides != (1, 1) or made.strides != (1, 1))
@@ -165,7 +181,14 @@ class Operations:
             held=held,
             part=part,
             made=one,
-            numbers={"stride": made.strides[0], "across": made.strides[1], "up": up, "left": left, "leak": leak},
+            numbers={
+                "stride": made.strides[0],
+                "across": made.strides[1],
+                "up": up,
+                "left": left,
+                "leak": leak,
+                **self._cut_of(name),
+            },
         )
 
     def _pad(self, one: Pad) -> None:
@@ -175,9 +198,31 @@ class Operations:
         self.buffers[one.gives] = self.buffers[one.takes[0]]
         self._padded.add(one.gives)
 
-    def _cut(self, one: Residual) -> None:
-        """Frames are residual ones as layers see them: nothing is kept of these."""
+    def _cut(self, one: KeyFrames | Residual) -> None:
+        """Frames are cut as layers see them: nothing is kept of these."""
         self.buffers[one.gives] = self.buffers[FRAMES]
+        self._residual |= {one.gives} if isinstance(one, Residual) else set()
+
+    def _cut_of(self, name: str) -> dict[str, int]:
+        return {"residual": 1} if name in self._residual else {}
+
+    def _hold(self, one: Hold) -> Operation:
+        bits = self._give(one.gives, bits=self.buffers[one.takes[0]].bits).bits
+        return Operation(f"hold_{bits}", one.takes, one.gives, self.buffers[one.gives].size)
+
+    def _rectify(self, one: Rectify) -> Operation:
+        if self.buffers[one.takes[0]].bits != 32:
+            raise refused("it rectifies sums of potentials")
+        return Operation("rectify", one.takes, one.gives, self._give(one.gives).size)
+
+    def _quantise(self, one: Quantise) -> Operation:
+        """Return activations of numbers, or of frames, which are cut as they are read."""
+        (name,), codes = one.takes, self.network.codes(one)
+        taken = self.buffers[name]
+        if taken.planes or taken.bits != 32:
+            raise refused(f"the activations of {one.layer} are quantised from spikes, or from sums of potentials")
+        numbers = _codes(codes) | self._cut_of(name)
+        return Operation("quantise", (taken.name,), one.gives, self._give(one.gives).size, numbers=numbers)
 
     def _mean_pool(self, one: MeanPool) -> Operation:
         """Return the sums of windows, which are read at the pixels of what is given."""
@@ -301,7 +346,11 @@ _MAKE: dict[type, Callable[..., Operation | None]] = {
     Pad: Operations._pad,
     Pool: Operations._pool,
     MeanPool: Operations._mean_pool,
+    KeyFrames: Operations._cut,
     Residual: Operations._cut,
+    Hold: Operations._hold,
+    Rectify: Operations._rectify,
+    Quantise: Operations._quantise,
     Flatten: Operations._flatten,
     Add: Operations._add,
     Concat: Operations._concat,
@@ -315,6 +364,16 @@ _MAKE: dict[type, Callable[..., Operation | None]] = {
 def refused(reason: str) -> UsageError:
     """Return the error of a network that has no form in C; ``reason`` is a sentence's second half."""
     return UsageError(f"the C source has no form of this network, because {reason}", "use another target")
+
+
+def sees_numbers(wiring: Wiring) -> bool:
+    """Return whether frames are read as numbers, not as the bit planes of event counts."""
+    quantised = any(isinstance(one, Quantise) and one.takes[0] == FRAMES for one in wiring.flow)
+    return quantised or wiring.numbers(FRAMES) or wiring.graph.segment is not None
+
+
+def _codes(codes: Codes) -> dict[str, int]:
+    return {"multiplier": codes.multiplier, "down": codes.shift, "least": codes.least, "greatest": codes.most}
 
 
 def _compared(found: Compared) -> dict[str, int]:

@@ -101,12 +101,16 @@ class CProgram:
         return rows
 
     def sweeps(self) -> list[tuple[int, ...]]:
-        """Return the rows of the table of sweeps: operations, sides of the image, and what is moved, and where."""
+        """Return the rows of the table of sweeps: operations, sides of the image, what is moved, and where.
+
+        Last, whether it is run for one time step.
+        """
         rows = []
         for sweep in self.program.sweeps:
             found = [place for place, (where, _) in enumerate(self._moved) if where == sweep]
             moved = (self._number[self._moved[found[0]][1]], len(self._still) + found[0]) if found else (0, 0)
-            rows.append((sweep.first, sweep.stop, *self.program.operations[sweep.first].grid, *moved))
+            first = self.program.operations[sweep.first]
+            rows.append((sweep.first, sweep.stop, *first.grid, *moved, int(first.once)))
         return rows
 
     def values(self, layers: Sequence[CLayer]) -> dict[str, Any]:
@@ -122,6 +126,7 @@ class CProgram:
             "operations": self.operations([one.name for one in layers]),
             "sweeps": self.sweeps(),
             "memories": [(name, self.places(memory)) for name, memory in self.memories.items()],
+            "once": any(one.once for one in program.operations),
             "ram": self.run.bytes,
             "streaming": self.step is not None,
             "stream_ram": self.stream_bytes,

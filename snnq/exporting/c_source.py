@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from snnq.arithmetic.whole_network import step_of
 from snnq.base.errors import UsageError
 from snnq.base.files import write_atomic
 from snnq.base.version import __version__
 from snnq.exporting.c_coded import CStream, c_stream
 from snnq.exporting.c_layers import TILE, CHead, CLayer, c_head, c_layer
 from snnq.exporting.c_names import c_note
+from snnq.exporting.c_operations import sees_numbers
 from snnq.exporting.c_program import CProgram, c_program
 from snnq.network.combining import Residual
 from snnq.network.streams import COUNT_LIMIT
@@ -132,6 +134,8 @@ def _values(
     pixels = arrays.config.quantization_config.pixels
     levels = _levels(arrays, graph.frames.channels) if pixels else None
     still = pixels is not None and pixels.still and graph.segment is None
+    whole, quantised = arrays.head(), graph.head.quantised
+    summands = network.summands if quantised is None else 1 / step_of(quantised)
     names = list(data.classes) if data is not None and len(data.classes) == outputs else []
     return {
         "architecture": arrays.config.architecture,
@@ -143,7 +147,7 @@ def _values(
         "given": _IMAGE if still else _CLIP if pixels else _COUNTS,
         "images": pixels is not None,
         "still": still,
-        "numbers": pixels is not None or graph.segment is not None,
+        "numbers": sees_numbers(arrays.wiring),
         "residual": any(isinstance(one, Residual) for one in graph.operations),
         "segment": graph.segment,
         "pass_steps": graph.pass_steps if graph.segment else None,
@@ -156,8 +160,9 @@ def _values(
         "depthwise": any(one.depthwise for one in layers),
         "most_taps": max(one.taps for one in layers),
         "head": head,
-        "summands": network.summands,
-        "logit_bits": round(-math.log2(arrays.head().scale * network.summands)),
+        "head_codes": whole.codes,
+        "summands": summands,
+        "logit_bits": round(-math.log2(whole.scale * summands)),
         "stream": stream if stream and stream.parts else None,
         "rom": _rom(layers, head, stream) + program.rom + (0 if levels is None else 2 * levels.size),
         **program.values(layers),

@@ -62,7 +62,7 @@ class SweepProgram:
         first, given, partial = 0, set[str](), set[str]()
         for number, one in enumerate(self.operations):
             head = self.operations[first]
-            apart = one.grid != head.grid or one.alone or head.alone
+            apart = one.grid != head.grid or one.alone or head.alone or one.once != head.once
             if number > first and (apart or given & set(one.gathers) or partial & set(one.takes)):
                 yield range(first, number)
                 first, given, partial = number, set(), set()
@@ -115,7 +115,7 @@ class SweepProgram:
 
 def _overwritten(one: Operation) -> tuple[str, ...]:
     """Return the streams in whose place an operation could write: those that it reads element by element."""
-    if one.run.startswith("add_") and one.takes[0] != one.takes[1]:
+    if one.run in ("rectify", "quantise") or (one.run.startswith("add_") and one.takes[0] != one.takes[1]):
         return one.takes
     if one.run == "multiply" and one.takes[0] != one.takes[1]:
         return one.takes[1:]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from snnq.base.errors import UsageError
+from snnq.network.activations import Hold, KeyFrames, Quantise, Rectify
 from snnq.network.streams import Sides, Stream, Streams, pair, spikes_of, stream_of
 
 MEAN_PARTS = 4  # numbers in a window of a mean-pool
@@ -253,4 +254,20 @@ class MeanPool:
 
 
 # What graphs and their whole numbers have alike: everything but layers, neurons, attentions and means.
-Combining = Pad | Pool | MeanPool | Flatten | Add | Concat | First | Switch | Residual | Multiply | Sum
+Combining = (
+    Pad
+    | Pool
+    | MeanPool
+    | Flatten
+    | Add
+    | Concat
+    | First
+    | Switch
+    | KeyFrames
+    | Residual
+    | Hold
+    | Rectify
+    | Quantise
+    | Multiply
+    | Sum
+)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
+from snnq.network.activations import Hold, KeyFrames, Rectify
 from snnq.network.combining import Add, Concat, MeanPool, Multiply, Pad, Pool, Residual, Sum
 from snnq.network.graph import Graph, Operation
 from snnq.network.operations import THRESHOLD, Attention, Head, LayerOperation, Mean, Neuron, Rounding
@@ -73,6 +74,18 @@ class Drawing:
     def residual(self, x: str, module: str) -> str:
         """Add the other frames of every segment, minus the first."""
         return self._add(Residual((x,), "residual frames", module))
+
+    def key_frames(self, x: str, module: str) -> str:
+        """Add the first frame of every segment."""
+        return self._add(KeyFrames((x,), "key frames", module))
+
+    def hold(self, x: str, steps: int) -> str:
+        """Add the same at so many steps."""
+        return self._add(Hold((x,), f"{x}, held", steps))
+
+    def rectify(self, x: str) -> str:
+        """Add max(x, 0)."""
+        return self._add(Rectify((x,), f"{x}, rectified"))
 
     def add(self, x: str, y: str, name: str, raised: str | None = None) -> str:
         """Add a residual called ``name``."""

@@ -14,6 +14,7 @@ from functools import cached_property
 
 from snnq.base.errors import UsageError
 from snnq.base.strict_json import Json
+from snnq.network.activations import KeyFrames
 from snnq.network.combining import Combining, Residual
 from snnq.network.operations import Attention, Head, LayerOperation, Mean, Neuron
 from snnq.network.streams import FRAMES, Stream, Streams
@@ -72,9 +73,12 @@ class Graph:
 
     @property
     def pass_steps(self) -> int:
-        """The time steps that a segment has for the head: one fewer than frames where they are residual ones."""
-        cut = next((one for one in self.operations if isinstance(one, Residual)), None)
-        return cut.steps(self.segment or self.steps) if cut else self.steps
+        """The time steps that a segment has for the head: one fewer than frames where they are residual ones.
+
+        Of key frames alone it is one.
+        """
+        cuts = [one for one in self.operations if isinstance(one, KeyFrames | Residual)]
+        return max((one.steps(self.segment or self.steps) for one in cuts), default=self.steps)
 
     @property
     def head(self) -> Head:

@@ -16,6 +16,7 @@ from spikingjelly.activation_based import functional
 from torch import Tensor, nn
 
 from snnq.base.errors import VerificationError
+from snnq.network.activations import Hold, KeyFrames, Quantise, Rectify
 from snnq.network.combining import (
     Add,
     Concat,
@@ -52,12 +53,12 @@ def run_graph(
     streams = {FRAMES: cut.transpose(0, 1)}
     for one in graph.operations:
         given = [streams[name] for name in one.takes]
+        if isinstance(one, Head) and graph.segment is not None:
+            given = [x.unflatten(1, (len(frames), -1)).mean(2) for x in given]
         if one.gives in worth:
             given = [factor * x for factor, x in zip(worth[one.gives], given, strict=True)]
         streams[one.gives] = _RUN[type(one)](one, model, *given)
     functional.reset_net(model)
-    if graph.segment is not None:
-        streams[LOGITS] = streams[LOGITS].unflatten(0, (len(frames), -1)).mean(1)
     return streams
 
 
@@ -139,6 +140,22 @@ def _residual(one: Residual, model: nn.Module, x: Tensor) -> Tensor:
     return x[1:] - x[:1]
 
 
+def _key_frames(one: KeyFrames, model: nn.Module, x: Tensor) -> Tensor:
+    return model.get_submodule(one.module)(x)[:1]
+
+
+def _hold(one: Hold, model: nn.Module, x: Tensor) -> Tensor:
+    return x.expand(one.steps, *x.shape[1:])
+
+
+def _rectify(one: Rectify, model: nn.Module, x: Tensor) -> Tensor:
+    return x.relu()
+
+
+def _quantise(one: Quantise, model: nn.Module, x: Tensor) -> Tensor:
+    return x  # the layer does it itself
+
+
 def _flatten(one: Flatten, model: nn.Module, x: Tensor) -> Tensor:
     return x.flatten(2)[..., None, None]
 
@@ -213,7 +230,11 @@ _RUN: dict[type, Callable[..., Any]] = {
     Pad: _pad,
     Pool: _pool,
     MeanPool: _mean_pool,
+    KeyFrames: _key_frames,
     Residual: _residual,
+    Hold: _hold,
+    Rectify: _rectify,
+    Quantise: _quantise,
     Flatten: _flatten,
     Add: _add,
     Concat: _concat,

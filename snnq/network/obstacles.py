@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from snnq.network.activations import KeyFrames, Quantise, Rectify
 from snnq.network.combining import Add, Concat, MeanPool, Pool, Residual
 from snnq.network.graph import Graph, Operation
 from snnq.network.leaks import is_fixed, lead, leak
@@ -28,6 +29,8 @@ def obstacles(graph: Graph) -> Iterator[str]:
             yield f"neurons {one.neuron}, which have no leak, are given a mean of potentials"
         elif isinstance(one, MeanPool) and (given[0].kind != "reals" or given[0].parts > 1):
             yield f"a mean-pool is given '{one.takes[0]}', and takes potentials"
+        elif (reason := _of_activations(graph, one)) is not None:
+            yield reason
         elif isinstance(one, LayerOperation) and not _readable(graph, one):
             yield f"layer {one.layer} is given a mean, and whole numbers need spikes, sums of them, or potentials"
         elif isinstance(one, LayerOperation) and one.depthwise and one.takes[0] in _frames(graph):
@@ -58,12 +61,36 @@ def _readable(graph: Graph, one: LayerOperation) -> bool:
     """Whether a layer multiplies what it is given as it is: the means of a mean-pool as sums."""
     given, pooled = graph.streams[one.takes[0]], {made.gives for made in graph.operations if isinstance(made, MeanPool)}
     single = given.parts == 1 or one.takes[0] in pooled
-    return given.whole or (single and given.kind in ("reals", "pixels"))
+    return given.whole or (single and given.kind in ("reals", "pixels", "codes"))
+
+
+def _of_activations(graph: Graph, one: Operation) -> str | None:
+    """Return what is wrong with the activations that a layer is given, as half a sentence; None where nothing is."""
+    if isinstance(one, LayerOperation) and one.takes[0] in _rectified(graph):
+        return f"layer {one.layer} is given real activations; snnq quantise-activations makes whole numbers of them"
+    if isinstance(one, Quantise) and not any(_quantised_for(one, reader) for reader in graph.readers[one.gives]):
+        return f"layer {one.layer}, whose activations are quantised, was made several ones"
+    if isinstance(one, Head) and one.quantised is not None and graph.segment is None:
+        return f"{one.layer} is given quantised activations after all time steps, and whole numbers run step by step"
+    return None
+
+
+def _rectified(graph: Graph) -> set[str]:
+    """Return the activations of a part that does not spike: their bounds grow from layer to layer, beyond 32 bits."""
+    found = set[str]()
+    for one in graph.operations:
+        if isinstance(one, Rectify) or (isinstance(one, Pool) and one.takes[0] in found):
+            found.add(one.gives)
+    return found
+
+
+def _quantised_for(one: Quantise, reader: Operation) -> bool:
+    return isinstance(reader, LayerOperation) and reader.layer == one.layer
 
 
 def _frames(graph: Graph) -> set[str]:
     """Return the frames, and what is cut out of them."""
-    return {FRAMES} | {one.gives for one in graph.operations if isinstance(one, Residual)}
+    return {FRAMES} | {one.gives for one in graph.operations if isinstance(one, KeyFrames | Residual)}
 
 
 def _fits(graph: Graph, one: Attention) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from snnq.base.errors import UsageError
+from snnq.network.activations import Quantise
 from snnq.network.streams import LOGITS, Sides, Stream, Streams, pair, spikes_of, stream_of
 
 THRESHOLD, ATTENTION_THRESHOLD = 1.0, 0.5
@@ -150,12 +151,13 @@ class Mean:
 
 @dataclass(frozen=True)
 class Head:
-    """Logits: a linear layer on the mean over the time steps of (C, 1, 1)."""
+    """Logits: a linear layer on the mean over the time steps of (C, 1, 1), which is ``quantised`` before, or not."""
 
     layer: str
     takes: tuple[str]
     outputs: int
     gives: str = LOGITS
+    quantised: Quantise | None = None
     name = "head"
 
     def carries(self, streams: Streams) -> Stream:

@@ -12,7 +12,7 @@ from snnq.base.errors import UsageError
 # Larger event counts in one pixel and step count as this many: it bounds the first layer's sums.
 COUNT_LIMIT = 4095
 FRAMES, LOGITS = "frames", "logits"
-Kind = Literal["counts", "pixels", "spikes", "integers", "reals"]
+Kind = Literal["counts", "pixels", "codes", "spikes", "integers", "reals"]
 Streams = Mapping[str, "Stream"]
 Sides = int | tuple[int, int]  # of a square, or height and width
 
@@ -21,9 +21,10 @@ Sides = int | tuple[int, int]  # of a square, or height and width
 class Stream:
     """What flows between operations, for every step and sample: (channels, height, width).
 
-    ``kind``: event counts, pixels of images, spikes {0, 1}, integers (sums of spikes, or integer spikes), or reals. All
-    but reals are whole numbers from 0 to ``bound`` times ``unit``, which is 1 or the scale of an attention; pixels in
-    fixed point, and residual frames, go from -``bound``. A mean is a sum of ``parts`` numbers divided by them.
+    ``kind``: event counts, pixels of images, codes (quantised activations), spikes {0, 1}, integers (sums of spikes, or
+    integer spikes), or reals. All but reals are whole numbers from 0 to ``bound`` times ``unit``: 1, the scale of an
+    attention, or the step of activations. Pixels in fixed point, residual frames, and codes of what may be negative go
+    from -``bound``. A mean is a sum of ``parts`` numbers divided by them.
     """
 
     kind: Kind

@@ -18,6 +18,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from snnq.base.strict_json import Config
+from snnq.network.activations import Hold, Quantise, Rectify
 from snnq.network.combining import Add, Concat, First, Flatten, MeanPool, Pad, Pool, Switch
 from snnq.network.graph import Graph
 from snnq.network.leaks import is_fixed, leak
@@ -81,6 +82,13 @@ class Wiring:
         return tuple(one.neuron for one in every if leak(one) is None)
 
     @cached_property
+    def quantised(self) -> tuple[Quantise, ...]:
+        """Everything that quantises activations, the head's last."""
+        found = tuple(one for one in self.graph.operations if isinstance(one, Quantise))
+        head = self.graph.head.quantised
+        return found if head is None else (*found, head)
+
+    @cached_property
     def neurons(self) -> tuple[Neuron, ...]:
         """The neurons that stand behind no layer alone."""
         return tuple(one for one in self.flow if isinstance(one, Neuron))
@@ -91,13 +99,27 @@ class Wiring:
         return frozenset(self.chains[one.takes[0]] for one in self.layers if one.takes[0] in self.chains)
 
     def numbers(self, stream: str) -> bool:
-        """Return whether a stream is of whole numbers of either sign: potentials, or pixels."""
-        return stream in self.chains or self.graph.streams[stream].kind == "pixels"
+        """Return whether a stream is kept as whole numbers of 32 bits: potentials, pixels, or quantised activations."""
+        return stream in self.chains or self.graph.streams[stream].kind in ("pixels", "codes")
 
     def of_pixels(self, bits: int) -> Wiring | FloatWiring:
         """Return the same for frames that are images in parts of 2^-``bits``."""
         frames = replace(self.graph.frames, kind="pixels", bound=PIXEL_LIMIT, unit=2.0**-bits)
         return wire(replace(self.graph, frames=frames))
+
+    def of_steps(self, steps: Mapping[str, float]) -> Wiring:
+        """Return the same with the steps of quantised activations, by the layer that is given them."""
+        if not self.quantised:
+            return self
+        made = [
+            replace(one, step=steps[one.layer]) if isinstance(one, Quantise) else one for one in self.graph.operations
+        ]
+        head = self.graph.head
+        if head.quantised is not None:
+            made[-1] = replace(head, quantised=replace(head.quantised, step=steps[head.layer]))
+        found = wire(replace(self.graph, operations=tuple(made)))
+        assert isinstance(found, Wiring), "steps change nothing of what runs in whole numbers"
+        return found
 
     @property
     def beyond(self) -> str | None:
@@ -106,6 +128,8 @@ class Wiring:
             return "its clips are cut into segments"
         if self.graph.frames.kind == "pixels":
             return "its frames are pixels, whole numbers of either sign"
+        if self.quantised:
+            return "its activations are quantised"
         if any(isinstance(one, Neuron) and one.rounds for one in self.graph.operations):
             return "its neurons put out integer spikes"
         if any(isinstance(one, Pad) for one in self.flow):
@@ -255,7 +279,7 @@ def _chains(graph: Graph) -> dict[str, int]:
         if isinstance(one, LayerOperation):
             found[one.gives] = len(found)
         elif (
-            isinstance(one, Pool | MeanPool | Flatten | Add | Concat | First | Switch | Mean)
+            isinstance(one, Pool | MeanPool | Flatten | Add | Concat | First | Switch | Hold | Rectify | Mean)
             and graph.streams[one.gives].kind == "reals"
         ):
             numbers = {found[name] for name in one.takes if name in found}

@@ -73,7 +73,8 @@ class Quantization(Record):
     ``tensors`` are those that belong to no layer. ``arithmetic``: what was evaluated and is run, where it is not what
     folders that say nothing run in (``packed.wired``). ``pixels``: how images become whole numbers, where it is given
     such in whole numbers, and not event counts. ``leaks``: of neurons whose leak was learned, by path, how many of 2^16
-    parts of a voltage are left after a step, in whole numbers (``network.leaks``).
+    parts of a voltage are left after a step, in whole numbers (``network.leaks``). ``activations``: of layers whose
+    activations are quantised, by path, what one of these is worth in whole numbers (``structure.activations``).
     """
 
     quant_method: Literal["snnq"]
@@ -83,6 +84,7 @@ class Quantization(Record):
     arithmetic: Literal["integer"] | None = None
     pixels: InputPixels | None = None
     leaks: dict[str, Annotated[int, Field(ge=0, lt=FIXED)]] = Field(default_factory=dict)
+    activations: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(default_factory=dict)
 
 
 class PackedConfig(Record):
@@ -143,6 +145,8 @@ class PackedConfig(Record):
             del plain["quantization_config"]["pixels"]["still"]
         if not self.quantization_config.leaks:
             del plain["quantization_config"]["leaks"]
+        if not self.quantization_config.activations:
+            del plain["quantization_config"]["activations"]
         return plain
 
     def own_sha256(self) -> str:

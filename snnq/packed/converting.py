@@ -26,7 +26,7 @@ def convert(folder: Path, out: Path, storage: Storage) -> None:
     written = write_tensors(as_tensors(open_tensors(folder, config).tensors), config.layers, storage)
     results = json.loads(read_text(folder / REPORT_FILE))
     said = config.quantization_config  # as it was evaluated
-    how = said.arithmetic, said.pixels, said.leaks
+    how = said.arithmetic, said.pixels, said.leaks, said.activations
     files = contents(Plan.read(folder / PLAN_FILE), written, storage, config.layers, results, *how)
     files[PLAN_FILE] = (folder / PLAN_FILE).read_bytes()
     out.mkdir()

@@ -13,7 +13,7 @@ from typing import NoReturn
 import torch
 from torch import Tensor, nn
 
-from snnq.arithmetic.integer_form import learned_leaks
+from snnq.arithmetic.integer_form import learned_leaks, learned_steps
 from snnq.base.errors import OutputExistsError, PackedError, VerificationError
 from snnq.base.files import read_text
 from snnq.base.placing import install, is_temporary, sweep, workplace
@@ -93,14 +93,15 @@ def write_packed(
 
 def _how_it_runs(
     model: nn.Module, plan: Plan, pixels: InputPixels | None
-) -> tuple[Arithmetic, InputPixels | None, dict[str, int]]:
-    """Return a model's arithmetic and, in whole numbers, the pixels it sees and the leaks that were learned."""
+) -> tuple[Arithmetic, InputPixels | None, dict[str, int], dict[str, float]]:
+    """Return a model's arithmetic and, in whole numbers, the pixels it sees, and the leaks and steps it has learned."""
     arithmetic = said_arithmetic(plan.model.architecture, plan.model.config, pixels)
     if arithmetic != "integer":
-        return arithmetic, None, {}
+        return arithmetic, None, {}, {}
     wiring = described(plan.model.architecture).wiring(plan.model.config)
-    leaks = learned_leaks(model, wiring) if isinstance(wiring, Wiring) else {}
-    return arithmetic, pixels, {path: one - FIXED for path, one in leaks.items()}
+    assert isinstance(wiring, Wiring), "it says integer"
+    leaks = {path: one - FIXED for path, one in learned_leaks(model, wiring).items()}
+    return arithmetic, pixels, leaks, learned_steps(model, wiring)
 
 
 def tensors_file(model: nn.Module, plan: Plan, layers: Mapping[str, Coded], storage: Storage = "coded") -> WrittenFile:
@@ -207,8 +208,9 @@ def contents(
     arithmetic: Arithmetic,
     pixels: InputPixels | None = None,
     leaks: Mapping[str, int] = MappingProxyType({}),
+    activations: Mapping[str, float] = MappingProxyType({}),
 ) -> dict[str, bytes]:
-    """Return the bytes of every file of the folder; ``arithmetic``, ``pixels`` and ``leaks`` are what it says of them.
+    """Return the bytes of every file of the folder; from ``arithmetic`` on, what it says of them.
 
     Raises NotFiniteError for a result that is not finite.
     """
@@ -228,6 +230,7 @@ def contents(
         arithmetic=arithmetic,
         pixels=pixels,
         leaks=dict(leaks),
+        activations=dict(activations),
     )
     return files | {CONFIG_FILE: plan_text(_config(plan, quantization, files)).encode()}
 

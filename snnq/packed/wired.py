@@ -6,6 +6,7 @@ architectures do: without a word they were evaluated in floating point, and stay
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from snnq.base.errors import PackedError
@@ -38,15 +39,21 @@ def wiring_of(config: PackedConfig) -> Wiring | FloatWiring:
         )
     if isinstance(found, Wiring) and not found.first_form and config.quantization_config.arithmetic is None:
         return FloatWiring(found.norms, EARLIER)
-    due, said = (sorted(found.learned) if isinstance(found, Wiring) else []), config.quantization_config.leaks
-    if due != sorted(said):
-        name = next(iter({*due} ^ {*said}))
-        raise PackedError(
-            f"{CONFIG_FILE}: quantization_config.leaks: "
-            + (f"'{name}' is missing" if name in due else f"'{name}' are no neurons whose leak was learned"),
-            REPACK,
-        )
-    return found
+    learned, quantised = (
+        ([], []) if isinstance(found, FloatWiring) else (found.learned, [one.layer for one in found.quantised])
+    )
+    said = config.quantization_config
+    _check_names("leaks", said.leaks, learned, "are no neurons whose leak was learned")
+    _check_names("activations", said.activations, quantised, "is no layer whose activations are quantised")
+    return found if isinstance(found, FloatWiring) else found.of_steps(said.activations)
+
+
+def _check_names(field: str, said: Iterable[str], due: Iterable[str], others: str) -> None:
+    """Raise PackedError where a field of config.json does not name exactly what a model has."""
+    if wrong := sorted({*due} ^ {*said}):
+        name = wrong[0]
+        why = f"'{name}' {others}" if name in {*said} else f"'{name}' is missing"
+        raise PackedError(f"{CONFIG_FILE}: quantization_config.{field}: {why}", REPACK)
 
 
 def leaks_of(config: PackedConfig) -> dict[str, int]:

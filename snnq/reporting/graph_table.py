@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from snnq.network.activations import Quantise
 from snnq.network.combining import First, Pool, Sum, Switch
 from snnq.network.graph import Graph, Operation
 from snnq.network.operations import Attention, Head, LayerOperation, Neuron
@@ -46,7 +47,8 @@ def _roles(wiring: Wiring | FloatWiring) -> dict[str, str]:
 def _carried(stream: Stream) -> str:
     if stream.bound is None:
         return stream.kind
-    size = "" if stream.kind == "spikes" else f" {'±' if stream.kind == 'pixels' else '0…'}{stream.bound:,}"
+    begins = {"pixels": "±", "codes": "≤ "}.get(stream.kind, "0…")
+    size = "" if stream.kind == "spikes" else f" {begins}{stream.bound:,}"
     unit = (f" · {stream.unit:g}" if stream.unit != 1 else "") + (f" / {stream.parts:,}" if stream.parts > 1 else "")
     return f"{stream.kind}{size}{unit}"
 
@@ -73,8 +75,13 @@ def _said(one: Operation) -> str:
         return f"(QKᵀ)V · {one.scale:g}, {one.heads} heads{steps}"
     if isinstance(one, Sum):
         return "sum over tokens" if one.over == "tokens" else f"sum over features, {one.heads} heads"
+    if isinstance(one, Quantise):
+        return f"quantise to {one.bits} bits{', signed' if one.signed else ''}"
     if isinstance(one, First):
         return f"first {one.steps} steps"
     if isinstance(one, Switch):
         return f"{one.takes[0]} up to step {one.steps}, then {one.takes[1]}"
-    return "head on the mean over T" if isinstance(one, Head) else one.name
+    if isinstance(one, Head):
+        quantised = f", in {one.quantised.bits} bits" if one.quantised else ""
+        return f"head on the mean over T{quantised}"
+    return one.name

@@ -15,6 +15,7 @@ import numpy as np
 
 from snnq.base.machine import fitting_threads
 from snnq.models.registry import described
+from snnq.network.activations import Hold, KeyFrames, Quantise, Rectify
 from snnq.network.combining import (
     Add,
     Concat,
@@ -73,6 +74,7 @@ class Engine:
         self.compared = {neuron.neuron: arrays.network.compared(neuron) for neuron in compared}
         joined = [one for one in self.wiring.flow if isinstance(one, Concat)]
         self.factors = {one.gives: arrays.network.factors(one) for one in (*joined, *self.wiring.raising)}
+        self.codes = {one.gives: arrays.network.codes(one) for one in self.wiring.flow if isinstance(one, Quantise)}
         self.heads = arrays.heads()
         self.head = self.heads.after(self.wiring.graph.steps)
         self.workers, self._fitting = Workers(threads), threads is None
@@ -204,6 +206,16 @@ class Engine:
             streams[one.gives] = steps.mean_pool(_numbers(given[0]), samples)
         elif isinstance(one, Residual):
             streams[one.gives] = _pixels(frames[:, 1:].astype(np.int32) - frames[:, :1])
+        elif isinstance(one, KeyFrames):
+            streams[one.gives] = _pixels(frames[:, :1].astype(np.int32))
+        elif isinstance(one, Hold):
+            held = _numbers(given[0])
+            streams[one.gives] = held._replace(values=held.values.repeat(one.steps, 1))
+        elif isinstance(one, Rectify):
+            streams[one.gives] = steps.rectify(_numbers(given[0]))
+        elif isinstance(one, Quantise):
+            source = _pixels(frames.astype(np.int32)) if one.takes[0] == FRAMES else _numbers(given[0])
+            streams[one.gives] = steps.quantise(self.codes[one.gives], source)
         elif isinstance(one, Flatten):
             streams[one.gives] = steps.flatten(_there(given[0]), samples)
         elif isinstance(one, Concat):

@@ -106,6 +106,17 @@ def count_numbers(values, thresholds, out, begin, end):  # pragma: no cover
 
 
 @compiled
+def quantise_numbers(values, codes, out, begin, end):  # pragma: no cover
+    """Write clamp((m · x + half) >> s, least, most) of numbers (pixels, steps, lanes), int32."""
+    multiplier, half, shift, least, most = codes
+    for i in range(begin, end):
+        for step in range(values.shape[1]):
+            for c in range(values.shape[2]):
+                found = (np.int64(values[i, step, c]) * multiplier + half) >> shift
+                out[i, step, c] = min(max(found, least), most)
+
+
+@compiled
 def attend_numbers(q, k, v, tokens, heads, chunk, out, begin, end):  # pragma: no cover
     """Q (Kᵀ V) of whole numbers (samples · tokens, steps, lanes), int32; ``begin`` and ``end`` count heads of samples.
 

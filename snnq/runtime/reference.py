@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from snnq.network.activations import Hold, KeyFrames, Quantise, Rectify
 from snnq.network.combining import (
     Add,
     Concat,
@@ -180,6 +181,19 @@ class Reference:
     def _residual(self, one: Residual, x: np.ndarray) -> np.ndarray:
         return x[:, 1:] - x[:, :1]
 
+    def _key_frames(self, one: KeyFrames, x: np.ndarray) -> np.ndarray:
+        return x[:, :1]
+
+    def _hold(self, one: Hold, x: np.ndarray) -> np.ndarray:
+        return x.repeat(one.steps, axis=1)
+
+    def _rectify(self, one: Rectify, x: np.ndarray) -> np.ndarray:
+        return np.maximum(x, 0)
+
+    def _quantise(self, one: Quantise, x: np.ndarray) -> np.ndarray:
+        how = self.arrays.network.codes(one)
+        return np.clip((x * how.multiplier + how.half) >> how.shift, how.least, how.most)
+
     def _flatten(self, one: Flatten, x: np.ndarray) -> np.ndarray:
         return x.reshape(*x.shape[:2], -1, 1, 1)
 
@@ -231,7 +245,11 @@ _RUN: dict[type, Callable[..., np.ndarray]] = {
     Pad: Reference._pad,
     Pool: Reference._pool,
     MeanPool: Reference._mean_pool,
+    KeyFrames: Reference._key_frames,
     Residual: Reference._residual,
+    Hold: Reference._hold,
+    Rectify: Reference._rectify,
+    Quantise: Reference._quantise,
     Flatten: Reference._flatten,
     Add: Reference._add,
     Concat: Reference._concat,

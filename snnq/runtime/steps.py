@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from snnq.arithmetic.integers import Codes
 from snnq.arithmetic.whole_network import Compared
 from snnq.network.combining import First, Multiply, Pool, Sum, Switch
 from snnq.network.operations import Attention
@@ -112,6 +113,25 @@ class Steps:
         self.workers.run(sum_windows, [(images, sums)])
         self.took("pool", begun)
         return Numbers(found, low, across, stream.channels)
+
+    def rectify(self, stream: Numbers) -> Numbers:
+        """Return max(x, 0) of numbers."""
+        begun, values = time.perf_counter(), stream.values
+        found = np.empty_like(values)
+        parts = self.parts(len(values), values[:1].size)
+        self.workers.run(np.clip, [(values[first:stop], 0, None, found[first:stop]) for first, stop in parts])
+        self.took("activations", begun)
+        return stream._replace(values=found)
+
+    def quantise(self, codes: Codes, stream: Numbers) -> Numbers:
+        """Return numbers as activations of few bits."""
+        begun, values = time.perf_counter(), stream.values
+        found = np.empty(values.shape, np.int32)
+        how = codes.multiplier, codes.half, codes.shift, codes.least, codes.most
+        pieces = [(values, how, found, *part) for part in self.parts(len(values), values[:1].size)]
+        self.workers.run(number_kernels.quantise_numbers, pieces)
+        self.took("activations", begun)
+        return stream._replace(values=found)
 
     def flatten(self, stream: BitPlanes | Numbers, samples: int) -> BitPlanes | Numbers:
         """Return a stream whose channels are all pixels of all channels."""

@@ -16,11 +16,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from snnq.base.errors import UsageError
 from snnq.base.strict_json import Config
+from snnq.network.activations import Quantise, levels
+from snnq.network.graph import Graph, Operation
 from snnq.network.layers import INPUT_BITS, quantisable
+from snnq.network.operations import Head, LayerOperation
 from snnq.structure.edits import STRUCTURE
 
 if TYPE_CHECKING:
@@ -60,9 +64,25 @@ def described(layers: Mapping[str, Config]) -> str:
     return f"activations of {len(layers)} layers have {' or '.join(map(str, bits))} bits"
 
 
-def levels(bits: int, signed: bool) -> tuple[int, int]:
-    """Return the least and the largest code."""
-    return (1 - 2 ** (bits - 1), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+def redrawn(graph: Graph, layers: Mapping[str, Config]) -> Graph:
+    """Return the graph of the edited model; raises ``UsageError`` for a layer that it has not."""
+    operations, left = list[Operation](), set(layers)
+    before = {one.layer for one in graph.operations if isinstance(one, Quantise)}
+    for one in graph.operations:
+        if isinstance(one, LayerOperation | Head | Quantise) and one.layer in layers:
+            left.discard(one.layer)
+            how = {name: layers[one.layer][name] for name in ("bits", "signed")}
+            if isinstance(one, Quantise):
+                one = replace(one, **how)
+            elif isinstance(one, Head):
+                one = replace(one, quantised=Quantise(one.layer, one.takes, f"{one.layer}, given", **how))
+            elif one.layer not in before:
+                operations.append(Quantise(one.layer, one.takes, f"{one.layer}, given", **how))
+                one = replace(one, takes=(operations[-1].gives,))
+        operations.append(one)
+    if left:
+        raise UsageError(f"{STRUCTURE}: '{min(left)}', whose activations are quantised, is no layer of the graph")
+    return replace(graph, operations=tuple(operations))
 
 
 def rounded(x: Tensor, step: Tensor, bits: int, signed: bool) -> Tensor:
@@ -75,6 +95,13 @@ def step_of(layer: nn.Module) -> Tensor:
     """Return the step s of a layer's activations, ()."""
     _, most = levels(getattr(layer, INPUT_BITS), getattr(layer, SIGNED))
     return layer.get_parameter(RANGE).exp() / most
+
+
+def without(layer: nn.Module) -> None:
+    """Let a layer take what it is given as it is: whole numbers come to it already."""
+    for key in [key for key, hook in layer._forward_pre_hooks.items() if hook is _quantise]:
+        del layer._forward_pre_hooks[key]
+    layer.register_parameter(RANGE, None)
 
 
 def _quantise(layer: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

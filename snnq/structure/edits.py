@@ -55,10 +55,12 @@ def _lazily(module: str, name: str) -> Callable[..., Any]:
 
 
 _SILENCED = "neurons that fire too seldom are silenced after all of their steps, and whole numbers run step by step"
-_ACTIVATIONS = "its activations are quantised with steps of their own, real numbers"
 EDITS: dict[str, Edit] = {
     "activations": Edit(
-        "activations", _lazily("activations", "quantised"), _lazily("activations", "described"), _ACTIVATIONS
+        "activations",
+        _lazily("activations", "quantised"),
+        _lazily("activations", "described"),
+        redrawn=_lazily("activations", "redrawn"),
     ),
     "factored": Edit(
         "factored",

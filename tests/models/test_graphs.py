@@ -20,6 +20,7 @@ from snnq.network.graph import Graph, Operation
 from snnq.network.graph_check import check_graph, run_graph
 from snnq.network.operations import Attention, LayerOperation, Neuron
 from snnq.network.streams import LOGITS
+from snnq.structure.edits import structure_key
 
 
 def made(name: str) -> tuple[Graph, nn.Module, torch.Tensor]:
@@ -38,7 +39,7 @@ def made(name: str) -> tuple[Graph, nn.Module, torch.Tensor]:
             model.train()(frames)  # norms are estimated
         model.eval()
         torch.nn.init.normal_(model.get_submodule("head").get_parameter("bias"))
-    graph = one.graph(model.config.to_dict())  # pyright: ignore
+    graph = one.graph(model.config.to_dict() | structure_key(model))  # pyright: ignore
     assert graph is not None
     return graph, model, frames
 
@@ -51,7 +52,7 @@ def test_a_graph_gives_its_models_logits(name: str) -> None:
         due = model(frames)
     if name.startswith("respike"):  # means over pixels, steps and segments in another order
         torch.testing.assert_close(streams[LOGITS], due)
-        assert check_graph(graph, model, frames) > 100
+        assert (check_graph(graph, model, frames) > 100) == any(isinstance(one, Neuron) for one in graph.operations)
     else:
         assert torch.equal(streams[LOGITS], due)
     assert bool((due != due[:1]).any())
@@ -63,13 +64,13 @@ def test_a_graph_gives_its_models_logits(name: str) -> None:
         found, says = streams[one.gives], graph.streams[one.gives]
         if one.gives != LOGITS:
             assert tuple(found.shape[2:]) == (says.channels, *says.size), one
-        if says.bound is not None:
+        if says.bound is not None and says.kind != "codes":  # of which floats are made by the layer that has them
             whole = found.double() / says.unit * says.parts
             assert torch.allclose(whole, whole.round(), atol=1e-3), one
             assert float(whole.min()) >= (-says.bound if says.kind == "pixels" else 0), one
             assert float(whole.max()) <= says.bound, one
     fired = [float(streams[one.gives].mean()) for one in graph.operations if isinstance(one, Neuron)]
-    assert sorted(fired)[len(fired) // 4] > 0
+    assert not fired or sorted(fired)[len(fired) // 4] > 0
 
 
 def _otherwise(one: Operation) -> Operation:

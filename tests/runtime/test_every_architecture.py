@@ -41,7 +41,7 @@ def test_all_four_agree(name: str, tmp_path: Path) -> None:
     if have_gcc():
         source, _ = c_agrees(tmp_path / "packed", tmp_path / "c", frames)
         assert (source.stream_ram is None) == bool(sizes.get("chunk") or sizes.get("key_stride"))
-    assert sorted(rates.values())[len(rates) // 8] > 0.03, rates
+    assert not rates or sorted(rates.values())[len(rates) // 8] > 0.03, rates
     assert all(rates[mixing.fires.neuron] > 0.01 for mixing in wiring.mixings), rates
     assert Engine(tmp_path / "packed", 1)(frames[:0]).shape == (0, sizes["classes"])
     # Before a spike turns over for a rounding, logits are equal but for the head's. More do so behind potentials.

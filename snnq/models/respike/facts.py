@@ -7,16 +7,12 @@ from collections.abc import Iterable
 
 from snnq.base.strict_json import Config, Json
 from snnq.models.architecture import Architecture, lazily
-from snnq.models.respike.graph import spiking_graph
+from snnq.models.respike.graph import respike_graph
 from snnq.models.respike.sizes import BOTTLENECK, LAYOUTS, RESNETS, ReSpikeSizes
 from snnq.models.upstream import Keys, Settings, Shapes, Shown, Upstream, Variants
 from snnq.network.graph import Graph
 from snnq.network.products import Products
 
-_REASONS = {
-    "respike-key": "its ResNet is no spiking network: real numbers flow between its layers",
-    "respike-concat": "its key frames run in a ResNet (ann.*) of real numbers, whose features its head sees, too",
-}
 _REASON = (
     "its key frames run in a ResNet (ann.*) of real numbers, and what joins its features to the potentials of the "
     "spiking ResNet (fusion.*) has a softmax"
@@ -24,8 +20,8 @@ _REASON = (
 
 
 def _graph(sizes: ReSpikeSizes) -> Graph | str:
-    """Return the operations of a model that spikes throughout, or why another one runs in floating point."""
-    return _REASONS.get(sizes.layout, _REASON) if sizes.has_ann else spiking_graph(sizes)
+    """Return the operations of a model without cross-attention, or why one with it runs in floating point."""
+    return _REASON if sizes.fused else respike_graph(sizes)
 
 
 def _products(sizes: ReSpikeSizes) -> tuple[Products, ...]:

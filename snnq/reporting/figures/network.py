@@ -11,7 +11,7 @@ from snnq.reporting.figures import svg
 ROW, TOP, LANE = 17.0, 20.0, 8.0
 NAMES, CARRIED = 178.0, 70.0
 # How thick a stream is drawn: the more bits it carries, the thicker.
-THICK = {"spikes": 0.75, "counts": 1.5, "integers": 1.5, "pixels": 2.75, "reals": 2.75}
+THICK = {"spikes": 0.75, "counts": 1.5, "integers": 1.5, "codes": 2.25, "pixels": 2.75, "reals": 2.75}
 FILLS = {LayerOperation: "hsl(208,62%,46%)", Attention: "hsl(28,85%,50%)", Head: "hsl(208,62%,46%)"}
 
 
