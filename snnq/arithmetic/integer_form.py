@@ -56,9 +56,7 @@ def to_integers(
     Raises UsageError for an attention whose ``scale`` is not that of its wiring: it could not be taken out of it.
     """
     model = Drawn(wiring.graph, model).eval() if wiring.graph.traced else model
-    learned = learned_leaks(model, wiring) if learned is None else learned
-    if any(one.step is None for one in wiring.quantised):
-        wiring = wiring.of_steps(learned_steps(model, wiring))
+    learned, wiring = learned_leaks(model, wiring) if learned is None else learned, _stepped(model, wiring)
     numbers = whole_network(wiring, lambda one: _folded(model, one, wholes.get(one.layer)), learned)
     for stage in wiring.stages:
         whole, found = numbers.stage(stage)
@@ -96,6 +94,12 @@ def learned_leaks(model: nn.Module, wiring: Wiring) -> dict[str, int]:
 def learned_steps(model: nn.Module, wiring: Wiring) -> dict[str, float]:
     """Return the steps of quantised activations that a model has learned, by the layer that is given them."""
     return {one.layer: float(activations.step_of(model.get_submodule(one.layer))) for one in wiring.quantised}
+
+
+def _stepped(model: nn.Module, wiring: Wiring) -> Wiring:
+    """Return a wiring with the steps of activations, the model's where it has none."""
+    unknown = any(one.step is None for one in wiring.quantised)
+    return wiring.of_steps(learned_steps(model, wiring)) if unknown else wiring
 
 
 @torch.no_grad()

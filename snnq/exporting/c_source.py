@@ -129,13 +129,11 @@ def _values(
     arrays: PackedArrays, program: CProgram, layers: tuple[CLayer, ...], head: CHead, stream: CStream | None
 ) -> dict[str, Any]:
     """Return what the templates are filled with."""
-    graph, network, data = arrays.wiring.graph, arrays.network, arrays.config.data
+    graph, data = arrays.wiring.graph, arrays.config.data
     outputs = graph.head.outputs
     pixels = arrays.config.quantization_config.pixels
     levels = _levels(arrays, graph.frames.channels) if pixels else None
     still = pixels is not None and pixels.still and graph.segment is None
-    whole, quantised = arrays.head(), graph.head.quantised
-    summands = network.summands if quantised is None else 1 / step_of(quantised)
     names = list(data.classes) if data is not None and len(data.classes) == outputs else []
     return {
         "architecture": arrays.config.architecture,
@@ -160,12 +158,21 @@ def _values(
         "depthwise": any(one.depthwise for one in layers),
         "most_taps": max(one.taps for one in layers),
         "head": head,
-        "head_codes": whole.codes,
-        "summands": summands,
-        "logit_bits": round(-math.log2(whole.scale * summands)),
+        **_head_values(arrays),
         "stream": stream if stream and stream.parts else None,
         "rom": _rom(layers, head, stream) + program.rom + (0 if levels is None else 2 * levels.size),
         **program.values(layers),
+    }
+
+
+def _head_values(arrays: PackedArrays) -> dict[str, Any]:
+    """Return what makes activations of the head's sums, and what its logits are worth."""
+    head, quantised = arrays.head(), arrays.wiring.graph.head.quantised
+    summands = arrays.network.summands if quantised is None else 1 / step_of(quantised)
+    return {
+        "head_codes": head.codes,
+        "summands": summands,
+        "logit_bits": round(-math.log2(head.scale * summands)),
     }
 
 

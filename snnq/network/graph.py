@@ -14,7 +14,7 @@ from functools import cached_property
 
 from snnq.base.errors import UsageError
 from snnq.base.strict_json import Json
-from snnq.network.activations import KeyFrames
+from snnq.network.activations import KeyFrames, Quantise
 from snnq.network.combining import Combining, Residual
 from snnq.network.operations import Attention, Head, LayerOperation, Mean, Neuron
 from snnq.network.streams import FRAMES, Stream, Streams
@@ -70,6 +70,17 @@ class Graph:
                 for one in self.operations
             ),
         )
+
+    def with_steps(self, steps: Mapping[str, float]) -> Graph:
+        """Return the graph with the steps of quantised activations, by the layer that is given them."""
+        made: list[Operation] = []
+        for one in self.operations:
+            if isinstance(one, Quantise):
+                one = replace(one, step=steps[one.layer])
+            elif isinstance(one, Head) and one.quantised is not None:
+                one = replace(one, quantised=replace(one.quantised, step=steps[one.layer]))
+            made.append(one)
+        return replace(self, operations=tuple(made))
 
     @property
     def pass_steps(self) -> int:

@@ -111,13 +111,7 @@ class Wiring:
         """Return the same with the steps of quantised activations, by the layer that is given them."""
         if not self.quantised:
             return self
-        made = [
-            replace(one, step=steps[one.layer]) if isinstance(one, Quantise) else one for one in self.graph.operations
-        ]
-        head = self.graph.head
-        if head.quantised is not None:
-            made[-1] = replace(head, quantised=replace(head.quantised, step=steps[head.layer]))
-        found = wire(replace(self.graph, operations=tuple(made)))
+        found = wire(self.graph.with_steps(steps))
         assert isinstance(found, Wiring), "steps change nothing of what runs in whole numbers"
         return found
 

@@ -204,18 +204,8 @@ class Engine:
             streams[one.gives] = steps.pool(one, _there(given[0]), samples)
         elif isinstance(one, MeanPool):
             streams[one.gives] = steps.mean_pool(_numbers(given[0]), samples)
-        elif isinstance(one, Residual):
-            streams[one.gives] = _pixels(frames[:, 1:].astype(np.int32) - frames[:, :1])
-        elif isinstance(one, KeyFrames):
-            streams[one.gives] = _pixels(frames[:, :1].astype(np.int32))
-        elif isinstance(one, Hold):
-            held = _numbers(given[0])
-            streams[one.gives] = held._replace(values=held.values.repeat(one.steps, 1))
-        elif isinstance(one, Rectify):
-            streams[one.gives] = steps.rectify(_numbers(given[0]))
-        elif isinstance(one, Quantise):
-            source = _pixels(frames.astype(np.int32)) if one.takes[0] == FRAMES else _numbers(given[0])
-            streams[one.gives] = steps.quantise(self.codes[one.gives], source)
+        elif isinstance(one, KeyFrames | Residual | Hold | Rectify | Quantise):
+            streams[one.gives] = self._numbers_of(one, given[0], frames)
         elif isinstance(one, Flatten):
             streams[one.gives] = steps.flatten(_there(given[0]), samples)
         elif isinstance(one, Concat):
@@ -233,6 +223,24 @@ class Engine:
             streams[one.gives] = steps.mean(read, samples) if self._compared_later(one) else read
         elif isinstance(one, Add):
             streams[one.gives] = self._added(one, number, _there(given[0]), _there(given[1]), streams)
+
+    def _numbers_of(
+        self,
+        one: KeyFrames | Residual | Hold | Rectify | Quantise,
+        given: BitPlanes | Numbers | None,
+        frames: np.ndarray,
+    ) -> Numbers:
+        """Return frames that are cut, and activations."""
+        if isinstance(one, KeyFrames):
+            return _pixels(frames[:, :1].astype(np.int32))
+        if isinstance(one, Residual):
+            return _pixels(frames[:, 1:].astype(np.int32) - frames[:, :1])
+        read = _pixels(frames.astype(np.int32)) if one.takes[0] == FRAMES else _numbers(given)
+        if isinstance(one, Hold):
+            return read._replace(values=read.values.repeat(one.steps, 1))
+        return (
+            self.steps.rectify(read) if isinstance(one, Rectify) else self.steps.quantise(self.codes[one.gives], read)
+        )
 
     def _added(
         self, one: Add, number: int, first: BitPlanes | Numbers, second: BitPlanes | Numbers, streams: Streams
