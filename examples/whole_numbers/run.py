@@ -32,7 +32,6 @@ from snnq import console  # noqa: E402
 from snnq.base.errors import SnnqError, UsageError  # noqa: E402
 from snnq.checkpoints.opening import open_checkpoint  # noqa: E402
 from snnq.data import open_data  # noqa: E402
-from snnq.data.dataset import Frames  # noqa: E402
 from snnq.models.registry import ARCHITECTURES  # noqa: E402
 from snnq.network.wiring import FloatWiring  # noqa: E402
 from snnq.packed.input import engine_frames  # noqa: E402
@@ -76,7 +75,7 @@ def measured(checkpoint: str, data: str, scheme: str, seed: int, folder: Path) -
     test = open_data(data, steps=config["steps"], image_size=tuple(config["image_size"])).test
     whole, floating = (predict(snnq.load_packed(packed, kind), test, BATCH) for kind in ("integer", "float"))
     chosen = [number * len(test) // SAMPLES for number in range(min(SAMPLES, len(test)))]
-    agree(packed, test, chosen, whole[0][chosen].numpy())
+    agree(packed, engine_frames(test, chosen, Engine(packed).pixels), whole[0][chosen].numpy())
     far = made.results.float_distance
     assert far is not None
     return {
@@ -95,13 +94,11 @@ def measured(checkpoint: str, data: str, scheme: str, seed: int, folder: Path) -
     }
 
 
-def agree(packed: Path, test: Frames, chosen: list[int], due: np.ndarray) -> None:
+def agree(packed: Path, frames: np.ndarray, due: np.ndarray) -> None:
     """Raise SnnqError unless engine and reference give torch's logits, and torch and engine the same spikes."""
-    engine = Engine(packed)
-    frames = engine_frames(test, chosen, engine.pixels)
-    for one in (engine, Reference(packed)):
-        if not np.array_equal(one(frames), due):
-            raise SnnqError(f"{packed}: {type(one).__name__} and torch do not give the same logits")
+    for kind in (Engine, Reference):
+        if not np.array_equal(kind(packed)(frames), due):
+            raise SnnqError(f"{packed}: {kind.__name__} and torch do not give the same logits")
     compare_engines(packed)
 
 
