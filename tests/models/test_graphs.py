@@ -38,7 +38,7 @@ def made(name: str) -> tuple[Graph, nn.Module, torch.Tensor]:
             model.train()(frames)  # norms are estimated
         model.eval()
         torch.nn.init.normal_(model.get_submodule("head").get_parameter("bias"))
-    graph = one.graph(model.config.to_dict())  # pyright: ignore
+    graph = one.graph(one.config(sizes).to_dict())
     assert graph is not None
     return graph, model, frames
 
