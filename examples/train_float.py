@@ -136,7 +136,7 @@ class Training:
         rates = {"peak": one.rate, "start": one.start_rate, "floor": one.floor_rate}
         return learning_rate(step, total, warmup=one.warmup / moving, **rates)
 
-    def step(self, place: Position, indices: list[int]) -> dict[str, float]:
+    def step(self, place: Position, indices: list[int]) -> dict[str, torch.Tensor]:
         """Do one optimizer step on a global batch; return the loss on this process' share of it."""
         frames, targets, _ = training_share(
             self.data.train,

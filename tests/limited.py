@@ -119,7 +119,8 @@ def _enter(asked: dict) -> None:
         _kill_at(asked["kill_at"])
     if asked["file_mib"] is not None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (int(asked["file_mib"] * 2**20),) * 2)
+        most = int(asked["file_mib"] * 2**20)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
     if asked["memory_mib"] is not None:
         taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         limit = taken + asked["memory_mib"] * 2**20

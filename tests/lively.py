@@ -57,7 +57,7 @@ def rouse(model: torch.nn.Module, graph: Graph | None, frames: torch.Tensor) -> 
     rates, made = dict[str, float](), {one.gives: one for one in graph.operations} if graph else {}
     hooks = [
         model.get_submodule(one.neuron).register_forward_hook(
-            lambda _, __, spikes, name=one.neuron: rates.__setitem__(name, float(spikes.mean()))
+            lambda _, __, spikes, *, name=one.neuron: rates.__setitem__(name, float(spikes.mean()))
         )
         for one in made.values()
         if isinstance(one, Neuron)
@@ -112,7 +112,7 @@ def write_lively(
         torch.manual_seed(seed)
         model = one.build(config).train()
     shape = frames_shape(config)
-    frames = torch.poisson(torch.full((samples, *shape), 0.5), generator=draw)
+    frames, images = torch.poisson(torch.full((samples, *shape), 0.5), generator=draw), None
     if pixels is not None:
         frames_of_each = 1 if pixels.still else shape[0]
         images = torch.randint(0, 256, (samples, frames_of_each, *shape[1:]), generator=draw, dtype=torch.uint8)
@@ -129,7 +129,7 @@ def write_lively(
     for layer in [module for module, _ in quantisable(model).values() if one_sign]:
         size = float(layer.get_parameter("weight").abs().mean())
         layer.get_parameter("weight")[1].uniform_(size, 1.05 * size, generator=draw)
-    model.head.bias.normal_(generator=draw)  # pyright: ignore
+    model.get_parameter("head.bias").normal_(generator=draw)
     for layer in [module for module, _ in quantisable(model).values() if hasattr(module, INPUT_BITS)]:
         layer.register_forward_pre_hook(widen, prepend=True)
     rouse(model, one.graph(config), frames)
@@ -152,6 +152,6 @@ def write_lively(
     info = ModelInfo(architecture=one.name, layout=one.layout, config=config)
     plan = make_plan(table, chosen, model=info, data=None, table=read_table("horowitz-45nm"))
     write_packed(folder, model=folded, plan=plan, layers=coded, results={}, pixels=pixels)
-    if pixels is not None:
+    if images is not None:
         return images.numpy().copy()
     return frames.numpy().astype(np.uint16)

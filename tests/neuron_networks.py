@@ -56,7 +56,7 @@ def build(kind: str = "LIFNode", soft: bool = False, width: int = 4) -> nn.Modul
     nodes = [Squashed(step_mode="m") if kind == "Squashed" else make(kind, width) for _ in range(2)]
     if soft:
         for node in nodes:
-            node.surrogate_function = surrogate.Sigmoid(spiking=False)  # pyright: ignore
+            node.surrogate_function = surrogate.Sigmoid(spiking=False)
     return nn.Sequential(
         layer.Conv2d(2, width, 3, padding=1, bias=False, step_mode="m"),
         layer.BatchNorm2d(width, step_mode="m"),

@@ -63,7 +63,7 @@ class Odd(nn.Module):
         elif self.how == "called twice":
             x = self.second(self.b(self.second(x)))
         elif self.how == "functional":
-            x = F.linear(x, self.second.weight, self.second.bias)
+            x = F.linear(x, self.second.get_parameter("weight"), self.second.get_parameter("bias"))
         else:
             x = self.second(x)
         x = self.c(self.third(self.b(x)))

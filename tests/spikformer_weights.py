@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from snnq.models.sizes import Sizes
 
+M = TypeVar("M", bound=nn.Module)
 
-def fill_model(model: nn.Module, seed: int) -> nn.Module:
+
+def fill_model(model: M, seed: int) -> M:
     """Overwrite every parameter and buffer, batch statistics too, so that all layers of the model spike."""
     generator = np.random.default_rng(seed)
     with torch.no_grad():

@@ -68,7 +68,8 @@ def test_the_whole_way(
     assert run(["verify", "packed", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert len(found["layers"]) == len(json.loads(Path("plan.json").read_text())["layers"])
-    wiring = one.wiring(model.config.to_dict())  # pyright: ignore
+    config: Any = model.config
+    wiring = one.wiring(config.to_dict())
     assert (found["engines"] is None) == isinstance(wiring, FloatWiring)
     assert run(["eval", "packed", "--json"]) == 0
     assert run(["report", "packed"]) == 0

@@ -40,8 +40,9 @@ def place(tmp_path, monkeypatch):
     shutil.copy(own_networks.__file__, "networks.py")
     OWN.clear()
     torch.manual_seed(3)
-    built = snnq.register_model("networks.py:multi_step").builder()
-    torch.save({"state_dict": built.state_dict()}, "net.pth")
+    builder = snnq.register_model("networks.py:multi_step").builder
+    assert builder is not None
+    torch.save({"state_dict": builder().state_dict()}, "net.pth")
     yield
     OWN.clear()
 

@@ -22,7 +22,7 @@ import snnq
 from snnq.base.errors import InterruptedRun, RunChangedError, UsageError
 from snnq.checkpoints.opening import load_model, open_checkpoint
 from snnq.models.registry import build
-from snnq.training.augmentation import parse_changes
+from snnq.training.augmentation import Mixup, parse_changes
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = "image_size=16,steps=4,dim=16,depth=1,heads=2"
@@ -46,8 +46,7 @@ def fashion(tmp_path):
         labels = (np.arange(count) % 10).astype(np.uint8)
         for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
             header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
-            with gzip.open(tmp_path / f"{split}-{kind}-ubyte.gz", "wb") as file:
-                file.write(header + array.tobytes())
+            (tmp_path / f"{split}-{kind}-ubyte.gz").write_bytes(gzip.compress(header + array.tobytes()))
     return f"fashion-mnist:{tmp_path}"
 
 
@@ -129,6 +128,7 @@ def test_recipes_are_as_published(example):
     }.items():
         recipe = example.RECIPES[name]
         mixup = parse_changes(recipe.augment)[-1]
+        assert isinstance(mixup, Mixup)
         assert (epoch - 1) / recipe.epochs < mixup.until <= epoch / recipe.epochs
     assert all(recipe.source for recipe in example.RECIPES.values())
 

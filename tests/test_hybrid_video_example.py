@@ -28,7 +28,7 @@ def example(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     monkeypatch.setattr(sys, "path", [str(ROOT / "examples" / "hybrid_video"), *sys.path])
     found = importlib.import_module("run")
     sys.modules["arms"].SIZES.update(TINY)
-    sys.modules["arms"].STRIDE = 2
+    monkeypatch.setattr(sys.modules["arms"], "STRIDE", 2)
     yield found
     ARCHITECTURES.pop("cnn3d", None)
     for name in NAMES:

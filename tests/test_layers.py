@@ -157,7 +157,7 @@ def test_convolutions_count_the_input_image_and_layers_called_twice_count_twice(
 def test_tracing_leaves_the_model_and_the_random_state_alone():
     model, config = tiny()
     model.train()
-    model.patch_embed.proj_bn.eval()
+    model.get_submodule("patch_embed.proj_bn").eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     modes = [module.training for module in model.modules()]
     state = torch.get_rng_state()

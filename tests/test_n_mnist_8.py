@@ -20,6 +20,8 @@ COUNTS = {"Train": 3, "Validation": 1, "Test": 2}
 @pytest.fixture(scope="module")
 def converter():
     spec = importlib.util.spec_from_file_location("n_mnist_8", ROOT / "examples/reference/n_mnist_8.py")
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

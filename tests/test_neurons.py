@@ -104,11 +104,11 @@ def test_sums_of_neurons_outputs_are_integers() -> None:
 
 def test_a_neuron_that_cannot_be_told_is_refused_by_path_and_class() -> None:
     class Dead(neuron.LIFNode):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:  # pyright: ignore
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
             return torch.zeros_like(x)
 
     model = network("LIFNode")
-    model.network[2] = Dead(step_mode="m")  # pyright: ignore
+    model.network.register_module("2", Dead(step_mode="m"))
     with pytest.raises(UsageError, match=r"neurons 'network.2' are Dead, whose output is not known"):
         layer_table(model, SHAPE)
 

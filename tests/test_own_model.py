@@ -47,8 +47,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         built = model()
         for module in built.modules():
             if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-                module.running_mean.uniform_(-0.2, 0.2)  # pyright: ignore
-                module.running_var.uniform_(0.05, 0.2)  # pyright: ignore
+                module.get_buffer("running_mean").uniform_(-0.2, 0.2)
+                module.get_buffer("running_var").uniform_(0.05, 0.2)
         torch.save({"state_dict": built.state_dict()}, f"{name}.pth")
         del OWN[f"networks.py:{name}"]
     return tmp_path

@@ -90,22 +90,27 @@ def test_samples_are_kept_in_their_order_and_compared_one_by_one():
     right = np.array([True, False, True, True, False, False, True, True, True, False])
     kept = PerSample.of(right, np.linspace(0.123456, 1, 10))
     assert kept.right == "b380"
+    assert kept.losses is not None
     assert kept.losses[:2] == (0.1235, 0.2208)
     assert (kept.answers() == right).all()
     assert PerSample.model_validate(kept.model_dump(mode="json")) == kept
     other = PerSample.of(~right, np.linspace(0.123456, 1, 10) + 0.5)
-    found = difference(kept, other)
+    found, turned = difference(kept, other), difference(other, kept)
+    assert found is not None
+    assert turned is not None
     assert (found.samples, found.only_this, found.only_other) == (10, 6, 4)
     assert found.loss == pytest.approx(-0.5, abs=1e-3)
     assert (found.lower_loss, found.more_accurate) == (1, 0)
-    assert difference(other, kept).lower_loss == -1
+    assert turned.lower_loss == -1
 
 
 def test_what_cannot_be_paired_is_not():
     one = PerSample.of(np.ones(8, bool), np.full(8, np.nan))
     assert one.losses is None
-    assert difference(one, one) == Difference(samples=8, only_this=0, only_other=0)
-    assert difference(one, one).lower_loss == 0
+    same = difference(one, one)
+    assert same is not None
+    assert same == Difference(samples=8, only_this=0, only_other=0)
+    assert same.lower_loss == 0
     assert difference(one, None) is None
     assert difference(one, PerSample.of(np.ones(7, bool), np.zeros(7))) is None
     for wrong in ({"right": "zz"}, {"right": "ff00"}, {"losses": (0.1,)}):

@@ -7,6 +7,7 @@ import re
 import shlex
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -106,7 +107,9 @@ def type_commands(page: Page, known: set[str], capsys) -> None:
 def shorten(monkeypatch: pytest.MonkeyPatch, record: type, **fewer: int) -> None:
     """Give the fields of a record of settings smaller defaults."""
     names = [field.name for field in fields(record)]
-    defaults = dict(zip(names, record.__init__.__defaults__, strict=True)) | fewer
+    given = record.__init__.__defaults__
+    assert given is not None
+    defaults: dict[str, Any] = dict(zip(names, given, strict=True)) | fewer
     monkeypatch.setattr(record.__init__, "__defaults__", tuple(defaults.values()))
 
 
@@ -158,5 +161,5 @@ def type_all(tmp_path, monkeypatch, capsys):
     weights = executed(NUMPY_READERS["coded"])["weights"]
     for name, module in load_packed("packed", "float").named_modules():
         if name in weights:
-            assert np.array_equal(weights[name], module.weight.numpy())
+            assert np.array_equal(weights[name], module.get_parameter("weight").numpy())
     assert weights.keys() == Plan.read("plan.json").schemes().keys()

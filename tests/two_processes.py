@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from torch.multiprocessing.spawn import start_processes
 
 multiprocessing.set_forkserver_preload(["snnq.searching.run", "snnq.finalizing.run"])
 
@@ -21,7 +21,7 @@ def in_two(work, *arguments):
     """Return what ``work(*arguments)`` returned in process 0 and in process 1; it must be a module's function."""
     with tempfile.TemporaryDirectory() as folder:
         given = (folder, dict(os.environ), work, arguments)
-        mp.start_processes(_begin, given, nprocs=2, start_method="forkserver")
+        start_processes(_begin, given, nprocs=2, start_method="forkserver")
         return [torch.load(Path(folder) / f"{rank}.pt", weights_only=False) for rank in range(2)]
 
 

@@ -38,7 +38,7 @@ class Arm:
             raise ValueError(f"no arm is called {text}: give one of {', '.join(FIXED)}, or {ALLOCATIONS}@BITS")
         return cls(way, float(bits) if bits else None)
 
-    def plan(self, checkpoint: Path, data: str, seed: int, epochs: int, folder: Path) -> Path:
+    def plan(self, checkpoint: str | Path, data: str | None, seed: int, epochs: int, folder: Path) -> Path:
         """Write the arm's plan into a folder; a search goes on where it was cut off."""
         file = folder / "plan.json"
         if file.exists():

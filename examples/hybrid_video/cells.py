@@ -56,7 +56,7 @@ def train(setting: Setting, arm: Arm, seed: int, folder: Path) -> Path:
         start = folder / "start.safetensors"
         if not start.exists():
             _save_started(setting, arm, seed, start)
-        train_float.main(setting.spec, out, start=start, **words)
+        train_float.main(setting.spec, out, start=str(start), **words)
     else:
         sizes = [f"{key}={value}" for key, value in arm.sizes.items()]
         train_float.main(setting.spec, out, architecture=arm.architecture, size=sizes, **words)

@@ -57,7 +57,8 @@ def main(
             rows.append((name, one.name, ratio, exponent, descent))
     frame = pd.DataFrame(rows, columns=["layer", "scheme", "amplitudes", "r", "descent"])
     typer.echo(frame.to_csv(index=False, float_format="%.3f"))
-    typer.echo(frame.groupby("scheme")[["amplitudes", "descent"]].mean().to_csv(float_format="%.3f"))
+    means = frame.pivot_table(index="scheme", values=["amplitudes", "descent"])
+    typer.echo(means.to_csv(float_format="%.3f"))
 
 
 def _error(weight: Tensor, one: Scheme, gram: Tensor) -> float:

@@ -40,7 +40,7 @@ def main(file: Annotated[Path, typer.Argument(help="What run.py wrote.")] = Path
         f"\n| plan | bits |{''.join(f' `{arm}` |' for arm in OVERVIEW)}\n| --- | ---: |{' ---: |' * len(OVERVIEW)}"
     )
     for plan, rows in frame.groupby("plan", sort=False):
-        cells = [_both(rows[rows.arm == arm]) for arm in OVERVIEW]
+        cells = [_both(rows.loc[rows.arm == arm]) for arm in OVERVIEW]
         typer.echo(f"| `{plan}` | {rows.avg_bits.mean():.2f} | {' | '.join(cells)} |")
 
 

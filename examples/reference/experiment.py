@@ -129,7 +129,7 @@ def gather(out: Path) -> pd.DataFrame:
     """Return all finished cells of an experiment, and the float model as given as a row of its own."""
     cells = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(out.glob("*/*/cell.json"))]
     frame = pd.DataFrame(cells)
-    given = frame[frame.row == frame.row.iloc[0]].copy()
+    given = frame.loc[frame.row == frame.row.iloc[0]].copy()
     given["row"] = FLOAT
     given[["test_accuracy", "validation_accuracy"]] = given[["float_test_accuracy", "float_validation_accuracy"]]
     given[["search_seconds", "finetune_seconds"]] = 0.0

@@ -74,7 +74,7 @@ def drawn(number: int) -> Maker:
     return make
 
 
-def searched(**knobs: object) -> Maker:
+def searched(**knobs: Any) -> Maker:
     """Return a maker that searches with these settings."""
 
     def make(setting: Setting, seed: int, out: Path) -> Plan:
@@ -83,7 +83,7 @@ def searched(**knobs: object) -> Maker:
             epochs=setting.search_epochs,
             batch_size=setting.batch_size,
             calibration=setting.calibration,
-            **knobs,  # pyright: ignore
+            **knobs,
         )
         return run_search(
             setting.checkpoint,

@@ -72,7 +72,7 @@ def test_against_float64_where_nothing_is_halfway(seed: int) -> None:
 
 def test_two_norms_in_a_row_by_hand() -> None:
     """3·(2·x + 1) + 5 = 6·x + 8; of none x."""
-    inner, outer = (np.float32([2]), np.float32([1])), (np.float32([3]), np.float32([5]))
+    inner, outer = ((np.array([a], np.float32), np.array([b], np.float32)) for a, b in ((2, 1), (3, 5)))
     assert [part.tolist() for part in joined([inner, outer], 1)] == [[6], [8]]
     assert [part.tolist() for part in joined([], 2)] == [[1, 1], [0, 0]]
     assert joined([inner], 1) is inner

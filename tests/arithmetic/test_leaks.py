@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,8 +48,8 @@ def test_a_rounded_rate_stays_what_it_is_in_float32(kept: int) -> None:
 
 
 def test_every_leak_that_an_operation_says() -> None:
-    def said(**facts: float | None) -> int | None:
-        return leaks.leak(Neuron("n", ("x",), "y", **facts))  # pyright: ignore
+    def said(**facts: Any) -> int | None:
+        return leaks.leak(Neuron("n", ("x",), "y", **facts))
 
     assert [said(), said(tau=1.5), said(tau=None), said(integrates=True)] == [2, 3, None, 1]
     assert said(tau=4.0) == leaks.FIXED + 3 * 2**14

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -109,7 +110,7 @@ def test_any_architecture_has_a_reference(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", EVENTS)
 def test_moved_thresholds_move_rates_however_often_it_is_run(name: str, tmp_path: Path) -> None:
     """Calls that an engine has prepared keep the thresholds that it had."""
-    sizes = {"chunk": 3} if name.startswith("statten") else {}
+    sizes: dict[str, Any] = {"chunk": 3} if name.startswith("statten") else {}
     counts = write_lively(tmp_path / "packed", ["uniform-4"], name, **sizes)
     found = {}
     for factor in (8.0, 1.0, 0.25):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -48,7 +49,7 @@ def test_a_neuron_that_is_not_exported_is_named() -> None:
 def test_peers_compute_the_same_model(name: str, library: str, tmp_path: Path) -> None:
     if library not in exported.installed():
         pytest.skip(f"{library} cannot be timed here")
-    sizes = {"chunk": 3} if name.startswith("statten") else {}
+    sizes: dict[str, Any] = {"chunk": 3} if name.startswith("statten") else {}
     frames = write_lively(tmp_path / "packed", ["uniform-4"], name, **sizes).clip(0, 9).astype("float32")
     given = torch.from_numpy(frames)
     runs = peers.open_peers([library], tmp_path / "packed", given, 1, tmp_path)

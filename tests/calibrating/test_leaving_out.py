@@ -42,7 +42,7 @@ def seen_alone(model, frames):
     found: dict[str, list[np.ndarray]] = {}
     hooks = [
         one.register_forward_pre_hook(
-            lambda _, x, name=name: found.setdefault(name, []).append(x[0].double().flatten(2).numpy())
+            lambda _, x, *, name=name: found.setdefault(name, []).append(x[0].double().flatten(2).numpy())
         )
         for name, one in norms_of(model, "tiny").items()
     ]

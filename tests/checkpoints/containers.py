@@ -30,7 +30,7 @@ class Config:
     """A class of a training script's own, with settings in it."""
 
     T: int = 4
-    place: Path = field(default_factory=lambda: PurePosixPath("out"))  # pyright: ignore
+    place: PurePosixPath = field(default_factory=lambda: PurePosixPath("out"))
 
 
 class EasyDict(dict):

@@ -57,7 +57,8 @@ def configurations() -> tuple[tuple[str, str, dict[str, Any]], ...]:
     found = []
     for name in UPSTREAMS:
         one = architecture(name)
-        names = {field.name for field in fields(one.config_of.__self__)}  # pyright: ignore
+        config_of: Any = one.config_of  # a class method
+        names = {field.name for field in fields(config_of.__self__)}
         assert names <= CHANGES.keys() | {"layout"}
         small = SMALL | {"depth": 4 if name.startswith(("qk", "max")) else 1}
         small |= {"chunk": 2} if name.startswith("statten") else {}
@@ -173,7 +174,7 @@ def test_with_all_that_is_asked_a_file_opens_as_what_it_was(tmp_path: Path) -> N
             name, field, config = configurations()[index]
             if not is_upstreams(index) or field not in ("", "in_channels", "heads", "pooling", "chunk", "neuron"):
                 continue
-            given = {
+            given: dict[str, Any] = {
                 size: tuple(config[size]) if isinstance(config[size], list) else config[size]
                 for size in ASKED
                 if size in config

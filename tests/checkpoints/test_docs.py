@@ -34,7 +34,7 @@ def written(name: str) -> str:
 
 
 def _value(name: str, size: str, config: dict) -> str:
-    if size == "heads" and architecture(name).config({"dim": 512}).heads != config["heads"]:  # pyright: ignore
+    if size == "heads" and architecture(name).config({"dim": 512}).heads != config["heads"]:
         return "dim / 64"
     if size == "attention_scale" and "chunk" in config:
         return "1/(rows² · chunk)" if name.endswith("-dvs") else "1/rows"

@@ -50,11 +50,12 @@ def test_given_sizes_must_agree(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     save_checkpoint(path, build("spikformer-cifar10", SMALL), architecture="spikformer-cifar10", facts={})
     open_checkpoint(path, steps=4, heads=2, image_size=(20, 12), pooling=(False, False, True, True))
-    for given, words in (
+    cases: tuple[tuple[dict[str, Any], str], ...] = (
         ({"steps": 3}, "--steps 3 contradicts the file, which records 4"),
         ({"image_size": (20, 20)}, "--image-size 20x20 contradicts the file, which records 20x12"),
         ({"pooling": (True,) * 4}, "--pooling 1111 contradicts the file, which records 0011"),
-    ):
+    )
+    for given, words in cases:
         with pytest.raises(CheckpointError, match=words):
             open_checkpoint(path, **given)
 

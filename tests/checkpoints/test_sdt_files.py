@@ -75,7 +75,7 @@ def test_an_unknown_key_and_a_missing_one_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("neuron", ["lif", "plif"])
 def test_graft_keeps_every_weight(neuron: str, tmp_path: Path) -> None:
     torch.save(upstream("sdt-dvs", neuron=neuron), tmp_path / "sdt.pth")
-    given = GIVEN | {"architecture": "sdt-dvs"}
+    given: dict[str, Any] = GIVEN | {"architecture": "sdt-dvs"}
     before = open_checkpoint(tmp_path / "sdt.pth", **given)
     found = snnq.graft(tmp_path / "sdt.pth", chunk=4, out=tmp_path / "statten.safetensors", **given)
     assert (found.architecture, found.chunk, found.attention_scale) == ("statten-dvs", 4, 2**-6)  # 1/(4·4·4)

@@ -67,7 +67,7 @@ def test_q_k_and_v_are_rows_of_one_tensor(tmp_path: Path) -> None:
 )
 def test_spikingjellys_constructors_are_known(make: Any, known: tuple[Any, ...], tmp_path: Path) -> None:
     torch.save(dvs_container(make().state_dict(), T=6), tmp_path / "a.pth")
-    given = {} if make is spikformer.spikformer_cifar10 else {"image_size": (64, 64)}
+    given: dict[str, Any] = {} if make is spikformer.spikformer_cifar10 else {"image_size": (64, 64)}
     config = open_checkpoint(tmp_path / "a.pth", **given).config
     assert (config["heads"], config["pooling"], config["image_size"]) == known
     assert config["steps"] == 6

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snnq.base.errors import PlanError, UsageError
-from snnq.cost.activity import Activity, AttentionActivity, LayerActivity, NeuronActivity
+from snnq.cost.activity import Activity, Arithmetic, AttentionActivity, LayerActivity, NeuronActivity
 from snnq.cost.energy import products_energy
 from snnq.cost.events import REUSES, event_energy
 from snnq.cost.table import TABLES, list_tables, read_table
@@ -21,7 +21,9 @@ LAYER = Layer("block.0.mlp.fc1", "mlp", "linear", (8, 4), 64, 64, "integers")
 PRODUCTS = Products("block.0.attn", "keys", heads=2, tokens=3, width=4, steps=4, chunk=2, scale=0.3, scaled="operand")
 
 
-def activity(counts, *, spikes=(2.0, 1.0), mixed=((4.0, 2.0), (3.0, 0.0)), largest=3.0, arithmetic="integer"):
+def activity(
+    counts, *, spikes=(2.0, 1.0), mixed=((4.0, 2.0), (3.0, 0.0)), largest=3.0, arithmetic: Arithmetic = "integer"
+):
     """The activity of one layer of 8 inputs (4 channels, two tokens) with a fan-out of 8, at every step."""
     events = tuple(8.0 * count for count in counts)
     layer = LayerActivity(

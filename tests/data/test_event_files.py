@@ -5,6 +5,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def lists(events: dict[str, np.ndarray]) -> dict[str, list[int]]:
     return {name: part.tolist() for name, part in events.items()}
 
 
-def write_npz(file: Path, e: dict[str, np.ndarray]) -> None:
+def write_npz(file: Path, e: dict[str, Any]) -> None:
     np.savez(file, **e)
 
 
@@ -170,7 +171,8 @@ def test_the_real_gesture() -> None:
     assert (len(recording.events), recording.sensor) == (213_025, (128, 128))
     assert (recording.events.t[0], recording.events.t[-1]) == (28, 5_044_461)
     with h5py.File(file) as root:
-        events = np.asarray(root["data/0"][()])  # type: ignore[index]
+        data: Any = root["data/0"]
+        events = np.asarray(data[()])
     assert columns(recording) == {name: events[name].astype(int).tolist() for name in "txyp"}
 
 
@@ -284,7 +286,8 @@ def test_a_little_disorder_is_sorted(tmp_path: Path) -> None:
     ],
 )
 def test_arrays_of_another_content(tmp_path: Path, content: dict, words: str) -> None:
-    np.savez(tmp_path / "a.npz", **{name: np.array(part) for name, part in content.items()})
+    arrays: dict[str, Any] = {name: np.array(part) for name, part in content.items()}
+    np.savez(tmp_path / "a.npz", **arrays)
     assert words in refused(tmp_path / "a.npz")
 
 

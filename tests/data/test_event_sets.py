@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,7 +85,8 @@ def test_a_real_gesture_in_tonics_layout(tmp_path: Path) -> None:
     from tonic.datasets import DVSGesture
 
     with h5py.File(GESTURE) as root:
-        events = np.asarray(root["data/0"][()])  # type: ignore[index]
+        data: Any = root["data/0"]
+        events = np.asarray(data[()])
     table = np.stack([events["x"], events["y"], events["p"], events["t"] // 1000], axis=1).astype(float)
     for split in ("Train", "Test"):
         for person in range(2):
@@ -219,7 +221,8 @@ def test_all_damaged_recordings_are_named_and_skipped_only_if_asked(tmp_path: Pa
     assert f"snnq data prepare {spec} --steps 2 --image-size 64x64 --skip-corrupt" in caught.value.hint
     done = prepare(spec, skip_corrupt=True, **arguments)
     assert sum(len(part) for part in (done.data.train, done.data.validation, done.data.test)) == 24
-    assert len(done.data.skipped) == len(done.facts()["skipped"]) == 2  # type: ignore[arg-type]
+    facts: dict[str, Any] = done.facts()
+    assert len(done.data.skipped) == len(facts["skipped"]) == 2
     assert "2 damaged recordings skipped" in done.data.describe()
     assert prepare(spec, **arguments).data.skipped == done.data.skipped  # what was skipped is remembered
     labels = done.data.test.labels

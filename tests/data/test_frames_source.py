@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -136,7 +137,7 @@ def test_classes_by_number_must_be_numbers(tmp_path: Path) -> None:
         ({"frames": np.zeros((3, 257, 5, 6), np.uint8)}, ["(3, 257, 5, 6)"]),
     ],
 )
-def test_a_file_of_another_content(tmp_path: Path, arrays: dict[str, np.ndarray], words: list[str]) -> None:
+def test_a_file_of_another_content(tmp_path: Path, arrays: dict[str, Any], words: list[str]) -> None:
     file = tmp_path / "a.npz"
     np.savez(file, **arrays)
     with pytest.raises(DataError) as caught:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,7 +91,8 @@ def test_a_recording_is_no_image(tmp_path: Path) -> None:
 
 def test_calibration_sees_normalised_pixels(tmp_path: Path) -> None:
     data = open_data(f"images:{images(tmp_path / 'set', 'train', 'val')}", steps=2, image_size=(16, 16))
-    samples = calibration(SimpleNamespace(data=data), PtqSettings(samples=4, batch_size=2))  # pyright: ignore
+    job: Any = SimpleNamespace(data=data)
+    samples = calibration(job, PtqSettings(samples=4, batch_size=2))
     every = data.train.__getitems__(range(len(data.train)))[0]
     for one in samples.__getitems__(range(4))[0]:
         assert any(torch.equal(one, other) for other in every)

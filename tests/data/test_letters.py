@@ -54,4 +54,5 @@ def test_some_classes_of_clips_are_of_their_own_videos(tmp_path) -> None:
     data = open_data("letters,limit=52", steps=2, image_size=(8, 8), cache_dir=tmp_path)
     videos = np.arange(len(data.test)) // 2
     found = only_classes(replace(data, test=replace(data.test, videos=videos)), ("C", "A")).test
+    assert found.videos is not None
     assert np.array_equal(found.videos, videos[np.isin(data.test.labels, (0, 2))])

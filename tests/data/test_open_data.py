@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -70,7 +72,8 @@ def test_frames_fetch_a_batch(digits: DataSet) -> None:
 
 
 def test_frames_work_in_a_data_loader(digits: DataSet) -> None:
-    loader = torch.utils.data.DataLoader(digits.test, batch_size=100, collate_fn=digits.test.collate)
+    samples: Any = digits.test  # of torch's Dataset it has what a loader calls
+    loader = torch.utils.data.DataLoader(samples, batch_size=100, collate_fn=digits.test.collate)
     batches = list(loader)
     assert [len(labels) for _, labels in batches] == [100, 100, 100, 59]
     assert torch.cat([labels for _, labels in batches]).tolist() == digits.test.labels.tolist()

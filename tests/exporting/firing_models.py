@@ -87,6 +87,7 @@ def _pack(
     folded = fold_batchnorm(model, wiring.norms).eval()
     coded = {name: _code(folded, name, which) for name, which in chosen.items() if which != "float32"}
     if frames is not None:
+        assert isinstance(wiring, Wiring)
         _make_it_fire(folded, wiring, frames)
     change(folded)
     plan = make_plan(table, chosen, model=info, data=data, table=read_table("horowitz-45nm"))

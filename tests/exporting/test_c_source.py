@@ -180,7 +180,7 @@ def test_sizes_in_the_header(tmp_path: Path) -> None:
     rom = sum({**sizes, "stream": 16, "place": 8}.get(kind, 0) * int(count) for kind, count in arrays)
     assert f"#define PACKED_ROM_BYTES {rom}\n" in text
     head = open_arrays(folder).head()
-    bits, summands = (int(re.search(rf"LOGIT_{name} (-?\d+)", text)[1]) for name in ("BITS", "SUMMANDS"))  # pyright: ignore
+    bits, summands = (int(re.findall(rf"LOGIT_{name} (-?\d+)", text)[0]) for name in ("BITS", "SUMMANDS"))
     assert head.scale == pytest.approx(2.0**-bits / summands, rel=1e-15)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -36,7 +37,7 @@ def test_the_config_is_the_librarys(uniform_folder: Path) -> None:
     source = read_source(uniform_folder)
     names = [layer.name for layer in source.layers if layer.family != "float32"]
     forms = dict.fromkeys(names, Form(3, True, "pack-quantized")) | {names[0]: Form(8, False, "naive-quantized")}
-    config = make_config(source, forms)
+    config: dict[str, Any] = make_config(source, forms)
     found = config["quantization_config"]
     assert found["quant_method"] == "compressed-tensors"
     assert found["format"] == "mixed-precision"
@@ -112,8 +113,8 @@ class Matrices(nn.Module):
 def test_the_librarys_own_way_through_a_model(uniform_folder: Path) -> None:
     """apply_quantization_config → compress_model → load_state_dict → decompress_model, as transformers does it."""
     out = Path(snnq.export(uniform_folder, "compressed-tensors").out)
-    from compressed_tensors.compressors import ModelCompressor
-    from compressed_tensors.quantization import QuantizationConfig, apply_quantization_config
+    from compressed_tensors.compressors import ModelCompressor  # pyright: ignore[reportMissingImports]
+    from compressed_tensors.quantization import QuantizationConfig, apply_quantization_config  # pyright: ignore[reportMissingImports]
 
     config = json.loads((out / "config.json").read_text(encoding="utf-8"))
     source = read_source(uniform_folder)

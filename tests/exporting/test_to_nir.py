@@ -41,7 +41,7 @@ def test_the_list_of_what_nir_cannot_say() -> None:
 
 def simulate(graph, edges, name: str, given: torch.Tensor) -> torch.Tensor:
     """Run one piece up to an output by NIR's equations, forward Euler, 1 ms a step; given (T, B, …) channels first."""
-    import nir
+    import nir  # pyright: ignore[reportMissingImports]
 
     chain, node = [], next(a for a, b in edges if b == f"output.{name}")
     while not isinstance(graph.nodes[node], nir.Input):
@@ -86,7 +86,7 @@ def watch(model: torch.nn.Module, frames: torch.Tensor) -> dict[str, torch.Tenso
 @pytest.mark.exchange
 @pytest.mark.parametrize("layout", ["cifar10dvs", "cifar10", "imagenet"])
 def test_the_spikes_are_the_models(tmp_path: Path, layout: str) -> None:
-    import nir
+    import nir  # pyright: ignore[reportMissingImports]
 
     folder = tmp_path / "packed"
     given = torch.from_numpy(write_lively(folder, list(MIXED), layout).astype(np.float32))
@@ -117,7 +117,7 @@ def test_the_spikes_are_the_models(tmp_path: Path, layout: str) -> None:
 
 @pytest.mark.exchange
 def test_what_is_in_the_file(folder: Path) -> None:
-    import nir
+    import nir  # pyright: ignore[reportMissingImports]
 
     graph = nir.read(snnq.export(folder, "nir").out)
     node = graph.nodes["patch_embed.proj_conv"]
@@ -136,7 +136,7 @@ def test_what_is_in_the_file(folder: Path) -> None:
 @pytest.mark.exchange
 def test_at_the_threshold_a_neuron_spikes(folder: Path) -> None:
     """h ≥ θ in snnq; NIR asks v > v_threshold, which is the number just below θ."""
-    import nir
+    import nir  # pyright: ignore[reportMissingImports]
 
     graph = nir.read(snnq.export(folder, "nir").out)
     node = graph.nodes["head"], graph.nodes["patch_embed.proj_lif"]

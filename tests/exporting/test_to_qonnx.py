@@ -22,8 +22,8 @@ SCHEMES += ["ternary", "binary"]
 
 
 def run_model(path: str, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    from qonnx.core.modelwrapper import ModelWrapper
-    from qonnx.core.onnx_exec import execute_onnx
+    from qonnx.core.modelwrapper import ModelWrapper  # pyright: ignore[reportMissingImports]
+    from qonnx.core.onnx_exec import execute_onnx  # pyright: ignore[reportMissingImports]
 
     return execute_onnx(ModelWrapper(path), given)
 
@@ -41,8 +41,8 @@ def test_every_scheme_comes_back_bit_for_bit(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", SCHEMES)
 def test_the_nodes_say_the_scheme_and_do_not_just_pass_weights_on(tmp_path: Path, name: str) -> None:
     """Fed other weights, the node's outputs are levels of the scheme, and for uniform the very ones snnq rounds to."""
-    import onnx
-    from onnx import numpy_helper
+    import onnx  # pyright: ignore[reportMissingImports]
+    from onnx import numpy_helper  # pyright: ignore[reportMissingImports]
 
     folder = make_sample(schemes=(name,)).write(tmp_path / "packed")
     out, source, draw = Path(snnq.export(folder, "qonnx").out), read_source(folder), np.random.default_rng(0)
@@ -66,8 +66,8 @@ def test_the_nodes_say_the_scheme_and_do_not_just_pass_weights_on(tmp_path: Path
 
 
 def test_the_attributes_are_the_schemes(folder: Path) -> None:
-    import onnx
-    from onnx import helper, numpy_helper
+    import onnx  # pyright: ignore[reportMissingImports]
+    from onnx import helper, numpy_helper  # pyright: ignore[reportMissingImports]
 
     model, source = onnx.load(snnq.export(folder, "qonnx").out), read_source(folder)
     onnx.checker.check_model(model)

@@ -43,7 +43,7 @@ def packed(folder: Path, seed: int = 0, name: str = NAME, **changes: Any) -> Pat
         model = one.build(config).train()
         for module in model.modules():
             if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-                module.momentum = None  # type: ignore[assignment]
+                module.momentum = None
                 module.weight.uniform_(-1.5, 2.0)
                 module.bias.normal_(0.8, 0.4)
         model(torch.poisson(torch.full((4, *frames_shape(config)), 0.5)))
@@ -107,7 +107,7 @@ def test_spikingjelly_loads_it_strictly_and_gives_our_logits(
     logits = ours(x)
     assert 0.01 < rates[0] < 0.99
     torch.testing.assert_close(theirs(x.transpose(0, 1)).mean(0), logits, rtol=0, atol=1e-5)
-    decoded = [ours.get_submodule(f"block.0.attn.{name}").get_parameter("weight") for name in "qkv"]
+    decoded: list[torch.Tensor] = [ours.get_submodule(f"block.0.attn.{name}").get_parameter("weight") for name in "qkv"]
     assert torch.equal(load_file(found.out)["blocks.0.attn.qkv_conv_bn.0.weight"], torch.cat(decoded))
     with safe_open(found.out, framework="pt") as file:
         assert json.loads(file.metadata()["spikformer"])["patch_size"] == patch
@@ -128,10 +128,11 @@ def test_its_other_models(name: str, changes: dict[str, Any], said: str, tmp_pat
     folder = packed(tmp_path / "packed", name=name, **changes)
     found = snnq.export(folder, "spikingjelly")
     assert said in found.notes[0]
-    given = {"architecture": name, "steps": 4, "image_size": (16, 16)}
+    given: dict[str, Any] = {"architecture": name, "steps": 4, "image_size": (16, 16)}
     given |= {key: changes[key] for key in ("heads", "pooling") if key in changes and "maxformer" not in name}
     given |= {"heads": 2} if "heads" not in changes else {}
-    opened = open_checkpoint(found.out, **{key: tuple(v) if isinstance(v, list) else v for key, v in given.items()})
+    given = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
+    opened = open_checkpoint(found.out, **given)
     x = frames()
     with torch.no_grad():
         torch.testing.assert_close(load_model(opened)(x), snnq.load_packed(folder, "float")(x), rtol=0, atol=1e-5)
@@ -175,7 +176,7 @@ def test_what_spikingjelly_cannot_be_is_refused(changes: dict[str, Any], words: 
 @pytest.mark.parametrize("ratio", [2.3, 0.7, 1 / 3])  # SpikingJelly rounds 16 · 2.3 down, snnq to the nearest
 def test_hidden_features_of_any_ratio_are_as_many_there(ratio: float, tmp_path: Path) -> None:
     config: Any = architecture(NAME).config(SIZES | {"dim": 48, "heads": 1, "mlp_ratio": ratio})
-    arguments = to_spikingjelly.constructor_arguments(tmp_path, NAME, config.to_dict())
+    arguments: dict[str, Any] = to_spikingjelly.constructor_arguments(tmp_path, NAME, config.to_dict())
     with torch.device("meta"):
         assert Spikformer(**arguments).get_parameter("blocks.0.mlp.fc1.0.weight").shape[0] == config.hidden
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -35,12 +37,12 @@ def test_codes_decode_to_the_weights_that_were_trained(name, shift, seed, depth_
     for key, parameter in net.named_parameters():
         if key.endswith("_shift"):
             parameter.data.fill_(shift)
-    trained = net[0].weight.detach().clone()
+    trained = layer.weight.detach().clone()
     coded = encode_model(net, {"0": name})["0"]
     assert coded.codes.shape == (5, 9 if depth_wise else 7)
     decoded = scheme(name).decode(coded.codes, coded.params).view_as(trained)
     assert torch.equal(decoded, trained)
-    assert torch.equal(net[0].weight, trained)
+    assert torch.equal(layer.weight, trained)
     assert int(coded.codes.max()) < 2 ** scheme(name).bits
 
 
@@ -80,15 +82,16 @@ def test_zero_shift_is_the_least_squares_fit():
 
 def test_float_layers_stay_as_they_are():
     net = small_net()
-    weight = net[3].weight.detach().clone()
+    weight = net.get_parameter("3.weight").detach().clone()
     quantize_model(net, {"0": "uniform-2", "3": "float32"})
     assert list(encode_model(net, {"0": "uniform-2", "3": "float32"})) == ["0"]
-    assert torch.equal(net[3].weight, weight)
+    assert torch.equal(net.get_parameter("3.weight"), weight)
 
 
 def test_weight_decay_is_for_weights_alone():
     net = quantize_model(small_net(), {"0": "uniform-2", "3": "power-of-two-2"})
-    decayed, free = parameter_groups(net, 0.1)
+    groups: list[dict[str, Any]] = parameter_groups(net, 0.1)
+    decayed, free = groups
     assert [tuple(p.shape) for p in decayed["params"]] == [(4, 2, 3, 3), (3, 16)]
     assert len(decayed["params"]) + len(free["params"]) == len(list(net.parameters()))
     assert free["weight_decay"] == 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -49,19 +50,27 @@ def rated_layer(rate: float = 1.0, coder: Coder | None = None) -> tuple[nn.Modul
     return model, Rate(model, Aim({"0": scheme(name)}, weights=2048, target=rate * 2048, coder=coder))
 
 
+def weight_of(model: nn.Module) -> torch.Tensor:
+    """The weight of its only layer, as it is quantised."""
+    layer = model.get_submodule("0")
+    assert isinstance(layer, nn.Linear)
+    return layer.weight
+
+
 def test_the_loss_pays_for_the_lengths_of_codes():
     model, rate = rated_layer()
     _, chain, latent = rate.layers[0]
     with torch.no_grad():
-        latent.copy_(model[0].weight)  # on levels, the length between two codes is that of one
+        latent.copy_(weight_of(model))  # on levels, the length between two codes is that of one
     smooth, bits = layer_bits(chain, latent)
     assert smooth.item() == pytest.approx(bits.item(), rel=0.01)
     # Towards the more frequent level, which is zero, a weight becomes cheaper.
     with torch.no_grad():
-        latent.copy_(model[0].weight * 0.9 + 0.3 * torch.sign(latent) * chain.params()["scale"])
+        latent.copy_(weight_of(model) * 0.9 + 0.3 * torch.sign(latent) * chain.params()["scale"])
     smooth, _ = layer_bits(chain, latent)
     smooth.backward()
     apart = latent.abs() > 0.3 * chain.params()["scale"]
+    assert latent.grad is not None
     assert bool((latent.grad * torch.sign(latent))[apart].min() >= 0)
 
 
@@ -98,7 +107,7 @@ def test_all_layers_at_once_take_what_each_takes_alone(names):
 
     found, wanted = bits_and_gradients(layers, lambda: code_bits(layers)), bits_and_gradients(layers, one_by_one)
     torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
-    assert all(float(part[0, 0]) == 0 for part in found[2][::2])  # nothing pulls at a clipped weight
+    assert all(part is not None and part[0, 0] == 0 for part in found[2][::2])  # nothing pulls at a clipped weight
 
 
 def test_a_weight_that_is_not_finite_is_in_the_loss():
@@ -110,15 +119,15 @@ def test_a_weight_that_is_not_finite_is_in_the_loss():
 
 def test_rated_scales_learn_faster_and_zero_points_stay():
     model, _ = rated_layer()
-    groups = parameter_groups(model, 0.01)
+    groups: list[dict[str, Any]] = parameter_groups(model, 0.01)
     assert [group.get("pace", 1) for group in groups] == [1, 1, 10]
-    assert sum(one.requires_grad for one in groups[2]["params"]) == 1  # pyright: ignore
+    assert sum(one.requires_grad for one in groups[2]["params"]) == 1
 
 
 @pytest.mark.parametrize("share", [0.999, 0.8, 0.4])
 def test_trimming_keeps_a_budget_and_little_more(share):
     model, rate = rated_layer()
-    before = model[0].weight.detach().clone()
+    before = weight_of(model).detach().clone()
     bits = math.fsum(rate.bits().values())
     rate.target = share * bits
     found = trim(rate)
@@ -127,17 +136,17 @@ def test_trimming_keeps_a_budget_and_little_more(share):
     assert share * bits * 0.95 <= after <= share * bits
     assert entropy(encode_model(model, {"0": "uniform-4@1"})["0"].codes.long()) * 2048 == pytest.approx(after, abs=12)
     # (A weight midway between two levels is counted as either.) What was exchanged became smaller, or at most as large.
-    assert bool((model[0].weight.abs() <= before.abs() + 1e-6).all())
+    assert bool((weight_of(model).abs() <= before.abs() + 1e-6).all())
 
 
 def test_trimming_keeps_what_the_coder_takes():
     model, rate = rated_layer(coder=coded_bits)
     own = {"0": "uniform-4@1"}
-    before = model[0].weight.detach().clone()
+    before = weight_of(model).detach().clone()
     rate.target = 0.9 * rate.total()
     assert trim(rate) > 0
     assert 0.995 * rate.target <= rate.total() <= rate.target
-    assert bool((model[0].weight.abs() <= before.abs() + 1e-6).all())
+    assert bool((weight_of(model).abs() <= before.abs() + 1e-6).all())
     assert rate.total() == coded_bits(encode_model(model, own)["0"].codes.numpy(), 1)
 
 
@@ -190,7 +199,9 @@ def test_a_budget_above_two_bits_begins_with_grids_as_fine(place):
     words = FinalizeSettings(budget={"avg_bits": 3.0})
     aim = aim_of(plan, words, len)
     weight = torch.randn(64, 64)
-    taken = coded_bits(scheme("uniform-4").encode(weight, aim.begin("head", weight)).numpy(), 1) / weight.numel()
+    params = aim.begin("head", weight)
+    assert params is not None
+    taken = coded_bits(scheme("uniform-4").encode(weight, params).numpy(), 1) / weight.numel()
     assert 2.9 < taken < 3.5
 
 

@@ -78,8 +78,8 @@ def test_weights_whose_code_is_the_nearest_stay_as_they_were(start):
     changed = []
     for name, one in encode_model(begun(start)[0], Plan.read(start / "plan.json").schemes()).items():
         latent, weight = (
-            model.get_submodule(name).parametrizations["weight"].original,
-            floating.get_submodule(name).weight,
+            model.get_parameter(f"{name}.parametrizations.weight.original"),
+            floating.get_parameter(f"{name}.weight"),
         )
         nearest = scheme(one.scheme).encode(weight, one.params) == one.codes
         assert torch.equal(latent.flatten(1) == weight.flatten(1), nearest)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from two_layers import data_of
 
-from snnq.models.registry import attention_table, build
+from snnq.models.registry import architecture, attention_table, build
 from snnq.network.layers import frames_shape, layer_table
 
 SIZES = {"in_channels": 2, "image_size": [16, 16], "dim": 16, "depth": 1, "heads": 2, "classes": 3, "steps": 4}
@@ -38,5 +38,5 @@ def firing(name, extra):
                 module.momentum = None
         frames = np.random.default_rng(0).poisson(0.5, (3, 4, 2, 16, 16)).astype(np.uint8)
         model(torch.from_numpy(frames.astype(np.float32)))
-    found = model.config.to_dict()
+    found = architecture(name).config(config).to_dict()
     return model.eval(), layer_table(model, frames_shape(found)), attention_table(name, found), data_of(frames)

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,7 +94,9 @@ def test_rates_are_those_of_a_plain_loop(name, extra):
     inputs, outputs, hooks = {}, {}, []
     for path, module in model.named_modules():
         if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d):
-            hooks.append(module.register_forward_pre_hook(lambda _, x, path=path: inputs.update({path: x[0].numpy()})))
+            hooks.append(
+                module.register_forward_pre_hook(lambda _, x, *, path=path: inputs.update({path: x[0].numpy()}))
+            )
         if isinstance(module, neuron.BaseNode):
             hooks.append(module.register_forward_hook(lambda *a, path=path: outputs.update({path: a[2].numpy()})))
     with torch.no_grad():
@@ -124,12 +127,14 @@ def test_rates_are_those_of_a_plain_loop(name, extra):
 
 def test_the_model_is_left_as_it_was():
     model, layers, products, data = firing(*MODELS[0])
-    mix = model.block[0].attn.mix
+    attention: Any = model.get_submodule("block.0.attn")
+    mix = attention.mix
     model.train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     measure_model(model, layers, products, data, "test", 2)
     assert model.training
-    assert model.block[0].attn.mix == mix
+    assert model.get_submodule("block.0.attn") is attention
+    assert attention.mix == mix
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert not any(module._forward_hooks for module in model.modules())
 

@@ -37,10 +37,10 @@ def programmed(weight: Tensor) -> nn.Module:
 
     The last of them has a weight of 1, which aihwkit maps to the largest conductance.
     """
-    from aihwkit.inference.noise.base import BaseNoiseModel
-    from aihwkit.nn import AnalogLinear
-    from aihwkit.simulator.configs import TorchInferenceRPUConfig
-    from aihwkit.simulator.parameters import IOParameters, MappingParameter
+    from aihwkit.inference.noise.base import BaseNoiseModel  # pyright: ignore[reportMissingImports]
+    from aihwkit.nn import AnalogLinear  # pyright: ignore[reportMissingImports]
+    from aihwkit.simulator.configs import TorchInferenceRPUConfig  # pyright: ignore[reportMissingImports]
+    from aihwkit.simulator.parameters import IOParameters, MappingParameter  # pyright: ignore[reportMissingImports]
 
     class WriteNoise(BaseNoiseModel):
         def apply_programming_noise_to_conductance(self, g_target: Tensor) -> Tensor:
@@ -73,6 +73,7 @@ def on_aihwkit(one: OnChips, number: int) -> Iterator[dict[str, float]]:
     def forward(
         name: str, module: nn.Module, values: Tensor, most: int, layer: nn.Module, factor: Tensor, x: Tensor
     ) -> Tensor:
+        assert isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d)
         rows, back = _rows(module, x, 1)
         sums = (layer(functional.pad(rows[0].float(), (0, 1))) * most).double()
         off = (sums - rows[0].double() @ values.double().T).square().sum()

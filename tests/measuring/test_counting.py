@@ -88,7 +88,7 @@ def test_additions_inside_attention_are_those_of_loops(qkv):
             first[t] += sum(k[t, 0, h, n, d] & v[t, 0, h, n, e] for n, d, e in product(tokens, width, width))
             second[t] += sum(q[t, 0, h, n, d] for n, d, e in product(tokens, width, width) if outer[d, e])
             most = max(most, outer.max())
-        found = counting.keys_additions(*qkv, chunk)
+        found = counting.keys_additions(*qkv, chunk=chunk)
         assert (found[0].tolist(), found[1].tolist(), found[2]) == (first.tolist(), second.tolist(), most)
 
     found = counting.sums_additions(qkv[1] * qkv[2])
@@ -104,7 +104,7 @@ def test_additions_inside_attention_are_those_of_loops(qkv):
 
 def test_a_chunk_of_one_step_is_step_by_step():
     qkv = (torch.rand(3, 4, 1, 2, 3, 5, generator=torch.Generator().manual_seed(0)) < 0.4).float()
-    alone = [counting.keys_additions(*qkv[:, t : t + 1], 1) for t in range(4)]
-    whole = counting.keys_additions(*qkv, 1)
+    alone = [counting.keys_additions(*qkv[:, t : t + 1], chunk=1) for t in range(4)]
+    whole = counting.keys_additions(*qkv, chunk=1)
     assert whole[0].tolist() == pytest.approx([one[0].item() for one in alone])
     assert whole[1].tolist() == pytest.approx([one[1].item() for one in alone])

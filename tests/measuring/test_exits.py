@@ -220,7 +220,8 @@ def test_images_that_are_normalised_otherwise_than_the_folders(tmp_path: Path) -
     write_images(tmp_path / "set", 4, {"train": 3, "test": 3}, side=32)
     pixels = input_of(Pixels(MEANS["imagenet"], DEVIATIONS["imagenet"], "RGB"))
     one, sizes = small("spikformer-cifar10")
-    write_lively(tmp_path / "packed", ["uniform-4"], one, pixels=pixels, **sizes | {"in_channels": 3, "steps": 3})
+    sizes |= {"in_channels": 3, "steps": 3}
+    write_lively(tmp_path / "packed", ["uniform-4"], one, pixels=pixels, **sizes)
     for spec, words in (("std=none", {"exit_samples": 3}), ("std=imagenet", {"exit_samples": 0})):
         how: dict[str, Any] = {"data": f"images:{tmp_path / 'set'},{spec}", "exit_entropy": 0.99, **words}
         whole, exact = (snnq.eval(tmp_path / "packed", engine=engine, **how) for engine in ("torch", "integer"))

@@ -22,7 +22,7 @@ versions. ``neurobench_macs`` is its counting, written again after that file.
 import pytest
 import torch
 from firing import MODELS, firing
-from spikingjelly.activation_based.op_counter import DispatchCounterMode, MACCounter, SynOpCounter
+from spikingjelly.activation_based.op_counter import BaseCounter, DispatchCounterMode, MACCounter, SynOpCounter
 from torch import nn
 from two_layers import Two, data_of, two_steps
 
@@ -36,7 +36,7 @@ def ours(last):
     return {one.name: sum(one.synaptic_operations) for one in found.layers}
 
 
-def spikingjelly(model, frames, counter=SynOpCounter):
+def spikingjelly(model, frames, counter: type[BaseCounter] = SynOpCounter):
     count = counter()
     with torch.no_grad(), DispatchCounterMode([count]):
         model(frames)
@@ -72,7 +72,7 @@ def test_with_spikingjelly_on_counts():
 def test_with_neurobench():
     model, seen = Two(), {}
     for name in ("conv", "out"):
-        model.get_submodule(name).register_forward_pre_hook(lambda _, x, name=name: seen.update({name: x[0]}))
+        model.get_submodule(name).register_forward_pre_hook(lambda _, x, *, name=name: seen.update({name: x[0]}))
     for last, golden in ((1, {"conv": (58, True), "out": (24, True)}), (3, {"conv": (58, False), "out": (36, True)})):
         with torch.no_grad():
             model(torch.from_numpy(two_steps(last)).float())

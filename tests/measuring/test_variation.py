@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from lively import wake
+from torch import nn
 
 from snnq.assessing.variation import Varied
 from snnq.base.errors import MachineError, UsageError
@@ -15,7 +16,7 @@ from snnq.hardware.crossbars.variation import parse_variation
 from snnq.models.registry import build
 from snnq.packed.coding import Coded
 from snnq.training.job import open_job
-from snnq.training.quantized import quantize_model
+from snnq.training.quantized import FakeQuantize, quantize_model
 
 CONFIG = {"in_channels": 2, "image_size": [16, 16], "dim": 16, "depth": 1, "heads": 2, "steps": 2, "classes": 4}
 FRAMES = torch.poisson(torch.ones(4, 2, 2, 16, 16), generator=torch.Generator().manual_seed(0))
@@ -39,17 +40,24 @@ def varied(job, scheme, text, seed=0):
     return model, Varied(model, job, parse_variation(text), seed)
 
 
+def first_of_mlp(model: nn.Module) -> nn.Conv1d:
+    layer = model.get_submodule("block.0.mlp.fc1")
+    assert isinstance(layer, nn.Conv1d)
+    return layer
+
+
 @pytest.mark.parametrize("scheme", ["uniform-2", "uniform-4", "power-of-two-3", "ternary", "binary"])
 def test_noise_of_weights_is_that_of_the_equation(job, scheme):
     """Of levels l in slices of c bits: variance (unit · γσ)² Σ 4^(c s) · (2^c - 1) · l, around the quantised weight."""
     model, on = varied(job, scheme, "write-noise=0.2")
-    layer = model.get_submodule("block.0.mlp.fc1")
-    chain = layer.parametrizations["weight"][0]
+    layer = first_of_mlp(model)
+    chain = layer.get_submodule("parametrizations.weight.0")
+    assert isinstance(chain, FakeQuantize)
     draws = []
     for place in range(300):
         on.at("step", place)
         draws.append(layer.weight.detach().double().flatten(1))
-    latent, params = layer.parametrizations["weight"].original, chain.params()
+    latent, params = layer.get_parameter("parametrizations.weight.original"), chain.params()
     exact = chain(latent).detach().double().flatten(1)
     coded = Coded(scheme, chain.scheme.encode(latent, params), chain.scheme.stored(params))
     whole = chain.scheme.whole(coded.stored(), 9)
@@ -67,7 +75,7 @@ def test_noise_of_weights_is_that_of_the_equation(job, scheme):
 def test_what_is_drawn_follows_from_the_place_alone(job):
     """One place gives one chip, however often it is asked; attention alone has noise where weights lie in SRAM."""
     model, on = varied(job, "uniform-2", "write-noise=0.5,read-noise=0.2,cells=sram,dynamic=rram")
-    layer = model.get_submodule("block.0.mlp.fc1")
+    layer = first_of_mlp(model)
     found = []
     for place in (0, 1, 0):
         on.at("step", place)
@@ -80,7 +88,7 @@ def test_what_is_drawn_follows_from_the_place_alone(job):
     assert torch.equal(weight, layer.weight)
     with_weights, on = varied(job, "uniform-2", "write-noise=0.5")
     on.at("step", 0)
-    layer = with_weights.get_submodule("block.0.mlp.fc1")
+    layer = first_of_mlp(with_weights)
     assert not torch.equal(weight, layer.weight)
     assert layer.weight.requires_grad
     assert with_weights.state_dict().keys() == model.state_dict().keys()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -39,7 +40,8 @@ def made(name: str) -> tuple[Graph, nn.Module, torch.Tensor]:
             model.train()(frames)  # norms are estimated
         model.eval()
         torch.nn.init.normal_(model.get_submodule("head").get_parameter("bias"))
-    graph = one.graph(model.config.to_dict() | structure_key(model))  # pyright: ignore
+    own: Any = model.config
+    graph = one.graph(own.to_dict() | structure_key(model))
     assert graph is not None
     return graph, model, frames
 

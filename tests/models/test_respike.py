@@ -97,7 +97,7 @@ def test_before_training_cross_attention_computes_what_features_side_by_side_do(
 
 def test_neurons_begin_every_segment_at_rest() -> None:
     model = small("respike-cross", seed=1)
-    nn.init.normal_(model.fusion["2"].proj_out.weight, std=0.5)  # pyright: ignore
+    nn.init.normal_(model.get_parameter("fusion.2.proj_out.weight"), std=0.5)
     one, two = clips(2, 4, 3).double().split(1)
     model = model.double()
     with torch.no_grad():

@@ -127,7 +127,7 @@ def test_a_call_that_was_interrupted_leaves_nothing_behind() -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    hook = model.patch_embed.rpe_lif.register_forward_hook(interrupt)
+    hook = model.get_submodule("patch_embed.rpe_lif").register_forward_hook(interrupt)
     with pytest.raises(KeyboardInterrupt):
         model(frames + 1)
     hook.remove()
@@ -173,9 +173,10 @@ def test_published_sizes(layout: str, parameters: int) -> None:
 
 
 def test_norms_name_what_follows_each_layer() -> None:
-    model = build("spikformer-cifar10dvs", tiny("cifar10dvs", depth=2).to_dict())
-    pairs = spikformer_graph(model.config).norms
-    assert pairs == ARCHITECTURES["spikformer-cifar10dvs"].wiring(model.config.to_dict()).norms
+    config = tiny("cifar10dvs", depth=2)
+    model = build("spikformer-cifar10dvs", config.to_dict())
+    pairs = spikformer_graph(config).norms
+    assert pairs == ARCHITECTURES["spikformer-cifar10dvs"].wiring(config.to_dict()).norms
     assert len(pairs) == 5 + 2 * 6
     for layer, norm in pairs.items():
         assert (

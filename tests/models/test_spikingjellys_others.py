@@ -66,7 +66,7 @@ def randomised(model: nn.Module) -> nn.Module:
             if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
                 module.weight.uniform_(0.5, 2.0, generator=draw)
                 module.bias.normal_(0.2, 0.5, generator=draw)
-                module.running_mean.normal_(0.0, 0.3, generator=draw)  # pyright: ignore
+                module.get_buffer("running_mean").normal_(0.0, 0.3, generator=draw)
     return model.eval()
 
 

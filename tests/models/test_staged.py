@@ -57,7 +57,8 @@ def test_the_logits_hang_on_every_mixer_and_on_no_other_sample(case: dict[str, A
         logits = model(frames)
         torch.testing.assert_close(torch.cat([model(one[None]) for one in frames]), logits, rtol=0, atol=1e-6)
         mixers = [name for name in model.state_dict() if re.search(r"\.(q_conv|mixer\.conv5?)\.weight$", name)]
-        assert len(mixers) == model.config.depth - (case["architecture"] == "maxformer-cifar10")  # pyright: ignore
+        config: Any = model.config
+        assert len(mixers) == config.depth - (case["architecture"] == "maxformer-cifar10")
         for name in mixers:
             weight = model.get_parameter(name)
             weight.mul_(-1)
@@ -81,7 +82,8 @@ def test_published_models_have_as_many_parameters_as_upstreams(
     with torch.device("meta"):
         model = architecture(name).build(changes)
     assert sum(parameter.numel() for parameter in model.parameters()) == parameters
-    assert model.config.heads == {768: 12, 384: 8, 256: 16}[model.config.dim]  # pyright: ignore
+    config: Any = model.config
+    assert config.heads == {768: 12, 384: 8, 256: 16}[config.dim]
 
 
 @pytest.mark.parametrize("name", LAYOUTS)

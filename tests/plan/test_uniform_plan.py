@@ -5,7 +5,7 @@ import pytest
 from safetensors.torch import save_file
 
 from snnq.base.errors import CheckpointError, UsageError
-from snnq.models.registry import build
+from snnq.models.registry import architecture, build
 from snnq.network.layers import layer_table
 from snnq.searching.uniform import uniform_plan
 
@@ -31,7 +31,10 @@ def test_a_checkpoint_is_opened_and_recorded(tmp_path):
     config = {"image_size": [16, 16], "dim": 32, "depth": 1, "heads": 4, "classes": 5, "steps": 2, "in_channels": 2}
     model = build("spikformer-cifar10dvs", config)
     path = tmp_path / "float.safetensors"
-    facts = {"architecture": "spikformer-cifar10dvs", "config": model.config.to_dict()}
+    facts = {
+        "architecture": "spikformer-cifar10dvs",
+        "config": architecture("spikformer-cifar10dvs").config(config).to_dict(),
+    }
     save_file(model.state_dict(), path, {"snnq": json.dumps(facts)})
     plan = uniform_plan("power-of-two-4", checkpoint=path, steps=None)
     assert plan.model.checkpoint == str(path)

@@ -25,11 +25,22 @@ def each(mean, spread=0.0, seed=0):
     return PerSample.of(losses < 0.5, losses)
 
 
+def mean_loss(one: PerSample) -> float:
+    assert one.losses is not None
+    return float(np.mean(one.losses))
+
+
+def judged(plan: Plan) -> str:
+    said = verdict(plan)
+    assert said is not None
+    return said
+
+
 def beside(plan, own=None, **others):
     """Return the plan with baselines of these losses: numbers, or what was kept of each sample."""
     rows = []
     for name, one in others.items():
-        loss = float(np.mean(one.losses)) if isinstance(one, PerSample) else one
+        loss = mean_loss(one) if isinstance(one, PerSample) else one
         kept = difference(own, one) if isinstance(one, PerSample) else None
         rows.append(Baseline(scheme=name.replace("_", "-"), validation_loss=loss, difference=kept))
     return plan.with_baselines(rows)
@@ -45,7 +56,7 @@ def test_only_plans_of_no_greater_cost_count(make):
 
 def test_old_plans_kept_no_samples_so_nobody_is_better(make):
     plan = beside(make("uniform-2", {"head": "uniform-4"}, search=info(0.5)), uniform_2=0.6)
-    said = verdict(plan)
+    said = judged(plan)
     assert "0.5000, uniform-2 0.6000" in said
     assert "cannot be told: results by sample were not kept" in said
     assert "etter" not in said
@@ -54,7 +65,7 @@ def test_old_plans_kept_no_samples_so_nobody_is_better(make):
 def test_better_is_said_of_what_every_resampling_shows(make):
     own = each(0.3, 0.05, 1)
     plan = make("uniform-2", {"head": "uniform-4"}, search=info(0.3))
-    said = verdict(beside(plan, own, uniform_2=each(0.5, 0.05, 1), power_of_two_2=each(0.7, 0.05, 2)))
+    said = judged(beside(plan, own, uniform_2=each(0.5, 0.05, 1), power_of_two_2=each(0.7, 0.05, 2)))
     assert said.startswith("Better than every simple plan that takes no more storage and no more energy than this one")
     assert "0.3000, uniform-2 0.4967" in said
     assert "difference -0.200" in said
@@ -63,9 +74,9 @@ def test_better_is_said_of_what_every_resampling_shows(make):
 
 def test_0_0864_against_0_0867_on_207_samples_is_no_difference(make):
     own = each(0.0864, 0.1, 1)
-    plan = make("uniform-2", {"head": "uniform-4"}, search=info(float(np.mean(own.losses))))
+    plan = make("uniform-2", {"head": "uniform-4"}, search=info(mean_loss(own)))
     plan = beside(plan, own, uniform_2=each(0.0867, 0.1, 2), power_of_two_2=each(0.9, 0.1, 3))
-    said = verdict(plan)
+    said = judged(plan)
     assert said.startswith(
         "No difference that 207 samples can show between this plan and uniform-2, which takes no more"
     )
@@ -77,7 +88,7 @@ def test_0_0864_against_0_0867_on_207_samples_is_no_difference(make):
 
 def test_within_a_budget_counts_even_if_it_costs_more_and_the_words_say_so(make):
     plan = make("uniform-2", {"head": "uniform-4"}, search=info(0.5, {"avg_bits": 4.0, "energy_pj": 1e12}))
-    said = verdict(beside(plan, each(0.5, 0.1, 1), uniform_4=each(0.2, 0.1, 1), uniform_2=each(0.6, 0.1, 1)))
+    said = judged(beside(plan, each(0.5, 0.1, 1), uniform_4=each(0.2, 0.1, 1), uniform_2=each(0.6, 0.1, 1)))
     assert said.startswith("The uniform-4 plan wins: it keeps the budget of storage and energy, and its loss is lower")
     assert "no more" not in said
 
@@ -88,7 +99,7 @@ def test_a_mixed_plan_can_win(make, reference_layers, loss, begins):
     schemes = dict.fromkeys((layer.name for layer in reference_layers), "power-of-two-2")
     kept = difference(each(0.5, 0.1), each(loss, 0.1))
     mixed = Baseline(scheme="sensitivity", schemes=schemes, validation_loss=loss, difference=kept)
-    assert verdict(plan.with_baselines([mixed])).startswith(begins)
+    assert judged(plan.with_baselines([mixed])).startswith(begins)
 
 
 def test_what_was_not_measured_is_not_judged(make):
@@ -106,7 +117,7 @@ def test_a_plan_edited_by_hand_has_no_score_and_nothing_wins_over_it(make, tmp_p
     own = each(0.5, 0.1, 1)
     plan = make("uniform-2", {"head": "uniform-4"}, search=info(0.5))
     plan = beside(plan, own, uniform_4=each(0.1, 0.1, 1), uniform_2=each(0.2, 0.1, 1))
-    assert "uniform-2 plan wins" in verdict(plan)
+    assert "uniform-2 plan wins" in judged(plan)
     plan.write(tmp_path / "plan.json")
     text = (tmp_path / "plan.json").read_text()
     edited = text.replace(
@@ -115,6 +126,7 @@ def test_a_plan_edited_by_hand_has_no_score_and_nothing_wins_over_it(make, tmp_p
     assert edited != text
     (tmp_path / "edited.json").write_text(edited)
     found = Plan.read(tmp_path / "edited.json")
+    assert found.search is not None
     assert (found.search.validation_loss, found.search.validation_accuracy) == (None, None)
     assert {b.scheme: b.validation_loss for b in found.baselines if b.validation_loss}.keys() == {
         "uniform-4",
@@ -136,7 +148,9 @@ def test_the_simple_plan_that_wins_is_written_beside(make, tmp_path):
     own = each(0.6, 0.05, 1)
     plan = make("uniform-2", {"head": "uniform-4"}, search=info(0.6))
     plan = beside(plan, own, uniform_2=each(0.4, 0.05, 1), power_of_two_2=each(0.7, 0.05, 2))
-    name, won = winning_plan(plan)
+    winner = winning_plan(plan)
+    assert winner is not None
+    name, won = winner
     assert name == "uniform-2"
     assert set(won.schemes().values()) == {"uniform-2"}
     write_winner(plan, tmp_path / "plan.json", force=False)

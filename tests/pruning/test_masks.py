@@ -74,8 +74,8 @@ def test_rounds_leave_equal_shares() -> None:
 def test_a_channel_goes_with_its_row_its_column_and_its_norm() -> None:
     model = nn.ModuleDict({"a": nn.Linear(3, 4), "n": nn.BatchNorm1d(4), "b": nn.Linear(4, 2)})
     with torch.no_grad():
-        model["a"].weight.copy_(torch.tensor([4.0, 1.0, 3.0, 2.0])[:, None].expand(4, 3))
-        model["b"].weight.fill_(1.0)
+        model.get_parameter("a.weight").copy_(torch.tensor([4.0, 1.0, 3.0, 2.0])[:, None].expand(4, 3))
+        model.get_parameter("b.weight").fill_(1.0)
     found = channel_masks(model, [Chain("a", "n", "", "b")], 0.5, "global")
     stays = [True, False, True, False]
     assert {name: mask.reshape(-1, 4)[0].tolist() for name, mask in found.items() if mask.shape[-1] == 4} == {
@@ -94,12 +94,12 @@ def test_an_optimizer_leaves_masked_weights_at_exactly_zero() -> None:
     held = HeldMasks(model, {})
     held.set({"0.weight": torch.rand(5, 6) < 0.5})
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.1)
-    before = model[0].weight.detach().clone()
+    before = model.get_parameter("0.weight").detach().clone()
     for _ in range(5):
         optimizer.zero_grad()
         model(torch.randn(8, 6)).square().sum().backward()
         optimizer.step()
-    weight, mask = model[0].weight.detach(), held.masks["0.weight"]
+    weight, mask = model.get_parameter("0.weight").detach(), held.masks["0.weight"]
     assert bool((weight[~mask] == 0).all())
     assert bool((weight[mask] != before[mask]).all())
     with pytest.raises(ValueError, match="has no such mask"):

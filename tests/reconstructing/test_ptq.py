@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import signal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -108,13 +109,14 @@ def test_it_refuses_what_it_must(checkpoint, tmp_path):
         run_ptq(checkpoint, out=tmp_path / "packed")
     with pytest.raises(UsageError, match="did you mean 'uniform-2'"):
         run_ptq(checkpoint, scheme="unifrom-2", out=tmp_path / "packed")
-    for knobs, words in (
+    refused: tuple[tuple[dict[str, Any], str], ...] = (
         ({"method": "teseraq"}, "did you mean 'tesseraq'"),
         ({"rounds": 7}, "schedules of 10 and 20"),
         ({"samples": 0}, "at least 1"),
         ({"target": "spikes"}, "output, current, both"),
         ({"start": "tesseraq"}, "rtn, clip, awq"),
-    ):
+    )
+    for knobs, words in refused:
         with pytest.raises(UsageError, match=words):
             PtqSettings(**knobs)
     out = tmp_path / "packed"

@@ -204,7 +204,9 @@ def test_the_loss_by_hand():
 def test_adaround_pushes_the_undecided_first():
     soft = torch.tensor([0.5, 0.9], requires_grad=True)
     assert push(soft, WARM_UP / 2) == 0.0
-    (early,) = torch.autograd.grad(push(soft, WARM_UP), soft)
+    pushed = push(soft, WARM_UP)
+    assert isinstance(pushed, torch.Tensor)
+    (early,) = torch.autograd.grad(pushed, soft)
     assert early[0] == 0
     assert early[1] < 0  # towards 1
     values = [float(push(torch.tensor([0.8]), share)) for share in (0.3, 0.6, 0.99)]

@@ -116,7 +116,7 @@ def test_ties_and_weights_on_the_grid_round_as_the_scheme_does(name):
 def test_what_was_evaluated_is_what_the_codes_decode_to(name, seed, moved):
     _, _, layer = layer_of(name, seed, scaled=True)
     with torch.no_grad():
-        layer.nu += weight_of(seed + 1) * 3
+        layer.nu.add_(weight_of(seed + 1) * 3)
         layer.v += moved
     layer.harden(0.0)
     (found, codes, params), by = layer.coded()
@@ -141,7 +141,7 @@ def test_decided_weights_only_become_more_and_are_the_most_decided(seed, rounds)
             assert (soft[new] - 0.5).abs().min() >= (soft[left] - 0.5).abs().max()
         frozen, before = layer()[layer.hard].detach().clone(), layer.hard.clone()
         with torch.no_grad():
-            layer.nu += weight_of(seed + number)
+            layer.nu.add_(weight_of(seed + number))
         assert torch.equal(layer()[layer.hard].detach(), frozen)
 
 
@@ -149,8 +149,10 @@ def test_decided_weights_have_no_gradient():
     _, _, layer = layer_of("uniform-2", 3, scaled=True)
     layer.harden(0.5)
     layer().square().sum().backward()
-    assert bool((layer.nu.grad[layer.hard] == 0).all())
-    assert bool((layer.nu.grad[~layer.hard] != 0).any())
+    grad = layer.nu.grad
+    assert grad is not None
+    assert bool((grad[layer.hard] == 0).all())
+    assert bool((grad[~layer.hard] != 0).any())
     assert bool((layer.v.grad != 0).all())
 
 

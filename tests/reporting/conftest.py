@@ -97,11 +97,13 @@ def results(weights, epochs):
 def make_folder(folder, *, spec="digits", checkpoint="digits", searched=True):
     torch.manual_seed(0)
     model = architecture(NAME).build(CONFIG).eval()
-    config = model.config.to_dict()
+    config = architecture(NAME).config(CONFIG).to_dict()
     layers = layer_table(model, frames_shape(config))
     schemes = {layer.name: CHOSEN.get(layer.name, "uniform-2") for layer in layers}
     epochs = search_epochs(schemes)
-    last = {name: dict(zip(SPACE, row, strict=True)) for name, row in epochs[-1]["probabilities"].items()}
+    last: dict[str, dict[str, float]] = {
+        name: dict(zip(SPACE, row, strict=True)) for name, row in epochs[-1]["probabilities"].items()
+    }
     plan = make_plan(
         layers,
         schemes,
@@ -130,16 +132,16 @@ def make_folder(folder, *, spec="digits", checkpoint="digits", searched=True):
                 for name, accuracy in (("float32", 0.975), ("uniform-4", 0.96), ("uniform-2", 0.27))
             ]
         )
-    before = {name: model.get_submodule(name).weight.detach().clone() for name in schemes}
+    before = {name: model.get_parameter(f"{name}.weight").detach().clone() for name in schemes}
     coded = {}
     for name, chosen in schemes.items():
-        one, layer = scheme(chosen), model.get_submodule(name)
+        one, weight = scheme(chosen), model.get_parameter(f"{name}.weight")
         if not one.is_float:
-            params = one.stored(one.fit(layer.weight))
-            coded[name] = Coded(chosen, one.encode(layer.weight, params), params)
-            layer.weight.data = one.decode(coded[name].codes, params).view_as(layer.weight)
-    folded = fold_batchnorm(model, architecture(NAME).wiring(model.config.to_dict()).norms)
-    weights = {name: weight_record(old, folded.get_submodule(name).weight).named() for name, old in before.items()}
+            params = one.stored(one.fit(weight))
+            coded[name] = Coded(chosen, one.encode(weight, params), params)
+            weight.data = one.decode(coded[name].codes, params).view_as(weight)
+    folded = fold_batchnorm(model, architecture(NAME).wiring(config).norms)
+    weights = {name: weight_record(old, folded.get_parameter(f"{name}.weight")).named() for name, old in before.items()}
     write_packed(folder, model=folded, plan=plan, layers=coded, results=results(weights, epochs if searched else None))
     return folder
 

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import xml.etree.ElementTree as ET
+from typing import Any
 
 import pytest
 
@@ -110,7 +111,8 @@ def test_difference_of_two(three):
     rows = {row[0]: row[1:] for row in totals.rows}
     assert rows["storage KiB"] == ("2.78", "2.86", "+2.81 %", "yes")
     assert rows["weights"] == ("7,084", "7,084", "+0.00 %", "")
-    assert [layer["name"] for layer in document.data["layers"]] == ["head"]
+    data: Any = document.data
+    assert [layer["name"] for layer in data["layers"]] == ["head"]
 
 
 @pytest.mark.parametrize("command", [["report"], ["plan", "diff"]])
@@ -191,12 +193,14 @@ def test_golden_amounts():
 def test_energy_by_events_where_it_was_measured(recorded, three):
     found = compare([recorded, three[1]])
     measured, plan = found.candidates.values()
-    assert measured.event_energy_pj == report(recorded).event_energy.plan.total.energy_pj
+    events = report(recorded).event_energy.plan
+    assert events is not None
+    assert measured.event_energy_pj == events.total.energy_pj
     assert plan.event_energy_pj is None
     rows = next(one.rows for one in comparison_document(found).tables if one.title.startswith("Energy by events"))
-    assert rows == (("A", f"{measured.event_energy_pj / 1000:,.1f}"),)
+    assert rows == (("A", f"{events.total.energy_pj / 1000:,.1f}"),)
     rates = next(one for one in comparison_document(found).tables if one.title.startswith("Firing rates"))
-    due = [(one.name, f"{100 * one.firing_rate:.2f}") for one in report(recorded).event_energy.plan.layers]
+    due = [(one.name, f"{100 * one.firing_rate:.2f}") for one in events.layers]
     assert (rates.columns, list(rates.rows)) == (("layer", "A"), due)
     assert {layer.firing_rate["B"] for layer in found.layers} == {None}
     twice = difference_document(compare([recorded, recorded]))

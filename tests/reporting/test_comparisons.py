@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from typing import Any
 
 import numpy as np
 import pytest
@@ -111,7 +112,8 @@ def test_both_bits_per_weight_wherever_the_first_stands(packed, capsys):
     assert (said["avg_bits"], said["file_avg_bits"]) == (plan_bits, file_bits)
     for document in (comparison_document, difference_document):
         one = document(compare([packed, packed]))
-        assert one.data["candidates"]["A"]["file_avg_bits"] == file_bits
+        candidates: Any = one.data["candidates"]
+        assert candidates["A"]["file_avg_bits"] == file_bits
         assert any(both[1] in row for table in one.tables for row in table.rows)
     card = (packed / "README.md").read_text()
     assert f"{plan_bits:.2f} bits a weight by the plan, {file_bits:.2f} in the file" in card

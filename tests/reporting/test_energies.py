@@ -53,6 +53,7 @@ def test_what_finalize_recorded_is_priced_with_the_plans_schemes(recorded, activ
     bare = replace(own, attentions=())
     assert "inside its attention are not known here and not counted" in event_views.sentence(bare)
     step = report(recorded, weight_reuse="step", cost_table="jouppi-7nm")
+    assert step.event_energy.plan is not None
     assert (step.event_energy.plan.weight_reuse, step.event_energy.plan.node) == ("step", "7 nm")
     assert step.energies[1].energy_pj != event.energy_pj
     with pytest.raises(UsageError, match="weight-reuse"):
@@ -96,6 +97,7 @@ def test_every_number_of_the_event_tables_is_the_reports(recorded):
 def test_tables_of_large_models_fit_80_columns(recorded):
     small = report(recorded)
     events = small.event_energy.plan
+    assert events is not None
     million = replace(
         events,
         steps=16,
@@ -118,6 +120,7 @@ def test_measure_measures_anew_and_writes_nothing_down(packed, activity, capsys)
     assert run(["report", str(packed), "--measure", "2", "--format", "json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     theirs = report(packed, measure=2)
+    assert theirs.event_energy.plan is not None
     assert shown["event_energy"]["plan"]["total"] == vars(theirs.event_energy.plan.total)
     assert theirs.event_energy.plan.layers[0].firing_rate == activity.layers[0].rate
     assert theirs.event_energy.float_model is None

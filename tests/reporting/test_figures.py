@@ -94,7 +94,7 @@ def test_golden_weights():
 def test_levels_outside_the_bins_and_many_of_them_stay_in_the_frame():
     levels = tuple(Level(i / 10, i / 10, i / 10, 0.0) for i in range(-200, 56))
     root = parse(weight_panel(record(), "uniform-8", levels))
-    xs = [float(one.get(key)) for one in root.iter(f"{SVG}line") for key in ("x1", "x2")]
+    xs = [float(one.attrib[key]) for one in root.iter(f"{SVG}line") for key in ("x1", "x2")]
     assert min(xs) == 6
     assert max(xs) == 206
     assert not [one for one in root.iter(f"{SVG}line") if one.get("stroke-dasharray")]
@@ -121,9 +121,9 @@ def test_golden_strip(found):
     assert len(bars) == 2 * len(found.layers)
     # 54 units are the largest share of all, here the ticks' half.
     for layer, storage, energy in zip(found.layers, bars[::2], bars[1::2], strict=True):
-        assert float(storage.get("width")) == pytest.approx(max(54 * layer.storage_share / 0.5, 0.75), abs=0.01)
+        assert float(storage.attrib["width"]) == pytest.approx(max(54 * layer.storage_share / 0.5, 0.75), abs=0.01)
         top = max(0.25, *(one.energy_share for one in found.layers))
-        assert float(energy.get("width")) == pytest.approx(max(54 * layer.energy_share / top, 0.75), abs=0.01)
+        assert float(energy.attrib["width"]) == pytest.approx(max(54 * layer.energy_share / top, 0.75), abs=0.01)
         assert {f"{100 * layer.storage_share:.2f}", f"{100 * layer.energy_share:.2f}"} <= set(words)
         assert layer.name.rpartition(".")[2] in words
 
@@ -154,9 +154,9 @@ def test_histograms_stay_in_their_frame(counts):
     before, after = zip(*counts, strict=True)
     root = parse(weight_panel(record(before, after)))
     for bar in root.iter(f"{SVG}rect"):
-        assert float(bar.get("y")) >= 20 - 0.01
-        assert float(bar.get("y")) + float(bar.get("height")) <= 86 + 0.02
-        assert float(bar.get("x")) + float(bar.get("width")) <= 206 + 0.02
+        assert float(bar.attrib["y"]) >= 20 - 0.01
+        assert float(bar.attrib["y"]) + float(bar.attrib["height"]) <= 86 + 0.02
+        assert float(bar.attrib["x"]) + float(bar.attrib["width"]) <= 206 + 0.02
     assert len(list(root.iter(f"{SVG}rect"))) == sum(count > 0 for count in after)
 
 
@@ -193,7 +193,7 @@ def test_contrast_of_the_text_on_every_colour():
 def test_labels_do_not_touch(found):
     for name in (row.name for row in found.layers):
         root = parse(probability_panel(name, found.search.space, found.search.epochs))
-        heights = [float(one.get("y")) for one in root.iter(f"{SVG}text") if re.match(r"[fuptb]\d", one.text or "")]
+        heights = [float(one.attrib["y"]) for one in root.iter(f"{SVG}text") if re.match(r"[fuptb]\d", one.text or "")]
         assert all(abs(a - b) >= 9.9 for a, b in pairwise(heights))
 
 
@@ -238,12 +238,12 @@ def test_nothing_stands_outside_the_frame(found):
         *(weight_panel(one, "uniform-2", levels.get(one.layer, ())) for one in found.histograms),
     ):
         root = parse(figure)
-        width, height = map(float, root.get("viewBox").split()[2:])
+        width, height = map(float, root.attrib["viewBox"].split()[2:])
         for one in root.iter(f"{SVG}rect"):
-            assert float(one.get("x")) + float(one.get("width")) <= width
-            assert float(one.get("y")) + float(one.get("height")) <= height + 0.02
+            assert float(one.attrib["x"]) + float(one.attrib["width"]) <= width
+            assert float(one.attrib["y"]) + float(one.attrib["height"]) <= height + 0.02
         for one in root.iter(f"{SVG}text"):
-            assert float(one.get("y")) <= height
+            assert float(one.attrib["y"]) <= height
 
 
 def front_point(bits, storage, energy, predicted, loss, accuracy):
@@ -291,11 +291,12 @@ def test_every_front_stays_in_its_frame(found):
     points = [Point(cost, score, "said", name, "square" if name else "circle") for cost, score, name in found]
     root = parse(front_panel("T", "bits", "loss", points))
     for one in root.iter(f"{SVG}circle"):
-        assert 44 <= float(one.get("cx")) <= 330
-        assert 22 <= float(one.get("cy")) <= 194
+        assert 44 <= float(one.attrib["cx"]) <= 330
+        assert 22 <= float(one.attrib["cy"]) <= 194
     for one in root.iter(f"{SVG}text"):
-        x, y, width = float(one.get("x")), float(one.get("y")), svg.width_of(one.text, 10.5)
-        left = {"end": x - width, "middle": x - width / 2}.get(one.get("text-anchor"), x)
+        assert one.text
+        x, y, width = float(one.attrib["x"]), float(one.attrib["y"]), svg.width_of(one.text, 10.5)
+        left = {"end": x - width, "middle": x - width / 2}.get(one.get("text-anchor", ""), x)
         assert left >= -1
         assert left + width <= 341
         assert y <= 228

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from typing import Any
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ def found():
 
 
 def test_costs_counted_by_hand(found):
-    data = inspection_document(found).data
+    data: Any = inspection_document(found).data
     assert data["totals"]["storage_bits"] == 32 * 160_144
     q = next(row for row in data["layers"] if row["name"] == "block.0.attn.q")
     # 64 x 64 weights, 16 tokens: 65 536 multiplications of 3.7 + 0.9 pJ, 4096 words of 640 pJ.
@@ -33,13 +34,14 @@ def test_costs_counted_by_hand(found):
     assert sum(group["energy_share"] for group in data["groups"].values()) == pytest.approx(1)
     two = next(row for row in data["plans"] if row["plan"] == "uniform-2")
     assert two["storage_fraction"] == 1 / 16
-    fit = inspection_document(found, read_table("paper-fit")).data
+    fit: Any = inspection_document(found, read_table("paper-fit")).data
     q = next(row for row in fit["layers"] if row["name"] == "block.0.attn.q")
     assert q["energy_pj"] == pytest.approx(65_536 * 0.9 + 4096 * 1300, rel=1e-12)
 
 
 def test_histograms_count_every_weight(found):
-    for one, layer in zip(inspection_document(found).data["histograms"], found.layers, strict=True):
+    data: Any = inspection_document(found).data
+    for one, layer in zip(data["histograms"], found.layers, strict=True):
         weight = found.checkpoint.state_dict[f"{layer.name}.weight"]
         assert sum(one["counts"]) == weight.numel()
         assert one["high"] == -one["low"] == pytest.approx(float(weight.abs().max()))
@@ -59,7 +61,8 @@ def test_the_verdict_names_the_largest_and_the_dearest(found):
 def test_the_pages_numbers_are_the_datas(found):
     document = inspection_document(found)
     text = document_html(document)
-    for row in document.data["layers"]:
+    data: Any = document.data
+    for row in data["layers"]:
         assert f"{row['name']}: float32, {row['weights']} weights, {row['storage_bits']} bits" in text
         assert f"{row['energy_pj'] / 1000:,.1f}" in text
         assert f"{100 * row['energy_share']:.2f}" in text
@@ -101,5 +104,6 @@ def test_layers_without_a_group_of_attention(tmp_path):
     assert open_checkpoint(tmp_path / "net.pth", **given)
     document = inspection_document(inspect(tmp_path / "net.pth", **given))
     assert not [table for table in document.tables if table.title.startswith("Attention")]
-    zeros = {one["layer"]: one["zeros"] for one in document.data["histograms"]}
+    data: Any = document.data
+    zeros = {one["layer"]: one["zeros"] for one in data["histograms"]}
     assert sorted(zeros.values()) == [0.0, 1.0]

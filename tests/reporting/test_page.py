@@ -133,11 +133,11 @@ def test_numbers_recomputed_from_the_weights_and_the_frames(measured, recorded):
     plan, layers = Plan.read(recorded / "plan.json"), load_packed(recorded, "float")
     shown = html_page(measured)
     # Bits per weight: each layer's bits times the weights that are really there.
-    counts = {name: layers.get_submodule(name).weight.numel() for name in plan.schemes()}
+    counts = {name: layers.get_parameter(f"{name}.weight").numel() for name in plan.schemes()}
     bits = {name: int(one.removeprefix("float").rpartition("-")[2]) for name, one in plan.schemes().items()}
     assert f"{sum(bits[name] * count for name, count in counts.items()) / sum(counts.values()):.3f}" in shown
     # The share of a layer's weights that are exactly 0.
-    weight = layers.get_submodule("block.0.attn.q").weight
+    weight = layers.get_parameter("block.0.attn.q.weight")
     assert f"→ {100 * (weight == 0).sum().item() / weight.numel():.2f} %" in shown
     # The first layer's firing rate: entries of the measured frames that are not zero.
     found = open_subject(recorded).data(None, silent)

@@ -163,7 +163,7 @@ def test_the_terminal_folds_nothing_at_80_columns(found, monkeypatch, capsys):
 def test_csv_holds_every_number_of_the_json(found):
     frame = pd.read_csv(io.StringIO(csv_text(found.to_dict())), dtype=str, keep_default_na=False)
     assert list(frame.columns) == ["section", "row", "key", "value"]
-    cells = {(one.section, one.row, one.key): one.value for one in frame.itertuples()}
+    cells = {(section, row, key): value for section, row, key, value in frame.itertuples(index=False)}
     assert len(cells) == len(frame)  # no value stands under the name of another one
     data = found.to_dict()
     for row in data["layers"]:

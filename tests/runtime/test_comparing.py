@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,8 +53,8 @@ def test_a_head_that_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     write_lively(tmp_path / "packed", ["uniform-2"])
 
     class Wrong(Engine):
-        def __call__(self, *given: object) -> np.ndarray:  # pyright: ignore
-            return super().__call__(*given) + 1  # pyright: ignore
+        def __call__(self, *given: Any) -> np.ndarray:
+            return super().__call__(*given) + 1
 
     monkeypatch.setattr(comparing, "Engine", Wrong)
     with pytest.raises(VerificationError, match="head"):

@@ -107,7 +107,9 @@ def test_all_four_agree(name: str, tmp_path: Path) -> None:
 
 
 def _graph() -> Graph:
-    return architecture("beside-lif").graph_of(SpikformerConfig.published("cifar10dvs"))  # pyright: ignore
+    found = architecture("beside-lif").graph_of(SpikformerConfig.published("cifar10dvs"))
+    assert isinstance(found, Graph)
+    return found
 
 
 def test_what_each_carries() -> None:

@@ -27,8 +27,9 @@ def torch_spikes(folder: Path, frames: np.ndarray) -> tuple[np.ndarray, dict[str
     model, seen = load_packed(folder), {}
     for name, module in model.named_modules():
         if isinstance(module, WHOLE_NEURONS):
+            by_pixel = module.by_pixel
             module.register_forward_hook(
-                lambda module, _, spikes, name=name: seen.__setitem__(name, module.by_pixel(spikes))
+                lambda _, __, spikes, *, name=name, by_pixel=by_pixel: seen.__setitem__(name, by_pixel(spikes))
             )
     with torch.no_grad():
         logits = model(torch.from_numpy(frames.astype(np.float32)))
@@ -85,7 +86,7 @@ def test_all_three_agree_on_zero_points_far_outside_the_codes(tmp_path: Path) ->
     ids=str,
 )
 def test_odd_sizes(sizes: dict[str, Any], tmp_path: Path) -> None:
-    frames = write_lively(tmp_path / "packed", MIXED, **({"seed": 3} | sizes))
+    frames = write_lively(tmp_path / "packed", MIXED, seed=3, **sizes)
     all_agree(tmp_path / "packed", frames, threads=3)
 
 

@@ -54,8 +54,8 @@ def test_windows(seed: int, channels: int, kind: Any) -> None:
     patterns, used = windows_of(frames, limit, planes)
     counts = np.pad(np.minimum(frames.astype(int), limit), ((0, 0), (0, 0), (0, 0), (1, 1), (1, 1)))
     for plane in range(planes):
-        pixel = sum(((counts[:, :, c] >> plane) & 1) << c for c in range(channels))
-        due = sum(pixel[..., j : j + width] << (2 * j) for j in range(3))
+        pixel = np.sum([((counts[:, :, c] >> plane) & 1) << c for c in range(channels)], 0)
+        due = np.sum([pixel[..., j : j + width] << (2 * j) for j in range(3)], 0)
         assert np.array_equal(patterns[plane], np.moveaxis(due, 1, -1))
     most = np.bitwise_or.reduce(counts, (1, 2))
     near = most[..., :-2] | most[..., 1:-1] | most[..., 2:]
@@ -126,5 +126,5 @@ def test_windows_give_what_lists_give(sizes: dict[str, Any], tmp_path: Path) -> 
     assert np.array_equal(mine(frames), due(frames))
     streams = [mine.stream(), due.stream()]
     for step in range(frames.shape[1]):
-        logits = [one.step(frames[:, step]) for one in streams]
-        assert np.array_equal(*logits)
+        first, second = (one.step(frames[:, step]) for one in streams)
+        assert np.array_equal(first, second)

@@ -90,7 +90,7 @@ def draw_neurons(draw: np.random.Generator, kind: Any, sums: np.ndarray) -> tupl
     reach = max(1, int(np.abs(sums).max(initial=1)))
     offset = draw.integers(-reach, reach + 1, LANES)
     threshold = draw.integers(1, 4 * reach + 2, LANES)
-    return tuple(part.astype(kind) for part in (shift, offset, threshold))  # pyright: ignore
+    return shift.astype(kind), offset.astype(kind), threshold.astype(kind)
 
 
 def neurons_of(sums: np.ndarray, neurons: tuple[np.ndarray, ...], leak: int) -> np.ndarray:
@@ -251,6 +251,6 @@ def test_attention(seed: int, tokens: int, steps: int, heads: int, size: int, sh
             fixed = (tokens, size, chunk, shift, threshold, leak, np.empty((1, 1, LANES), np.int32), False, out)
             kernels.attend(pack(q), pack(k), pack(v), *fixed, sample, first, last)
     parts = (one.reshape(samples, tokens, steps, -1).transpose(0, 2, 3, 1)[..., None].astype(int) for one in (q, k, v))
-    mixed = reference.attend(*parts, heads, chunk) << shift
+    mixed = reference.attend(*parts, heads=heads, chunk=chunk) << shift
     due = reference.lif(mixed, np.array([threshold]), leak)[..., 0].transpose(0, 3, 1, 2).reshape(q.shape)
     assert np.array_equal(unpack(out, heads * size), due)

@@ -48,7 +48,7 @@ def saved(builder: Callable[[], nn.Module], path: Path) -> Path:
     for norm in [one for one in model.modules() if isinstance(one, nn.BatchNorm1d | nn.BatchNorm2d)]:
         norm.weight.uniform_(-1.5, 2)
         norm.bias.normal_(0.8, 0.4)
-        norm.running_var.uniform_(0.3, 1)  # pyright: ignore
+        norm.get_buffer("running_var").uniform_(0.3, 1)
     torch.save({"state_dict": model.state_dict()}, path)
     return path
 

@@ -54,15 +54,19 @@ class Limited(layer.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the convolution, at most 200."""
-        return torch.clamp(super().forward(x), max=200)  # pyright: ignore
+        found = super().forward(x)
+        assert isinstance(found, Tensor)
+        return torch.clamp(found, max=200)
 
 
 class Adding(layer.Conv2d):
     """A convolution to which something else is added."""
 
-    def forward(self, x: Tensor, other: Tensor) -> Tensor:  # pyright: ignore
+    def forward(self, x: Tensor, other: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return the sum."""
-        return torch.add(super().forward(x), other)  # pyright: ignore
+        found = super().forward(x)
+        assert isinstance(found, Tensor)
+        return torch.add(found, other)
 
 
 class Parametrised(Branched):
@@ -189,9 +193,9 @@ FOOLING: dict[str, tuple[Callable[[], nn.Module], str]] = {
         ),
         OTHERS,
     ),
-    "a parameter of zeros": (lambda: Parametrised(lambda model, x: x + model.own, 0.0), ADDS),  # pyright: ignore
+    "a parameter of zeros": (lambda: Parametrised(lambda model, x: x + model.get_parameter("own"), 0.0), ADDS),
     "a parameter of one": (
-        lambda: Parametrised(lambda model, x: x * model.own, 1.0),  # pyright: ignore
+        lambda: Parametrised(lambda model, x: x * model.get_parameter("own"), 1.0),
         "multiplies by a parameter, which training moves",
     ),
     "chance": (lambda: Branched(with_chance), "it draws random numbers"),

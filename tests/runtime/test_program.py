@@ -18,7 +18,7 @@ from snnq.runtime.workers import Workers
 
 
 @compiled
-def note(numbers, flag, pair, to, place):  # type: ignore[no-untyped-def]
+def note(numbers, flag, pair, to, place):
     """Write what is given to ``to``."""
     first, (second, wide) = pair
     to[place, 0] = numbers[1, 2] * 1000 + (100 if flag else 0) + first
@@ -26,13 +26,13 @@ def note(numbers, flag, pair, to, place):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def count(counts, place, times):  # type: ignore[no-untyped-def]
+def count(counts, place, times):
     for _ in range(times):
         counts[place] += 1
 
 
 @compiled
-def divide(numbers, by):  # type: ignore[no-untyped-def]
+def divide(numbers, by):
     numbers[0] = numbers[0] // by
 
 

@@ -20,6 +20,12 @@ def refuse(*given: object) -> Any:
     raise AssertionError("this batch was to be run by prepared calls")
 
 
+def batches_of(one: Engine) -> list[int]:
+    """How many samples each tape of an engine is for."""
+    keys: list[Any] = [*one._tapes]
+    return [key[0][0] for key in keys]
+
+
 def spikes_of(one: Engine) -> list[np.ndarray]:
     """All spikes that the calls of an engine's only tape read and wrote."""
     (tape,) = one._tapes.values()
@@ -100,10 +106,10 @@ def test_few_tapes_are_kept_and_none_of_large_batches(tmp_path: Path, monkeypatc
     mine = Engine(tmp_path / "packed", 1)
     for size in range(1, 8):
         mine(np.repeat(frames[:1], size, 0))
-    assert [key[0][0] for key in mine._tapes] == [4, 5, 6, 7]  # pyright: ignore
+    assert batches_of(mine) == [4, 5, 6, 7]
     monkeypatch.setattr(engine, "TAPED_MACS", mine.macs)
     assert len(mine(frames)) == 2
-    assert [key[0][0] for key in mine._tapes] == [4, 5, 6, 7]  # pyright: ignore
+    assert batches_of(mine) == [4, 5, 6, 7]
     before = dict(mine.seconds)
     mine(frames[:1])
     mine(frames[:1])
@@ -132,6 +138,6 @@ def test_a_batch_of_large_samples_is_run_one_by_one(name: str, tmp_path: Path, m
     due = mine(frames)
     monkeypatch.setattr(engine, "TAPED_MACS", mine.macs - 1)
     assert np.array_equal(mine(frames), due)
-    assert {key[0][0] for key in mine._tapes} == {1, len(frames)}
+    assert {*batches_of(mine)} == {1, len(frames)}
     monkeypatch.setattr(mine, "_walk", refuse)
     assert np.array_equal(mine(frames[::-1].copy()), due[::-1])

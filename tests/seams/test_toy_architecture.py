@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -127,8 +128,9 @@ def test_a_scale_that_whole_numbers_could_not_take_out_is_refused(
 
 
 def test_a_name_is_taken_once() -> None:
+    unused: Any = int
     with pytest.raises(UsageError, match="'toy-plain': the name is taken"):
-        snnq.register_architecture(toy_network.Architecture(PLAIN, PLAIN, int, int, int))  # pyright: ignore
+        snnq.register_architecture(toy_network.Architecture(PLAIN, PLAIN, unused, unused, unused))
 
 
 FIRST = LayerOperation("a", "a_bn", (FRAMES,), "a", 4)

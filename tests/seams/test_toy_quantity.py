@@ -91,7 +91,7 @@ def test_a_budget_of_it_is_kept_and_every_plan_says_what_it_costs(folder, monkey
     baselines = {one["scheme"]: one for one in data["baselines"]}
     assert baselines["uniform-2"]["tables_fraction"] == pytest.approx(2 / 32)
     assert {one.scheme for one in rivals(plan)} <= {"uniform-2", "power-of-two-2"}
-    assert "the budget of tables" in verdict(plan)
+    assert "the budget of tables" in str(verdict(plan))
     assert "--budget" in data["search"]["options"]
     parts = plan_schema()["$defs"]
     assert parts["GroupCost"]["properties"]["tables_share"]["readOnly"]
@@ -155,7 +155,7 @@ def test_files_that_name_it_open_when_nothing_declares_it(folder, tmp_path, monk
         plan = Plan.read("plan.json")
         assert "lut" not in json.dumps(plan.to_dict()["totals"] | {"asked": None})
         assert plan.totals.asked.realised == {}
-        assert "take no more storage and no more energy" in verdict(plan)
+        assert "take no more storage and no more energy" in str(verdict(plan))
         succeeds(capsys, "plan", "show", "plan.json")
         succeeds(capsys, "verify", "packed")
         report = json.loads(succeeds(capsys, "report", "packed", "--json"))

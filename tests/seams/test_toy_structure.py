@@ -38,7 +38,7 @@ SPIKES, POTENTIALS = "spikformer-cifar10dvs", "sdt-static"
 
 def halve(model: nn.Module, first: str, second: str) -> nn.Module:
     """Keep the first half of what ``first`` gives, of its norm, and of what ``second`` takes."""
-    modules = model.get_submodule(first), model.get_submodule(f"{first}_bn"), model.get_submodule(second)
+    modules: list[Any] = [model.get_submodule(name) for name in (first, f"{first}_bn", second)]
     kept = modules[0].get_parameter("weight").shape[0] // 2
     for module, axis in zip(modules, (0, 0, 1), strict=True):
         for name, tensor in module.named_parameters():
@@ -47,7 +47,7 @@ def halve(model: nn.Module, first: str, second: str) -> nn.Module:
         for name, tensor in module.named_buffers():
             if tensor.ndim:
                 module.register_buffer(name, tensor[:kept].clone())
-    modules[0].out_channels = modules[1].num_features = modules[2].in_channels = kept  # pyright: ignore
+    modules[0].out_channels = modules[1].num_features = modules[2].in_channels = kept
     return model
 
 

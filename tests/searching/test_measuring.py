@@ -68,7 +68,9 @@ def test_a_layer_may_not_take_what_its_space_forbids():
     model = a_model("cifar10dvs")
     choices = resolve(layer_table(model, (2, 2, 8, 8)), SPACE, Constraints(locks=(("head", "uniform-2"),)))
     head = [layer.name for layer in choices.layers].index("head")
-    found = Switchboard(model, choices).losses([choices.names.index("uniform-2")] * len(choices.layers), batches(), int)
+    found = Switchboard(model, choices).losses(
+        [choices.names.index("uniform-2")] * len(choices.layers), batches(), lambda: None
+    )
     assert np.isnan(found[head]).tolist() == [name != "uniform-2" for name in choices.names]
     assert found[head, choices.names.index("uniform-2")] == 0
 
@@ -84,7 +86,7 @@ def test_the_second_pass_starts_from_the_plan_of_the_first():
 
     scores = measure(model, choices, [0] * len(choices.layers), solve, batches)
     board = Switchboard(model, choices)
-    first, second = (board.losses([k] * len(choices.layers), batches(), int) for k in (0, 2))
+    first, second = (board.losses([k] * len(choices.layers), batches(), lambda: None) for k in (0, 2))
     np.testing.assert_allclose(seen[0], monotone(first, choices.names), atol=1e-9)
     np.testing.assert_allclose(scores, monotone((first + second) / 2, choices.names), atol=1e-9)
 

@@ -84,39 +84,41 @@ def test_mixture_equals_branches_for_any_layer_and_space(kind, names, seed):
 
 def test_layers_of_any_shape_are_quantised_as_each_alone():
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.Flatten(), nn.Linear(16, 3))
+    first, last = nn.Conv2d(2, 4, 3), nn.Linear(16, 3)
+    model = nn.Sequential(first, nn.Flatten(), last)
     net = Supernet(model, ["0", "2"], ["power-of-two-3", "uniform-4"])
     shares = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     x = torch.randn(2, 2, 4, 4)
     found = net(x, shares)
-    for layer, name in ((model[0], "power-of-two-3"), (model[2], "uniform-4")):
+    for layer, name in ((first, "power-of-two-3"), (last, "uniform-4")):
         layer.weight.data = scheme(name).project(layer.weight, scheme(name).fit(layer.weight))[0]
     torch.testing.assert_close(found, model(x))
 
 
 def test_refresh_follows_the_latent_weight():
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(6, 40), nn.Linear(40, 3))
-    net = Supernet(model, ["0", "1"], ["uniform-4", "power-of-two-4"])
-    before = [net.scale_0.clone(), net.log2_scale_1.clone()]
+    last = nn.Linear(40, 3)
+    net = Supernet(nn.Sequential(nn.Linear(6, 40), last), ["0", "1"], ["uniform-4", "power-of-two-4"])
+    before = [net.get_buffer(name).clone() for name in ("scale_0", "log2_scale_1")]
     with torch.no_grad():
-        model[1].weight.mul_(1.2)
+        last.weight.mul_(1.2)
     net(torch.randn(1, 6), torch.full((2, 2), 0.5))
-    assert torch.equal(net.scale_0, before[0])
+    assert torch.equal(net.get_buffer("scale_0"), before[0])
     net.refresh()
+    scale, log2_scale = net.get_buffer("scale_0"), net.get_buffer("log2_scale_1")
     for name, old, params in (
-        ("uniform-4", {"scale": before[0]}, {"scale": net.scale_0, "zero_point": net.zero_point_0}),
-        ("power-of-two-4", {"log2_scale": before[1]}, {"log2_scale": net.log2_scale_1}),
+        ("uniform-4", {"scale": before[0]}, {"scale": scale, "zero_point": net.get_buffer("zero_point_0")}),
+        ("power-of-two-4", {"log2_scale": before[1]}, {"log2_scale": log2_scale}),
     ):
         rows = slice(40, 43)  # those of the second layer
         ours = {key: value[rows].unsqueeze(1) for key, value in params.items()}
         stale = ours | {key: value[rows].unsqueeze(1) for key, value in old.items()}
-        one, weight = scheme(name), model[1].weight
+        one, weight = scheme(name), last.weight
         errors = [(one.project(weight, p)[0] - weight).square().sum() for p in (ours, stale, one.fit(weight))]
         assert errors[0] <= errors[1]
         assert errors[0] <= errors[2] * 1.5
-    assert (net.scale_0[40:] > before[0][40:]).all()
-    torch.testing.assert_close(net.scale_0[:40], before[0][:40], rtol=0.05, atol=0)
+    assert (scale[40:] > before[0][40:]).all()
+    torch.testing.assert_close(scale[:40], before[0][:40], rtol=0.05, atol=0)
 
 
 def test_scales_are_saved_with_the_run():

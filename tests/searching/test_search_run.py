@@ -8,6 +8,7 @@ import math
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from snnq.data.cache import cache_root
 from snnq.finalizing.run import finalize
 from snnq.finalizing.settings import FinalizeSettings
 from snnq.packing.record import read_results
-from snnq.plan import Plan
+from snnq.plan import Plan, SearchInfo
 from snnq.plan.verdict import rivals, verdict
 from snnq.reporting.run import report
 from snnq.schemes.scheme import scheme
@@ -35,8 +36,19 @@ from snnq.training.devices import Compute
 from snnq.training.search_runs import find_run, note_run
 
 DATA = "random,classes=2,samples=32"
-SIZES = {"steps": 2, "heads": 2, "image_size": (8, 8), "pooling": (False, False, True, True)}
-SHORT = {"epochs": 2, "batch_size": 8, "calibration": 16}
+SIZES: dict[str, Any] = {"steps": 2, "heads": 2, "image_size": (8, 8), "pooling": (False, False, True, True)}
+SHORT: dict[str, Any] = {"epochs": 2, "batch_size": 8, "calibration": 16}
+
+
+def search_of(plan: Plan) -> SearchInfo:
+    assert plan.search is not None
+    return plan.search
+
+
+def mark_of(plan: Plan) -> str:
+    mark = search_of(plan).fingerprint
+    assert mark is not None
+    return mark
 
 
 def searched(checkpoint, out, **knobs):
@@ -69,8 +81,9 @@ def test_simple_plans_stand_beside_it_scored_alike(folder):
         *("sensitivity", "float32, searched")
     }
     assert all(b.validation_loss is not None for b in plan.baselines)
-    assert all(b.difference and b.difference.samples == plan.search.samples for b in plan.baselines)
+    assert all(b.difference and b.difference.samples == search_of(plan).samples for b in plan.baselines)
     given, trained = (next(b for b in plan.baselines if b.scheme == name) for name in ("float32", "float32, searched"))
+    assert trained.schemes is not None
     assert set(trained.schemes.values()) == {"float32"}
     assert trained.validation_loss != given.validation_loss
     assert trained.avg_bits == given.avg_bits == 32
@@ -83,22 +96,25 @@ def test_every_score_is_kept_by_sample(folder):
     plan, scores = Plan.read(folder / "plan.json"), read_scores(folder / "plan.json.run")
     assert scores.each.keys() == {OWN, *(b.scheme for b in plan.baselines)}
     for name, found in ((OWN, plan.search), *((b.scheme, b) for b in plan.baselines)):
-        assert scores.each[name].samples == plan.search.samples
+        assert found is not None
+        assert scores.each[name].samples == search_of(plan).samples
         assert scores.each[name].answers().mean() == found.validation_accuracy
-        assert float(np.mean(scores.each[name].losses)) == pytest.approx(found.validation_loss, rel=1e-3)
+        losses = scores.each[name].losses
+        assert losses is not None
+        assert float(np.mean(losses)) == pytest.approx(found.validation_loss, rel=1e-3)
     for point in scores.front:
         assert PerSample.model_validate(point["each"]).answers().mean() == point["validation_accuracy"]
     point = scores.front[0]
     spent = Plan.read(folder / "plan.json").with_schemes(point["schemes"]).totals.avg_bits
     solved = solve(folder / "plan.json", {"avg_bits": spent})  # a plan of the front was scored
     assert solved.schemes() == point["schemes"]
-    assert solved.search.validation_loss == point["validation_loss"]
+    assert search_of(solved).validation_loss == point["validation_loss"]
     assert all(b.difference for b in solved.baselines)
 
 
 def test_a_copied_plan_finds_its_run(folder, tmp_path, monkeypatch):
     shutil.copytree(folder, tmp_path / "made")
-    note_run(tmp_path / "made/plan.json.run", Plan.read(folder / "plan.json").search.fingerprint)
+    note_run(tmp_path / "made/plan.json.run", mark_of(Plan.read(folder / "plan.json")))
     own = front(tmp_path / "made/plan.json.run")
     (tmp_path / "far/away").mkdir(parents=True)
     for place in ("made/best.json", "far/away/copy.json"):  # by the way in the plan; by what this user's cache notes
@@ -106,7 +122,9 @@ def test_a_copied_plan_finds_its_run(folder, tmp_path, monkeypatch):
         assert front(tmp_path / place) == own
     solve_to = tmp_path / "far/solved.json"
     solved = solve(tmp_path / "far/away/copy.json", {"avg_bits": 2.4}, out=solve_to)
-    assert (solved.search.fingerprint, solved.search.run.path) == (None, "../made/plan.json.run")
+    made = search_of(solved)
+    assert made.run is not None
+    assert (made.fingerprint, made.run.path) == (None, "../made/plan.json.run")
     solved.write(solve_to)
     monkeypatch.setenv("SNNQ_CACHE", str(tmp_path / "other"))
     assert front(solve_to) == own  # by the way in it, without the cache
@@ -119,20 +137,29 @@ def test_packing_keeps_samples_and_the_way_to_the_search_and_other_data_keep_no_
     place, settings = tmp_path / "copy.json", FinalizeSettings(epochs=1, batch_size=8)
     shutil.copy(folder / "plan.json", place)
     plan = Plan.read(place)
-    note_run(folder / "plan.json.run", plan.search.fingerprint)
+    note_run(folder / "plan.json.run", mark_of(plan))
     packed = finalize(place, out=tmp_path / "packed", settings=settings, measure=2).folder
     results, found = read_results(packed), report(packed)
+    assert results.search is not None
     assert len(results.search) == SHORT["epochs"]
     assert results.front
     for scores in (results.accuracy.plan, results.accuracy.float_model):
+        assert scores.test_each is not None
+        assert scores.validation_each is not None
         assert scores.test_each.samples == results.accuracy.test_samples
         assert scores.validation_each.answers().mean() == scores.validation
     inside = Plan.read(packed / "plan.json")
-    assert find_run(inside, packed / "plan.json").samefile(folder / "plan.json.run")
-    assert inside.search.validation_loss == plan.search.validation_loss
+    run = find_run(inside, packed / "plan.json")
+    assert run is not None
+    assert run.samefile(folder / "plan.json.run")
+    assert search_of(inside).validation_loss == search_of(plan).validation_loss
     assert {row.name for row in found.paired} >= {"float, test", "float, validation", "uniform-2", "float32, searched"}
     assert found.firing
-    assert all(0 <= row.distance <= 1 and 0 <= row.dead <= row.neurons for row in found.firing)
+    for row in found.firing:
+        assert row.distance is not None
+        assert row.dead is not None
+        assert 0 <= row.distance <= 1
+        assert 0 <= row.dead <= row.neurons
     # Packed on other data, it has none of the scores that were measured on the search's.
     spec = DATA.replace("samples=32", "samples=40")
     other = finalize(place, data=spec, out=tmp_path / "other", settings=settings, measure=0).folder
@@ -148,7 +175,7 @@ def test_a_run_of_another_search_beside_a_plan_is_not_taken(folder, tmp_path, mo
     shutil.copytree(folder / "plan.json.run", tmp_path / "plan.json.run")
     config = json.loads((folder / "plan.json.run/config.json").read_text())
     (tmp_path / "plan.json.run/config.json").write_text(json.dumps(config | {"seed": 1}))
-    note_run(folder / "plan.json.run", Plan.read(folder / "plan.json").search.fingerprint)
+    note_run(folder / "plan.json.run", mark_of(Plan.read(folder / "plan.json")))
     assert find_run(Plan.read(tmp_path / "plan.json"), tmp_path / "plan.json") == folder / "plan.json.run"
     monkeypatch.setenv("SNNQ_CACHE", str(tmp_path / "empty"))
     with pytest.raises(UsageError, match="the run folder of its search is not beside it"):
@@ -161,7 +188,7 @@ def test_the_same_search_again_gives_the_same_plan_and_is_not_repeated(folder, c
     # A process that was killed just after writing left its file beside the plan, and no note of its run.
     left = folder / f".plan.json{MARK}{'0' * 16}"
     left.touch()
-    note = cache_root() / "runs" / f"{Plan.read(folder / 'plan.json').search.fingerprint}.txt"
+    note = cache_root() / "runs" / f"{mark_of(Plan.read(folder / 'plan.json'))}.txt"
     note.unlink()
     searched(checkpoint, folder / "plan.json", budget=budget)
     assert not left.exists()
@@ -176,13 +203,15 @@ def test_the_same_search_again_gives_the_same_plan_and_is_not_repeated(folder, c
 
 def test_other_budgets_are_solved_without_training(folder):
     own = Plan.read(folder / "plan.json")
-    same = solve(folder / "plan.json.run", own.search.budget)
+    budget = search_of(own).budget
+    assert budget is not None
+    same = solve(folder / "plan.json.run", budget)
     assert same.schemes() == own.schemes()
     for bits in (2.0, 2.4, 3.1, 8.0):
         plan = solve(folder / "plan.json", {"avg_bits": bits})  # the plan stands for the run beside it
         assert plan.totals.avg_bits <= bits
-        assert plan.search.budget == {"avg_bits": bits}
-        assert plan.search.fingerprint is None
+        assert search_of(plan).budget == {"avg_bits": bits}
+        assert search_of(plan).fingerprint is None
     with pytest.raises(BudgetError, match=r"the smallest possible is avg-bits=2$"):
         solve(folder / "plan.json.run", {"avg_bits": 1.5})
     with pytest.raises(UsageError, match="holds no finished search"):
@@ -229,8 +258,8 @@ def test_an_impossible_budget_is_said_before_anything_is_made(checkpoint, tmp_pa
 def test_sensitivity_trains_nothing(checkpoint, tmp_path):
     plan = searched(checkpoint, tmp_path / "plan.json", method="sensitivity", budget={"avg_bits": 2.3})
     assert plan.totals.avg_bits <= 2.3
-    assert plan.search.method == "sensitivity"
-    assert plan.search.epochs == 0
+    assert search_of(plan).method == "sensitivity"
+    assert search_of(plan).epochs == 0
     assert not (tmp_path / "plan.json.run/state.pt").exists()
     assert solve(tmp_path / "plan.json.run", {"avg_bits": 2.3}).schemes() == plan.schemes()
 
@@ -240,14 +269,14 @@ def test_sensitivity_with_reconstruction(checkpoint, tmp_path):
     plain = searched(checkpoint, tmp_path / "plain.json", **given)
     plan = searched(checkpoint, tmp_path / "plan.json", reconstruct=2, **given)
     assert plan.totals.avg_bits <= 2.3
-    assert "--reconstruct 2" in " ".join(plan.search.options)
+    assert "--reconstruct 2" in " ".join(search_of(plan).options)
     # What is scored are other weights.
     scores, rest = (
         json.loads((tmp_path / f"{name}.json.run/scores.json").read_text())["scores"] for name in ("plan", "plain")
     )
     assert scores != rest
     assert scores.keys() == rest.keys()
-    assert plain.search.options != plan.search.options
+    assert search_of(plain).options != search_of(plan).options
     with pytest.raises(UsageError, match="--method sensitivity"):
         SearchSettings(reconstruct=2)
 
@@ -255,6 +284,7 @@ def test_sensitivity_with_reconstruction(checkpoint, tmp_path):
 def test_the_papers_form_takes_the_most_probable_schemes(checkpoint, tmp_path):
     plan = searched(checkpoint, tmp_path / "plan.json", method="paper", trade_off=1.0)
     for layer in plan.layers:
+        assert layer.probabilities is not None
         assert layer.probabilities[layer.scheme] == max(layer.probabilities.values())
     with pytest.raises(UsageError, match="--method paper takes a trade-off"):
         SearchSettings(method="paper", budget={"avg_bits": 2.2})
@@ -301,12 +331,12 @@ def test_words_of_a_search():
 
 def typed(words):
     """Return the settings of words as the command line gathers them."""
-    options = {}
+    options: dict[str, Any] = {}
     for name, value in zip(words[::2], words[1::2], strict=True):
         options.setdefault(name.removeprefix("--").replace("-", "_"), []).append(value)
     ones = ("method", "epochs", "batch_size", "reconstruct", "seed")
     single = {name: options.pop(name)[0] for name in ones if name in options}
-    numbers = {name: value if name == "method" else int(value) for name, value in single.items()}
+    numbers: dict[str, Any] = {name: value if name == "method" else int(value) for name, value in single.items()}
     return parse_settings(**options, **numbers)
 
 
@@ -347,7 +377,7 @@ def test_progress_tells_the_bits_of_every_group_and_what_is_decided(checkpoint, 
         bits, weights = sums.get(layer.group, (0.0, 0))
         expected = sum(share * scheme(name).bits for name, share in shares.items())
         sums[layer.group] = bits + size * expected, weights + size
-        top = max(shares, key=shares.get)
+        top = max(shares, key=shares.__getitem__)
         assert (f"{layer.name} {top}" in facts["decided.decided"]) == (shares[top] >= 0.2)
     for group, (bits, weights) in sums.items():
         assert facts[f"bits.{group}"] == pytest.approx(bits / weights, rel=1e-5)

@@ -437,7 +437,7 @@ def one_odd(frames: np.ndarray, **more: str) -> Row:
     return Row(f"frames of {frames.dtype} {frames.flat[0]}", make, 2, f"1 of 16 .*cat/1.npz: {more['said']}")
 
 
-def filled(value: float, kind: type | str = float) -> np.ndarray:
+def filled(value: complex, kind: type | str = float) -> np.ndarray:
     return np.full((2, 2, 8, 8), value, kind)
 
 

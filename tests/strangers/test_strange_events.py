@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from event_writers import (
@@ -50,7 +51,7 @@ def raw(header: bytes, words: list[int] | np.ndarray, kind: str = "<u2") -> Call
     return data(header + np.asarray(words, kind).tobytes())
 
 
-def save(file: Path, arrays: dict[str, np.ndarray]) -> None:
+def save(file: Path, arrays: dict[str, Any]) -> None:
     with file.open("wb") as stream:  # of a name, numpy would change the ending
         np.savez(stream, **arrays)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from typing import Any
 
 from strange_inputs import Row, check, rows
 
@@ -27,7 +28,7 @@ def plan(folder, name="plan.json", run=None, **changes):
         "baselines": [{"scheme": "uniform-2", "validation_loss": 0.1234, "validation_accuracy": 0.75}],
     }
     for path, value in changes.items():
-        place = data
+        place: Any = data
         *way, last = path.split("__")
         for key in way:
             place = place[int(key)] if isinstance(place, list) else place[key]

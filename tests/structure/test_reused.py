@@ -152,7 +152,7 @@ def test_every_engine_gives_the_same_bits(name: str, tmp_path: Path) -> None:
     sizes: dict[str, Any] = {"depth": 3, "structure": [edit(attentions)]}
     frames = write_lively(tmp_path / "packed", ["uniform-4", "power-of-two-4", "ternary"], name, seed=4, **sizes)
     model = load_packed(tmp_path / "packed")
-    assert model.arithmetic == "integer"  # pyright: ignore
+    assert model.arithmetic == "integer"
     with torch.no_grad():
         due = model(torch.from_numpy(frames.astype(np.float32))).numpy()
     assert np.ptp(due) > 0

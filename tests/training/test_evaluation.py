@@ -46,10 +46,11 @@ def test_predict_keeps_the_order_and_the_mode():
 
 def test_batchnorm_is_the_plain_average_over_a_pass():
     samples, model = Numbers(), nn.Sequential(nn.BatchNorm1d(3))
-    model[0].running_mean.fill_(100)
+    model.get_buffer("0.running_mean").fill_(100)
     reestimate_batchnorm(model.eval(), samples, 5, seed=4)
+    mean, variance = (model.get_buffer(f"0.running_{name}").numpy() for name in ("mean", "var"))
     batches = [samples.x[b].numpy() for b in training_batches(20, 5, 4, "batchnorm")]
-    np.testing.assert_allclose(model[0].running_mean, np.mean([b.mean(0) for b in batches], 0), rtol=1e-5)
-    np.testing.assert_allclose(model[0].running_var, np.mean([b.var(0, ddof=1) for b in batches], 0), rtol=1e-5)
+    np.testing.assert_allclose(mean, np.mean([b.mean(0) for b in batches], 0), rtol=1e-5)
+    np.testing.assert_allclose(variance, np.mean([b.var(0, ddof=1) for b in batches], 0), rtol=1e-5)
     assert not model.training
     assert model[0].momentum == 0.1

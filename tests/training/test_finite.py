@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from snnq.training.finite import FiniteWatch, require_finite_model
 INF, NAN = math.inf, math.nan
 
 
-def network() -> nn.Module:
+def network() -> nn.Sequential:
     return nn.Sequential(nn.Linear(3, 4), neuron.IFNode(step_mode="m"), nn.Linear(4, 4), neuron.PSN(2), nn.Linear(4, 2))
 
 
@@ -31,8 +32,8 @@ class Numbers:
     def __len__(self) -> int:
         return 12
 
-    def __getitems__(self, indices: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.x[indices], torch.zeros(len(indices), dtype=torch.int64)
+    def __getitems__(self, indices: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.x[list(indices)], torch.zeros(len(indices), dtype=torch.int64)
 
 
 @pytest.mark.parametrize("value", [INF, -INF, NAN])
@@ -42,7 +43,7 @@ def test_the_first_step_and_the_first_neurons_are_named(value: float, layer: int
     with FiniteWatch(model, "testing") as watch:
         for step in range(5):
             if step == 2:
-                model[layer].bias.data[1] = value  # pyright: ignore
+                model.get_parameter(f"{layer}.bias").data[1] = value
             loss = model(torch.ones(2, 6, 3)).mean()
             watch.close(f"step {step + 1}", loss)
         word = "not a number" if math.isnan(value) else "infinite"
@@ -58,7 +59,7 @@ def test_finite_numbers_of_any_size_pass() -> None:
     model = network()
     with FiniteWatch(model, "testing") as watch:
         for size in (3e38, -3e38, 1e-45, 0.0):
-            model[0].bias.data.fill_(size)  # pyright: ignore
+            model.get_parameter("0.bias").data.fill_(size)
             model(torch.zeros(2, 6, 3))
             watch.close("step", torch.tensor(size))
             watch.check()
@@ -81,14 +82,14 @@ def test_an_evaluation_names_the_neurons_and_the_batch(value: float) -> None:
     model = Steps(*network()).eval()
     with pytest.raises(NotFiniteError, match=r"evaluating: the current of neurons '1' is .* first in batch 3"):
         predict(model, Numbers(9, value), 4)
-    model[4].bias.data[0] = value  # pyright: ignore
+    model.get_parameter("4.bias").data[0] = value
     with pytest.raises(NotFiniteError, match=r"evaluating: the logits is .* first in batch 1"):
         predict(model, Numbers(9, 1.0), 4)
 
 
 def test_statistics_are_named() -> None:
     model = nn.Sequential(nn.Flatten(1), nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
-    model[1].weight.data.fill_(1e30)  # a variance of float32 overflows from 1.8e19 on  # pyright: ignore
+    model.get_parameter("1.weight").data.fill_(1e30)  # a variance of float32 overflows from 1.8e19 on
     samples = Numbers(3, 2.0)
     with pytest.raises(NotFiniteError, match="statistics: the statistic 'running_var' of '2' is not finite"):
         reestimate_batchnorm(model, samples, 4, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -78,7 +79,7 @@ def bilevel_training():
     logits = nn.Parameter(torch.zeros(1, 2, dtype=torch.float64))
     fabric = start_fabric(Compute("cpu", devices=processes.count()))
     network, weights = fabric.setup(share_batchnorm(net), torch.optim.SGD(net.parameters(), lr=0.1))
-    architecture = fabric.setup_optimizers(torch.optim.Adam([logits], lr=0.05))
+    architecture: Any = fabric.setup_optimizers(torch.optim.Adam([logits], lr=0.05))
     left_alone = True
     for batch in ordered_batches(24, 8):
         x, y = samples.__getitems__(processes.shard(batch))
@@ -88,6 +89,7 @@ def bilevel_training():
             architecture.zero_grad()
             fabric.backward(loss, inputs=[logits])
         left_alone &= all(one.grad is None for one in net.parameters())
+        assert logits.grad is not None
         logits.grad = processes.mean(logits.grad)
         architecture.step()
         fabric.backward(F.cross_entropy(network(x, torch.softmax(logits, 1).detach()), y))
@@ -217,7 +219,7 @@ def test_one_process_alone_needs_nobody():
     assert processes.on_first(lambda: 7) == 7
     processes.check_batch_size(7)
     net = small_net()
-    assert type(share_batchnorm(net)[1]) is nn.BatchNorm2d
+    assert type(share_batchnorm(net).get_submodule("1")) is nn.BatchNorm2d
 
 
 @pytest.mark.parametrize(

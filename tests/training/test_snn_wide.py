@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,7 +70,7 @@ def test_upstreams_magnitudes():
         assert [magnitude(name, i) for i in range(31)] == pytest.approx(np.linspace(-largest, largest, 31), abs=1e-5)
 
 
-def in_scipy(matrix, size):
+def in_scipy(matrix, size) -> tuple[np.ndarray, Any]:  # scipy says no type of its offset
     """Return the turn and offset of ``affine_transform`` for rows and columns from the corner, in float64."""
     (a, b, c), (d, e, f) = matrix.double().tolist()
     turn, centre = np.array([[e, d], [b, a]]), (np.array(size) - 1) / 2
