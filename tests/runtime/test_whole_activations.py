@@ -21,6 +21,7 @@ from snnq.arithmetic.integers import Codes, WholeHead, codes, head
 from snnq.base.errors import PackedError, UsageError
 from snnq.models.registry import architecture
 from snnq.network.activations import Hold, KeyFrames, Quantise
+from snnq.network.operations import LayerOperation
 from snnq.network.streams import FRAMES, Stream
 from snnq.network.wiring import FloatWiring, Wiring
 from snnq.packed.config import CONFIG_FILE, read_config
@@ -128,7 +129,7 @@ def test_bottlenecks(tmp_path: Path) -> None:
     sizes |= {"depth": 50, "image_size": [16, 16]}
     found = architecture(one).graph(sizes)
     assert found is not None
-    layers = [op.layer for op in found.operations if hasattr(op, "layer") and op.name == "layer"]
+    layers = [op.layer for op in found.operations if isinstance(op, LayerOperation)]
     frames = write_lively(tmp_path / "packed", ["uniform-4"], one, **sizes | quantised([], [*layers, "head"]))
     given_frames = torch.from_numpy(np.minimum(frames, 4095).astype(np.float32))
     with torch.no_grad():
