@@ -18,6 +18,7 @@ from snnq.network.stages import Fire, Mix, Potential, Step
 from snnq.packed.adapter import Adapter, read_adapter, refuse_adapter
 from snnq.packed.adapter_sites import adapter_sites
 from snnq.packed.arrays import open_arrays
+from snnq.runtime import changing, firing
 from snnq.runtime.engine import Engine, Streams
 from snnq.runtime.running import Running
 from snnq.runtime.steps import Watch
@@ -85,7 +86,7 @@ class AdaptedEngine(Engine):
         members = one.stages if isinstance(one, Fire) else (one,)
         for site in (self._by_layer[member.layer] for member in members if member.layer in self._by_layer):
             read = streams[site.reads]
-            sums = self.steps.totals(read, samples) if self._query is None else self._query
+            sums = changing.totals(self.steps, read, samples) if self._query is None else self._query
             self._prefixes[site.module] = prefix(self.adapter.pools[site.module], sums)
 
     def _mix(self, one: Mix, site: Site, streams: Streams, samples: int) -> None:
@@ -93,7 +94,7 @@ class AdaptedEngine(Engine):
         given = [streams[name] for name in one.takes]
         more = (np.zeros_like(keys), keys, values)
         longer = [_longer(stream, rows, samples) for stream, rows in zip(given, more, strict=True)]
-        found = self.steps.mix(one.mixes, one.fires.neuron, self.compared[one.fires.neuron], longer, samples)
+        found = firing.mix(self.steps, one.mixes, one.fires.neuron, self.compared[one.fires.neuron], longer, samples)
         first = given[0]
         assert isinstance(first, BitPlanes)
         planes = found.planes.reshape(1, samples, -1, *found.planes.shape[2:])[:, :, : first.pixels]

@@ -34,6 +34,7 @@ from snnq.network.operations import Head, Mean, Neuron
 from snnq.network.stages import Fire, Mix, Potential, Step
 from snnq.network.streams import FRAMES
 from snnq.packed.arrays import open_arrays
+from snnq.runtime import changing, firing, joining
 from snnq.runtime.layers import Layers
 from snnq.runtime.listing import digit_planes
 from snnq.runtime.running import NeuronMemory, Running, of_clips, segments_of
@@ -179,7 +180,7 @@ class Engine:
         streams: Streams = {FRAMES: _pixels(frames)} if self.wiring.numbers(FRAMES) else {}
         for number, one in enumerate(self.wiring.flow):
             if isinstance(one, Head):
-                return of_clips(self.steps.total(streams[one.takes[0]], len(frames), one.layer), clips)
+                return of_clips(changing.total(self.steps, streams[one.takes[0]], len(frames), one.layer), clips)
             self._run(one, number, streams, frames)
             for name in one.takes:
                 if self.wiring.last_read[name] == number:
@@ -193,34 +194,36 @@ class Engine:
             self._run_layers(one, given[0], streams, frames)
         elif isinstance(one, Mix):
             found = self.compared[one.fires.neuron]
-            streams[one.gives] = steps.mix(one.mixes, one.fires.neuron, found, list(map(_planes, given)), samples)
+            streams[one.gives] = firing.mix(
+                steps, one.mixes, one.fires.neuron, found, list(map(_planes, given)), samples
+            )
             steps.show(one.fires.neuron, shown(_planes(streams[one.gives])))
         elif isinstance(one, Neuron):
-            streams[one.gives] = steps.neurons(self.compared[one.neuron], _numbers(given[0]), one.neuron)
+            streams[one.gives] = firing.fire(steps, self.compared[one.neuron], _numbers(given[0]), one.neuron)
             steps.show(one.neuron, shown(_planes(streams[one.gives])))
         elif isinstance(one, Pad):
-            streams[one.gives] = steps.pad(_planes(given[0]), samples)
+            streams[one.gives] = changing.pad(steps, _planes(given[0]), samples)
         elif isinstance(one, Pool):
-            streams[one.gives] = steps.pool(one, _there(given[0]), samples)
+            streams[one.gives] = changing.pool(steps, one, _there(given[0]), samples)
         elif isinstance(one, MeanPool):
-            streams[one.gives] = steps.mean_pool(_numbers(given[0]), samples)
+            streams[one.gives] = changing.mean_pool(steps, _numbers(given[0]), samples)
         elif isinstance(one, KeyFrames | Residual | Hold | Rectify | Quantise):
             streams[one.gives] = self._numbers_of(one, given[0], frames)
         elif isinstance(one, Flatten):
-            streams[one.gives] = steps.flatten(_there(given[0]), samples)
+            streams[one.gives] = changing.flatten(steps, _there(given[0]), samples)
         elif isinstance(one, Concat):
-            streams[one.gives] = steps.concat(self.factors[one.gives], list(map(_there, given)))
+            streams[one.gives] = joining.concat(steps, self.factors[one.gives], list(map(_there, given)))
         elif isinstance(one, First):
-            streams[one.gives] = steps.first(one, _numbers(given[0]))
+            streams[one.gives] = changing.first_steps(steps, one, _numbers(given[0]))
         elif isinstance(one, Switch):
-            streams[one.gives] = steps.switch(one, _numbers(given[0]), _numbers(given[1]), samples)
+            streams[one.gives] = joining.switch(steps, one, _numbers(given[0]), _numbers(given[1]), samples)
         elif isinstance(one, Multiply):
-            streams[one.gives] = steps.multiply(one, _planes(given[0]), _planes(given[1]), samples)
+            streams[one.gives] = joining.multiply(steps, one, _planes(given[0]), _planes(given[1]), samples)
         elif isinstance(one, Sum):
-            streams[one.gives] = steps.sum(one, _planes(given[0]), samples)
+            streams[one.gives] = changing.sum_spikes(steps, one, _planes(given[0]), samples)
         elif isinstance(one, Mean):  # the head adds up tokens itself
             read = _there(given[0])
-            streams[one.gives] = steps.mean(read, samples) if self._compared_later(one) else read
+            streams[one.gives] = changing.mean(steps, read, samples) if self._compared_later(one) else read
         elif isinstance(one, Add):
             streams[one.gives] = self._added(one, number, _there(given[0]), _there(given[1]), streams)
 
@@ -238,9 +241,9 @@ class Engine:
         read = _pixels(frames.astype(np.int32)) if one.takes[0] == FRAMES else _numbers(given)
         if isinstance(one, Hold):
             return read._replace(values=read.values.repeat(one.steps, 1))
-        return (
-            self.steps.rectify(read) if isinstance(one, Rectify) else self.steps.quantise(self.codes[one.gives], read)
-        )
+        if isinstance(one, Rectify):
+            return changing.rectify(self.steps, read)
+        return changing.quantise(self.steps, self.codes[one.gives], read)
 
     def _added(
         self, one: Add, number: int, first: BitPlanes | Numbers, second: BitPlanes | Numbers, streams: Streams
@@ -253,8 +256,8 @@ class Engine:
         shared = first is second or sum(stream is first for stream in streams.values()) > 1
         free = free and not shared and self.steps.watch is None
         if isinstance(first, Numbers) and isinstance(second, BitPlanes):
-            return self.steps.raised(first, second, max(self.factors[one.gives]), free)
-        return self.steps.add(first, second, free)
+            return joining.raised(self.steps, first, second, max(self.factors[one.gives]), free)
+        return joining.add(self.steps, first, second, free)
 
     def _run_layers(
         self, one: Fire | Potential, stream: BitPlanes | Numbers | None, streams: Streams, frames: np.ndarray

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from test_kernels import FAST, SEEDS, draw_neurons, neurons_of, pack, table_of
 
 from snnq.network.combining import Multiply, Pool, Sum
-from snnq.runtime import kernels, layer_kernels, reference
+from snnq.runtime import changing, joining, kernels, layer_kernels, reference
 from snnq.runtime.layers import _meetings
 from snnq.runtime.steps import Steps
 from snnq.runtime.streams import BitPlanes, Numbers, unpack
@@ -111,28 +111,35 @@ def test_steps_without_weights(
         else:
             assert np.array_equal(found.values[..., : found.channels], by_pixel(due))
 
-    check(run.pool(Pool(("x",), "y", stride), first, SAMPLES), reference.max_pool(x, stride))
+    check(changing.pool(run, Pool(("x",), "y", stride), first, SAMPLES), reference.max_pool(x, stride))
     if min(size) > 1:
-        check(run.pool(Pool(("x",), "y", 2, kernel=2, padding=0), first, SAMPLES), reference.max_pool(x, 2, 2, 0))
-    check(run.flatten(first, SAMPLES), x.reshape(*x.shape[:2], -1, 1, 1))
-    check(run.flatten(run.add(first, second, False), SAMPLES), (x + y).reshape(*x.shape[:2], -1, 1, 1))
-    by_head = x.reshape(SAMPLES, steps, heads, width, tokens)
-    check(run.pool(Pool(("x",), "y", 1, heads), first, SAMPLES), reference.max_pool(by_head, 1).reshape(x.shape))
-    check(run.multiply(Multiply(("x", "y"), "z"), first, second, SAMPLES), x * y)
-    sums = run.sum(Sum("tokens", ("x",), "s"), first, SAMPLES)
-    check(sums, x.sum((3, 4), keepdims=True))
-    check(run.mean(first, SAMPLES), x.sum((3, 4), keepdims=True))
+        check(
+            changing.pool(run, Pool(("x",), "y", 2, kernel=2, padding=0), first, SAMPLES),
+            reference.max_pool(x, 2, 2, 0),
+        )
+    check(changing.flatten(run, first, SAMPLES), x.reshape(*x.shape[:2], -1, 1, 1))
     check(
-        run.sum(Sum("features", ("x",), "s", heads), first, SAMPLES),
+        changing.flatten(run, joining.add(run, first, second, False), SAMPLES), (x + y).reshape(*x.shape[:2], -1, 1, 1)
+    )
+    by_head = x.reshape(SAMPLES, steps, heads, width, tokens)
+    check(
+        changing.pool(run, Pool(("x",), "y", 1, heads), first, SAMPLES), reference.max_pool(by_head, 1).reshape(x.shape)
+    )
+    check(joining.multiply(run, Multiply(("x", "y"), "z"), first, second, SAMPLES), x * y)
+    sums = changing.sum_spikes(run, Sum("tokens", ("x",), "s"), first, SAMPLES)
+    check(sums, x.sum((3, 4), keepdims=True))
+    check(changing.mean(run, first, SAMPLES), x.sum((3, 4), keepdims=True))
+    check(
+        changing.sum_spikes(run, Sum("features", ("x",), "s", heads), first, SAMPLES),
         x.reshape(*x.shape[:2], heads, width, *size).sum(3),
     )
     gate = (draw.random((SAMPLES, steps, heads, *size)) < 0.5).astype(np.int64)
     gates = BitPlanes(pack(by_pixel(gate) == 1)[None], *size, heads)
-    check(run.multiply(Multiply(("g", "x"), "z"), gates, first, SAMPLES), gate.repeat(width, 2) * x)
+    check(joining.multiply(run, Multiply(("g", "x"), "z"), gates, first, SAMPLES), gate.repeat(width, 2) * x)
     one = (draw.random((SAMPLES, steps, channels, 1, 1)) < 0.5).astype(np.int64)
     alone = BitPlanes(pack(by_pixel(one) == 1)[None], 1, 1, channels)
-    check(run.multiply(Multiply(("g", "x"), "z"), alone, first, SAMPLES), one * x)
-    added = run.add(run.add(first, second, False), first, True)
+    check(joining.multiply(run, Multiply(("g", "x"), "z"), alone, first, SAMPLES), one * x)
+    added = joining.add(run, joining.add(run, first, second, False), first, True)
     check(added, 2 * x + y)
     check(first, x)
 
@@ -142,17 +149,17 @@ def test_potentials_are_pooled_and_added(stride: int) -> None:
     draw, run = np.random.default_rng(stride), Steps(Workers(1), 1)
     x = draw.integers(-(2**27), 2**27, (SAMPLES, 3, LANES, 5, 4))
     numbers = Numbers(by_pixel(x).astype(np.int32), 5, 4, LANES)
-    found = run.pool(Pool(("x",), "y", stride), numbers, SAMPLES)
+    found = changing.pool(run, Pool(("x",), "y", stride), numbers, SAMPLES)
     assert isinstance(found, Numbers)
     assert np.array_equal(found.values, by_pixel(reference.max_pool(x, stride)))
-    found = run.pool(Pool(("x",), "y", 2, kernel=2, padding=0), numbers, SAMPLES)
+    found = changing.pool(run, Pool(("x",), "y", 2, kernel=2, padding=0), numbers, SAMPLES)
     assert isinstance(found, Numbers)
     assert np.array_equal(found.values, by_pixel(reference.max_pool(x, 2, 2, 0)))
-    found = run.flatten(numbers, SAMPLES)
+    found = changing.flatten(run, numbers, SAMPLES)
     assert isinstance(found, Numbers)
     assert np.array_equal(found.values[..., : found.channels], by_pixel(x.reshape(*x.shape[:2], -1, 1, 1)))
     before = numbers.values.copy()
-    found = run.add(numbers, numbers, False)
+    found = joining.add(run, numbers, numbers, False)
     assert isinstance(found, Numbers)
     assert np.array_equal(found.values, 2 * before)
     assert np.array_equal(numbers.values, before)
