@@ -39,17 +39,20 @@ docs: $(VENV)/.installed
 clean:
 	rm -rf $(VENV) $(EXCHANGE) demo build *.egg-info
 
-# pip compiles what it installs: where PYTHONDONTWRITEBYTECODE is set, as in many containers, nothing else ever would.
+# pip compiles what it installs, but not snnq, which stays where it is: where PYTHONDONTWRITEBYTECODE is set, as in many
+# containers, every process would compile it anew.
 INSTALL := pip install --quiet --disable-pip-version-check -c constraints.txt
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/$(INSTALL) -e .
+	$(BIN)/python -m compileall -q snnq
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/$(INSTALL) -e '.[dev]'
+	$(BIN)/python -m compileall -q snnq
 	touch $(VENV)/.installed $@
 
 $(EXCHANGE)/.installed: pyproject.toml constraints.txt

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from snnq.models.metaformer.sizes import LAYOUTS
 from snnq.models.registry import ARCHITECTURES
 from snnq.models.respike.facts import RESPIKES
@@ -43,6 +45,19 @@ WIDTHS = {"width1": 8, "width2": 8, "width3": 16}  # of the first three stages; 
 # A side of 13 pixels, whose halves are odd and even ones; two segments of three frames.
 RESPIKE = {"depth": 10, "blocks": 1, "ann_width": 4, "steps": 6, "key_stride": 3, "image_size": [26, 32]}
 NAMES = [*(name for name in ARCHITECTURES if name not in _OTHERS), *VARIANTS]
+# The same, the slow ones marked: poolings and embeddings of the same parts as their family's for event cameras have.
+_ALIKE = {
+    f"{family}-{layout}" for family in ("spikformer", "spikingformer", "qkformer") for layout in ("cifar10", "imagenet")
+}
+_ALIKE |= {
+    "spikformer-spikingjelly",
+    "sdt-spikingjelly",
+    "qkformer-spikingjelly",
+    "maxformer-cifar10",
+    "maxformer-imagenet",
+}
+_ALIKE |= {"sdt-v2-imagenet-repconv", "sdt-v3-large-imagenet", "sdt-v3-large-imagenet, distilled"}
+ONE_EACH = [pytest.param(name, marks=pytest.mark.slow if name in _ALIKE else ()) for name in NAMES]
 
 
 def small(name: str) -> tuple[str, dict[str, Any]]:

@@ -30,12 +30,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-# Of 50 layers and more, and of one module with sdt-v3-imagenet.
+# Of 50 layers and more; every engine runs them in runtime/test_every_architecture.py, as it does what follows.
 # respike-cross goes its way in the documents (docs/video.md).
-SLOW = ("sdt-v2-imagenet", "sdt-v2-imagenet-repconv", "qsd-imagenet")
+SLOW = ("sdt-v2-imagenet", "sdt-v2-imagenet-repconv", "qsd-imagenet", "sdt-v3-imagenet")
 SLOW += ("respike-cross", "respike-pooled", "respike-key", "respike-dense", "respike-residual")
-# Another layout or variant of one that is here: other poolings and embeddings of the same parts, which every engine
-# runs in runtime/test_every_architecture.py.
+# Another layout or variant of one that is here: other poolings and embeddings of the same parts.
 SLOW += ("spikformer-cifar10", "spikformer-imagenet", "sdt-static", "statten-static", "qkformer-cifar10")
 SLOW += ("qkformer-imagenet", "qkformer-spikingjelly", "maxformer-cifar10", "maxformer-imagenet")
 SLOW += ("spikingformer-cifar10", "spikingformer-imagenet")

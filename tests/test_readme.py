@@ -18,6 +18,7 @@ from snnq.adapting.settings import AdaptSettings
 from snnq.bench import memory
 from snnq.calibrating import steering
 from snnq.checkpoints.keymaps import every_keys
+from snnq.checkpoints.opening import BUILTIN, open_checkpoint, save_checkpoint
 from snnq.cli.main import run
 from snnq.data.sources import SOURCES
 from snnq.finalizing.settings import FinalizeSettings
@@ -41,6 +42,14 @@ def save_upstream(path):
     state = build("spikformer-cifar10dvs", CONFIG).state_dict()
     state = {re.sub(r"\.(q|k|v|proj|fc1|fc2)\.(weight|bias)$", r".\1_conv.\2", key): v for key, v in state.items()}
     torch.save({"model": state | {"pos_embed": torch.zeros(1, 1, 16)}, "epoch": 5}, path)
+
+
+def save_digits(path: Path) -> None:
+    """Save a checkpoint of the built-in model's layers, a quarter as wide and with random weights."""
+    whole = open_checkpoint("digits")
+    torch.manual_seed(0)
+    model = build(whole.architecture, {**whole.config, "dim": 16})
+    save_checkpoint(path, model, architecture=whole.architecture, facts={"data": "digits"})
 
 
 def save_frames(folder):
@@ -120,7 +129,10 @@ def test_every_command_works_in_the_order_of_the_documents(tmp_path, monkeypatch
     shorten(monkeypatch, PtqSettings, samples=32)
     shorten(monkeypatch, Finetune, epochs=1)
     shorten(monkeypatch, AdaptSettings, epochs=1)
+    save_digits(tmp_path / "digits.safetensors")
+    monkeypatch.setitem(BUILTIN, "digits", tmp_path / "digits.safetensors")
     monkeypatch.setattr(finishing, "FRONT_POINTS", 2)
+    monkeypatch.setattr(finishing, "BASELINES", ("float32", "power-of-two-2"))
     monkeypatch.setattr(steering, "ROUNDS", 1)
     for name, limit in (("digits", "32"), ("letters", "26")):
         found = SOURCES[name]

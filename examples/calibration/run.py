@@ -47,11 +47,12 @@ def main(
     bits: Annotated[str, typer.Option(help="Bits of every layer; of sensitivity, the budget.")] = "2,3",
     samples: Annotated[str, typer.Option(help="Calibration samples.")] = "64,256",
     seeds: Annotated[str, typer.Option(help="Of sets and of which samples are drawn.")] = "0,1,2",
+    most: Annotated[int, typer.Option(help="Samples for which sets are made, if more than --samples.")] = 0,
     epochs: Annotated[int, typer.Option(help="Of qat.")] = 20,
 ) -> None:
     """Run the cells, print one line each, and write <out>/calibration.csv."""
     counts = [int(one) for one in samples.split(",")]
-    place = Place(made_for or checkpoint, data, tuple(classes.split(",")), other, out, max(counts))
+    place = Place(made_for or checkpoint, data, tuple(classes.split(",")), other, out, max(most, *counts))
     for cell in cells(sources.split(","), methods.split(","), bits.split(","), counts, seeds.split(",")):
         folder = out / "cells" / "-".join(map(str, cell.values()))
         if not (folder / "cell.json").exists():

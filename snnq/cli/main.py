@@ -59,13 +59,13 @@ def run(arguments: list[str]) -> int:
     """Run one command line; return its exit code. Every error becomes one message, unless SNNQ_DEBUG=1."""
     from snnq import console
     from snnq.base.errors import SnnqError
-    from snnq.cli.app import app
+    from snnq.cli.app import app_for
 
     _interrupts_are_raised()
     try:
         with console.remarks_shown():
             refuse_foreign_options(arguments)
-            app(spread_budgets(arguments), prog_name="snnq")
+            app_for(arguments)(spread_budgets(arguments), prog_name="snnq")
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else 1
     except SnnqError as problem:

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from snnq.exporting.c_buffers import TOTALS, Buffer, Operation
 from snnq.exporting.c_ground import Ground, Item, rounded_up
-from snnq.exporting.c_operations import TOTALS, Buffer, Operation
 from snnq.exporting.c_sweeps import Sweep, SweepProgram
 
 SCRATCH = "sums, scratch"

@@ -8,9 +8,10 @@ from functools import cached_property
 from typing import Any
 
 from snnq.arithmetic.whole_network import WholeNetwork
+from snnq.exporting.c_buffers import TOTALS, Buffer
 from snnq.exporting.c_layers import TILE, CLayer
 from snnq.exporting.c_memory import SCRATCH, Lasting, Memory, Place, plan_memory
-from snnq.exporting.c_operations import TOTALS, Buffer, Operations
+from snnq.exporting.c_operations import Operations
 from snnq.exporting.c_sweeps import Sweep, SweepProgram
 from snnq.network.leaks import is_fixed
 from snnq.network.streams import FRAMES

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from snnq.exporting.c_operations import Buffer, Operation
+from snnq.exporting.c_buffers import Buffer, Operation
 
 
 @dataclass(frozen=True)

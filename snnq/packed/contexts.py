@@ -122,7 +122,9 @@ def _clustered(each: np.ndarray, count: int) -> np.ndarray:
     for _ in range(_ROUNDS):
         sums = np.stack([each[rows == one].sum(0) for one in range(count)]) + _SMOOTH
         lengths = -np.log2(sums / sums.sum(1, keepdims=True))
-        rows = (each @ lengths.T).argmin(1)
+        before, rows = rows, (each @ lengths.T).argmin(1)
+        if np.array_equal(rows, before):
+            break
     return np.unique(rows, return_inverse=True)[1].ravel()
 
 

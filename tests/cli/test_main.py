@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from snnq.cli.app import app
 from snnq.cli.main import run
 
 COMMANDS = (
@@ -31,6 +32,17 @@ def test_help_names_every_command_and_goes_to_stdout(capsys):
     shown = capsys.readouterr()
     assert all(f"  {name} " in shown.out for name in COMMANDS)
     assert shown.err == ""
+
+
+@pytest.mark.parametrize(
+    "words", ["", "--help", "plan", "plan --help", "imc", "serch", "search --help", "bench runtim"]
+)
+def test_a_line_is_answered_as_if_all_commands_options_were_made(words, capsys):
+    code = run(words.split())
+    said = capsys.readouterr()
+    with pytest.raises(SystemExit) as due:
+        app(words.split(), prog_name="snnq")
+    assert (code, said) == (due.value.code, capsys.readouterr())
 
 
 @pytest.mark.parametrize("command", COMMANDS)

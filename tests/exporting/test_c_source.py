@@ -52,7 +52,13 @@ def test_layouts_and_odd_sizes_under_the_sanitizers(tmp_path: Path, layout: str,
     check_random(tmp_path, layout, MIXED, *WATCHED, steps=steps, **ODD)
 
 
-@pytest.mark.parametrize("name", NAMES)
+# Of a family the widest and the narrowest; those between take the same code.
+_BETWEEN = {f"{family}-{bits}" for family in ("uniform", "power-of-two") for bits in (3, 5, 6, 7)}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in _BETWEEN else ()) for name in NAMES]
+)
 def test_every_scheme_in_every_layer(tmp_path: Path, name: str) -> None:
     check_random(tmp_path, "cifar10dvs", (name,), depth=2)
 
