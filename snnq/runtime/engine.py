@@ -149,7 +149,7 @@ class Engine:
 
     def _taped(self, frames: np.ndarray, memory: NeuronMemory | None) -> np.ndarray:
         """Return the sums of a sample or small batch, by calls that were prepared for one of its shape, or are now."""
-        key = (frames.shape, frames.dtype, digit_planes(frames), memory is None, self.workers.threads)
+        key = self._kept_by(frames, memory)
         tape = self._tapes.pop(key, None)
         if tape is not None:
             tape.play(frames, memory, self.workers, self.steps.seconds)
@@ -159,6 +159,10 @@ class Engine:
         if len(self._tapes) > TAPES:
             self._tapes.pop(next(iter(self._tapes)))
         return tape.sums.copy()
+
+    def _kept_by(self, frames: np.ndarray, memory: NeuronMemory | None) -> tuple[object, ...]:
+        """Return what is the same of all runs that the same calls make."""
+        return frames.shape, frames.dtype, digit_planes(frames), memory is None, self.workers.threads
 
     def _record(self, frames: np.ndarray, memory: NeuronMemory | None) -> Tape:
         tape = Tape(frames)

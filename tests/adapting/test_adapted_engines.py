@@ -60,6 +60,11 @@ def test_every_engine_gives_the_same_logits(layout: str, tmp_path: Path) -> None
         assert torches.shape == (2, 4)
         assert np.array_equal(torches, engine)
         assert np.array_equal(torches, reference)
+        again = AdaptedEngine(folder, adapter, threads=2)
+        assert again.taped
+        # Recorded, then played on others; prompts are chosen anew.
+        assert all(np.array_equal(again(np.roll(frames, i, 0)), np.roll(torches, i, 0)) for i in (0, 1, 0))
+        assert all(np.array_equal(again(frames[i : i + 1]), torches[i : i + 1]) for i in (0, 1, 0))
         # The same head: what differs is what the prompts do.
         assert np.array_equal(engine, plain) == (method == "head")
     assert compare_adapted(folder, read_adapter(tmp_path / "os.safetensors")) == 2
