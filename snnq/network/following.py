@@ -30,6 +30,7 @@ from snnq.network.known import CONSTANTS, Known
 from snnq.network.layers import quantisable
 from snnq.network.neurons import is_neuron
 from snnq.network.sketch import Sketch
+from snnq.network.sketched import graph_of
 
 # Functions that move numbers: what they do to a tensor, they do to the places of its numbers.
 MOVES = frozenset(
@@ -112,7 +113,7 @@ def _followed(model: nn.Module, frames_shape: tuple[int, int, int, int]) -> Grap
         raise UntraceableError("it draws random numbers")
     if not isinstance(logits, Tensor) or (value := following.known(logits)) is None:
         raise UntraceableError("its logits are not made of the frames by what can be followed")
-    return sketch.finish(value)
+    return graph_of(sketch, value)
 
 
 class Following(TorchFunctionMode):

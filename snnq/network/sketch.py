@@ -24,11 +24,11 @@ from snnq.network.followed import (
     whole_images,
     whole_pixels,
 )
-from snnq.network.graph import Graph, Operation
+from snnq.network.graph import Operation
 from snnq.network.graph_file import square
-from snnq.network.operations import Head, LayerOperation, Mean, Neuron
+from snnq.network.operations import Head, LayerOperation, Mean
 from snnq.network.said_neurons import said_neuron
-from snnq.network.streams import COUNT_LIMIT, FRAMES, LOGITS, Stream
+from snnq.network.streams import FRAMES, LOGITS
 
 
 class Sketch:
@@ -40,7 +40,7 @@ class Sketch:
         self.shapes = {FRAMES: Shape(channels, (size[0], size[1]))}
         self.operations: dict[str, Operation] = {}  # by what they give
         # Where modules ran. Layers: t · B + b, linear ones at every pixel; neurons: t.
-        self._seen: dict[str, Tensor] = {}
+        self.seen: dict[str, Tensor] = {}
 
     def frames(self) -> FollowedTensor:
         """Return what frames (B, T, C, H, W) are."""
@@ -174,7 +174,7 @@ class Sketch:
         per_step = self.samples * taken.numbers
         steps = (index // per_step).flatten(1) if index.ndim > 1 else index[:, None]
         many = getattr(node, "step_mode", "s") == "m"
-        first = 0 if many else len(self._seen.get(path, ()))
+        first = 0 if many else len(self.seen.get(path, ()))
         due = torch.arange(len(index))[:, None] if many else torch.full((1, 1), first)
         in_turn = bool((steps == due).all()) and len(index) == (self.steps if many else len(index))
         if not in_turn and one.rounds is None:
@@ -190,10 +190,10 @@ class Sketch:
 
     def _once(self, path: str, places: Tensor) -> None:
         """Note where a module ran, of neurons the steps alone; it runs everywhere, and nowhere twice."""
-        seen = torch.cat([self._seen.get(path, places[:0].flatten()), places.flatten()])
+        seen = torch.cat([self.seen.get(path, places[:0].flatten()), places.flatten()])
         if len(seen.unique()) != len(seen):
             raise UntraceableError(f"'{path}' runs more than once in a time step")
-        self._seen[path] = seen
+        self.seen[path] = seen
 
     def function(
         self, name: str, value: FollowedTensor, args: tuple[Any, ...], named: Mapping[str, Any], shape: tuple[int, ...]
@@ -284,51 +284,6 @@ class Sketch:
         short = len(name) <= 60 and name not in self.operations
         return there[0] if there else name if short else f"{word} {len(self.operations) + 1}"
 
-    def finish(self, logits: FollowedTensor) -> Graph:
-        """Return the graph of a model that gives these logits (B, classes)."""
-        operations = list(self.operations.values())
-        head = self.operations.get(LOGITS)
-        if logits.stream != LOGITS:
-            head, operations = self._head_of(logits, operations)
-        elif (
-            not torch.equal(logits.index, torch.arange(logits.index.numel()).view_as(logits.index))
-            or logits.factor != 1
-        ):
-            raise UntraceableError("its logits are changed behind its last layer")
-        assert head is not None
-        ordered = _needed([*(one for one in operations if one is not head), head])
-        self._ran_everywhere(ordered)
-        if idle := sorted(set(self._seen) - {path for one in ordered for path in _modules(one)}):
-            raise UntraceableError(f"'{idle[0]}' runs, but its logits are not made of what it gives")
-        frames = self.shapes[FRAMES]
-        stream = Stream("counts", frames.channels, frames.size, COUNT_LIMIT)
-        return Graph(tuple(ordered), stream, self.steps, traced=True)
-
-    def _head_of(self, logits: FollowedTensor, operations: list[Operation]) -> tuple[Operation, list[Operation]]:
-        """Return the head of logits that are the mean over time of a linear layer's output."""
-        last, shape = self.operations.get(logits.stream), self.shapes[logits.stream]
-        if not isinstance(last, LayerOperation) or last.norm is not None or shape.pixels != 1 or last.kernel != 1:
-            kind = "the frames" if last is None else f"a {last.name} gives, '{last.gives}'"
-            raise UntraceableError(f"its logits are what {kind}, and a linear layer must be its last")
-        seen = time_mean(logits, shape, self.steps, self.samples)
-        due = torch.arange(self.samples * shape.channels).view(1, self.samples, shape.channels)
-        if seen is None or seen[1] or not torch.equal(seen[0].index, due):
-            raise UntraceableError(f"its logits are not the mean over time of layer '{last.layer}', class by class")
-        if any(last.gives in one.takes for one in operations):
-            raise UntraceableError(f"layer '{last.layer}' gives its logits, and something else reads it")
-        head = Head(last.layer, last.takes, last.outputs)
-        return head, [one for one in operations if one is not last]
-
-    def _ran_everywhere(self, operations: list[Operation]) -> None:
-        """Raise ``UntraceableError`` for a module that did not run at every step of every sample."""
-        for one in operations:
-            if not isinstance(one, LayerOperation | Neuron):
-                continue
-            (path,), images = _modules(one), self.steps * self.samples
-            due = (images, images * self.shapes[one.gives].pixels) if isinstance(one, LayerOperation) else (self.steps,)
-            if len(self._seen[path]) not in due:
-                raise UntraceableError(f"'{path}' does not run at every time step")
-
 
 def _facts(path: str, layer: nn.Conv1d | nn.Conv2d) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
     """Return a convolution's kernel, stride and padding, along both sides of an image."""
@@ -364,19 +319,3 @@ def _several(sides: Any, count: int) -> tuple[int, ...]:
 def _beside(index: Tensor, taken: Shape, given: Shape, begin: int) -> Tensor:
     """Return the places of a stream's numbers in one that has more channels, ``begin`` of them before."""
     return index // taken.numbers * given.numbers + begin * given.pixels + index % taken.numbers
-
-
-def _modules(one: Operation) -> tuple[str, ...]:
-    """Return the layer, or the neurons, that an operation runs."""
-    return (one.layer,) if isinstance(one, LayerOperation | Head) else (one.neuron,) if isinstance(one, Neuron) else ()
-
-
-def _needed(operations: list[Operation]) -> list[Operation]:
-    """Return the operations that the last one is made of, in their order: a norm stands in its layer's place."""
-    needed = {operations[-1].gives}
-    found = []
-    for one in reversed(operations):
-        if one.gives in needed:
-            needed |= set(one.takes)
-            found.append(one)
-    return found[::-1]
