@@ -19,7 +19,7 @@ CARDS = pd.read_csv(ZOO / "cards.csv").to_dict("records")
 def test_a_card_and_its_model(card: dict) -> None:
     file = ZOO / f"{card['model']}.safetensors"
     assert hashlib.sha256(file.read_bytes()).hexdigest() == card["sha256"]
-    assert file.stat().st_size < 1_500_000
+    assert file.stat().st_size < 1_600_000
     opened = open_checkpoint(file)
     assert (opened.architecture, opened.config["steps"]) == (card["architecture"], 4)
     assert str(opened.data).partition(":")[0] == card["data"].partition(":")[0]
