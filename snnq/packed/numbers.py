@@ -8,6 +8,7 @@ whole ones first (``snnq.packed.reals``). Source: ours (docs/method.md §6).
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import dataclass
 
@@ -55,12 +56,12 @@ class NumberWriter:
         """
         if numbers.size == 0:
             return
-        numbers = numbers.astype(np.int64)
-        lowest = int(numbers.min())
-        if max(abs(lowest), abs(int(numbers.max()))) >= 2 ** (WIDEST - 1):
+        self._whole(_split(numbers), taps)
+
+    def _whole(self, split: _Split, taps: int = 0) -> None:
+        lowest, low, rest = split.lowest, split.low, split.rest
+        if max(abs(lowest), abs(lowest + int(rest.max()))) >= 2 ** (WIDEST - 1):
             raise ValueError("numbers are too large")
-        rest = (numbers - lowest).astype(np.uint64)
-        low = _split(rest)[0]
         symbols = (rest >> np.uint64(low)).astype(np.int64)
         self.bits.signed(lowest)
         self.bits.number(low, _LOW_FIELD)
@@ -76,14 +77,15 @@ class NumberWriter:
         if numbers.size == 0:
             return
         fixed, (zeros, pattern) = reals.fixed(numbers), reals.pattern(numbers)
-        if fixed is not None and _estimate(fixed[1]) <= _estimate(pattern):
+        split = _split(pattern)
+        if fixed is not None and (found := _split(fixed[1])).bits <= split.bits:
             self.bits.number(1, 1)
             self.bits.signed(fixed[0])
-            self.whole(fixed[1])
+            self._whole(found)
         else:
             self.bits.number(0, 1)
             self.bits.number(zeros, _ZEROS_FIELD)
-            self.whole(pattern)
+            self._whole(split)
 
     def bytes(self, at_least: int = 0) -> bytes:
         """Return everything in at least so many bytes: lanes, the length of the bits, these, states, words."""
@@ -151,19 +153,37 @@ def coded_bits(codes: np.ndarray, taps: int) -> float:
     return best(symbols, taps).bits if symbols.any() else 0.0
 
 
-def _split(rest: np.ndarray) -> tuple[int, float]:
-    """Return how many lower bits of numbers are best kept as they are, and about how many bits all then take."""
+@dataclass(frozen=True)
+class _Split:
+    """Whole numbers as ``lowest`` + ``rest``, whose ``low`` lower bits are best kept: in about ``bits`` bits."""
+
+    lowest: int
+    rest: np.ndarray
+    low: int
+    bits: float
+
+
+def _split(numbers: np.ndarray) -> _Split:
+    """Return how whole numbers are split in the fewest bits.
+
+    A table is made only where the entropy of the symbols and the shortest table leave it a chance.
+    """
+    numbers = numbers.astype(np.int64)
+    lowest = int(numbers.min())
+    rest = (numbers - lowest).astype(np.uint64)
     width = int(rest.max()).bit_length()
     least = max(width - (MOST_SYMBOLS.bit_length() - 1), 0)
-    tried = []
+    found = []
     for low in range(least, width + 1):
         counts = np.bincount((rest >> np.uint64(low)).astype(np.int64).ravel())
+        least_bits = entropy.cost(counts, counts) + entropy.shortest_table(counts) if len(counts) > 1 else 0.0
+        found.append((rest.size * low + least_bits, low, counts))
+    bits, low = math.inf, 0
+    for at_least, kept, counts in sorted(found, key=lambda one: one[:2]):
+        # Rounding of the two sums may differ; a thousandth of a bit is more than that.
+        if at_least > bits + 1e-3:
+            break
         table = entropy.fitted(counts)
         spent = table.bits + entropy.cost(counts, table.frequencies) if len(counts) > 1 else 0.0
-        tried.append((rest.size * low + spent, low))
-    bits, low = min(tried)
-    return low, bits
-
-
-def _estimate(numbers: np.ndarray) -> float:
-    return _split((numbers - numbers.min()).astype(np.uint64))[1]
+        bits, low = min((bits, low), (rest.size * kept + spent, kept))
+    return _Split(lowest, rest, low, bits)

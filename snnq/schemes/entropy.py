@@ -25,6 +25,8 @@ LOWEST_STATE = 2**16
 # Symbols of a table: each that occurs needs a part of SUM.
 MOST_SYMBOLS = 512
 _WORD = 16
+# So many lanes are encoded one by one.
+_FEW = 8
 # Four bits each say how fine a table's frequencies are, and how many of their bits are written as they are.
 _FIELD = 4
 
@@ -72,6 +74,15 @@ def fitted_each(counts: np.ndarray) -> list[FrequencyTable]:
         int(part[0] + bits[part].argmin()) for part in np.split(np.arange(len(at)), np.flatnonzero(np.diff(at)) + 1)
     ]
     return [FrequencyTable(found[one], int(fine[one]), int(raw[one]), int(own[one])) for one in best]
+
+
+def shortest_table(counts: np.ndarray) -> int:
+    """Return the fewest bits in which a table of symbols of these counts (symbols,), the last above 0, can be written.
+
+    A frequency takes 1 bit and at least 2 more where it is above 0, or 1 and a lower bit in any case.
+    """
+    others = len(counts) - 1
+    return 2 * _FIELD + others + min(2 * int(np.count_nonzero(counts[:-1])), others)
 
 
 def cost(counts: np.ndarray, frequencies: np.ndarray) -> float:
@@ -133,12 +144,11 @@ def read_table(bits: BitReader, symbols: int) -> np.ndarray:
 
 def encode(parts: list[Part], lanes: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the states (lanes,) uint32 that decoding starts from, and the words, uint16."""
+    if lanes <= _FEW:
+        return _encode_one_by_one(parts, lanes)
     states, words = np.full(lanes, LOWEST_STATE, np.uint64), []
     top, bits = np.uint64(32 - PRECISION), np.uint64(PRECISION)
-    for part in reversed(parts):
-        before = np.cumsum(part.frequencies, 1) - part.frequencies
-        f = part.frequencies[part.tables, part.symbols].astype(np.uint64)
-        c = before[part.tables, part.symbols].astype(np.uint64)
+    for f, c in (_placed(part) for part in reversed(parts)):
         for start in reversed(range(0, len(f), lanes)):
             here, first = f[start : start + lanes], c[start : start + lanes]
             x = states[: len(here)]
@@ -147,6 +157,27 @@ def encode(parts: list[Part], lanes: int) -> tuple[np.ndarray, np.ndarray]:
             x[full] >>= np.uint64(_WORD)
             x[:] = (x // here << bits) + x % here + first
     return states.astype(np.uint32), np.concatenate([np.zeros(0, np.uint16), *reversed(words)])
+
+
+def _placed(part: Part) -> tuple[np.ndarray, np.ndarray]:
+    """Return f and c of each symbol, uint64 (n,)."""
+    before = np.cumsum(part.frequencies, 1) - part.frequencies
+    at = part.tables, part.symbols
+    return part.frequencies[at].astype(np.uint64), before[at].astype(np.uint64)
+
+
+def _encode_one_by_one(parts: list[Part], lanes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Encode in Python's own numbers, which are quicker than arrays of few lanes."""
+    states, words, top = [LOWEST_STATE] * lanes, [], 32 - PRECISION
+    for f, c in (_placed(part) for part in reversed(parts)):
+        placed = list(enumerate(zip(f.tolist(), c.tolist(), strict=True)))
+        for i, (here, first) in reversed(placed):
+            x = states[i % lanes]
+            if x >= here << top:
+                words.append(x & 0xFFFF)
+                x >>= _WORD
+            states[i % lanes] = (x // here << PRECISION) + x % here + first
+    return np.array(states, np.uint32), np.array(words[::-1], np.uint16)
 
 
 class Decoder:

@@ -24,6 +24,7 @@ from snnq.packed.opening import open_tensors
 from snnq.packed.safefile import TensorFile, safetensors_bytes
 from snnq.packed.verification import verify
 from snnq.schemes import entropy
+from snnq.schemes.bits import BitReader
 from snnq.schemes.scheme import scheme
 
 PATH = Path("model.safetensors")
@@ -103,6 +104,29 @@ def test_numbers_of_any_size_come_back(whole: list[int], real: list[float], zero
     assert reader.real(1, len(real))[0].tobytes() == reals_given.tobytes()
     assert reader.real(1, 0)[0].shape == (1, 0)
     reader.close()
+
+
+def tried_all(rest: np.ndarray) -> tuple[float, int]:
+    """The bits of the best split of whole numbers from 0 on, and its lower bits, after every one was tried."""
+    found = []
+    for low in range(max(int(rest.max()).bit_length() - 9, 0), int(rest.max()).bit_length() + 1):
+        counts = np.bincount(rest.ravel() >> low)
+        table = entropy.fitted(counts)
+        spent = table.bits + entropy.cost(counts, table.frequencies) if len(counts) > 1 else 0.0
+        found.append((rest.size * low + spent, low))
+    return min(found)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 200), st.sampled_from([0.02, 0.3, 0.9]), st.integers(0, 20))
+def test_the_split_is_the_best_of_all(seed: int, n: int, share: float, wide: int) -> None:
+    numbers = np.random.default_rng(seed).geometric(share, (1, n)) << wide
+    numbers ^= np.random.default_rng(seed + 1).integers(2**wide, size=(1, n)) & 5
+    writer = NumberWriter()
+    writer.whole(numbers)
+    reader = BitReader(writer.bits.bytes())
+    assert reader.signed() == numbers.min()
+    assert reader.number(6) == tried_all(numbers - numbers.min())[1]
 
 
 def test_both_forms_of_real_numbers_by_hand() -> None:

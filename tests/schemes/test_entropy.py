@@ -124,6 +124,9 @@ def test_parts_come_back(parts: list[Part], lanes: int) -> None:
     decoder.close()
     due = [part.symbols.tolist() for part in parts]
     assert decoded_one_by_one(parts, states, words) == due
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(entropy, "_FEW", 0)  # few lanes as many are encoded
+        assert [one.tolist() for one in entropy.encode(parts, lanes)] == [states.tolist(), words.tolist()]
 
 
 @settings(max_examples=60, deadline=None)
@@ -134,6 +137,8 @@ def test_tables(counts: list[int]) -> None:
     assert bool((made.frequencies[np.array(counts) > 0] > 0).all())
     entropy.write_table(writer, made)
     assert writer.length == made.bits
+    if counts[-1]:
+        assert entropy.shortest_table(np.array(counts)) <= made.bits
     assert np.array_equal(entropy.read_table(BitReader(writer.bytes()), len(counts)), made.frequencies)
 
 
