@@ -27,6 +27,22 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def few_measured() -> Iterator[None]:
+    """Measure what a model does on four samples, where a command is not told how many, in place of 64."""
+    from snnq.assessing.measure import SAMPLES
+    from snnq.packing import finish
+
+    record = finish.activity_record
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            finish,
+            "activity_record",
+            lambda job, exact, samples, progress: record(job, exact, 4 if samples == SAMPLES else samples, progress),
+        )
+        yield
+
+
 # Minutes together. One of the last files in the alphabet would leave a worker alone with it.
 LONGEST = (
     "test_readme.py",

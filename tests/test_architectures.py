@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from sifted import slow_but
 
 from snnq.base.errors import UsageError
 from snnq.checkpoints.opening import save_checkpoint
@@ -30,17 +31,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-# Of 50 layers and more; every engine runs them in runtime/test_every_architecture.py, as it does what follows.
-# respike-cross goes its way in the documents (docs/video.md).
-SLOW = ("sdt-v2-imagenet", "sdt-v2-imagenet-repconv", "qsd-imagenet", "sdt-v3-imagenet")
-SLOW += ("respike-cross", "respike-pooled", "respike-key", "respike-dense", "respike-residual")
-# Another layout or variant of one that is here: other poolings and embeddings of the same parts.
-SLOW += ("spikformer-cifar10", "spikformer-imagenet", "sdt-static", "statten-static", "qkformer-cifar10")
-SLOW += ("qkformer-imagenet", "qkformer-spikingjelly", "maxformer-cifar10", "maxformer-imagenet")
-SLOW += ("spikingformer-cifar10", "spikingformer-imagenet")
-SLOW += ("spikformer-spikingjelly", "sdt-spikingjelly", "qkformer-spikingjelly-channel")
-SLOW += ("maxformer-spikingjelly", "sdt-v3-large-imagenet", "maxformer-event", "statten-dvs", *VARIANTS)
-NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in (*ARCHITECTURES, *VARIANTS)]
+# Minutes each. Every engine runs all of them in runtime/test_every_architecture.py; Spikformers go their way in
+# cli/test_whole_way.py, respike-cross and respike-key in the documents.
+NAMES = slow_but(("sdt-dvs",), (*ARCHITECTURES, *VARIANTS))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -77,6 +77,7 @@ def waits_in(seen, *files):
     return sum(number for place, number in seen.waits.items() if place.partition(" @ ")[2].startswith(files))
 
 
+@pytest.mark.slow
 def test_search_and_finalize_give_what_they_give_on_the_cpu_and_no_step_waits():
     on_cpu, on_device = search("cpu.json", steps=8), []
     seen = there(lambda: on_device.append(search("plan.json", steps=8)))

@@ -32,6 +32,7 @@ from snnq.training.batchnorm import share_batchnorm
 
 SIZES: dict[str, Any] = {"steps": 3, "image_size": (16, 16)}
 NETWORKS = ("multi_step", "step_by_step")
+SPACE = ("--space", "float32,uniform-4,power-of-two-2")
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_whole_way(name: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own = ["--model", f"networks.py:{name}"]
     data = ["--data", "random,samples=16", "--steps", "3", "--image-size", "16", "--epochs", "1", "--batch-size", "4"]
-    assert run(["search", f"{name}.pth", *own, *data]) == 0
+    assert run(["search", f"{name}.pth", *own, *data, *SPACE]) == 0
     assert f"snnq finalize --plan plan.json --model networks.py:{name}" in capsys.readouterr().err
     plan = Plan.read("plan.json")
     assert plan.model.architecture == f"networks.py:{name}"

@@ -25,7 +25,7 @@ LOWEST_STATE = 2**16
 # Symbols of a table: each that occurs needs a part of SUM.
 MOST_SYMBOLS = 512
 _WORD = 16
-# So many lanes are encoded one by one.
+# So many lanes are quicker in Python's own numbers than as arrays.
 _FEW = 8
 # Four bits each say how fine a table's frequencies are, and how many of their bits are written as they are.
 _FIELD = 4
@@ -167,7 +167,7 @@ def _placed(part: Part) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _encode_one_by_one(parts: list[Part], lanes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Encode in Python's own numbers, which are quicker than arrays of few lanes."""
+    """Do what ``encode`` does, lane after lane."""
     states, words, top = [LOWEST_STATE] * lanes, [], 32 - PRECISION
     for f, c in (_placed(part) for part in reversed(parts)):
         placed = list(enumerate(zip(f.tolist(), c.tolist(), strict=True)))
@@ -203,6 +203,8 @@ class Decoder:
     def _run(self, places: np.ndarray, f: np.ndarray, rest: np.ndarray) -> np.ndarray:
         """Run all lanes in lock-step over the first place of each symbol's table; return the place of each symbol."""
         lanes, words, at = len(self._states), self._words, self._at
+        if lanes <= _FEW:
+            return self._run_one_by_one(places, f, rest)
         mask, low, bits, word = (np.uint32(one) for one in (SUM - 1, LOWEST_STATE, PRECISION, _WORD))
         for start in range(0, len(places), lanes):
             here = places[start : start + lanes]
@@ -219,6 +221,24 @@ class Decoder:
             self._states[: len(here)] = x
         self._at = at
         return places
+
+    def _run_one_by_one(self, places: np.ndarray, f: np.ndarray, rest: np.ndarray) -> np.ndarray:
+        """Do what ``_run`` does, lane after lane."""
+        states, words, taken = self._states.tolist(), self._words[self._at :][: len(places)].tolist(), 0
+        factors, offsets, found = f.tolist(), rest.tolist(), places.tolist()
+        for i, place in enumerate(found):
+            x = states[i % len(states)]
+            found[i] = place = place + (x & (SUM - 1))
+            x = factors[place] * (x >> PRECISION) + offsets[place]
+            if x < LOWEST_STATE:
+                if taken == len(words):
+                    raise ValueError("it ends early")
+                x = x << _WORD | words[taken]
+                taken += 1
+            states[i % len(states)] = x
+        self._at += taken
+        self._states = np.array(states, np.uint32)
+        return np.array(found, np.intp)
 
     def close(self) -> None:
         """Raise ValueError unless all words are used up and every lane is where encoding began."""

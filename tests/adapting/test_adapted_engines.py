@@ -12,6 +12,7 @@ import torch
 from event_writers import draw, write_bin
 from lively import write_lively
 from made_adapters import write_random
+from sifted import slow_but
 
 from snnq.assessing.classify import classify
 from snnq.base.errors import UsageError
@@ -29,8 +30,6 @@ PLACES: dict[str, dict[str, Any]] = {
     "cifar10dvs": {"seed": 0},
     "sdt-dvs": {"seed": 2},
     "statten-dvs": {"seed": 4, "chunk": 3},
-}
-MORE: dict[str, dict[str, Any]] = {
     "cifar10": {"seed": 1},
     "imagenet": {"seed": 2, "chunk": 3},
     "sdt-static": {"seed": 3},
@@ -47,10 +46,10 @@ def three(folder: Path, adapter: Path, frames: np.ndarray) -> tuple[np.ndarray, 
     return torches, engine(frames), AdaptedReference(folder, adapter)(frames)
 
 
-@pytest.mark.parametrize("layout", [*PLACES, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE)])
+@pytest.mark.parametrize("layout", slow_but(("cifar10dvs",), PLACES))
 def test_every_engine_gives_the_same_logits(layout: str, tmp_path: Path) -> None:
     folder = tmp_path / "packed"
-    frames = write_lively(folder, SCHEMES, layout, **(PLACES | MORE)[layout])
+    frames = write_lively(folder, SCHEMES, layout, **PLACES[layout])
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert packed_sites(folder, read_config(folder))
     plain = AdaptedEngine(folder, write_random(folder, tmp_path / "head.safetensors", "head"), threads=1)(frames)

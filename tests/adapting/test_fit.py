@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from made_adapters import write_random
+from sifted import slow_but
 
 import snnq
 from snnq.adapting.learning import Learning
@@ -42,7 +43,11 @@ def frames_of(count: int) -> np.ndarray:
     return np.random.default_rng(0).poisson(0.5, (count, 2, 2, 8, 8)).astype(np.uint8)
 
 
-@pytest.mark.parametrize("method", METHODS)
+# What is left out has the parts of those that are here.
+QUICK = ("head", "lda", "os", "full")
+
+
+@pytest.mark.parametrize("method", slow_but(QUICK, METHODS))
 def test_what_was_measured_is_what_is_packed_and_run(method: str, tiny: Path, tmp_path: Path) -> None:
     before = {path.name: path.read_bytes() for path in tiny.iterdir()}
     found = fit(tiny, tmp_path / "a.safetensors", method=method)
@@ -77,26 +82,28 @@ def test_what_was_measured_is_what_is_packed_and_run(method: str, tiny: Path, tm
     assert before == {path.name: path.read_bytes() for path in tiny.iterdir()}
 
 
-def test_a_run_that_was_cut_off_goes_on_to_the_same_bytes(tiny: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    for method in ("os++", "coda"):
-        whole, cut = tmp_path / f"{method}-whole.safetensors", tmp_path / f"{method}-cut.safetensors"
-        fit(tiny, whole, method=method)
-        for epoch in (1, 2):  # within a task, and after the second one has begun
-            step = Learning.step
+@pytest.mark.parametrize("method", ["os++", pytest.param("coda", marks=pytest.mark.slow)])
+def test_a_run_that_was_cut_off_goes_on_to_the_same_bytes(
+    method: str, tiny: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    whole, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
+    fit(tiny, whole, method=method)
+    for epoch in (1, 2):  # within a task, and after the second one has begun
+        step = Learning.step
 
-            def stop(self: Learning, place: Any, indices: list[int], epoch: int = epoch, step: Any = step) -> Any:
-                if place.epoch == epoch and place.step == 1:
-                    raise InterruptedRun("cut off")
-                return step(self, place, indices)
+        def stop(self: Learning, place: Any, indices: list[int], epoch: int = epoch, step: Any = step) -> Any:
+            if place.epoch == epoch and place.step == 1:
+                raise InterruptedRun("cut off")
+            return step(self, place, indices)
 
-            monkeypatch.setattr(Learning, "step", stop)
-            with pytest.raises(InterruptedRun):
-                fit(tiny, cut, method=method)
-            monkeypatch.setattr(Learning, "step", step)
-        fit(tiny, cut, method=method)
-        assert whole.read_bytes() == cut.read_bytes()
-        again = fit(tiny, cut, method=method)  # it is there: nothing is done
-        assert again.facts == read_adapter(whole).facts
+        monkeypatch.setattr(Learning, "step", stop)
+        with pytest.raises(InterruptedRun):
+            fit(tiny, cut, method=method)
+        monkeypatch.setattr(Learning, "step", step)
+    fit(tiny, cut, method=method)
+    assert whole.read_bytes() == cut.read_bytes()
+    again = fit(tiny, cut, method=method)  # it is there: nothing is done
+    assert again.facts == read_adapter(whole).facts
 
 
 def test_slots_of_earlier_tasks_stay_and_orders_differ(tiny: Path, tmp_path: Path, monkeypatch: Any) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from lively import write_lively
+from sifted import slow_but
 from small_architectures import SHALLOWEST
 
 from snnq.base.errors import DataError, MissingLibraryError, UsageError, VerificationError
@@ -34,6 +35,7 @@ def test_peers_compute_the_same_model(layout: str, tmp_path: Path) -> None:
         assert torch.allclose(found, due, atol={"float32": 1e-6}.get(name, 0.3 * float(due.abs().max()))), name
 
 
+@pytest.mark.slow
 def test_the_command_prints_what_was_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_lively(tmp_path / "packed", ["uniform-2"], classes=10)
     words = ["bench", "runtime", str(tmp_path / "packed"), "--data", "random", "--repeats", "3", "--threads", "1"]
@@ -93,9 +95,10 @@ def test_a_peer_that_computes_another_model_is_an_error(tmp_path: Path) -> None:
 
 
 EVENTS = ("sdt-dvs", "qkformer-dvs", "spikingformer-dvs", "maxformer-event", "statten-dvs", "spikformer-cifar10dvs")
+ONE_EACH = slow_but(("qkformer-dvs",), EVENTS)
 
 
-@pytest.mark.parametrize("name", EVENTS)
+@pytest.mark.parametrize("name", ONE_EACH)
 def test_any_architecture_has_a_reference(name: str, tmp_path: Path) -> None:
     one, config = read_architecture(_small(name))
     draw = torch.Generator().manual_seed(0)
@@ -107,7 +110,7 @@ def test_any_architecture_has_a_reference(name: str, tmp_path: Path) -> None:
     assert peers.differences(runs, tmp_path / "packed", frames).keys() == runs.keys()
 
 
-@pytest.mark.parametrize("name", EVENTS)
+@pytest.mark.parametrize("name", ONE_EACH)
 def test_moved_thresholds_move_rates_however_often_it_is_run(name: str, tmp_path: Path) -> None:
     """Calls that an engine has prepared keep the thresholds that it had."""
     sizes: dict[str, Any] = {"chunk": 3} if name.startswith("statten") else {}

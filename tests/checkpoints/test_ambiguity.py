@@ -148,6 +148,7 @@ def is_upstreams(index: int) -> bool:
     return field not in one.upstream.always or config[field] == one.default_config()[field]
 
 
+@pytest.mark.slow
 def test_every_difference_in_logits_is_asked_for_or_written_out(tmp_path: Path) -> None:
     path, seen = tmp_path / "plain.pth", 0
     for group in groups():

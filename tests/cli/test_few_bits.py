@@ -38,7 +38,7 @@ def numpy_reads_the_same(folder: Path) -> None:
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("scheme", PRICES)
+@pytest.mark.parametrize("scheme", ["ternary", pytest.param("binary", marks=pytest.mark.slow)])
 def test_search_to_report_and_export(scheme: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--space", f"{scheme},uniform-4,float32", "--lock", f"head={scheme}", "--budget", "avg-bits=1.9"]
     assert run(["search", "float.safetensors", "--method", "sensitivity", *words, *TINY]) == 0
@@ -63,6 +63,7 @@ def test_search_to_report_and_export(scheme: str, place: Path, capsys: pytest.Ca
     assert f"codes of {2 if scheme == 'ternary' else 1} bits" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("scheme", PRICES)
 def test_a_trained_search_and_a_start_from_packed_codes(scheme: str, place: Path) -> None:
@@ -75,7 +76,8 @@ def test_a_trained_search_and_a_start_from_packed_codes(scheme: str, place: Path
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("scheme", ["ternary", pytest.param("binary", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", PRICES)
 def test_every_method_of_ptq(scheme: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for method in METHODS:
         words = ["--method", method, "--samples", "16", *TINY]

@@ -147,9 +147,10 @@ def test_nothing_is_overwritten_without_force(make, tmp_path, monkeypatch, capsy
     packed = (tmp_path / "packed/model.safetensors").read_bytes()
     assert finalize("--seed", "1") == 2
     assert (tmp_path / "packed/model.safetensors").read_bytes() == packed
-    assert search("--seed", "1", "--force") == 0
-    assert json.loads((tmp_path / "plan.json").read_text())["search"]["seed"] == 1
     assert finalize("--seed", "1", "--force") == 0
+    assert (tmp_path / "packed/model.safetensors").read_bytes() != packed
+    assert search("--method", "sensitivity", "--force") == 0
+    assert json.loads((tmp_path / "plan.json").read_text())["search"]["method"] == "sensitivity"
 
 
 def test_the_same_seed_gives_the_same_bytes(make, tmp_path, monkeypatch):
@@ -181,10 +182,13 @@ def test_data_that_does_not_fit_the_model_is_refused(tmp_path, monkeypatch, caps
     assert "4 classes" in capsys.readouterr().err
 
 
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("power-of-two-5", "power-of-two-8", "uniform-8")]
+SLOW = [
+    pytest.param(name, marks=pytest.mark.slow)
+    for name in ("uniform-3", "power-of-two-5", "power-of-two-8", "uniform-8")
+]
 
 
-@pytest.mark.parametrize("scheme", ["uniform-3", "float32", *SLOW])
+@pytest.mark.parametrize("scheme", ["float32", *SLOW])
 def test_every_scheme_goes_the_whole_way(tmp_path, monkeypatch, scheme, capsys):
     monkeypatch.chdir(tmp_path)
     save_small("float.safetensors")

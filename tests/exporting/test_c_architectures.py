@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from c_programs import WATCHED, c_agrees, have_gcc
 from lively import write_lively
+from sifted import slow_but
 from small_architectures import NAMES, small
 
 from snnq.data.pixels import DEVIATIONS, MEANS, Pixels
@@ -43,7 +44,10 @@ def test_images_under_the_sanitizers(name: str, tmp_path: Path) -> None:
     c_agrees(tmp_path / "packed", tmp_path / "c", images, *WATCHED)
 
 
-@pytest.mark.parametrize(("name", "steps"), [("sdt-dvs", 9), ("statten-dvs", 16), ("spikformer-spikingjelly", 17)])
+@pytest.mark.parametrize(
+    ("name", "steps"),
+    slow_but({("sdt-dvs", 9)}, [("sdt-dvs", 9), ("statten-dvs", 16), ("spikformer-spikingjelly", 17)]),
+)
 def test_more_steps_than_a_byte_has_bits(name: str, steps: int, tmp_path: Path) -> None:
     one, sizes = small(name)
     sizes |= {"steps": steps, "image_size": [16, 24]}

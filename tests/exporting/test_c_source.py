@@ -14,6 +14,7 @@ import pytest
 import torch
 from c_programs import WATCHED, build, c_agrees, compile_c, have_gcc
 from firing_models import counts, digits_folder, firing_folder
+from sifted import slow_but
 from torch import nn
 
 from snnq.base.errors import PackedError, SnnqError, UsageError, VerificationError
@@ -47,33 +48,36 @@ def check_random(tmp_path: Path, layout: str, schemes: tuple[str, ...], *options
     assert max(rates) <= 0.6, rates
 
 
-@pytest.mark.parametrize(("layout", "steps"), [("cifar10dvs", 1), ("cifar10", 5), ("imagenet", 5)])
+@pytest.mark.parametrize(
+    ("layout", "steps"), slow_but({("cifar10", 5)}, [("cifar10dvs", 1), ("cifar10", 5), ("imagenet", 5)])
+)
 def test_layouts_and_odd_sizes_under_the_sanitizers(tmp_path: Path, layout: str, steps: int) -> None:
     check_random(tmp_path, layout, MIXED, *WATCHED, steps=steps, **ODD)
 
 
-# Of a family the widest and the narrowest; those between take the same code.
-_BETWEEN = {f"{family}-{bits}" for family in ("uniform", "power-of-two") for bits in (3, 5, 6, 7)}
+# One of each family; others take the same code, and are mixed in the other tests.
+_QUICK = {"uniform-4", "power-of-two-8", "ternary", "float32"}
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if name in _BETWEEN else ()) for name in NAMES]
-)
+@pytest.mark.parametrize("name", slow_but(_QUICK, NAMES))
 def test_every_scheme_in_every_layer(tmp_path: Path, name: str) -> None:
     check_random(tmp_path, "cifar10dvs", (name,), depth=2)
 
 
 @pytest.mark.parametrize(
     "changes",
-    [
-        {"pooling": [False] * 4, "image_size": [5, 4]},
-        {"pooling": [True] * 4, "image_size": [33, 18]},
-        {"pooling": [False, True, True, False], "image_size": [1, 12]},
-        {"steps": 16, "dim": 72, "heads": 8},
-        {"steps": 19, "image_size": [8, 8]},
-        {"depth": 3, "heads": 16, "classes": 1},
-        {"depth": 2, "attention_scale": 0.7},
-    ],
+    slow_but(
+        ({"depth": 2, "attention_scale": 0.7}, {"pooling": [False] * 4, "image_size": [5, 4]}),
+        [
+            {"pooling": [False] * 4, "image_size": [5, 4]},
+            {"pooling": [True] * 4, "image_size": [33, 18]},
+            {"pooling": [False, True, True, False], "image_size": [1, 12]},
+            {"steps": 16, "dim": 72, "heads": 8},
+            {"steps": 19, "image_size": [8, 8]},
+            {"depth": 3, "heads": 16, "classes": 1},
+            {"depth": 2, "attention_scale": 0.7},
+        ],
+    ),
     ids=str,
 )
 def test_other_sizes(tmp_path: Path, changes: dict[str, Any]) -> None:
@@ -87,7 +91,13 @@ def make_faint(folded: nn.Module) -> None:
             norm.multiplier[:2] *= torch.tensor([1e-9, 0])
 
 
-@pytest.mark.parametrize("schemes", [("uniform-3", "power-of-two-4"), ("uniform-2", "power-of-two-7", "float32")])
+@pytest.mark.parametrize(
+    "schemes",
+    [
+        ("uniform-2", "power-of-two-7", "float32"),
+        pytest.param(("uniform-3", "power-of-two-4"), marks=pytest.mark.slow),
+    ],
+)
 def test_channels_that_need_64_bits_or_are_idle(tmp_path: Path, schemes: tuple[str, ...]) -> None:
     folder = firing_folder(tmp_path / "packed", "imagenet", schemes, change=make_faint)
     c_agrees(folder, tmp_path / "c", counts(open_arrays(folder).config.config, 3, seed=1), *WATCHED)

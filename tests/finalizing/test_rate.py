@@ -222,6 +222,7 @@ def test_a_price_trains_any_plan_too(place):
     assert Plan.read(place / "priced" / "plan.json").totals.avg_bits < 2.2
 
 
+@pytest.mark.slow
 def test_cut_off_it_gives_the_same_bytes(place, tmp_path):
     def progress(stage, done, total, /, **facts):
         if stage == "finetuning" and done == 9:

@@ -106,6 +106,7 @@ def command(folder, *words):
     )
 
 
+@pytest.mark.slow
 def test_the_command_starts_the_other_process_itself_and_one_prints(folder):
     done = command(
         folder,
@@ -127,6 +128,7 @@ def test_the_command_starts_the_other_process_itself_and_one_prints(folder):
     assert json.loads((folder / "typed.run/config.json").read_text())["precision"] == "bf16-mixed"
 
 
+@pytest.mark.slow
 def test_a_bad_batch_size_is_one_message(folder):
     done = command(folder, "--out", "bad", "--batch-size", "7")
     assert done.returncode == 2

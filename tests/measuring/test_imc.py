@@ -11,6 +11,7 @@ import pytest
 import torch
 from lively import write_lively
 from rounded_digits import write_digits
+from sifted import slow_but
 from tiny_checkpoints import TINY, save_tiny
 
 import snnq
@@ -34,18 +35,18 @@ def digits(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize(
-    ("layout", "schemes"),
-    [
-        ("cifar10dvs", ["uniform-4", "power-of-two-2", "ternary", "uniform-2", "float32"]),
-        ("cifar10", ["binary", "power-of-two-4", "uniform-3", "uniform-8"]),
-        ("imagenet", ["uniform-5", "uniform-6", "uniform-7", "power-of-two-3"]),
-        ("spikingjelly", ["power-of-two-5", "power-of-two-6", "power-of-two-7", "power-of-two-8"]),
-        ("sdt-static", ["uniform-4@0.95", "ternary"]),
-        ("qkformer-dvs", ["uniform-4"]),
-        ("spikingformer-cifar10", ["uniform-2"]),
-    ],
-)
+DIGITAL = [
+    ("cifar10dvs", ["uniform-4", "power-of-two-2", "ternary", "uniform-2", "float32"]),
+    ("sdt-static", ["uniform-4@0.95", "ternary"]),
+    ("qkformer-dvs", ["uniform-4"]),
+    ("cifar10", ["binary", "power-of-two-4", "uniform-3", "uniform-8"]),
+    ("imagenet", ["uniform-5", "uniform-6", "uniform-7", "power-of-two-3"]),
+    ("spikingjelly", ["power-of-two-5", "power-of-two-6", "power-of-two-7", "power-of-two-8"]),
+    ("spikingformer-cifar10", ["uniform-2"]),
+]
+
+
+@pytest.mark.parametrize(("layout", "schemes"), slow_but(DIGITAL[:3], DIGITAL))
 def test_without_noise_arrays_are_the_digital_model_bit_for_bit(tmp_path, layout, schemes):
     """All number formats and orders of attention; converters of enough bits, cells that conduct at 0, small arrays."""
     frames = torch.from_numpy(np.minimum(write_lively(tmp_path / "p", schemes, layout), 255)).float()

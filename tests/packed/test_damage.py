@@ -9,6 +9,7 @@ import pytest
 import torch
 from damaging import FILES, Outcome, damage_often, draw_places, early
 from packed_samples import Sample
+from sifted import slow_but
 
 from snnq.packed.loading import load_packed
 from snnq.packed.verification import verify
@@ -25,7 +26,7 @@ def check(found: Outcome, times: int) -> None:
     assert found.grown_mib < 64
 
 
-@pytest.mark.parametrize("storage", ["coded", "fixed"])
+@pytest.mark.parametrize("storage", slow_but(("coded",), ["coded", "fixed"]))
 def test_single_bytes(storage: str, sample: Sample, tmp_path: Path) -> None:
     found = damage_often(sample.write(tmp_path / "packed", storage=storage), 100)
     check(found, 100)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from damaging import FILES, check_of, early, meaning
 from packed_samples import Sample
+from sifted import slow_but
 
 from snnq.base.errors import SnnqError
 from snnq.packed.arrays import open_arrays
@@ -54,7 +55,7 @@ def test_swapped_with_another(folder: Path, name: str) -> None:
             (folder / other).write_bytes(contents[other])
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", slow_but(FILES[:3], FILES))
 @pytest.mark.parametrize(
     "put",
     [

@@ -81,6 +81,7 @@ def test_prune_search_finalize_verify_every_engine_and_c(place: Path, capsys: py
     assert run(["report"]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_trained_search_and_every_way_of_ptq_keep_masks(place: Path) -> None:
     snnq.prune("float.safetensors", sparsity=0.7, rounds=0, **QUIET)

@@ -29,7 +29,7 @@ from snnq.reporting.run import report
 from snnq.searching.uniform import uniform_plan
 from snnq.training.job import open_job
 
-QUICK = PtqSettings(method="tesseraq", samples=16, batch_size=8, steps=1)
+QUICK = PtqSettings(method="tesseraq", samples=16, batch_size=8, steps=1, rounds=10)
 FILES = ("config.json", "model.safetensors", "plan.json", "report.json", "README.md")
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import itertools
 
 import pytest
 import torch
+from sifted import slow_but
 from spikingjelly.activation_based import functional
 from tiny_models import CONFIG, tiny_of
 
@@ -37,13 +39,16 @@ def same_codes(one, other):
     )
 
 
-_SCHEMES = "uniform-2", "power-of-two-3", "binary"
-_MORE = "uniform-5", "power-of-two-2", "power-of-two-8", "ternary"
+_METHODS = "quantease", "adaround", "tesseraq"
+_SCHEMES = "uniform-2", "power-of-two-3", "binary", "uniform-5", "power-of-two-2", "power-of-two-8", "ternary"
+_QUICK = {("quantease", "power-of-two-3"), ("adaround", "uniform-2"), ("tesseraq", "binary")}
 
 
-@pytest.mark.parametrize("name", [*_SCHEMES, *(pytest.param(name, marks=pytest.mark.slow) for name in _MORE)])
-@pytest.mark.parametrize("method", ["quantease", "adaround", "tesseraq"])
-def test_a_blocks_loss_never_rises(tiny, name, method):
+@pytest.mark.parametrize(
+    ("method", "name"),
+    slow_but(_QUICK, itertools.product(_METHODS, _SCHEMES)),
+)
+def test_a_blocks_loss_never_rises(tiny, method, name):
     _, facts = tiny.run(name, method=method, steps=2, rounding_rate=0.1, scale_rate=0.02)
     assert all(one["loss"] <= one["loss_nearest"] for one in facts)
     assert any(one["loss"] < one["loss_nearest"] for one in facts)

@@ -12,6 +12,7 @@ from c_programs import c_agrees, have_gcc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lively import wake, write_lively
+from sifted import slow_but
 from small_architectures import small
 from test_engine import MIXED, all_agree
 from test_running import run_through
@@ -49,7 +50,7 @@ def decomposed(name: str, mode: str) -> tuple[str, dict[str, Any]]:
     return one, sizes | {"steps": 3, "structure": [edit, *([STRIDED] if name == "sdt-v2-imagenet" else [])]}
 
 
-@pytest.mark.parametrize(("name", "mode"), CASES)
+@pytest.mark.parametrize(("name", "mode"), slow_but((CASES[1], CASES[2]), CASES))
 def test_all_agree(name: str, mode: str, tmp_path: Path) -> None:
     one, sizes = decomposed(name, mode)
     frames = write_lively(tmp_path / "packed", MIXED, one, **sizes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from lively import write_lively
+from sifted import slow_but
 
 from snnq.arithmetic.whole_modules import WHOLE_NEURONS
 from snnq.base.errors import PackedError, UsageError, VerificationError
@@ -20,6 +22,8 @@ from snnq.runtime import Engine, unpack
 from snnq.runtime.reference import Reference
 
 MIXED = [*lively.MIXED, "power-of-two-5"]
+LAYOUTS = ("cifar10dvs", "cifar10", "imagenet")
+FORMATS = (MIXED, ["uniform-2"], ["power-of-two-4"], ["float32"], ["ternary"], ["binary"])
 
 
 def torch_spikes(folder: Path, frames: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -53,9 +57,10 @@ def all_agree(folder: Path, frames: np.ndarray, threads: int | None = None) -> d
     return {name: float(spikes.mean()) for name, spikes in due.items()}
 
 
-@pytest.mark.parametrize("layout", ["cifar10dvs", "cifar10", "imagenet"])
 @pytest.mark.parametrize(
-    "schemes", [MIXED, ["uniform-2"], ["power-of-two-4"], ["float32"], ["ternary"], ["binary"]], ids=lambda s: s[0]
+    ("layout", "schemes"),
+    slow_but([("imagenet", MIXED), *((LAYOUTS[0], one) for one in FORMATS)], itertools.product(LAYOUTS, FORMATS)),
+    ids=lambda given: given if isinstance(given, str) else given[0],
 )
 def test_all_three_agree(layout: str, schemes: list[str], tmp_path: Path) -> None:
     frames = write_lively(tmp_path / "packed", schemes, layout)
@@ -74,15 +79,18 @@ def test_all_three_agree_on_zero_points_far_outside_the_codes(tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     "sizes",
-    [
-        {"steps": 1},
-        {"steps": 17, "depth": 1},
-        {"dim": 72, "heads": 3, "mlp_ratio": 2.5},
-        {"dim": 96, "heads": 1, "depth": 3},
-        {"dim": 200, "heads": 8, "depth": 1, "classes": 70},
-        {"image_size": [7, 13], "pooling": [False, False, False, False]},
-        {"image_size": [33, 21], "pooling": [True, False, True, True], "in_channels": 5},
-    ],
+    slow_but(
+        ({"steps": 17, "depth": 1}, {"dim": 72, "heads": 3, "mlp_ratio": 2.5}),
+        [
+            {"steps": 1},
+            {"steps": 17, "depth": 1},
+            {"dim": 72, "heads": 3, "mlp_ratio": 2.5},
+            {"dim": 96, "heads": 1, "depth": 3},
+            {"dim": 200, "heads": 8, "depth": 1, "classes": 70},
+            {"image_size": [7, 13], "pooling": [False, False, False, False]},
+            {"image_size": [33, 21], "pooling": [True, False, True, True], "in_channels": 5},
+        ],
+    ),
     ids=str,
 )
 def test_odd_sizes(sizes: dict[str, Any], tmp_path: Path) -> None:

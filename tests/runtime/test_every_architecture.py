@@ -14,7 +14,7 @@ import pytest
 import torch
 from c_programs import c_agrees, have_gcc
 from lively import write_lively
-from small_architectures import NAMES, small
+from small_architectures import NAMES, ONE_EACH, small
 from test_engine import MIXED, all_agree
 
 from snnq.base.errors import PackedError, UsageError
@@ -30,7 +30,7 @@ from snnq.runtime.comparing import compare_engines
 from snnq.runtime.reference import Reference
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ONE_EACH)
 def test_all_four_agree(name: str, tmp_path: Path) -> None:
     one, sizes = small(name)
     schemes = MIXED[:4] if one.startswith("sdt-v2") or one == QSD else MIXED  # many layers: a moment each

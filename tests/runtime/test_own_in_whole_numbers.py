@@ -35,6 +35,7 @@ from snnq.runtime import Engine
 from snnq.runtime.comparing import compare_engines
 
 NETWORKS = ("residual", "integrating", "learning")
+SPACE = ("--space", "float32,uniform-4,power-of-two-2")
 SIZES: dict[str, Any] = {"steps": 3, "image_size": (16, 16)}
 
 
@@ -65,7 +66,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
             own = ["--model", f"networks.py:{name}"]
             saved(getattr(own_networks, name), place / f"{name}.pth")
             sizes = ["--steps", "3", "--image-size", "16"]
-            assert run(["search", f"{name}.pth", *data, *sizes, *own, "--out", f"{name}.json"]) == 0
+            assert run(["search", f"{name}.pth", *data, *sizes, *own, *SPACE, "--out", f"{name}.json"]) == 0
             assert run(["finalize", "--plan", f"{name}.json", *data[2:], *own, "--out", name]) == 0
     return place
 

@@ -14,6 +14,7 @@ from c_programs import c_agrees, have_gcc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lively import write_lively
+from sifted import slow_but
 from small_architectures import small
 from test_engine import MIXED
 
@@ -56,7 +57,7 @@ def first_spikes(folder: Path, arithmetic: str, reals: np.ndarray) -> tuple[np.n
         return model(torch.from_numpy(reals)).numpy(), seen[0]
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", slow_but(CASES[:1], CASES))
 def test_all_four_agree_on_images(name: str, tmp_path: Path) -> None:
     one, sizes = on_images(name)
     folder, pixels = tmp_path / "packed", input_of(IMAGENET)
@@ -79,7 +80,7 @@ def test_all_four_agree_on_images(name: str, tmp_path: Path) -> None:
     assert compare_engines(folder).spikes > 0
 
 
-@pytest.mark.parametrize("name", CLIPS)
+@pytest.mark.parametrize("name", slow_but(CLIPS[3:], CLIPS))
 def test_all_four_agree_on_clips(name: str, tmp_path: Path) -> None:
     one, sizes = on_images(name)
     folder, pixels = tmp_path / "packed", input_of(replace(IMAGENET, still=False))

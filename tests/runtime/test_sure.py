@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lively import write_lively
 from scipy.stats import entropy
+from sifted import slow_but
 from small_architectures import small
 
 from snnq.runtime import Engine
@@ -43,7 +44,7 @@ def test_where_a_sample_ends() -> None:
 
 
 @pytest.mark.parametrize("name", ["spikformer-cifar10", "statten-static"])
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.8, 1.0])
+@pytest.mark.parametrize("share", slow_but((0.3, 1.0), [0.0, 0.3, 0.8, 1.0]))
 def test_a_run_that_ends_is_the_beginning_of_the_whole(name: str, share: float, tmp_path: Path) -> None:
     one, sizes = small(name)
     frames = write_lively(tmp_path / "packed", ["uniform-4"], one, **sizes | {"steps": 4, "one_sign": False})

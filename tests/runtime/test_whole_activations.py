@@ -14,6 +14,7 @@ from c_programs import WATCHED, c_agrees, have_gcc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lively import write_lively
+from sifted import slow_but
 from small_architectures import quantised, small
 from test_engine import MIXED, all_agree
 
@@ -114,7 +115,7 @@ def test_a_later_edit_replaces_an_earlier_one() -> None:
 
 
 @pytest.mark.parametrize("sizes", [{"steps": 8, "key_stride": 8}, {"key_stride": 2, "image_size": [33, 21]}], ids=str)
-@pytest.mark.parametrize("name", [KEY, CONCAT])
+@pytest.mark.parametrize("name", slow_but((CONCAT,), [KEY, CONCAT]))
 def test_other_segments(name: str, sizes: dict[str, Any], tmp_path: Path) -> None:
     one, usual = small(name)
     frames = write_lively(tmp_path / "packed", ["uniform-4", "ternary"], one, **usual | sizes)

@@ -114,19 +114,24 @@ def many_parts(draw: st.DrawFn) -> list[Part]:
     return parts
 
 
-@settings(max_examples=40, deadline=None)
-@given(many_parts(), st.integers(1, 9))
-def test_parts_come_back(parts: list[Part], lanes: int) -> None:
-    states, words = entropy.encode(parts, lanes)
+def check_decoder(parts: list[Part], states: np.ndarray, words: np.ndarray) -> None:
     decoder = Decoder(states, words)
     for part in parts:
         assert np.array_equal(decoder.take(part.tables, part.frequencies), part.symbols)
     decoder.close()
+
+
+@settings(max_examples=40, deadline=None)
+@given(many_parts(), st.integers(1, 9))
+def test_parts_come_back(parts: list[Part], lanes: int) -> None:
+    states, words = entropy.encode(parts, lanes)
+    check_decoder(parts, states, words)
     due = [part.symbols.tolist() for part in parts]
     assert decoded_one_by_one(parts, states, words) == due
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(entropy, "_FEW", 0)  # few lanes as many are encoded
         assert [one.tolist() for one in entropy.encode(parts, lanes)] == [states.tolist(), words.tolist()]
+        check_decoder(parts, states, words)
 
 
 @settings(max_examples=60, deadline=None)
@@ -157,7 +162,9 @@ def test_the_size_is_the_entropy_and_another_coder_s(shares: list[float]) -> Non
     assert found <= 1.005 * 32 * len(coder.get_compressed()) + 8 * 32
 
 
-def test_what_is_no_stream_is_refused() -> None:
+@pytest.mark.parametrize("few", [0, 8])
+def test_what_is_no_stream_is_refused(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entropy, "_FEW", few)
     symbols = np.random.default_rng(1).integers(4, size=500)
     part = one_part(symbols, np.full(4, 1024))
     states, words = entropy.encode([part], 3)

@@ -227,6 +227,7 @@ def test_the_c_program_computes_the_same(tmp_path: Path, toy: None) -> None:
     assert np.array_equal(Engine(tmp_path / "packed")(frames), due)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_trained_search_and_ptq_take_it_too(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["search", "float.safetensors", "--epochs", "1", "--space", "toy,float32", *TINY]) == 0

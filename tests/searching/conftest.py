@@ -6,6 +6,7 @@ import pytest
 from tiny_checkpoints import save_tiny
 
 from snnq.network.layers import Layer
+from snnq.searching import finishing
 
 DATA = "random,classes=2,samples=32"
 
@@ -25,3 +26,10 @@ def layers():
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory):
     return save_tiny(tmp_path_factory.mktemp("float"), data=None, seed=0, classes=2)
+
+
+@pytest.fixture
+def few_plans(monkeypatch):
+    """Score two simple plans beside a search's own, and two of its front."""
+    monkeypatch.setattr(finishing, "BASELINES", ("float32", "power-of-two-2"))
+    monkeypatch.setattr(finishing, "FRONT_POINTS", 2)

@@ -22,7 +22,8 @@ SIZES = {"steps": 2, "heads": 2, "image_size": (8, 8), "pooling": (False, False,
 
 
 def searched(checkpoint, out, budget, **more):
-    settings = SearchSettings(method="sensitivity", batch_size=8, calibration=16, budget=budget)
+    space = ("float32", "uniform-2", "uniform-4", "power-of-two-2", "power-of-two-4")
+    settings = SearchSettings(method="sensitivity", batch_size=8, calibration=16, budget=budget, space=space)
     return search(checkpoint, data=DATA, out=out, settings=settings, **SIZES, **more)
 
 

@@ -74,6 +74,7 @@ def test_every_method_finds_a_plan_of_rates_that_keeps_budget_and_constraints(me
     assert front(tmp_path / "plan.json")
 
 
+@pytest.mark.usefixtures("few_plans")
 @pytest.mark.parametrize("method", ["rate", pytest.param("halving", marks=pytest.mark.slow)])
 def test_a_run_that_was_cut_off_ends_with_the_same_plan(method, checkpoint, tmp_path):
     whole = searched(checkpoint, tmp_path / "whole.json", method).to_dict()
@@ -88,6 +89,7 @@ def test_a_run_that_was_cut_off_ends_with_the_same_plan(method, checkpoint, tmp_
     assert again == first
 
 
+@pytest.mark.usefixtures("few_plans")
 def test_the_plan_of_rates_is_what_was_trained_and_reported(checkpoint, tmp_path):
     plan = searched(checkpoint, tmp_path / "plan.json", "rate", epochs=3, constraints=Constraints())
     lines = [json.loads(line) for line in (tmp_path / "plan.json.run/metrics.jsonl").read_text().splitlines()]

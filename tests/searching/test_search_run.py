@@ -37,7 +37,9 @@ from snnq.training.search_runs import find_run, note_run
 
 DATA = "random,classes=2,samples=32"
 SIZES: dict[str, Any] = {"steps": 2, "heads": 2, "image_size": (8, 8), "pooling": (False, False, True, True)}
-SHORT: dict[str, Any] = {"epochs": 2, "batch_size": 8, "calibration": 16}
+# Few formats: all of them are searched by the documents' test and tests/cli.
+SPACE = ("float32", "power-of-two-2", "power-of-two-4", "uniform-2", "uniform-8")
+SHORT: dict[str, Any] = {"epochs": 2, "batch_size": 8, "calibration": 16, "space": SPACE}
 
 
 def search_of(plan: Plan) -> SearchInfo:
@@ -255,6 +257,7 @@ def test_an_impossible_budget_is_said_before_anything_is_made(checkpoint, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("few_plans")
 def test_sensitivity_trains_nothing(checkpoint, tmp_path):
     plan = searched(checkpoint, tmp_path / "plan.json", method="sensitivity", budget={"avg_bits": 2.3})
     assert plan.totals.avg_bits <= 2.3
@@ -264,6 +267,7 @@ def test_sensitivity_trains_nothing(checkpoint, tmp_path):
     assert solve(tmp_path / "plan.json.run", {"avg_bits": 2.3}).schemes() == plan.schemes()
 
 
+@pytest.mark.usefixtures("few_plans")
 def test_sensitivity_with_reconstruction(checkpoint, tmp_path):
     given = {"method": "sensitivity", "budget": {"avg_bits": 2.3}}
     plain = searched(checkpoint, tmp_path / "plain.json", **given)
@@ -281,6 +285,7 @@ def test_sensitivity_with_reconstruction(checkpoint, tmp_path):
         SearchSettings(reconstruct=2)
 
 
+@pytest.mark.usefixtures("few_plans")
 def test_the_papers_form_takes_the_most_probable_schemes(checkpoint, tmp_path):
     plan = searched(checkpoint, tmp_path / "plan.json", method="paper", trade_off=1.0)
     for layer in plan.layers:
@@ -290,6 +295,7 @@ def test_the_papers_form_takes_the_most_probable_schemes(checkpoint, tmp_path):
         SearchSettings(method="paper", budget={"avg_bits": 2.2})
 
 
+@pytest.mark.usefixtures("few_plans")
 def test_constraints_hold_in_the_plan(checkpoint, tmp_path):
     constraints = Constraints(
         locks=(("head", "uniform-8"),), excludes=("patch_embed.proj_conv",), ties=(("q", "k", "v"),)
@@ -303,6 +309,7 @@ def test_constraints_hold_in_the_plan(checkpoint, tmp_path):
     assert rows[0] == rows[1] == rows[2]
 
 
+@pytest.mark.usefixtures("few_plans")
 def test_a_dearer_group_takes_fewer_bits(checkpoint, tmp_path):
     """With a trade-off of 0 every layer keeps its best scheme; a group with a huge one its cheapest."""
     knobs = {"trade_off": 0.0, "trade_offs": (("mlp", 1e6),), "epochs": 1}
@@ -358,6 +365,7 @@ def test_a_search_knows_the_words_that_make_it_again(settings):
     assert typed(settings.words()) == settings
 
 
+@pytest.mark.usefixtures("few_plans")
 def test_progress_tells_the_bits_of_every_group_and_what_is_decided(checkpoint, tmp_path):
     seen = []
 
@@ -415,6 +423,7 @@ def same_plan(alone, found):
         assert mine["probabilities"] == pytest.approx(other["probabilities"], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_two_processes_find_the_plan_of_one_and_one_goes_on_where_two_were_stopped(checkpoint, tmp_path):
     ours, theirs = in_two(on_two, str(checkpoint), str(tmp_path))
     assert ours == theirs == Plan.read(tmp_path / "two.json").to_dict()
