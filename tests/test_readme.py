@@ -55,7 +55,7 @@ def save_digits(path: Path) -> None:
 def save_frames(folder):
     """Save SpikingJelly's tree of frame files: 16 frames a sample, two classes."""
     draw = np.random.default_rng(0)
-    for split, count in (("train", 12), ("test", 4)):
+    for split, count in (("train", 8), ("test", 4)):
         for label in ("left", "right"):
             (folder / split / label).mkdir(parents=True)
             for i in range(count):
