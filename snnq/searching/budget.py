@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from snnq.hardware.crossbars import quantities as _on_arrays  # noqa: F401 (decl
 from snnq.network.layers import Layer
 from snnq.schemes.names import FLOAT32
 from snnq.searching.constraints import Choices
+
+# Of a sum of some hundred shares, relatively.
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -130,18 +133,36 @@ def allocate(
 ) -> list[int]:
     """Return, for each layer, the position in ``choices.names`` that minimises the summed scores (L, K) in the budget.
 
-    ``costs`` are those of ``limit_costs``. The plan never exceeds a limit, not by rounding either. Raises
-    BudgetError, naming the smallest possible value, if no assignment keeps the budget.
+    ``costs`` are those of ``limit_costs``. The plan never exceeds a limit, but by the rounding of a sum where the limit
+    is the least that is possible. Raises BudgetError, naming the smallest possible value, if no assignment keeps the
+    budget.
     """
+    given, limits = choices, {name: limit for name, limit in budget.items() if limit}  # of zero: nothing costs any
+    for name in tuple(limits):
+        if _is_least(choices, costs[name], limits[name]):
+            choices = _cheapest(choices, costs[name])
+            del limits[name]
     # The solver allows a relative 1e-6 above a limit: where that was used, a hair less is asked for.
-    limits = {name: limit for name, limit in budget.items() if limit}  # of zero: nothing costs any of it
     for tightened in (1.0, 1 - 2e-6, 1 - 1e-5):
         chosen = _solve(choices, scores, [(costs[name] / limit, tightened) for name, limit in limits.items()])
         if chosen is None:
             break
-        if all(value <= budget[name] for name, value in realised(costs, chosen, budget).items()):
+        if all(value <= limits[name] for name, value in realised(costs, chosen, limits).items()):
             return chosen
-    raise BudgetError(_impossible(choices, costs, budget), "snnq search --budget with that value, or a wider --space")
+    raise BudgetError(_impossible(given, costs, budget), "snnq search --budget with that value, or a wider --space")
+
+
+def _is_least(choices: Choices, costs: np.ndarray, limit: float) -> bool:
+    """Return whether a limit is the least that is possible, but for the rounding of the sum."""
+    total = np.where(_open(choices), _summed(choices, costs), np.inf)
+    return abs(float(total.min(1).sum()) - limit) <= _ROUNDING * limit
+
+
+def _cheapest(choices: Choices, costs: np.ndarray) -> Choices:
+    """Return what is left to choose where every group takes a scheme of least cost."""
+    total = np.where(_open(choices), _summed(choices, costs), np.inf)
+    least = total <= total.min(1, keepdims=True) * (1 + _ROUNDING)
+    return replace(choices, allowed=choices.allowed & least[list(choices.group)])
 
 
 def check_budget(choices: Choices, costs: Mapping[str, np.ndarray], budget: Mapping[str, float]) -> None:
@@ -174,27 +195,34 @@ def least(choices: Choices, costs: Mapping[str, np.ndarray], name: str, others: 
     return None if chosen is None else realised(costs, chosen, {name: 0.0})[name]
 
 
+def _open(choices: Choices) -> np.ndarray:
+    """Return what all layers of a group allow, (groups, K)."""
+    found = np.ones((choices.groups, len(choices.names)), dtype=bool)
+    for own, row in zip(choices.group, choices.allowed, strict=True):
+        found[own] &= row
+    return found
+
+
+def _summed(choices: Choices, matrix: np.ndarray) -> np.ndarray:
+    """Return the sums over the layers of each group, (groups, K)."""
+    total = np.zeros((choices.groups, len(choices.names)))
+    np.add.at(total, np.asarray(choices.group), matrix)
+    return total
+
+
 def _solve(choices: Choices, scores: np.ndarray, rows: Sequence[tuple[np.ndarray, float]]) -> list[int] | None:
     """Return the best choice (L,) under the rows (matrix (L, K), limit), or None if there is none."""
     from scipy.optimize import Bounds, LinearConstraint, milp
     from scipy.sparse import csr_array, eye_array, kron
 
-    group, shape = np.asarray(choices.group), (choices.groups, len(choices.names))
-    open_ = np.ones(shape, dtype=bool)
-    for own, row in zip(group, choices.allowed, strict=True):
-        open_[own] &= row
-
-    def summed(matrix: np.ndarray) -> np.ndarray:
-        total = np.zeros(shape)
-        np.add.at(total, group, matrix)
-        return total.ravel()
-
+    open_, shape = _open(choices), (choices.groups, len(choices.names))
     one_each = LinearConstraint(csr_array(kron(eye_array(shape[0]), np.ones((1, shape[1])))), 1, 1)
     scores = np.where(choices.allowed, scores, 0.0)  # what is not allowed has no score
-    limits = [LinearConstraint(csr_array(summed(matrix)[None]), -np.inf, limit) for matrix, limit in rows]
+    sums = [(_summed(choices, matrix).ravel(), limit) for matrix, limit in rows]
+    limits = [LinearConstraint(csr_array(row[None]), -np.inf, limit) for row, limit in sums]
     with output_discarded():  # HiGHS says which of its functions it has come to
         found = milp(
-            summed(scores),
+            _summed(choices, scores).ravel(),
             constraints=[one_each, *limits],
             integrality=np.ones(shape[0] * shape[1]),
             bounds=Bounds(np.zeros(open_.size), open_.ravel().astype(float)),  # pyright: ignore
@@ -205,4 +233,4 @@ def _solve(choices: Choices, scores: np.ndarray, rows: Sequence[tuple[np.ndarray
     if found.x is None:
         raise SnnqError(f"the integer programme was not solved: {found.message}")
     best = found.x.reshape(shape).argmax(1)
-    return [int(best[own]) for own in group]
+    return [int(best[own]) for own in choices.group]

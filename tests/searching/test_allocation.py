@@ -79,6 +79,24 @@ def test_several_budgets_at_once_and_their_impossibility(layers):
     assert caught.value.exit_code == 3
 
 
+@pytest.mark.parametrize("sizes", [(92, 88, 8), (65, 91, 48), (8, 24, 7)], ids=str)
+def test_the_least_that_is_possible_is_kept_whatever_its_sum_rounds_to(sizes):
+    layers = small(range(1, 4)) + tuple(
+        Layer(f"l.{i}", "mlp", "linear", (size, 3), 3 * size, 9 * size, "spikes") for i, size in enumerate(sizes)
+    )
+    choices = resolve(layers, ("uniform-2", "power-of-two-2", "uniform-4"), Constraints(locks=(("l.0", "uniform-4"),)))
+    costs = limit_costs(choices.layers, choices.names, TABLE)
+    scores = np.random.default_rng(0).random(costs["avg_bits"].shape)
+    least = (2 * sum(one.weights for one in layers) + 2 * layers[3].weights) / sum(one.weights for one in layers)
+    found = allocate(choices, scores, costs, {"avg_bits": least})
+    cheap = [k for k, name in enumerate(choices.names) if name.endswith("2")]
+    due = [min(cheap, key=scores[i].__getitem__) for i in range(len(layers))]
+    due[3] = choices.names.index("uniform-4")
+    assert found == due
+    with pytest.raises(BudgetError):
+        allocate(choices, scores, costs, {"avg_bits": least * (1 - 1e-9)})
+
+
 def test_budgets_that_exclude_each_other():
     """Where a weight is used a thousand times, uniform-2 stores less and power-of-two-3 spends less: not both."""
     layers = tuple(Layer(f"l.{i}", "mlp", "linear", (8, 8 + i), 64_000, 64_000, "spikes") for i in range(3))
