@@ -32,7 +32,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 # Minutes each. Every engine runs all of them in runtime/test_every_architecture.py; Spikformers go their way in
-# cli/test_whole_way.py, respike-cross and respike-key in the documents.
+# cli/test_whole_way.py, respike-cross in the documents.
 NAMES = slow_but(("sdt-dvs",), (*ARCHITECTURES, *VARIANTS))
 
 
