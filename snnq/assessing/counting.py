@@ -51,11 +51,21 @@ def unit_events(values: Tensor) -> Tensor:
     return values.abs().double() if bool((values == values.round()).all()) else (values != 0).double()
 
 
+def leading_axes(layer: nn.Module, inputs: Tensor, steps: int) -> int:
+    """Return how many of the first axes of one sample's inputs are steps or images: all in front of an image.
+
+    Of a linear layer they are the fewest that make ``steps``, so that samples may stand first, too; where none do, one.
+    """
+    if isinstance(layer, nn.Conv1d | nn.Conv2d):
+        return inputs.ndim - layer.weight.ndim + 1
+    return next((axes for axes in range(1, inputs.ndim) if math.prod(inputs.shape[:axes]) == steps), 1)
+
+
 def by_step(values: Tensor, steps: int, leading: int, runs: Sequence[int] = ()) -> Tensor:
     """Return one sample's values (…, item) as (steps, …) where its ``leading`` axes are the steps, as (1, …) else.
 
     The batch is of one sample, so the steps may stand before or behind it. ``runs``: how many steps parts of a model
-    have that do not run once a frame.
+    have that do not run in every one.
     """
     items = values.reshape(math.prod(values.shape[:leading]), *values.shape[leading:])
     return items if len(items) in (steps, *runs) else items.unsqueeze(0)

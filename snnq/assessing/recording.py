@@ -65,10 +65,12 @@ class SampleRecording:
                 self.outputs.setdefault(after, []).append((steps != 0).flatten(1).numpy())
 
     def _close_layer(self, name: str, layer: nn.Module, calls: list[Tensor]) -> None:
-        leading = {nn.Conv1d: calls[0].ndim - 2, nn.Conv2d: calls[0].ndim - 3}.get(type(layer), 1)
-        parts = [counting.by_step(one, self.steps, leading) for one in calls]
-        if len(parts) == self.steps and all(len(one) == 1 for one in parts):
-            parts = [torch.cat(parts)]
+        if len(calls) == self.steps and {len(one) for one in calls} == {1}:  # step by step
+            parts = [torch.stack(calls)]
+        else:
+            parts = [
+                counting.by_step(one, self.steps, counting.leading_axes(layer, one, self.steps)) for one in calls
+            ]
         parts = [single for one in parts for single in _singles(layer, one)]
         values = [one.double().numpy() for one in parts]
         # What is real by its kind can be whole by chance, where nothing fires.

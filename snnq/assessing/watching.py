@@ -37,7 +37,10 @@ QUANTITIES = ("nonzero", "synaptic_operations", "additions", "effective_operatio
 
 @dataclass
 class Tally:
-    """Sums over samples, by quantity, one number a time step; extremes; and how often each neuron fired."""
+    """Sums over samples, by quantity, one number a time step; extremes; and how often each neuron fired.
+
+    ``alone``: a call's inputs have a first axis of one, so that it may be one step.
+    """
 
     sums: dict[str, list[float]] = field(default_factory=dict)
     calls: dict[str, list[list[float]]] = field(default_factory=dict)
@@ -46,6 +49,7 @@ class Tally:
     updates: int = 0
     reals: bool = False
     kind: str = ""
+    alone: bool = False
 
     def add(self, **values: list[float]) -> None:
         """Note what one call did."""
@@ -55,8 +59,8 @@ class Tally:
     def close(self, steps: int) -> None:
         """Take up one sample's calls: as many as there are steps are the steps, others are added up."""
         for name, calls in self.calls.items():
-            each_step = len(calls) == steps and all(len(one) == 1 for one in calls)
-            whole = [one[0] for one in calls] if each_step else [sum(parts) for parts in zip(*calls, strict=True)]
+            each_step = len(calls) == steps and (self.alone or all(len(one) == 1 for one in calls))
+            whole = [sum(one) for one in (calls if each_step else zip(*calls, strict=True))]
             before = self.sums.get(name, [0.0] * len(whole))
             self.sums[name] = [a + b for a, b in zip(before, whole, strict=True)]
         self.calls = {}
@@ -74,8 +78,8 @@ class Tally:
 class Watch:
     """Everything watched so far, by module path; ``close`` it after every sample.
 
-    ``runs``: how often parts of the model run in one sample that do not run once a time step; their neurons are given
-    (T, n, …) of n runs from rest.
+    ``runs``: in how many steps of a sample parts of the model run that do not run in all; where these are n runs from
+    rest, their neurons are given (steps, n, …).
     """
 
     steps: int
@@ -101,7 +105,7 @@ class Watch:
         fan_out, effective = self._reaches[key]
         nonzero = (x != 0).double()
         bits = counting.unit_events(x) if kind in SPIKES else counting.set_bits(x)
-        leading = {nn.Conv1d: x.ndim - 2, nn.Conv2d: x.ndim - 3}.get(type(layer), 1)
+        leading = counting.leading_axes(layer, x, self.steps)
         values = (nonzero, nonzero * fan_out, bits * fan_out, nonzero * effective, bits * effective)
         step = [counting.by_step(one, self.steps, leading, self.runs) for one in values]
         tally.add(
@@ -109,6 +113,7 @@ class Watch:
             inputs=[float(one.numel()) for one in step[0]],
             outputs=[output.numel() / len(step[0])] * len(step[0]),
         )
+        tally.alone = len(x) == 1
         tally.largest = max(tally.largest, float(x.abs().max()))
         tally.reals = tally.reals or not bool((x == x.round()).all())
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from firing import MODELS, firing
 from lively import write_lively
-from spikingjelly.activation_based import neuron
+from spikingjelly.activation_based import functional, neuron
 from torch import nn
 from two_layers import Two, data_of, two_steps
 
@@ -22,6 +22,7 @@ from snnq.models.registry import attention_table
 from snnq.network.layers import layer_table
 from snnq.packed.loading import load_packed
 from snnq.plan import Plan
+from snnq.structure.factored import factored
 
 
 def two_layers(last=3):
@@ -163,10 +164,47 @@ class OneStepAtATime(Two):
         return sum(self.out(self.lif(self.conv(frames[:, t])).flatten(1)) for t in range(frames.shape[1]))
 
 
-def test_layers_called_step_by_step_are_counted_by_step():
+class SamplesFirst(Two):
+    """The same network, whose layers are given (samples, steps, …)."""
+
+    def forward(self, frames):
+        functional.reset_net(self)
+        currents = self.conv(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+        return self.out(self.lif(currents.transpose(0, 1)).transpose(0, 1).flatten(2)).mean(1)
+
+
+@pytest.mark.parametrize("network", [OneStepAtATime, SamplesFirst])
+def test_in_whatever_order_layers_are_called_steps_are_counted_by_step(network):
     layers, whole = two_layers()
-    found = measure_model(OneStepAtATime(), layers, (), data_of(two_steps(3)), "test", 1)
-    assert found == whole
+    assert measure_model(network(), layers, (), data_of(two_steps(3)), "test", 1) == whole
+
+
+class Tokens(nn.Module):
+    """A linear layer on as many tokens as there are steps, (samples, tokens, features), step by step."""
+
+    groups = ((r"^mix$", "mlp"),)
+
+    def __init__(self):
+        super().__init__()
+        self.mix = nn.Linear(4, 3, bias=False)
+
+    def forward(self, frames):
+        return sum(self.mix(frames[:, step, 0, :2]).mean(1) for step in range(frames.shape[1]))
+
+
+def test_tokens_are_not_taken_for_steps():
+    (layer,) = measure_model(Tokens(), layer_table(Tokens(), (2, 1, 4, 4)), (), data_of(two_steps(3)), "test", 1).layers
+    assert (layer.inputs, layer.outputs, layer.nonzero) == (8, 6, (4.0, 0.0))
+
+
+def test_weights_are_fetched_in_the_steps_that_a_layer_runs_in():
+    model, _, _, data = firing("spikformer-cifar10dvs", {})
+    name = "patch_embed.proj_conv1"
+    model = factored(model, "htt", {name: 2}, switch=2)
+    layers = layer_table(model, data.frames_shape)
+    found = {one.name: one for one in measure_model(model, layers, (), data, "test", 1).layers}
+    steps = {core: len(found[f"{name}.{core}"].nonzero) for core in ("reduce", "vertical", "horizontal", "expand")}
+    assert steps == {"reduce": 4, "vertical": 2, "horizontal": 2, "expand": 4}
 
 
 @pytest.mark.parametrize("layout", ["cifar10dvs", "cifar10", "imagenet"])
