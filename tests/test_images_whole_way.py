@@ -75,6 +75,23 @@ def test_bytes_go_in_and_the_distance_to_floating_point_is_reported(place: Path)
     assert f"{same:.2%} of 9 validation samples get the answer" in str(snnq.report(place / "packed"))
 
 
+def test_pixels_are_reals_whatever_made_the_plan(place: Path, tmp_path: Path) -> None:
+    plan = snnq.uniform_plan("uniform-4", checkpoint=place / "float.safetensors")
+    old = plan.to_dict()
+    assert [layer["input"] for layer in old["layers"]].count("reals") == 1
+    old["layers"][0]["input"] = "counts"  # as a plan says that was made without its data
+    plan.write(tmp_path / "new.json")
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    seen = [snnq.measure(tmp_path / name, samples=1).events.layers[0] for name in ("new.json", "old.json")]
+    assert seen[0] == seen[1]
+    assert seen[0].multiplications > 0
+    outside = [snnq.imc_map(tmp_path / name).mapped.unmapped for name in ("new.json", "old.json")]
+    assert outside[0] == outside[1]
+    assert outside[0][0].name == seen[0].name
+    snnq.ptq(plan=tmp_path / "old.json", method="rtn", out=tmp_path / "packed", measure=0)
+    assert json.loads((tmp_path / "packed" / "plan.json").read_text())["layers"][0]["input"] == "reals"
+
+
 def test_counts_are_not_images(place: Path, tmp_path: Path) -> None:
     for split in ("train", "test"):
         for name in ("a", "b", "c"):

@@ -72,7 +72,7 @@ def _running(subject: Subject, data: DataSet, machines: Mapping[str, Machine], c
     """Return a packed folder's model on its device, ready to run samples one by one."""
     assert subject.plan is not None
     model = subject.model()
-    layers = subject.layers(model)
+    layers = subject.layers(model, data)
     use_threads(compute, forward_macs(layers, data.frames_shape[0], 1))
     return _Running(
         model=placed(model, start_fabric(compute).device),

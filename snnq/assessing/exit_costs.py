@@ -69,7 +69,7 @@ def _energies(
 ) -> tuple[float, Callable[..., np.ndarray], str, str]:
     """Return the paper's energy of a step, what measures events' (all, and compute), in pJ, the table and its reuse."""
     model = subject.model()
-    layers = subject.layers(model, reals=data.pixels is not None)
+    layers = subject.layers(model, data)
     products, (schemes, table) = attention_table(subject.architecture, subject.config), priced(subject, layers, None)
     use_threads(compute, forward_macs(layers, data.frames_shape[0], 1))
     model, frames = placed(model, start_fabric(compute).device), getattr(data, split)

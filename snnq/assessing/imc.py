@@ -25,7 +25,7 @@ from snnq.hardware.crossbars.mapped import (
 from snnq.hardware.crossbars.operands import nominal_bits
 from snnq.hardware.crossbars.target import ArrayTarget
 from snnq.models.registry import attention_table, build
-from snnq.network.layers import Layer, frames_shape, layer_table
+from snnq.network.layers import Layer, frames_shape
 from snnq.packed.coding import read_layer
 from snnq.packed.config import read_config
 from snnq.packed.opening import open_tensors
@@ -131,7 +131,7 @@ def on_arrays(path: str | Path, arrays: Arrays, **given: Unpack[Given]) -> Array
     chip = arrays.chip()
     subject = open_subject(path, plans=True, **given)
     model, shape, plan = build(subject.architecture, subject.config), frames_shape(subject.config), subject.plan
-    layers = tuple(entry.layer() for entry in plan.layers) if plan else layer_table(model, shape)
+    layers = subject.layers(model)
     products = attention_table(subject.architecture, subject.config)
     words = {"target": str(arrays.target), "cells": arrays.cells, "dynamic": arrays.dynamic, "chip": chip}
     facts = array_facts(model, layers, products, shape, **words)

@@ -92,7 +92,7 @@ def measure(
     check_split(split)
     subject = open_subject(path, plans=True, **given)
     found, model = subject.data(data, progress), subject.model()
-    layers = subject.layers(model, reals=found.pixels is not None)
+    layers = subject.layers(model, found)
     products = attention_table(subject.architecture, subject.config)
     schemes, table = priced(subject, layers, cost_table)
     device = _prepare(compute, layers, found)
@@ -132,7 +132,7 @@ def measure_folder(
     """
     subject = open_subject(folder)
     found, model = subject.data(data, progress), subject.model()
-    layers, products = subject.layers(model), attention_table(subject.architecture, subject.config)
+    layers, products = subject.layers(model, found), attention_table(subject.architecture, subject.config)
     device = _prepare(compute, layers, found)
     own = measure_model(placed(model, device), layers, products, found, "validation", samples, progress)
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Unpack
 
@@ -12,6 +12,7 @@ from snnq.base.strict_json import Config
 from snnq.checkpoints.opening import BUILTIN, Checkpoint, load_model, open_checkpoint
 from snnq.checkpoints.sizes import Given, sizes_again
 from snnq.data import DataSet, open_data
+from snnq.data.sources import shows_images
 from snnq.models.registry import architecture
 from snnq.network.layers import Layer, forward_macs, frames_shape, layer_table
 from snnq.network.wiring import FloatWiring
@@ -56,11 +57,17 @@ class Subject:
 
         return load_packed(self.path)
 
-    def layers(self, model: nn.Module, *, reals: bool = False) -> tuple[Layer, ...]:
-        """Return the layers of ``model``, as its plan lists them, if any; ``reals``: its frames are images."""
-        if self.plan is not None:
-            return tuple(entry.layer() for entry in self.plan.layers)
-        return layer_table(model, frames_shape(self.config), reals=reals)
+    def layers(self, model: nn.Module, data: DataSet | None = None) -> tuple[Layer, ...]:
+        """Return the layers of ``model``, as its plan lists them, if any, on ``data`` or on those it names.
+
+        A plan that was made without its data takes images for event counts.
+        """
+        shape = frames_shape(self.config)
+        reals = shows_images(self.data_spec, shape[1]) if data is None else data.pixels is not None
+        if self.plan is None:
+            return layer_table(model, shape, reals=reals)
+        layers = tuple(entry.layer() for entry in self.plan.layers)
+        return tuple(replace(one, input="reals") if reals and one.input == "counts" else one for one in layers)
 
     def data(self, spec: str | None, progress: Progress = silent) -> DataSet:
         """Open the data of the model, or those named; raises DataError where there are none or they do not fit."""

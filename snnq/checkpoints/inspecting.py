@@ -12,6 +12,7 @@ from snnq.base.strict_json import Json
 from snnq.checkpoints.opening import Checkpoint, load_model, open_checkpoint
 from snnq.checkpoints.sizes import Given, shown
 from snnq.cost.rate_card import RateCard
+from snnq.data.sources import shows_images
 from snnq.models.registry import architecture, attention_table
 from snnq.network.drawn import Drawn
 from snnq.network.graph import Graph
@@ -121,7 +122,8 @@ def inspect(path: str | Path, *, graph: bool = False, **given: Unpack[Given]) ->
     drawn = _graph(checkpoint) if graph else None
     model = load_model(checkpoint)
     drawn = drawn and drawn.resized({name: len(one.weight) for name, (one, _) in quantisable(model).items()})
-    layers = layer_table(model, frames_shape(checkpoint.config))
+    shape = frames_shape(checkpoint.config)
+    layers = layer_table(model, shape, reals=shows_images(checkpoint.data, shape[1]))
     planned = {f"{layer.name}.weight" for layer in layers}
     groups = {name: tuple(layer for layer in layers if layer.group == name) for name in GROUPS}
     return Inspection(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,7 +39,8 @@ class DataSource:
     only serve where no model says them. ``choices`` are the words an option takes, where it takes words; ``order`` is
     the option that says in which order the classes are, and nothing else. ``marks`` are patterns of what lies in such a
     folder. ``sensor`` is the (height, width) that recordings have and that cannot be changed, or None. ``tonic`` is the
-    name of tonic's data set that can be fetched, or None.
+    name of tonic's data set that can be fetched, or None. ``images``: a model is shown pixels, real numbers, and no
+    counts of events.
     """
 
     name: str
@@ -53,6 +55,7 @@ class DataSource:
     order: str | None = None
     marks: tuple[str, ...] = ()
     opener: str = "open_source"
+    images: bool = False
 
     @property
     def usage(self) -> str:
@@ -92,6 +95,7 @@ _ROWS = (
     ),
     DataSource(
         name="moving-fashion",
+        images=True,
         module="snnq.data.moving",
         summary="the same files as clips: five kinds of clothes, each moving in one of seven ways (35 classes)",
         options={"steps": "16", "image_size": "32x32", "limit": None},
@@ -156,6 +160,7 @@ _ROWS = (
     ),
     DataSource(
         name="images",
+        images=True,
         module="snnq.data.image_folders",
         summary="images, the same at every time step: train/, val/, test/<class>/ as torchvision reads them, or "
         "CIFAR's binary files",
@@ -175,6 +180,7 @@ _ROWS = (
     ),
     DataSource(
         name="video",
+        images=True,
         module="snnq.data.videos",
         summary="clips of videos: <class>/<video>, or train/ and test/<class>/<video>, as images, .npy, .avi or .mp4",
         options={
@@ -210,3 +216,10 @@ def guess_source(folder: Path) -> str:
         if any(next(folder.glob(mark), None) is not None for mark in row.marks):
             return row.name
     return "frames"
+
+
+def shows_images(spec: str | None, channels: int) -> bool:
+    """Return whether data are images; where no spec is known, whether a model takes three channels, of which no event
+    has more than two."""
+    source = SOURCES.get(re.split("[:,]", spec)[0].strip()) if spec else None
+    return source.images if source else channels == 3

@@ -170,7 +170,7 @@ def _write_verified(
     The plan is written with the checkpoint and data that were really used, and with the way to the run folder of the
     search behind it. Raises VerificationError.
     """
-    out, used = destination.folder, plan.made_with(job.model_info(), job.data_info())
+    out, used = destination.folder, plan.made_with(job.model_info(), job.data_info(), job.layers)
     if destination.search_run is not None:
         used = with_run(used, destination.search_run, out / PLAN_FILE)
     plain = results.to_dict()

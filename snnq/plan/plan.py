@@ -94,10 +94,15 @@ class Plan(PlanFacts):
         data = self.to_dict() | {"baselines": [baseline.model_dump() for baseline in kept.values()]}
         return self._costed_again(data, table)
 
-    def made_with(self, model: ModelInfo, data: DataInfo | None) -> Plan:
-        """Return this plan for the checkpoint and data that were really used; scores on other data are left out."""
+    def made_with(self, model: ModelInfo, data: DataInfo | None, layers: Sequence[Layer]) -> Plan:
+        """Return this plan for the checkpoint and data that were really used, and what its layers are given by them.
+
+        Scores on other data are left out.
+        """
+        own, given = self.to_dict(), {layer.name: layer.input for layer in layers}
         facts = {"model": model.model_dump(mode="json"), "data": data and data.model_dump(mode="json")}
-        return self._costed_again(self.to_dict() | facts)
+        facts |= {"layers": [{**entry, "input": given[entry["name"]]} for entry in own["layers"]]}
+        return self._costed_again(own | facts)
 
     def with_activity(self, floats: FloatActivity) -> Plan:
         """Return this plan with its events priced by what the float model did."""

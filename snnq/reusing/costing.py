@@ -28,6 +28,7 @@ from snnq.checkpoints.opening import Checkpoint
 from snnq.cost.events import event_energy
 from snnq.cost.table import DEFAULT_TABLE, read_table
 from snnq.data import DataSet
+from snnq.data.sources import shows_images
 from snnq.hardware.crossbars.chosen import Arrays
 from snnq.hardware.crossbars.mapped import Mapped, map_model
 from snnq.hardware.crossbars.target import ArrayTarget
@@ -72,8 +73,9 @@ class Variant:
     def structure(self) -> tuple[nn.Module, tuple[Layer, ...], tuple[Products, ...]]:
         """Return a model without the checkpoint's weights, its layers, and the products of its attentions."""
         name, config = self.checkpoint.architecture, self.config
-        model = build(name, config)
-        return model, layer_table(model, frames_shape(config)), attention_table(name, config)
+        model, shape = build(name, config), frames_shape(config)
+        layers = layer_table(model, shape, reals=shows_images(self.checkpoint.data, shape[1]))
+        return model, layers, attention_table(name, config)
 
     def model(self) -> nn.Module:
         """Return the model with the checkpoint's weights, and blocks that let spikes pass."""

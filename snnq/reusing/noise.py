@@ -28,7 +28,8 @@ def in_cells(model: nn.Module, job: Job, edits: Sequence[Config], variation: Var
     """
     opened = replace(job.checkpoint, config={**job.checkpoint.config, STRUCTURE: list(edits)})
     plain = apply_edits(load_model(job.checkpoint), edits).eval()
-    edited = replace(job, checkpoint=opened, model=plain, layers=layer_table(plain, job.data.frames_shape))
+    layers = layer_table(plain, job.data.frames_shape, reals=job.data.pixels is not None)
+    edited = replace(job, checkpoint=opened, model=plain, layers=layers)
     quantize_model(model, {layer.name: SCHEME for layer in edited.layers})
     return Varied(model, edited, variation, seed)
 

@@ -8,6 +8,7 @@ from typing import Any
 from snnq.base.errors import UsageError
 from snnq.checkpoints.opening import open_checkpoint
 from snnq.cost.table import CostTable, read_table
+from snnq.data.sources import shows_images
 from snnq.models.registry import architecture as architecture_of
 from snnq.models.registry import build
 from snnq.network.layers import frames_shape, layer_table
@@ -45,10 +46,11 @@ def uniform_plan(
         )
     given = {name: value for name, value in given.items() if value is not None}
     if checkpoint is None:
-        info = _published(str(architecture), given)
+        info, data = _published(str(architecture), given), None
     else:
-        info = _opened(str(checkpoint), {"architecture": architecture, **given})
-    layers = layer_table(build(info.architecture, info.config), frames_shape(info.config))
+        info, data = _opened(str(checkpoint), {"architecture": architecture, **given})
+    shape = frames_shape(info.config)
+    layers = layer_table(build(info.architecture, info.config), shape, reals=shows_images(data, shape[1]))
     check_masked({layer.name: scheme for layer in layers}, edits_of(info.config))
     return make_plan(layers, {layer.name: scheme for layer in layers}, model=info, table=table or read_table())
 
@@ -61,10 +63,10 @@ def _published(name: str, given: dict[str, Any]) -> ModelInfo:
     return ModelInfo(architecture=name, layout=config.get("layout", name), config=config)
 
 
-def _opened(path: str, given: dict[str, Any]) -> ModelInfo:
-    """Return the model of a float checkpoint."""
+def _opened(path: str, given: dict[str, Any]) -> tuple[ModelInfo, str | None]:
+    """Return the model of a float checkpoint, and the data that it names."""
     found = open_checkpoint(path, **given)
-    return ModelInfo(
+    info = ModelInfo(
         architecture=found.architecture,
         layout=found.layout,
         config=dict(found.config),
@@ -72,3 +74,4 @@ def _opened(path: str, given: dict[str, Any]) -> ModelInfo:
         sha256=found.sha256,
         weights=found.weights,
     )
+    return info, found.data
