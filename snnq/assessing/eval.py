@@ -83,6 +83,8 @@ def eval(
     exit_entropy: float | str | None = None,
     exit_loss: float = 0.5,
     exit_samples: int = 64,
+    cost_table: str | None = None,
+    weight_reuse: str | None = None,
     adapter: str | Path | None = None,
     compute: Compute | str = "auto",
     progress: Progress = silent,
@@ -96,12 +98,14 @@ def eval(
 
     ``exit_entropy``: samples take time steps until the normalised entropy of their logits is below it (0 … 1); ``auto``
     chooses it on the validation split, whose accuracy may lose ``exit_loss`` points. Energy and latency are measured on
-    ``exit_samples`` samples (0: not).
+    ``exit_samples`` samples (0: not), priced by a ``cost_table`` and ``weight_reuse`` other than its own where given.
 
     Raises UsageError for an unknown split or engine, DataError where no data is named or it does not fit,
     VerificationError for another folder's adapter, and what opening raises.
     """
-    words = _exit_words(exit_entropy, exit_loss, exit_samples, adapter)
+    words = _exit_words(exit_entropy, exit_loss, exit_samples, cost_table, weight_reuse)
+    if words is not None and adapter is not None:
+        raise UsageError("--exit-entropy and --adapter: give one of them", "prompts are chosen by all time steps")
     check_split(split)
     check_engine(engine)
     compute, subject = as_compute(compute), open_subject(path, **given)
@@ -120,11 +124,15 @@ class _How:
     progress: Progress
 
 
-def _exit_words(entropy: float | str | None, loss: float, samples: int, adapter: str | Path | None) -> ExitWords | None:
-    words = None if entropy is None else exit_words(entropy, loss, samples)
-    if words is not None and adapter is not None:
-        raise UsageError("--exit-entropy and --adapter: give one of them", "prompts are chosen by all time steps")
-    return words
+def _exit_words(
+    entropy: float | str | None, loss: float, samples: int, cost_table: str | None, weight_reuse: str | None
+) -> ExitWords | None:
+    if entropy is not None:
+        return exit_words(entropy, loss, samples, cost_table, weight_reuse)
+    for option, said in (("--cost-table", cost_table), ("--weight-reuse", weight_reuse)):
+        if said is not None:
+            raise UsageError(f"{option} {said}: nothing is priced without --exit-entropy", "snnq cost measure PATH")
+    return None
 
 
 def _evaluated(

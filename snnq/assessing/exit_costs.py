@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from snnq.assessing.exit_records import ExitCosts
+from snnq.assessing.exit_records import ExitCosts, ExitWords
 from snnq.assessing.measure import measure_samples, priced, spread
 from snnq.assessing.subject import Subject
 from snnq.base.errors import VerificationError
@@ -34,15 +34,15 @@ def exit_costs(
     data: DataSet,
     split: str,
     ended: Ended,
-    samples: int,
+    words: ExitWords,
     engine: str,
     compute: Compute,
     progress: Progress,
 ) -> ExitCosts:
-    """Return the costs of ``samples`` samples, spread evenly over a split, until they ended and with all steps."""
-    chosen = np.array(spread(data, split, samples))
+    """Return the costs of so many samples, spread evenly over a split, until they ended and with all steps."""
+    chosen = np.array(spread(data, split, words.samples))
     taken, steps = ended[1][chosen], data.frames_shape[0]
-    paper, energy_of, table, reuse = _energies(subject, data, split, ended[2], compute, progress)
+    paper, energy_of, table, reuse = _energies(subject, data, split, ended[2], words, compute, progress)
     parts = [energy_of(chosen[taken == some], int(some)) for some in np.unique(taken)]
     ended_pj = np.sum(parts, 0) / len(chosen)
     whole_pj = energy_of(chosen, steps, answers=1) / len(chosen)
@@ -65,15 +65,22 @@ def exit_costs(
 
 
 def _energies(
-    subject: Subject, data: DataSet, split: str, after: Sequence[int], compute: Compute, progress: Progress
+    subject: Subject,
+    data: DataSet,
+    split: str,
+    after: Sequence[int],
+    words: ExitWords,
+    compute: Compute,
+    progress: Progress,
 ) -> tuple[float, Callable[..., np.ndarray], str, str]:
     """Return the paper's energy of a step, what measures events' (all, and compute), in pJ, the table and its reuse."""
     model = subject.model()
     layers = subject.layers(model, data)
-    products, (schemes, table) = attention_table(subject.architecture, subject.config), priced(subject, layers, None)
+    products = attention_table(subject.architecture, subject.config)
+    schemes, table = priced(subject, layers, words.cost_table)
     use_threads(compute, forward_macs(layers, data.frames_shape[0], 1))
     model, frames = placed(model, start_fabric(compute).device), getattr(data, split)
-    reuse = table.events.weight_reuse
+    reuse = words.weight_reuse or table.events.weight_reuse
 
     def energy_of(chosen: np.ndarray, steps: int, answers: int | None = None) -> np.ndarray:
         """Return pJ, all and compute, of samples together for so many steps; the head runs after every answer."""
@@ -81,7 +88,7 @@ def _energies(
         first = replace(frames, frames=frames.frames[:, :steps])
         where, fewer = (data.spec, split), [replace(one, steps=steps) for one in products]
         activity = measure_samples(model, layers, fewer, first, chosen.tolist(), where, progress)
-        found = event_energy(layers, schemes, activity, fewer, table)
+        found = event_energy(layers, schemes, activity, fewer, table, reuse)
         again = (sum(one <= steps for one in after) if answers is None else answers) - 1
         heads = [one for one in found.layers if one.group == "head"]
         more = sum(one.compute_pj if reuse == "inference" else one.energy_pj for one in heads)

@@ -14,15 +14,20 @@ AUTO = "auto"
 class ExitWords:
     """What was asked for: a ``threshold``, or (None) the one whose ``loss`` of validation accuracy, 0 … 1, is allowed.
 
-    ``samples``: how many of the split have their energy and latency measured.
+    ``samples``: how many of the split have their energy and latency measured; ``cost_table`` and ``weight_reuse`` price
+    it, the model's own and the table's where they are None.
     """
 
     threshold: float | None
     loss: float
     samples: int
+    cost_table: str | None = None
+    weight_reuse: str | None = None
 
 
-def exit_words(entropy: float | str, loss: float, samples: int) -> ExitWords:
+def exit_words(
+    entropy: float | str, loss: float, samples: int, cost_table: str | None = None, weight_reuse: str | None = None
+) -> ExitWords:
     """Return what the words of a command mean; ``loss`` in points. Raises UsageError for what they cannot be."""
     try:
         threshold = None if entropy == AUTO else float(entropy)
@@ -36,7 +41,7 @@ def exit_words(entropy: float | str, loss: float, samples: int) -> ExitWords:
         raise UsageError(f"--exit-loss {loss}: points of accuracy, from 0 to 100")
     if samples < 0:
         raise UsageError(f"--exit-samples {samples}: at least 0")
-    return ExitWords(threshold, loss / 100, samples)
+    return ExitWords(threshold, loss / 100, samples, cost_table, weight_reuse)
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def evaluate_exits(
     exits, ended = exits_under(found, threshold, choice, split), found.exits(threshold)
     if words.samples:
         taken = (threshold, np.array(found.after)[ended], found.after)
-        costs = exit_costs(subject, data, split, taken, words.samples, engine, compute, progress)
+        costs = exit_costs(subject, data, split, taken, words, engine, compute, progress)
         exits = replace(exits, exit_costs=costs)
     return torch.from_numpy(found.logits[np.arange(len(ended)), ended]), arithmetic, seconds, exits
 

@@ -68,9 +68,7 @@ class SampleRecording:
         if len(calls) == self.steps and {len(one) for one in calls} == {1}:  # step by step
             parts = [torch.stack(calls)]
         else:
-            parts = [
-                counting.by_step(one, self.steps, counting.leading_axes(layer, one, self.steps)) for one in calls
-            ]
+            parts = [counting.by_step(one, self.steps, counting.leading_axes(layer, one, self.steps)) for one in calls]
         parts = [single for one in parts for single in _singles(layer, one)]
         values = [one.double().numpy() for one in parts]
         # What is real by its kind can be whole by chance, where nothing fires.

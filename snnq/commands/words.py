@@ -41,6 +41,9 @@ Settings = Annotated[
     typer.Option("--settings", help="Words of an earlier run: its settings.json. What is typed beside it counts."),
 ]
 CostTable = Annotated[str, typer.Option(help="Cost table: a name or a path.")]
+OtherTable = Annotated[
+    str | None, typer.Option("--cost-table", help="Cost table, a name or a path, in place of its own.")
+]
 WeightReuse = Annotated[
     str | None,
     typer.Option(

@@ -182,6 +182,8 @@ def exits_now(
     folder: Path,
     entropy: float | str,
     loss: float,
+    cost_table: str | None,
+    weight_reuse: str | None,
     data: str | None,
     compute: Compute | str,
     progress: Progress,
@@ -192,7 +194,7 @@ def exits_now(
     from snnq.packed.wired import wiring_of
 
     engine = "integer" if "integer" in wiring_of(read_config(folder)).engines else "torch"
-    words = {"exit_entropy": entropy, "exit_loss": loss}
+    words = {"exit_entropy": entropy, "exit_loss": loss, "cost_table": cost_table, "weight_reuse": weight_reuse}
     return evaluate(folder, data=data, engine=engine, compute=compute, progress=progress, **words).exits
 
 

@@ -100,9 +100,9 @@ def _histograms(found: Inspection) -> tuple[Histogram, ...]:
 def _parts(title: str, column: str, parts: Sequence[PartCosts], found: Inspection) -> Table:
     macs = {part.name: 0 for part in parts}
     for layer in found.layers:
-        for key in (layer.group, layer.name.rpartition(".")[2]):
-            if key in macs and (column == "group") == (key == layer.group):
-                macs[key] += layer.macs
+        key = layer.group if column == "group" else layer.name.rpartition(".")[2]
+        if key in macs and (column == "group" or layer.group == "attention"):
+            macs[key] += layer.macs
     rows = [(part.name, f"{part.weights:,}", *_with_macs(layer_cells(part, MAIN), macs[part.name])) for part in parts]
     return Table(title, (column, "weights", *_with_macs(layer_columns(MAIN), "MACs M")), tuple(rows))
 

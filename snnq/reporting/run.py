@@ -97,7 +97,10 @@ def report(
     opened = _open(Path(folder), cost_table)
     beside = adapter_row(opened.folder, adapter, opened.disk.file_bytes) if adapter is not None else None
     simulation = simulate_now(opened.folder, accel, data, compute, progress) if accel is not None else None
-    exits = None if exit_entropy is None else exits_now(opened.folder, exit_entropy, exit_loss, data, compute, progress)
+    exits = None
+    if exit_entropy is not None:
+        priced = (cost_table, weight_reuse)
+        exits = exits_now(opened.folder, exit_entropy, exit_loss, *priced, data, compute, progress)
     arrays = None if imc is None else summary_of(imc_report(opened.folder, Arrays(target=imc)))
     measured = opened.results.activity
     if measure is not None:
@@ -160,7 +163,7 @@ def _report(opened: _Opened, measured: Measurements | None, weight_reuse: str | 
         search=_search(plan, results),
         best_epoch=results.finalize.best_epoch if results.finalize else None,
         finetuning=results.finalize.history if results.finalize else (),
-        blocks=_blocks(results),
+        blocks=_blocks(plan, results),
         histograms=tuple(Histogram(name, **results.weights[name].named()) for name in plan.schemes()),
         levels=measure_levels(folder, list(plan.schemes())),
         provenance=sentences.provenance(plan, results, opened.hashes, tool),
@@ -239,12 +242,12 @@ def _front_point(one: FrontPlan) -> FrontPoint:
     return FrontPoint(costs, one.predicted_loss, one.validation_loss, one.validation_accuracy)
 
 
-def _blocks(results: Results) -> tuple[BlockRow, ...]:
-    rows = []
+def _blocks(plan: Plan, results: Results) -> tuple[BlockRow, ...]:
+    weights, rows = {layer.name: layer.weights for layer in plan.layer_table()}, []
     for one in results.ptq.blocks if results.ptq else ():
-        flipped = [layer.flipped for layer in one.layers.values()]
-        share = sum(flipped) / len(flipped) if flipped else 0.0
-        rows.append(BlockRow(one.block, len(flipped), one.loss_nearest, one.loss, share))
+        flipped = sum(layer.flipped * weights[name] for name, layer in one.layers.items())
+        share = flipped / max(1, sum(weights[name] for name in one.layers))
+        rows.append(BlockRow(one.block, len(one.layers), one.loss_nearest, one.loss, share))
     return tuple(rows)
 
 

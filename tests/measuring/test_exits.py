@@ -134,6 +134,17 @@ def test_energy_is_that_of_the_steps_that_were_taken(folder: Path) -> None:
     assert everybody.events_compute_pj > updates / 4
     assert min(first) * 0.5 < everybody.events_compute_pj / plain.events.total.compute_pj < max(first) * 2
     assert nobody.latency_ms is None
+    # The price is the one that was asked for.
+    price: Any = {"cost_table": "horowitz-45nm-sparse", "weight_reuse": "event"}
+    plain = snnq.measure(folder, data=DATA, split="test", samples=3, **price, progress=snnq.silent)
+    head = next(one for one in plain.events.layers if one.group == "head")
+    other = exits_of(folder, 0.0, exit_samples=3, **price).exit_costs
+    assert other is not None
+    assert (other.cost_table, other.weight_reuse) == tuple(price.values())
+    assert other.events_pj == pytest.approx(plain.events.total.energy_pj + 3 * head.energy_pj, rel=1e-12)
+    assert other.paper_pj == pytest.approx(4 * plain.paper_energy_pj)
+    with pytest.raises(UsageError, match="--weight-reuse event: nothing is priced without --exit-entropy"):
+        snnq.eval(folder, weight_reuse="event")
 
 
 def test_latency_is_of_samples_that_end_as_they_did_in_their_batch(folder: Path, middle: float) -> None:

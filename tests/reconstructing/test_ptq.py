@@ -52,6 +52,10 @@ def test_every_method_gives_a_verified_folder(checkpoint, tmp_path, method):
     assert snnq.load_packed(done.folder)(torch.zeros(1, 3, 2, 8, 8)).shape == (1, 4)
     found = report(done.folder)
     assert [row.block for row in found.blocks] == [one["block"] for one in done.results.made()["blocks"]]
+    weights = {layer.name: layer.weights for layer in uniform_plan("uniform-2", checkpoint=checkpoint).layer_table()}
+    for row, one in zip(found.blocks, done.results.made()["blocks"], strict=True):
+        changed = sum(layer["flipped"] * weights[name] for name, layer in one["layers"].items())
+        assert row.flipped == pytest.approx(changed / sum(weights[name] for name in one["layers"]))
     assert found.finetuning == ()
     assert any(line.startswith(f"snnq ptq --method {method} --samples 16") for line in found.commands)
 

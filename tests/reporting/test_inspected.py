@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -37,6 +38,18 @@ def test_costs_counted_by_hand(found):
     fit: Any = inspection_document(found, read_table("paper-fit")).data
     q = next(row for row in fit["layers"] if row["name"] == "block.0.attn.q")
     assert q["energy_pj"] == pytest.approx(65_536 * 0.9 + 4096 * 1300, rel=1e-12)
+
+
+def test_macs_of_attention_are_its_own(found):
+    """Layers of other groups may have the same last name."""
+    group = found.groups["attention"].macs
+    other = replace(found.layers[0], name="patch_embed.q", macs=10**9)
+    state = {**found.checkpoint.state_dict, "patch_embed.q.weight": torch.zeros(other.shape)}
+    more = replace(found, layers=(*found.layers, other), checkpoint=replace(found.checkpoint, state_dict=state))
+    document = inspection_document(more)
+    (table,) = [one for one in document.tables if one.title.startswith("Attention linears")]
+    column = table.columns.index("MACs M")
+    assert sum(float(row[column].replace(",", "")) for row in table.rows) == pytest.approx(group / 1e6, abs=1e-3)
 
 
 def test_histograms_count_every_weight(found):
