@@ -268,7 +268,7 @@ def _frozen(
         over = limits.excess(folded, coded, found, job) if aim.target else 0.0
         if over <= 0 and (kept is None or over > kept[0]):
             kept = (over, folded, coded, found, reestimated)
-        if over <= 0 and (not trimmed or -over <= SLACK * taken):
+        if over <= 0 and (aim.each or not trimmed or -over <= SLACK * taken):
             break
         aim = replace(aim, target=min(aim.target or 0.0, taken) - over)
     if kept is None:

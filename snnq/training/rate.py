@@ -14,7 +14,7 @@ the ratio of both.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +37,8 @@ FIRST_PRICE, LEAST_PRICE, AT_ONCE, EACH_STEP, ABOVE = 0.05, 1e-3, 8.0, 0.5, 1.00
 MEASURINGS = 16
 # Codes (rows, n) and the taps of their kernels → the bits they take in a file, tables included.
 Coder = Callable[[np.ndarray, int], float]
+# A layer's name, its chain and its latent weight.
+RatedLayer = tuple[str, FakeQuantize, Tensor]
 # An epoch counts as keeping its budget up to here: the rest is trimmed.
 NEAR = 1.02
 
@@ -145,17 +147,22 @@ class Rate(nn.Module):
     def _goal(self) -> float:
         return (self.target or 0.0) + self.more
 
-    def total(self) -> float:
-        """Return what the codes of all rated layers take, in bits."""
-        return math.fsum(self.bits().values())
+    def limits(self) -> list[tuple[Sequence[RatedLayer], float]]:
+        """Return which layers may take how many bits together in the end; none where a price is given."""
+        return [] if self.target is None else [(self.layers, self.target)]
+
+    def total(self, layers: Sequence[RatedLayer] | None = None) -> float:
+        """Return what the codes of rated layers take, in bits; of all by default."""
+        return math.fsum(self.bits(layers).values())
 
     @torch.no_grad()
-    def bits(self) -> dict[str, float]:
-        """Return what the codes of every rated layer take, in bits altogether: by the coder, or else their entropy."""
+    def bits(self, layers: Sequence[RatedLayer] | None = None) -> dict[str, float]:
+        """Return what the codes of each of these layers take, in bits: by the coder, or else their entropy."""
+        layers = self.layers if layers is None else layers
         if self.coder is None:
-            _, each = code_bits(self.layers)
-            return {name: bits for (name, _, _), bits in zip(self.layers, each.tolist(), strict=True)}
-        return {name: self.coder(*_codes(chain, latent)) for name, chain, latent in self.layers}
+            _, each = code_bits(layers)
+            return {name: bits for (name, _, _), bits in zip(layers, each.tolist(), strict=True)}
+        return {name: self.coder(*_codes(chain, latent)) for name, chain, latent in layers}
 
 
 class HeldRates(Rate):
@@ -173,7 +180,8 @@ class HeldRates(Rate):
     def __init__(self, model: nn.Module, aim: Aim) -> None:
         super().__init__(model, aim)
         bits = [(aim.schemes[name].rate or 0.0) * latent.numel() for name, _, latent in self.layers]
-        self.register_buffer("targets", torch.tensor(bits, dtype=torch.float64), persistent=False)
+        share = 1.0 if self.target is None else min(1.0, self.target / math.fsum(bits))
+        self.register_buffer("targets", share * torch.tensor(bits, dtype=torch.float64), persistent=False)
         self.memory = torch.full_like(self.targets, math.log(FIRST_PRICE))
 
     def loss(self, along: float) -> tuple[Tensor, Tensor]:
@@ -186,6 +194,10 @@ class HeldRates(Rate):
         self.memory.add_(EACH_STEP * error).clamp_(min=math.log(LEAST_PRICE))
         prices = (self.memory + AT_ONCE * error).exp().float()
         return (prices * smooth).sum() / self.weights, bits.sum() / self.weights
+
+    def limits(self) -> list[tuple[Sequence[RatedLayer], float]]:
+        """Return every layer with its own bits."""
+        return [([layer], target) for layer, target in zip(self.layers, self.targets.tolist(), strict=True)]
 
 
 def _count(rate: nn.Module, _: object) -> None:

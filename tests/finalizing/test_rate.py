@@ -186,6 +186,18 @@ def test_the_rates_of_a_plan_are_kept_and_the_plan_says_what_became_of_them(plac
     assert all(0 < line["coded_bits"] < 1.5 and line["price"] > 0 for line in history)
 
 
+def test_layers_that_are_held_to_their_rates_move_no_bits_between_them(place):
+    """Neither while they are trained nor when, after one epoch, most is trimmed in the end."""
+    asked = Plan.read(place / "rated.json").with_schemes({"block.0.attn.q": "uniform-4@1.5"})
+    asked.write(place / "held.json")
+    settings = replace(SHORT, epochs=1, hold_rates=True)
+    finalize(place / "held.json", settings=settings, out=place / "held", measure=0)
+    found = Plan.read(place / "held" / "plan.json").schemes()
+    for name, due in asked.schemes().items():
+        rate, taken = scheme(due).rate, scheme(found[name]).rate
+        assert (rate is None) if taken is None else (0.5 * rate < taken <= rate * 1.0001), name
+
+
 def test_a_budget_trains_any_plan(place):
     limits = parse_budget(["avg-bits=1.5"])
     finalize(place / "plain.json", settings=FinalizeSettings(epochs=1, batch_size=8, budget=limits), out=place / "kept")
