@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from snnq.base.errors import PlanError
 from snnq.models.registry import architecture
-from snnq.packed.coding import read_layer
+from snnq.packed.coding import other_tensors, read_layer, read_weight
 from snnq.packed.config import MODEL_FILE, PackedConfig, check_hash, read_config
 from snnq.packed.loading import as_tensors
 from snnq.packed.opening import open_tensors
@@ -23,7 +23,8 @@ from snnq.training.quantized import chain_of
 
 @torch.no_grad()
 def begin_from(model: nn.Module, folder: str | Path, plan: Plan) -> nn.Module:
-    """Give a model of ``quantize_model`` the codes, grids and norms of a packed folder; changes and returns it.
+    """Give a model of ``quantize_model`` what a packed folder holds: codes, grids, norms and whatever is stored in
+    float32; changes and returns it.
 
     Where packing has moved the scales of a layer's channels into its norm, they come back: as those that bring the
     levels nearest to the float weights, by which the norm's multiplier is divided. A latent weight stays the float one
@@ -37,8 +38,11 @@ def begin_from(model: nn.Module, folder: str | Path, plan: Plan) -> nn.Module:
     file = open_tensors(folder, config)
     _check_schemes(folder, config, plan)
     norms, gains = architecture(config.architecture).wiring(config.config).norms, {}
+    floats = other_tensors(file, config.layers)
     for name, packed in config.layers.items():
-        if packed.family != FLOAT32:
+        if packed.family == FLOAT32:
+            floats[f"{name}.weight"] = read_weight(name, packed, file)
+        else:
             stored = read_layer(name, packed, file)
             layer, codes, params = model.get_submodule(name), torch.from_numpy(stored.codes), as_tensors(stored.params)
             if name in norms:
@@ -49,6 +53,9 @@ def begin_from(model: nn.Module, folder: str | Path, plan: Plan) -> nn.Module:
         if isinstance(norm, NORMS):
             bias = getattr(model.get_submodule(layer_of[path]), "bias", None) if path in layer_of else None
             _begin_norm(path, norm, bias, file, gains.get(path))
+    own = model.state_dict()
+    for name, values in as_tensors({name: one for name, one in floats.items() if name in own}).items():
+        own[name].copy_(values)
     return model
 
 
@@ -96,7 +103,8 @@ def _begin_norm(
 ) -> None:
     """Set μ and σ² so that γ/√(σ² + ε) is the packed multiplier and β + (bias − μ) · multiplier its offset.
 
-    The multiplier is divided by the ``gain`` (out,) of the scales before it.
+    The multiplier is divided by the ``gain`` (out,) of the scales before it. Where no σ² gives it, for its sign or
+    because it is too large, γ does, and where it is zero, β is the offset.
     """
     parts = ("multiplier", "offset")
     multiplier, offset = as_tensors({part: file.tensors[f"{path}.{part}"].astype(float) for part in parts}).values()
@@ -106,9 +114,12 @@ def _begin_norm(
     beta = torch.zeros_like(offset) if norm.bias is None else norm.bias.double()
     ratio = gamma / torch.where(multiplier == 0, torch.ones_like(multiplier), multiplier)
     variance = ratio.square() - norm.eps
-    fits = (multiplier != 0) & (ratio > 0) & (variance > 0)
-    mean = (beta - offset) / torch.where(fits, multiplier, torch.ones_like(multiplier))
-    mean = mean if bias is None else mean + bias.double()
-    for name, found in (("running_var", variance), ("running_mean", mean)):
-        known = norm.get_buffer(name)
-        known.copy_(torch.where(fits, found, known.double()))
+    fits, there = (multiplier != 0) & (ratio > 0) & (variance > 0), multiplier != 0
+    known = norm.get_buffer("running_var")
+    known.copy_(torch.where(fits, variance, known.double()))
+    mean = (beta - offset) / torch.where(there, multiplier, torch.ones_like(multiplier))
+    mean = torch.where(there, mean, torch.zeros_like(mean))
+    norm.get_buffer("running_mean").copy_(mean if bias is None else mean + bias.double())
+    if norm.weight is not None and norm.bias is not None:
+        norm.weight.copy_(torch.where(fits, gamma, multiplier * torch.sqrt(known.double() + norm.eps)))
+        norm.bias.copy_(torch.where(there, beta, offset))

@@ -30,7 +30,7 @@ DATA = "random,classes=4,samples=32"
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
     place = tmp_path_factory.mktemp("start")
-    save_tiny(place, "float.safetensors", DATA, steps=3, classes=4)
+    save_tiny(place, "float.safetensors", DATA, awake=True, steps=3, classes=4)
     plan = uniform_plan("uniform-2", checkpoint=place / "float.safetensors")
     plan.with_schemes({"block.0.attn.q": "power-of-two-2", "head": "float32"}).write(place / "plan.json")
     settings = PtqSettings(method="tesseraq", samples=16, batch_size=8, steps=1, rounding_rate=0.1, batchnorm="off")
@@ -38,10 +38,10 @@ def start(tmp_path_factory):
     return place
 
 
-def begun(start):
+def begun(start, folder="ptq"):
     plan = Plan.read(start / "plan.json")
     model = quantize_model(load_model(open_checkpoint(start / "float.safetensors")), plan.schemes())
-    return begin_from(model, start / "ptq", plan), plan
+    return begin_from(model, start / folder, plan), plan
 
 
 def test_it_begins_with_the_very_codes(start):
@@ -70,6 +70,12 @@ def test_in_evaluation_mode_it_is_the_packed_model(start):
     with torch.no_grad():
         found = model.eval()(frames)
     torch.testing.assert_close(found, snnq.load_packed(start / "ptq", "float")(frames), rtol=1e-4, atol=1e-4)
+    # Finetuning moves what stays in float32, too: the head, and its bias.
+    finalize(start / "plan.json", data=DATA, settings=FinalizeSettings(epochs=1, batch_size=8), out=start / "tuned")
+    with torch.no_grad():
+        again = begun(start, "tuned")[0].eval()(frames)
+    assert float(found.abs().max()) > 0.05 < float((again - found).abs().max())
+    torch.testing.assert_close(again, snnq.load_packed(start / "tuned", "float")(frames), rtol=1e-4, atol=1e-4)
 
 
 def test_weights_whose_code_is_the_nearest_stay_as_they_were(start):
