@@ -22,6 +22,7 @@ from snnq.structure.cores import MODES, bonds, count, kept, merge
 from snnq.structure.edits import STRUCTURE, apply_edits, edits_of
 from snnq.structure.factored import NAME, Factored, unfit, weights_of
 from snnq.structure.masked import masked_edit, masked_layers
+from snnq.structure.narrowed import NARROWED
 from snnq.structure.ranks import rank_rule
 
 
@@ -78,7 +79,7 @@ def decompose(
     """
     check_words(mode, switch, merged, out, force=force)
     opened = open_checkpoint(path, **given)
-    before = _dense(opened)
+    before = _dense(opened, merged=mode is None)
     table = _layers(before, opened.config)
     if mode is None:
         model, changed, left = _merge_again(opened, before)
@@ -94,13 +95,14 @@ def decompose(
     return Decomposed(str(out), mode or "merged", merged, tuple(changed), left, *weights, *macs)
 
 
-def _dense(opened: Checkpoint) -> nn.Module:
+def _dense(opened: Checkpoint, *, merged: bool) -> nn.Module:
     """Return the model of a checkpoint; raises UsageError where some of its layers are pruned."""
     model = load_model(opened)
     if masked := masked_layers(model):
+        what, order = ("a merged weight", "merge first") if merged else ("cores", "decompose first")
         raise UsageError(
-            f"{opened.path}: {len(masked)} of its layers are pruned, whose zeros cores would not keep",
-            "decompose first, then prune",
+            f"{opened.path}: {len(masked)} of its layers are pruned, whose zeros {what} would not keep",
+            f"{order}, then prune",
         )
     return model
 
@@ -181,7 +183,7 @@ def _merge(
 
     The corners of a cross are masked: they are zeros and stay it.
     """
-    edits = [one for one in model.structure if one["edit"] != NAME]  # pyright: ignore
+    edits = [_of_layers(one, model) for one in model.structure if one["edit"] != NAME]  # pyright: ignore
     state, known, layers, crosses = model.state_dict(), {one.name: one for one in changed}, [], []
     for name, module in model.named_modules():
         if not isinstance(module, Factored):
@@ -204,6 +206,23 @@ def _merge(
     dense = apply_edits(architecture(opened.architecture).build(config), edits)
     dense.load_state_dict(state, strict=True)
     return apply_edits(dense, [masked_edit(dense, crosses)] if crosses else []), layers
+
+
+def _of_layers(edit: Config, model: nn.Module) -> Config:
+    """Return an edit of cores as one of the layers that they become: channels between layers stay what they are."""
+    layer_of = {
+        f"{name}.{core}": name
+        for name, module in model.named_modules()
+        if isinstance(module, Factored)
+        for core, _ in module.named_children()
+    }
+    if edit["edit"] == NARROWED:
+        ends = [{end: layer_of.get(one[end], one[end]) for end in ("layer", "reader")} for one in edit["channels"]]
+        return {**edit, "channels": [one | both for one, both in zip(edit["channels"], ends, strict=True)]}
+    named = next((core for core in layer_of if core in edit.get("layers", ())), None)
+    if named is not None:
+        raise UsageError(f"--merge: '{named}' was changed after it was made a core, by the edit '{edit['edit']}'")
+    return edit
 
 
 def _merge_again(opened: Checkpoint, model: nn.Module) -> tuple[nn.Module, list[DecomposedLayer], dict[str, str]]:

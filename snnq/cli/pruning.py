@@ -43,7 +43,7 @@ def _show_silenced(found: Silenced, json: bool, words: Words) -> None:
         console.emit_json(asdict(found))
     else:
         shares = (found.silent_before, found.silent_silenced, found.silent_after)
-        stages = ("the checkpoint", "silenced", "and finetuned")
+        stages = ("the checkpoint", "silenced", "and finetuned" if found.best_epoch else "and its norms estimated anew")
         accuracies = (found.before.validation, found.validation_silenced, found.after.validation)
         rows = [
             (name, f"{silent:.2%}", f"{accuracy:.2%}")

@@ -41,7 +41,7 @@ from snnq.training import processes
 from snnq.training.augmentation import check_changes
 from snnq.training.batches import steps_per_epoch
 from snnq.training.chance import say_fit
-from snnq.training.devices import Compute, as_compute, start_fabric
+from snnq.training.devices import EXACT, Compute, as_compute, start_fabric
 from snnq.training.evaluation import evaluate, reestimate_batchnorm
 from snnq.training.job import TAKEN, Job, fingerprint
 from snnq.training.quantized import quantize_model
@@ -164,6 +164,10 @@ def _packed(task: _Task, measure: int) -> Finalized:
     moving, history = _finetune(folder, task)
     folded, coded, plan, reestimated = _frozen(moving, task.plan, job, settings)
     facts = {"best_epoch": moving.best.epoch, "batchnorm_reestimated": reestimated, "history": history}
+    if task.config["precision"] != EXACT:
+        facts["precision"] = task.config["precision"]
+    if task.start is not None:
+        facts |= {"start": str(task.start), "start_sha256": task.config["start_sha256"]}
     return pack(
         folded,
         coded,

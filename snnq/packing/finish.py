@@ -26,7 +26,7 @@ from snnq.packed.input import input_of
 from snnq.packed.loading import load_packed
 from snnq.packed.storage import Storage
 from snnq.packed.verification import verify
-from snnq.packing.rates import realised
+from snnq.packing.rates import realised, say_above
 from snnq.packing.record import Finetuned, Reconstructed, Results, read_results
 from snnq.packing.results import accuracies, activity_record, float_distance, search_record, weight_records
 from snnq.packing.shortening import shortened
@@ -107,7 +107,10 @@ def pack(
     """
     check_kept(job.checkpoint.state_dict, folded.state_dict(), edits_of(job.checkpoint.config))
     histograms = weight_records(job.checkpoint.state_dict, folded, plan)  # before scales move into norms
+    asked = plan
     plan, coded = realised(plan, coded)
+    if isinstance(how, Reconstructed):
+        say_above(asked, plan)
     folded, coded = shortened(folded, coded, job.wiring.norms) if shorten else (folded, dict(coded))
     folded = _as_packed(folded, job)
     exact = _exact_form(folded, job, coded)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Collection, Mapping
 
@@ -9,6 +10,8 @@ from snnq.packed.coding import Coded
 from snnq.packed.numbers import coded_bits
 from snnq.plan import Plan
 from snnq.schemes.scheme import rated, scheme
+
+_log = logging.getLogger(__name__)
 
 
 def realised(plan: Plan, coded: Mapping[str, Coded], names: Collection[str] = ()) -> tuple[Plan, dict[str, Coded]]:
@@ -29,3 +32,18 @@ def layer_rates(plan: Plan, coded: Mapping[str, Coded], names: Collection[str]) 
         codes = coded[name].codes.cpu().numpy()
         found[name] = coded_bits(codes, math.prod(shapes[name][2:])) / codes.size
     return found
+
+
+def say_above(asked: Plan, taken: Plan) -> None:
+    """Warn where the rated layers of a plan together take more bits than it asks for: without training they may."""
+    due, bits = ({layer.name: layer.bits for layer in plan.layers} for plan in (asked, taken))
+    names = [layer.name for layer in asked.layers if scheme(layer.scheme).rate is not None]
+    more, less = (math.fsum(of[name] for name in names) for of in (bits, due))
+    if more > less * 1.001:
+        weights = sum(layer.weights for layer in asked.layer_table() if layer.name in names)
+        _log.warning(
+            "the codes of rated layers take %.3g bits a weight, the plan asks for %.3g: no rate was trained; "
+            "snnq finalize --plan PLAN --start FOLDER trains it",
+            more / weights,
+            less / weights,
+        )

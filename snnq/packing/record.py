@@ -99,7 +99,7 @@ class Epoch(_Measured):
 
 
 class Finetuned(_Measured):
-    """How the packed model was finetuned."""
+    """How the packed model was finetuned; ``start``: the packed folder that it began with, by its file's sha256."""
 
     epochs: PositiveInt
     batch_size: PositiveInt
@@ -107,6 +107,8 @@ class Finetuned(_Measured):
     distillation: Probability
     augment: str = ""
     vat: str = ""
+    start: str | None = None
+    start_sha256: str | None = None
     best_epoch: int
     batchnorm_reestimated: bool
     history: Many[Epoch]

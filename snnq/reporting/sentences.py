@@ -19,6 +19,7 @@ from snnq.plan.records import CostTableInfo
 from snnq.plan.views import per_cent, weights_words
 from snnq.reporting.cost_records import LayerRow, PlanRow, PlanTotals
 from snnq.reporting.records import Paired
+from snnq.schemes.scheme import scheme
 from snnq.structure.edits import STRUCTURE, described, edits_of
 
 
@@ -83,9 +84,11 @@ def _made_notes(results: Results) -> list[str]:
             f"Nothing was finetuned: {results.ptq.samples} training samples without their labels were looked at. The "
             f"validation split ({results.accuracy.validation_samples} samples) decided nothing; the {test}"
         ]
+    tuned = results.finalize
+    begun = f"Finetuning began with {tuned.start} ({tuned.start_sha256}). " if tuned and tuned.start else ""
     return [
-        "float is the checkpoint as given, not finetuned further: part of any gain of the plan over it may come from "
-        "the extra epochs alone.",
+        f"{begun}float is the checkpoint as given, not finetuned further: part of any gain of the plan over it may "
+        "come from the extra epochs alone.",
         f"The plan's epoch was chosen on the validation split ({results.accuracy.validation_samples} samples); the "
         + test,
     ]
@@ -121,6 +124,11 @@ def notes(plan: Plan, results: Results, layers: tuple[LayerRow, ...], recorded: 
         found.append(
             f"{len(edited)} of {len(layers)} layers do not take the scheme that the search chose: the plan was "
             f"changed after it and was {NOT_MEASURED} before finetuning. They are {', '.join(edited)}."
+        )
+    if results.finalize and any(scheme(one).rate is not None for one in plan.schemes().values()):
+        found.append(
+            "The rates of the plan are those that its codes came to. The plan that was asked for makes this model "
+            "again; this one asks for rates that are slightly others."
         )
     if plan.cost_table.sha256 != recorded.sha256:
         found.append(
@@ -212,7 +220,8 @@ def _made_again(results: Results) -> str:
         vat = f"--vat {shlex.quote(tuned.vat)} " if tuned.vat else ""
         return (
             f"snnq finalize --epochs {tuned.epochs} --batch-size {tuned.batch_size} "
-            f"--distillation {tuned.distillation!r} {augment}{vat}{_rate_words(tuned)}--seed {tuned.seed}"
+            f"--distillation {tuned.distillation!r} {augment}{vat}{_start_words(tuned)}{_rate_words(tuned)}"
+            f"--seed {tuned.seed}"
         )
     one = results.ptq
     assert one is not None
@@ -228,10 +237,18 @@ def _made_again(results: Results) -> str:
     return f"{words} --target {one.target} --rounds {one.rounds} --steps-per-round {one.steps}"
 
 
+def _start_words(tuned: Finetuned) -> str:
+    """Return where finetuning began and how exactly it computed, as it is typed; nothing where that is the default."""
+    precision = (tuned.model_extra or {}).get("precision")
+    words = f"--start {shlex.quote(tuned.start)} " if tuned.start else ""
+    return f"{words}--precision {precision} " if precision else words
+
+
 def _rate_words(tuned: Finetuned) -> str:
     """Return the price or the budget that codes were trained for, as it is typed; nothing where there was none."""
     more = tuned.model_extra or {}
     words = [f"--rate {more['rate']!r}"] if more.get("rate") else []
+    words += ["--hold-rates"] if more.get("hold_rates") else []
     events = {EVENT_ENERGY.fraction: ("event-energy", 100, "%"), EVENT_ENERGY.key: ("event-energy-pj", 1, "")}
     for key, limit in (more.get("budget") or {}).items():
         name, factor, sign = events.get(key, (key.replace("_", "-"), 1, ""))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from snnq.base.errors import UsageError, nearest
-from snnq.network.layers import GROUP_PATTERNS, group_in
+from snnq.network.layers import GROUP_PATTERNS, INPUT_BITS, group_in
 from snnq.structure.cores import LAST, MODES, core_shapes, decompose
 
 if TYPE_CHECKING:
@@ -117,6 +117,8 @@ def unfit(layer: object, mode: str) -> str | None:
         return "is not in the model"
     if type(layer) not in _KINDS:
         return f"is a {type(layer).__name__}, not a linear layer or a convolution of torch"
+    if hasattr(layer, INPUT_BITS):
+        return "has quantised activations, which cores would not have: decompose first, then quantise"
     if isinstance(layer, nn.Linear):
         return None if mode == "svd" else "is linear: it has no kernel"
     if layer.groups != 1:  # pyright: ignore[reportAttributeAccessIssue]

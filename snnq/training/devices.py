@@ -21,7 +21,8 @@ from snnq.training.transfers import has_float64
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 STRATEGIES = ("auto", "ddp")
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+EXACT = "32-true"
+PRECISIONS = (EXACT, "bf16-mixed", "16-mixed")
 # How long processes that were started here may take to end, once this one has.
 GRACE_SECONDS = 3.0
 
@@ -39,7 +40,7 @@ class Compute:
     devices: int = 1
     nodes: int = 1
     strategy: str = "auto"
-    precision: str = "32-true"
+    precision: str = EXACT
     threads: int | None = None
 
     def __post_init__(self) -> None:

@@ -195,7 +195,8 @@ def test_layers_that_are_held_to_their_rates_move_no_bits_between_them(place):
     found = Plan.read(place / "held" / "plan.json").schemes()
     for name, due in asked.schemes().items():
         rate, taken = scheme(due).rate, scheme(found[name]).rate
-        assert (rate is None) if taken is None else (0.5 * rate < taken <= rate * 1.0001), name
+        assert (rate is None) == (taken is None), name
+        assert rate is None or taken is None or 0.5 * rate < taken <= rate * 1.0001, name
 
 
 def test_a_budget_trains_any_plan(place):
