@@ -1,0 +1,91 @@
+"""Clips whose spiking part runs segment by segment: every counter counts what really ran, and a sample is a clip."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lively import wake
+from small_architectures import small
+from torch import Tensor, nn
+from two_layers import data_of
+
+from snnq.assessing.silence import Firing, Profile, firing_of, together
+from snnq.models.registry import build
+from snnq.network.layers import layer_table
+from snnq.network.neurons import is_neuron
+from snnq.network.tracing import seeing
+
+# (T, S): n segments of S − 1 steps; as many segments as steps in all of them where S is 2.
+CUTS = [(6, 3), (8, 4), (4, 2)]
+
+
+def awake(name: str, steps: int, stride: int) -> tuple[Any, tuple[Any, ...], Any]:
+    """Return a model whose neurons fire, its layers, and random clips (3, T, C, H, W)."""
+    name, sizes = small(name)
+    torch.manual_seed(0)
+    model = build(name, sizes | {"steps": steps, "key_stride": stride})
+    frames = np.random.default_rng(0).integers(0, 5, (3, steps, 2, 26, 32)).astype(np.uint8)
+    wake(model, torch.from_numpy(frames).float())
+    return model, layer_table(model, (steps, 2, 26, 32), reals=True), frames
+
+
+@torch.no_grad()
+def called(model: Any, modules: dict[str, nn.Module], frames: Any) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return what every module is given and gives on one clip."""
+    found: dict[str, tuple[Tensor, Tensor]] = {}
+    with seeing(modules, lambda name, _, given, output: found.update({name: (given[0], output)})):
+        model(torch.from_numpy(frames[:1]).float())
+    return found
+
+
+@pytest.mark.parametrize(("steps", "stride"), CUTS)
+def test_a_profiled_sample_is_a_whole_clip(steps: int, stride: int) -> None:
+    model, _, frames = awake("respike-residual", steps, stride)
+    nodes = {name: one for name, one in model.named_modules() if is_neuron(one)}
+    count, found = firing_of(model, data_of(frames), "validation", 3)
+    fired = {name: [] for name in nodes}
+    for place in range(3):
+        for name, (_, spikes) in called(model, nodes, frames[place:]).items():
+            fired[name].append((spikes != 0).sum((0, 1)).flatten())  # in all steps of all segments
+    runs = steps // stride * (stride - 1)
+    assert (count, [one.name for one in found]) == (3, list(fired))
+    for one in found:
+        times = torch.stack(fired[one.name]).double()
+        assert one.neurons == times.shape[1]
+        assert one.shares == pytest.approx([float((times == many).double().mean()) for many in range(runs + 1)])
+        assert one.density == pytest.approx(float(times.mean()) / runs)
+    whole = Profile("", "", "", "", count, steps, found).to_dict()
+    assert set(whole["all"]) == {"name", "neurons", "density", "silent", "once", "shares"}
+
+
+class Late(nn.Module):
+    """Four steps, and a neuron behind their mean, which runs once a sample: all neurons fire whenever they run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from spikingjelly.activation_based.neuron import IFNode
+
+        self.first, self.last = IFNode(step_mode="m"), IFNode(step_mode="s")
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Return (B, 3)."""
+        self.first.reset()
+        self.last.reset()
+        return self.last(self.first(frames.transpose(0, 1).flatten(2)).mean(0)[:, :3] * 2)
+
+
+def test_neurons_that_run_once_a_sample_are_counted_once_a_sample() -> None:
+    frames = np.full((5, 4, 1, 2, 2), 2, np.uint8)
+    first, last = firing_of(Late(), data_of(frames), "validation", 5)[1]
+    assert (first.neurons, first.shares) == (4, (0, 0, 0, 0, 1))
+    assert (last.neurons, last.shares, last.density) == (3, (0, 1), 1)
+
+
+def test_all_neurons_together_by_hand() -> None:
+    # 10 neurons of one step fire 5 times, 30 of two steps 0.3 · 30 + 0.5 · 60 = 39 times: 44 of 70.
+    whole = together((Firing("a", 10, (0.5, 0.5), 1), Firing("b", 30, (0.2, 0.3, 0.5), 2)))
+    assert whole.density == pytest.approx(44 / 70)
+    assert (whole.neurons, whole.silent, whole.once) == (40, pytest.approx(11 / 40), pytest.approx(14 / 40))
