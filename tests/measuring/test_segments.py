@@ -12,7 +12,10 @@ from small_architectures import small
 from torch import Tensor, nn
 from two_layers import data_of
 
+from snnq.assessing.arrays import array_facts
 from snnq.assessing.silence import Firing, Profile, firing_of, together
+from snnq.hardware.crossbars.mapped import at_steps, map_model
+from snnq.hardware.crossbars.target import read_target
 from snnq.models.registry import build
 from snnq.network.layers import layer_table
 from snnq.network.neurons import is_neuron
@@ -39,6 +42,33 @@ def called(model: Any, modules: dict[str, nn.Module], frames: Any) -> dict[str, 
     with seeing(modules, lambda name, _, given, output: found.update({name: (given[0], output)})):
         model(torch.from_numpy(frames[:1]).float())
     return found
+
+
+@pytest.mark.parametrize(("steps", "stride"), CUTS)
+def test_arrays_read_all_segments_and_membranes_serve_all_of_them(steps: int, stride: int) -> None:
+    model, layers, frames = awake("respike-residual", steps, stride)
+    facts = array_facts(model, layers, (), (steps, 2, 26, 32))
+    schemes = {one.name: "uniform-4" for one in layers}
+    found, runs = map_model(facts, layers, schemes), steps // stride * (stride - 1)
+    cores = {one.name: model.get_submodule(one.name) for one in layers}
+    nodes = {name: one for name, one in model.named_modules() if is_neuron(one)}
+    seen = called(model, cores | nodes, frames)
+    assert len(found.layers) == 8
+    for one in (part.operand for part in found.layers):
+        output = seen[one.name][1]
+        assert one.steps == runs
+        assert one.positions * one.steps == output.numel() // output.shape[1]
+    for one in found.unmapped:
+        weight, output = cores[one.name].weight, seen[one.name][1]
+        assert one.operations == weight[0].numel() * output.numel()
+    updates = sum(seen[name][1].numel() for name in nodes)
+    assert found.neurons * runs == updates
+    chip = read_target("spikesim-65nm")
+    assert found.energy_pj["neuron"] == pytest.approx(updates * chip.event_pj("neuron"))
+    # One segment alone is exactly its share.
+    alone = map_model(at_steps(facts, stride), layers, schemes)
+    assert alone.latency_ns * (steps // stride) == pytest.approx(found.latency_ns)
+    assert alone.total_pj * (steps // stride) == pytest.approx(found.total_pj)
 
 
 @pytest.mark.parametrize(("steps", "stride"), CUTS)
