@@ -7,16 +7,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from lively import wake
 from small_architectures import small
 from torch import Tensor, nn
 from two_layers import data_of
 
+from snnq.assessing.accel import _Running
 from snnq.assessing.arrays import array_facts
+from snnq.assessing.recording import recording
 from snnq.assessing.silence import Firing, Profile, firing_of, together
+from snnq.base.progress import silent
 from snnq.hardware.crossbars.mapped import at_steps, map_model
 from snnq.hardware.crossbars.target import read_target
-from snnq.models.registry import build
+from snnq.hardware.machine import read_machine
+from snnq.hardware.simulate import run_layer
+from snnq.hardware.traffic import weight_bits
+from snnq.models.registry import attention_table, build
 from snnq.network.layers import layer_table
 from snnq.network.neurons import is_neuron
 from snnq.network.tracing import seeing
@@ -42,6 +49,51 @@ def called(model: Any, modules: dict[str, nn.Module], frames: Any) -> dict[str, 
     with seeing(modules, lambda name, _, given, output: found.update({name: (given[0], output)})):
         model(torch.from_numpy(frames[:1]).float())
     return found
+
+
+@pytest.mark.parametrize(("steps", "stride"), CUTS)
+def test_every_segment_has_steps_of_its_own_and_weights_come_once(steps: int, stride: int) -> None:
+    model, layers, frames = awake("respike-residual", steps, stride)
+    spiking = {one.name: model.get_submodule(one.name) for one in layers if one.input == "spikes"}
+    with torch.no_grad():
+        for one in spiking.values():
+            one.weight[one.weight.abs() < 0.02] = 0
+    with recording(model, layers, {one.name: "uniform-4" for one in layers}, steps) as record:
+        seen = called(model, spiking, frames)
+    loas, segments = read_machine("loas"), steps // stride
+    for name, layer in spiking.items():
+        calls, given = record.operands[name], seen[name][0].unflatten(0, (stride - 1, segments))
+        assert [one.planes.shape[1] for one in calls] == [stride - 1] * segments
+        for place, one in enumerate(calls):
+            assert np.array_equal(one.planes[0], given[:, place].bool().numpy())
+        run = run_layer(loas, calls, record.outputs.get(name, ()))
+        # A word of the spikes of a segment (three steps at most, of four lanes) is added once.
+        words = given.any(0).float()
+        assert words.any()
+        adds = F.conv2d(words, (layer.weight != 0).float(), None, layer.stride, layer.padding).sum()
+        assert run.counts.accumulates == int(adds)
+        assert 8 * run.traffic.weights == weight_bits(loas, calls[0].mask[0], 4)
+    assert set(record.outside) == {one.name for one in layers} - set(spiking)
+
+
+def test_what_no_machine_runs_is_counted_with_its_zeros() -> None:
+    model, layers, frames = awake("respike-cross", 6, 3)
+    run = _Running(
+        model=model,
+        layers=layers,
+        products=attention_table("respike-cross", model.config.to_dict()),
+        schemes={one.name: "uniform-4" for one in layers},
+        machines={"sparten": read_machine("sparten")},
+    )
+    frames[:, :, :, ::2] = 0
+    run.over(data_of(frames), "validation", 1, silent)
+    found = {one.name: one for one in run._outside()}
+    # Two key frames, 7 × 7 windows of two channels that make four of 13 × 16 pixels.
+    assert found["ann.conv1"].operations == 2 * 49 * 2 * 4 * 13 * 16
+    # 4 × 4 tokens, a head of 4 features and one of 8 in the later stages; see `Products`.
+    attention = found["fusion.2.attn1"]
+    assert attention.what == "σ(QKᵀ)V, real numbers with real numbers: multiplications"
+    assert attention.operations == 4 * run.products[0].multiplications
 
 
 @pytest.mark.parametrize(("steps", "stride"), CUTS)
