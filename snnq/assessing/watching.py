@@ -73,8 +73,8 @@ class Tally:
 class Watch:
     """Everything watched so far, by module path; ``close`` it after every sample.
 
-    ``runs``: how often parts of the model run in one sample that do not run once a time step; their neurons are given
-    (T, n, …) of n runs from rest.
+    ``runs``: how often parts of the model run in one sample that do not run once a time step, as the segments of a clip
+    or cores that some steps alone have; neurons of segments are given (T, n, …) of n runs from rest.
     """
 
     steps: int

@@ -17,6 +17,7 @@ from snnq.assessing.accel import _Running
 from snnq.assessing.arrays import array_facts
 from snnq.assessing.recording import recording
 from snnq.assessing.silence import Firing, Profile, firing_of, together
+from snnq.assessing.watching import watching
 from snnq.base.progress import silent
 from snnq.hardware.crossbars.mapped import at_steps, map_model
 from snnq.hardware.crossbars.target import read_target
@@ -27,6 +28,7 @@ from snnq.models.registry import attention_table, build
 from snnq.network.layers import layer_table
 from snnq.network.neurons import is_neuron
 from snnq.network.tracing import seeing
+from snnq.structure.factored import factored
 
 # (T, S): n segments of S − 1 steps; as many segments as steps in all of them where S is 2.
 CUTS = [(6, 3), (8, 4), (4, 2)]
@@ -74,6 +76,23 @@ def test_every_segment_has_steps_of_its_own_and_weights_come_once(steps: int, st
         assert run.counts.accumulates == int(adds)
         assert 8 * run.traffic.weights == weight_bits(loas, calls[0].mask[0], 4)
     assert set(record.outside) == {one.name for one in layers} - set(spiking)
+
+
+def test_cores_of_the_first_steps_alone_are_watched_step_by_step() -> None:
+    """htt: two of four steps have a whole kernel, whose cores are given these two."""
+    name, sizes = small("spikformer-cifar10dvs")
+    model = factored(build(name, sizes | {"steps": 4}), "htt", {"patch_embed.proj_conv1": 2}, switch=2).eval()
+    layers = layer_table(model, (4, 2, 32, 32))
+    with torch.no_grad(), watching(model, layers, (), 4) as watch:
+        model(torch.ones(1, 4, 2, 32, 32))
+        watch.close()
+    lists = {one.name: len(one.nonzero) for one in watch.layer_activities()}
+    core = "patch_embed.proj_conv1.vertical"
+    assert (lists[core], lists["patch_embed.proj_conv1.reduce"], lists["head"]) == (2, 4, 1)
+    facts = array_facts(model, layers, (), (4, 2, 32, 32))
+    assert facts.runs == 4
+    found = {one.name: one.operations for one in map_model(facts, layers, dict.fromkeys(lists, "uniform-4")).unmapped}
+    assert found[core] == 2 * (16 * 16) * (2 * 2 * 3)
 
 
 def test_what_no_machine_runs_is_counted_with_its_zeros() -> None:
