@@ -15,6 +15,8 @@ from snnq.assessing.subject import Subject, check_split, open_subject
 from snnq.assessing.watching import Watch, watching
 from snnq.base.errors import UsageError
 from snnq.base.progress import Progress, silent
+from snnq.cost.activity import LayerActivity
+from snnq.cost.events import dense_products
 from snnq.data.dataset import DataSet
 from snnq.hardware.machine import DEFAULT_MACHINE, Machine, read_machine
 from snnq.hardware.prosperity import check_network, write_network
@@ -28,6 +30,9 @@ from snnq.training.finite import FiniteWatch
 from snnq.training.threads import keeps_threads, use_threads
 
 ACCEL_SAMPLES = 8
+# What attentions compute.
+SPIKES_MEET = "spikes with spikes: additions"
+REAL_PRODUCTS = "real numbers with real numbers: multiplications"
 
 
 @keeps_threads
@@ -146,9 +151,7 @@ class _Running:
             for key, machine in self.machines.items():
                 if not self.samples:
                     self.checked[key] += sum(check_sums(machine, one) for one in calls)
-                for place, one in enumerate(calls):
-                    outputs = record.outputs.get(name, ()) if place == len(calls) - 1 else ()
-                    tally.runs.setdefault(key, []).append(run_layer(machine, one, outputs))
+                tally.runs.setdefault(key, []).append(run_layer(machine, calls, record.outputs.get(name, ())))
         self.samples += 1
 
     def result(self, folder: str, data: DataSet, split: str) -> Accelerated:
@@ -178,16 +181,22 @@ class _Running:
         """Return what is no product of bits and weights: layers of reals, and what attentions compute."""
         seen = {one.name: one for one in self.watch.layer_activities()}
         mixed = {one.name: one for one in self.watch.attention_activities()}
+        table = {layer.name: layer for layer in self.layers}
         layers = [
-            Outside(name, f"{why}: multiplications", sum(seen[name].synaptic_operations))
+            Outside(name, f"{why}: multiplications", _products(table[name], seen[name]))
             for name, why in self.reasons.items()
         ]
         attentions = [
             Outside(
                 one.name,
-                f"{NOTATION[one.order]}, spikes with spikes: additions",
+                f"{NOTATION[one.order]}, {REAL_PRODUCTS if one.order == 'softmax' else SPIKES_MEET}",
                 sum(mixed[one.name].first) + sum(mixed[one.name].second),
             )
             for one in self.products
         ]
         return (*layers, *attentions)
+
+
+def _products(layer: Layer, seen: LayerActivity) -> float:
+    """Return the products of a layer of real numbers: of activations all, as the event model has them."""
+    return dense_products(layer, seen) if layer.input == "activations" else sum(seen.synaptic_operations)

@@ -71,6 +71,14 @@ def by_step(values: Tensor, steps: int, leading: int, runs: Sequence[int] = ()) 
     return items if len(items) in (steps, *runs) else items.unsqueeze(0)
 
 
+def in_runs(spikes: Tensor, runs: Sequence[int]) -> Tensor:
+    """Return what neurons put out as (steps, …): spikes (T, n, …) of n ``runs`` from rest, one run after the other.
+
+    ``runs``: how many steps parts of a model have in all such runs of a sample. Other spikes, (T, …), stay as they are.
+    """
+    return spikes.transpose(0, 1).flatten(0, 1) if math.prod(spikes.shape[:2]) in runs else spikes
+
+
 def totals(values: Tensor) -> list[float]:
     """Return the sum of (steps, …) at every step, exact."""
     return values.flatten(1).sum(1, dtype=torch.float64).tolist()

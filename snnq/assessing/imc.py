@@ -112,7 +112,7 @@ def imc_report(
     """Return energy, time and area of a model on analog arrays, by component.
 
     The words are those of ``imc_map``; ``membrane_bits``: of a neuron's potential. Energy and time against 1, 2, 4 and
-    8 steps (times an attention's chunk) come from the same counts.
+    8 steps (times an attention's chunk, or a clip's segment) come from the same counts.
     """
     chosen = arrays or Arrays()
     if membrane_bits is not None and not 1 <= membrane_bits <= 64:
@@ -120,8 +120,8 @@ def imc_report(
     found = on_arrays(path, chosen, **given)
     words = {"adc_bits": chosen.adc_bits, "membrane_bits": membrane_bits}
     whole = found.mapped(**words)
-    chunk = max((one.chunk for one in found.facts.attentions), default=1)
-    steps = sorted({one * chunk for one in STEPS} | {found.facts.steps})
+    least = max((found.facts.segment or 1, *(one.chunk for one in found.facts.attentions)))
+    steps = sorted({one * least for one in STEPS} | {found.facts.steps})
     lines = over_steps({one: found.mapped(steps=one, **words) for one in steps})
     return ImcReport(str(path), found.subject.kind, whole, membrane_shares(whole, found.target, WIDTHS), lines)
 

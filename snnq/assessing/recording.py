@@ -30,13 +30,15 @@ PADDED = "a convolution that pads with other than zeros"
 class SampleRecording:
     """What one sample made a model do, in the order of its run.
 
-    ``operands`` of the layers that multiply bits; ``outputs``, the spikes (T, neurons) that neurons put out after each
-    layer, and before any other; ``outside``, the other layers and why.
+    ``operands`` of the layers that multiply bits, one a call, image or segment; ``outputs``, the spikes (T, neurons)
+    that neurons put out after each layer, and before any other; ``outside``, the other layers and why. ``runs``: the
+    segments of a clip, 1 elsewhere, and in how many steps of them all a part of the model runs (``Watch``).
     """
 
     steps: int
     layers: Mapping[str, Layer]
     widths: Mapping[str, int]
+    runs: tuple[int, ...] = ()
     operands: dict[str, list[Operands]] = field(default_factory=dict)
     outputs: dict[str, list[np.ndarray]] = field(default_factory=dict)
     outside: dict[str, str] = field(default_factory=dict)
@@ -68,7 +70,7 @@ class SampleRecording:
         if len(calls) == self.steps and {len(one) for one in calls} == {1}:  # step by step
             parts = [torch.stack(calls)]
         else:
-            parts = [counting.by_step(one, self.steps, counting.leading_axes(layer, one, self.steps)) for one in calls]
+            parts = [self._by_step(one, counting.leading_axes(layer, one, self.steps)) for one in calls]
         parts = [single for one in parts for single in _singles(layer, one)]
         values = [one.double().numpy() for one in parts]
         # What is real by its kind can be whole by chance, where nothing fires.
@@ -81,6 +83,11 @@ class SampleRecording:
             self.outside[name] = PADDED
         else:
             self.operands[name] = [_operands(name, layer, one, self.widths[name]) for one in values]
+
+    def _by_step(self, given: Tensor, leading: int) -> Tensor:
+        """Return inputs as ``counting.by_step`` does; of what runs segment by segment (S − 1, segments, …)."""
+        found = counting.by_step(given, self.steps, leading, self.runs)
+        return found.unflatten(0, (-1, self.runs[0])) if len(found) in self.runs else found
 
 
 def _singles(layer: nn.Module, given: Tensor) -> list[Tensor]:
@@ -137,7 +144,8 @@ def recording(
 ) -> Iterator[SampleRecording]:
     """Give a ``SampleRecording`` of a model that runs one sample; it is closed behind it."""
     table = {layer.name: layer for layer in layers}
-    record = SampleRecording(steps, table, {name: value_bits(one) for name, one in schemes.items()})
+    widths = {name: value_bits(one) for name, one in schemes.items()}
+    record = SampleRecording(steps, table, widths, getattr(model, "runs", ()))
 
     def see_layer(name: str, layer: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
         record.saw_layer(name, layer, given[0])

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Unpack
 
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from snnq.arithmetic.whole_modules import WHOLE_NEURONS
+from snnq.assessing import counting
 from snnq.assessing.subject import check_split, open_subject
 from snnq.base.errors import UsageError
 from snnq.base.progress import Progress, silent
@@ -34,14 +36,16 @@ COLUMNS = ("neurons behind", "neurons", "spikes a step", "silent", "fire once")
 
 @dataclass(frozen=True)
 class Firing:
-    """The neurons behind one module path: of ``neurons``, the mean share over samples that fire 0, 1 … T times.
+    """The neurons behind one module path: of ``neurons``, the mean share over samples that fire 0, 1, 2 … times.
 
-    ``shares`` has T + 1 numbers from 0 to 1, which add up to 1.
+    ``shares`` are from 0 to 1 and add up to 1: one number more than the steps that they run in. ``steps`` are these; of
+    several paths, the mean over their neurons.
     """
 
     name: str
     neurons: int
     shares: tuple[float, ...]
+    steps: float
 
     @property
     def silent(self) -> float:
@@ -56,7 +60,7 @@ class Firing:
     @property
     def density(self) -> float:
         """Spikes a neuron and step."""
-        return sum(times * share for times, share in enumerate(self.shares)) / (len(self.shares) - 1)
+        return sum(times * share for times, share in enumerate(self.shares)) / self.steps
 
     def to_dict(self) -> Json:
         """Return plain data."""
@@ -66,7 +70,10 @@ class Firing:
 
 @dataclass(frozen=True)
 class Profile:
-    """How often the neurons of a model fire in ``samples`` samples of ``steps`` steps, in the order they run."""
+    """How often the neurons of a model fire in ``samples`` samples of ``steps`` steps, in the order they run.
+
+    The spiking part of a video network runs in fewer: in all segments of a clip, but not at their key frames.
+    """
 
     path: str
     kind: str
@@ -97,8 +104,8 @@ class Profile:
 def together(layers: tuple[Firing, ...]) -> Firing:
     """Return all neurons as one layer, each counted alike."""
     neurons = sum(one.neurons for one in layers)
-    columns = zip(*([share * one.neurons / neurons for share in one.shares] for one in layers), strict=True)
-    return Firing("all", neurons, tuple(map(sum, columns)))
+    columns = zip_longest(*([share * one.neurons / neurons for share in one.shares] for one in layers), fillvalue=0.0)
+    return Firing("all", neurons, tuple(map(sum, columns)), sum(one.neurons * one.steps for one in layers) / neurons)
 
 
 @keeps_threads
@@ -142,6 +149,8 @@ def firing_of(
         with FiniteWatch(model, "profiling") as finite, _counting(model, steps) as counts:
             for number in range(count):
                 finite.note("the logits", model(frames.__getitems__([number * len(frames) // count])[0].to(device)))
+                for one in counts.values():
+                    one.close()
                 finite.close(f"sample {number + 1}")
                 progress("profiling", number + 1, count)
             finite.check(alone=True)
@@ -154,37 +163,45 @@ def firing_of(
 
 @dataclass
 class _Count:
-    """How many neurons fired 0 … T times, over all samples; ``open`` are the spikes of a sample that is under way."""
+    """How many neurons fired 0, 1, 2 … times, over all samples; ``open`` are the spikes of one that is under way."""
 
     steps: int
-    times: Tensor
+    times: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     open: Tensor | None = None
     seen: int = 0
 
     def add(self, spikes: Tensor) -> None:
-        """Take spikes (t, …) of some of the steps; a sample ends with its last one."""
+        """Take spikes (t, …) of some of the steps; what comes after the last of them is of other neurons."""
         fired = (spikes != 0).flatten(1).sum(0)
         self.open = fired if self.open is None else self.open + fired
         self.seen += len(spikes)
         if self.seen == self.steps:
-            self.times += torch.bincount(self.open, minlength=self.steps + 1).cpu()
+            self.close()
+
+    def close(self) -> None:
+        """End a sample: not all neurons run in all its steps."""
+        if self.open is not None:
+            found = torch.bincount(self.open, minlength=max(self.seen + 1, len(self.times))).cpu()
+            self.times = found + nn.functional.pad(self.times, (0, len(found) - len(self.times)))
             self.open, self.seen = None, 0
 
     def firing(self, name: str, samples: int) -> Firing:
         """Return it as shares."""
         total = int(self.times.sum())
-        return Firing(name, total // samples, tuple(int(one) / total for one in self.times))
+        return Firing(name, total // samples, tuple(int(one) / total for one in self.times), len(self.times) - 1)
 
 
 @contextmanager
 def _counting(model: nn.Module, steps: int) -> Iterator[dict[str, _Count]]:
     """Give the counts of a model's neurons by path, in the order they run."""
     counts: dict[str, _Count] = {}
+    runs = getattr(model, "runs", ())
 
     def see(name: str, node: nn.Module, given: tuple[Tensor, ...], output: object) -> None:
         if isinstance(output, Tensor):
-            spikes = output if getattr(node, "step_mode", "m") == "m" else output.unsqueeze(0)
-            counts.setdefault(name, _Count(steps, torch.zeros(steps + 1, dtype=torch.int64))).add(spikes)
+            all_steps = getattr(node, "step_mode", "m") == "m"
+            spikes = counting.in_runs(output, runs) if all_steps else output.unsqueeze(0)
+            counts.setdefault(name, _Count(steps)).add(spikes)
 
     nodes = {name: one for name, one in model.named_modules() if is_neuron(one) or isinstance(one, WHOLE_NEURONS)}
     with seeing(nodes, see):

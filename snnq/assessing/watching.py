@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -78,8 +77,8 @@ class Tally:
 class Watch:
     """Everything watched so far, by module path; ``close`` it after every sample.
 
-    ``runs``: in how many steps of a sample parts of the model run that do not run in all; where these are n runs from
-    rest, their neurons are given (steps, n, …).
+    ``runs``: how often parts of the model run in one sample that do not run once a time step, as the segments of a clip
+    or cores that some steps alone have; neurons of segments are given (T, n, …) of n runs from rest.
     """
 
     steps: int
@@ -119,9 +118,7 @@ class Watch:
 
     def saw_spikes(self, name: str, kind: str, spikes: Tensor, all_steps: bool) -> None:
         """Note which neurons of a class put out anything but zero: at all steps, time in front, or at one."""
-        if all_steps and math.prod(spikes.shape[:2]) in self.runs:
-            spikes = spikes.transpose(0, 1).flatten(0, 1)
-        steps = (spikes if all_steps else spikes.unsqueeze(0)) != 0
+        steps = (counting.in_runs(spikes, self.runs) if all_steps else spikes.unsqueeze(0)) != 0
         sizes = [float(one.numel()) for one in steps]
         tally = self.neurons.setdefault(name, Tally(kind=kind))
         tally.add(spikes=counting.totals(steps), neurons=sizes)

@@ -35,13 +35,20 @@ class ArrayFacts(Record):
     """A model on a target, as plans record it.
 
     ``target``: name or path, by which it is read again. ``cells``: those of its weights, None the target's own;
-    ``dynamic``: those of attention's operands, ``nvm`` being the same.
+    ``dynamic``: those of attention's operands, ``nvm`` being the same. ``segment``: frames of a clip's segment, the
+    first of which is no time step of neurons; None where every frame is one.
     """
 
     target: str
     cells: str | None = None
     dynamic: str = "nvm"
     steps: PositiveInt
+    segment: PositiveInt | None = None
     layers: Many[LayerBound]
     neurons: Many[NeuronCount] = ()
     attentions: Many[MixingRecord] = ()
+
+    @property
+    def runs(self) -> int:
+        """How often neurons, and what lies in cells before them, run in an inference: at all steps of all segments."""
+        return self.steps - (self.steps // self.segment if self.segment else 0)

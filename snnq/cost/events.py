@@ -240,11 +240,15 @@ def _met(seen: LayerActivity, scheme: str, table: CostTable, *, predicted: bool)
     return min(own[0], kept * whole[0]), min(own[1], kept * whole[1])
 
 
+def dense_products(layer: Layer, seen: LayerActivity) -> int:
+    """Return a layer's products in an inference, zero inputs and zero weights among them."""
+    return layer.weights // layer.rows * seen.outputs * len(seen.nonzero)
+
+
 def _all_products(layer: Layer, seen: LayerActivity, met: float) -> float:
     """Return a layer's products, zero inputs among them; of weights that are not zero where only such are ``met``."""
     whole = math.fsum(seen.synaptic_operations)
-    products = layer.weights // layer.rows * seen.outputs * len(seen.nonzero)
-    return products * (met / whole if whole else 1.0)
+    return dense_products(layer, seen) * (met / whole if whole else 1.0)
 
 
 def _product_pj(layer: Layer, is_float: bool, operation: str, arithmetic: Arithmetic, table: CostTable) -> float:

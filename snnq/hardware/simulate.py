@@ -51,17 +51,19 @@ class Run:
         return math.fsum(pj for event, pj in self.energy_pj.items() if event in OFF_CHIP)
 
 
-def run_layer(machine: Machine, operands: Operands, outputs: Sequence[np.ndarray] = ()) -> Run:
-    """Return what a layer takes on a machine.
+def run_layer(machine: Machine, calls: Sequence[Operands], outputs: Sequence[np.ndarray] = ()) -> Run:
+    """Return what a layer takes on a machine in one inference.
 
-    ``outputs``: spikes (T, neurons), bool, of each group of neurons that fires after it.
+    ``calls``: what it multiplies, one after the other, with the same weights: one, or one for each segment, image or
+    call. ``outputs``: spikes (T, neurons), bool, of each group of neurons that fires after it.
     """
-    counts, traffic = DataflowCounts(), Traffic(spikes=spike_bits(machine, operands.rows) / 8)
-    for group, mask in enumerate(operands.mask):
-        planes = operands.of_group(group)
-        one = count(machine, planes, mask)
-        counts += one
-        traffic += group_traffic(machine, planes, mask, operands.value_bits, one)
+    counts, traffic = DataflowCounts(), Traffic(spikes=sum(spike_bits(machine, one.rows) for one in calls) / 8)
+    for group, mask in enumerate(calls[0].mask):
+        for place, call in enumerate(calls):
+            planes = call.of_group(group)
+            one = count(machine, planes, mask)
+            counts += one
+            traffic += group_traffic(machine, planes, mask, call.value_bits, one, kept=place > 0)
     written = sum(output_bits(machine, one) for one in outputs) / 8
     traffic += Traffic(outputs=written, cache=written)
     limit = (

@@ -78,27 +78,35 @@ def weight_bits(machine: Machine, mask: np.ndarray, value_bits: int) -> int:
 
 
 def group_traffic(
-    machine: Machine, planes: np.ndarray, mask: np.ndarray, value_bits: int, counts: DataflowCounts
+    machine: Machine,
+    planes: np.ndarray,
+    mask: np.ndarray,
+    value_bits: int,
+    counts: DataflowCounts,
+    *,
+    kept: bool = False,
 ) -> Traffic:
     """Return the bytes of weights and of the cache for what one group multiplies: spikes (P, T, M, K), a mask (K, N).
 
-    Spikes off the chip are not in it: they are stored by rows of the input, not by windows.
+    Spikes off the chip are not in it: they are stored by rows of the input, not by windows. ``kept``: an earlier call
+    of the inference has brought the weights, which come again only where they do not fit.
     """
     stored = weight_bits(machine, mask, value_bits)
     fits = stored <= 4 * machine.memory.cache_bytes  # half of it, in bits
+    once = 0 if kept else stored
     read = spike_bits(machine, planes)
     if machine.dataflow in ("parallel-inner-join", "inner-join"):
         tiles = -(-planes.shape[2] // machine.array.elements)
         again = tiles * len(passes(planes, machine.array.lanes))
-        return Traffic(weights=(stored if fits else again * stored) / 8, cache=(read + again * stored) / 8)
+        return Traffic(weights=(once if fits else again * stored) / 8, cache=(read + again * stored) / 8)
     entry = value_bits + index_bits(mask.shape[1])
     sums = machine.array.accumulator_bits
     if machine.dataflow == "outer-product":
         tiles = _tiles(machine, planes.shape[1] * planes.shape[2] * mask.shape[1])
         moved = tiles * stored + 2 * sums * counts.accumulates
-        return Traffic(weights=(1 if fits else tiles) * stored / 8, cache=(read + moved) / 8)
+        return Traffic(weights=(once if fits else tiles * stored) / 8, cache=(read + moved) / 8)
     moved = counts.accumulates * entry + 2 * counts.partial * (sums + index_bits(mask.shape[1]))
-    loaded = stored if fits else _united(machine, planes, mask) * entry
+    loaded = once if fits else _united(machine, planes, mask) * entry
     return Traffic(weights=loaded / 8, cache=(read + moved) / 8)
 
 

@@ -85,7 +85,7 @@ def factored(model: nn.Module, mode: str, ranks: Mapping[str, int], switch: int 
         _join(model, name, made)
     if switch is not None:
         model.register_forward_pre_hook(_note_steps, prepend=True)
-        model.runs = (*getattr(model, "runs", ()), switch)  # pyright: ignore[reportArgumentType]
+        model.runs = (1, switch)  # pyright: ignore[reportArgumentType]  # so often cores of a kernel run for a sample
     return model
 
 

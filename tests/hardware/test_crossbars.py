@@ -68,6 +68,27 @@ def test_groups_share_an_array_on_its_diagonal():
     assert found.utilisation == 64 * 9 * 4 / (10 * 4096)
 
 
+def test_rows_of_groups_on_one_array_are_written_one_after_the_other():
+    # Heads of 16 × 16 spikes: four lie on the diagonal of 64 × 64 cells, and fill its rows; six on two arrays.
+    heads = Operand("attn: V", 16, 16, bits=1, planes=5, positions=16, steps=4, signed=False, writes=4, groups=4)
+    assert (count(heads, SIZES).arrays, count(heads, SIZES).row_writes) == (1, 4 * 64)
+    six = count(dataclasses.replace(heads, groups=6), SIZES)
+    assert (six.arrays, six.row_writes) == (2, 4 * 64)
+    assert count(dataclasses.replace(heads, groups=2), SIZES).row_writes == 4 * 32
+    # Arrays of 16 × 16 cells take one each, side by side, and so do the parts of a head of 40 tokens.
+    small = ArraySizes(rows=16, columns=16, cell_bits=2, arrays_per_pe=9, pes_per_tile=8)
+    assert (count(heads, small).arrays, count(heads, small).row_writes) == (4, 4 * 16)
+    assert count(dataclasses.replace(heads, inputs=40), small).row_writes == 4 * 16
+
+
+def test_a_layer_that_runs_less_often_than_every_step_is_read_so_often():
+    # Once in an inference of 4 steps, and at three of them: products of a step are rounded up.
+    for vectors in (1, 3 * 16):
+        macs = -(-vectors * LINEAR.weights // 4)
+        found = map_model(FACTS, [dataclasses.replace(LINEAR, macs=macs)], {"fc": "uniform-2"})
+        assert found.layers[0].counts.vectors == 3 * vectors
+
+
 def test_what_attentions_write_by_hand():
     # Four heads of 16 tokens and 16 features, T = 4. Each entry a spike of one cell, for every step and both products.
     scores = Products("attn", "scores", heads=4, tokens=16, width=16, steps=4)
@@ -125,6 +146,11 @@ def test_counts_are_those_of_placing_every_cell(operand, side, cell_bits):
     assert found.reads == vectors * len(arrays)
     assert 0 < found.utilisation <= 1
     assert found.cell_writes == operand.writes * operand.groups * operand.inputs * columns
+    # Every array writes its rows one by one, all arrays side by side: the fullest takes as long as all of them.
+    fullest = min(operand.inputs, side)
+    if small:
+        fullest = operand.inputs * min(operand.groups, side // operand.inputs, side // columns)
+    assert found.row_writes == operand.writes * fullest
 
 
 def test_energy_time_and_area_by_hand():

@@ -10,7 +10,7 @@ import pytest
 from snnq.base.errors import VerificationError
 from snnq.hardware import simulate
 from snnq.hardware.machine import read_machine
-from snnq.hardware.operands import Operands
+from snnq.hardware.operands import ConvolutionWindow, Operands
 from snnq.hardware.simulate import check_sums, run_layer, summed
 from snnq.hardware.traffic import index_bits, output_bits, spike_bits, weight_bits
 
@@ -49,7 +49,7 @@ def test_a_layer_on_every_machine_by_hand():
     }
     cycles = {"loas": 4, "sparten": 6, "gospa": 4, "gamma": 3}
     for name, machine in MACHINES.items():
-        run = run_layer(machine, LAYER, [fired])
+        run = run_layer(machine, [LAYER], [fired])
         moved = (run.traffic.spikes, run.traffic.weights, run.traffic.outputs, run.traffic.cache)
         assert tuple(8 * one for one in moved) == due[name]
         assert (run.cycles, run.limit[0], run.limit[1]) == (cycles[name], cycles[name], -(-due[name][3] // 8 // 256))
@@ -57,7 +57,7 @@ def test_a_layer_on_every_machine_by_hand():
 
 
 def test_energy_by_hand():
-    run = run_layer(MACHINES["loas"], LAYER)
+    run = run_layer(MACHINES["loas"], [LAYER])
     # 6 busy cycles, 4 joins with matches, 6 weights added, 5 corrections, 4 cycles in all.
     assert run.energy_pj == pytest.approx(
         {
@@ -81,13 +81,13 @@ def test_memory_or_cache_can_be_what_takes_longest():
     slow = MACHINES["loas"].model_copy(
         update={"memory": MACHINES["loas"].memory.model_copy(update={"gigabytes_per_second": 0.8})}
     )
-    run = run_layer(slow, LAYER)
+    run = run_layer(slow, [LAYER])
     assert run.limit == (4, 1, 21)  # a byte a cycle: 164 bits
     assert run.cycles == run.exposed_cycles == 21
     small = MACHINES["loas"].model_copy(
         update={"memory": MACHINES["loas"].memory.model_copy(update={"cache_banks": 1, "bank_bytes": 1})}
     )
-    assert run_layer(small, LAYER).limit == (4, 21, 1)
+    assert run_layer(small, [LAYER]).limit == (4, 21, 1)
 
 
 def test_weights_beyond_half_the_cache_come_again_for_every_tile():
@@ -99,7 +99,7 @@ def test_weights_beyond_half_the_cache_come_again_for_every_tile():
         small = machine.model_copy(
             update={"memory": machine.memory.model_copy(update={"cache_bytes": -(-stored // 4) - 1})}
         )
-        once, again = run_layer(machine, layer), run_layer(small, layer)
+        once, again = run_layer(machine, [layer]), run_layer(small, [layer])
         assert 8 * once.traffic.weights == stored
         # 40 rows are 3 tiles; 3200 sums of 12 bits in half the cache, twice as many bytes in bits; all 10 groups of 16
         # rows meet every input.
@@ -109,8 +109,28 @@ def test_weights_beyond_half_the_cache_come_again_for_every_tile():
         assert again.counts == once.counts
 
 
+def test_calls_of_a_layer_share_its_weights():
+    """In one inference: weights that fit come once, and the rest adds up."""
+    random = np.random.default_rng(1)
+    weights = random.integers(-1, 3, (2, 18, 5)).astype(float)  # two groups of a 3 × 3 convolution
+    window = ConvolutionWindow((3, 3), (1, 1), (1, 1), ((1, 1), (1, 1)))
+    calls = [Operands("layer", random.random((1, 2, 4, 5, 5)) < 0.4, weights, 4, window) for _ in range(3)]
+    for machine in MACHINES.values():
+        alone, whole = [run_layer(machine, [one]) for one in calls], run_layer(machine, calls)
+        stored = sum(weight_bits(machine, mask, 4) for mask in calls[0].mask)
+        assert [8 * one.traffic.weights for one in (*alone, whole)] == [stored] * 4
+        added = summed(alone)
+        assert whole.counts == added.counts
+        assert (whole.traffic.spikes, whole.traffic.cache) == (added.traffic.spikes, added.traffic.cache)
+        assert 8 * (added.traffic.off_chip - whole.traffic.off_chip) == 2 * stored
+        small = machine.model_copy(update={"memory": machine.memory.model_copy(update={"cache_bytes": 1})})
+        again = sum(run_layer(small, [one]).traffic.weights for one in calls)
+        assert run_layer(small, calls).traffic.weights == again
+
+
 def test_runs_add_up():
-    one, two = run_layer(MACHINES["loas"], LAYER), run_layer(MACHINES["loas"], replace(LAYER, planes=PLANES[:, ::-1]))
+    turned = replace(LAYER, planes=PLANES[:, ::-1])
+    one, two = run_layer(MACHINES["loas"], [LAYER]), run_layer(MACHINES["loas"], [turned])
     both = summed([one, two])
     assert both.cycles == one.cycles + two.cycles
     assert both.counts.accumulates == one.counts.accumulates + two.counts.accumulates

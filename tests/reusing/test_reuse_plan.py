@@ -69,10 +69,11 @@ def test_rows_and_cells_that_attention_writes_by_hand(place: Path) -> None:
     plan = snnq.reuse_plan("float.safetensors", blocks=1, **QUIET)
     steps, tokens, width, heads, depth = 4, 4, 8, 2, 3
     spikes = depth * heads * 2 * steps * tokens * width
-    due = {("scores", 1): (depth * steps * (width + tokens), spikes, spikes)}
+    # Both heads lie on one array, whose rows are written one after the other.
+    due = {("scores", 1): (depth * steps * heads * (width + tokens), spikes, spikes)}
     for chunk, bits in ((1, 3), (2, 4), (4, 5)):  # counts up to 4, 8 and 16
         numbers = depth * heads * steps // chunk * width**2
-        due["keys", chunk] = (depth * steps // chunk * width, numbers * -(-bits // 2), numbers * bits)
+        due["keys", chunk] = (depth * steps // chunk * heads * width, numbers * -(-bits // 2), numbers * bits)
     assert {(one.order, one.chunk): (one.rows, one.cells, one.bits) for one in plan.written} == due
     assert [one.order for one in plan.written if one.own] == ["scores"]
     assert [one.cells_written for one in plan.sweep] == [spikes // depth * left for left in (3, 2, 1)]

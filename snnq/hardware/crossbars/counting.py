@@ -11,8 +11,9 @@ number up to m takes P = ⌈log2(m + 1)⌉ reads.
     reads    = vectors · arrays,             vectors = positions · P · steps
     converted = vectors · groups · columns · ⌈K / rows⌉
 
-Groups that are small enough lie on the diagonal of one array, where no two share a row or a column. An unsigned operand
-has one reference column more in every array, of cells that hold 0: what these conduct all the same is taken away.
+Groups that are small enough lie on the diagonal of one array, where no two share a row or a column. Arrays are written
+side by side, each row by row: the rows of such groups follow one another. An unsigned operand has one reference column
+more in every array, of cells that hold 0: what these conduct all the same is taken away.
 """
 
 from __future__ import annotations
@@ -113,5 +114,5 @@ def count(operand: Operand, sizes: ArraySizes) -> OperandCounts:
         rows_driven=vectors * operand.groups * operand.inputs * across,
         conversions=vectors * (operand.groups * columns * down + reference),
         cell_writes=operand.writes * cells,
-        row_writes=operand.writes * min(operand.inputs, sizes.rows),
+        row_writes=operand.writes * min(operand.inputs * min(operand.groups, together(operand, sizes)), sizes.rows),
     )

@@ -36,7 +36,8 @@ class Mapped:
     """A model on a target, per inference and sample of ``steps`` steps.
 
     ``layers`` and ``attentions``: what lies in cells; ``unmapped``: what does not. ``energy_pj`` and ``area_um2`` are
-    the sums by component, neurons and membranes included. ``neurons``: how many there are.
+    the sums by component, neurons and membranes included. ``neurons``: how many there are, each with a membrane, which
+    all segments of a clip use one after the other.
     """
 
     target: str
@@ -130,7 +131,7 @@ def map_model(
         layers=tuple(found),
         attentions=tuple(mixed),
         unmapped=(*unmapped, *digital(products)),
-        energy_pj=summed([*energies, neuron_energy(neurons, facts.steps, chip, membrane)]),
+        energy_pj=summed([*energies, neuron_energy(neurons, facts.runs, chip, membrane)]),
         area_um2=summed([*areas, membrane_area(neurons, chip, membrane)]),
         float_layers=tuple(one.name for one in operands if schemes[one.name] == FLOAT32),
         notes=chip.notes,
@@ -148,18 +149,17 @@ def _lying(
     for layer in layers:
         if layer.name not in known:
             raise UsageError(f"layer '{layer.name}' is not known on the arrays{nearest(layer.name, known)}")
-        steps = 1 if layer.group == "head" else facts.steps
         width = bits.get(layer.name) or nominal_bits(schemes[layer.name], chip.array.float_bits)
-        operand = layer_operand(layer, known[layer.name], width, steps)
+        operand = layer_operand(layer, known[layer.name], width, facts)
         if operand is None:
-            unmapped.append(unmapped_layer(layer, steps))
+            unmapped.append(unmapped_layer(layer, facts))
         else:
             found.append(operand)
     return found, unmapped
 
 
 def at_steps(facts: ArrayFacts, steps: int) -> ArrayFacts:
-    """Return the facts of the same model run for another number of steps, at least an attention's chunk."""
+    """Return the facts of the same model run for another number of steps: whole chunks, and whole segments."""
     mixed = tuple(one.model_copy(update={"steps": steps, "chunk": min(one.chunk, steps)}) for one in facts.attentions)
     return facts.model_copy(update={"steps": steps, "attentions": mixed})
 

@@ -17,12 +17,14 @@ from functools import cache
 
 import numpy as np
 
-from snnq.cost.array_facts import LayerBound
+from snnq.cost.array_facts import ArrayFacts, LayerBound
 from snnq.hardware.crossbars.counting import Operand
 from snnq.network.layers import Layer
 from snnq.network.products import NOTATION, Products
 from snnq.schemes.format import Stored
 from snnq.schemes.scheme import scheme
+
+_REALS = "real numbers, which have no bits to be read one by one"
 
 
 @dataclass(frozen=True)
@@ -49,14 +51,22 @@ def nominal_bits(name: str, float_bits: int) -> int:
     return max(1, int(np.abs(whole.values).max()).bit_length())
 
 
-def layer_operand(layer: Layer, bound: LayerBound, bits: int, steps: int) -> Operand | None:
-    """Return a layer's weight in cells; None where it is given real numbers.
+def input_vectors(layer: Layer, facts: ArrayFacts) -> int:
+    """Return the input vectors of a layer in an inference."""
+    if layer.group == "head":
+        return layer.macs // layer.weights
+    found = layer.macs * facts.steps // layer.weights  # too many by some, where products of a step were rounded up
+    all_runs = found - found % max(1, facts.runs)
+    return all_runs if -(-all_runs * layer.weights // facts.steps) == layer.macs else found
 
-    ``bits``: of its weights; ``steps``: T, or 1 for a layer that runs once a sample.
-    """
+
+def layer_operand(layer: Layer, bound: LayerBound, bits: int, facts: ArrayFacts) -> Operand | None:
+    """Return a layer's weight in cells, whose numbers have so many ``bits``; None where it is given real numbers."""
     if bound.largest is None:
         return None
-    outputs = layer.shape[0] // bound.groups
+    outputs, vectors = layer.shape[0] // bound.groups, input_vectors(layer, facts)
+    # What runs at some of the steps alone is as one step of them all.
+    steps = facts.runs if layer.group != "head" and vectors % facts.runs == 0 else 1
     return Operand(
         name=layer.name,
         inputs=math.prod(layer.shape[1:]),
@@ -64,7 +74,7 @@ def layer_operand(layer: Layer, bound: LayerBound, bits: int, steps: int) -> Ope
         groups=bound.groups,
         bits=bits,
         planes=bound.largest.bit_length() * (2 if bound.signed else 1),
-        positions=layer.macs // layer.weights,
+        positions=vectors // steps,
         steps=steps,
     )
 
@@ -93,14 +103,15 @@ def digital(products: Sequence[Products]) -> Iterator[Unmapped]:
             yield Unmapped(
                 f"{one.name}: KᵀV", "spikes are counted by digital counters before the counts are written", counts
             )
+        elif one.order == "softmax":
+            yield Unmapped(one.name, f"{NOTATION[one.order]} multiplies {_REALS}", one.steps * one.multiplications)
         elif one.order != "scores":
             yield Unmapped(one.name, f"{NOTATION[one.order]} multiplies no matrices", one.steps * one.multiplications)
 
 
-def unmapped_layer(layer: Layer, steps: int) -> Unmapped:
+def unmapped_layer(layer: Layer, facts: ArrayFacts) -> Unmapped:
     """Return what is said of a layer that no array runs."""
-    why = "it is given real numbers, which have no bits to be read one by one"
-    return Unmapped(layer.name, why, layer.macs * steps)
+    return Unmapped(layer.name, f"it is given {_REALS}", input_vectors(layer, facts) * layer.weights)
 
 
 def bounds(layers: Sequence[LayerBound]) -> Mapping[str, LayerBound]:
