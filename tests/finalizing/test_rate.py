@@ -197,6 +197,9 @@ def test_layers_that_are_held_to_their_rates_move_no_bits_between_them(place):
         rate, taken = scheme(due).rate, scheme(found[name]).rate
         assert (rate is None) == (taken is None), name
         assert rate is None or taken is None or 0.5 * rate < taken <= rate * 1.0001, name
+    said = report(place / "held")
+    assert any(line.startswith("snnq finalize") and " --hold-rates " in line for line in said.commands)
+    assert any("The plan that was asked for makes this model again" in note for note in said.notes)
 
 
 def test_a_budget_trains_any_plan(place):

@@ -20,6 +20,7 @@ from snnq.packed.opening import open_tensors
 from snnq.plan import Plan
 from snnq.reconstructing.run import ptq as run_ptq
 from snnq.reconstructing.settings import PtqSettings
+from snnq.reporting.run import report
 from snnq.schemes.scheme import scheme
 from snnq.searching.uniform import uniform_plan
 from snnq.training.quantized import quantize_model
@@ -104,18 +105,23 @@ def test_finalize_takes_it_and_refuses_another_plan(start):
     )
     other = finalize(start / "plan.json", data="random,classes=4,samples=32", out=start / "other", settings=settings)
     assert one.results.fingerprint != other.results.fingerprint
+    said, sha256 = report(start / "one"), read_config(start / "ptq").sha256["model.safetensors"]
+    assert any(f"--start {start / 'ptq'} " in line for line in said.commands)
+    assert any(f"Finetuning began with {start / 'ptq'} ({sha256})" in note for note in said.notes)
+    assert not any("--start" in line for line in report(start / "other").commands)
     Plan.read(start / "plan.json").with_schemes({"head": "uniform-4"}).write(start / "changed.json")
     with pytest.raises(PlanError, match=r"layer head: float32 in .*ptq, uniform-4 in the plan"):
         finalize(start / "changed.json", data="random,classes=4,samples=32", start=start / "ptq", out=start / "third")
 
 
-def test_rates_may_differ_where_grids_are_the_same(start):
+def test_rates_may_differ_where_grids_are_the_same(start, caplog):
     plan = uniform_plan("uniform-3@1.5", checkpoint=start / "float.safetensors")
     plan.write(start / "rated.json")
     settings = PtqSettings(samples=16, batch_size=8, batchnorm="off")
     run_ptq(plan=start / "rated.json", settings=settings, out=start / "few", data="random,classes=4,samples=32")
     came_to = {layer.scheme for layer in read_config(start / "few").layers.values()}
     assert came_to != {"uniform-3@1.5"}
+    assert "bits a weight, the plan asks for 1.5: no rate was trained" in caplog.text
     model = quantize_model(load_model(open_checkpoint(start / "float.safetensors")), plan.schemes())
     begin_from(model, start / "few", plan)
     file = open_tensors(start / "few", read_config(start / "few"))

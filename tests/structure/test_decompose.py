@@ -19,7 +19,7 @@ from snnq.checkpoints.opening import load_model, open_checkpoint, save_checkpoin
 from snnq.cli.main import run
 from snnq.models.registry import ARCHITECTURES, build
 from snnq.packed.arrays import open_arrays
-from snnq.structure.factored import Factored
+from snnq.structure.factored import Factored, unfit
 
 PROJ, RPE = "patch_embed.proj_conv", "patch_embed.rpe_conv"
 
@@ -233,3 +233,23 @@ def test_a_pruned_model_is_refused(tiny: Path) -> None:
     snnq.prune(tiny, sparsity=0.5, rounds=0, out="pruned.safetensors")
     with pytest.raises(UsageError, match="of its layers are pruned"):
         snnq.decompose("pruned.safetensors", mode="stt", rank="2", out="d.safetensors")
+
+
+def test_cores_would_lose_quantised_activations() -> None:
+    layer = torch.nn.Conv2d(4, 4, 3, padding=1)
+    assert unfit(layer, "svd") is None
+    layer.input_bits = 4  # as the edit "activations" leaves it
+    assert str(unfit(layer, "svd")).startswith("has quantised activations")
+
+
+def test_cores_whose_channels_are_pruned_become_dense_again(tiny: Path) -> None:
+    snnq.decompose(tiny, mode="svd", rank="ratio:2", out="d.safetensors")
+    snnq.prune("d.safetensors", structure="channels", sparsity=0.3, rounds=0, out="c.safetensors")
+    snnq.decompose("c.safetensors", merge=True, out="m.safetensors")
+    edits = [one["edit"] for one in open_checkpoint("m.safetensors").config["structure"]]
+    assert edits == ["narrowed"]
+    torch.testing.assert_close(logits("m.safetensors"), logits("c.safetensors"))
+    snnq.prune("d.safetensors", sparsity=0.5, rounds=0, out="p.safetensors")
+    with pytest.raises(UsageError, match="whose zeros a merged weight would not keep") as caught:
+        snnq.decompose("p.safetensors", merge=True, out="n.safetensors")
+    assert caught.value.hint == "merge first, then prune"
