@@ -18,6 +18,7 @@ from snnq.base.errors import OutputExistsError, UsageError
 from snnq.checkpoints.opening import load_model, open_checkpoint, save_checkpoint
 from snnq.cli.main import run
 from snnq.models.registry import ARCHITECTURES, build
+from snnq.network.layers import INPUT_BITS
 from snnq.packed.arrays import open_arrays
 from snnq.structure.factored import Factored, unfit
 
@@ -238,7 +239,7 @@ def test_a_pruned_model_is_refused(tiny: Path) -> None:
 def test_cores_would_lose_quantised_activations() -> None:
     layer = torch.nn.Conv2d(4, 4, 3, padding=1)
     assert unfit(layer, "svd") is None
-    layer.input_bits = 4  # as the edit "activations" leaves it
+    setattr(layer, INPUT_BITS, 4)  # as the edit "activations" leaves it
     assert str(unfit(layer, "svd")).startswith("has quantised activations")
 
 
