@@ -89,3 +89,8 @@ def test_a_model_of_images_takes_no_events(tmp_path: Path, recording: Path) -> N
     save_checkpoint(tmp_path / "a.safetensors", model, architecture="spikformer-cifar10", facts={})
     with pytest.raises(DataError, match="3 channels, events have 2"):
         classify(tmp_path / "a.safetensors", recording)
+    for spec in ("images:set", "video:clips,stride=2", "moving-fashion:set"):
+        file = tmp_path / f"{spec.partition(':')[0]}.safetensors"
+        save_checkpoint(file, model, architecture="spikformer-cifar10", facts={"data": spec})
+        with pytest.raises(DataError, match="its data are images"):
+            classify(file, recording)

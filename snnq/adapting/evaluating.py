@@ -31,6 +31,7 @@ from snnq.network.layers import forward_macs
 from snnq.packed.adapted import Adapted, load_adapted
 from snnq.packed.adapter import Adapter
 from snnq.packed.input import engine_frames
+from snnq.packed.loading import load_packed
 from snnq.packed.prompting import Prompting
 from snnq.runtime.adapted import AdaptedEngine
 from snnq.runtime.engine import Engine
@@ -153,21 +154,24 @@ def _operations(
     """Return the synaptic operations of an inference with an adapter, and of the folder alone; means over samples.
 
     Layers' and those inside attentions, counted as ``snnq cost measure`` counts them. Prompts are prefixed outside of
-    what is counted, so that a longer K and V is what is seen.
+    what is counted, so that a longer K and V is what is seen. A network that was finetuned whole is another one.
     """
-    body = model.backbone if isinstance(model, Adapted) else model
+    device = next(iter((*model.parameters(), *model.buffers()))).device
+    body = model.backbone if isinstance(model, Adapted) else load_packed(backbone.folder).to(device)
     products = attention_table(backbone.config.architecture, backbone.config.config)
     frames, chosen = data.test, spread(data, "test", samples)
     alone, found = 0.0, 0.0
     for count, index in enumerate(chosen, start=1):
-        sample = frames.__getitems__([index])[0].to(next(iter((*body.parameters(), *body.buffers()))).device)
+        sample = frames.__getitems__([index])[0].to(device)
         frozen = _counted(backbone, body, products, lambda sample=sample: body(sample), None)
         alone += frozen
         if isinstance(model, Adapted) and model.pools:
             again = _counted(backbone, body, products, lambda sample=sample: model(sample), model)
             found += again
-        else:
+        elif isinstance(model, Adapted):
             found += frozen
+        else:
+            found += _counted(backbone, model, products, lambda sample=sample: model(sample), None)
         progress("measuring events", count, len(chosen))
     return found / len(chosen), alone / len(chosen)
 

@@ -15,6 +15,7 @@ from snnq.checkpoints.sizes import Given
 from snnq.data.event_files import read_events
 from snnq.data.frames import holds_frames, read_frames
 from snnq.data.integrator import By, integrate_resized
+from snnq.data.sources import shows_images
 from snnq.data.spec import parse_spec
 from snnq.network.layers import frames_shape
 from snnq.packed.adapter import Adapter
@@ -89,14 +90,14 @@ def classify(
     subject, file = open_subject(path, **given), Path(input).expanduser()
     check_engine(engine, subject)
     known = None if adapter is None else open_adapter(subject, adapter, engine)
-    if (subject.data_spec or "").startswith("images:"):
+    spec = subject.data_spec if known is None else known.facts.data
+    if shows_images(spec, 0):
         raise DataError(
-            f"{path}: its data are images ({subject.data_spec}), and a recording is none",
-            "evaluate it on a folder of images: snnq eval MODEL --data images:DIR",
+            f"{path}: its data are images ({spec}), and a recording is none",
+            f"evaluate it on such data: snnq eval MODEL --data {spec}",
         )
     if subject.kind == "packed":
         check_room(subject.path, subject.config, 1)
-    spec = subject.data_spec if known is None else known.facts.data
     sample = _from_frames(file, subject) if holds_frames(file) else _from_events(file, subject, spec)
     logits = _run(subject, engine, _small(sample.counts, file)[None], known)[0].astype(np.float64)
     return _classification(str(path), str(input), engine, subject, sample, logits, known)

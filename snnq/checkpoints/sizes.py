@@ -181,9 +181,10 @@ def recorded_sizes(settings: Mapping[str, object]) -> dict[str, Recorded]:
     """Return the sizes among a training script's settings; other types than whole numbers are left alone."""
     found: dict[str, Recorded] = {}
     for name, keys in _SETTINGS.items():
-        for key in keys:
-            if name not in found and _whole(size := settings.get(key)):
-                found[name] = Recorded((int(size),) * 2 if name == "image_size" else int(size), f"args.{key}")
+        known = {key: int(size) for key in keys if _whole(size := settings.get(key))}
+        if name not in found and len(set(known.values())) == 1:  # where two disagree, one is something else
+            (key, size), *_ = known.items()
+            found[name] = Recorded((size, size) if name == "image_size" else size, f"args.{key}")
     pooling = settings.get("pooling_stat")
     if isinstance(pooling, str) and re.fullmatch(r"[01]{4}", pooling):
         found["pooling"] = Recorded(parse_pooling(pooling), "args.pooling_stat")

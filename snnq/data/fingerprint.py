@@ -50,8 +50,7 @@ def hash_files(root: Path, files: Sequence[Path], cache: Path, progress: Progres
     }
     now: dict[str, list[object]] = {}
     total = hashlib.sha256()
-    below = len(str(root)) + 1
-    names = [str(file)[below:].replace(os.sep, "/") for file in files]
+    names = [file.relative_to(root).as_posix() for file in files]
     parts = [slice(start, start + _PART) for start in range(0, len(files), _PART)]
 
     def digests(part: slice) -> list[list[object]]:

@@ -48,6 +48,11 @@ class PruneSettings:
         if self.pattern is not None:
             if self.sparsity is not None:
                 raise UsageError(f"--structure {self.structure} says how many weights go; leave --sparsity away")
+            if self.remove_dead:
+                raise UsageError(
+                    f"--remove-dead and --structure {self.structure}: weights leave their groups where channels go",
+                    "leave --remove-dead away",
+                )
             return
         if self.structure not in (UNSTRUCTURED, CHANNELS):
             close = nearest(self.structure, (UNSTRUCTURED, CHANNELS))

@@ -104,8 +104,8 @@ def same_cost(aim: Objective, chosen: list[int]) -> Objective:
 def start_price(aim: Objective, settings: SearchSettings) -> Price:
     """Return what cost weighs: the trade-off on energy, or a steered price of every budget."""
     if not settings.budget:
-        relative = trade_offs(aim.choices, settings) / (settings.trade_off or 1.0)
-        costs = relative[:, None] * aim.costs[ENERGY.fraction]
-        return Price(torch.from_numpy(costs[None]).float(), trade_off=settings.trade_off)
+        whole = settings.trade_off or 1.0  # where it is nothing, exceptions may still be something
+        costs = (trade_offs(aim.choices, settings) / whole)[:, None] * aim.costs[ENERGY.fraction]
+        return Price(torch.from_numpy(costs[None]).float(), trade_off=whole)
     rows = [aim.costs[name] / limit for name, limit in settings.budget.items()]
     return Price(torch.from_numpy(np.stack(rows)).float(), trade_off=None)

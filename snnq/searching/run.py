@@ -15,7 +15,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from snnq.assessing.float_activity import priced_for
-from snnq.base.errors import OutputExistsError, PlanError
+from snnq.base.errors import OutputExistsError, PlanError, SnnqError
 from snnq.base.placing import sweep
 from snnq.base.progress import Progress, silent
 from snnq.checkpoints.opening import load_model
@@ -226,10 +226,16 @@ def winner_path(out: Path, name: str) -> Path:
 
 
 def better_plan(plan: Plan, out: Path) -> Path:
-    """Return where the plan to go on with lies: the search's own at ``out``, or the simple one that wins beside it."""
+    """Return where the plan to go on with lies: the search's own at ``out``, or the simple one that wins beside it.
+
+    A file beside it that holds another plan, as an earlier search left it, is none.
+    """
     won = winning_plan(plan)
     beside = winner_path(out, won[0]) if won else out
-    return beside if beside.exists() else out
+    try:
+        return beside if won and Plan.read(beside).schemes() == won[1].schemes() else out
+    except SnnqError:
+        return out
 
 
 def write_winner(plan: Plan, out: Path, force: bool) -> None:

@@ -125,6 +125,9 @@ def reestimate_batchnorm(model: nn.Module, samples: SplitSamples, batch_size: in
         norm.reset_running_stats()
     was_training = model.training
     model.train()
+    for module in model.modules():
+        if "Drop" in type(module).__name__:  # torch's, SpikingJelly's and timm's alike: norms see what is packed
+            module.eval()
     device = next(model.parameters()).device
     batches = training_batches(len(samples), batch_size, seed, "batchnorm")
     where = "estimating the norms' statistics"

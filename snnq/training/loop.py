@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -36,6 +36,7 @@ from snnq.base.validation import require_finite
 from snnq.training import processes
 from snnq.training.finite import require_finite_model
 from snnq.training.run_folder import RunFolder
+from snnq.training.seeding import place_seed
 from snnq.training.transfers import fetched
 
 SAVE_SECONDS, READ_SECONDS = 120.0, 0.5
@@ -125,6 +126,7 @@ class _Run:
     progress: Progress
     history: list[Json]
     facts: _Sums
+    seed: int = field(default_factory=torch.initial_seed)
 
     def where(self, epoch: int) -> str:
         return f"{self.stage}, {self.unit} {epoch + 1}"
@@ -143,6 +145,8 @@ class _Run:
         shown: Status = {}
         for i in range(first, len(order)):
             place = Position(epoch, i, epoch * len(order) + i)
+            # What a model draws itself, as dropout does, belongs to its place in the run, too.
+            torch.manual_seed(place_seed(self.seed, "step", place.overall))
             self.facts.add(step(place, order[i]))
             now = time.monotonic()
             flags = (interrupted(), now - saved > SAVE_SECONDS, now - read > READ_SECONDS or i + 1 == len(order))

@@ -7,10 +7,15 @@ import hashlib
 import torch
 
 
+def place_seed(seed: int, *place: int | str) -> int:
+    """Return a seed for one place of a run."""
+    digest = hashlib.sha256(repr((seed, *place)).encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
 def generator(seed: int, *place: int | str) -> torch.Generator:
     """Return a CPU generator for one place of a run, such as ``generator(seed, "gumbel", epoch, step)``."""
-    digest = hashlib.sha256(repr((seed, *place)).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+    return torch.Generator().manual_seed(place_seed(seed, *place))
 
 
 def shuffled(count: int, seed: int, *place: int | str) -> list[int]:

@@ -62,6 +62,7 @@ def test_options_become_arguments() -> None:
             {"heads": Recorded(8, "args.num_heads"), "image_size": Recorded((32, 32), "args.img_size")},
         ),
         ({"chunk_size": 5}, {"chunk": Recorded(5, "args.chunk_size")}),
+        ({"T": 2, "time_step": 4}, {}),  # one of them is no number of steps
         ({"T": "16", "num_heads": [1, 2], "img_size": None, "steps": True}, {}),
     ],
 )

@@ -101,3 +101,16 @@ def test_quick_hashes_tell_large_files_apart(tmp_path: Path) -> None:
     assert (between[0] != first[0], between[1] != first[1]) == (True, False)
     small = both(content[:1000], 10)
     assert small[0] == small[1]
+
+
+def test_the_folder_one_stands_in_has_the_same_names(tmp_path, monkeypatch):
+    for name in ("0", "1"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        (tmp_path / "set" / name / "a").write_bytes(name.encode() * 8)
+    monkeypatch.chdir(tmp_path / "set")
+    found = [
+        hash_files(root, [root / "0" / "a", root / "1" / "a"], tmp_path / "cache", silent)
+        for root in (Path(), tmp_path / "set")
+    ]
+    assert found[0] == found[1]
+    assert len(set(found[0].files)) == 2

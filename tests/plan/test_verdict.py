@@ -10,7 +10,7 @@ from snnq.plan import Plan, SearchInfo
 from snnq.plan.records import Baseline
 from snnq.plan.verdict import rivals, verdict, winning_plan
 from snnq.schemes.names import PAPER_SPACE
-from snnq.searching.run import write_winner
+from snnq.searching.run import better_plan, write_winner
 
 SAMPLES = 207
 
@@ -156,6 +156,9 @@ def test_the_simple_plan_that_wins_is_written_beside(make, tmp_path):
     write_winner(plan, tmp_path / "plan.json", force=False)
     assert [path.name for path in tmp_path.iterdir()] == ["plan.uniform-2.json"]
     assert Plan.read(tmp_path / "plan.uniform-2.json") == won
+    assert better_plan(plan, tmp_path / "plan.json") == tmp_path / "plan.uniform-2.json"
     write_winner(plan, tmp_path / "plan.json", force=False)  # what is there stays, and costs no error
+    won.with_schemes({"head": "uniform-8"}).write(tmp_path / "plan.uniform-2.json")  # of an earlier search
+    assert better_plan(plan, tmp_path / "plan.json") == tmp_path / "plan.json"
     level = beside(make("uniform-2", {"head": "uniform-4"}, search=info(0.6)), own, uniform_2=each(0.6, 0.05, 1))
     assert winning_plan(level) is None

@@ -188,6 +188,7 @@ def test_silence_by_hand() -> None:
         ({"sparsity": 0.5, "scope": "layers"}, r"did you mean 'layer'\?"),
         ({"sparsity": 0.5, "structure": "chanels"}, r"did you mean 'channels'\?"),
         ({"sparsity": 0.5, "structure": "2:4"}, "says how many weights go"),
+        ({"structure": "2:4", "remove_dead": True}, "weights leave their groups where channels go"),
         ({"structure": "4:4"}, "n of m weights are left"),
         ({"sparsity": 0.5, "rounds": -1}, "--rounds -1"),
         ({"sparsity": 0.5, "epochs": 0}, "--epochs 0"),

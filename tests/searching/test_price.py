@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 
-from snnq.searching.objective import START, Price
+from snnq.cost.quantities import ENERGY
+from snnq.network.layers import Layer
+from snnq.searching.objective import START, Price, start_price
+from snnq.searching.settings import SearchSettings
 
 COSTS = torch.tensor([[[0.5, 0.1], [1.0, 0.2]]])  # one quantity, two layers, two candidates
 DEAR, CHEAP = torch.tensor([[1.0, 0.0], [1.0, 0.0]]), torch.tensor([[0.0, 1.0], [0.0, 1.0]])
@@ -49,3 +55,14 @@ def test_a_resumed_price_goes_on():
     again.load_state_dict(price.state_dict())
     assert float(again(DEAR)) == float(price(DEAR))
     assert set(price.state_dict()) == {"log_price", "first"}
+
+
+def test_an_exception_counts_where_all_else_is_free():
+    """λ of one layer alone is the same price as with next to nothing for the others."""
+    found = []
+    for rest in (0.0, 1e-9):
+        settings = SearchSettings(trade_off=rest, trade_offs=(("a", 2.0),))
+        layers = [Layer(name, "mlp", "linear", (1, 1), 1, 1, "spikes") for name in ("a", "b")]
+        aim: Any = SimpleNamespace(choices=SimpleNamespace(layers=layers), costs={ENERGY.fraction: COSTS[0].numpy()})
+        found.append(float(start_price(aim, settings)(DEAR)))
+    assert found[0] == pytest.approx(found[1]) == pytest.approx(2.0 * 0.5)

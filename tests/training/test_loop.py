@@ -30,9 +30,9 @@ class Cut(Exception):  # noqa: N818
 
 
 def run_small(path, *, cut_at=None, config=None, interrupt_at=None):
-    """Train a small linear model; cut it off before the step ``cut_at``. Return weights and history."""
+    """Train a small linear model with dropout; cut it off before the step ``cut_at``. Return weights and history."""
     torch.manual_seed(0)
-    model = torch.nn.Linear(4, 2)
+    model = torch.nn.Sequential(torch.nn.Dropout(0.5), torch.nn.Linear(4, 2))
     optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
     best = Best()
 
