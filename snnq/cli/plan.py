@@ -117,10 +117,12 @@ def solve(
         console.emit_json(plan.to_dict())
     else:
         show_plan(plan)
-        console.note(
-            f"Expected: a loss {predicted_loss(run, plan):.4f} nats above that of every layer's best scheme, by the "
-            "search's measured scores, before finetuning."
-        )
+        above = predicted_loss(run, plan)
+        if above is not None:
+            console.note(
+                f"Expected: a loss {above:.4f} nats above that of every layer's best scheme, by the search's scores, "
+                "before finetuning."
+            )
     if out is not None:
         console.next_step(f"snnq finalize --plan {shlex.quote(str(out))}")
 

@@ -172,7 +172,7 @@ class FrontPlan(_Measured):
     avg_bits: float
     storage_fraction: float
     energy_fraction: float
-    predicted_loss: float
+    predicted_loss: float | None
     validation_loss: float | None
     validation_accuracy: Probability | None
 

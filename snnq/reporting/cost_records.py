@@ -50,12 +50,12 @@ class PlanRow:
 class FrontPoint:
     """A plan on the search's accuracy–cost front; losses in nats, before finetuning.
 
-    ``predicted_loss`` is the sum of the search's scores above the best conceivable; loss and accuracy on validation are
-    None where the search did not measure that very plan.
+    ``predicted_loss`` is the sum of the search's scores above the best conceivable, None where they are no losses; loss
+    and accuracy on validation are None where the search did not measure that very plan.
     """
 
     costs: Mapping[str, Amount | None]
-    predicted_loss: float
+    predicted_loss: float | None
     validation_loss: float | None
     validation_accuracy: float | None
     __getattr__ = cost_of

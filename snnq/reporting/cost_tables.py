@@ -87,7 +87,7 @@ def _front(report: Report, shelf: Sequence[Quantity]) -> Table:
     rows = [
         (
             *(_ratio(key, one, point.costs[key]) for one in shelf for key in one.ratios),
-            f"{point.predicted_loss:.4f}",
+            loss_text(point.predicted_loss),
             loss_text(point.validation_loss),
             per_cent(point.validation_accuracy),
         )

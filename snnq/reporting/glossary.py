@@ -58,7 +58,7 @@ KEYS: dict[str, tuple[str, str]] = {
     "plan": ("", "name of a plan"),
     "validation_accuracy": ("0 … 1", "accuracy on the validation split"),
     "front": ("", "plans along the search's accuracy–cost front"),
-    "predicted_loss": ("nats", "Σ of the search's scores above the best conceivable"),
+    "predicted_loss": ("nats", "Σ of the search's scores above the best conceivable; null where they are no losses"),
     "groups": ("", "tokenizer, attention, mlp, head, of hybrids ann, snn, fusion, head; shares of the whole model"),
     "attention": ("", "q, k, v, proj over all blocks; shares of all attention layers"),
     "classes": ("", "the data's classes, in the order of their labels"),

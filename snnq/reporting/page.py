@@ -153,10 +153,11 @@ def _figures(report: Report) -> dict[str, object]:
 
 
 def _fronts(report: Report) -> list[tuple[str, str]]:
-    if not report.front:
+    losses = loss_points(report.front, report.plans)
+    if not report.front or not losses:
         return []
     title = "Validation loss over bits per weight: lower is better"
-    found = [(title, front_panel(title, "bits per weight", "loss in nats", loss_points(report.front, report.plans)))]
+    found = [(title, front_panel(title, "bits per weight", "loss in nats", losses))]
     for one in known(report.totals.costs):
         points = [] if one.per_weight else accuracy_points(report.front, report.plans, one)
         if points:

@@ -1,7 +1,7 @@
 """A finished search's scores, kept in its run folder: plans for other budgets in seconds, without training.
 
-``scores.json`` holds the plan that was made (model, data, layers) and, by layer and scheme, the scores in nats that the
-integer programme minimises, and what every plan that was scored made of every sample.
+``scores.json`` holds the plan that was made (model, data, layers) and, by layer and scheme, the scores that the integer
+programme minimises (in nats with methods of ``LOSSES``), and what every plan that was scored made of every sample.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from snnq.plan.records import Baseline
 from snnq.schemes.names import FLOAT32
 from snnq.searching.budget import allocate, limit_costs, realised
 from snnq.searching.constraints import Choices
+from snnq.searching.settings import LOSSES
 from snnq.training.run_folder import run_path
 from snnq.training.search_runs import find_run, no_run, with_run
 
@@ -51,7 +52,7 @@ def front_columns(rows: Sequence[Point]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Scores:
-    """What a search found out: the plan it made, its choices, and the scores (L, K) in nats, NaN where not allowed.
+    """What a search found out: the plan it made, its choices, and the scores (L, K), NaN where not allowed.
 
     ``front``: measured points (``SCORED``, the schemes and each sample). ``each``: what the plans
     that were scored made of every validation sample, by their names in the plan; its own under ``OWN``.
@@ -84,8 +85,13 @@ class Scores:
         costs = limit_costs(self.choices.layers, self.choices.names, table)
         return allocate(self.choices, self.values, costs, budget)
 
-    def predicted(self, chosen: Sequence[int]) -> float:
-        """Return the summed score of a choice over that of each layer's best scheme, in nats."""
+    def predicted(self, chosen: Sequence[int]) -> float | None:
+        """Return ``above`` in nats; None where the search's scores are none."""
+        losses = self.plan.search is not None and self.plan.search.method in LOSSES
+        return self.above(chosen) if losses else None
+
+    def above(self, chosen: Sequence[int]) -> float:
+        """Return the summed score of a choice over that of each layer's best scheme."""
         rows = np.arange(len(chosen))
         return float((self.values[rows, list(chosen)] - np.nanmin(self.values, 1)).sum())
 
@@ -151,10 +157,11 @@ def solve(
     return plan if out is None else with_run(plan, folder, Path(out), mark)
 
 
-def predicted_loss(run: str | Path, plan: Plan) -> float:
+def predicted_loss(run: str | Path, plan: Plan) -> float | None:
     """Return the summed score of a plan above that of each layer's best scheme, in nats, from a finished search.
 
-    Raises UsageError for a folder without scores, and for a scheme that the search did not score.
+    None where its method's scores are no losses (``LOSSES``). Raises UsageError for a folder without scores, and for a
+    scheme that the search did not score.
     """
     scores, schemes = read_scores(run_of(Path(run))), plan.schemes()
     try:
@@ -166,8 +173,9 @@ def predicted_loss(run: str | Path, plan: Plan) -> float:
 def front(run: str | Path, *, cost_table: str | Path | None = None) -> list[Point]:
     """Return the accuracy–cost front of a finished search, one dict a plan (``front_columns``), cheapest first.
 
-    ``predicted_loss`` is the summed score above that of each layer's best scheme, in nats; loss and accuracy on
-    validation, before finetuning, are given where the search measured that very plan.
+    ``predicted_loss`` is the summed score above that of each layer's best scheme, in nats, None where the method's
+    scores are no losses; loss and accuracy on validation, before finetuning, are given where the search measured that
+    very plan.
     """
     scores = read_scores(run_of(Path(run)))
     return front_rows(scores, _table(scores.plan, cost_table))
@@ -199,7 +207,7 @@ def front_rows(scores: Scores, table: CostTable, points: int = POINTS) -> list[P
             None
         )
     rows = []
-    for one in chosen:
+    for one in sorted(chosen, key=scores.above):
         schemes = scores.choices.schemes(one)
         told = measured.get(json.dumps(schemes, sort_keys=True), {})
         rows.append(
@@ -208,7 +216,7 @@ def front_rows(scores: Scores, table: CostTable, points: int = POINTS) -> list[P
             | {key: told.get(key) for key in SCORED}
             | {"schemes": schemes}
         )
-    return sorted(rows, key=lambda row: (row[STORAGE.relative], row["predicted_loss"]))
+    return sorted(rows, key=lambda row: row[STORAGE.relative])
 
 
 def front_csv(rows: Sequence[Point]) -> str:

@@ -17,6 +17,8 @@ from snnq.searching.constraints import Constraints, parse_lists, parse_locks, pa
 # Those that train nothing score every layer and scheme with the checkpoint's weights.
 UNTRAINED = ("sensitivity", "hessian", "drift", "random")
 METHODS = ("differentiable", "paper", "rate", "halving", *UNTRAINED)
+# Their summed scores estimate a loss in nats. The others' order plans of one budget and have no unit.
+LOSSES = ("differentiable", "rate", "sensitivity", "hessian")
 # Their scores are no nats, or plans of equal cost are wanted: a trade-off would weigh nothing against them.
 BUDGETED = ("halving", "drift", "random")
 # What a layer trained to a rate is made of, where no space is given.

@@ -276,6 +276,8 @@ def test_front_is_drawn_by_bits_and_loss():
     assert "2.500 bits, loss 0.6000 (predicted)" in figure
     assert {"this plan", "uniform-4"} <= set(texts(parse(figure)))
     assert "unmeasured" not in figure
+    no_losses = [replace(one, predicted_loss=None) for one in FRONT]
+    assert len(loss_points(no_losses, PLANS)) == len(points) - 1
     shares = [(round(one.cost, 6), round(one.score, 6)) for one in accuracy_points(FRONT, PLANS, ENERGY)]
     assert shares == [(5, 70), (10, 80), (6, 75), (10, 80)]
 

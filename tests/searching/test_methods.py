@@ -142,6 +142,11 @@ def test_solving_says_nothing_of_its_own(checkpoint, tmp_path, capfd):
     out = str(tmp_path / "plan.json")
     assert run(["search", str(checkpoint), *words, "--out", out, "--json"]) == 0
     assert json.loads(capfd.readouterr().out)["search"]["method"] == "random"  # and no word of a library's
+    rows = front(out + ".run")
+    assert {row["predicted_loss"] for row in rows} == {None}  # its scores are no losses
+    assert [row["avg_bits"] for row in rows] == sorted(row["avg_bits"] for row in rows)
+    assert run(["plan", "solve", out, "--budget", "avg-bits=0.8"]) == 0
+    assert "nats" not in capfd.readouterr().out
     assert run(["search", str(checkpoint), "--method", "drift"]) == 2
     assert "takes a budget, not a trade-off" in capfd.readouterr().err
     assert run(["search", str(checkpoint), "--method", "rates"]) == 2

@@ -28,13 +28,18 @@ class Point:
 
 
 def loss_points(front: Sequence[FrontPoint], plans: Sequence[PlanRow]) -> list[Point]:
-    """Return loss over bits per weight. An unmeasured point has its predicted loss above the least measured one."""
-    floor = min((one.validation_loss for one in front if one.validation_loss is not None), default=0.0)
+    """Return loss over bits per weight, of the plans whose loss is known.
+
+    An unmeasured point has its predicted loss above the least measured one.
+    """
+    floor = min((one.validation_loss for one in front if one.validation_loss is not None), default=None)
     points = []
     for one in front:
-        loss = floor + one.predicted_loss if one.validation_loss is None else one.validation_loss
-        how = "predicted" if one.validation_loss is None else "measured"
-        shape = "open circle" if one.validation_loss is None else "circle"
+        loss, how, shape = one.validation_loss, "measured", "circle"
+        if loss is None:
+            if floor is None or one.predicted_loss is None:
+                continue
+            loss, how, shape = floor + one.predicted_loss, "predicted", "open circle"
         points.append(Point(one.avg_bits, loss, f"{one.avg_bits:.3f} bits, loss {loss:.4f} ({how})", "", shape))
     points += [
         _named(i, row, row.avg_bits, row.validation_loss, f"{row.avg_bits:.3f} bits, loss {row.validation_loss:.4f}")
