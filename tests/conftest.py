@@ -28,6 +28,13 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def shapes_are_checked() -> None:
+    from shapes import hold_to_shapes
+
+    hold_to_shapes()
+
+
+@pytest.fixture(scope="session", autouse=True)
 def few_measured() -> Iterator[None]:
     """Measure what a model does on four samples, where a command is not told how many, in place of 64."""
     from snnq.assessing.measure import SAMPLES

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
+    from jaxtyping import Float, Int, Shaped
     from torch import Tensor
 
     from snnq.schemes.format import Params
@@ -41,7 +42,9 @@ def fit_rate(weight: Tensor, one: Scheme, rate: float) -> Params:
     return one.around_zero(size * 2**high)
 
 
-def between(weight: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
+def between(
+    weight: Float[Tensor, "out n"], levels: Float[Tensor, "out L"]
+) -> tuple[Int[Tensor, "out n"], Float[Tensor, "out n"]]:
     """Return where weights (out, n) lie on ascending levels (out, L): the index of the level below, and the share
     (0 … 1) of the way to the next one, differentiable in both."""
     below = torch.searchsorted(levels.detach(), weight.detach().contiguous(), right=True) - 1
@@ -50,13 +53,13 @@ def between(weight: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
     return below, ((weight - low) / (high - low)).clamp(0, 1)
 
 
-def nearest_levels(weight: Tensor, levels: Tensor) -> Tensor:
+def nearest_levels(weight: Float[Tensor, "out n"], levels: Float[Tensor, "out L"]) -> Int[Tensor, "out n"]:
     """Return the index of the level nearest to every weight, (out, n)."""
     below, share = between(weight, levels)
     return below + (share > 0.5)
 
 
-def code_lengths(indices: Tensor, count: int) -> Tensor:
+def code_lengths(indices: Int[Tensor, ...], count: int) -> Float[Tensor, " count"]:
     """Return the bits (count,) of a code for each of ``count`` levels, by how often each is taken; none is infinite."""
     return lengths(torch.bincount(indices.flatten(), minlength=count))
 
@@ -66,7 +69,7 @@ def entropy(indices: Tensor) -> Tensor:
     return entropies(torch.bincount(indices.flatten()))
 
 
-def lengths(counts: Tensor) -> Tensor:
+def lengths(counts: Shaped[Tensor, "... levels"]) -> Float[Tensor, "... levels"]:
     """Return the bits of a code for each level, float32, of levels that are taken so often, (…, levels)."""
     counts = counts.float()
     return -torch.log2((counts + 1) / (counts.sum(-1, keepdim=True) + counts.shape[-1]))
