@@ -59,7 +59,7 @@ def nearest_levels(weight: Float[Tensor, "out n"], levels: Float[Tensor, "out L"
     return below + (share > 0.5)
 
 
-def code_lengths(indices: Int[Tensor, ...], count: int) -> Float[Tensor, " count"]:
+def code_lengths(indices: Int[Tensor, "*shape"], count: int) -> Float[Tensor, " count"]:
     """Return the bits (count,) of a code for each of ``count`` levels, by how often each is taken; none is infinite."""
     return lengths(torch.bincount(indices.flatten(), minlength=count))
 
