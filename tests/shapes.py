@@ -35,7 +35,7 @@ def hold_to_shapes() -> int:
         for owner in (module, *(one for one in vars(module).values() if _own(one, module))):
             for name, member in list(vars(owner).items()):
                 _hold(owner, name, member, module, space, checked)
-    ours = str(Path(__file__).resolve().parents[1])
+    ours = tuple(str(Path(__file__).resolve().parents[1] / name) for name in ("snnq", "tests"))
     for module in [one for one in sys.modules.values() if str(getattr(one, "__file__", "")).startswith(ours)]:
         for name, value in list(vars(module).items()):
             if isinstance(value, FunctionType) and value in checked:

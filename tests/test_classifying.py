@@ -16,6 +16,8 @@ from snnq.cli.main import run
 from snnq.data.event_files import read_events
 from snnq.data.integrator import integrate_resized
 
+N_MNIST = Path(__file__).parents[1] / "examples" / "zoo" / "n-mnist-spikformer.safetensors"
+
 
 @pytest.fixture
 def recording(tmp_path: Path) -> Path:
@@ -78,6 +80,18 @@ def test_what_does_not_go_together(tmp_path: Path, recording: Path) -> None:
     with pytest.raises(UsageError, match="runs packed folders"):
         classify("digits", recording, engine="integer")
     assert run(["eval", "digits", "--input", str(recording), "--data", "digits"]) == 2
+
+
+def test_a_sensor_that_the_file_does_not_say_is_that_of_the_models_data(tmp_path: Path) -> None:
+    events = draw(4000, 32, 33)  # nothing falls on its last rows and column
+    write_bin(tmp_path / "a.bin", events)
+    np.savez(tmp_path / "a.npz", **events)
+    known, unknown = (classify(N_MNIST, tmp_path / name) for name in ("a.bin", "a.npz"))
+    assert (unknown.sensor, unknown.sensor_known, unknown.resized) == ((34, 34), True, False)
+    assert unknown.scores == known.scores
+    np.savez(tmp_path / "b.npz", **draw(4000, 40, 34))
+    other = classify(N_MNIST, tmp_path / "b.npz")
+    assert (other.sensor, other.sensor_known, other.resized) == ((40, 34), False, True)
 
 
 def test_a_model_of_images_takes_no_events(tmp_path: Path, recording: Path) -> None:

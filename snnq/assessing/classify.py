@@ -16,7 +16,7 @@ from snnq.data.event_files import read_events
 from snnq.data.frames import holds_frames, read_frames
 from snnq.data.integrator import By, integrate_resized
 from snnq.data.sources import shows_images
-from snnq.data.spec import parse_spec
+from snnq.data.spec import DataSpec, parse_spec
 from snnq.network.layers import frames_shape
 from snnq.packed.adapter import Adapter
 from snnq.packed.room import check_room
@@ -35,10 +35,10 @@ class ClassScore:
 class Classification:
     """The scores of one recording, the best first, and what the recording was.
 
-    ``sensor`` is (height, width), of the events' extent where the file does not say it (``sensor_known``); ``resized``
-    says whether that had to be fitted to the model's ``image_size`` by the nearest pixel. ``by`` is how the events
-    were cut into ``steps`` frames. Of a file of frames, ``events`` is the sum of its counts, and times and ``by`` are
-    None.
+    ``sensor`` is (height, width): the file's, or that of the model's data; the events' extent where neither says it or
+    events lie outside (``sensor_known`` is False). ``resized`` says whether that had to be fitted to the model's
+    ``image_size`` by the nearest pixel. ``by`` is how the events were cut into ``steps`` frames. Of a file of frames,
+    ``events`` is the sum of its counts, and times and ``by`` are None.
     """
 
     path: str
@@ -109,10 +109,14 @@ def _from_events(file: Path, model: Subject, spec: str | None) -> _Sample:
         raise DataError(
             f"{model.path}: the model takes {channels} channels, events have 2", "choose a model for events"
         )
-    recording, by = read_events(file), _by(spec)
-    t, sensor = recording.events.t, recording.sensor
+    recording, data = read_events(file), _parsed(spec)
+    t, sensor, said = recording.events.t, recording.sensor, recording.sensor_known
+    own = data.source.sensor if data else None
+    if not said and own and sensor[0] <= own[0] and sensor[1] <= own[1]:
+        sensor, said = own, True
+    by = data.by if data else "count"
     counts = integrate_resized(recording.events, steps, sensor, (height, width), by)
-    return _Sample(counts, len(t), sensor, recording.sensor_known, int(t[0]), int(t[-1] - t[0]), by)
+    return _Sample(counts, len(t), sensor, said, int(t[0]), int(t[-1] - t[0]), by)
 
 
 def _from_frames(file: Path, model: Subject) -> _Sample:
@@ -131,11 +135,11 @@ def _small(counts: np.ndarray, file: Path) -> np.ndarray:
     return counts.astype(np.uint8 if largest <= 255 else np.uint16)
 
 
-def _by(spec: str | None) -> By:
+def _parsed(spec: str | None) -> DataSpec | None:
     try:
-        return parse_spec(spec).by if spec else "count"
+        return parse_spec(spec) if spec else None
     except SnnqError:  # of a source that is gone
-        return "count"
+        return None
 
 
 def _run(model: Subject, engine: str, frames: np.ndarray, adapter: Adapter | None) -> np.ndarray:

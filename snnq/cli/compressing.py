@@ -67,7 +67,7 @@ def _run_finalize(plan_option: Path | None = None, **words: object) -> Finalized
 def show_packed(done: Finalized, json: bool, words: Words, made: str = "Packed and verified") -> None:
     """Print what became of a model: accuracies, bits, and the command that reports."""
     from snnq.packed.sizes import bits_words, folder_bits
-    from snnq.reporting.sentences import tested_sentence
+    from snnq.reporting.differences import tested_sentence
 
     bits = dict(zip(("avg_bits", "file_avg_bits"), folder_bits(done.folder), strict=True))
     accuracy = done.results.accuracy

@@ -92,7 +92,9 @@ def finalize(
     place = _Place(Path(out), run, as_storage(storage), force, words)
     named = (checkpoint, data, weights)
     task = _open(plan, named, start, settings or FinalizeSettings(), place, as_compute(compute), progress)
-    done = processes.on_first(lambda: finished(place.out, task.mark) if place.out.exists() and not force else None)
+    done = processes.on_first(
+        lambda: finished(place.out, task.mark, measure) if place.out.exists() and not force else None
+    )
     return done or _packed(task, measure)
 
 

@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from snnq.arithmetic.integer_form import to_integers, with_rounded_leaks
+from snnq.assessing.measure import SAMPLES
 from snnq.base.errors import OutputExistsError, PackedError, VerificationError
 from snnq.base.machine import machine
 from snnq.base.placing import sweep
@@ -62,10 +63,11 @@ class Destination:
     storage: Storage = "coded"
 
 
-def finished(out: Path, mark: str) -> Finalized:
+def finished(out: Path, mark: str, measure: int) -> Finalized:
     """Return the folder at ``out`` if this very run made it and it is whole; otherwise refuse to overwrite it.
 
-    What a process that was killed just after writing it left beside it is removed.
+    ``measure``: on how many validation samples rates are wanted; the default takes those that are there. What a process
+    that was killed just after writing it left beside it is removed.
     """
     try:
         results = read_results(out)
@@ -75,6 +77,12 @@ def finished(out: Path, mark: str) -> Finalized:
         raise OutputExistsError(
             f"{out} is already there and is not from this plan and settings",
             "add --force to overwrite it, or name another --out",
+        )
+    found = results.activity.plan.samples if results.activity else 0
+    if measure != SAMPLES and found != min(measure, results.accuracy.validation_samples):
+        raise OutputExistsError(
+            f"{out} is already there, with firing rates of {found} validation samples",
+            "leave out --measure, add --force to make it anew, or name another --out",
         )
     verify(out)
     sweep(out)

@@ -120,7 +120,7 @@ def _quantised(
     config, where = _config(task), run_path(out, run)
     config["threads"] = use_threads(task.compute, job.macs(settings.batch_size), None if force else where)
     mark = fingerprint(config)
-    if out.exists() and not force and (done := finished(out, mark)):
+    if out.exists() and not force and (done := finished(out, mark, measure)):
         return done
     check_free(out, force)
     folder = open_run(where, config, out=out, force=force, words=words)

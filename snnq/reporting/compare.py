@@ -25,8 +25,8 @@ from snnq.plan import Plan
 from snnq.plan.records import GroupCost, PlanLayer
 from snnq.reporting.cost_records import cost_of
 from snnq.reporting.costs import event_energies, plan_costs, table_of, with_file_bits
+from snnq.reporting.differences import ranked
 from snnq.reporting.records import plain
-from snnq.reporting.sentences import ranked
 
 COMPARISON_SCHEMA = 1
 PACKED, PLAN = "packed folder", "plan"

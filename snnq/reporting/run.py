@@ -33,7 +33,7 @@ from snnq.plan.plan import parse_plan
 from snnq.plan.records import CostTableInfo
 from snnq.plan.verdict import verdict as compared
 from snnq.plan.views import weights_words
-from snnq.reporting import costs, sentences
+from snnq.reporting import costs, differences, sentences
 from snnq.reporting.adapted import adapter_row
 from snnq.reporting.array_summary import summary_of
 from snnq.reporting.cost_records import FrontPoint
@@ -190,8 +190,8 @@ def _accuracies(plan: Plan, results: Results) -> dict[str, Any]:
             _accuracy("float", "the checkpoint as given", found.float_model),
             _accuracy(costs.THIS_PLAN, sentences.made(results), found.plan),
         ),
-        "tested": sentences.tested_sentence(results),
-        "paired": sentences.paired_rows(plan, results),
+        "tested": differences.tested_sentence(results),
+        "paired": differences.paired_rows(plan, results),
     }
 
 

@@ -12,7 +12,7 @@ from tiny_checkpoints import save_tiny
 from torch import nn
 
 import snnq
-from snnq.base.errors import BudgetError, InterruptedRun, PlanError, UsageError
+from snnq.base.errors import BudgetError, InterruptedRun, OutputExistsError, PlanError, UsageError
 from snnq.cost.quantities import EVENT_ENERGY
 from snnq.finalizing.aiming import aim_of
 from snnq.finalizing.budget import limits_of, parse_budget
@@ -283,6 +283,9 @@ def test_event_energy_is_kept_by_rates(place):
     limits = parse_budget(["event-energy=5%"])
     settings = FinalizeSettings(epochs=1, batch_size=8, budget=limits)
     finalize(place / "plain.json", settings=settings, out=place / "events", measure=4)
+    assert finalize(place / "plain.json", settings=settings, out=place / "events").folder == place / "events"
+    with pytest.raises(OutputExistsError, match="firing rates of 4 validation samples"):
+        finalize(place / "plain.json", settings=settings, out=place / "events", measure=3)
     plan = Plan.read(place / "events" / "plan.json")
     assert 0.04 < getattr(plan.totals, EVENT_ENERGY.fraction) <= 0.05
     assert all(scheme(layer.scheme).rate is not None for layer in plan.layers)
