@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -32,6 +33,9 @@ from snnq.network.stages import ROOM_BITS, Potential
 from snnq.network.wiring import READ_LIMIT, Wiring
 from snnq.schemes.whole import WIDE_SUM_LIMIT, Whole
 
+if TYPE_CHECKING:
+    from jaxtyping import Float, Float64, Int64
+
 FRACTION_BITS, MULTIPLIER_BITS = 16, 16
 POTENTIAL_LIMIT = 2**28  # what a neuron adds to them stays below 2^31
 MOST_SHIFT = 60
@@ -39,14 +43,14 @@ MOST_SHIFT = 60
 
 @dataclass(frozen=True)
 class FoldedLayer:
-    """A layer's weight as whole numbers and its folded norm, float64 (out,)."""
+    """A layer's weight as whole numbers and its folded norm, (out,)."""
 
     whole: Whole
-    multiplier: np.ndarray
-    offset: np.ndarray
+    multiplier: Float[np.ndarray, " out"]
+    offset: Float[np.ndarray, " out"]
 
     @property
-    def gain(self) -> np.ndarray:
+    def gain(self) -> Float64[np.ndarray, " out"]:
         """What one of the layer's sum is worth, (out,): 0 where all weights are zero, whose unit means nothing."""
         gain = self.multiplier.astype(np.float64) * self.whole.unit
         return np.where(self.whole.values.any(1), gain, 0.0)
@@ -59,19 +63,21 @@ class FixedPoint:
     All int64 (out,); ``wide``: the sums a need int64.
     """
 
-    sign: np.ndarray
-    multiplier: np.ndarray
-    shift: np.ndarray
-    offset: np.ndarray
+    sign: Int64[np.ndarray, " out"]
+    multiplier: Int64[np.ndarray, " out"]
+    shift: Int64[np.ndarray, " out"]
+    offset: Int64[np.ndarray, " out"]
     wide: bool
 
     @property
-    def half(self) -> np.ndarray:
+    def half(self) -> Int64[np.ndarray, " out"]:
         """2^(shift - 1), 0 where nothing is shifted."""
         return (1 << self.shift) >> 1
 
 
-def joined(norms: Sequence[tuple[np.ndarray, np.ndarray]], outputs: int) -> tuple[np.ndarray, np.ndarray]:
+def joined(
+    norms: Sequence[tuple[Float[np.ndarray, " out"], Float[np.ndarray, " out"]]], outputs: int
+) -> tuple[Float[np.ndarray, " out"], Float[np.ndarray, " out"]]:
     """Return multiplier and offset (out,) of norms behind one another; of none, 1 and 0."""
     if len(norms) == 1:
         return norms[0]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -41,6 +42,9 @@ from snnq.network.streams import FRAMES
 from snnq.network.wiring import Wiring
 from snnq.schemes.whole import Whole, fixed_point
 from snnq.structure import activations
+
+if TYPE_CHECKING:
+    from jaxtyping import Int64
 
 
 @torch.no_grad()
@@ -186,7 +190,9 @@ def _put_behind(model: nn.Module, made: LayerOperation, behind: nn.Module) -> No
     put_module(model, made.norms[-1], behind)
 
 
-def _whole_layer(model: nn.Module, wiring: Wiring, one: Stage | Potential, whole: Whole, sign: np.ndarray) -> None:
+def _whole_layer(
+    model: nn.Module, wiring: Wiring, one: Stage | Potential, whole: Whole, sign: Int64[np.ndarray, " out"]
+) -> None:
     """Give a layer its whole numbers, in a type that holds its sums."""
     layer = model.get_submodule(one.layer)
     weight, values = layer.get_parameter("weight"), whole.values * sign[:, None]

@@ -36,7 +36,7 @@ A number format says what its W and unit are (``snnq.schemes.whole``). Layers wh
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -44,6 +44,9 @@ from snnq.base.errors import UsageError
 from snnq.network import leaks
 from snnq.network.operations import Rounding
 from snnq.schemes.whole import Whole
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Float32, Float64, Int, Int64
 
 # Two sets of limits: for sums in int32, and for wide layers in int64.
 SUM_LIMIT = 2**26
@@ -71,10 +74,10 @@ class Neurons:
     voltages need int64; else int32 holds them all.
     """
 
-    sign: np.ndarray
-    shift: np.ndarray
-    offset: np.ndarray
-    threshold: np.ndarray
+    sign: Int64[np.ndarray, " out"]
+    shift: Int64[np.ndarray, " out"]
+    offset: Int64[np.ndarray, " out"]
+    threshold: Int64[np.ndarray, "*D out"]
     wide: bool
 
 
@@ -104,31 +107,31 @@ class WholeHead:
     ``wide``: weight · S + bias is exact in int64, but not in float64. With ``codes``, S become such before.
     """
 
-    weight: np.ndarray
-    bias: np.ndarray
+    weight: Int64[np.ndarray, "classes n"]
+    bias: Int64[np.ndarray, " classes"]
     scale: float
     wide: bool = False
     codes: Codes | None = None
 
-    def logits(self, sums: np.ndarray) -> np.ndarray:
+    def logits(self, sums: Int64[np.ndarray, "B n"]) -> Float32[np.ndarray, "B classes"]:
         """Return logits float32 (B, classes) of sums int64 (B, n)."""
         return (self.whole_logits(sums) * self.scale).astype(np.float32)
 
-    def whole_logits(self, sums: np.ndarray) -> np.ndarray:
+    def whole_logits(self, sums: Int64[np.ndarray, "B n"]) -> Int64[np.ndarray, "B classes"]:
         """Return whole logits int64 (B, classes) of sums int64 (B, n)."""
         return (sums if self.codes is None else self.codes.of(sums)) @ self.weight.T + self.bias
 
 
 def neurons(
     whole: Whole,
-    multiplier: np.ndarray,
-    offset: np.ndarray,
+    multiplier: Float[np.ndarray, " out"],
+    offset: Float[np.ndarray, " out"],
     threshold: float,
     bound: int,
     leak: int = 2,
     growth: int = 0,
 ) -> Neurons:
-    """Return the neurons behind a layer; ``multiplier`` and ``offset`` are float32 (out,), the folded norm's.
+    """Return the neurons behind a layer; ``multiplier`` and ``offset`` are (out,), the folded norm's.
 
     ``threshold`` is θ; ``growth`` is how many bits more than with a leak of 2 voltages need (``leaks.growth``).
 
@@ -148,7 +151,13 @@ def neurons(
     return found or _counted(gain, offset, threshold, reach, most, shift, wide=True, last=True)  # pyright: ignore[reportReturnType]
 
 
-def counting(whole: Whole, multiplier: np.ndarray, offset: np.ndarray, rounds: Rounding, bound: int) -> Neurons:
+def counting(
+    whole: Whole,
+    multiplier: Float[np.ndarray, " out"],
+    offset: Float[np.ndarray, " out"],
+    rounds: Rounding,
+    bound: int,
+) -> Neurons:
     """Return integer neurons behind a layer, of the same: each threshold is the least sum that reaches it."""
     reach = np.abs(whole.values).sum(1).astype(np.float64) * bound
     wide = whole.wide or bool(reach.max(initial=0) >= SUM_LIMIT)
@@ -163,16 +172,16 @@ def counting(whole: Whole, multiplier: np.ndarray, offset: np.ndarray, rounds: R
     return Neurons(np.where(idle, 0, np.sign(gain)).astype(np.int64), nothing, nothing, found, wide)
 
 
-def least(value: float | np.ndarray, *, reached: bool) -> np.ndarray:
+def least(value: float | Float[np.ndarray, " out"], *, reached: bool) -> np.float64 | Float64[np.ndarray, " out"]:
     """Return the least whole number that is at least ``value`` or, where it must be more than ``reached``, above it."""
     return np.ceil(value) if reached else np.floor(value) + 1
 
 
 def _counted(
-    gain: np.ndarray,
-    offset: np.ndarray,
+    gain: Float64[np.ndarray, " out"],
+    offset: Float64[np.ndarray, " out"],
     threshold: float,
-    reach: np.ndarray,
+    reach: Float64[np.ndarray, " out"],
     limit: int,
     max_shift: int,
     *,
@@ -198,7 +207,7 @@ def _counted(
     return Neurons(*(part.astype(np.int64) for part in (sign, shift, b, top)), wide=wide)
 
 
-def _room(value: np.ndarray, limit: int) -> np.ndarray:
+def _room(value: Float64[np.ndarray, " out"], limit: int) -> Int[np.ndarray, " out"]:
     """Return by how many bits each value can be shifted and stay below ``limit``."""
     exponent = np.frexp(np.where(np.isfinite(value), value, 2.0**1000))[1]
     return np.where(value > 0, int(limit).bit_length() - 1 - exponent, 10**6)
@@ -235,7 +244,13 @@ def codes(per: float, largest: float, levels: tuple[int, int]) -> Codes:
     return Codes(int(np.rint(np.ldexp(1 / per, shift))), shift, *levels)
 
 
-def head(weight: np.ndarray, bias: np.ndarray, summands: float, most: float, bits: int = HEAD_SUM_BITS) -> WholeHead:
+def head(
+    weight: Float[np.ndarray, "classes n"],
+    bias: Float[np.ndarray, " classes"],
+    summands: float,
+    most: float,
+    bits: int = HEAD_SUM_BITS,
+) -> WholeHead:
     """Return the head in fixed point, one unit for all classes; ``weight`` float (classes, n) is the decoded one.
 
     It is given sums of whole numbers up to ``most``, which are ``summands`` times the mean that the float head sees.

@@ -17,8 +17,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int8, Int64
 
 WEIGHT_BITS, QUERY_BITS = 12, 16
 LARGEST = 127  # of an int8 that has its negative
@@ -34,9 +38,9 @@ class Slots:
     ``top``: how many are selected; None: all are weighted.
     """
 
-    keys: np.ndarray
-    prompts: np.ndarray
-    attention: np.ndarray | None
+    keys: Int8[np.ndarray, "M C"]
+    prompts: Int8[np.ndarray, "M L C"]
+    attention: Int8[np.ndarray, "M C"] | None
     threshold: int
     top: int | None = None
 
@@ -47,7 +51,11 @@ class Slots:
 
 
 def slots_of(
-    keys: np.ndarray, prompts: np.ndarray, attention: np.ndarray | None, top: int | None, threshold: float
+    keys: Float[np.ndarray, "M C"],
+    prompts: Float[np.ndarray, "M L C"],
+    attention: Float[np.ndarray, "M C"] | None,
+    top: int | None,
+    threshold: float,
 ) -> Slots:
     """Return a pool of floats, shaped as that of ``Slots``, in whole numbers; ``threshold``: θ."""
     unit = max(float(np.abs(prompts).max(initial=0)), np.finfo(np.float32).tiny) / LARGEST
@@ -61,13 +69,13 @@ def slots_of(
     )
 
 
-def _by_row(rows: np.ndarray) -> np.ndarray:
+def _by_row(rows: Float[np.ndarray, "M C"]) -> Int8[np.ndarray, "M C"]:
     """Return rows (M, C), each as int8 of a scale of its own."""
     largest = np.maximum(np.abs(rows.astype(np.float64)).max(1, keepdims=True), np.finfo(np.float32).tiny)
     return np.rint(rows / largest * LARGEST).astype(np.int8)
 
 
-def weights(slots: Slots, sums: np.ndarray) -> np.ndarray:
+def weights(slots: Slots, sums: Int64[np.ndarray, "B C"]) -> Int64[np.ndarray, "B M"]:
     """Return a_m, int64 (B, M), of the sums int64 (B, C)."""
     shifted = np.stack([row >> max(0, _bits(row) - QUERY_BITS) for row in np.asarray(sums, np.int64)])
     keys = slots.keys.astype(np.int64)
@@ -81,11 +89,13 @@ def weights(slots: Slots, sums: np.ndarray) -> np.ndarray:
     return np.where(under > 0, (dots << WEIGHT_BITS) // np.maximum(under, 1), 0)
 
 
-def _bits(row: np.ndarray) -> int:
+def _bits(row: Int64[np.ndarray, " C"]) -> int:
     return int(np.abs(row).max(initial=0)).bit_length()
 
 
-def prefix(slots: Slots, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def prefix(
+    slots: Slots, sums: Int64[np.ndarray, "B C"]
+) -> tuple[Bool[np.ndarray, "B rows C"], Bool[np.ndarray, "B rows C"]]:
     """Return the spikes that stand beside keys and values, bool (B, rows, C) each, for the sums int64 (B, C)."""
     found, half = weights(slots, sums), slots.prompts.shape[1] // 2
     prompts = slots.prompts.astype(np.int64)

@@ -5,6 +5,8 @@ Sums come in float32 (float64 where they pass 2^24), so that they are exact in a
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -16,6 +18,9 @@ from snnq.network import leaks
 from snnq.network.combining import MEAN_PARTS
 from snnq.network.graph_check import innermost
 from snnq.network.streams import COUNT_LIMIT, Stream
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Float32, Float64, Int, Integer, Num
 
 # Whole numbers up to here are exact in float32.
 FLOAT32_EXACT = 2**24
@@ -37,7 +42,7 @@ class CurrentSteps(nn.Module):
         self.register_buffer("shift", torch.from_numpy(neurons.shift).to(dtype))
         self.register_buffer("offset", torch.from_numpy(neurons.offset).to(dtype))
 
-    def forward(self, sums: Tensor) -> Tensor:
+    def forward(self, sums: Num[Tensor, "B C *rest"]) -> Num[Tensor, "B C *rest"]:
         """Return the integer currents of sums (B, C, …)."""
         shape = (1, -1, *[1] * (sums.ndim - 2))
         # Rounded: a product by way of a Winograd transform is whole only to rounding.
@@ -62,7 +67,7 @@ class Potentials(nn.Module):
         for name, values in numbers.items():
             self.register_buffer(name, torch.from_numpy(values))
 
-    def forward(self, sums: Tensor) -> Tensor:
+    def forward(self, sums: Num[Tensor, "B C *rest"]) -> Float64[Tensor, "B C *rest"]:
         """Return the potentials of sums (B, C, …)."""
         shape = (1, -1, *[1] * (sums.ndim - 2))
         multiplier, half, shift, offset = (
@@ -82,13 +87,18 @@ class IntegerLIF(nn.Module):
     threshold: Tensor
 
     def __init__(
-        self, threshold: Tensor, channel_dim: int | None, shift: int = 0, leak: int = 2, parts: int = 1
+        self,
+        threshold: Int[Tensor, " channels"],
+        channel_dim: int | None,
+        shift: int = 0,
+        leak: int = 2,
+        parts: int = 1,
     ) -> None:
         super().__init__()
         self.channel_dim, self.shift, self.leak, self.parts = channel_dim, shift, leak, parts
         self.register_buffer("threshold", threshold)
 
-    def forward(self, currents: Tensor) -> Tensor:
+    def forward(self, currents: Num[Tensor, " T *rest"]) -> Float32[Tensor, " T *rest"]:
         """Return the spikes; every call starts from neurons at rest."""
         if currents.is_floating_point():
             whole = (currents.double() * self.parts if self.parts > 1 else currents).round()
@@ -106,7 +116,7 @@ class IntegerLIF(nn.Module):
             voltage = left.masked_fill_(fired, 0)
         return spikes
 
-    def by_pixel(self, spikes: Tensor) -> np.ndarray:
+    def by_pixel(self, spikes: Float[Tensor, "T B *rest"]) -> Bool[np.ndarray, "places T channels"]:
         """Return its spikes as the runtime has them, bool (B · pixels, T, channels)."""
         return _by_pixel(spikes, self.channel_dim).astype(bool)
 
@@ -120,12 +130,12 @@ class IntegerCounts(nn.Module):
 
     thresholds: Tensor
 
-    def __init__(self, thresholds: Tensor, channel_dim: int | None, parts: int = 1) -> None:
+    def __init__(self, thresholds: Int[Tensor, "D channels"], channel_dim: int | None, parts: int = 1) -> None:
         super().__init__()
         self.channel_dim, self.parts = channel_dim, parts
         self.register_buffer("thresholds", thresholds)
 
-    def forward(self, currents: Tensor) -> Tensor:
+    def forward(self, currents: Num[Tensor, " T *rest"]) -> Float32[Tensor, " T *rest"]:
         """Return the spikes; no step depends on another."""
         if currents.is_floating_point():
             whole = (currents.double() * self.parts if self.parts > 1 else currents).round()
@@ -138,7 +148,7 @@ class IntegerCounts(nn.Module):
             counts += currents >= threshold.view(shape)
         return counts
 
-    def by_pixel(self, spikes: Tensor) -> np.ndarray:
+    def by_pixel(self, spikes: Float[Tensor, "T B *rest"]) -> Integer[np.ndarray, "places T channels"]:
         """Return its spikes as the runtime has them, uint8 or wider (B · pixels, T, channels)."""
         return _by_pixel(spikes, self.channel_dim).astype(np.min_scalar_type(len(self.thresholds)))
 
@@ -146,7 +156,7 @@ class IntegerCounts(nn.Module):
 WHOLE_NEURONS = (IntegerLIF, IntegerCounts)
 
 
-def _by_pixel(spikes: Tensor, channel_dim: int | None) -> np.ndarray:
+def _by_pixel(spikes: Float[Tensor, "T B *rest"], channel_dim: int | None) -> Float[np.ndarray, "places T channels"]:
     """Return spikes as (B · pixels, T, channels)."""
     if channel_dim is None:
         last = spikes.flatten(2).cpu()
@@ -164,7 +174,7 @@ class Widened(nn.Module):
         super().__init__()
         self.layer = layer.double()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Float64[Tensor, "*made"]:
         """Return the layer's output, float64."""
         return self.layer(x.double())
 
@@ -212,7 +222,7 @@ class FourfoldMeans(nn.Module):
         super().__init__()
         self.pool = pool
 
-    def forward(self, potentials: Tensor) -> Tensor:
+    def forward(self, potentials: Float[Tensor, "B C H W"]) -> Float64[Tensor, "B C h w"]:
         """Return sums of windows of potentials (B, C, H, W)."""
         return self.pool(potentials.double()) * MEAN_PARTS
 
@@ -239,7 +249,7 @@ class Raised(nn.Module):
         super().__init__()
         self.parts = parts
 
-    def forward(self, spikes: Tensor) -> Tensor:
+    def forward(self, spikes: Num[Tensor, "*shape"]) -> Float64[Tensor, "*shape"]:
         """Return them as whole numbers of parts."""
         return spikes.double() * self.parts
 
@@ -254,7 +264,7 @@ class IntegerHead(nn.Module):
     bias: Tensor
     parts: Tensor
 
-    def __init__(self, heads: Heads, parts: np.ndarray, steps: int) -> None:
+    def __init__(self, heads: Heads, parts: Float64[np.ndarray, " C"], steps: int) -> None:
         super().__init__()
         self.heads = heads
         self.register_buffer("parts", torch.from_numpy(parts))
@@ -263,7 +273,7 @@ class IntegerHead(nn.Module):
         self.take(steps)
 
     @property
-    def summands(self) -> Tensor:
+    def summands(self) -> Float64[Tensor, " C"]:
         """How many whole numbers each input is the mean of, float64 (C,), or (1,)."""
         return self.heads.summed(self.steps) * self.parts
 
@@ -275,7 +285,7 @@ class IntegerHead(nn.Module):
         self.weight = torch.from_numpy(head.weight).to(device, dtype)
         self.bias = torch.from_numpy(head.bias).to(device, dtype)
 
-    def forward(self, mean: Tensor) -> Tensor:
+    def forward(self, mean: Float[Tensor, "B C"]) -> Float32[Tensor, "B classes"]:
         """Return logits (B, classes), float32, of means (B, C)."""
         sums = (mean.double() * self.summands).round()
         if self.codes is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -32,6 +33,9 @@ from snnq.network.operations import Neuron
 from snnq.network.stages import Potential, Stage
 from snnq.network.wiring import Wiring
 from snnq.schemes.whole import Whole
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Float64
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,8 @@ class Heads:
     Of every ``segment`` frames it is given ``pass_steps`` steps. ``quantised``: the mean over all steps is, before.
     """
 
-    weight: np.ndarray
-    bias: np.ndarray
+    weight: Float[np.ndarray, "classes n"]
+    bias: Float[np.ndarray, " classes"]
     per: float
     most: float
     bits: int
@@ -172,7 +176,7 @@ class WholeNetwork:
         return tuple(map(int, found))
 
     @property
-    def read_parts(self) -> np.ndarray:
+    def read_parts(self) -> Float64[np.ndarray, " C"]:
         """What multiplies each number that a model gives its head at a step, so that all are the engines'."""
         streams, (read,) = self.wiring.graph.streams, self.wiring.graph.head.takes
         beside = next((one for one in self.wiring.flow if isinstance(one, Concat) and one.gives == read), None)
@@ -187,7 +191,7 @@ class WholeNetwork:
         graph = self.wiring.graph
         return graph.steps // (graph.segment or graph.steps) * graph.pass_steps * self.wiring.read.parts
 
-    def heads(self, weight: np.ndarray, bias: np.ndarray) -> Heads:
+    def heads(self, weight: Float[np.ndarray, "classes n"], bias: Float[np.ndarray, " classes"]) -> Heads:
         """Return the head in fixed point, after any number of steps, of its decoded weight (classes, n) and bias."""
         graph = self.wiring.graph
         read, cut = graph.head.takes[0], (1, 1) if graph.segment is None else (graph.segment, graph.pass_steps)
@@ -197,7 +201,7 @@ class WholeNetwork:
         most = float(self.wiring.read.bound or 0)
         return Heads(weight, bias, self.per(read), most, HEAD_SUM_BITS, *cut, graph.head.quantised)
 
-    def head(self, weight: np.ndarray, bias: np.ndarray) -> WholeHead:
+    def head(self, weight: Float[np.ndarray, "classes n"], bias: Float[np.ndarray, " classes"]) -> WholeHead:
         """Return the head after all time steps."""
         return self.heads(weight, bias).after(self.wiring.graph.steps)
 

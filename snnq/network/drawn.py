@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from copy import deepcopy
 from dataclasses import replace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,9 @@ from snnq.network.leaks import leak
 from snnq.network.operations import Head, LayerOperation, Neuron
 from snnq.network.streams import LOGITS
 
+if TYPE_CHECKING:
+    from jaxtyping import Float, Num
+
 # Means of random event counts, one a step: what a class of the user's own does to large ones alone, shows, too.
 RATES = (0.5, 8.0, 0.05, 60.0, 1000.0)
 # Of their own, those of all neurons, as long as some of them have always put out the same.
@@ -34,12 +37,12 @@ class Said(nn.Module):
 
     w: Tensor | None
 
-    def __init__(self, one: Neuron, w: Tensor | None = None) -> None:
+    def __init__(self, one: Neuron, w: Float[Tensor, ""] | None = None) -> None:
         super().__init__()
         self.one = one
         self.register_parameter("w", None if w is None else nn.Parameter(w.detach().clone()))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, " T *rest"]) -> Float[Tensor, " T *rest"]:
         """Return the spikes; every call starts from neurons at rest."""
         one = self.one
         if one.rounds is not None:
@@ -52,7 +55,7 @@ class Said(nn.Module):
             v = h * (1 - spikes[-1])
         return torch.stack(spikes)
 
-    def _charged(self, v: Tensor, x: Tensor) -> Tensor:
+    def _charged(self, v: Float[Tensor, "*shape"], x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         one = self.one
         if one.integrates:
             return v + x
@@ -79,7 +82,7 @@ class Drawn(nn.Module):
                 for path in one.norms if isinstance(one, LayerOperation) else ():
                     place(self, path, _norm(model.get_submodule(path)))
 
-    def forward(self, frames: Tensor) -> Tensor:
+    def forward(self, frames: Num[Tensor, "B T C H W"]) -> Float[Tensor, "B classes"]:
         """Return the logits."""
         return run_graph(self.graph, self, frames, self.worth)[LOGITS]
 
@@ -118,7 +121,7 @@ def without_code(graph: Graph, shapes: Mapping[str, tuple[int, ...]], biased: Co
     return root
 
 
-def _learned(one: Neuron, model: nn.Module) -> Tensor | None:
+def _learned(one: Neuron, model: nn.Module) -> Float[Tensor, ""] | None:
     """Return w of neurons that have learned their leak."""
     return model.get_submodule(one.neuron).get_parameter("w") if leak(one) is None else None
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from snnq.base.errors import UsageError
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Float32
 
 
 class ChannelAffine(nn.Module):
@@ -26,33 +30,33 @@ class ChannelAffine(nn.Module):
     multiplier: Tensor
     offset: Tensor
 
-    def __init__(self, multiplier: Tensor, offset: Tensor, *, steps: bool = False) -> None:
+    def __init__(self, multiplier: Float[Tensor, " C"], offset: Float[Tensor, " C"], *, steps: bool = False) -> None:
         super().__init__()
         self.leading = 2 if steps else 1
         self.register_buffer("multiplier", multiplier)
         self.register_buffer("offset", offset)
 
     @property
-    def weight(self) -> Tensor:
+    def weight(self) -> Float[Tensor, " C"]:
         """γ, the multiplier."""
         return self.multiplier
 
     @property
-    def bias(self) -> Tensor:
+    def bias(self) -> Float[Tensor, " C"]:
         """β, the offset."""
         return self.offset
 
     @property
-    def running_mean(self) -> Tensor:
+    def running_mean(self) -> Float[Tensor, " C"]:
         """μ, zeros."""
         return torch.zeros_like(self.offset)
 
     @property
-    def running_var(self) -> Tensor:
+    def running_var(self) -> Float[Tensor, " C"]:
         """σ², ones."""
         return torch.ones_like(self.offset)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Return the affine of (B, C, …), or of (T, B, C, …)."""
         shape = (-1, *[1] * (x.ndim - self.leading - 1))
         return x * self.multiplier.view(shape) + self.offset.view(shape)
@@ -94,7 +98,9 @@ def _norms(model: nn.Module) -> list[tuple[str, _BatchNorm]]:
     return [(name, one) for name, one in model.named_modules() if isinstance(one, _BatchNorm)]
 
 
-def _affine_of(name: str, norm: nn.Module, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+def _affine_of(
+    name: str, norm: nn.Module, bias: Float[Tensor, " C"] | None
+) -> tuple[Float32[Tensor, " C"], Float32[Tensor, " C"]]:
     if not isinstance(norm, _BatchNorm) or norm.running_mean is None or norm.running_var is None:
         raise UsageError(f"{name}: a batch normalisation without running statistics cannot be folded")
     mean, variance = norm.running_mean.double(), norm.running_var.double()
@@ -105,7 +111,9 @@ def _affine_of(name: str, norm: nn.Module, bias: Tensor | None) -> tuple[Tensor,
     return multiplier.float(), (beta + shift * multiplier).float()
 
 
-def _install(model: nn.Module, norm_name: str, multiplier: Tensor, offset: Tensor) -> None:
+def _install(
+    model: nn.Module, norm_name: str, multiplier: Float32[Tensor, " C"], offset: Float32[Tensor, " C"]
+) -> None:
     parent, _, name = norm_name.rpartition(".")
     # SpikingJelly's layers in multi-step mode are given all steps at once.
     steps = getattr(model.get_submodule(norm_name), "step_mode", "s") == "m"

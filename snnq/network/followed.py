@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from jaxtyping import Int64
 
 
 class UntraceableError(Exception):
@@ -40,7 +44,7 @@ class FollowedTensor:
     """A tensor: ``factor`` times the sum over k of the numbers ``index[k]`` of a stream, int64 (terms, *shape)."""
 
     stream: str
-    index: Tensor
+    index: Int64[Tensor, " terms *shape"]
     factor: float = 1.0
 
     @property
@@ -49,7 +53,7 @@ class FollowedTensor:
         return len(self.index) == 1 and self.factor == 1
 
     @property
-    def numbers(self) -> Tensor:
+    def numbers(self) -> Int64[Tensor, "*shape"]:
         """Which number of its stream each one is, of a plain value."""
         return self.index[0]
 
@@ -63,7 +67,7 @@ class FollowedTensor:
         return FollowedTensor(self.stream, moved, self.factor * factor)
 
 
-def whole_images(index: Tensor, shape: Shape, axes: int) -> Tensor | None:
+def whole_images(index: Int64[Tensor, "*shape"], shape: Shape, axes: int) -> Int64[Tensor, " images"] | None:
     """Return the sample and step of every image, t · B + b, of numbers whose last ``axes`` are (C, h, w) or flat.
 
     None where they are not whole images.
@@ -76,7 +80,9 @@ def whole_images(index: Tensor, shape: Shape, axes: int) -> Tensor | None:
     return first // shape.numbers if bool((rows == due).all() and (first % shape.numbers == 0).all()) else None
 
 
-def whole_pixels(index: Tensor, shape: Shape) -> tuple[Tensor, Tensor] | None:
+def whole_pixels(
+    index: Int64[Tensor, "*rows last"], shape: Shape
+) -> tuple[Int64[Tensor, " n"], Int64[Tensor, " n"]] | None:
     """Return sample and step, and pixel, of every row of numbers whose last axis are all channels of one pixel."""
     if index.shape[-1] != shape.channels:
         return None
@@ -88,13 +94,13 @@ def whole_pixels(index: Tensor, shape: Shape) -> tuple[Tensor, Tensor] | None:
     return rows[:, 0] // shape.numbers, places
 
 
-def images_of(places: Tensor, shape: Shape) -> Tensor:
+def images_of(places: Int64[Tensor, " n"], shape: Shape) -> Int64[Tensor, "n C h w"]:
     """Return the numbers (n, C, h, w) of whole images at t · B + b."""
     inside = torch.arange(shape.numbers).view(shape.channels, *shape.size)
     return places.view(-1, 1, 1, 1) * shape.numbers + inside
 
 
-def pixel_mean(value: FollowedTensor, shape: Shape) -> Tensor | None:
+def pixel_mean(value: FollowedTensor, shape: Shape) -> Int64[Tensor, "*shape"] | None:
     """Return the numbers, of a stream (C, 1, 1), that a value is of which is the mean over all pixels; else None."""
     order = value.index.sort(0).values
     kept = order[0] // shape.pixels

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from spikingjelly.activation_based import functional
@@ -34,12 +34,18 @@ from snnq.network.graph import Graph
 from snnq.network.operations import Attention, Head, LayerOperation, Mean, Neuron
 from snnq.network.streams import FRAMES, LOGITS
 
+if TYPE_CHECKING:
+    from jaxtyping import Num
+
 TOLERANCE = 1e-9
 
 
 @torch.no_grad()
 def run_graph(
-    graph: Graph, model: nn.Module, frames: Tensor, worth: Mapping[str, Sequence[int]] = MappingProxyType({})
+    graph: Graph,
+    model: nn.Module,
+    frames: Num[Tensor, "B T C H W"],
+    worth: Mapping[str, Sequence[int]] = MappingProxyType({}),
 ) -> dict[str, Tensor]:
     """Return every stream, (T, B, C, h, w), of frames (B, T, C, H, W); ``LOGITS`` are (B, classes).
 
@@ -62,7 +68,9 @@ def run_graph(
     return streams
 
 
-def check_graph(graph: Graph, model: nn.Module, frames: Tensor, parts: nn.Module | None = None) -> int:
+def check_graph(
+    graph: Graph, model: nn.Module, frames: Num[Tensor, "B T C H W"], parts: nn.Module | None = None
+) -> int:
     """Return how many spikes a batch of frames (B, T, C, H, W) made on both ways to the same logits.
 
     ``parts`` and errors as in ``agreeing_streams``.
@@ -73,7 +81,7 @@ def check_graph(graph: Graph, model: nn.Module, frames: Tensor, parts: nn.Module
 
 @torch.no_grad()
 def agreeing_streams(
-    graph: Graph, model: nn.Module, frames: Tensor, parts: nn.Module | None = None
+    graph: Graph, model: nn.Module, frames: Num[Tensor, "B T C H W"], parts: nn.Module | None = None
 ) -> dict[str, Tensor]:
     """Return every stream of a batch of frames (B, T, C, H, W), as ``run_graph`` does, if the model's logits are its.
 
@@ -209,17 +217,17 @@ def _head(one: Head, model: nn.Module, x: Tensor) -> Tensor:
     return model.get_submodule(one.layer)(x.flatten(2).mean(0))
 
 
-def _by_head(x: Tensor, heads: int) -> Tensor:
+def _by_head(x: Num[Tensor, "T B C h w"], heads: int) -> Num[Tensor, "T B heads N d"]:
     """Return (T, B, heads, N, C/heads) of (T, B, C, h, w)."""
     return x.flatten(3).unflatten(2, (heads, -1)).transpose(-1, -2).contiguous()
 
 
-def _joined(mixed: Tensor, x: Tensor) -> Tensor:
+def _joined(mixed: Num[Tensor, "T B heads N d"], x: Num[Tensor, "T B C h w"]) -> Num[Tensor, "T B features h w"]:
     """Return (T, B, heads, N, d) as (T, B, heads · d, h, w), of the images of x (T, B, C, h, w)."""
     return mixed.transpose(-1, -2).reshape(*x.shape[:2], -1, *x.shape[3:])
 
 
-def _chunks(x: Tensor, chunk: int) -> Tensor:
+def _chunks(x: Num[Tensor, "T B heads N d"], chunk: int) -> Num[Tensor, "chunks B heads tokens d"]:
     """Return (T/chunk, B, heads, chunk · N, C/heads): the steps of a chunk behind one another."""
     return x if chunk == 1 else x.unflatten(0, (-1, chunk)).permute(0, 2, 3, 1, 4, 5).flatten(3, 4)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from snnq.base.errors import UsageError
 
 if TYPE_CHECKING:
+    from jaxtyping import Float32
     from torch import Generator, Tensor, nn
 
 STREAMS = ("spikes", "ternary", "multispikes", "reals")
@@ -111,7 +112,7 @@ def _answer(name: str, module: nn.Module, given: Tensor) -> str:
     )
 
 
-def drawn(kind: str, shape: tuple[int, ...], generator: Generator) -> Tensor:
+def drawn(kind: str, shape: tuple[int, ...], generator: Generator) -> Float32[Tensor, "*shape"]:
     """Return random values of a stream, float32: multispikes are 0 … 3."""
     import torch
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from spikingjelly.activation_based import functional
@@ -25,6 +25,9 @@ from torch import Tensor, nn
 
 from snnq.network.layers import quantisable
 from snnq.network.tracing import neurons_of, seeing
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float
 
 # How many of the random bits are 1: few, so that neither a max-pool nor a mean of them is what it is of ones alone.
 RATE = 0.1
@@ -90,7 +93,7 @@ class _Change(NamedTuple):
     some: Tensor | None = None
     silent: bool = False
 
-    def of(self, values: Tensor, other: Tensor) -> Tensor:
+    def of(self, values: Float[Tensor, "*shape"], other: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Return ``values`` with ``other`` in these channels."""
         if self.some is None:
             return other
@@ -113,7 +116,9 @@ class _Run:
         """The layers in the order they ran."""
         return tuple(self.outputs)
 
-    def layer(self, name: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    def layer(
+        self, name: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Float[Tensor, "*shape"]
+    ) -> Float[Tensor, "*shape"]:
         """Note a layer's call; return its output as it was at first."""
         self.given.append((name, inputs[0].clone()))
         calls = self.outputs.setdefault(name, [])
@@ -134,7 +139,11 @@ class _Run:
 
 
 def _run(
-    model: nn.Module, layers: Mapping[str, nn.Module], neurons: Mapping[str, nn.Module], frames: Tensor, run: _Run
+    model: nn.Module,
+    layers: Mapping[str, nn.Module],
+    neurons: Mapping[str, nn.Module],
+    frames: Float[Tensor, "B T C H W"],
+    run: _Run,
 ) -> _Run:
     """Run the model once; what it puts out counts as what a module of no name was given."""
     functional.reset_net(model)
@@ -159,14 +168,14 @@ def _writers(
     return found
 
 
-def _half(width: int) -> Tensor:
+def _half(width: int) -> Bool[Tensor, " width"]:
     """Return about half of the channels, neither none nor all where there are two and more, as a mask (width,)."""
     some = torch.rand(width, generator=torch.Generator().manual_seed(width)) < 0.5
     some[: width // 2 + 1] = torch.arange(width // 2 + 1) % 2 == 0
     return some
 
 
-def _reached(run: _Run, base: _Run, some: Tensor) -> tuple[str, int] | None:
+def _reached(run: _Run, base: _Run, some: Bool[Tensor, " C"]) -> tuple[str, int] | None:
     """Return the one module whose input differs between two passes, and the axis of its channels, from the end.
 
     None unless it is one, and what differs is exactly the channels ``some`` of an axis.
@@ -186,7 +195,7 @@ def _reached(run: _Run, base: _Run, some: Tensor) -> tuple[str, int] | None:
     return None
 
 
-def _zero(values: Tensor, some: Tensor, axis: int) -> bool:
+def _zero(values: Float[Tensor, "*shape"], some: Bool[Tensor, " C"], axis: int) -> bool:
     """Return whether values are zero in the channels ``some`` of an axis."""
     return not bool(values.movedim(axis, 0)[some.to(values.device)].any())
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from spikingjelly.activation_based import functional
@@ -20,6 +21,9 @@ from torch.func import functional_call
 from snnq.network.blocks import WHOLE, Address, Block, ModelPart, cut, parts_of, passes_spikes, units_of, whole_model
 from snnq.network.folding import ChannelAffine
 from snnq.network.neurons import is_neuron
+
+if TYPE_CHECKING:
+    from jaxtyping import Num
 
 
 @dataclass
@@ -64,7 +68,7 @@ class Replay:
 
     def run(
         self,
-        frames: Tensor,
+        frames: Num[Tensor, "B T C H W"],
         block: Block,
         cache: Mapping[Address, Tensor] | None,
         *,
@@ -152,7 +156,7 @@ class Replay:
 class _Watch:
     """One plain pass of a model: how often each part and unit ran, and the shapes of what they gave."""
 
-    def __init__(self, model: nn.Module, parts: list[ModelPart], frames: Tensor) -> None:
+    def __init__(self, model: nn.Module, parts: list[ModelPart], frames: Num[Tensor, "B T C H W"]) -> None:
         self.order: list[int] = []
         self.calls: list[list[str]] = [[] for _ in parts]
         self.affines: list[list[str]] = [[] for _ in parts]
@@ -195,7 +199,7 @@ class _Watch:
         )
 
 
-def find_layout(model: nn.Module, groups: Mapping[str, str], frames: Tensor) -> Layout:
+def find_layout(model: nn.Module, groups: Mapping[str, str], frames: Num[Tensor, "B T C H W"]) -> Layout:
     """Return the layout of a folded model in eval mode from a pass over one full batch of frames (B, T, C, H, W).
 
     ``groups`` gives the group of every layer. The model is left as it is.
@@ -214,7 +218,9 @@ def find_layout(model: nn.Module, groups: Mapping[str, str], frames: Tensor) -> 
     return _with_needs(model, Layout(tuple(parts), tuple(blocks), shapes), watch.outputs, frames)
 
 
-def _with_needs(model: nn.Module, layout: Layout, outputs: Mapping[Address, Tensor], frames: Tensor) -> Layout:
+def _with_needs(
+    model: nn.Module, layout: Layout, outputs: Mapping[Address, Tensor], frames: Num[Tensor, "B T C H W"]
+) -> Layout:
     """Return the layout with each block's needs: the earlier outputs its output and currents have a gradient to."""
     from copy import deepcopy
 

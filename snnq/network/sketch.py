@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,9 @@ from snnq.network.graph_file import square
 from snnq.network.operations import Head, LayerOperation, Mean
 from snnq.network.said_neurons import said_neuron
 from snnq.network.streams import FRAMES, LOGITS
+
+if TYPE_CHECKING:
+    from jaxtyping import Int64
 
 
 class Sketch:
@@ -188,7 +191,7 @@ class Sketch:
         self._once(path, ran)
         return FollowedTensor(self._add(one, taken), value.index)
 
-    def _once(self, path: str, places: Tensor) -> None:
+    def _once(self, path: str, places: Int64[Tensor, " n"]) -> None:
         """Note where a module ran, of neurons the steps alone; it runs everywhere, and nowhere twice."""
         seen = torch.cat([self.seen.get(path, places[:0].flatten()), places.flatten()])
         if len(seen.unique()) != len(seen):
@@ -316,6 +319,6 @@ def _several(sides: Any, count: int) -> tuple[int, ...]:
     return sides * count if len(sides) == 1 else sides
 
 
-def _beside(index: Tensor, taken: Shape, given: Shape, begin: int) -> Tensor:
+def _beside(index: Int64[Tensor, "*shape"], taken: Shape, given: Shape, begin: int) -> Int64[Tensor, "*shape"]:
     """Return the places of a stream's numbers in one that has more channels, ``begin`` of them before."""
     return index // taken.numbers * given.numbers + begin * given.pixels + index % taken.numbers
