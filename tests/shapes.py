@@ -8,6 +8,7 @@ call: ``Float[Tensor, "out n"]`` twice in a signature is the same ``out`` and ``
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -68,7 +69,8 @@ def _hold(owner: Any, name: str, member: object, module: ModuleType, space: dict
         return
     said = {name: text for name, text in function.__annotations__.items() if SHAPED.search(str(text))}
     if said:
-        before, function.__annotations__ = function.__annotations__, {one: eval(said[one], space) for one in said}
+        inner = inspect.unwrap(function)  # of decorated ones, whose signature is looked up there
+        before, inner.__annotations__ = inner.__annotations__, {one: eval(said[one], space) for one in said}
         checked[function] = jaxtyped(function, typechecker=beartype)
-        function.__annotations__ = before
+        inner.__annotations__ = before
         setattr(owner, name, kind(checked[function]) if kind else checked[function])

@@ -6,13 +6,14 @@ import re
 
 # C99 promises that 31 characters of an external name count, and our longest ending is ``_workspace``.
 _LONGEST = 20
-# A header of these names would hide the compiler's own where its folder is searched first.
+# A header of these names would hide the compiler's own where its folder is searched first; ``main.c`` is the program,
+# and the others are CMake's own targets.
 _TAKEN = frozenset(
     (
         *("assert", "complex", "ctype", "errno", "fenv", "float", "inttypes", "iso646", "limits", "locale", "math"),
         *("memory", "setjmp", "signal", "stdalign", "stdarg", "stdatomic", "stdbool", "stddef", "stdint", "stdio"),
         *("stdlib", "stdnoreturn", "string", "strings", "tgmath", "threads", "time", "uchar", "unistd", "wchar"),
-        "wctype",
+        *("wctype", "main", "all", "clean", "help", "install", "package", "test"),
     )
 )
 _NO_NOTE = re.compile(r"[^A-Za-z0-9 _.,+-]")

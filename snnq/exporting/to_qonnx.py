@@ -1,8 +1,8 @@
-"""``--to qonnx``: an ONNX file with a piece for every layer: quantised weight → Conv or MatMul → folded norm.
+"""``--to qonnx``: an ONNX file with a piece for every layer: quantised weight → Conv or MatMul → folded norms.
 
-A piece takes ``<layer>.input`` and gives ``<layer>.output``, what the neurons behind the layer are fed, for one time
-step (batch 1). Neurons, attention, pooling and sums are not in the graph. Weights are stored as float32 and quantised
-by a node that changes nothing, which is how QONNX says what a weight's format is:
+A piece takes ``<layer>.input`` and gives ``<layer>.output``, what the norms that follow the layer directly put out, for
+one time step (batch 1). Neurons, attention, pooling and sums are not in the graph. Weights are stored as float32 and
+quantised by a node that changes nothing, which is how QONNX says what a weight's format is:
 
 ==============  =====================================================================================================
 uniform-b       ``IntQuant``(w, s, z, b), unsigned: q = clip(round(w/s + z), 0, 2^b − 1), s·(q − z); z keeps its halves
@@ -31,7 +31,7 @@ from snnq.base.errors import UsageError
 from snnq.base.version import __version__
 from snnq.exporting.source import Source, SourceLayer, read_source, require
 from snnq.exporting.targets import ExportedLayer, Facts
-from snnq.network.tracing import Traced, trace
+from snnq.network.tracing import Traced, affines_of, trace
 from snnq.schemes import power_of_two
 from snnq.schemes.binary import BINARY
 from snnq.schemes.format import Params
@@ -56,14 +56,40 @@ def export(folder: Path, out: Path) -> Facts:
     require("qonnx", "onnx", "qonnx.core.modelwrapper", "qonnx.core.onnx_exec")
     pieces = _Pieces()
     by_name = {layer.name: layer for layer in source.layers}
-    for stage in trace(source.model, source.norms, source.frames_shape):
-        if stage.layer in by_name:
-            _add_piece(pieces, source, stage, by_name[stage.layer])
+    stages = _stages(source)
+    for layer, stage in stages.items():
+        _add_piece(pieces, source, stage, by_name[layer])
     model = pieces.model(_properties(source))
     out.write_bytes(model.SerializeToString())
-    for name, weight in run_weights(out).items():
-        by_name[name].check(torch.from_numpy(weight), "qonnx")
-    return _facts(source, out)
+    found = run_weights(out)
+    for layer in source.layers:
+        if layer.family != FLOAT32:
+            layer.check(torch.from_numpy(found[layer.name]), "qonnx")
+    taken = {norm for stage in stages.values() for norm in (stage.norm, *stage.outer)}
+    return _facts(source, out, [norm for norm in affines_of(source.model) if norm not in taken])
+
+
+def _stages(source: Source) -> dict[str, Traced]:
+    """Return the stage of every layer; raises UsageError for layers that are no pieces of one time step."""
+    try:
+        traced = trace(source.model, source.norms, source.frames_shape)
+    except RuntimeError as problem:
+        raise UsageError("the model does not run for one time step, as qonnx's pieces do", "use --to c") from problem
+    stages = {layer.name: [stage for stage in traced if stage.layer == layer.name] for layer in source.layers}
+    for name, own in stages.items():
+        module, runs = source.model.get_submodule(name), len(own)
+        if runs != 1:
+            raise _no_piece(name, "does not run in the first time step" if not runs else f"runs {runs} times a step")
+        if isinstance(module, nn.Conv1d | nn.Conv2d):
+            if len(own[0].input_shape) != len(module.kernel_size) + 1:
+                raise _no_piece(name, "is given several time steps at once")
+            if module.padding_mode != "zeros" or isinstance(module.padding, str):
+                raise _no_piece(name, f"is padded otherwise than by zeros ({module.padding_mode}, {module.padding})")
+    return {name: own[0] for name, own in stages.items()}
+
+
+def _no_piece(layer: str, why: str) -> UsageError:
+    return UsageError(f"layer {layer} {why}, which qonnx's pieces do not hold", "use --to c")
 
 
 class _Pieces:
@@ -130,16 +156,16 @@ def _add_piece(pieces: _Pieces, source: Source, stage: Traced, layer: SourceLaye
         found = pieces.node("Conv", [given, weight], f"{name}.product", out_shape, **_conv_attributes(module))
     # Channels are dim 1, but for linear layers the last.
     spread = (-1,) if isinstance(module, nn.Linear) else (1, -1, *[1] * (len(out_shape) - 2))
-    factor = addend = None
-    if stage.norm:
-        norm = source.model.get_submodule(stage.norm)
-        factor, addend = norm.get_buffer("multiplier"), norm.get_buffer("offset")
-    elif isinstance(module.bias, Tensor):
-        addend = module.bias
-    for kind, suffix, value in (("Mul", "multiplier", factor), ("Add", "offset", addend)):
-        if value is not None:
-            constant = pieces.constant(f"{name}.{suffix}", value.reshape(spread))
-            found = pieces.node(kind, [found, constant], f"{name}.after_{suffix}", out_shape)
+    steps: list[tuple[str, str, Tensor]] = []
+    if isinstance(module.bias, Tensor):
+        steps.append(("Add", "bias", module.bias))
+    for number, path in enumerate([one for one in (stage.norm, *stage.outer) if one]):
+        norm, mark = source.model.get_submodule(path), f"_{number + 1}" if number else ""
+        steps.append(("Mul", f"multiplier{mark}", norm.get_buffer("multiplier")))
+        steps.append(("Add", f"offset{mark}", norm.get_buffer("offset")))
+    for kind, suffix, value in steps:
+        constant = pieces.constant(f"{name}.{suffix}", value.reshape(spread))
+        found = pieces.node(kind, [found, constant], f"{name}.after_{suffix}", out_shape)
     pieces.outputs.append(pieces.node("Identity", [found], f"{name}.output", out_shape))
 
 
@@ -223,16 +249,20 @@ def _title(layer: SourceLayer) -> str:
     return _OPERATORS[layer.family](layer.params, scheme(layer.scheme).width)[1]
 
 
-def _facts(source: Source, out: Path) -> Facts:
+def _facts(source: Source, out: Path, loose: Sequence[str]) -> Facts:
+    """Return what was written; ``loose`` are the norms that no piece has."""
     layers = tuple(ExportedLayer(one.name, one.scheme, _title(one), one.bits) for one in source.layers)
     notes = (
         "qonnx's reference executor computes the packed weights from it, bit for bit.",
         f"The file has {out.stat().st_size:,} bytes: QONNX stores float32, and says beside it how few bits are needed.",
-        "Each layer is a piece: <layer>.input → <layer>.output, one time step, batch 1, folded norm included.",
+        "Each layer is a piece: <layer>.input → <layer>.output, one time step, batch 1, with the norms that "
+        "follow it directly.",
     )
     unsaid = ("Neurons, attention products, residual sums, pooling and the mean before the head.",)
     if any(
         layer.family == UNIFORM.name and bool((layer.params["zero_point"] % 1 != 0).any()) for layer in source.layers
     ):
         unsaid += ("An integer type for weights whose zero-point is a multiple of ½: qonnx calls them FLOAT32.",)
+    if loose:
+        unsaid += (f"Norms that do not follow their layer directly: {', '.join(loose)}.",)
     return Facts(layers, notes, unsaid)

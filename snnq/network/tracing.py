@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Literal
 
 import torch
 from spikingjelly.activation_based import functional
 from torch import Tensor, nn
 
+from snnq.network.folding import ChannelAffine
 from snnq.network.layers import quantisable
 from snnq.network.neurons import is_neuron
 
@@ -43,10 +45,17 @@ def neurons_of(model: nn.Module) -> dict[str, nn.Module]:
     return {path: module for path, module in model.named_modules() if is_neuron(module)}
 
 
+def affines_of(model: nn.Module) -> dict[str, nn.Module]:
+    """Return a model's folded norms by path."""
+    return {path: module for path, module in model.named_modules() if isinstance(module, ChannelAffine)}
+
+
 @dataclass(frozen=True)
 class Traced:
-    """One layer with the norm and the neuron behind it, by module path; a neuron may stand alone, as may a layer.
+    """One layer with the norms and the neuron behind it, by module path; a neuron may stand alone, as may a layer.
 
+    ``outer``: folded norms behind that, each of which was given the very tensor that the one before, or the layer, put
+    out.
     Shapes are those of one time step of one sample, as torch has them: (C, H, W), (C, N), or for linear layers (N, C)
     or (C,). ``source`` is the name of the stage whose output is this one's input.
     """
@@ -57,6 +66,7 @@ class Traced:
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
     source: str | None
+    outer: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -69,7 +79,7 @@ class _Call:
     """One call of a watched module; the tensors are kept, so that no two of them share an address."""
 
     name: str
-    is_neuron: bool
+    kind: Literal["layer", "norm", "neuron"]
     input: Tensor
     output: Tensor
 
@@ -83,11 +93,12 @@ def trace(model: nn.Module, norms: Mapping[str, str], frames_shape: tuple[int, i
     calls: list[_Call] = []
 
     def note(name: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        calls.append(_Call(name, is_neuron(module), inputs[0], output))
+        kind = "neuron" if is_neuron(module) else "norm" if isinstance(module, ChannelAffine) else "layer"
+        calls.append(_Call(name, kind, inputs[0], output))
 
-    layers = {name: module for name, (module, _) in quantisable(model).items()}
+    watched = {name: module for name, (module, _) in quantisable(model).items()} | affines_of(model)
     try:
-        with seeing(layers | neurons_of(model), note):
+        with seeing(watched | neurons_of(model), note):
             model(torch.zeros(1, 1, *frames_shape[1:]))
     finally:
         functional.reset_net(model)
@@ -97,13 +108,29 @@ def trace(model: nn.Module, norms: Mapping[str, str], frames_shape: tuple[int, i
 def _stages(calls: list[_Call], norms: Mapping[str, str]) -> tuple[Traced, ...]:
     stages: list[Traced] = []
     putting: dict[int, str] = {}  # where a tensor that a stage put out begins → the stage
+    behind: dict[int, int] = {}  # the same of what a layer and its norms put out → the stage's number
     for call in calls:
+        if call.kind == "norm":
+            _add_norm(stages, call, behind)
+            continue
         # Neurons see (T, B, …), layers (T·B, …); the head (B, C).
-        shapes = [tuple(one.shape[2 if call.is_neuron else 1 :]) for one in (call.input, call.output)]
-        if call.is_neuron and stages and stages[-1].layer and not stages[-1].neuron:
+        fires = call.kind == "neuron"
+        shapes = [tuple(one.shape[2 if fires else 1 :]) for one in (call.input, call.output)]
+        if fires and stages and stages[-1].layer and not stages[-1].neuron:
             stages[-1] = replace(stages[-1], neuron=call.name)
         else:
-            names = (None, None, call.name) if call.is_neuron else (call.name, norms.get(call.name), None)
+            names = (None, None, call.name) if fires else (call.name, norms.get(call.name), None)
             stages.append(Traced(*names, shapes[0], shapes[1], putting.get(call.input.data_ptr())))
+            behind[call.output.data_ptr()] = len(stages) - 1
         putting[call.output.data_ptr()] = stages[-1].name
     return tuple(stages)
+
+
+def _add_norm(stages: list[Traced], call: _Call, behind: dict[int, int]) -> None:
+    own = next((number for number, stage in enumerate(stages) if stage.norm == call.name), None)
+    number = behind.get(call.input.data_ptr()) if own is None else own
+    if number is None or not stages[number].layer:
+        return
+    if own is None:
+        stages[number] = replace(stages[number], outer=(*stages[number].outer, call.name))
+    behind[call.output.data_ptr()] = number
