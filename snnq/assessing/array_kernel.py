@@ -20,9 +20,9 @@ class OperandWiring(NamedTuple):
 
     ``planes`` bits of an input, each of ``signs`` by itself; arrays of so many ``rows``; of ``groups`` of an operand,
     ``together`` share an array. ``slices`` of a number, each ``base`` times the one before; ``paired``: numbers below
-    zero have columns of their own, else a reference column of cells of 0 is taken away. ``zero``: what a cell of 0
-    conducts; ``whole``: rounded over a column. ``step`` and ``top``: the converters', -1 where they give every sum;
-    ``sigma``: read noise.
+    zero have columns of their own, else a reference column of cells of 0 in each array, of so many ``columns``, is
+    taken away. ``zero``: what a cell of 0 conducts; ``whole``: rounded over a column. ``step`` and ``top``: the
+    converters', -1 where they give every sum; ``sigma``: read noise.
     """
 
     planes: int
@@ -33,6 +33,7 @@ class OperandWiring(NamedTuple):
     slices: int
     base: int
     paired: bool
+    columns: int
     zero: np.float32
     whole: bool
     step: np.float32
@@ -84,7 +85,8 @@ def read(operand, driven, lengths, wiring, sums, weight, random, histogram, out)
 
     ``out`` (together, N) gets ``weight`` times what comes of the columns. Row numbers stand in ``driven``.
     """
-    ones, outputs, clipped, blank = 0, out.shape[1], 0, np.zeros(1, np.float32)
+    ones, outputs, clipped = 0, out.shape[1], 0
+    blank = np.zeros(1 if wiring.paired else (len(sums) - 1) // wiring.columns + 1, np.float32)
     for g in range(len(operand)):
         ones += lengths[g]
     idle = wiring.zero * np.float32(ones)
@@ -105,8 +107,9 @@ def read(operand, driven, lengths, wiring, sums, weight, random, histogram, out)
         clipped += convert(sums, idle, wiring, histogram)
         for s in range(wiring.slices):
             for n in range(outputs):
-                other = sums[(wiring.slices + s) * outputs + n] if wiring.paired else blank[0]
-                out[g, n] += factor * (np.float64(sums[s * outputs + n]) - other)
+                c = s * outputs + n
+                other = sums[wiring.slices * outputs + c] if wiring.paired else blank[c // wiring.columns]
+                out[g, n] += factor * (np.float64(sums[c]) - other)
             factor *= wiring.base
     return clipped
 

@@ -51,7 +51,8 @@ class Reading:
     """How operands are read: ``rows`` of an array, its converters, and what is drawn; ``tally`` counts.
 
     ``groups``: of an operand, of which ``together`` share an array: their cells of 0 conduct into each other's columns.
-    ``collect``: column sums are counted up, too.
+    ``columns``: of an array, without its reference; None: as many as an operand has. ``collect``: column sums are
+    counted up, too.
     """
 
     rows: int
@@ -61,6 +62,7 @@ class Reading:
     tally: ReadTally = field(default_factory=ReadTally)
     groups: int = 1
     together: int = 1
+    columns: int | None = None
     collect: bool = False
 
     def wiring(self, planes: int, written: Written, how: Sliced, signed: bool) -> OperandWiring:
@@ -74,6 +76,7 @@ class Reading:
             slices=how.slices,
             base=2**how.cell_bits,
             paired=how.signed,
+            columns=self.columns or written.cells.shape[2],
             zero=np.float32(written.zero),
             whole=self.cells.quiet,
             step=np.float32(self.converter.step),
@@ -95,7 +98,7 @@ def multiply(values: Tensor, planes: int, written: Written, how: Sliced, reading
     wiring, tally = reading.wiring(planes, written, how, signed), reading.tally
     batch, count, inputs = values.shape
     columns, down = written.cells.shape[2], math.ceil(inputs / reading.rows)
-    arrays = batch // reading.groups * math.ceil(reading.groups / wiring.together)
+    arrays = batch // reading.groups * math.ceil(reading.groups / wiring.together) * math.ceil(columns / wiring.columns)
     tally.conversions += wiring.signs * planes * count * down * (batch * columns + (0 if how.signed else arrays))
     edges = range(0, count, PIECE)
     seed = int(torch.randint(2**62, (), generator=reading.draw)) if reading.cells.read_noise else 0

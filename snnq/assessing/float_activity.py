@@ -9,26 +9,22 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from snnq.assessing.arrays import array_facts
-from snnq.assessing.measure import SAMPLES, measure_model
+from snnq.assessing.measure import SAMPLES, floats_of, measure_model
 from snnq.base.files import read_text, write_atomic
 from snnq.base.progress import Progress, silent
 from snnq.base.strict_json import strict_json
 from snnq.checkpoints.opening import load_model
-from snnq.cost.activity import Activity, FloatActivity, MixingRecord
+from snnq.cost.activity import Activity, FloatActivity
 from snnq.cost.quantities import declared
 from snnq.cost.table import CostTable
 from snnq.data.cache import cache_root, content_hash
-from snnq.models.registry import architecture, attention_table
+from snnq.models.registry import attention_table
 from snnq.network.layers import frames_shape
-from snnq.network.wiring import Wiring
-from snnq.schemes.scheme import Scheme, scheme, scheme_names
 from snnq.training import processes
 from snnq.training.devices import placed
 from snnq.training.job import Job
@@ -80,8 +76,10 @@ def float_activity(
         return FloatActivity.model_validate(strict_json(read_text(path)))
     except (OSError, ValueError):
         pass  # not measured yet, or a damaged file: it is measured
-    found = _measured(job, device, samples, progress)
-    found = found.model_copy(update={"zeros": _zeros(job)}) if zeros else found
+    opened = job.checkpoint
+    products, model = attention_table(opened.architecture, opened.config), placed(load_model(opened), device)
+    seen = _without_each_neuron(measure_model(model, job.layers, products, job.data, _SPLIT, samples, progress))
+    found = floats_of(opened, job.layers, seen, job.data.sha256, zeros=zeros)
     processes.on_first(lambda: _write(path, json.dumps(found.model_dump(mode="json"), allow_nan=False)))
     return found
 
@@ -90,32 +88,6 @@ def _write(path: Path, text: str) -> None:
     """Write what was measured; a cache that cannot be written is done without."""
     with suppress(OSError):
         write_atomic(path, text)
-
-
-def _measured(job: Job, device: torch.device, samples: int, progress: Progress) -> FloatActivity:
-    opened = job.checkpoint
-    products = attention_table(opened.architecture, opened.config)
-    model = placed(load_model(opened), device)
-    found = measure_model(model, job.layers, products, job.data, _SPLIT, samples, progress)
-    whole = isinstance(architecture(opened.architecture).wiring(opened.config), Wiring)
-    return FloatActivity(
-        data_sha256=job.data.sha256,
-        arithmetic="integer" if whole else "float",
-        activity=_without_each_neuron(found),
-        attentions=tuple(MixingRecord(**asdict(one)) for one in products),
-    )
-
-
-@torch.no_grad()
-def _zeros(job: Job) -> dict[str, dict[str, float]]:
-    """Return, by layer and scheme, the share of weights that the scheme's fit to the float weights makes zero."""
-    schemes = [one for one in map(scheme, scheme_names()) if not one.is_float]
-
-    def share(weight: Tensor, one: Scheme) -> float:
-        return float((one.project(weight, one.stored(one.fit(weight)))[0] == 0).double().mean())
-
-    weights = {layer.name: job.checkpoint.state_dict[f"{layer.name}.weight"].float() for layer in job.layers}
-    return {name: {one.name: share(weight, one) for one in schemes} for name, weight in weights.items()}
 
 
 def _without_each_neuron(found: Activity) -> Activity:

@@ -15,20 +15,22 @@ from snnq.assessing.watching import uses_integers, watching
 from snnq.base.errors import DataError, SnnqError, UsageError
 from snnq.base.progress import Progress, silent
 from snnq.base.strict_json import Json
-from snnq.checkpoints.opening import load_model
+from snnq.checkpoints.opening import Checkpoint, load_model
 from snnq.checkpoints.sizes import Given
-from snnq.cost.activity import Activity
+from snnq.cost.activity import Activity, FloatActivity, MixingRecord
 from snnq.cost.energy import layer_energy, products_record
 from snnq.cost.event_records import EventCosts
-from snnq.cost.events import event_energy
+from snnq.cost.events import event_energy, planned_events
 from snnq.cost.table import CostTable, read_table
 from snnq.data.dataset import DataSet, Frames
-from snnq.models.registry import attention_table
+from snnq.models.registry import architecture, attention_table
 from snnq.network.layers import Layer, forward_macs
 from snnq.network.products import Products
+from snnq.network.wiring import Wiring
 from snnq.packed.config import PLAN_FILE
 from snnq.plan import Plan
 from snnq.schemes.names import FLOAT32
+from snnq.schemes.zeros import zero_shares
 from snnq.training.devices import Compute, as_compute, placed, start_fabric
 from snnq.training.finite import FiniteWatch
 from snnq.training.threads import keeps_threads, use_threads
@@ -97,15 +99,37 @@ def measure(
     schemes, table = priced(subject, layers, cost_table)
     device = _prepare(compute, layers, found)
     activity = measure_model(placed(model, device), layers, products, found, split, samples, progress)
+    if subject.kind == "plan" and subject.checkpoint:
+        zeros = table.events.skips_zeros
+        table = table.on(floats_of(subject.checkpoint, layers, activity, found.sha256, zeros=zeros))
+    expected = planned_events(layers, schemes, table, weight_reuse)
     return Measurement(
         path=str(path),
         kind=subject.kind,
         simulated=found.simulated,
         paper_energy_pj=sum(layer_energy(layer, schemes[layer.name], table).total_pj for layer in layers),
-        events=event_energy(layers, schemes, activity, products, table, weight_reuse, predicted=subject.kind == "plan"),
+        events=expected or event_energy(layers, schemes, activity, products, table, weight_reuse),
         products=products,
         activity=activity,
         table=table,
+    )
+
+
+def floats_of(
+    opened: Checkpoint, layers: Sequence[Layer], activity: Activity, data_sha256: str, *, zeros: bool
+) -> FloatActivity:
+    """Return what plans of a float checkpoint are priced with by what it did.
+
+    ``zeros``: with the share of its weights that every scheme makes zero.
+    """
+    whole = isinstance(architecture(opened.architecture).wiring(opened.config), Wiring)
+    weights = {layer.name: opened.state_dict[f"{layer.name}.weight"] for layer in layers} if zeros else {}
+    return FloatActivity(
+        data_sha256=data_sha256,
+        arithmetic="integer" if whole else "float",
+        activity=activity,
+        attentions=tuple(MixingRecord(**asdict(one)) for one in attention_table(opened.architecture, opened.config)),
+        zeros={name: zero_shares(weight) for name, weight in weights.items()},
     )
 
 

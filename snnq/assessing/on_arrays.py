@@ -96,8 +96,9 @@ class OnChip:
     def reading(self, part: Analog, cells: Cells, draw: Generator) -> Reading:
         """Return how an operand is read."""
         converter = Converter(self.chip.adc_bits, part.step)
-        shared = together(part.operand, self.chip.sizes(dynamic=part.operand.writes > 0))
-        counts = {"groups": part.operand.groups, "together": shared, "collect": part.collect}
+        sizes = self.chip.sizes(dynamic=part.operand.writes > 0)
+        counts = {"groups": part.operand.groups, "together": together(part.operand, sizes), "columns": sizes.columns}
+        counts["collect"] = part.collect
         return Reading(self.chip.rows, converter, cells, draw, part.tally, **counts)
 
     def close(self) -> None:

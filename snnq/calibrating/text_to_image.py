@@ -21,7 +21,7 @@ from snnq.base.strict_json import strict_json
 from snnq.calibrating.few import FewShots
 from snnq.calibrating.pictures import LUMA, Camera, Candidate, Generator, draw
 from snnq.calibrating.settings import CalibrateSettings
-from snnq.data.cache import cache_root
+from snnq.data.cache import cache_root, content_hash
 from snnq.data.fingerprint import hash_files
 
 # As StableQ has them: an adjective and the class.
@@ -47,6 +47,8 @@ class TextToImage:
         self.camera, self.names, self.settings = camera, names, settings
         self.templates = read_templates(templates) if templates else TEMPLATES
         self.pipeline, self.facts = _open(settings.source, device)
+        if templates:
+            self.facts = {**self.facts, "templates_sha256": content_hash({"templates": self.templates})}
 
     def make(self, start: int, stop: int) -> list[Candidate]:
         """Return candidates start … stop − 1, drawn in batches of four whatever is asked for."""

@@ -191,6 +191,7 @@ def unlabelled(settings: FinalizeSettings) -> str:
 
 def _config(plan: Plan, job: Job, settings: FinalizeSettings, compute: Compute) -> Json:
     """Return everything the result depends on; how many processes work on it is none of it."""
+    chip = parse_variation(settings.vat).arrays.chip().file_mark if settings.vat else {}
     return {
         "command": "finalize",
         **job.facts(),
@@ -198,6 +199,7 @@ def _config(plan: Plan, job: Job, settings: FinalizeSettings, compute: Compute) 
         "search": plan.search.fingerprint if plan.search else None,
         "cost_table_sha256": plan.cost_table.sha256,
         "precision": compute.precision,
+        **chip,
         **_said(settings),
     }
 

@@ -107,12 +107,15 @@ def reuse_train(
     opened = open_edit(checkpoint, data, compute, one.batch_size, progress, given)
     _check_plan(wanted, str(plan), opened[0])
     patterns = [{"pattern": one.pattern, "attentions": one.attentions} for one in wanted.candidates]
+    target = wanted.target.target if wanted.target.kind == "arrays" else None
+    noise = settings.variation(target)
     said = asdict(settings) | {"candidates": patterns}
+    if noise is not None:
+        said |= {"noise_target": str(noise.arrays.target)} | noise.arrays.chip().file_mark
     edit = edit_run("reuse_train", opened, one, said, place, compute, progress)
     if (known := edit.known()) is not None:
         return _on_target(Reused.from_dict(known), wanted)
-    target = wanted.target.target if wanted.target.kind == "arrays" else None
-    made, model = _made(wanted, _Task(edit, settings, settings.variation(target)))
+    made, model = _made(wanted, _Task(edit, settings, noise))
     edit.save(model, made.to_dict())
     return made
 

@@ -1,4 +1,4 @@
-"""The share of weights that a scheme makes zero, before any are trained: of Gaussian weights.
+"""The share of weights that a scheme makes zero, before any are trained: of float weights, or else of Gaussian ones.
 
     z(scheme) = P(Q(w) = 0),   w ~ N(0, 1), Q with the parameters that fit it
 
@@ -12,10 +12,12 @@ from functools import cache
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
-from snnq.schemes.scheme import Scheme, scheme
+from snnq.schemes.scheme import Scheme, scheme, scheme_names
 
 if TYPE_CHECKING:
     import torch
+    from jaxtyping import Float
+    from torch import Tensor
 else:
     from snnq.base.lazy import torch
 
@@ -27,10 +29,20 @@ def expected_zeros(name: str) -> float:
     return _share(scheme(name))
 
 
+def zero_shares(weight: Float[Tensor, " out *n"]) -> dict[str, float]:
+    """Return, by scheme, the share of a layer's weights that its fit to them makes zero; float32 is left out."""
+    weight = weight.detach().float()
+    return {one.name: _zeros(weight, one) for one in map(scheme, scheme_names()) if not one.is_float}
+
+
+def _zeros(weight: Tensor, one: Scheme) -> float:
+    return float((one.project(weight, one.stored(one.fit(weight)))[0] == 0).double().mean())
+
+
 @cache
 def _share(one: Scheme) -> float:
     if one.is_float:
         return 0.0
     normal = NormalDist()
     weight = torch.tensor([[normal.inv_cdf((i + 0.5) / _QUANTILES) for i in range(_QUANTILES)]])
-    return float((one.project(weight, one.stored(one.fit(weight)))[0] == 0).double().mean())
+    return _zeros(weight, one)

@@ -22,6 +22,7 @@ from snnq.checkpoints.opening import load_model
 from snnq.checkpoints.sizes import Given
 from snnq.cost.table import DEFAULT_TABLE, CostTable, read_table
 from snnq.data.cache import content_hash
+from snnq.hardware.crossbars.target import read_target
 from snnq.plan import Plan
 from snnq.plan.verdict import winning_plan
 from snnq.searching.bilevel import Bilevel
@@ -163,7 +164,8 @@ def _priced_with(table: CostTable) -> dict[str, str]:
     """Return which activity events are priced with, and which arrays; nothing where none are."""
     found = {"activity": table.floats, "arrays": table.arrays}
     known = {key: one.model_dump(mode="json") for key, one in found.items() if one is not None}
-    return {f"{key}_sha256": content_hash({key: one}) for key, one in known.items()}
+    marks = {f"{key}_sha256": content_hash({key: one}) for key, one in known.items()}
+    return marks if table.arrays is None else marks | read_target(table.arrays.target).file_mark
 
 
 def _found(problem: _Problem, folder: RunFolder, progress: Progress) -> tuple[Judge, Objective, Found]:

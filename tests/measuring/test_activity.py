@@ -15,6 +15,7 @@ from two_layers import Two, data_of, two_steps
 import snnq
 from snnq.assessing.measure import measure, measure_model
 from snnq.base.errors import PlanError, UsageError
+from snnq.checkpoints.opening import open_checkpoint
 from snnq.cli.main import run
 from snnq.cost.events import event_energy
 from snnq.cost.table import read_table
@@ -22,6 +23,7 @@ from snnq.models.registry import attention_table
 from snnq.network.layers import layer_table
 from snnq.packed.loading import load_packed
 from snnq.plan import Plan
+from snnq.schemes.zeros import zero_shares
 from snnq.structure.factored import factored
 
 
@@ -245,6 +247,13 @@ def test_a_float_checkpoint_a_plan_and_the_command(tmp_path, capsys, monkeypatch
     assert plan.kind == "plan"
     assert plan.activity == floats.activity
     assert (plan.events.node, plan.events.weight_reuse) == ("7 nm", "step")
+    # A plan is priced with the neurons of its packed form, which counts in whole numbers.
+    assert (floats.events.arithmetic, plan.events.arithmetic) == ("float", "integer")
+    sparse, plain = (measure("plan.json", samples=2, cost_table=f"horowitz-45nm{end}") for end in ("-sparse", ""))
+    weights = open_checkpoint("digits").state_dict
+    for one, whole in zip(sparse.events.layers, plain.events.layers, strict=True):
+        share = 1 - zero_shares(weights[f"{one.name}.weight"])["uniform-2"]
+        assert one.accumulates == pytest.approx(share * whole.accumulates)
     capsys.readouterr()
     assert run(["cost", "measure", "digits", "--samples", "2", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)

@@ -71,8 +71,9 @@ def test_chunked_attention_on_arrays_is_the_digital_one(tmp_path):
     check_digital(one, frames)
 
 
-def test_what_is_converted_is_what_the_map_counts(digits):
-    found = on_arrays(digits, Arrays())
+@pytest.mark.parametrize("side", [None, 4])  # of the small ones, what attention makes has several side by side
+def test_what_is_converted_is_what_the_map_counts(digits, side):
+    found = on_arrays(digits, Arrays(xbar=side))
     one = on_chips(load_packed(digits), found, ImcSettings(), 16)
     frames = torch.randint(0, 3, (2, 4, 2, 16, 16)).float()
     with one.on(one.chip(0)) as put:

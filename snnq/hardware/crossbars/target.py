@@ -172,6 +172,11 @@ class ArrayTarget(Record):
         one, factor = self.adc[str(known)], 2.0 ** (bits - known)
         return one.energy_pj * factor, one.area_um2 * factor
 
+    @property
+    def file_mark(self) -> dict[str, str]:
+        """What a run's fingerprint says of a target of the user's own, whose file may change under its name."""
+        return {} if self.path is None else {"target_sha256": self.sha256}
+
     def resized(self, side: int | None, cell_bits: int | None) -> ArrayTarget:
         """Return a target of arrays of ``side`` × ``side`` cells, and of cells of so many bits; None: as they are.
 
