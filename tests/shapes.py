@@ -21,7 +21,7 @@ from jaxtyping import jaxtyped
 
 ROOMS = ("schemes", "searching", "network", "arithmetic")
 # A type of jaxtyping's in an annotation, such as Float[Tensor, "out n"].
-SHAPED = re.compile(r"\b(Float|Int|Integer|UInt8|Bool|Num|Shaped)\d*\[")
+SHAPED = re.compile(r"\b(Float|Int|Integer|UInt|Bool|Num|Shaped)\d*\[")
 Checked = dict[FunctionType, Callable[..., Any]]
 
 

@@ -31,6 +31,7 @@ from snnq.schemes.words import pack_rows, unpack_rows, word_bits, words_per_row
 
 if TYPE_CHECKING:
     import torch
+    from jaxtyping import Bool, Float, Float32, Num, UInt8
     from torch import Tensor
 else:
     from snnq.base.lazy import torch
@@ -39,39 +40,41 @@ else:
 CLIP = 2
 
 
-def codes(weight: Tensor, params: Params, width: int) -> Tensor:
+def codes(weight: Float[Tensor, "*shape"], params: Params, width: int) -> Float[Tensor, "*shape"]:
     """Return the codes (out, n): 1 where a weight is at least 0, else 0."""
     return (weight >= 0).to(params["scale"].dtype)
 
 
-def values(code: Tensor, params: Params, width: int) -> Tensor:
+def values(code: Num[Tensor, "*shape"], params: Params, width: int) -> Float[Tensor, "*shape"]:
     """Return ŵ = s · (2 · code − 1) for codes (out, n); a scale of 0 gives no minus zero."""
     return params["scale"] * (2 * code.to(params["scale"].dtype) - 1) + 0.0
 
 
-def project(weight: Tensor, params: Params, width: int) -> tuple[Tensor, Tensor]:
+def project(
+    weight: Float[Tensor, "*shape"], params: Params, width: int
+) -> tuple[Float[Tensor, "*shape"], Bool[Tensor, "*shape"]]:
     """Return ŵ and the mask of weights that get gradients, both (out, n), without gradients."""
     return values(codes(weight, params, width), params, width), weight.abs() <= CLIP * params["scale"]
 
 
-def quantize(weight: Tensor, params: Params, width: int) -> Tensor:
+def quantize(weight: Float[Tensor, "out n"], params: Params, width: int) -> Float[Tensor, "out n"]:
     """Return ŵ (out, n), differentiable in the weight (straight through within 2s) and in the scale (by the signs)."""
     reach = CLIP * params["scale"].detach()
     passing = weight.clamp(-reach, reach)
     return values(codes(weight, params, width), params, width) + (passing - passing.detach())
 
 
-def fit(weight: Tensor, width: int) -> Params:
+def fit(weight: Float[Tensor, "out n"], width: int) -> dict[str, Float[Tensor, "out 1"]]:
     """Return the scale (out, 1) of least squared error: the mean magnitude (XNOR-Net)."""
     return {"scale": weight.abs().double().mean(1, keepdim=True).to(weight.dtype)}
 
 
-def cover(weight: Tensor, width: int) -> Params:
+def cover(weight: Float[Tensor, "out n"], width: int) -> dict[str, Float[Tensor, "out 1"]]:
     """Return the scale (out, 1) that reaches each channel's largest magnitude."""
     return {"scale": weight.abs().amax(1, keepdim=True)}
 
 
-def candidates(weight: Tensor, width: int) -> Iterator[Params]:
+def candidates(weight: Float[Tensor, "out n"], width: int) -> Iterator[Params]:
     """Yield the fit: codes are the same at every scale, and of these codes every measure gives the scale itself."""
     yield fit(weight, width)
 
@@ -81,7 +84,7 @@ def moved(params: Params, shifts: Params) -> Params:
     return {"scale": params["scale"] * torch.exp(shifts["scale"])}
 
 
-def write(codes: np.ndarray, params: Arrays, width: int) -> Arrays:
+def write(codes: UInt8[np.ndarray, "out n"], params: Arrays, width: int) -> Arrays:
     """Return a layer's tensors."""
     return {
         "weight_signs": pack_rows(codes, width),
@@ -97,12 +100,12 @@ def read(take: Take, shape: tuple[int, ...], width: int) -> Stored:
     return Stored(unpack_rows(words, width, n), {"scale": take("weight_scale", (rows, 1), "float32")})
 
 
-def decode(codes: np.ndarray, params: Arrays, width: int) -> np.ndarray:
+def decode(codes: UInt8[np.ndarray, "out n"], params: Arrays, width: int) -> Float32[np.ndarray, "out n"]:
     """Return ŵ = s · (2 · code − 1), float32 (out, n)."""
     return params["scale"] * (2 * codes.astype(np.float32) - 1) + np.float32(0)
 
 
-def whole(codes: np.ndarray, params: Arrays, width: int, bound: int) -> Whole:
+def whole(codes: UInt8[np.ndarray, "out n"], params: Arrays, width: int, bound: int) -> Whole:
     """Return W = ±1, in units of the scale; 0 where that is 0."""
     unit = params["scale"].astype(np.float64)
     return Whole((2 * codes.astype(np.int64) - 1) * (unit != 0), unit[:, 0])

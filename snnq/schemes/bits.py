@@ -6,7 +6,12 @@ and those bits. Source: Elias 1975, with the lowest bit first.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from jaxtyping import Int64, Integer
 
 # What one unaligned read of eight bytes holds, wherever in a byte it begins.
 WIDEST = 57
@@ -34,7 +39,7 @@ class BitWriter:
         """Append any whole number: 0, -1, 1, -2, … as 1, 2, 3, 4, … in gamma code."""
         self.gamma(1 + (2 * value if value >= 0 else -2 * value - 1))
 
-    def block(self, values: np.ndarray, width: int) -> None:
+    def block(self, values: Integer[np.ndarray, " n"], width: int) -> None:
         """Append whole numbers (n,) below 2^width, all of that width."""
         places = np.arange(width, dtype=np.uint64)
         for start in range(0, len(values) if width else 0, _CHUNK):
@@ -76,7 +81,7 @@ class BitReader:
         folded = self.gamma() - 1
         return -(folded + 1) // 2 if folded & 1 else folded // 2
 
-    def block(self, count: int, width: int) -> np.ndarray:
+    def block(self, count: int, width: int) -> Int64[np.ndarray, " {count}"]:
         """Return the next numbers of one width, int64 (count,)."""
         if width > WIDEST:
             raise ValueError(f"numbers of {width} bits")

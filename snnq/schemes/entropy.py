@@ -14,10 +14,14 @@ the first, so that the decoder runs forwards and takes words in the order of ste
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from snnq.schemes.bits import BitReader, BitWriter
+
+if TYPE_CHECKING:
+    from jaxtyping import Int, Int64, Integer, UInt16, UInt32, UInt64
 
 PRECISION = 12
 SUM = 2**PRECISION
@@ -35,9 +39,9 @@ _FIELD = 4
 class Part:
     """Symbols (n,) and the table of each, a row of ``frequencies`` (tables, symbols), whose rows add up to ``SUM``."""
 
-    symbols: np.ndarray
-    tables: np.ndarray
-    frequencies: np.ndarray
+    symbols: Integer[np.ndarray, " n"]
+    tables: Integer[np.ndarray, " n"]
+    frequencies: Integer[np.ndarray, "tables symbols"]
 
 
 @dataclass(frozen=True)
@@ -47,13 +51,13 @@ class FrequencyTable:
     All are multiples of 2^(PRECISION - fine); the ``raw`` lower bits of each are written as they are.
     """
 
-    frequencies: np.ndarray
+    frequencies: Integer[np.ndarray, " symbols"]
     fine: int
     raw: int
     bits: int
 
 
-def fitted(counts: np.ndarray) -> FrequencyTable:
+def fitted(counts: Integer[np.ndarray, " symbols"]) -> FrequencyTable:
     """Return the table of least bits, its own and the symbols', for symbols of these counts (symbols,).
 
     A finer one codes the symbols in fewer bits, and takes more bits itself.
@@ -61,7 +65,7 @@ def fitted(counts: np.ndarray) -> FrequencyTable:
     return fitted_each(counts[None])[0]
 
 
-def fitted_each(counts: np.ndarray) -> list[FrequencyTable]:
+def fitted_each(counts: Integer[np.ndarray, "tables symbols"]) -> list[FrequencyTable]:
     """Return what ``fitted`` does for each row of counts (tables, symbols)."""
     needed = np.frexp(np.maximum(np.count_nonzero(counts, 1) - 1, 0))[1]  # of a whole number: its bits
     at, fine = np.nonzero(np.arange(PRECISION + 1) >= needed[:, None])
@@ -76,7 +80,7 @@ def fitted_each(counts: np.ndarray) -> list[FrequencyTable]:
     return [FrequencyTable(found[one], int(fine[one]), int(raw[one]), int(own[one])) for one in best]
 
 
-def shortest_table(counts: np.ndarray) -> int:
+def shortest_table(counts: Integer[np.ndarray, " symbols"]) -> int:
     """Return the fewest bits in which a table of symbols of these counts (symbols,), the last above 0, can be written.
 
     A frequency takes 1 bit and at least 2 more where it is above 0, or 1 and a lower bit in any case.
@@ -85,13 +89,15 @@ def shortest_table(counts: np.ndarray) -> int:
     return 2 * _FIELD + others + min(2 * int(np.count_nonzero(counts[:-1])), others)
 
 
-def cost(counts: np.ndarray, frequencies: np.ndarray) -> float:
+def cost(counts: Integer[np.ndarray, "*shape"], frequencies: Integer[np.ndarray, "*shape"]) -> float:
     """Return the bits of symbols that occur so often, Σ count · log2(Σ f / f)."""
     there = counts > 0
     return float((counts[there] * np.log2(frequencies.sum() / frequencies[there])).sum())
 
 
-def _normalised(counts: np.ndarray, fine: np.ndarray) -> np.ndarray:
+def _normalised(
+    counts: Integer[np.ndarray, "tables symbols"], fine: Int[np.ndarray, " tables"]
+) -> Int64[np.ndarray, "tables symbols"]:
     """Return frequencies of nearly the least cost for counts, both (tables, symbols), whose rows add up to 2^fine.
 
     They are at least 1 where a symbol occurs.
@@ -110,7 +116,9 @@ def _normalised(counts: np.ndarray, fine: np.ndarray) -> np.ndarray:
     return found
 
 
-def _lengths(coarse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _lengths(
+    coarse: Integer[np.ndarray, "tables symbols"],
+) -> tuple[Int[np.ndarray, " tables"], Int[np.ndarray, " tables"]]:
     """Return how many lower bits of each table's frequencies are best written as they are, and its bits (tables,)."""
     raw = np.arange(PRECISION)
     lengths = np.frexp((coarse[:, None, :-1] >> raw[:, None]) + 1.0)[1]  # of a whole number: its bits
@@ -127,7 +135,7 @@ def write_table(bits: BitWriter, table: FrequencyTable) -> None:
         bits.number(one & ((1 << table.raw) - 1), table.raw)
 
 
-def read_table(bits: BitReader, symbols: int) -> np.ndarray:
+def read_table(bits: BitReader, symbols: int) -> Int64[np.ndarray, " {symbols}"]:
     """Return frequencies (symbols,); raises ValueError for what is no table."""
     fine, raw = bits.number(_FIELD), bits.number(_FIELD)
     if fine > PRECISION:
@@ -142,7 +150,7 @@ def read_table(bits: BitReader, symbols: int) -> np.ndarray:
     return found << (PRECISION - fine)
 
 
-def encode(parts: list[Part], lanes: int) -> tuple[np.ndarray, np.ndarray]:
+def encode(parts: list[Part], lanes: int) -> tuple[UInt32[np.ndarray, " {lanes}"], UInt16[np.ndarray, " words"]]:
     """Return the states (lanes,) uint32 that decoding starts from, and the words, uint16."""
     if lanes <= _FEW:
         return _encode_one_by_one(parts, lanes)
@@ -159,14 +167,16 @@ def encode(parts: list[Part], lanes: int) -> tuple[np.ndarray, np.ndarray]:
     return states.astype(np.uint32), np.concatenate([np.zeros(0, np.uint16), *reversed(words)])
 
 
-def _placed(part: Part) -> tuple[np.ndarray, np.ndarray]:
+def _placed(part: Part) -> tuple[UInt64[np.ndarray, " n"], UInt64[np.ndarray, " n"]]:
     """Return f and c of each symbol, uint64 (n,)."""
     before = np.cumsum(part.frequencies, 1) - part.frequencies
     at = part.tables, part.symbols
     return part.frequencies[at].astype(np.uint64), before[at].astype(np.uint64)
 
 
-def _encode_one_by_one(parts: list[Part], lanes: int) -> tuple[np.ndarray, np.ndarray]:
+def _encode_one_by_one(
+    parts: list[Part], lanes: int
+) -> tuple[UInt32[np.ndarray, " {lanes}"], UInt16[np.ndarray, " words"]]:
     """Do what ``encode`` does, lane after lane."""
     states, words, top = [LOWEST_STATE] * lanes, [], 32 - PRECISION
     for f, c in (_placed(part) for part in reversed(parts)):
@@ -183,12 +193,14 @@ def _encode_one_by_one(parts: list[Part], lanes: int) -> tuple[np.ndarray, np.nd
 class Decoder:
     """Takes parts out of states (lanes,) uint32 and words uint16, in the order in which they were given."""
 
-    def __init__(self, states: np.ndarray, words: np.ndarray) -> None:
+    def __init__(self, states: UInt32[np.ndarray, " lanes"], words: UInt16[np.ndarray, " words"]) -> None:
         self._states, self._words, self._at = states.astype(np.uint32), words.astype(np.uint32), 0
         if states.size == 0 or int(states.min()) < LOWEST_STATE:
             raise ValueError("its states are too small")
 
-    def take(self, tables: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
+    def take(
+        self, tables: Integer[np.ndarray, " n"], frequencies: Integer[np.ndarray, "tables symbols"]
+    ) -> UInt16[np.ndarray, " n"]:
         """Return symbols (n,), of which each has the table in ``tables`` (n,); raises ValueError where words end."""
         count, symbols = frequencies.shape
         flat = frequencies.ravel()
@@ -200,7 +212,9 @@ class Decoder:
         places = tables.astype(np.intp) << PRECISION
         return symbol[self._run(places, f, rest)]
 
-    def _run(self, places: np.ndarray, f: np.ndarray, rest: np.ndarray) -> np.ndarray:
+    def _run(
+        self, places: Int[np.ndarray, " n"], f: UInt32[np.ndarray, " slots"], rest: UInt32[np.ndarray, " slots"]
+    ) -> Int[np.ndarray, " n"]:
         """Run all lanes in lock-step over the first place of each symbol's table; return the place of each symbol."""
         lanes, words, at = len(self._states), self._words, self._at
         if lanes <= _FEW:
@@ -222,7 +236,9 @@ class Decoder:
         self._at = at
         return places
 
-    def _run_one_by_one(self, places: np.ndarray, f: np.ndarray, rest: np.ndarray) -> np.ndarray:
+    def _run_one_by_one(
+        self, places: Int[np.ndarray, " n"], f: UInt32[np.ndarray, " slots"], rest: UInt32[np.ndarray, " slots"]
+    ) -> Int[np.ndarray, " n"]:
         """Do what ``_run`` does, lane after lane."""
         states, words, taken = self._states.tolist(), self._words[self._at :][: len(places)].tolist(), 0
         factors, offsets, found = f.tolist(), rest.tolist(), places.tolist()

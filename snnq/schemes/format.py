@@ -17,6 +17,7 @@ import numpy as np
 from snnq.schemes.whole import Whole
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
     from torch import Tensor
 
 Params = dict[str, "Tensor"]
@@ -57,7 +58,7 @@ class Label:
     lightness: int | None = None
 
 
-def round_ste(x: Tensor) -> Tensor:
+def round_ste(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Round to the nearest integer (ties to even); the gradient is that of the identity (straight through)."""
     return x + (x.round() - x).detach()
 

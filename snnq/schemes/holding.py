@@ -16,6 +16,7 @@ from snnq.schemes.scheme import Scheme, scheme
 
 if TYPE_CHECKING:
     import torch
+    from jaxtyping import Float
     from torch import Tensor
 else:
     from snnq.base.lazy import torch
@@ -78,7 +79,9 @@ def _zeroed(one: Format, width: int) -> Format:
     )
 
 
-def _lively(one: Format, weight: Tensor, params: Params) -> Params:
+def _lively(
+    one: Format, weight: Float[Tensor, "out n"], params: dict[str, Float[Tensor, "out 1"]]
+) -> dict[str, Float[Tensor, "out 1"]]:
     """Return the parameters where a channel whose weights are all masked has a scale such as the others have."""
     factor, dead = one.factor(params), (weight == 0).all(1, keepdim=True)
     if not bool(dead.any()):
@@ -87,7 +90,9 @@ def _lively(one: Format, weight: Tensor, params: Params) -> Params:
     return one.with_factor(params, torch.where(dead, usual, factor))
 
 
-def _rescaled(one: Format, weight: Tensor, params: Params, width: int) -> Params:
+def _rescaled(
+    one: Format, weight: Float[Tensor, "out n"], params: dict[str, Float[Tensor, "out 1"]], width: int
+) -> dict[str, Float[Tensor, "out 1"]]:
     """Return the parameters with the scale of least squared error for their codes: times ⟨w, ŵ⟩/⟨ŵ, ŵ⟩."""
     value = one.project(weight, params, width)[0]
     by = (weight * value).sum(1, keepdim=True) / value.square().sum(1, keepdim=True)
@@ -95,7 +100,13 @@ def _rescaled(one: Format, weight: Tensor, params: Params, width: int) -> Params
     return one.with_factor(params, one.factor(params) * by)
 
 
-def _better(one: Format, weight: Tensor, best: Params, tried: Params, width: int) -> Params:
+def _better(
+    one: Format,
+    weight: Float[Tensor, "out n"],
+    best: dict[str, Float[Tensor, "out 1"]],
+    tried: dict[str, Float[Tensor, "out 1"]],
+    width: int,
+) -> dict[str, Float[Tensor, "out 1"]]:
     """Return, channel by channel, whichever has the smaller squared error; the earlier of equals."""
     errors = [
         (one.project(weight, params, width)[0] - weight).square().sum(1, keepdim=True) for params in (best, tried)

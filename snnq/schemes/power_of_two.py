@@ -26,6 +26,7 @@ from snnq.schemes.words import as_integers, pack_rows, unpack_rows, word_bits, w
 
 if TYPE_CHECKING:
     import torch
+    from jaxtyping import Bool, Float, Float32, Float64, Int32, Int64, Integer, Num, UInt8
     from torch import Tensor
 else:
     from snnq.base.lazy import torch
@@ -43,12 +44,12 @@ def exponents(bits: int) -> int:
     return 2 ** (bits - 1) - 1
 
 
-def scale(params: dict[str, Tensor]) -> Tensor:
+def scale(params: dict[str, Float[Tensor, "*channels"]]) -> Float[Tensor, "*channels"]:
     """Return α = 2^round(log2_scale), (out, 1), with a straight-through gradient."""
     return torch.exp2(round_ste(params["log2_scale"]))
 
 
-def nearest_power(magnitude: Tensor) -> Tensor:
+def nearest_power(magnitude: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Return the power of two nearest to each magnitude ≥ 0 (1.5·2^j goes to 2^(j+1)); exact, no logarithm.
 
     Adding half a mantissa carries into the exponent from 1.5·2^j on; then the mantissa is cut off.
@@ -59,19 +60,19 @@ def nearest_power(magnitude: Tensor) -> Tensor:
     return ((magnitude.view(whole) + half) & mask).view(magnitude.dtype)
 
 
-def relative_levels(magnitude: Tensor, bits: int) -> Tensor:
+def relative_levels(magnitude: Float[Tensor, "*shape"], bits: int) -> Float[Tensor, "*shape"]:
     """Return the level nearest to |w|/α: 0 or 2^(1-K) … 1; below half of the smallest level it is 0."""
     count = exponents(bits)
     power = nearest_power(magnitude).clamp(2.0 ** (1 - count), 1.0)
     return power * (magnitude >= 2.0**-count)
 
 
-def rounded(weight: Tensor, alpha: Tensor, bits: int) -> Tensor:
+def rounded(weight: Float[Tensor, "*shape"], alpha: Tensor, bits: int) -> Float[Tensor, "*shape"]:
     """Return ŵ, the level nearest to each weight, without gradients."""
     return torch.copysign(relative_levels((weight / alpha).abs(), bits) * alpha, weight)
 
 
-def codes(weight: Tensor, params: dict[str, Tensor], bits: int) -> Tensor:
+def codes(weight: Float[Tensor, "out n"], params: dict[str, Tensor], bits: int) -> Int32[Tensor, "out n"]:
     """Return the codes ``sign << (b-1) | k`` (out, n) as int32."""
     level = relative_levels((weight / scale(params)).abs(), bits)
     # frexp writes 2^j as ½ · 2^(j+1), so that the top level 1 has exponent 1 and code K.
@@ -81,7 +82,7 @@ def codes(weight: Tensor, params: dict[str, Tensor], bits: int) -> Tensor:
     return sign * 2 ** (bits - 1) + code
 
 
-def values(code: Tensor, params: dict[str, Tensor], bits: int) -> Tensor:
+def values(code: Num[Tensor, "out n"], params: dict[str, Tensor], bits: int) -> Float[Tensor, "out n"]:
     """Return ŵ for codes (out, n)."""
     count, code = exponents(bits), code.to(torch.int32)
     exponent = code % 2 ** (bits - 1)
@@ -90,13 +91,15 @@ def values(code: Tensor, params: dict[str, Tensor], bits: int) -> Tensor:
     return torch.where(exponent == 0, torch.zeros_like(signed), signed)
 
 
-def project(weight: Tensor, params: dict[str, Tensor], bits: int) -> tuple[Tensor, Tensor]:
+def project(
+    weight: Float[Tensor, "*shape"], params: dict[str, Tensor], bits: int
+) -> tuple[Float[Tensor, "*shape"], Bool[Tensor, "*shape"]]:
     """Return ŵ and the mask of weights that are not clipped, both (out, n), without gradients."""
     alpha = scale(params)
     return rounded(weight, alpha, bits), weight.abs() <= CLIP * alpha
 
 
-def quantize(weight: Tensor, params: dict[str, Tensor], bits: int) -> Tensor:
+def quantize(weight: Float[Tensor, "out n"], params: dict[str, Tensor], bits: int) -> Float[Tensor, "out n"]:
     """Return ŵ (out, n), differentiable in the weight and in log2_scale."""
     alpha = scale(params)
     position = (weight / alpha).clamp(-CLIP, CLIP)
@@ -104,31 +107,33 @@ def quantize(weight: Tensor, params: dict[str, Tensor], bits: int) -> Tensor:
     return alpha * (position + (level - position).detach())
 
 
-def cover(weight: Tensor, bits: int) -> dict[str, Tensor]:
+def cover(weight: Float[Tensor, "out n"], bits: int) -> dict[str, Float[Tensor, "out 1"]]:
     """Return log2_scale (out, 1) whose top level is the power of two nearest to each channel's largest magnitude."""
     tiny = torch.finfo(weight.dtype).tiny ** 0.5
     nearest = nearest_power(weight.abs().amax(1, keepdim=True).clamp_min(tiny))
     return {"log2_scale": nearest.log2().clamp_max(LARGEST)}
 
 
-def candidates(weight: Tensor, bits: int) -> Iterator[dict[str, Tensor]]:
+def candidates(weight: Float[Tensor, "out n"], bits: int) -> Iterator[dict[str, Tensor]]:
     """Yield log2_scales (out, 1): from the power of two above the largest magnitude down by six octaves."""
     tiny = torch.finfo(weight.dtype).tiny ** 0.5
     top = weight.abs().amax(1, keepdim=True).clamp_min(tiny).log2().ceil().clamp_max(LARGEST)
     yield from ({"log2_scale": top - i} for i in range(7))
 
 
-def fit(weight: Tensor, bits: int) -> dict[str, Tensor]:
+def fit(weight: Float[Tensor, "out n"], bits: int) -> dict[str, Float[Tensor, "out 1"]]:
     """Return log2_scale (out, 1), whole numbers, of least squared error per channel: the best of ``candidates``."""
     return _best_of(weight, [one["log2_scale"] for one in candidates(weight, bits)], bits)
 
 
-def refine(weight: Tensor, params: dict[str, Tensor], bits: int) -> dict[str, Tensor]:
+def refine(weight: Float[Tensor, "out n"], params: dict[str, Tensor], bits: int) -> dict[str, Float[Tensor, "out 1"]]:
     """Return parameters no worse than ``params``, at most an octave away: for weights that have moved a little."""
     return _best_of(weight, [params["log2_scale"] + i for i in (0, -1, 1)], bits)
 
 
-def _best_of(weight: Tensor, candidates: list[Tensor], bits: int) -> dict[str, Tensor]:
+def _best_of(
+    weight: Float[Tensor, "out n"], candidates: list[Float[Tensor, "out 1"]], bits: int
+) -> dict[str, Float[Tensor, "out 1"]]:
     """Return the log2_scale of least squared error, channel by channel; the earlier of equals."""
     errors = [(project(weight, {"log2_scale": one}, bits)[0] - weight).square().sum(1) for one in candidates]
     best = torch.stack(errors, 1).argmin(1, keepdim=True)
@@ -140,7 +145,7 @@ def moved(params: dict[str, Tensor], shifts: dict[str, Tensor]) -> dict[str, Ten
     return {"log2_scale": params["log2_scale"] + shifts["log2_scale"]}
 
 
-def around_zero(step: Tensor, bits: int) -> dict[str, Tensor]:
+def around_zero(step: Float[Tensor, "out 1"], bits: int) -> dict[str, Float[Tensor, "out 1"]]:
     """Return log2_scale (out, 1) of the grid whose smallest level is about ``step``."""
     return {"log2_scale": (step.log2() + exponents(bits) - 1).clamp_max(LARGEST)}
 
@@ -150,14 +155,14 @@ def stored(params: dict[str, Tensor]) -> dict[str, Tensor]:
     return {"log2_scale": params["log2_scale"].round()}
 
 
-def grid(params: dict[str, Tensor], bits: int) -> Tensor:
+def grid(params: dict[str, Float[Tensor, "out 1"]], bits: int) -> Float[Tensor, "out levels"]:
     """Return every level of every channel, (out, 2^b - 1), ascending."""
     count = exponents(bits)
     up = torch.exp2(torch.arange(1 - count, 1, dtype=params["log2_scale"].dtype, device=params["log2_scale"].device))
     return scale(params) * torch.cat([-up.flip(0), up.new_zeros(1), up])
 
 
-def write(codes: np.ndarray, params: Arrays, bits: int) -> Arrays:
+def write(codes: UInt8[np.ndarray, "out n"], params: Arrays, bits: int) -> Arrays:
     """Return a layer's tensors."""
     return {
         "weight_pot_packed": pack_rows(codes, bits),
@@ -174,13 +179,15 @@ def read(take: Take, shape: tuple[int, ...], bits: int) -> Stored:
     return Stored(unpack_rows(words, bits, n), {"log2_scale": exponent})
 
 
-def sign_and_exponent(codes: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
+def sign_and_exponent(
+    codes: UInt8[np.ndarray, "out n"], bits: int
+) -> tuple[Int64[np.ndarray, "out n"], Int64[np.ndarray, "out n"]]:
     """Return the sign bit (0, 1) and the exponent code k of codes uint8 (out, n), both int64."""
     codes = codes.astype(np.int64)
     return codes >> (bits - 1), codes & exponents(bits)
 
 
-def decode(codes: np.ndarray, params: Arrays, bits: int) -> np.ndarray:
+def decode(codes: UInt8[np.ndarray, "out n"], params: Arrays, bits: int) -> Float32[np.ndarray, "out n"]:
     """Return ŵ = ±2^(e + k - K), and 0 for k = 0, float32 (out, n)."""
     negative, k = sign_and_exponent(codes, bits)
     with np.errstate(over="ignore"):
@@ -188,7 +195,7 @@ def decode(codes: np.ndarray, params: Arrays, bits: int) -> np.ndarray:
     return np.where(k > 0, np.where(negative == 1, -power, power), np.float32(0))
 
 
-def whole(codes: np.ndarray, params: Arrays, bits: int, bound: int) -> Whole:
+def whole(codes: UInt8[np.ndarray, "out n"], params: Arrays, bits: int, bound: int) -> Whole:
     """Return W = ±2^(k + lead) and its unit. Few exponents reach down to 1; of many, levels below 1 are cut to 0."""
     negative, k = sign_and_exponent(codes, bits)
     lead, unit = lead_and_unit(k, params["log2_scale"][:, 0], bits, bound)
@@ -197,7 +204,9 @@ def whole(codes: np.ndarray, params: Arrays, bits: int, bound: int) -> Whole:
     return Whole(np.where(negative == 1, -size, size), unit, wide=bits > MAX_NARROW_BITS)
 
 
-def lead_and_unit(k: np.ndarray, log2_scale: np.ndarray, bits: int, bound: int) -> tuple[np.ndarray, np.ndarray]:
+def lead_and_unit(
+    k: Integer[np.ndarray, "out n"], log2_scale: Float[np.ndarray, " out"], bits: int, bound: int
+) -> tuple[Int64[np.ndarray, " out"], Float64[np.ndarray, " out"]]:
     """Return (lead int64, unit float64), (out,) each: a weight of exponent code k is ±2^(k + lead) units."""
     exponent = log2_scale.astype(np.int64) - exponents(bits)  # of the weight whose code is 0, if there were one
     if bits <= MAX_NARROW_BITS:

@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
-    from jaxtyping import Float, Int, Shaped
+    from jaxtyping import Float, Float32, Float64, Int, Shaped
     from torch import Tensor
 
-    from snnq.schemes.format import Params
     from snnq.schemes.scheme import Scheme
 else:
     from snnq.base.lazy import torch
 
 
-def fit_rate(weight: Tensor, one: Scheme, rate: float) -> Params:
+def fit_rate(weight: Float[Tensor, "out n"], one: Scheme, rate: float) -> dict[str, Float[Tensor, "out 1"]]:
     """Return the parameters of a grid about zero whose codes of a weight (out, n) have an entropy of ``rate`` bits.
 
     The step is one multiple of every channel's root mean square, found by bisection: the finest that does. Steps finer
@@ -59,23 +58,23 @@ def nearest_levels(weight: Float[Tensor, "out n"], levels: Float[Tensor, "out L"
     return below + (share > 0.5)
 
 
-def code_lengths(indices: Int[Tensor, "*shape"], count: int) -> Float[Tensor, " count"]:
+def code_lengths(indices: Int[Tensor, "*shape"], count: int) -> Float32[Tensor, " {count}"]:
     """Return the bits (count,) of a code for each of ``count`` levels, by how often each is taken; none is infinite."""
     return lengths(torch.bincount(indices.flatten(), minlength=count))
 
 
-def entropy(indices: Tensor) -> Tensor:
+def entropy(indices: Int[Tensor, "*shape"]) -> Float64[Tensor, ""]:
     """Return the entropy of codes, all together, in bits each: (), float64."""
     return entropies(torch.bincount(indices.flatten()))
 
 
-def lengths(counts: Shaped[Tensor, "... levels"]) -> Float[Tensor, "... levels"]:
+def lengths(counts: Shaped[Tensor, "*more levels"]) -> Float32[Tensor, "*more levels"]:
     """Return the bits of a code for each level, float32, of levels that are taken so often, (…, levels)."""
     counts = counts.float()
     return -torch.log2((counts + 1) / (counts.sum(-1, keepdim=True) + counts.shape[-1]))
 
 
-def entropies(counts: Tensor) -> Tensor:
+def entropies(counts: Shaped[Tensor, "*more levels"]) -> Float64[Tensor, "*more"]:
     """Return the entropy (…), float64, in bits a code, of levels that are taken so often, (…, levels)."""
     counts = counts.double()
     shares = counts / counts.sum(-1, keepdim=True)

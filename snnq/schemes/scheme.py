@@ -31,6 +31,7 @@ from snnq.schemes.words import MAX_BITS
 
 if TYPE_CHECKING:
     import torch
+    from jaxtyping import Bool, Float, Float32, Int, Num, UInt8
     from torch import Tensor
 else:
     from snnq.base.lazy import torch
@@ -98,7 +99,7 @@ class Scheme:
         return tuple(self.format.parameters)
 
     @property
-    def valid_codes(self) -> np.ndarray:
+    def valid_codes(self) -> Int[np.ndarray, " levels"]:
         """Every code that stands for a level, ascending."""
         return self.format.valid_codes(self.width)
 
@@ -116,14 +117,14 @@ class Scheme:
         return self.format.word_bits(shape, self.width)
 
     @_no_grad
-    def fit(self, weight: Tensor) -> Params:
+    def fit(self, weight: Float[Tensor, "out ..."]) -> dict[str, Float[Tensor, "out 1"]]:
         """Return the parameters of least squared error for a weight (out, …); of a rated scheme, those of its rate."""
         if self.rate is not None:
             return self.coarse(weight, self.rate)
         return self.format.fit(weight.detach().flatten(1), self.width)
 
     @_no_grad
-    def cover(self, weight: Tensor) -> Params:
+    def cover(self, weight: Float[Tensor, "out ..."]) -> dict[str, Float[Tensor, "out 1"]]:
         """Return the parameters whose levels reach the extremes of a weight (out, …): nothing is clipped.
 
         A rated scheme has one grid for a weight, that of ``fit``, here and in ``candidates``; ``refine`` keeps it.
@@ -133,25 +134,27 @@ class Scheme:
         return self.format.cover(weight.detach().flatten(1), self.width)
 
     @_no_grad
-    def coarse(self, weight: Tensor, rate: float) -> Params:
+    def coarse(self, weight: Float[Tensor, "out ..."], rate: float) -> dict[str, Float[Tensor, "out 1"]]:
         """Return the parameters of a grid about zero whose codes of a weight (out, …) have an entropy of ``rate``."""
         return fit_rate(weight.detach().flatten(1), self, rate)
 
     @_no_grad
-    def around_zero(self, step: Tensor) -> Params:
+    def around_zero(self, step: Float[Tensor, "out 1"]) -> dict[str, Float[Tensor, "out 1"]]:
         """Return the parameters whose levels next to zero are about ``step`` (out, 1) away from it: a coarse grid."""
         assert self.format.around_zero is not None, self.name
         return self.format.around_zero(step, self.width)
 
     @_no_grad
-    def candidates(self, weight: Tensor) -> list[Params]:
+    def candidates(self, weight: Float[Tensor, "out ..."]) -> list[dict[str, Float[Tensor, "out 1"]]]:
         """Return the parameters that ``fit`` chooses from, for a choice by another measure than squared error."""
         if self.rate is not None:
             return [self.fit(weight)]
         return list(self.format.candidates(weight.detach().flatten(1), self.width))
 
     @_no_grad
-    def refine(self, weight: Tensor, params: Params) -> Params:
+    def refine(
+        self, weight: Float[Tensor, "out ..."], params: dict[str, Float[Tensor, "out 1"]]
+    ) -> dict[str, Float[Tensor, "out 1"]]:
         """Return parameters near ``params`` that fit the weight no worse: much cheaper than ``fit``."""
         return params if self.rate is not None else self.format.refine(weight.detach().flatten(1), params, self.width)
 
@@ -163,20 +166,26 @@ class Scheme:
         """Return the parameters as they are stored: zero-points and exponents rounded to what they stand for."""
         return self.format.stored(params)
 
-    def factor(self, params: Params) -> Tensor:
+    def factor(self, params: dict[str, Float[Tensor, "out 1"]]) -> Float[Tensor, "out 1"]:
         """Return what multiplies every level of each channel, (out, 1)."""
         return self.format.factor(params)
 
-    def with_factor(self, params: Params, factor: Tensor) -> Params:
+    def with_factor(
+        self, params: dict[str, Float[Tensor, "out 1"]], factor: Float[Tensor, "out 1"]
+    ) -> dict[str, Float[Tensor, "out 1"]]:
         """Return parameters whose levels have another factor (out, 1), or the nearest that the format has."""
         return self.format.with_factor(params, factor)
 
-    def quantize(self, weight: Tensor, params: Params) -> Tensor:
+    def quantize(
+        self, weight: Float[Tensor, " out *rest"], params: dict[str, Float[Tensor, "out 1"]]
+    ) -> Float[Tensor, " out *rest"]:
         """Return the quantised weight, same shape, differentiable (straight-through) in weight and params."""
         return self.format.quantize(weight.flatten(1), params, self.width).view_as(weight)
 
     @_no_grad
-    def project(self, weight: Tensor, params: Params) -> tuple[Tensor, Tensor]:
+    def project(
+        self, weight: Float[Tensor, "*shape"], params: Params
+    ) -> tuple[Float[Tensor, "*shape"], Bool[Tensor, "*shape"]]:
         """Return the quantised weight and the mask of weights that are not clipped, without gradients.
 
         Also takes a vector (N,) of weights of any layers, with parameters (N,): one of each for every weight.
@@ -186,17 +195,19 @@ class Scheme:
         return value.view_as(weight), inside.view_as(weight)
 
     @_no_grad
-    def encode(self, weight: Tensor, params: Params) -> Tensor:
+    def encode(
+        self, weight: Float[Tensor, "out ..."], params: dict[str, Float[Tensor, "out 1"]]
+    ) -> UInt8[Tensor, "out n"]:
         """Return the codes of a weight (out, …) as uint8 (out, n), each one of ``valid_codes``."""
         return self.format.codes(weight.flatten(1), params, self.width).to(torch.uint8)
 
     @_no_grad
-    def decode(self, codes: Tensor, params: Params) -> Tensor:
+    def decode(self, codes: Num[Tensor, "out n"], params: dict[str, Float[Tensor, "out 1"]]) -> Float[Tensor, "out n"]:
         """Return the weight (out, n) that codes (out, n) and params stand for; the inverse of ``encode``."""
         return self.format.values(codes, params, self.width)
 
     @_no_grad
-    def grid(self, params: Params) -> Tensor:
+    def grid(self, params: dict[str, Float[Tensor, "out 1"]]) -> Float[Tensor, "out levels"]:
         """Return every level of every channel, (out, levels), ascending."""
         return self.format.grid(params, self.width)
 
@@ -208,7 +219,7 @@ class Scheme:
         """Return codes and parameters of a weight of that shape from its tensors, which ``take`` checks and gives."""
         return self.format.read(take, shape, self.width)
 
-    def weight(self, stored: Stored) -> np.ndarray:
+    def weight(self, stored: Stored) -> Float32[np.ndarray, "out n"]:
         """Return the weight float32 (out, n) of what was read, bit for bit as ``decode`` gives it."""
         return self.format.decode(*stored, self.width)
 

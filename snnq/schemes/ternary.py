@@ -31,6 +31,7 @@ from snnq.schemes.whole import Whole
 
 if TYPE_CHECKING:
     import torch
+    from jaxtyping import Bool, Float, Float32, Num, UInt8
     from torch import Tensor
 else:
     from snnq.base.lazy import torch
@@ -43,24 +44,26 @@ _PLACES = 3 ** np.arange(TRITS, dtype=np.int16)
 _ONES = int(_PLACES.sum())
 
 
-def codes(weight: Tensor, params: Params, width: int) -> Tensor:
+def codes(weight: Float[Tensor, "out n"], params: Params, width: int) -> Float[Tensor, "out n"]:
     """Return the codes t + 1 (out, n) as a float tensor of 0, 1 and 2."""
     return (weight / params["scale"]).round().clamp(-1, 1) + 1
 
 
-def values(code: Tensor, params: Params, width: int) -> Tensor:
+def values(code: Num[Tensor, "out n"], params: Params, width: int) -> Float[Tensor, "out n"]:
     """Return ŵ = s · (code − 1) for codes (out, n)."""
     return params["scale"] * (code.to(params["scale"].dtype) - 1)
 
 
-def project(weight: Tensor, params: Params, width: int) -> tuple[Tensor, Tensor]:
+def project(
+    weight: Float[Tensor, "*shape"], params: Params, width: int
+) -> tuple[Float[Tensor, "*shape"], Bool[Tensor, "*shape"]]:
     """Return ŵ and the mask of weights that are not clipped, both (out, n), without gradients."""
     position = (weight / params["scale"]).round()
     sign = position.clamp(-1, 1)
     return params["scale"] * sign, position == sign
 
 
-def quantize(weight: Tensor, params: Params, width: int) -> Tensor:
+def quantize(weight: Float[Tensor, "out n"], params: Params, width: int) -> Float[Tensor, "out n"]:
     """Return ŵ (out, n), differentiable in the weight and the scale: straight through where nothing is clipped."""
     return params["scale"] * round_ste(weight / params["scale"]).clamp(-1, 1)
 
@@ -70,7 +73,7 @@ def _smallest(weight: Tensor) -> float:
     return torch.finfo(weight.dtype).tiny ** 0.5
 
 
-def fit(weight: Tensor, width: int) -> Params:
+def fit(weight: Float[Tensor, "out n"], width: int) -> dict[str, Float[Tensor, "out 1"]]:
     """Return the scale (out, 1) of least squared error, exactly.
 
     With the k largest magnitudes of a channel at ±s, the best s is their mean, and the error is
@@ -89,18 +92,20 @@ def fit(weight: Tensor, width: int) -> Params:
     return {"scale": scale.clamp_min(_smallest(weight))}
 
 
-def cover(weight: Tensor, width: int) -> Params:
+def cover(weight: Float[Tensor, "out n"], width: int) -> dict[str, Float[Tensor, "out 1"]]:
     """Return the scale (out, 1) that reaches each channel's largest magnitude."""
     return {"scale": weight.abs().amax(1, keepdim=True).clamp_min(_smallest(weight))}
 
 
-def candidates(weight: Tensor, width: int, steps: int = 12) -> Iterator[Params]:
+def candidates(weight: Float[Tensor, "out n"], width: int, steps: int = 12) -> Iterator[Params]:
     """Yield scales (out, 1) from 1/steps of each channel's largest magnitude to all of it."""
     largest = cover(weight, width)["scale"]
     yield from ({"scale": (largest * (i / steps)).clamp_min(_smallest(weight))} for i in range(1, steps + 1))
 
 
-def refine(weight: Tensor, params: Params, width: int, rounds: int = 2) -> Params:
+def refine(
+    weight: Float[Tensor, "out n"], params: Params, width: int, rounds: int = 2
+) -> dict[str, Float[Tensor, "out 1"]]:
     """Return a scale no worse than that given: codes and the mean of the magnitudes at ±s alternate."""
     magnitude, scale = weight.abs(), params["scale"]
     for _ in range(rounds):
@@ -116,7 +121,7 @@ def moved(params: Params, shifts: Params) -> Params:
     return {"scale": params["scale"] * torch.exp(shifts["scale"])}
 
 
-def grid(params: Params, width: int) -> Tensor:
+def grid(params: dict[str, Float[Tensor, "out 1"]], width: int) -> Float[Tensor, "out 3"]:
     """Return −s, 0 and s of every channel, (out, 3)."""
     return torch.cat([-params["scale"], torch.zeros_like(params["scale"]), params["scale"]], 1)
 
@@ -126,7 +131,7 @@ def bytes_per_row(shape: Sequence[int]) -> int:
     return -(-math.prod(shape[1:]) // TRITS)
 
 
-def write(codes: np.ndarray, params: Arrays, width: int) -> Arrays:
+def write(codes: UInt8[np.ndarray, "out n"], params: Arrays, width: int) -> Arrays:
     """Return a layer's tensors."""
     rows, n = codes.shape
     trits = np.zeros((rows, bytes_per_row(codes.shape) * TRITS), np.int16)
@@ -147,12 +152,12 @@ def read(take: Take, shape: tuple[int, ...], width: int) -> Stored:
     return Stored(found.reshape(rows, -1)[:, :n].astype(np.uint8), params)
 
 
-def decode(codes: np.ndarray, params: Arrays, width: int) -> np.ndarray:
+def decode(codes: UInt8[np.ndarray, "out n"], params: Arrays, width: int) -> Float32[np.ndarray, "out n"]:
     """Return ŵ = s · (code − 1), float32 (out, n)."""
     return params["scale"] * (codes.astype(np.float32) - 1)
 
 
-def whole(codes: np.ndarray, params: Arrays, width: int, bound: int) -> Whole:
+def whole(codes: UInt8[np.ndarray, "out n"], params: Arrays, width: int, bound: int) -> Whole:
     """Return W = −1, 0 or 1, in units of the scale."""
     return Whole(codes.astype(np.int64) - 1, params["scale"].astype(np.float64)[:, 0])
 

@@ -28,6 +28,7 @@ from snnq.schemes.words import as_integers, pack_rows, unpack_rows, word_bits, w
 
 if TYPE_CHECKING:
     import torch
+    from jaxtyping import Bool, Float, Float32, Int64, Num, UInt8
     from torch import Tensor
 else:
     from snnq.base.lazy import torch
@@ -41,42 +42,46 @@ def levels(bits: int) -> int:
     return 2**bits - 1
 
 
-def half_step(zero_point: Tensor) -> Tensor:
+def half_step(zero_point: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Round a zero-point to the nearest multiple of ½, with a straight-through gradient."""
     return round_ste(zero_point * 2) / 2
 
 
-def codes(weight: Tensor, params: dict[str, Tensor], bits: int) -> Tensor:
+def codes(weight: Float[Tensor, "out n"], params: dict[str, Tensor], bits: int) -> Float[Tensor, "out n"]:
     """Return the codes q (out, n) as a float tensor of whole numbers in 0 … 2^b - 1."""
     return (weight / params["scale"] + half_step(params["zero_point"])).round().clamp(0, levels(bits))
 
 
-def values(code: Tensor, params: dict[str, Tensor], bits: int) -> Tensor:
+def values(code: Num[Tensor, "*shape"], params: dict[str, Tensor], bits: int) -> Float[Tensor, "*shape"]:
     """Return ŵ = s · (q - z) for codes (out, n)."""
     return params["scale"] * (code.to(params["scale"].dtype) - half_step(params["zero_point"]))
 
 
-def project(weight: Tensor, params: dict[str, Tensor], bits: int) -> tuple[Tensor, Tensor]:
+def project(
+    weight: Float[Tensor, "*shape"], params: dict[str, Tensor], bits: int
+) -> tuple[Float[Tensor, "*shape"], Bool[Tensor, "*shape"]]:
     """Return ŵ and the mask of weights that are not clipped, both (out, n), without gradients."""
     position = (weight / params["scale"] + half_step(params["zero_point"])).round()
     code = position.clamp(0, levels(bits))
     return values(code, params, bits), position == code
 
 
-def quantize(weight: Tensor, params: dict[str, Tensor], bits: int) -> Tensor:
+def quantize(weight: Float[Tensor, "out n"], params: dict[str, Tensor], bits: int) -> Float[Tensor, "out n"]:
     """Return ŵ (out, n), differentiable in the weight, the scale and the zero-point."""
     zero_point = half_step(params["zero_point"])
     code = round_ste(weight / params["scale"] + zero_point).clamp(0, levels(bits))
     return params["scale"] * (code - zero_point)
 
 
-def _ends(weight: Tensor) -> tuple[Tensor, Tensor]:
+def _ends(weight: Float[Tensor, "out n"]) -> tuple[Float[Tensor, "out 1"], Float[Tensor, "out 1"]]:
     """Return each channel's least and greatest weight (out, 1), cut where a step beyond would be infinite."""
     most = torch.finfo(weight.dtype).max * 0.85
     return weight.amin(1, keepdim=True).clamp_min(-most), weight.amax(1, keepdim=True).clamp_max(most)
 
 
-def _reaching(low: Tensor, half: Tensor, bits: int) -> dict[str, Tensor]:
+def _reaching(
+    low: Float[Tensor, "out 1"], half: Float[Tensor, "out 1"], bits: int
+) -> dict[str, Float[Tensor, "out 1"]]:
     """Return scale and zero-point (out, 1) whose levels reach from ``low`` to ``low + 2 · half``, whatever their signs.
 
     The zero-point is rounded to a multiple of ½, which moves the ends by a quarter of a step at most. A range that is
@@ -87,13 +92,13 @@ def _reaching(low: Tensor, half: Tensor, bits: int) -> dict[str, Tensor]:
     return {"scale": scale, "zero_point": (-low / scale * 2).round() / 2}
 
 
-def cover(weight: Tensor, bits: int) -> dict[str, Tensor]:
+def cover(weight: Float[Tensor, "out n"], bits: int) -> dict[str, Float[Tensor, "out 1"]]:
     """Return scale and zero-point (out, 1) whose levels reach from each channel's least to its greatest weight."""
     low, high = _ends(weight)
     return _reaching(low, high / 2 - low / 2, bits)  # halves: the whole width of the largest numbers is infinite
 
 
-def candidates(weight: Tensor, bits: int, steps: int = 24) -> Iterator[dict[str, Tensor]]:
+def candidates(weight: Float[Tensor, "out n"], bits: int, steps: int = 24) -> Iterator[dict[str, Tensor]]:
     """Yield scales and zero-points (out, 1) of a clip search, with clips from 1/steps to 1.
 
     Grids symmetric about zero without a zero level (z = (2^b - 1)/2), about a zero level with one more level above or
@@ -114,13 +119,15 @@ def candidates(weight: Tensor, bits: int, steps: int = 24) -> Iterator[dict[str,
         yield _reaching(low / 2 + high / 2 - half, half, bits)
 
 
-def fit(weight: Tensor, bits: int) -> dict[str, Tensor]:
+def fit(weight: Float[Tensor, "out n"], bits: int) -> dict[str, Float[Tensor, "out 1"]]:
     """Return scale and zero-point (out, 1) of least squared error: the best of ``candidates``, refined."""
     tried = (_tried(weight, one["scale"], one["zero_point"], bits) for one in candidates(weight, bits))
     return refine(weight, reduce(_better, tried), bits, rounds=4)
 
 
-def refine(weight: Tensor, params: dict[str, Tensor], bits: int, rounds: int = 1) -> dict[str, Tensor]:
+def refine(
+    weight: Float[Tensor, "out n"], params: dict[str, Tensor], bits: int, rounds: int = 1
+) -> dict[str, Float[Tensor, "out 1"]]:
     """Return parameters no worse than ``params``, found near them: for weights that have moved a little.
 
     A little more and less reach is tried; then codes and the closed-form scale ⟨w, q-z⟩/⟨q-z, q-z⟩ alternate, at the
@@ -138,24 +145,32 @@ def refine(weight: Tensor, params: dict[str, Tensor], bits: int, rounds: int = 1
     return {name: best[name] for name in ("scale", "zero_point")}
 
 
-def _tried(weight: Tensor, scale: Tensor, zero_point: Tensor, bits: int) -> dict[str, Tensor]:
+def _tried(
+    weight: Float[Tensor, "out n"], scale: Float[Tensor, "out 1"], zero_point: Float[Tensor, "out 1"], bits: int
+) -> dict[str, Float[Tensor, "out 1"]]:
     """Return parameters, the zero-point a multiple of ½, with the squared error of what ``project`` gives by them."""
     value = _centred(weight, scale, zero_point, bits).mul_(scale)
     return {"scale": scale, "zero_point": zero_point, "error": value.sub_(weight).square_().sum(1, keepdim=True)}
 
 
-def _centred(weight: Tensor, scale: Tensor, zero_point: Tensor, bits: int) -> Tensor:
+def _centred(
+    weight: Float[Tensor, "out n"], scale: Float[Tensor, "out 1"], zero_point: Float[Tensor, "out 1"], bits: int
+) -> Float[Tensor, "out n"]:
     """Return q - z (out, n); in place, since a fit is hundreds of these."""
     return (weight / scale).add_(zero_point).round_().clamp_(0, levels(bits)).sub_(zero_point)
 
 
-def _better(best: dict[str, Tensor], tried: dict[str, Tensor]) -> dict[str, Tensor]:
+def _better(
+    best: dict[str, Float[Tensor, "out 1"]], tried: dict[str, Float[Tensor, "out 1"]]
+) -> dict[str, Float[Tensor, "out 1"]]:
     """Return, channel by channel, whichever has the smaller error."""
     better = tried["error"] < best["error"]
     return {name: torch.where(better, tried[name], best[name]) for name in best}
 
 
-def _closed_scale(weight: Tensor, scale: Tensor, zero_point: Tensor, bits: int) -> Tensor:
+def _closed_scale(
+    weight: Float[Tensor, "out n"], scale: Float[Tensor, "out 1"], zero_point: Float[Tensor, "out 1"], bits: int
+) -> Float[Tensor, "out 1"]:
     """Return the scale of least squared error for the codes of ``scale``, or ``scale`` if it is not positive."""
     tiny = torch.finfo(weight.dtype).tiny ** 0.5
     centred = _centred(weight, scale, zero_point, bits)
@@ -171,7 +186,7 @@ def moved(params: dict[str, Tensor], shifts: dict[str, Tensor]) -> dict[str, Ten
     }
 
 
-def around_zero(step: Tensor, bits: int) -> dict[str, Tensor]:
+def around_zero(step: Float[Tensor, "out 1"], bits: int) -> dict[str, Float[Tensor, "out 1"]]:
     """Return the grid of that scale (out, 1) whose zero-point is a level: as many levels below it as above, and one."""
     return {"scale": step, "zero_point": torch.full_like(step, 2 ** (bits - 1) - 1)}
 
@@ -186,14 +201,14 @@ def stored(params: dict[str, Tensor]) -> dict[str, Tensor]:
     return {"scale": params["scale"], "zero_point": half_step(params["zero_point"])}
 
 
-def grid(params: dict[str, Tensor], bits: int) -> Tensor:
+def grid(params: dict[str, Float[Tensor, "out 1"]], bits: int) -> Float[Tensor, "out levels"]:
     """Return every level of every channel, (out, 2^b), ascending."""
     code = torch.arange(levels(bits) + 1, dtype=params["scale"].dtype, device=params["scale"].device)
     most = torch.finfo(params["scale"].dtype).max  # a level that no weight takes may lie beyond
     return values(code.expand(params["scale"].shape[0], -1), params, bits).clamp(-most, most)
 
 
-def write(codes: np.ndarray, params: Arrays, bits: int) -> Arrays:
+def write(codes: UInt8[np.ndarray, "out n"], params: Arrays, bits: int) -> Arrays:
     """Return a layer's tensors; the zero-points, doubled, take the integer type that they need."""
     halves = params["zero_point"].astype(np.float64) * 2
     return {
@@ -213,13 +228,15 @@ def read(take: Take, shape: tuple[int, ...], bits: int) -> Stored:
     return Stored(unpack_rows(words, bits, n), params)
 
 
-def decode(codes: np.ndarray, params: Arrays, bits: int) -> np.ndarray:
+def decode(codes: UInt8[np.ndarray, "out n"], params: Arrays, bits: int) -> Float32[np.ndarray, "out n"]:
     """Return ŵ = s · (q - z), float32 (out, n)."""
     with np.errstate(over="ignore"):
         return params["scale"] * (codes.astype(np.float32) - params["zero_point"])
 
 
-def factor_and_origin(zero_point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def factor_and_origin(
+    zero_point: Float[np.ndarray, "out 1"],
+) -> tuple[Int64[np.ndarray, "out 1"], Int64[np.ndarray, "out 1"]]:
     """Return (factor, origin), int64 (out, 1): W = factor · q - origin, from zero-points, multiples of ½.
 
     A whole zero-point gives W = q - z in units of the scale; a half one gives W = 2q - 2z in units of half of it.
@@ -229,7 +246,7 @@ def factor_and_origin(zero_point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return 1 + odd, np.where(odd == 1, halves, halves >> 1)
 
 
-def whole(codes: np.ndarray, params: Arrays, bits: int, bound: int) -> Whole:
+def whole(codes: UInt8[np.ndarray, "out n"], params: Arrays, bits: int, bound: int) -> Whole:
     """Return W and its unit, exactly: W · unit = s · (q - z)."""
     factor, origin = factor_and_origin(params["zero_point"])
     return Whole(codes.astype(np.int64) * factor - origin, params["scale"].astype(np.float64)[:, 0] / factor[:, 0])

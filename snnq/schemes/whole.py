@@ -8,8 +8,12 @@ Source: ours (docs/method.md §5).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Float64, Int64
 
 WIDE_SUM_LIMIT = 2**52
 WIDE_WEIGHT_BITS = 40
@@ -22,12 +26,12 @@ class Whole:
     ``wide``: they are in fixed point, and their sums need int64.
     """
 
-    values: np.ndarray
-    unit: np.ndarray
+    values: Int64[np.ndarray, "out n"]
+    unit: Float64[np.ndarray, " out"]
     wide: bool = False
 
 
-def fixed_point(weight: np.ndarray, bound: int) -> Whole:
+def fixed_point(weight: Float[np.ndarray, "out n"], bound: int) -> Whole:
     """Return a real weight (out, n) as whole numbers, so fine that all sums for inputs up to ``bound`` are exact."""
     weight = weight.astype(np.float64)
     reach, bits = np.abs(weight).max(1), fixed_bits(weight.shape[1], bound)

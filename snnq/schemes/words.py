@@ -13,10 +13,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from snnq.base.errors import VerificationError
+
+if TYPE_CHECKING:
+    from jaxtyping import Int, Int32, Num, UInt8, UInt32
 
 WORD_BITS = 32
 MAX_BITS = 8
@@ -39,7 +43,7 @@ def word_bits(shape: Sequence[int], bits: int) -> int:
     return shape[0] * words_per_row(math.prod(shape[1:]), bits) * WORD_BITS
 
 
-def pack_rows(codes: np.ndarray, bits: int) -> np.ndarray:
+def pack_rows(codes: np.ndarray, bits: int) -> Int32[np.ndarray, "rows words"]:
     """Return codes (rows, n), uint8, as words (rows, words), int32.
 
     Raises ValueError for another dtype or number of dimensions, or a code that does not fit in ``bits`` bits.
@@ -56,7 +60,7 @@ def pack_rows(codes: np.ndarray, bits: int) -> np.ndarray:
     return np.bitwise_or.reduce(fields.reshape(rows, words, each) << _shifts(bits), axis=2).view(np.int32)
 
 
-def unpack_rows(words: np.ndarray, bits: int, n: int) -> np.ndarray:
+def unpack_rows(words: np.ndarray, bits: int, n: int) -> UInt8[np.ndarray, "rows {n}"]:
     """Return the first n codes of every row, (rows, n) uint8, of words (rows, words), int32.
 
     Raises ValueError for another dtype, or a number of words that is not that of n codes.
@@ -69,11 +73,11 @@ def unpack_rows(words: np.ndarray, bits: int, n: int) -> np.ndarray:
     return fields.reshape(len(words), -1)[:, :n].astype(np.uint8)
 
 
-def _shifts(bits: int) -> np.ndarray:
+def _shifts(bits: int) -> UInt32[np.ndarray, " places"]:
     return np.arange(codes_per_word(bits), dtype=np.uint32) * np.uint32(bits)
 
 
-def as_integers(values: np.ndarray, what: str, *dtypes: str) -> np.ndarray:
+def as_integers(values: Num[np.ndarray, "*shape"], what: str, *dtypes: str) -> Int[np.ndarray, "*shape"]:
     """Return whole numbers in the first integer type that holds all of them.
 
     Raises VerificationError saying ``what`` is no whole number or too large.

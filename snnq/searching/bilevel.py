@@ -9,7 +9,7 @@ weights W on a training batch with the soft sample. The temperature falls over t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +28,9 @@ from snnq.training.loop import Position, Stateful
 from snnq.training.schedules import learning_rate, set_rate, temperature
 from snnq.training.seeding import generator
 from snnq.training.transfers import moved
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
 
 
 class Bilevel:
@@ -79,7 +82,7 @@ class Bilevel:
         """Return the training batches of an epoch."""
         return training_batches(len(self.train), self.settings.batch_size, self.settings.seed, "train", epoch)
 
-    def step(self, place: Position, indices: list[int]) -> dict[str, Tensor]:
+    def step(self, place: Position, indices: list[int]) -> dict[str, Float[Tensor, ""]]:
         """Do one weight step, and an architecture step before it when it is due; return the training loss, ()."""
         if place.overall % self.settings.refresh_every == 0 and place.overall:
             self.supernet.refresh()
@@ -94,7 +97,7 @@ class Bilevel:
         facts = {name: value for name, value in self.status().items() if "." not in name}
         return {**facts, "space": names, "probabilities": shares}
 
-    def architecture_step(self, place: Position) -> Tensor:
+    def architecture_step(self, place: Position) -> Float[Tensor, ""]:
         """Step 1: update a on a validation batch with the one-hot sample; return CE + λ · cost, ()."""
         frames, labels = self._batch(self.validation, self._validation_indices(place))
         shares = self._sample(place, "architecture", one_hot=True)
@@ -110,7 +113,7 @@ class Bilevel:
         self.price.update(self.shares(), place.overall / self.total_steps)
         return loss.detach()
 
-    def weight_step(self, place: Position, indices: list[int]) -> Tensor:
+    def weight_step(self, place: Position, indices: list[int]) -> Float[Tensor, ""]:
         """Step 2: update W on a training batch with the soft sample; return the cross-entropy, ()."""
         frames, labels = self._batch(self.train, indices)
         loss = F.cross_entropy(self.network(frames, self._sample(place, "weights", one_hot=False).detach()), labels)
@@ -123,10 +126,10 @@ class Bilevel:
         self.weight_optimizer.step()
         return loss.detach()
 
-    def _close(self, place: Position, loss: Tensor) -> None:
+    def _close(self, place: Position, loss: Float[Tensor, ""]) -> None:
         self.watch.close(f"epoch {place.epoch + 1}, step {place.step + 1}", loss)
 
-    def shares(self) -> Tensor:
+    def shares(self) -> Float[Tensor, "L K"]:
         """Return softmax(a), (L, K): the probabilities without noise."""
         return self.architecture.shares().detach()
 
@@ -160,7 +163,7 @@ class Bilevel:
             total[1] += weight
         return {f"bits.{group}": bits / weight for group, (bits, weight) in sums.items()}
 
-    def _sample(self, place: Position, which: str, *, one_hot: bool) -> Tensor:
+    def _sample(self, place: Position, which: str, *, one_hot: bool) -> Float[Tensor, "L K"]:
         heat = temperature(
             place.overall, self.total_steps, high=self.settings.temperature_high, low=self.settings.temperature_low
         )
@@ -173,6 +176,8 @@ class Bilevel:
         cycle, i = divmod(number, steps_per_epoch(len(self.validation), size))
         return training_batches(len(self.validation), size, self.settings.seed, "validation", cycle)[i]
 
-    def _batch(self, samples: SplitSamples, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def _batch(
+        self, samples: SplitSamples, indices: Sequence[int]
+    ) -> tuple[Float[Tensor, "n T C H W"], Int[Tensor, " n"]]:
         frames, labels = samples.__getitems__(processes.shard(indices))
         return moved(frames, self.fabric.device), moved(labels, self.fabric.device)

@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,6 +25,9 @@ from snnq.hardware.crossbars import quantities as _on_arrays  # noqa: F401 (decl
 from snnq.network.layers import Layer
 from snnq.schemes.names import FLOAT32
 from snnq.searching.constraints import Choices
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float
 
 # Of a sum of some hundred shares, relatively.
 _ROUNDING = 1e-12
@@ -102,7 +106,7 @@ def _unit_of(key: str) -> tuple[str, Unit]:
     return next((name, unit) for name, unit in units().items() if unit.key == key)
 
 
-def limit_costs(layers: Sequence[Layer], names: Sequence[str], table: CostTable) -> dict[str, np.ndarray]:
+def limit_costs(layers: Sequence[Layer], names: Sequence[str], table: CostTable) -> dict[str, Float[np.ndarray, "L K"]]:
     """Return, by the key of ``Totals`` that a budget may limit, what each layer under each scheme adds to it, (L, K).
 
     All quantities are sums over the layers (docs/method.md §3), so a plan's total is the sum of its layers' entries;
@@ -122,14 +126,19 @@ def limit_costs(layers: Sequence[Layer], names: Sequence[str], table: CostTable)
     return costs
 
 
-def realised(costs: Mapping[str, np.ndarray], chosen: Sequence[int], budget: Mapping[str, float]) -> dict[str, float]:
+def realised(
+    costs: Mapping[str, Float[np.ndarray, "L K"]], chosen: Sequence[int], budget: Mapping[str, float]
+) -> dict[str, float]:
     """Return what a choice (L,) costs by each key of the budget."""
     rows = np.arange(len(chosen))
     return {key: float(costs[key][rows, list(chosen)].sum()) for key in budget}
 
 
 def allocate(
-    choices: Choices, scores: np.ndarray, costs: Mapping[str, np.ndarray], budget: Mapping[str, float]
+    choices: Choices,
+    scores: Float[np.ndarray, "L K"],
+    costs: Mapping[str, Float[np.ndarray, "L K"]],
+    budget: Mapping[str, float],
 ) -> list[int]:
     """Return, for each layer, the position in ``choices.names`` that minimises the summed scores (L, K) in the budget.
 
@@ -152,26 +161,26 @@ def allocate(
     raise BudgetError(_impossible(given, costs, budget), "snnq search --budget with that value, or a wider --space")
 
 
-def _is_least(choices: Choices, costs: np.ndarray, limit: float) -> bool:
+def _is_least(choices: Choices, costs: Float[np.ndarray, "L K"], limit: float) -> bool:
     """Return whether a limit is the least that is possible, but for the rounding of the sum."""
     total = np.where(_open(choices), _summed(choices, costs), np.inf)
     return abs(float(total.min(1).sum()) - limit) <= _ROUNDING * limit
 
 
-def _cheapest(choices: Choices, costs: np.ndarray) -> Choices:
+def _cheapest(choices: Choices, costs: Float[np.ndarray, "L K"]) -> Choices:
     """Return what is left to choose where every group takes a scheme of least cost."""
     total = np.where(_open(choices), _summed(choices, costs), np.inf)
     least = total <= total.min(1, keepdims=True) * (1 + _ROUNDING)
     return replace(choices, allowed=choices.allowed & least[list(choices.group)])
 
 
-def check_budget(choices: Choices, costs: Mapping[str, np.ndarray], budget: Mapping[str, float]) -> None:
+def check_budget(choices: Choices, costs: Mapping[str, Float[np.ndarray, "L K"]], budget: Mapping[str, float]) -> None:
     """Raise BudgetError if no assignment keeps the budget."""
     if budget:
         allocate(choices, np.zeros((len(choices.layers), len(choices.names))), costs, budget)
 
 
-def _impossible(choices: Choices, costs: Mapping[str, np.ndarray], budget: Mapping[str, float]) -> str:
+def _impossible(choices: Choices, costs: Mapping[str, Float[np.ndarray, "L K"]], budget: Mapping[str, float]) -> str:
     """Say which limit cannot be kept and how low its quantity can go: alone, or while the other limits hold."""
     for name, limit in budget.items():
         lowest = least(choices, costs, name, {})
@@ -188,14 +197,16 @@ def _impossible(choices: Choices, costs: Mapping[str, np.ndarray], budget: Mappi
     return f"no plan keeps {asked} together; {'; '.join(parts)}"
 
 
-def least(choices: Choices, costs: Mapping[str, np.ndarray], name: str, others: Mapping[str, float]) -> float | None:
+def least(
+    choices: Choices, costs: Mapping[str, Float[np.ndarray, "L K"]], name: str, others: Mapping[str, float]
+) -> float | None:
     """Return the smallest value a quantity can have while others keep their limits; None if these cannot be kept."""
     whole = float(costs[name].max(1).sum()) or 1.0
     chosen = _solve(choices, costs[name] / whole, [(costs[other] / limit, 1.0) for other, limit in others.items()])
     return None if chosen is None else realised(costs, chosen, {name: 0.0})[name]
 
 
-def _open(choices: Choices) -> np.ndarray:
+def _open(choices: Choices) -> Bool[np.ndarray, "groups K"]:
     """Return what all layers of a group allow, (groups, K)."""
     found = np.ones((choices.groups, len(choices.names)), dtype=bool)
     for own, row in zip(choices.group, choices.allowed, strict=True):
@@ -203,14 +214,16 @@ def _open(choices: Choices) -> np.ndarray:
     return found
 
 
-def _summed(choices: Choices, matrix: np.ndarray) -> np.ndarray:
+def _summed(choices: Choices, matrix: Float[np.ndarray, "L K"]) -> Float[np.ndarray, "groups K"]:
     """Return the sums over the layers of each group, (groups, K)."""
     total = np.zeros((choices.groups, len(choices.names)))
     np.add.at(total, np.asarray(choices.group), matrix)
     return total
 
 
-def _solve(choices: Choices, scores: np.ndarray, rows: Sequence[tuple[np.ndarray, float]]) -> list[int] | None:
+def _solve(
+    choices: Choices, scores: Float[np.ndarray, "L K"], rows: Sequence[tuple[Float[np.ndarray, "L K"], float]]
+) -> list[int] | None:
     """Return the best choice (L,) under the rows (matrix (L, K), limit), or None if there is none."""
     from scipy.optimize import Bounds, LinearConstraint, milp
     from scipy.sparse import csr_array, eye_array, kron

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from snnq.network.layers import Layer
 from snnq.schemes.holding import has_zero
 from snnq.schemes.names import FLOAT32
 from snnq.schemes.scheme import scheme
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Int
 
 
 def layer_names(layer: Layer) -> list[str]:
@@ -66,7 +70,7 @@ class Choices:
 
     layers: tuple[Layer, ...]
     names: tuple[str, ...]
-    allowed: np.ndarray
+    allowed: Bool[np.ndarray, "L K"]
     group: tuple[int, ...]
 
     @property
@@ -75,7 +79,7 @@ class Choices:
         return max(self.group) + 1
 
     @property
-    def sizes(self) -> np.ndarray:
+    def sizes(self) -> Int[np.ndarray, " L"]:
         """How many layers each layer takes its scheme with, itself included, (L,)."""
         return np.bincount(self.group)[list(self.group)]
 
@@ -135,8 +139,8 @@ def _with_zero(layer: str, names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _tie(
-    layers: Sequence[Layer], allowed: np.ndarray, ties: Iterable[Sequence[str]]
-) -> tuple[np.ndarray, tuple[int, ...]]:
+    layers: Sequence[Layer], allowed: Bool[np.ndarray, "L K"], ties: Iterable[Sequence[str]]
+) -> tuple[Bool[np.ndarray, "L K"], tuple[int, ...]]:
     """Return ``allowed`` narrowed to what tied layers have in common, and every layer's group."""
     group = list(range(len(layers)))
     for tie in ties:

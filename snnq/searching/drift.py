@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -27,11 +27,14 @@ from snnq.searching.rounding import by_name
 from snnq.training import processes
 from snnq.training.transfers import fetched
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 _Potentials = dict[str, list[Tensor]]
 
 
 @torch.no_grad()
-def drift(judge: Judge, progress: Progress) -> np.ndarray:
+def drift(judge: Judge, progress: Progress) -> Float[np.ndarray, "L K"]:
     """Return scores (L, K), NaN where a layer may not take a scheme: no nats, but drifts to be weighed by a budget."""
     choices, board = judge.choices, Switchboard(judge.floats, judge.choices, by_name(judge.nearest(judge.floats)))
     own = [layer.get_parameter("weight").detach().clone() for layer in board.layers]
@@ -63,7 +66,7 @@ def drift(judge: Judge, progress: Progress) -> np.ndarray:
     return monotone(found + rounding_prior(judge.floats, choices, judge.nearest(judge.floats)), choices.names)
 
 
-def _drifted(found: _Potentials, floats: _Potentials, like: Tensor) -> Tensor:
+def _drifted(found: _Potentials, floats: _Potentials, like: Tensor) -> Float[Tensor, ""]:
     """Return the mean over all neurons' layers, (); what was replayed did not drift."""
     parts = [
         torch.stack([(v - own).square().mean() for v, own in zip(values, floats[name], strict=True)]).mean()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -14,11 +16,14 @@ from snnq.searching.measuring import monotone
 from snnq.training import processes
 from snnq.training.seeding import generator
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 # Random vectors for each batch: of 8 batches that is 64 of them.
 PROBES = 8
 
 
-def hessian(judge: Judge, progress: Progress) -> np.ndarray:
+def hessian(judge: Judge, progress: Progress) -> Float[np.ndarray, "L K"]:
     """Return scores (L, K) in nats: ½ · trace(H_l)/n_l · Σ(W − Q_k(W))², of a layer of n_l weights.
 
     Source: HAWQ-V2 (Dong et al. 2020, arXiv:1911.03852), with the Gauss–Newton form of the Hessian, which needs no
@@ -32,7 +37,7 @@ def hessian(judge: Judge, progress: Progress) -> np.ndarray:
     return monotone((traces * sizes / 2)[:, None] * errors + ROUNDING * errors, choices.names)
 
 
-def gauss_newton_traces(judge: Judge, progress: Progress) -> np.ndarray:
+def gauss_newton_traces(judge: Judge, progress: Progress) -> Float[np.ndarray, " L"]:
     """Return trace(Jᵀ (diag p − p pᵀ) J) of every layer's weight, (L,): the mean over the calibration samples.
 
     J are the derivatives of the logits, p their softmax. With B = diag(√p) − p √pᵀ and random signs ξ, the trace is the
@@ -56,7 +61,7 @@ def gauss_newton_traces(judge: Judge, progress: Progress) -> np.ndarray:
     return processes.mean(total / samples).numpy()
 
 
-def _probed(logits: Tensor, parameters: list[nn.Parameter], draw: torch.Generator) -> Tensor:
+def _probed(logits: Float[Tensor, "n C"], parameters: list[nn.Parameter], draw: torch.Generator) -> Float[Tensor, " L"]:
     """Return Σ over the samples of logits (n, C) of each parameter's trace, (L,), by ``PROBES`` random vectors."""
     shares = torch.softmax(logits.detach(), 1)
     found = torch.zeros(len(parameters), dtype=torch.float64)
@@ -68,13 +73,13 @@ def _probed(logits: Tensor, parameters: list[nn.Parameter], draw: torch.Generato
     return found / PROBES
 
 
-def spread(shares: Tensor, signs: Tensor) -> Tensor:
+def spread(shares: Float[Tensor, "n C"], signs: Float[Tensor, "n C"]) -> Float[Tensor, "n C"]:
     """Return B ξ (n, C) of probabilities p and signs ξ, both (n, C): its covariance is diag p − p pᵀ."""
     along = shares.sqrt() * signs
     return along - shares * along.sum(1, keepdim=True)
 
 
-def random(choices: Choices, seed: int) -> np.ndarray:
+def random(choices: Choices, seed: int) -> Float[np.ndarray, "L K"]:
     """Return scores (L, K) drawn from 0 … 1, more bits never worse: a control that spends its budget by chance."""
     bits = np.array([float(scheme(name).bits) for name in choices.names])
     scores = np.full(choices.allowed.shape, np.nan)

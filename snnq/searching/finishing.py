@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor, nn
@@ -27,6 +28,9 @@ from snnq.searching.scores import OWN, Point, Scores, beside, front_choices
 from snnq.searching.settings import UNTRAINED
 from snnq.structure.masked import masked_layers
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 FRONT_POINTS = 6
 # The rates at which the sensitivity plan beside a search of rates is measured.
 MEASURED = (0.1, 0.3, 0.65, 1.0, 1.5, 2.5)
@@ -40,8 +44,8 @@ class Found:
     """
 
     weights: nn.Module
-    scores: np.ndarray
-    shares: Tensor | None = None
+    scores: Float[np.ndarray, "L K"]
+    shares: Float[Tensor, "L K"] | None = None
     chosen: list[int] | None = None
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -33,6 +34,9 @@ from snnq.training.run_folder import RunFolder
 from snnq.training.seeding import generator
 from snnq.training.teacher import float_teacher
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 # How many plans begin; by how much (σ of a logarithm) the weight of each layer differs between those that are drawn,
 # and how often one is drawn at most to find so many.
 PLANS, SPREAD, DRAWS = 8, 1.0, 64
@@ -44,7 +48,7 @@ class PlanCandidate:
 
     name: str
     chosen: list[int]
-    scores: np.ndarray
+    scores: Float[np.ndarray, "L K"]
 
 
 def candidates(judge: Judge, aim: Objective, progress: Progress) -> list[PlanCandidate]:
@@ -136,7 +140,7 @@ class Halving:
         size, seed = self.settings.batch_size, self.settings.seed
         return training_batches(len(self.judge.job.data.train), size, seed, "halving", cycle)[i]
 
-    def step(self, place: Position, indices: list[int]) -> dict[str, Tensor]:
+    def step(self, place: Position, indices: list[int]) -> dict[str, Float[Tensor, ""]]:
         """Do one step of the slot's plan."""
         rung, _, part = self.slots[place.epoch]
         at, total = part * self.steps + place.step, self.rungs.parts[rung] * self.steps

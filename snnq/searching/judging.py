@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -28,6 +29,9 @@ from snnq.training.evaluation import Score, evaluate, reestimate_batchnorm
 from snnq.training.job import Job
 from snnq.training.seeding import shuffled
 from snnq.training.transfers import fetched, moved
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 BATCHNORM_SAMPLES, SCORE_SAMPLES = 512, 1024
 
@@ -85,7 +89,12 @@ class Judge:
     """
 
     def __init__(
-        self, job: Job, floats: nn.Module, teacher: Tensor, choices: Choices, settings: SearchSettings
+        self,
+        job: Job,
+        floats: nn.Module,
+        teacher: Float[Tensor, "N classes"],
+        choices: Choices,
+        settings: SearchSettings,
     ) -> None:
         self.job, self.floats, self.choices, self.settings = job, floats, choices, settings
         self.device = next(floats.parameters()).device
@@ -115,9 +124,9 @@ class Judge:
         solve: Callable[[np.ndarray], list[int]],
         progress: Progress,
         stage: str,
-        prior: np.ndarray,
+        prior: Float[np.ndarray, "L K"],
         rounded: Rounded | None = None,
-    ) -> np.ndarray:
+    ) -> Float[np.ndarray, "L K"]:
         """Return scores (L, K): measured losses of two passes, and a little of ``prior``."""
 
         def with_prior(scores: np.ndarray) -> list[int]:
@@ -166,7 +175,7 @@ class Judge:
 
 
 @torch.no_grad()
-def rounding_errors(model: nn.Module, choices: Choices, rounded: Rounded) -> np.ndarray:
+def rounding_errors(model: nn.Module, choices: Choices, rounded: Rounded) -> Float[np.ndarray, "L K"]:
     """Return Σ(W − Q_k(W))² / Σ W² of every layer and scheme, (L, K), NaN where it is not allowed."""
     found = np.full(choices.allowed.shape, np.nan)
     places, errors = [], []
@@ -184,12 +193,12 @@ def rounding_errors(model: nn.Module, choices: Choices, rounded: Rounded) -> np.
     return found
 
 
-def rounding_prior(model: nn.Module, choices: Choices, rounded: Rounded) -> np.ndarray:
+def rounding_prior(model: nn.Module, choices: Choices, rounded: Rounded) -> Float[np.ndarray, "L K"]:
     """Return ROUNDING times the rounding errors, (L, K): the smaller error wins where measuring cannot tell."""
     return ROUNDING * rounding_errors(model, choices, rounded)
 
 
-def learned_prior(shares: Tensor) -> np.ndarray:
+def learned_prior(shares: Float[Tensor, "L K"]) -> Float[np.ndarray, "L K"]:
     """Return −LEARNED · log p, (L, K), of the search's probabilities."""
     return -LEARNED * np.log(shares.cpu().double().numpy().clip(1e-12))
 
@@ -200,7 +209,7 @@ def most_precise(choices: Choices) -> list[int]:
     return [int(k) for k in np.where(choices.allowed, bits, -1).argmax(1)]
 
 
-def sensitivity(judge: Judge, aim: Objective, progress: Progress) -> np.ndarray:
+def sensitivity(judge: Judge, aim: Objective, progress: Progress) -> Float[np.ndarray, "L K"]:
     """Return training-free scores (L, K): losses measured from the float model, then corrected at the plan so found."""
     prior = rounding_prior(judge.floats, judge.choices, judge.nearest(judge.floats))
     start = most_precise(judge.choices)
@@ -208,7 +217,9 @@ def sensitivity(judge: Judge, aim: Objective, progress: Progress) -> np.ndarray:
     return judge.measured(judge.floats, start, aim.solve, progress, "measuring the float model", prior, rounded)
 
 
-def learned(judge: Judge, weights: nn.Module, shares: Tensor, aim: Objective, progress: Progress) -> np.ndarray:
+def learned(
+    judge: Judge, weights: nn.Module, shares: Float[Tensor, "L K"], aim: Objective, progress: Progress
+) -> Float[np.ndarray, "L K"]:
     """Return the scores (L, K) of a trained mixture: measured losses at the plan it leans to, and what it learned.
 
     For the paper's form, −log p alone: the least sum without a budget is every layer's most probable scheme.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -28,10 +29,13 @@ from snnq.training.batchnorm import share_batchnorm
 from snnq.training.evaluation import NORMS
 from snnq.training.transfers import fetched
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 PASSES = 2
 
 
-def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+def soft_cross_entropy(logits: Float[Tensor, "n C"], targets: Float[Tensor, "n C"]) -> Float[Tensor, ""]:
     """Return -Σ_c t_c log softmax(logits)_c summed over the samples: cross-entropy for one-hot targets, and for those
     of a teacher the divergence from it up to a constant; logits and targets (n, C)."""
     return -(targets * F.log_softmax(logits.float(), 1)).sum()
@@ -72,7 +76,7 @@ class Switchboard:
     @torch.no_grad()
     def losses(
         self, anchor: Sequence[int], batches: Iterator[tuple[Tensor, Tensor]], step: Callable[[], None]
-    ) -> np.ndarray:
+    ) -> Float[np.ndarray, "L K"]:
         """Return D (L, K) in nats a sample at the plan ``anchor`` (L); NaN where a layer may not take a scheme.
 
         ``batches`` give frames (n, T, C, H, W) and targets (n, C), this process' share of each global batch. Tied
@@ -107,7 +111,7 @@ class Switchboard:
         self._require_finite(found)
         return found
 
-    def _require_finite(self, found: np.ndarray) -> None:
+    def _require_finite(self, found: Float[np.ndarray, "L K"]) -> None:
         """Raise NotFiniteError naming the layer and scheme whose loss (L, K) is not finite, where they are allowed."""
         for layer, k in np.argwhere(self.choices.allowed & ~np.isfinite(found)):
             name, scheme_name = self.choices.layers[layer].name, self.choices.names[k]
@@ -177,7 +181,7 @@ def measure(
     stage: str = "measuring layers",
     count: int = 1,
     rounded: Rounded | None = None,
-) -> np.ndarray:
+) -> Float[np.ndarray, "L K"]:
     """Return scores (L, K) in nats: the mean of D over two anchors, the second one at the best plan so far.
 
     The second anchor is where layers interact as they will in the plan. Rows are known up to a constant each. Within a
@@ -199,7 +203,7 @@ def measure(
     return scores
 
 
-def monotone(scores: np.ndarray, names: Sequence[str]) -> np.ndarray:
+def monotone(scores: Float[np.ndarray, "L K"], names: Sequence[str]) -> Float[np.ndarray, "L K"]:
     """Return scores (L, K) in which, within a family, more bits never score worse; float32 is best of all."""
     result = scores.copy()
     for k, name in enumerate(names):

@@ -11,7 +11,7 @@ times the mixture against.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,9 @@ from snnq.schemes.scheme import Params, Scheme, scheme
 from snnq.searching.constraints import Choices
 from snnq.structure.masked import hold, masked_layers
 from snnq.training.transfers import moved
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Shaped
 
 
 class SchemeLogits(nn.Module):
@@ -42,20 +45,22 @@ class SchemeLogits(nn.Module):
         self.register_buffer("allowed", allowed, persistent=False)
         self.register_buffer("group", torch.tensor(choices.group), persistent=False)
 
-    def sample(self, temperature: float, generator: torch.Generator, *, one_hot: bool) -> Tensor:
+    def sample(self, temperature: float, generator: torch.Generator, *, one_hot: bool) -> Float[Tensor, "L K"]:
         """Return Gumbel-softmax shares (L, K) of every layer."""
         return sample(self._masked(), temperature, generator, one_hot=one_hot)[self.group]
 
-    def shares(self) -> Tensor:
+    def shares(self) -> Float[Tensor, "L K"]:
         """Return softmax(a), (L, K): the probabilities without noise."""
         return torch.softmax(self._masked(), dim=-1)[self.group]
 
-    def _masked(self) -> Tensor:
+    def _masked(self) -> Float[Tensor, "groups K"]:
         return self.logits.masked_fill(~self.allowed, -torch.inf)
 
 
-def sample(logits: Tensor, temperature: float, generator: torch.Generator, *, one_hot: bool) -> Tensor:
-    """Return Gumbel-softmax shares (L, K): p = softmax((a + g)/τ), or onehot(argmax) - stop(p) + p [paper].
+def sample(
+    logits: Float[Tensor, "rows K"], temperature: float, generator: torch.Generator, *, one_hot: bool
+) -> Float[Tensor, "rows K"]:
+    """Return Gumbel-softmax shares (rows, K): p = softmax((a + g)/τ), or onehot(argmax) - stop(p) + p [paper].
 
     g ~ Gumbel(0, 1), drawn from ``generator`` on the CPU.
     """
@@ -74,7 +79,7 @@ class _Mix(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, probabilities: Tensor, candidates: Sequence[tuple[Scheme, Params]], *weights: Tensor
+        ctx: Any, probabilities: Float[Tensor, "L K"], candidates: Sequence[tuple[Scheme, Params]], *weights: Tensor
     ) -> tuple[Tensor, ...]:
         ctx.sizes = [weight.numel() for weight in weights]
         flat = torch.cat([weight.detach().flatten() for weight in weights])
@@ -153,7 +158,7 @@ class Supernet(nn.Module):
                 for name, value in params.items():
                     before[name][i].copy_(value.squeeze(1))
 
-    def forward(self, frames: Tensor, probabilities: Tensor) -> Tensor:
+    def forward(self, frames: Shaped[Tensor, "B ..."], probabilities: Float[Tensor, "L K"]) -> Float[Tensor, "B ..."]:
         """Return logits (B, classes) of frames (B, T, C, H, W) under the shares ``probabilities`` (L, K)."""
         candidates = [
             (one, {name: getattr(self, f"{name}_{k}")[self.rows_of_weights] for name in one.parameters})
@@ -202,7 +207,7 @@ class BranchNet(nn.Module):
             setattr(model.get_submodule(parent), own, branch)
             self.branches.append(branch)
 
-    def forward(self, frames: Tensor, probabilities: Tensor) -> Tensor:
+    def forward(self, frames: Shaped[Tensor, "B ..."], probabilities: Float[Tensor, "L K"]) -> Float[Tensor, "B ..."]:
         """Return logits (B, classes) of frames (B, T, C, H, W) under the shares ``probabilities`` (L, K)."""
         for branch, shares in zip(self.branches, probabilities.unbind(), strict=True):
             branch.probabilities = shares

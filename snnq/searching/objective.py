@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -26,6 +27,9 @@ from snnq.searching.budget import allocate, limit_costs, realised
 from snnq.searching.constraints import Choices, matching
 from snnq.searching.settings import SearchSettings
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 START, RATE = 0.03, 0.1
 
 
@@ -36,7 +40,7 @@ class Price(nn.Module):
     first: Tensor
     costs: Tensor
 
-    def __init__(self, costs: Tensor, *, trade_off: float | None) -> None:
+    def __init__(self, costs: Float[Tensor, "Q L K"], *, trade_off: float | None) -> None:
         super().__init__()
         self.steered = trade_off is None
         start = START if trade_off is None else trade_off
@@ -44,12 +48,12 @@ class Price(nn.Module):
         self.register_buffer("log_price", torch.full((len(costs),), start).log())
         self.register_buffer("first", torch.zeros(len(costs)))
 
-    def forward(self, shares: Tensor) -> Tensor:
+    def forward(self, shares: Float[Tensor, "L K"]) -> Float[Tensor, ""]:
         """Return the penalty of shares (L, K)."""
         return self.log_price.exp() @ self._expected(shares)
 
     @torch.no_grad()
-    def update(self, shares: Tensor, along: float) -> None:
+    def update(self, shares: Float[Tensor, "L K"], along: float) -> None:
         """Let the prices follow the expected costs of shares (L, K), ``along`` (0 … 1) the run."""
         if not self.steered:
             return
@@ -58,7 +62,7 @@ class Price(nn.Module):
         target = self.first ** max(0.0, 1 - 2 * along)
         self.log_price += RATE * (expected / target - 1).clamp(-0.5, 0.5)
 
-    def _expected(self, shares: Tensor) -> Tensor:
+    def _expected(self, shares: Float[Tensor, "L K"]) -> Float[Tensor, " Q"]:
         return (self.costs * shares).sum((1, 2))
 
 
@@ -67,11 +71,11 @@ class Objective:
     """What the final plan minimises: scores, plus the priced cost where there is no budget."""
 
     choices: Choices
-    costs: Mapping[str, np.ndarray]
+    costs: Mapping[str, Float[np.ndarray, "L K"]]
     budget: Mapping[str, float]
-    penalty: np.ndarray
+    penalty: Float[np.ndarray, "L K"]
 
-    def solve(self, scores: np.ndarray) -> list[int]:
+    def solve(self, scores: Float[np.ndarray, "L K"]) -> list[int]:
         """Return the best choice (L,) for scores (L, K)."""
         return allocate(self.choices, scores + self.penalty, self.costs, self.budget)
 
@@ -85,7 +89,7 @@ def objective(choices: Choices, settings: SearchSettings, table: CostTable) -> O
     return Objective(choices, costs, settings.budget or {}, penalty)
 
 
-def trade_offs(choices: Choices, settings: SearchSettings) -> np.ndarray:
+def trade_offs(choices: Choices, settings: SearchSettings) -> Float[np.ndarray, " L"]:
     """Return λ of every layer, (L,)."""
     found = np.full(len(choices.layers), settings.trade_off)
     for pattern, value in settings.trade_offs:

@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 import torch.nn.functional as F
@@ -33,6 +33,9 @@ from snnq.training.batches import ordered_batches
 from snnq.training.devices import Compute, as_compute, placed, start_fabric
 from snnq.training.job import open_job
 from snnq.training.threads import keeps_threads, use_threads
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 WORD = "loss:"
 TIMES = (2, 3, 4, 6, 8, 12, 16)  # how many times fewer weights candidates have
@@ -102,17 +105,17 @@ class _Candidates:
     mode: str
     choices: Choices
     ranks: dict[str, list[int | None]]
-    weights: np.ndarray
-    lost: np.ndarray
+    weights: Float[np.ndarray, "L K"]
+    lost: Float[np.ndarray, "L K"]
 
-    def made(self, path: str, weight: Tensor, name: str) -> Tensor:
+    def made(self, path: str, weight: Float[Tensor, "*shape"], name: str) -> Float[Tensor, "*shape"]:
         """Return a weight as its cores at a candidate's rank are, multiplied out."""
         rank = self.ranks[path][self.choices.names.index(name)]
         if rank is None:
             return weight
         return merge(self.mode, decompose(weight.cpu(), self.mode, rank)).to(weight)
 
-    def solve(self, losses: np.ndarray, most: float) -> list[int]:
+    def solve(self, losses: Float[np.ndarray, "L K"], most: float) -> list[int]:
         """Return the best candidate of each layer (L,) by losses (L, K); a larger rank never loses more."""
         scores = np.fmin.accumulate(losses[:, ::-1], 1)[:, ::-1] + _NORM * self.lost
         costs = {_WEIGHTS: np.nan_to_num(self.weights)}

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -30,6 +31,9 @@ from snnq.searching.objective import Objective, objective
 from snnq.searching.settings import SearchSettings
 from snnq.structure.masked import masked_layers
 from snnq.training.rate import FIRST_RATE, Aim
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 # The rates that a plan for another budget may give a layer of a grid, as far as they are below its width.
 RATES = (0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)
@@ -116,7 +120,7 @@ def _grid(model: nn.Module, together: list[Layer], names: list[str]) -> str:
 
 
 @torch.no_grad()
-def _first_error(grid: str, weight: Tensor) -> float:
+def _first_error(grid: str, weight: Float[Tensor, "out ..."]) -> float:
     one = scheme(grid)
     value = one.project(weight, one.coarse(weight, min(FIRST_RATE, one.code_width - 0.5)))[0]
     return float((value - weight).square().sum())
@@ -217,7 +221,7 @@ def with_own(space: RateSpace, rates: Mapping[str, float]) -> tuple[Choices, lis
     return wider, [names.index((space.schemes | own)[layer.name]) for layer in choices.layers]
 
 
-def rate_scores(choices: Choices, rates: Mapping[str, float], price: float) -> np.ndarray:
+def rate_scores(choices: Choices, rates: Mapping[str, float], price: float) -> Float[np.ndarray, "L K"]:
     """Return the scores s_l(r) (L, K) in nats, NaN where a layer may not take a scheme; 0 of a layer without a rate."""
     whole = sum(layer.weights for layer in choices.layers)
     bits = np.array([float(scheme(name).bits) for name in choices.names])

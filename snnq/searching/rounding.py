@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from snnq.schemes.holding import candidate
 from snnq.schemes.scheme import Params, Scheme, scheme
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 # (path, weight, scheme) → the weight under the scheme, of the same shape.
 Rounded = Callable[[str, Tensor, Scheme], Tensor]
@@ -31,7 +35,7 @@ class Nearest:
         self.masked = masked
         self.grids: dict[tuple[str, str], Params] = {}
 
-    def __call__(self, path: str, weight: Tensor, one: Scheme) -> Tensor:
+    def __call__(self, path: str, weight: Float[Tensor, " out *rest"], one: Scheme) -> Float[Tensor, " out *rest"]:
         """Return the weight under the scheme, without gradients."""
         place = path, one.name
         if place not in self.grids:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 import torch
@@ -49,6 +49,9 @@ from snnq.training.run_folder import RunFolder, open_run, run_path
 from snnq.training.search_runs import is_run, note_run, with_run
 from snnq.training.teacher import answered, float_logits
 from snnq.training.threads import keeps_threads, use_threads
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 log = logging.getLogger(__name__)
 
@@ -189,7 +192,7 @@ def _found(problem: _Problem, folder: RunFolder, progress: Progress) -> tuple[Ju
     return judge, aim, Found(weights, learned(judge, weights, shares, aim, progress), shares)
 
 
-def _untrained(judge: Judge, aim: Objective, progress: Progress) -> np.ndarray:
+def _untrained(judge: Judge, aim: Objective, progress: Progress) -> Float[np.ndarray, "L K"]:
     """Return the scores (L, K) of a method that trains nothing."""
     scorers: dict[str, Callable[[], np.ndarray]] = {
         "sensitivity": lambda: sensitivity(judge, aim, progress),
@@ -200,7 +203,7 @@ def _untrained(judge: Judge, aim: Objective, progress: Progress) -> np.ndarray:
     return scorers[judge.settings.method]()
 
 
-def _train(problem: _Problem, folder: RunFolder, progress: Progress) -> tuple[nn.Module, Tensor]:
+def _train(problem: _Problem, folder: RunFolder, progress: Progress) -> tuple[nn.Module, Float[Tensor, "L K"]]:
     """Run or resume the bi-level search; return the model with its latent weights, and the probabilities (L, K)."""
     settings, model, data = problem.settings, problem.job.model, problem.job.data
     torch.manual_seed(settings.seed)

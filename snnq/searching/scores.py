@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -37,6 +38,9 @@ from snnq.searching.settings import LOSSES
 from snnq.training.run_folder import run_path
 from snnq.training.search_runs import find_run, no_run, with_run
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 SCORES_VERSION, POINTS = 1, 24
 OWN = "this plan"
 # A plan on the front: its schemes by layer, and numbers, None where they are not known; ready for JSON.
@@ -60,7 +64,7 @@ class Scores:
 
     plan: Plan
     choices: Choices
-    values: np.ndarray
+    values: Float[np.ndarray, "L K"]
     front: tuple[Point, ...] = ()
     each: Mapping[str, PerSample] = field(default_factory=dict)
 

@@ -9,6 +9,7 @@ a layer (``HeldRates``).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +29,9 @@ from snnq.training.rate import Aim
 from snnq.training.schedules import learning_rate, set_rate
 from snnq.training.teacher import Teacher
 from snnq.training.transfers import moved
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 class Trainee:
@@ -57,7 +61,9 @@ class Trainee:
         parts: dict[str, Stateful] = {"model": self.model, "optimizer": self.optimizer.optimizer}
         return parts if self.price is None else parts | {"price": self.price}
 
-    def step(self, indices: list[int], teacher: Teacher, at: int, total: int, where: str) -> dict[str, Tensor]:
+    def step(
+        self, indices: list[int], teacher: Teacher, at: int, total: int, where: str
+    ) -> dict[str, Float[Tensor, ""]]:
         """Do step ``at`` of ``total`` on a global batch; return its loss, without the price, and the coded bits, ()."""
         indices = processes.shard(indices)
         frames, labels = self.job.data.train.__getitems__(indices)
