@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from lively import write_lively
 
 from snnq.assessing.classify import classify
 from snnq.base.errors import DataError, UsageError
-from snnq.checkpoints.opening import load_model, open_checkpoint
+from snnq.checkpoints.opening import load_model, open_checkpoint, save_checkpoint
 from snnq.cli.main import run
 from snnq.data.event_files import read_events
 from snnq.data.integrator import integrate_resized
@@ -83,19 +84,44 @@ def test_what_does_not_go_together(tmp_path: Path, recording: Path) -> None:
 
 
 def test_a_sensor_that_the_file_does_not_say_is_that_of_the_models_data(tmp_path: Path) -> None:
-    events = draw(4000, 32, 33)  # nothing falls on its last rows and column
+    events: dict[str, Any] = {**draw(4000, 32, 33)}  # nothing falls on its last rows and column
     write_bin(tmp_path / "a.bin", events)
     np.savez(tmp_path / "a.npz", **events)
     known, unknown = (classify(N_MNIST, tmp_path / name) for name in ("a.bin", "a.npz"))
     assert (unknown.sensor, unknown.sensor_known, unknown.resized) == ((34, 34), True, False)
     assert unknown.scores == known.scores
-    np.savez(tmp_path / "b.npz", **draw(4000, 40, 34))
+    taller: dict[str, Any] = {**draw(4000, 40, 34)}
+    np.savez(tmp_path / "b.npz", **taller)
     other = classify(N_MNIST, tmp_path / "b.npz")
     assert (other.sensor, other.sensor_known, other.resized) == ((40, 34), False, True)
+    assert "outside the 34x34 of the model's data" in other.notes[0]
+    np.savez(tmp_path / "c.npz", **events, height=68, width=np.array([70]))
+    assert classify(N_MNIST, tmp_path / "c.npz").sensor == (68, 70)
+    np.save(tmp_path / "d.npy", np.stack([events[key] for key in "xypt"], 1))
+    assert "taken as ms" in classify(N_MNIST, tmp_path / "d.npy").notes[0]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_events_are_cut_as_the_frames_of_the_models_data(tmp_path: Path, there: bool) -> None:
+    model = load_model(open_checkpoint(N_MNIST))
+    events = draw(4000, 34, 34)
+    events["t"] = np.sort(events["t"].astype(np.int64) ** 2 // 300_000)  # more of them in the beginning
+    write_bin(tmp_path / "a.bin", events)
+    notes = {}
+    for how, by in (("number", "count"), ("time", "time"), ("other", "count")):
+        folder = tmp_path / f"frames_number_4_split_by_{how}"
+        if there:
+            folder.mkdir()
+        facts = {"data": f"frames:{folder}"}
+        save_checkpoint(tmp_path / "a.safetensors", model, architecture="spikformer-cifar10dvs", facts=facts)
+        found = classify(tmp_path / "a.safetensors", tmp_path / "a.bin")
+        notes[how] = found.notes
+        assert found.by == by
+    assert (notes["number"], notes["time"]) == ((), ())
+    assert "not known: by count" in notes["other"][0]
 
 
 def test_a_model_of_images_takes_no_events(tmp_path: Path, recording: Path) -> None:
-    from snnq.checkpoints.opening import save_checkpoint
     from snnq.models.registry import build
 
     config = {"in_channels": 3, "image_size": [8, 8], "dim": 16, "depth": 1, "heads": 2, "steps": 2, "classes": 3}

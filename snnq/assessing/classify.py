@@ -13,7 +13,7 @@ from snnq.assessing.subject import Subject, check_engine, open_subject
 from snnq.base.errors import DataError, SnnqError
 from snnq.checkpoints.sizes import Given
 from snnq.data.event_files import read_events
-from snnq.data.frames import holds_frames, read_frames
+from snnq.data.frames import cut_by, holds_frames, read_frames
 from snnq.data.integrator import By, integrate_resized
 from snnq.data.sources import shows_images
 from snnq.data.spec import DataSpec, parse_spec
@@ -38,7 +38,7 @@ class Classification:
     ``sensor`` is (height, width): the file's, or that of the model's data; the events' extent where neither says it or
     events lie outside (``sensor_known`` is False). ``resized`` says whether that had to be fitted to the model's
     ``image_size`` by the nearest pixel. ``by`` is how the events were cut into ``steps`` frames. Of a file of frames,
-    ``events`` is the sum of its counts, and times and ``by`` are None.
+    ``events`` is the sum of its counts, and times and ``by`` are None. ``notes`` say what was taken for granted.
     """
 
     path: str
@@ -55,6 +55,7 @@ class Classification:
     resized: bool
     steps: int
     by: By | None
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class _Sample:
     start_us: int | None = None
     span_us: int | None = None
     by: By | None = None
+    notes: tuple[str, ...] = ()
 
 
 def classify(
@@ -112,11 +114,18 @@ def _from_events(file: Path, model: Subject, spec: str | None) -> _Sample:
     recording, data = read_events(file), _parsed(spec)
     t, sensor, said = recording.events.t, recording.sensor, recording.sensor_known
     own = data.source.sensor if data else None
+    notes = [recording.note] if recording.note else []
     if not said and own and sensor[0] <= own[0] and sensor[1] <= own[1]:
         sensor, said = own, True
-    by = data.by if data else "count"
+    elif not said:
+        where = f"; events lie outside the {own[0]}x{own[1]} of the model's data" if own else ""
+        notes.append(f"{file} does not say the sensor's size{where}; its events reach over {sensor[0]}x{sensor[1]}.")
+    known = cut_by(data.path, steps) if data and data.name == "frames" else data and data.by
+    if known is None:
+        notes.append("How the frames of the model's data were cut is not known: by count.")
+    by = known or "count"
     counts = integrate_resized(recording.events, steps, sensor, (height, width), by)
-    return _Sample(counts, len(t), sensor, said, int(t[0]), int(t[-1] - t[0]), by)
+    return _Sample(counts, len(t), sensor, said, int(t[0]), int(t[-1] - t[0]), by, tuple(notes))
 
 
 def _from_frames(file: Path, model: Subject) -> _Sample:
@@ -194,4 +203,5 @@ def _classification(
         resized=sample.sensor != (height, width),
         steps=steps,
         by=sample.by,
+        notes=sample.notes,
     )

@@ -98,8 +98,7 @@ class OnChip:
         converter = Converter(self.chip.adc_bits, part.step)
         sizes = self.chip.sizes(dynamic=part.operand.writes > 0)
         counts = {"groups": part.operand.groups, "together": together(part.operand, sizes), "columns": sizes.columns}
-        counts["collect"] = part.collect
-        return Reading(self.chip.rows, converter, cells, draw, part.tally, **counts)
+        return Reading(self.chip.rows, converter, cells, draw, part.tally, collect=part.collect, **counts)
 
     def close(self) -> None:
         """Put the model's own forwards back."""

@@ -26,7 +26,7 @@ OPTIONS = {
 }
 # Under which names upstream's scripts, and those derived from them, keep these sizes.
 _SETTINGS = {
-    "steps": ("T", "time_step", "time_steps", "steps"),
+    "steps": ("T", "time_step", "time_steps"),
     "heads": ("num_heads", "heads"),
     "image_size": ("img_size", "image_size", "input_size"),
     "chunk": ("chunk_size",),

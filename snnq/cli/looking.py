@@ -130,8 +130,8 @@ def _show_exits(found: Exits) -> None:
 
 def _show_classes(found: Classification, json: bool) -> None:
     sizes = [f"{height}x{width}" for height, width in (found.sensor, found.image_size)]
-    if not found.sensor_known:
-        console.note(f"Neither {found.input} nor the model says the sensor's size; its events reach over {sizes[0]}.")
+    for note in found.notes:
+        console.note(note)
     if found.resized:
         console.note(f"Resized from {sizes[0]} to the model's {sizes[1]} by the nearest pixel.")
     if json:

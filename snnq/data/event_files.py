@@ -35,11 +35,13 @@ class Recording:
     """One recording: its events, and the sensor's (height, width) in pixels.
 
     ``sensor_known`` is False where the file does not say the size and the events' largest coordinates stand for it.
+    ``note``: what was taken for granted, a sentence.
     """
 
     events: Events
     sensor: tuple[int, int]
     sensor_known: bool = True
+    note: str = ""
 
 
 def read_events(file: Path, sensor: tuple[int, int] | None = None) -> Recording:
@@ -74,7 +76,7 @@ def _sound(file: Path, raw: Raw, sensor: tuple[int, int] | None) -> Recording:
         ("x", raw.x, size[1]), ("y", raw.y, size[0])
     ))  # fmt: skip
     events = _in_order(file, Events(raw.t.astype(np.int64, copy=False), raw.x, raw.y, _polarity(file, raw.p)))
-    return Recording(events, sensor or (height, width), sensor is not None)
+    return Recording(events, sensor or (height, width), sensor is not None, raw.note)
 
 
 def _polarity(file: Path, p: np.ndarray) -> np.ndarray:

@@ -22,6 +22,7 @@ from snnq.data.folders import (
     split_folder,
 )
 from snnq.data.formats.arrays import open_npz
+from snnq.data.integrator import By
 
 _MOST_CHANNELS = 256
 _SPLITS = ("train", "test", "validation", "val", "valid")
@@ -41,6 +42,16 @@ def open_source(request: Request) -> Recordings:
     first = found.splits["train"].files[0]
     read = partial(read_sample, first=first, steps=request.steps, image_size=request.image_size)
     return replace(open_files(request, found, read), orders=class_orders(found.classes))
+
+
+def cut_by(path: str, steps: int) -> By | None:
+    """Return how the frames in a folder were cut, where SpikingJelly's name of it says it."""
+    try:
+        name = _frames_folder(locate(path), steps).name
+    except DataError:  # it is not there any more
+        name = Path(path).name
+    ends: dict[str, By] = {"_split_by_time": "time", "_split_by_number": "count"}
+    return next((by for end, by in ends.items() if name.endswith(end)), None)
 
 
 def _frames_folder(root: Path, steps: int) -> Path:

@@ -36,6 +36,8 @@ DEVIATIONS = {
 FILTERS = ("bicubic", "bilinear")
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
 _MOST_PIXELS = 2**27
+# Pillow's modes of more than 8 bits a channel: as RGB, all above 255 would be white.
+_DEEP = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 # timm and the published scripts show the middle 87.5 % of the shorter side, and all of it above 224 pixels.
 _SHOWN, _SHOWN_UP_TO = 0.875, 224
 
@@ -155,6 +157,8 @@ def read_image(file: Path, fit: Fitting) -> np.ndarray:
             simplefilter("ignore")  # of metadata: pixels are all that is read
             if picture.width * picture.height > _MOST_PIXELS:
                 raise DataError(f"{picture.width}x{picture.height} pixels, allowed: {_MOST_PIXELS:,}")
+            if picture.mode in _DEEP:
+                raise DataError(f"its pixels are {picture.mode}, deeper than 8 bits", "convert it to 8 bits a channel")
             return fit(picture.convert("RGB"))[None]
     except DataError as error:
         raise DataError(f"{file}: {error.message.rstrip('.')}.", error.hint) from None

@@ -228,7 +228,7 @@ class Totals(Costed):
 
 
 class GroupCost(Costed):
-    """Costs of one group. Shares are of the plan's total, 0 … 1; ``*_float`` are those of the float32 plan."""
+    """Costs of one group. Shares are of all layers', 0 … 1; ``*_float`` are those of the float32 plan."""
 
     weights: int
     storage_bits: Bits

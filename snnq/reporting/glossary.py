@@ -298,7 +298,7 @@ def _cost_keys(one: Quantity) -> dict[str, tuple[str, str]]:
         one.key: (one.unit, one.meaning),
         f"{one.key}_float": (one.unit, f"{one.key} with every layer in float32"),
         one.fraction: ("0 … 1", f"{one.key} / {one.key}_float"),
-        one.share: ("0 … 1", f"own {one.key} / that of the whole"),
+        one.share: ("0 … 1", f"own {one.key} / that of all layers"),
         f"{one.share}_float": ("0 … 1", "the same in float32"),
     }
 

@@ -91,7 +91,7 @@ def objective(choices: Choices, settings: SearchSettings, table: CostTable) -> O
 
 def trade_offs(choices: Choices, settings: SearchSettings) -> Float[np.ndarray, " L"]:
     """Return λ of every layer, (L,)."""
-    found = np.full(len(choices.layers), settings.trade_off)
+    found = np.full(len(choices.layers), settings.trade_off, dtype=float)
     for pattern, value in settings.trade_offs:
         found[matching(pattern, choices.layers, "--trade-off")] = value
     return found

@@ -10,7 +10,7 @@ from PIL import Image
 from tiny_checkpoints import save_tiny
 
 import snnq
-from snnq.base.errors import DataError, UsageError
+from snnq.base.errors import DataError, OutputExistsError, UsageError
 from snnq.calibrating import text_to_image
 
 NAMES = ("ant", "bee", "cat")
@@ -64,6 +64,9 @@ def test_a_tiny_pipeline_from_prompts_to_a_set(tmp_path, monkeypatch):
         snnq.calibrate(tiny, **words, prompts=tmp_path / "prompts.txt", samples=10, out=tmp_path / out)
     first, again = ((tmp_path / out / "frames.npy").read_bytes() for out in ("a", "b"))
     assert first == again
+    (tmp_path / "others.txt").write_text("the {class}\n")
+    with pytest.raises(OutputExistsError):
+        snnq.calibrate(tiny, **words, prompts=tmp_path / "others.txt", samples=10, out=tmp_path / "a")
     rows = rows_of(tmp_path / "a")
     assert {row["prompt"] for row in rows} <= {
         f"{a}{name}{b}" for name in NAMES for a, b in (("a ", ""), ("some ", " here"))

@@ -56,6 +56,7 @@ def test_options_become_arguments() -> None:
     ("settings", "found"),
     [
         ({"T": 16, "lr": 0.1}, {"steps": Recorded(16, "args.T")}),
+        ({"steps": 100_000}, {}),  # of an optimiser, as likely
         ({"time_step": np.int64(4)}, {"steps": Recorded(4, "args.time_step")}),
         (
             {"num_heads": 8, "img_size": 32},

@@ -327,6 +327,21 @@ def test_unknown_endings_chips_encodings_and_versions(tmp_path: Path) -> None:
     assert "'EVT4' found" in refused(tmp_path / "a.raw")
 
 
+def test_the_sensor_that_an_hdf5_file_says(tmp_path: Path) -> None:
+    import h5py
+
+    for name, said in (("geometry", {"geometry": "640x480"}), ("sides", {"height": 480, "width": np.array([640])})):
+        write_hdf5(tmp_path / f"{name}.hdf5", draw(100, 120, 160))
+        with h5py.File(tmp_path / f"{name}.hdf5", "a") as root:
+            root.attrs.update(said)
+        found = read_events(tmp_path / f"{name}.hdf5")
+        assert (found.sensor, found.sensor_known) == ((480, 640), True)
+    with h5py.File(tmp_path / "sides.hdf5", "a") as root:
+        root.attrs["geometry"] = b"346x260"
+    with pytest.raises(DataError, match="its header says"):
+        read_events(tmp_path / "sides.hdf5")
+
+
 def test_hdf5_with_several_recordings(tmp_path: Path) -> None:
     import h5py
 

@@ -144,6 +144,10 @@ def test_a_corrupt_image_is_named_and_can_be_left_out(tmp_path: Path) -> None:
     assert f"{odd}: it is no image of JPEG, PNG" in caught.value.message
     data = prepare(f"images:{root}", steps=1, image_size=SIZE, cache_dir=tmp_path / "cache", skip_corrupt=True).data
     assert (len(data.test), len(data.skipped)) == (7, 2)
+    deep = np.linspace(0, 65535, 48 * 48).astype(np.uint16).reshape(48, 48)
+    Image.fromarray(deep).save(torn, format="PNG")  # as RGB all but its darkest pixels would be white
+    with pytest.raises(DataError, match="its pixels are I;16, deeper than 8 bits"):
+        opened(root, tmp_path)
 
 
 def test_a_folder_for_evaluation_is_all_test(tmp_path: Path) -> None:

@@ -222,6 +222,8 @@ def test_names_of_strangers_stay_in_their_comments(tmp_path: Path) -> None:
         ("stdint", "net_stdint"),
         ("a" * 99, "a" * 20),
         ("int8", "net_int8"),
+        ("Main", "net_main"),
+        ("all", "net_all"),
     ],
 )
 def test_names(text: str, name: str) -> None:

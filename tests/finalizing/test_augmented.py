@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 from pathlib import Path
@@ -12,11 +13,13 @@ from lively import wake
 from safetensors.torch import load_file
 from two_processes import in_two
 
-from snnq.base.errors import InterruptedRun, RunChangedError, UsageError
+from snnq.base.errors import InterruptedRun, OutputExistsError, RunChangedError, UsageError
 from snnq.checkpoints.opening import save_checkpoint
 from snnq.cli.main import run
 from snnq.finalizing.run import finalize
 from snnq.finalizing.settings import FinalizeSettings
+from snnq.hardware.crossbars import target as target_module
+from snnq.hardware.crossbars.target import read_target
 from snnq.models.registry import build
 from snnq.searching.uniform import uniform_plan
 from snnq.training import processes
@@ -117,3 +120,21 @@ def test_the_command(folder, capsys, monkeypatch):
     assert "--augment flip,mixup:alpha=0.2" in (folder / "typed/report.html").read_text(encoding="utf-8")
     assert run(["finalize", "--augment", "flop", *words]) == 2
     assert "did you mean 'flip'" in capsys.readouterr().err
+
+
+def test_a_target_whose_file_has_changed_is_another_run(folder, tmp_path):
+    """What a fingerprint has of a target that comes with snnq is its name; of a file of one's own, its bytes."""
+    own, target = tmp_path / "chip.toml", read_target("trex-32nm")
+    text = (Path(target_module.__file__).parent / "targets" / "trex-32nm.toml").read_text(encoding="utf-8")
+    own.write_text(text, encoding="utf-8")
+    settings = FinalizeSettings(epochs=1, batch_size=24, vat=f"write-noise=0.1,target={own}")
+
+    def mark() -> str:
+        return finalize(folder / "plan.json", out=tmp_path / "packed", settings=settings, measure=0).results.fingerprint
+
+    assert mark() == mark()
+    own.write_text(text + "\n# with other constants\n", encoding="utf-8")
+    with pytest.raises(OutputExistsError, match="is not from this plan and settings"):
+        mark()
+    assert target.file_mark == {}
+    assert read_target(own).file_mark == {"target_sha256": hashlib.sha256(own.read_bytes()).hexdigest()}

@@ -85,6 +85,8 @@ def test_noise_of_arrays_is_trained_with(place: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(Varied, "draw", lambda self, *which: drawn.add((*self.place, which[0])) or own(self, *which))
     made = snnq.reuse_train("float.safetensors", **{**SHORT, "noise": "write-noise=0.1"})
     assert not made.batchnorm_reestimated
+    with pytest.raises(OutputExistsError):  # the chips of another target are others
+        snnq.reuse_train("float.safetensors", **{**SHORT, "noise": "write-noise=0.1,target=spikesim-65nm"})
     assert {
         (where, number, "block.0.mlp.fc1") for where, number in [("step", 0), ("step", 1), ("validation", 0)]
     } <= drawn

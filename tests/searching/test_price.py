@@ -60,7 +60,7 @@ def test_a_resumed_price_goes_on():
 def test_an_exception_counts_where_all_else_is_free():
     """λ of one layer alone is the same price as with next to nothing for the others."""
     found = []
-    for rest in (0.0, 1e-9):
+    for rest in (0, 1e-9):
         settings = SearchSettings(trade_off=rest, trade_offs=(("a", 2.0),))
         layers = [Layer(name, "mlp", "linear", (1, 1), 1, 1, "spikes") for name in ("a", "b")]
         aim: Any = SimpleNamespace(choices=SimpleNamespace(layers=layers), costs={ENERGY.fraction: COSTS[0].numpy()})

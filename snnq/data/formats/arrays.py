@@ -12,7 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -21,7 +21,7 @@ import numpy as np
 
 from snnq.base.errors import DataError, MissingLibraryError
 from snnq.base.files import open_regular
-from snnq.data.formats.raw import Raw, check_unpacked, head, wrong_type
+from snnq.data.formats.raw import Raw, check_unpacked, head, said_sensor, wrong_type
 
 if TYPE_CHECKING:
     import h5py
@@ -100,6 +100,7 @@ _NAMES = {
     "p": ("p", "pol", "polarity", "on"),
 }
 _MS = 1000  # µs
+_SIDES = ("height", "width")
 _MOST = 2**62  # of any number; no sensor and no clock comes near
 _PART = 8192
 _INSTALL = "Install it: pip install hdf5plugin."
@@ -142,7 +143,7 @@ def read_npy(file: Path) -> Raw:
     x, y, p, t = _whole_numbers(file, found).T
     if len(t) and max(-int(t.min()), int(t.max())) > _MOST // _MS:
         raise DataError(f"{file}: an event at {int(np.abs(t).max())} ms, which no clock comes near.")
-    return Raw(t * _MS, x, y, p)
+    return Raw(t * _MS, x, y, p, note="Its times are taken as ms, as tonic's DVS128 Gesture has them.")
 
 
 def _whole_numbers(file: Path, values: np.ndarray) -> np.ndarray:
@@ -162,7 +163,7 @@ def _whole_numbers(file: Path, values: np.ndarray) -> np.ndarray:
 
 
 def read_npz(file: Path) -> Raw:
-    """Read the keys t (µs), x, y, p, as SpikingJelly's ``events_np`` has them.
+    """Read the keys t (µs), x, y, p, as SpikingJelly's ``events_np`` has them; ``height`` and ``width``, if any.
 
     Raises DataError: it is no .npz file, it is damaged, misses a key, or claims more than it can hold.
     """
@@ -172,7 +173,9 @@ def read_npz(file: Path) -> Raw:
         names = _named(file, archive.names())
         check_unpacked(file, archive.unpacked_bytes())
         headers = {key: archive.header(name) for key, name in names.items()}
-        return _columns(file, headers, lambda key: archive.read(names[key]))
+        sides = [name for name in _SIDES if name in archive.names() and _is_number(archive.header(name))]
+        said = said_sensor(file, {name: str(archive.read(name).item()) for name in sides} if len(sides) == 2 else {})
+        return replace(_columns(file, headers, lambda key: archive.read(names[key])), sensor=said)
 
 
 def _named(file: Path, found: tuple[str, ...]) -> dict[str, str]:
@@ -197,12 +200,18 @@ def _columns(file: Path, headers: Mapping[str, Shaped], read: Callable[[str], np
     return Raw(t, x, y, p)
 
 
+def _is_number(one: Shaped) -> bool:
+    return math.prod(one.shape) == 1 and one.dtype.kind in "iu"
+
+
 def _integers(file: Path, part: np.ndarray) -> np.ndarray:
     return part if part.dtype.kind in "biu" else _whole_numbers(file, part)
 
 
 def read_hdf5(file: Path) -> Raw:
     """Read the one recording in an HDF5 file: records with t (µs), x, y, p, or a group with a data set for each.
+
+    The sensor is that of attributes (``geometry``, or ``height`` and ``width``) or of data sets of these names.
 
     Raises DataError: it is no HDF5 file, it is damaged, or has none or several of these.
     """
@@ -217,9 +226,25 @@ def read_hdf5(file: Path) -> Raw:
             if len(found) != 1:
                 names = ", ".join(str(item.name) for item in found) or "none"
                 raise DataError(f"{file}: it must hold one recording with t, x, y and p, found {names}.")
-            return _read_item(file, found[0])
+            return replace(_read_item(file, found[0]), sensor=_sides(file, root, found[0]))
     except (OSError, KeyError, RuntimeError, ValueError) as error:
         raise DataError(f"{file}: the file is cut off or damaged ({error}).") from error
+
+
+def _sides(file: Path, root: h5py.File, item: Item) -> tuple[int, int] | None:
+    import h5py
+
+    said: dict[str, str] = {}
+    for name in ("geometry", *_SIDES):
+        for place in (root, item):
+            if name in place.attrs:
+                value = np.asarray(place.attrs[name]).reshape(-1)
+                said[name] = value[0].decode("latin1") if isinstance(value[0], bytes) else str(value[0])
+        if isinstance(item, h5py.Group) and isinstance(item.get(name, getlink=True), h5py.HardLink):
+            found = item[name]
+            if isinstance(found, h5py.Dataset) and _is_number(found):
+                said[name] = str(_read_dataset(file, found).item())
+    return said_sensor(file, said)
 
 
 def _read_item(file: Path, item: Item) -> Raw:

@@ -13,14 +13,13 @@ Triggers, monitoring words with their continuation, and what is reserved, are no
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
 
 from snnq.base.errors import DataError
 from snnq.base.files import read_regular
-from snnq.data.formats.raw import Raw, check_whole, unwrapped, wrong_type
+from snnq.data.formats.raw import Raw, check_whole, said_sensor, unwrapped, wrong_type
 
 _HIGH = 8
 _LOST = 10  # so many TIME_HIGHs may be missing around an overflow
@@ -149,7 +148,7 @@ def read_dat(file: Path) -> Raw:
     p = (word >> x_bits + y_bits & (1 << p_bits) - 1).astype(np.int8)
     if p_bits == 4:
         p = (p ^ 8) - np.int8(8)  # −1 is 15
-    return Raw(unwrapped(t, 32), x.astype(np.uint16), y.astype(np.uint16), p, _sensor(file, header))
+    return Raw(unwrapped(t, 32), x.astype(np.uint16), y.astype(np.uint16), p, said_sensor(file, header))
 
 
 def read_raw(file: Path) -> Raw:
@@ -178,7 +177,7 @@ def read_raw(file: Path) -> Raw:
     words = np.frombuffer(data, kind, offset=start)
     swapped = order == "legacy" if "endianness" in fields else name == "EVT21" and halves_swapped(words)
     found = decode(words >> 32 | words << 32 if swapped else words)
-    return Raw(found.t, found.x, found.y, found.p, _sensor(file, fields))
+    return Raw(found.t, found.x, found.y, found.p, said_sensor(file, fields))
 
 
 def _header(file: Path, data: bytes) -> tuple[dict[str, str], int]:
@@ -196,21 +195,3 @@ def _header(file: Path, data: bytes) -> tuple[dict[str, str], int]:
     if not start:
         raise wrong_type(file, "a Prophesee file, which begins with '% '")
     return found, start
-
-
-def _sensor(file: Path, header: dict[str, str]) -> tuple[int, int] | None:
-    """Return (height, width) where the header says them, in one of its three ways; they must agree."""
-    named = {key.lower(): value for key, value in header.items()}
-    width, _, height = named.get("geometry", "").partition("x")
-    found = {(h, w) for h, w in ((height, width), (named.get("height", ""), named.get("width", ""))) if h or w}
-    if not found:
-        return None
-    sizes = {(_number(height), _number(width)) for height, width in found}
-    if len(sizes) > 1 or 0 in (size := sizes.pop()):
-        said = " and ".join(f"{width}x{height}" for height, width in sorted(found))
-        raise DataError(f"{file}: its header says {said} pixels.")
-    return size
-
-
-def _number(text: str) -> int:
-    return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else 0

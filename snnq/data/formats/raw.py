@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,13 +17,17 @@ _MOST_BYTES, _MOST_TIMES = 64 * 2**20, 128
 
 @dataclass(frozen=True)
 class Raw:
-    """A file's events as they lie in it, all (N,): ``t`` in µs, ``x``, ``y``, ``p``; ``sensor`` (h, w) if known."""
+    """A file's events as they lie in it, all (N,): ``t`` in µs, ``x``, ``y``, ``p``; ``sensor`` (h, w) if known.
+
+    ``note``: what was taken for granted, a sentence.
+    """
 
     t: np.ndarray
     x: np.ndarray
     y: np.ndarray
     p: np.ndarray
     sensor: tuple[int, int] | None = None
+    note: str = ""
 
 
 def head(file: Path, length: int) -> bytes:
@@ -59,3 +64,21 @@ def wrong_type(file: Path, expected: str) -> DataError:
     return DataError(
         f"{file}: it is not {expected}.", "Give the file the ending of its real format, or fetch it again."
     )
+
+
+def said_sensor(file: Path, header: dict[str, str]) -> tuple[int, int] | None:
+    """Return (height, width) where a header says them, as geometry or by themselves; they must agree."""
+    named = {key.lower(): value for key, value in header.items()}
+    width, _, height = named.get("geometry", "").partition("x")
+    found = {(h, w) for h, w in ((height, width), (named.get("height", ""), named.get("width", ""))) if h or w}
+    if not found:
+        return None
+    sizes = {(_number(height), _number(width)) for height, width in found}
+    if len(sizes) > 1 or 0 in (size := sizes.pop()):
+        said = " and ".join(f"{width}x{height}" for height, width in sorted(found))
+        raise DataError(f"{file}: its header says {said} pixels.")
+    return size
+
+
+def _number(text: str) -> int:
+    return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else 0

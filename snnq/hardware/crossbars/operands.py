@@ -47,7 +47,7 @@ def nominal_bits(name: str, float_bits: int) -> int:
     if one.is_float:
         return float_bits
     params = {key: np.full((1, 1), value, np.float32) for key, value in one.format.parameters.items()}
-    whole = one.whole(Stored(one.valid_codes[None], params), 1)
+    whole = one.whole(Stored(one.valid_codes[None].astype(np.uint8), params), 1)
     return max(1, int(np.abs(whole.values).max()).bit_length())
 
 
