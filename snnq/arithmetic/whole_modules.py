@@ -222,7 +222,7 @@ class FourfoldMeans(nn.Module):
         super().__init__()
         self.pool = pool
 
-    def forward(self, potentials: Float[Tensor, "B C H W"]) -> Float64[Tensor, "B C h w"]:
+    def forward(self, potentials: Num[Tensor, "B C H W"]) -> Float64[Tensor, "B C h w"]:
         """Return sums of windows of potentials (B, C, H, W)."""
         return self.pool(potentials.double()) * MEAN_PARTS
 

@@ -129,7 +129,7 @@ def test_a_target_whose_file_has_changed_is_another_run(folder, tmp_path):
     own.write_text(text, encoding="utf-8")
     settings = FinalizeSettings(epochs=1, batch_size=24, vat=f"write-noise=0.1,target={own}")
 
-    def mark() -> str:
+    def mark() -> str | None:
         return finalize(folder / "plan.json", out=tmp_path / "packed", settings=settings, measure=0).results.fingerprint
 
     assert mark() == mark()
