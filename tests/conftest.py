@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
+from types import FunctionType
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -28,10 +30,17 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def shapes_are_checked() -> None:
-    from shapes import hold_to_shapes
+def shapes() -> Counter[FunctionType]:
+    from shapes import CALLS, hold_to_shapes
 
     hold_to_shapes()
+    return CALLS
+
+
+@pytest.fixture(autouse=True)
+def shapes_are_checked(shapes: Counter[FunctionType]) -> None:
+    """Check the first calls of every function in each test."""
+    shapes.clear()
 
 
 @pytest.fixture(scope="session", autouse=True)

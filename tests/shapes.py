@@ -1,8 +1,9 @@
 """Functions that say the shapes of their arrays are held to them in every test: jaxtyping's types, checked by beartype.
 
 The types stand in annotations alone, and modules import jaxtyping for type checkers only, so that no command waits for
-it. Here the annotations are resolved, and the functions replaced wherever a module holds them. A size is bound within a
-call: ``Float[Tensor, "out n"]`` twice in a signature is the same ``out`` and ``n``.
+it. Here the annotations are resolved, and the functions replaced wherever a module holds them. In a test, the first
+calls of each are checked. A size is bound within a call: ``Float[Tensor, "out n"]`` twice in a signature is the same
+``out`` and ``n``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import ast
 import inspect
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import wraps
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -23,6 +26,8 @@ ROOMS = ("schemes", "searching", "network", "arithmetic")
 # A type of jaxtyping's in an annotation, such as Float[Tensor, "out n"].
 SHAPED = re.compile(r"\b(Float|Int|Integer|UInt|Bool|Num|Shaped)\d*\[")
 Checked = dict[FunctionType, Callable[..., Any]]
+# Of each function, how often it was called in this test, and how many calls are checked: each takes 0.1 ms.
+CALLS, CHECKED = Counter[FunctionType](), 20
 
 
 def hold_to_shapes() -> int:
@@ -58,6 +63,15 @@ def _space(module: ModuleType) -> dict[str, Any]:
     return space
 
 
+def _first_calls(function: FunctionType, checked: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def held(*args: Any, **kwargs: Any) -> Any:
+        CALLS[function] += 1
+        return (checked if CALLS[function] <= CHECKED else function)(*args, **kwargs)
+
+    return held
+
+
 def _own(one: object, module: ModuleType) -> bool:
     return isinstance(one, type) and one.__module__ == module.__name__
 
@@ -71,6 +85,6 @@ def _hold(owner: Any, name: str, member: object, module: ModuleType, space: dict
     if said:
         inner = inspect.unwrap(function)  # of decorated ones, whose signature is looked up there
         before, inner.__annotations__ = inner.__annotations__, {one: eval(said[one], space) for one in said}
-        checked[function] = jaxtyped(function, typechecker=beartype)
+        checked[function] = _first_calls(function, jaxtyped(function, typechecker=beartype))
         inner.__annotations__ = before
         setattr(owner, name, kind(checked[function]) if kind else checked[function])
