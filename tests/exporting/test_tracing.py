@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from lively import write_lively
 from packed_samples import make_sample
+from small_architectures import small
 
 from snnq.exporting.source import read_source
 from snnq.network.tracing import trace
@@ -42,3 +44,15 @@ def test_shapes_are_those_of_one_step_of_one_sample(tmp_path):
     assert stages["block.0.attn.q"].input_shape == (16, 16)
     assert stages["head"].input_shape == (16,)
     assert stages["head"].output_shape == (3,)
+
+
+def test_norms_behind_a_norm_belong_to_the_layer(tmp_path):
+    """RepConv's last layer has a norm of its own, and that of the block behind it; each is of one layer."""
+    one, sizes = small("sdt-v2-imagenet-repconv")
+    write_lively(tmp_path / "packed", ["uniform-4"], one, **sizes)
+    source = read_source(tmp_path / "packed")
+    stages = trace(source.model, source.norms, source.frames_shape)
+    query = next(stage for stage in stages if stage.layer == "block4.0.attn.q_conv.body.2.1")
+    assert (query.outer, query.neuron) == (("block4.0.attn.q_bn",), "block4.0.attn.q_lif")
+    norms = [norm for stage in stages for norm in (stage.norm, *stage.outer) if norm]
+    assert len(norms) == len(set(norms))
