@@ -190,6 +190,7 @@ def main(
     augment: Annotated[str | None, typer.Option(help="Such as flip,snn-wide,mixup:until=0.7; '' for none.")] = None,
     start: Annotated[str | None, typer.Option(help="Go on from a checkpoint, of its architecture and sizes.")] = None,
     scratch: Annotated[bool, typer.Option("--scratch", help="Of --start take no weights, but what it is.")] = False,
+    half: Annotated[bool, typer.Option("--half", help="Write weights in float16, and score them so.")] = False,
     seed: Annotated[int, typer.Option()] = 0,
     device: Device = "auto",
     devices: Devices = 1,
@@ -234,9 +235,14 @@ def main(
             step=moving.step, after_epoch=moving.after_epoch, progress=progress,
         )  # fmt: skip
     moving.model.load_state_dict(moving.best.state)
+    weights = [one for one in moving.model.parameters() if half and one.ndim > 1]
+    for one in weights:
+        one.data = one.data.half().float()
     scores = {
         split: evaluate(moving.model, getattr(found, split), chosen.batch_size) for split in ("validation", "test")
     }
+    for one in weights:
+        one.data = one.data.half()
     facts = {"data": data, "epochs": str(chosen.epochs), "seed": str(seed), "simulated": str(found.simulated).lower()}
     processes.on_first(lambda: save_checkpoint(out, moving.model, architecture=kind.name, facts=facts))
     console.emit_json(

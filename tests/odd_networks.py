@@ -22,6 +22,8 @@ class Odd(nn.Module):
         self.head = nn.Linear(8, 4)
         if how == "tied parameter":
             self.third.weight = self.second.weight
+        elif how == "view of a weight":
+            self.third.weight = nn.Parameter(self.second.weight.data.T)
         elif how == "module under two names":
             self.third = self.second
         elif how == "alias of a weight":
@@ -62,6 +64,8 @@ class Odd(nn.Module):
                 x = self.second(x)
         elif self.how == "called twice":
             x = self.second(self.b(self.second(x)))
+        elif self.how == "tied decoder":
+            x = F.linear(self.second(x), self.second.get_parameter("weight").T)
         elif self.how == "functional":
             x = F.linear(x, self.second.get_parameter("weight"), self.second.get_parameter("bias"))
         else:

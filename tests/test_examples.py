@@ -62,6 +62,11 @@ def test_train_float_makes_a_checkpoint_that_opens(example, tmp_path, capsys):
     before = out.read_bytes()
     example.main(RANDOM, out, **SMALL)  # a finished run: the same checkpoint again
     assert out.read_bytes() == before
+    example.main(RANDOM, out, **SMALL, half=True)  # the same again, its weights rounded
+    assert out.stat().st_size < 0.7 * len(before)
+    halves = open_checkpoint(out).state_dict
+    for name, exact in opened.state_dict.items():
+        assert torch.equal(halves[name], exact.half().float() if exact.ndim > 1 else exact)
 
 
 def test_train_float_on_fashion_mnist(example, fashion, tmp_path, capsys):

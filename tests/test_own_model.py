@@ -22,7 +22,7 @@ from snnq.cli.main import run
 from snnq.models.custom import source_sha256
 from snnq.models.registry import OWN
 from snnq.network.folding import fold_batchnorm
-from snnq.network.layers import frames_shape, layer_table
+from snnq.network.layers import frames_shape, layer_table, quantisable
 from snnq.plan import Plan
 from snnq.searching.constraints import Constraints, resolve
 from snnq.searching.measuring import Switchboard, soft_cross_entropy
@@ -123,6 +123,19 @@ def test_a_grouped_convolution_in_multi_step_mode_counts_its_products(place: Pat
     assert layers["0"].macs == 8 * 2 * 9 * 256
     assert layers["4"].macs == 16 * 4 * 9 * 64
     assert [layer.input for layer in layers.values()] == ["counts", "spikes", "reals"]
+
+
+@pytest.mark.parametrize(("name", "runs"), [("multi_step", 3), ("step_by_step", 1)])
+def test_a_head_is_billed_as_often_as_it_runs(name: str, runs: int, place: Path) -> None:
+    model = load_model(open_checkpoint(f"{name}.pth", model=f"networks.py:{name}", **SIZES))
+    head = layer_table(model, (3, 2, 16, 16))[-1]
+    assert head.group == "head"
+    assert head.macs == head.multiplications == head.weights  # a step, or, of the mean over steps, a sample
+    seen = []
+    module, _ = quantisable(model)[head.name]
+    module.register_forward_hook(lambda _module, _inputs, output: seen.append(output[..., 0].numel()))
+    model(torch.ones(1, 3, 2, 16, 16))
+    assert sum(seen) == runs
 
 
 @pytest.mark.parametrize("name", NETWORKS)

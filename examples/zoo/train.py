@@ -54,6 +54,7 @@ class Model:
     seed: int = 0
     suffix: str = ""
     samples: int = 0  # to train with; 0: as many as its source says
+    half: bool = False  # weights in float16, as else it were too large
 
     @property
     def name(self) -> str:
@@ -82,6 +83,8 @@ MODELS = (
     Model("fashion", "sdt-dvs", "dim=72,depth=2,heads=4,pooling=1110"),
     Model("fashion", "qkformer-dvs", f"{SMALL}"),
     Model("fashion", "qkformer-dvs", "dim=96,depth=2,heads=4", samples=48000, suffix="-wide"),
+    Model("fashion", "qkformer-dvs", "dim=160,depth=3,heads=4", suffix="-large", half=True),
+    Model("n-mnist", "qkformer-dvs", "dim=160,depth=3,heads=4", suffix="-large", half=True),
     Model("fashion", "spikingformer-dvs", "dim=72,depth=2,heads=4,pooling=1110"),
     Model("n-mnist", "spikformer-cifar10dvs", f"{SMALL},pooling=1111", seed=1),
     Model("fashion", "spikformer-cifar10dvs", "dim=72,depth=2,heads=4,pooling=1110", seed=1),
@@ -95,6 +98,7 @@ def command(model: Model, folder: str, out: Path) -> list[str]:
     source = SOURCES[model.source]
     words = ["examples/train_float.py", model.spec(folder), "--architecture", model.architecture]
     words += ["--size", f"{source.sizes},{model.sizes}", "--epochs", str(source.epochs), "--batch-size", "32"]
+    words += ["--half"] if model.half else []
     return [*words, "--rate", "0.003", "--seed", str(model.seed), "--out", str(out)]
 
 

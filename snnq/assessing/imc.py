@@ -72,7 +72,10 @@ class ImcMap:
 
 @dataclass(frozen=True)
 class ImcReport:
-    """A model on a target, by component: with membranes' share of the area by their bits, and lines over T."""
+    """A model on a target, by component: with membranes' share of the area by their bits, and lines over T.
+
+    ``over_steps`` is empty where nothing is known of other steps than the model's.
+    """
 
     path: str
     kind: str
@@ -112,7 +115,8 @@ def imc_report(
     """Return energy, time and area of a model on analog arrays, by component.
 
     The words are those of ``imc_map``; ``membrane_bits``: of a neuron's potential. Energy and time against 1, 2, 4 and
-    8 steps (times an attention's chunk, or a clip's segment) come from the same counts.
+    8 steps (times an attention's chunk, or a clip's segment) come from the same counts; there are none of a model that
+    runs for its own steps alone.
     """
     chosen = arrays or Arrays()
     if membrane_bits is not None and not 1 <= membrane_bits <= 64:
@@ -120,9 +124,8 @@ def imc_report(
     found = on_arrays(path, chosen, **given)
     words = {"adc_bits": chosen.adc_bits, "membrane_bits": membrane_bits}
     whole = found.mapped(**words)
-    least = max((found.facts.segment or 1, *(one.chunk for one in found.facts.attentions)))
-    steps = sorted({one * least for one in STEPS} | {found.facts.steps})
-    lines = over_steps({one: found.mapped(steps=one, **words) for one in steps})
+    steps = sorted({one * found.facts.least for one in STEPS} | {found.facts.steps})
+    lines = over_steps({one: found.mapped(steps=one, **words) for one in steps}) if found.facts.scales else {}
     return ImcReport(str(path), found.subject.kind, whole, membrane_shares(whole, found.target, WIDTHS), lines)
 
 

@@ -16,7 +16,6 @@ from snnq.base.errors import DataError, InterruptedRun, OutputExistsError, Usage
 from snnq.base.placing import sweep
 from snnq.base.progress import Progress, silent
 from snnq.base.strict_json import Config, Json
-from snnq.base.version import __version__
 from snnq.calibrating.candidates import make_candidates
 from snnq.calibrating.choosing import Judges, check_filters, choose
 from snnq.calibrating.generators import Sources, open_few, open_generator, steered
@@ -31,7 +30,7 @@ from snnq.models.registry import attention_table
 from snnq.network.layers import forward_macs, frames_shape, layer_table
 from snnq.network.products import Products
 from snnq.training.devices import Compute, as_compute, start_fabric
-from snnq.training.job import fingerprint
+from snnq.training.job import checkpoint_facts, fingerprint
 from snnq.training.run_folder import CANDIDATES, open_run, run_path
 from snnq.training.threads import keeps_threads, use_threads
 
@@ -185,9 +184,7 @@ def _config(task: Task) -> Json:
     card = task.judges.card
     return {
         "command": "calibrate",
-        "version": __version__,
-        "checkpoint_sha256": task.opened.sha256,
-        "model": task.opened.config,
+        **checkpoint_facts(task.opened),
         "classes": list(task.names),
         **asdict(task.settings),
         "filters": list(task.settings.filters),

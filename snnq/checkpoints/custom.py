@@ -16,7 +16,7 @@ from snnq.checkpoints.sizes import OPTIONS, agreed_sizes, recorded_sizes
 from snnq.checkpoints.unwrapping import under_names
 from snnq.models.architecture import Architecture
 from snnq.models.custom import CustomSizes, adopt, build_custom, calling
-from snnq.models.plain import check_plain, make_plain, say_plain
+from snnq.models.plain import check_plain, make_plain, say_plain, weights_taken
 from snnq.network.following import follow
 from snnq.network.graph_file import written
 from snnq.network.layers import quantisable
@@ -55,10 +55,11 @@ def open_custom(
     if computed:
         state = {name: tensor.detach() for name, tensor in model.state_dict().items()}
     called: set[str] = set()
-    with seeing({path: module for path, (module, _) in quantisable(model).items()}, lambda path, *_: called.add(path)):
+    layers = {path: module for path, (module, _) in quantisable(model).items()}
+    with seeing(layers, lambda path, *_: called.add(path)), weights_taken(model) as taken:
         found = calling(one.name, model, (sizes["steps"], channels, *sizes["image_size"]))
     own = {"layout": one.name, "in_channels": channels, "arguments": dict(arguments), "groups": groups}
-    say_plain(model, called, computed)
+    say_plain(model, called, taken, computed)
     _say_neurons(one.name, model)
     config = one.config({**own, **sizes, **found})
     adopt(model, config)  # refuses groups that no layer has

@@ -176,8 +176,9 @@ def compress(
     from snnq.searching.run import better_plan
     from snnq.searching.run import search as run_search
     from snnq.searching.settings import parse_settings
+    from snnq.training.run_folder import beside
 
-    place = Path(out).with_name(f"{Path(out).name}.plan.json")
+    place = beside(Path(out), "plan.json")
     searching = parse_settings(budget=(f"avg-bits={bits!r}",), epochs=epochs, seed=seed)
     common = {"data": data, "compute": compute.compute(), "force": force, "progress": progress}
     plan = run_search(checkpoint, out=place, settings=searching, **common, **sizes.given())

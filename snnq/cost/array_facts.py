@@ -6,7 +6,7 @@ them, so that its costs can be computed again.
 
 from __future__ import annotations
 
-from pydantic import PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 
 from snnq.base.validation import Many, Record
 from snnq.cost.activity import MixingRecord
@@ -15,20 +15,26 @@ from snnq.cost.activity import MixingRecord
 class LayerBound(Record):
     """A layer's ``groups``, and the ``largest`` whole number it can be given; None: real numbers.
 
-    ``signed``: it can be given numbers below zero, too, of the same amount.
+    ``signed``: it can be given numbers below zero, too, of the same amount. ``vectors``: what it is given in an
+    inference, and ``once`` those of them that are there whatever its steps are, as of a layer that runs once a sample.
+    Files of early versions have neither; ``once`` is None, too, where the model could not be run for other steps.
     """
 
     name: str
     groups: PositiveInt = 1
     largest: PositiveInt | None
     signed: bool = False
+    vectors: PositiveInt | None = None
+    once: NonNegativeInt | None = None
 
 
 class NeuronCount(Record):
-    """How many neurons stand behind one module path."""
+    """How many neurons stand behind one module path, and their ``updates`` in an inference; ``once`` as of layers."""
 
     name: str
     neurons: PositiveInt
+    updates: PositiveInt | None = None
+    once: NonNegativeInt | None = None
 
 
 class ArrayFacts(Record):
@@ -52,3 +58,18 @@ class ArrayFacts(Record):
     def runs(self) -> int:
         """How often neurons, and what lies in cells before them, run in an inference: at all steps of all segments."""
         return self.steps - (self.steps // self.segment if self.segment else 0)
+
+    @property
+    def least(self) -> int:
+        """The fewest steps it can be run for: an attention's chunk, or a clip's segment."""
+        return max((self.segment or 1, *(one.chunk for one in self.attentions)))
+
+    @property
+    def scales(self) -> bool:
+        """Whether they say what grows with the steps."""
+        return all(one.once is not None for one in (*self.layers, *self.neurons))
+
+    @property
+    def updates(self) -> int:
+        """Updates of neurons in an inference."""
+        return sum(one.updates or one.neurons * self.runs for one in self.neurons)

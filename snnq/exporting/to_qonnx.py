@@ -48,15 +48,15 @@ _Node = tuple[str, str, dict[str, Tensor | int], dict[str, int | str]]
 def export(folder: Path, out: Path) -> Facts:
     """Write the file ``out``, run it in the reference executor, and return what was written.
 
-    Raises UsageError for a format without an operator, MissingLibraryError, and VerificationError where the executor's
-    weights are not those of the packed folder.
+    Raises UsageError for a format without an operator and layers that are no pieces, MissingLibraryError, and
+    VerificationError where the executor's weights are not those of the packed folder.
     """
     source = read_source(folder)
     _check_formats(source.layers)
+    stages = _stages(source)
     require("qonnx", "onnx", "qonnx.core.modelwrapper", "qonnx.core.onnx_exec")
     pieces = _Pieces()
     by_name = {layer.name: layer for layer in source.layers}
-    stages = _stages(source)
     for layer, stage in stages.items():
         _add_piece(pieces, source, stage, by_name[layer])
     model = pieces.model(_properties(source))
@@ -264,5 +264,5 @@ def _facts(source: Source, out: Path, loose: Sequence[str]) -> Facts:
     ):
         unsaid += ("An integer type for weights whose zero-point is a multiple of ½: qonnx calls them FLOAT32.",)
     if loose:
-        unsaid += (f"Norms that do not follow their layer directly: {', '.join(loose)}.",)
+        unsaid += (f"Norms that do not follow a layer directly, channel by channel: {', '.join(loose)}.",)
     return Facts(layers, notes, unsaid)

@@ -8,14 +8,15 @@ weight would take two schemes, lazy layers have no shape yet, norms without stat
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from snnq.base.errors import UsageError
 from snnq.network.layers import quantisable
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
     from torch.nn.utils.spectral_norm import SpectralNorm
     from torch.nn.utils.weight_norm import WeightNorm
 
@@ -46,18 +47,31 @@ def check_plain(name: str, model: nn.Module) -> None:
 
 
 def _shared(model: nn.Module) -> Iterator[tuple[str, str]]:
-    """Yield the two names of every tensor that has two, one of them a layer's or a norm's."""
+    """Yield the two names of every tensor that has two, one of them a layer's or a norm's; views of one are one."""
     from torch import nn
 
     layers = [module for module, _ in quantisable(model).values()]
     layers += [one for one in model.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)]
     own = {id(one) for module in layers for one in (*module.parameters(), *module.buffers())}
     named = (*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False))
-    names: dict[int, str] = {}
+    seen: dict[int, list[tuple[str, Tensor]]] = {}
     for path, tensor in named:
-        first = names.setdefault(id(tensor), path)
-        if first != path and id(tensor) in own:
-            yield first, path
+        before = seen.setdefault(tensor.untyped_storage().data_ptr(), [])
+        for first, other in before:
+            if (id(tensor) in own or id(other) in own) and (tensor is other or _overlap(tensor, other)):
+                yield first, path
+        before.append((path, tensor))
+
+
+def _overlap(one: Tensor, other: Tensor) -> bool:
+    """Return whether two tensors in one storage have bytes in common; what lies interleaved counts as that."""
+    ends = []
+    for tensor in (one, other):
+        last = sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride(), strict=True))
+        ends.append((tensor.data_ptr(), tensor.data_ptr() + (last + 1) * tensor.element_size()))
+    (first, first_end), (second, second_end) = ends
+    placed = all(tensor.numel() and not tensor.is_meta for tensor in (one, other))
+    return placed and first < second_end and second < first_end
 
 
 def make_plain(model: nn.Module) -> list[str]:
@@ -97,14 +111,60 @@ def _undo(module: nn.Module, hook: WeightNorm | SpectralNorm) -> None:
         del asks[key]
 
 
-def say_plain(model: nn.Module, called: set[str], computed: list[str]) -> None:
-    """Log which weights were computed from others, and which layers never run: their weights stay in float32."""
+@contextmanager
+def weights_taken(model: nn.Module) -> Iterator[set[str]]:
+    """Note the layers whose weight a function takes outside of their own call, as a tied decoder does."""
+    from torch import Tensor
+    from torch.overrides import TorchFunctionMode
+    from torch.utils._pytree import tree_leaves
+
+    layers = quantisable(model)
+    paths, found = {id(module.weight): path for path, (module, _) in layers.items()}, set[str]()
+    inside = 0
+
+    def enter(*_: object) -> None:
+        nonlocal inside
+        inside += 1
+
+    def leave(*_: object) -> None:
+        nonlocal inside
+        inside -= 1
+
+    class Watch(TorchFunctionMode):
+        def __torch_function__(
+            self, func: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: Any = None
+        ) -> Any:
+            result = func(*args, **(kwargs or {}))
+            if not inside and any(isinstance(one, Tensor) for one in tree_leaves(result)):
+                found.update(paths[id(one)] for one in tree_leaves((args, kwargs)) if id(one) in paths)
+            return result
+
+    hooks = [module.register_forward_pre_hook(enter) for module, _ in layers.values()]
+    hooks += [module.register_forward_hook(leave, always_call=True) for module, _ in layers.values()]
+    try:
+        with Watch():
+            yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def say_plain(model: nn.Module, called: set[str], taken: set[str], computed: list[str]) -> None:
+    """Log which weights were computed from others, which layers never run, and whose weights functions ``taken`` take.
+
+    Weights of layers that never run stay in float32.
+    """
     if computed:
         log.info(f"Taken as they are in evaluation mode, no longer computed from other tensors: {_some(computed)}.")
     if idle := [path for path in quantisable(model) if path not in called]:
         log.info(
             f"Never called as modules: {_some(idle)}. Their weights stay in float32 and are in no plan and no cost; "
             "a function that takes a module's weight (nn.MultiheadAttention does) hides what it computes."
+        )
+    if both := [path for path in quantisable(model) if path in taken and path in called]:
+        log.info(
+            f"Taken by functions beside their layers' own calls: the weights of {_some(both)}. They are quantised "
+            "there, too, but what these functions compute is in no cost."
         )
 
 

@@ -45,12 +45,12 @@ class Layer:
     """One quantisable weight.
 
     ``shape`` is that of the weight: (out, in/groups, k, k) for a convolution in groups, (out, 1, k, k) for a depth-wise
-    one. ``macs`` are multiply-accumulates per time step and sample (head: per sample) and count output positions;
-    ``multiplications`` is N_mul of the paper's energy model, which counts input positions: tokens · in · out for
-    linear layers, k² · c_in · c_out · H · W of the input image for convolutions, divided by the groups
-    (docs/method.md §3). A layer of integer spikes 0 … D is run in D binary sub-steps: its multiplications are D times
-    as many. ``input_bits``: of activations that are quantised (``structure.activations``): its products are of whole
-    numbers then; None where they are not.
+    one. ``macs`` are multiply-accumulates per time step and sample (of a head that sees the mean over time: per sample)
+    and count output positions; ``multiplications`` is N_mul of the paper's energy model, which counts input positions:
+    tokens · in · out for linear layers, k² · c_in · c_out · H · W of the input image for convolutions, divided by the
+    groups (docs/method.md §3). A layer of integer spikes 0 … D is run in D binary sub-steps: its multiplications are D
+    times as many. ``input_bits``: of activations that are quantised (``structure.activations``): its products are of
+    whole numbers then; None where they are not.
     """
 
     name: str
@@ -84,7 +84,13 @@ class _Seen:
 
     inputs: int = 0
     outputs: int = 0
+    calls: int = 0
+    axes: set[int] = field(default_factory=set)  # how long those beside the channels were
     kind: str = "spikes"
+
+    def every_step(self, steps: int) -> bool:
+        """Return whether it was given every step, one by one or as an axis, rather than the mean over them."""
+        return steps in self.axes or self.calls >= steps
 
 
 def forward_macs(layers: Iterable[_Counted], steps: int, samples: int) -> int:
@@ -173,8 +179,8 @@ def layer_table(model: nn.Module, frames_shape: tuple[int, int, int, int], *, re
         if name not in seen:
             continue
         shape, group = tuple(module.weight.shape), table.get(name) or group_of(name, patterns)
-        # The head sees the mean over time: it runs once a sample, everything else once a time step.
-        steps = 1 if group == "head" else frames_shape[0]
+        # Most heads see the mean over time and run once a sample; everything else runs once a time step.
+        steps = 1 if group == "head" and not seen[name].every_step(frames_shape[0]) else frames_shape[0]
         macs, products = (-(-math.prod(shape) * count // steps) for count in (seen[name].outputs, seen[name].inputs))
         products *= most if seen[name].kind == "multispikes" else 1
         bits = getattr(module, INPUT_BITS, None)
@@ -212,6 +218,8 @@ class _Pass:
         """Note a call of a layer."""
         record, (input, *_) = self.saw.setdefault(name, _Seen()), inputs
         axis = -max(1, self.layers[name].weight.ndim - 1)  # where a linear layer, and a convolution, has its channels
+        record.calls += 1
+        record.axes |= {*input.shape[:axis], *input.shape[axis:][1:]}
         record.inputs += input.numel() // input.shape[axis]
         record.outputs += output.numel() // output.shape[axis]
         record.kind = max(record.kind, _input_kind(input, self.fired), key=INPUTS.index)

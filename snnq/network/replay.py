@@ -215,7 +215,40 @@ def find_layout(model: nn.Module, groups: Mapping[str, str], frames: Num[Tensor,
         for block in cut(index, part, watch.calls[index], tuple(watch.affines[index]), model)
     ]
     shapes = {address: output.shape for address, output in watch.outputs.items()}
-    return _with_needs(model, Layout(tuple(parts), tuple(blocks), shapes), watch.outputs, frames)
+    layout = _handed_on(model, Layout(tuple(parts), tuple(blocks), shapes), frames)
+    return _with_needs(model, layout, watch.outputs, frames)
+
+
+def _handed_on(model: nn.Module, layout: Layout, frames: Num[Tensor, "B T C H W"]) -> Layout:
+    """Return the layout with each stage joined to the next one where what that is given is not made of it.
+
+    Where branches run side by side, the next layer's input is another branch's, and says nothing of this one.
+    """
+    from copy import deepcopy
+
+    replay = Replay(deepcopy(model), layout.parts, layout.shapes)
+
+    def hands_on(block: Block) -> bool:
+        weights = {f"{name}.weight": replay.model.get_parameter(f"{name}.weight") for name in block.layers}
+        weights = {name: weight.detach().clone().requires_grad_() for name, weight in weights.items()}
+        output = replay.run(frames, block, None, tensors=weights).output
+        if not output.requires_grad:
+            return False
+        found = torch.autograd.grad(output.sum(), list(weights.values()), allow_unused=True)
+        return all(one is not None for one in found)
+
+    blocks: list[Block] = []
+    waiting: Block | None = None
+    for block in layout.blocks:
+        if waiting is not None:
+            names = {"name": f"{waiting.name}, {block.name}", "layers": (*waiting.layers, *block.layers)}
+            block = replace(block, first=waiting.first, affines=(*waiting.affines, *block.affines), **names)
+            waiting = None
+        if block.last is not None and not hands_on(block):
+            waiting = block
+        else:
+            blocks.append(block)
+    return replace(layout, blocks=tuple(blocks))
 
 
 def _with_needs(

@@ -55,7 +55,7 @@ class Traced:
     """One layer with the norms and the neuron behind it, by module path; a neuron may stand alone, as may a layer.
 
     ``outer``: folded norms behind that, each of which was given the very tensor that the one before, or the layer, put
-    out.
+    out, and has the layer's channels for its own.
     Shapes are those of one time step of one sample, as torch has them: (C, H, W), (C, N), or for linear layers (N, C)
     or (C,). ``source`` is the name of the stage whose output is this one's input.
     """
@@ -76,12 +76,43 @@ class Traced:
 
 @dataclass(frozen=True)
 class _Call:
-    """One call of a watched module; the tensors are kept, so that no two of them share an address."""
+    """One call of a watched module; the tensors are kept, so that no two of them share an address.
+
+    ``given`` and ``made``: the input and the output as they stood, for what may follow one another.
+    """
 
     name: str
     kind: Literal["layer", "norm", "neuron"]
     input: Tensor
     output: Tensor
+    given: _Content | None
+    made: _Content | None
+
+
+@dataclass(frozen=True)
+class _Content:
+    """Where a tensor begins, how often it was written into, and how many channels it has, so far apart."""
+
+    begin: int
+    version: int
+    channels: int
+    apart: int
+
+
+def _content(tensor: Tensor, axis: int | None) -> _Content | None:
+    """Return what tells whether a norm's channels are those of a layer; ``axis`` None: it has none."""
+    if axis is None:
+        return None
+    return _Content(tensor.data_ptr(), tensor._version, tensor.shape[axis], tensor.stride(axis))
+
+
+def _axes(module: nn.Module) -> tuple[int | None, int | None]:
+    """Return the axes of channels that a norm is given, and that a layer or norm puts out."""
+    if is_neuron(module):
+        return None, None
+    if isinstance(module, ChannelAffine):
+        return module.leading, module.leading
+    return None, -max(1, module.get_parameter("weight").ndim - 1)
 
 
 @torch.no_grad()
@@ -94,7 +125,9 @@ def trace(model: nn.Module, norms: Mapping[str, str], frames_shape: tuple[int, i
 
     def note(name: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         kind = "neuron" if is_neuron(module) else "norm" if isinstance(module, ChannelAffine) else "layer"
-        calls.append(_Call(name, kind, inputs[0], output))
+        axes = _axes(module)
+        contents = _content(inputs[0], axes[0]), _content(output, axes[1])
+        calls.append(_Call(name, kind, inputs[0], output, *contents))
 
     watched = {name: module for name, (module, _) in quantisable(model).items()} | affines_of(model)
     try:
@@ -108,7 +141,7 @@ def trace(model: nn.Module, norms: Mapping[str, str], frames_shape: tuple[int, i
 def _stages(calls: list[_Call], norms: Mapping[str, str]) -> tuple[Traced, ...]:
     stages: list[Traced] = []
     putting: dict[int, str] = {}  # where a tensor that a stage put out begins → the stage
-    behind: dict[int, int] = {}  # the same of what a layer and its norms put out → the stage's number
+    behind: dict[_Content | None, int] = {}  # what a layer and its norms put out → the stage's number
     for call in calls:
         if call.kind == "norm":
             _add_norm(stages, call, behind)
@@ -121,16 +154,16 @@ def _stages(calls: list[_Call], norms: Mapping[str, str]) -> tuple[Traced, ...]:
         else:
             names = (None, None, call.name) if fires else (call.name, norms.get(call.name), None)
             stages.append(Traced(*names, shapes[0], shapes[1], putting.get(call.input.data_ptr())))
-            behind[call.output.data_ptr()] = len(stages) - 1
+            behind[call.made] = len(stages) - 1
         putting[call.output.data_ptr()] = stages[-1].name
     return tuple(stages)
 
 
-def _add_norm(stages: list[Traced], call: _Call, behind: dict[int, int]) -> None:
+def _add_norm(stages: list[Traced], call: _Call, behind: dict[_Content | None, int]) -> None:
     own = next((number for number, stage in enumerate(stages) if stage.norm == call.name), None)
-    number = behind.get(call.input.data_ptr()) if own is None else own
+    number = behind.get(call.given) if own is None else own
     if number is None or not stages[number].layer:
         return
     if own is None:
         stages[number] = replace(stages[number], outer=(*stages[number].outer, call.name))
-    behind[call.output.data_ptr()] = number
+    behind[call.made] = number

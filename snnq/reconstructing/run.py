@@ -74,9 +74,9 @@ def ptq(
     on ``measure`` validation samples, as finalize does it (0: not). ``storage`` is how model.safetensors holds its
     tensors, coded or fixed.
 
-    Raises UsageError unless exactly one of plan and scheme is given, PlanError if plan and checkpoint do not fit,
-    OutputExistsError if ``out`` is there and is not from this very run (unless ``force``), RunChangedError,
-    InterruptedRun after Ctrl-C, VerificationError.
+    Raises UsageError unless exactly one of plan and scheme is given, and for sizes beside a plan, which says them;
+    PlanError if plan and checkpoint do not fit, OutputExistsError if ``out`` is there and is not from this very run
+    (unless ``force``), RunChangedError, InterruptedRun after Ctrl-C, VerificationError.
     """
     compute, kept = as_compute(compute), as_storage(storage)
     fabric = _one_device(compute)
@@ -186,6 +186,8 @@ def _open(
             "give a plan or a scheme for every layer, one of them", "--plan plan.json, or --scheme uniform-2"
         )
     if plan is not None:
+        if sizes := [name for name, value in given.items() if value and name not in ("weights", "model")]:
+            raise UsageError(f"{', '.join(sizes)}: the plan says what the model is", "leave it out, or give --scheme")
         chosen = Plan.read(plan)
         return chosen, open_planned(chosen, checkpoint, data, progress, given.get("weights"), plan, unlabelled=TAKEN)
     try:

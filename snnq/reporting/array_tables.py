@@ -20,10 +20,13 @@ def array_document(found: ImcMap | ImcReport) -> Document:
     components = component_tables(mapped)
     is_report = isinstance(found, ImcReport)
     tables = (*components, *extra_tables(found)) if is_report else (*map_tables(mapped), components[0])
+    said = notes(mapped)
+    if is_report and not found.over_steps:
+        said = (*said, f"The model runs for its {mapped.steps} steps alone: nothing is known of others.")
     return Document(
         title=f"{found.path} on {mapped.target}",
         verdict=verdict(mapped),
-        notes=notes(mapped),
+        notes=said,
         tables=tables,
         figures=tuple(Figure(caption, drawn) for caption, drawn in figures(mapped)),
         data=found.to_dict(),
@@ -108,6 +111,9 @@ def extra_tables(found: ImcReport) -> tuple[Table, ...]:
     """Return the membranes' share of the area by their bits, and energy and time against T."""
     shares = [(str(bits), f"{100 * share:.3f}") for bits, share in found.membrane_shares.items()]
     lines = found.over_steps
+    area = Table("Membranes' share of the area", ("bits", "% of area"), tuple(shares), SECTION)
+    if not lines:
+        return (area,)
     steps = next(iter(lines.values())).steps
     rows = [
         (str(t), f"{lines['energy_pj'].amounts[place] / 1e3:,.1f}", f"{lines['latency_ns'].amounts[place] / 1e3:,.2f}")
@@ -118,7 +124,7 @@ def extra_tables(found: ImcReport) -> tuple[Table, ...]:
         for name in ("energy_pj", "latency_ns")
     ]
     return (
-        Table("Membranes' share of the area", ("bits", "% of area"), tuple(shares), SECTION),
+        area,
         Table("Against time steps", ("T", "nJ", "µs"), tuple(rows), SECTION),
         Table("Straight lines through them, nJ and µs", ("of", "a step", "at T = 0", "R²"), tuple(fits), SECTION),
     )

@@ -233,14 +233,18 @@ def winner_path(out: Path, name: str) -> Path:
 def better_plan(plan: Plan, out: Path) -> Path:
     """Return where the plan to go on with lies: the search's own at ``out``, or the simple one that wins beside it.
 
-    A file beside it that holds another plan, as an earlier search left it, is none.
+    A file beside it that an earlier search left is none, not even of the same schemes: its scores are that search's.
     """
     won = winning_plan(plan)
-    beside = winner_path(out, won[0]) if won else out
+    if won is None:
+        return out
+    name, due = won
+    beside = winner_path(out, name)
     try:
-        return beside if won and Plan.read(beside).schemes() == won[1].schemes() else out
+        found = Plan.read(beside)
     except SnnqError:
         return out
+    return beside if (found.schemes(), found.search) == (due.schemes(), due.search) else out
 
 
 def write_winner(plan: Plan, out: Path, force: bool) -> None:

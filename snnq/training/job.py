@@ -46,18 +46,7 @@ class Job:
 
     def facts(self) -> Json:
         """Return what a run on this job depends on, beside its settings: version, checkpoint, model and data."""
-        builder = architecture(self.checkpoint.architecture).builder
-        code = {} if builder is None else {"model_source_sha256": source_sha256(builder)}
-        weights = {} if self.checkpoint.weights is None else {"weights": self.checkpoint.weights}
-        return {
-            "version": __version__,
-            "checkpoint_sha256": self.checkpoint.sha256,
-            "model": self.checkpoint.config,
-            "data": self.data.spec,
-            "data_sha256": self.data.sha256,
-            **code,
-            **weights,
-        }
+        return {**checkpoint_facts(self.checkpoint), "data": self.data.spec, "data_sha256": self.data.sha256}
 
     @property
     def wiring(self) -> Wiring | FloatWiring:
@@ -85,6 +74,15 @@ class Job:
     def data_info(self) -> DataInfo:
         """Return the data as a plan records it."""
         return DataInfo(spec=self.data.spec, sha256=self.data.sha256, classes=self.data.classes)
+
+
+def checkpoint_facts(opened: Checkpoint) -> Json:
+    """Return what a run depends on of its float model: version, the file, which of its weights, model and its code."""
+    builder = architecture(opened.architecture).builder
+    code = {} if builder is None else {"model_source_sha256": source_sha256(builder)}
+    weights = {} if opened.weights is None else {"weights": opened.weights}
+    facts = {"version": __version__, "checkpoint_sha256": opened.sha256, "model": opened.config}
+    return {**facts, **code, **weights}
 
 
 def open_job(

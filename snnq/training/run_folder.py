@@ -107,7 +107,14 @@ def _check_place(out: Path) -> None:
 
 def run_path(out: Path, chosen: str | Path | None = None) -> Path:
     """Return where the run that makes ``out`` keeps its state: beside it, unless another folder was chosen."""
-    return Path(chosen) if chosen else out.with_name(f"{out.name}.run")
+    return Path(chosen) if chosen else beside(out, "run")
+
+
+def beside(out: Path, ending: str) -> Path:
+    """Return the path of what lies beside ``out`` under its name and an ending; UsageError where it has no name."""
+    if not out.name:
+        raise UsageError(f"out: '{out}' has no name of its own", "name what is to be written, such as packed")
+    return out.with_name(f"{out.name}.{ending}")
 
 
 def open_run(

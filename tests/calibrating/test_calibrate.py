@@ -26,6 +26,16 @@ from snnq.data import open_data
 from snnq.data.dataset import DataSet
 
 NAMES = ("ant", "bee", "cat")
+NETWORK = """
+from torch import nn
+
+class Net(nn.Sequential):
+    def forward(self, frames):
+        return super().forward(frames.mean(1))
+
+def build():
+    return Net(nn.Flatten(), nn.Linear(128, 3))
+"""
 FILTERED = {"classes": NAMES, "samples": 24, "filter": "energy,bn,patch", "progress": snnq.silent}
 
 
@@ -137,6 +147,22 @@ def test_known_and_foreign_outputs(tiny, tmp_path):
     (tmp_path / "mine" / "letter.txt").write_text("mine")
     with pytest.raises(OutputExistsError, match="no calibration set"):
         snnq.calibrate(tiny, **words | {"out": tmp_path / "mine"}, force=True)
+
+
+def test_other_weights_of_a_file_or_another_network_make_another_set(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(NETWORK)
+    states = [torch.nn.Linear(128, 3).state_dict() for _ in range(2)]
+    named = [{f"1.{name}": tensor for name, tensor in state.items()} for state in states]
+    torch.save({"state_dict": named[0], "state_dict_ema": named[1]}, tmp_path / "two.pth")
+    words = {"model": "net.py:build", "steps": 2, "image_size": 8, "generator": "noise", "samples": 8}
+    words |= {"out": tmp_path / "set", "progress": snnq.silent}
+    snnq.calibrate("two.pth", **words, weights="last")
+    with pytest.raises(OutputExistsError, match="not from this checkpoint and settings"):
+        snnq.calibrate("two.pth", **words, weights="ema")
+    (tmp_path / "net.py").write_text(NETWORK.replace("frames.mean(1)", "frames.amax(1)"))
+    with pytest.raises(OutputExistsError, match="not from this checkpoint and settings"):
+        snnq.calibrate("two.pth", **words, weights="last")
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -113,6 +115,51 @@ def test_aedat_3(tmp_path: Path, overflow: int) -> None:
     recording = read_events(tmp_path / "a.aedat")
     assert columns(recording) == lists(events)
     assert recording.sensor == (128, 128)
+
+
+def test_a_davis_without_its_chips_name_is_no_dvs128(tmp_path: Path) -> None:
+    """Its events, x in bits 12 to 21 and y in bits 22 to 30, would all be places of a DVS128, too."""
+    e = draw(250, 180, 240)
+    words = np.stack([(179 - e["y"]) << 22 | (239 - e["x"]) << 12 | e["p"] << 11, e["t"]], axis=1).astype(">u4")
+    for header, named in ((b"#!AER-DAT2.0\r\n# AEChip: eu.seebetter.ini.chips.davis.Davis240C\r\n", True),
+                          (b"#!AER-DAT2.0\r\n", False)):  # fmt: skip
+        (tmp_path / "a.aedat").write_bytes(header + words.tobytes())
+        if named:
+            assert columns(read_events(tmp_path / "a.aedat")) == lists(e)
+        else:
+            assert "more bits than a DVS128's" in refused(tmp_path / "a.aedat")
+
+
+def test_compressed_packets_of_aedat_3_are_named(tmp_path: Path) -> None:
+    write_aedat3(tmp_path / "a.aedat", draw(250, 128, 128))
+    data = bytearray((tmp_path / "a.aedat").read_bytes())
+    first = data.index(b"#!END-HEADER\r\n") + len(b"#!END-HEADER\r\n")
+    data[first + 1] |= 0x80  # of the 16 bits of its type, low byte first
+    (tmp_path / "a.aedat").write_bytes(data)
+    assert f"the packet at byte {first} is compressed" in refused(tmp_path / "a.aedat")
+
+
+@pytest.mark.parametrize(("streams", "note"), [(1, ""), (2, "Of its 2 streams of events the first is read.")])
+def test_aedat_4_of_two_cameras_says_which_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, streams: int, note: str
+) -> None:
+    """A stand-in for the library, which has no writer."""
+    made = np.array([(5, 1, 2, True), (9, 3, 4, False)], [("t", "u8"), ("x", "u2"), ("y", "u2"), ("on", "?")])
+
+    class Decoder:
+        def __init__(self, path: str) -> None:
+            self.packets = iter([{"stream_id": 0, "events": made}, {"stream_id": 1, "events": made[:1]}])
+
+        def id_to_stream(self) -> dict[int, dict[str, object]]:
+            return {number: {"type": "events", "height": 8, "width": 9} for number in range(streams)}
+
+        def __iter__(self) -> Iterator[dict[str, object]]:
+            return self.packets
+
+    monkeypatch.setitem(sys.modules, "aedat", SimpleNamespace(Decoder=Decoder))
+    (tmp_path / "a.aedat4").write_bytes(b"#!AER-DAT4.0\r\n")
+    found = read_events(tmp_path / "a.aedat4")
+    assert (found.note, found.sensor, columns(found)["t"], columns(found)["p"]) == (note, (8, 9), [5, 9], [1, 0])
 
 
 @pytest.mark.parametrize("kind", ["f8", "f4", "u2", "i8", "u8"])

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from lively import write_lively
 from packed_samples import make_sample
 from small_architectures import small
+from torch import Tensor, nn
 
 from snnq.exporting.source import read_source
+from snnq.network.folding import ChannelAffine
 from snnq.network.tracing import trace
 
 
@@ -56,3 +59,34 @@ def test_norms_behind_a_norm_belong_to_the_layer(tmp_path):
     assert (query.outer, query.neuron) == (("block4.0.attn.q_bn",), "block4.0.attn.q_lif")
     norms = [norm for stage in stages for norm in (stage.norm, *stage.outer) if norm]
     assert len(norms) == len(set(norms))
+
+
+class Between(nn.Module):
+    """A linear layer of 4 tokens and 4 features, and a norm behind it; what is between is ``how``'s."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how, self.linear, self.norm = how, nn.Linear(4, 4), ChannelAffine(torch.arange(4.0), torch.zeros(4))
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Return (1, 4) of frames (1, 1, 1, 4, 4)."""
+        x = self.linear(frames[0, :, 0])
+        if self.how == "written into":
+            x = x.transpose(1, 2)
+            x += 1
+        turned = {"by features": x.transpose(1, 2), "tokens as samples": x.flatten(0, 1)}
+        return self.norm(turned.get(self.how, x)).reshape(1, 4, 4)[:, 0]
+
+
+@pytest.mark.parametrize(
+    ("how", "outer"),
+    [
+        ("by features", ("norm",)),
+        ("tokens as samples", ("norm",)),
+        ("by tokens", ()),  # a norm of as many tokens as there are features
+        ("written into", ()),
+    ],
+)
+def test_a_norm_of_other_numbers_than_the_layers_is_not_the_layers(how, outer):
+    (stage,) = trace(Between(how), {}, (1, 1, 4, 4))
+    assert (stage.layer, stage.outer) == ("linear", outer)

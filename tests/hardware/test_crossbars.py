@@ -31,6 +31,15 @@ FACTS = ArrayFacts(
     layers=(LayerBound(name="conv", largest=1), LayerBound(name="fc", largest=4)),
     neurons=(NeuronCount(name="lif", neurons=100),),
 )
+GROWING = FACTS.model_copy(
+    update={
+        "layers": tuple(
+            one.model_copy(update={"vectors": vectors, "once": 0})
+            for one, vectors in zip(FACTS.layers, (256, 64), strict=True)
+        ),
+        "neurons": (NeuronCount(name="lif", neurons=100, updates=400, once=0),),
+    }
+)
 
 
 def test_a_convolution_of_spikes_by_hand():
@@ -176,7 +185,7 @@ def test_energy_time_and_area_by_hand():
 
 def test_energy_and_time_are_lines_over_steps():
     schemes = {"conv": "uniform-4", "fc": "uniform-2"}
-    lines = over_steps({t: map_model(at_steps(FACTS, t), [CONV, LINEAR], schemes) for t in (1, 2, 4, 8)})
+    lines = over_steps({t: map_model(at_steps(GROWING, t), [CONV, LINEAR], schemes) for t in (1, 2, 4, 8)})
     for one in lines.values():
         assert one.r2 == pytest.approx(1)
         assert one.intercept == pytest.approx(0, abs=1e-6 * one.slope)

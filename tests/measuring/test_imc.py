@@ -24,6 +24,7 @@ from snnq.hardware.crossbars.analog import Cells
 from snnq.hardware.crossbars.chosen import Arrays
 from snnq.hardware.crossbars.settings import ImcSettings
 from snnq.packed.loading import load_packed
+from snnq.reporting.array_tables import array_document
 
 FEW: dict[str, Any] = {"samples": 3, "batch_size": 3}
 
@@ -185,6 +186,11 @@ def test_maps_and_reports_of_all_that_has_a_model(digits):
     found = imc_report(digits, Arrays(target="trex-32nm", dynamic="sram"), membrane_bits=8)
     assert found.over_steps["energy_pj"].r2 == pytest.approx(1)
     assert found.over_steps["latency_ns"].slope == pytest.approx(found.mapped.latency_ns / 4)
+    shown = array_document(found)
+    assert "Against time steps" in [one.title for one in shown.tables]
+    alone = array_document(replace(found, over_steps={}))
+    assert [one.title for one in alone.tables] == [one.title for one in shown.tables[:-2]]
+    assert alone.notes[-1] == "The model runs for its 4 steps alone: nothing is known of others."
     assert found.membrane_shares[32] > found.membrane_shares[16] > found.membrane_shares[8]
     whole = sum(found.mapped.energy_pj.values())
     assert found.mapped.to_dict()["totals"]["energy_pj"] == pytest.approx(whole)

@@ -30,6 +30,12 @@ def mean_loss(one: PerSample) -> float:
     return float(np.mean(one.losses))
 
 
+def again(plan: Plan, seed: int) -> Plan:
+    """Return the same schemes as a search of another seed found them."""
+    assert plan.search is not None
+    return plan.model_copy(update={"search": plan.search.model_copy(update={"seed": seed})})
+
+
 def judged(plan: Plan) -> str:
     said = verdict(plan)
     assert said is not None
@@ -160,5 +166,9 @@ def test_the_simple_plan_that_wins_is_written_beside(make, tmp_path):
     write_winner(plan, tmp_path / "plan.json", force=False)  # what is there stays, and costs no error
     won.with_schemes({"head": "uniform-8"}).write(tmp_path / "plan.uniform-2.json")  # of an earlier search
     assert better_plan(plan, tmp_path / "plan.json") == tmp_path / "plan.json"
+    (tmp_path / "plan.uniform-2.json").unlink()
+    write_winner(again(plan, seed=1), tmp_path / "plan.json", force=False)  # its numbers are another search's
+    assert better_plan(plan, tmp_path / "plan.json") == tmp_path / "plan.json"
+    assert better_plan(again(plan, seed=1), tmp_path / "plan.json") == tmp_path / "plan.uniform-2.json"
     level = beside(make("uniform-2", {"head": "uniform-4"}, search=info(0.6)), own, uniform_2=each(0.6, 0.05, 1))
     assert winning_plan(level) is None

@@ -42,6 +42,7 @@ def search(how: str):
 
 TABLE = (
     Row("one weight of two layers", search("tied parameter"), 2, r"'second.weight' and 'third.weight' are one tensor"),
+    Row("a view of a layer's weight", inspect("view of a weight"), 2, r"'second.weight' and 'third.weight' are one"),
     Row("one layer under two names", search("module under two names"), 2, r"'second.weight' and 'third.weight'"),
     Row("one layer at two places", inspect("", "twice"), 2, r"'2.weight' and '4.weight' are one tensor"),
     Row("another name for a weight", inspect("alias of a weight"), 2, r"'alias' and 'second.weight' are one tensor"),
@@ -54,6 +55,12 @@ TABLE = (
         inspect("functional"),
         0,
         r"Never called as modules: second\. Their",
+    ),
+    Row(
+        "a weight that a function takes, too",
+        inspect("tied decoder"),
+        0,
+        r"beside their layers' own calls: the weights of second\. .* is in no cost",
     ),
     Row("torch's attention", inspect("attention"), 0, r"Never called as modules: attention.out_proj\."),
     Row("a computed weight", inspect("weight_norm"), 0, r"no longer computed from other tensors: second.weight"),

@@ -166,6 +166,16 @@ def test_quantised_without_labels_and_in_c(tiny: Path, capsys: pytest.CaptureFix
     assert Path("c/q.c").exists()
 
 
+def test_cores_side_by_side_are_one_block(tiny: Path) -> None:
+    """What the layer behind the first of them is given is not made of it, so that it would learn nothing."""
+    snnq.decompose(tiny, mode="ptt", rank="4", layers=f"{PROJ}1", out="d.safetensors")
+    words = {"method": "tesseraq", "steps_per_round": 1, "samples": 8, "batch_size": 8, "measure": 0}
+    made = snnq.ptq("d.safetensors", scheme="power-of-two-3", **words, out="q", progress=snnq.silent)
+    assert made.results.ptq is not None
+    names = [one.block for one in made.results.ptq.blocks]
+    assert names[1:4] == [f"{PROJ}1.reduce", f"{PROJ}1.vertical, {PROJ}1.horizontal", f"{PROJ}1.expand"]
+
+
 def test_ranks_by_loss(tiny: Path) -> None:
     model = load_model(open_checkpoint(tiny))
     weight = model.get_submodule(f"{PROJ}3").get_parameter("weight")

@@ -16,7 +16,7 @@ _MAGIC_4 = b"#!AER-DAT4"
 
 
 def read_4(file: Path) -> Raw:
-    """Read the first stream of events.
+    """Read the first stream of events; where there are more, as of two cameras, it says so.
 
     Raises DataError: it is no AEDAT 4 file, it is cut off or damaged, or has no events; MissingLibraryError: ``aedat``
     is not installed.
@@ -42,7 +42,8 @@ def read_4(file: Path) -> Raw:
         raise DataError(f"{file}: the file is cut off or damaged ({error}).") from error
     found = np.concatenate(parts) if parts else np.zeros(0, [(name, np.int64) for name in "txyp"])
     t, x, y, p = (found[name] for name in found.dtype.names or ())
-    return Raw(t, x, y, p, (int(streams[number]["height"]), int(streams[number]["width"])))
+    note = f"Of its {len(numbers)} streams of events the first is read." if len(numbers) > 1 else ""
+    return Raw(t, x, y, p, (int(streams[number]["height"]), int(streams[number]["width"])), note)
 
 
 DVS128 = (128, 128)
@@ -50,6 +51,7 @@ _MAGIC = b"#!AER-DAT"
 # (height, width) by the chip's name in the header. Of those that are no DVS128, addresses are laid out as the DAVIS'.
 _CHIPS = {"DVS128": DVS128, "DAVIS240": (180, 240), "DAVIS346": (260, 346), "DAVIS640": (480, 640)}
 _PACKET_BYTES, _POLARITY, _EVENT_BYTES = 28, 1, 8
+_COMPRESSED = 0x8000  # a bit of a packet's type; how long it is then stands elsewhere
 
 
 def read(file: Path) -> Raw:
@@ -81,6 +83,12 @@ def _read_2(file: Path) -> Raw:
     t = unwrapped(t, 32)
     height, width = sensor = _chip(file, data[:start])
     if sensor == DVS128:
+        # A few may be marked by whatever wrote them; a DAVIS' rows stand in those bits.
+        if 2 * np.count_nonzero(address >> 16) > len(address):
+            raise DataError(
+                f"{file}: its addresses have more bits than a DVS128's, and its header names no other chip.",
+                "Save it again with the line '# AEChip: …' of the camera that recorded it.",
+            )
         return Raw(t, 127 - (address >> 8 & 0x7F), 127 - (address >> 1 & 0x7F), 1 - (address & 1), sensor)
     seen = (address & 0x8000_0400) == 0
     address, t = address[seen].astype(np.int64), t[seen]
@@ -128,6 +136,11 @@ def _read_3(file: Path) -> Raw:
         if len(data) - position < _PACKET_BYTES:
             raise DataError(f"{file}: the file is cut off in the packet at byte {position}.")
         kind, _, size, _, overflow, _, number, _ = struct.unpack_from("<HHIIIIII", data, position)
+        if kind & _COMPRESSED:
+            raise DataError(
+                f"{file}: the packet at byte {position} is compressed, which is not read.",
+                "Convert it to AEDAT 4, for instance by iniVation's DV.",
+            )
         position += _PACKET_BYTES
         if len(data) - position < size * number:
             raise DataError(f"{file}: the file is cut off in the packet at byte {position - _PACKET_BYTES}.")

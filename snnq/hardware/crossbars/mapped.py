@@ -131,7 +131,7 @@ def map_model(
         layers=tuple(found),
         attentions=tuple(mixed),
         unmapped=(*unmapped, *digital(products)),
-        energy_pj=summed([*energies, neuron_energy(neurons, facts.runs, chip, membrane)]),
+        energy_pj=summed([*energies, neuron_energy(facts.updates, chip, membrane)]),
         area_um2=summed([*areas, membrane_area(neurons, chip, membrane)]),
         float_layers=tuple(one.name for one in operands if schemes[one.name] == FLOAT32),
         notes=chip.notes,
@@ -152,16 +152,35 @@ def _lying(
         width = bits.get(layer.name) or nominal_bits(schemes[layer.name], chip.array.float_bits)
         operand = layer_operand(layer, known[layer.name], width, facts)
         if operand is None:
-            unmapped.append(unmapped_layer(layer, facts))
+            unmapped.append(unmapped_layer(layer, known[layer.name], facts))
         else:
             found.append(operand)
     return found, unmapped
 
 
 def at_steps(facts: ArrayFacts, steps: int) -> ArrayFacts:
-    """Return the facts of the same model run for another number of steps: whole chunks, and whole segments."""
-    mixed = tuple(one.model_copy(update={"steps": steps, "chunk": min(one.chunk, steps)}) for one in facts.attentions)
-    return facts.model_copy(update={"steps": steps, "attentions": mixed})
+    """Return the facts of the same model run for another number of steps: whole chunks, and whole segments.
+
+    Raises UsageError where they do not say what of it runs once a sample.
+    """
+    if steps == facts.steps:
+        return facts
+    if not facts.scales:
+        raise UsageError(f"what the arrays take at {steps} steps is not known: it was counted at {facts.steps} alone")
+
+    def grown(amount: int | None, once: int | None) -> int:
+        assert amount is not None
+        assert once is not None
+        return once + (amount - once) * steps // facts.steps
+
+    layers = [one.model_copy(update={"vectors": grown(one.vectors, one.once)}) for one in facts.layers]
+    neurons = [one.model_copy(update={"updates": grown(one.updates, one.once)}) for one in facts.neurons]
+    mixed = [
+        one.model_copy(update={"steps": one.steps * steps // facts.steps, "chunk": min(one.chunk, steps)})
+        for one in facts.attentions
+    ]
+    found = {"steps": steps, "layers": tuple(layers), "neurons": tuple(neurons), "attentions": tuple(mixed)}
+    return facts.model_copy(update=found)
 
 
 @dataclass(frozen=True)

@@ -51,8 +51,10 @@ def nominal_bits(name: str, float_bits: int) -> int:
     return max(1, int(np.abs(whole.values).max()).bit_length())
 
 
-def input_vectors(layer: Layer, facts: ArrayFacts) -> int:
+def input_vectors(layer: Layer, bound: LayerBound, facts: ArrayFacts) -> int:
     """Return the input vectors of a layer in an inference."""
+    if bound.vectors is not None:
+        return bound.vectors
     if layer.group == "head":
         return layer.macs // layer.weights
     found = layer.macs * facts.steps // layer.weights  # too many by some, where products of a step were rounded up
@@ -64,9 +66,10 @@ def layer_operand(layer: Layer, bound: LayerBound, bits: int, facts: ArrayFacts)
     """Return a layer's weight in cells, whose numbers have so many ``bits``; None where it is given real numbers."""
     if bound.largest is None:
         return None
-    outputs, vectors = layer.shape[0] // bound.groups, input_vectors(layer, facts)
+    outputs, vectors = layer.shape[0] // bound.groups, input_vectors(layer, bound, facts)
     # What runs at some of the steps alone is as one step of them all.
-    steps = facts.runs if layer.group != "head" and vectors % facts.runs == 0 else 1
+    every = layer.group != "head" if bound.once is None else bound.once == 0
+    steps = facts.runs if every and vectors % facts.runs == 0 else 1
     return Operand(
         name=layer.name,
         inputs=math.prod(layer.shape[1:]),
@@ -109,9 +112,9 @@ def digital(products: Sequence[Products]) -> Iterator[Unmapped]:
             yield Unmapped(one.name, f"{NOTATION[one.order]} multiplies no matrices", one.steps * one.multiplications)
 
 
-def unmapped_layer(layer: Layer, facts: ArrayFacts) -> Unmapped:
+def unmapped_layer(layer: Layer, bound: LayerBound, facts: ArrayFacts) -> Unmapped:
     """Return what is said of a layer that no array runs."""
-    return Unmapped(layer.name, f"it is given {_REALS}", input_vectors(layer, facts) * layer.weights)
+    return Unmapped(layer.name, f"it is given {_REALS}", input_vectors(layer, bound, facts) * layer.weights)
 
 
 def bounds(layers: Sequence[LayerBound]) -> Mapping[str, LayerBound]:

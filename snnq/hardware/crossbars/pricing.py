@@ -91,9 +91,9 @@ def _area(counts: OperandCounts, target: ArrayTarget, cells: Device, adc_bits: i
     return area | {"array": counts.arrays * cells.area_um2, "adc": converters * target.converter(adc_bits)[1]}
 
 
-def neuron_energy(neurons: int, runs: int, target: ArrayTarget, membrane_bits: int) -> dict[str, float]:
-    """Return what updating neurons so many times takes in pJ, by component."""
-    happened = {"neuron": neurons * runs, "membrane": neurons * runs * membrane_bits}
+def neuron_energy(updates: int, target: ArrayTarget, membrane_bits: int) -> dict[str, float]:
+    """Return what so many updates of neurons take in pJ, by component."""
+    happened = {"neuron": updates, "membrane": updates * membrane_bits}
     return {event: number * target.event_pj(event) for event, number in happened.items() if event in target.events}
 
 
