@@ -137,7 +137,7 @@ def test_it_refuses_what_it_must(checkpoint, tmp_path):
     save_checkpoint(other, build("spikformer-cifar10dvs", config), architecture="spikformer-cifar10dvs", facts={})
     with pytest.raises(PlanError, match=r"other.safetensors is not the checkpoint the plan was made for"):
         run_ptq(other, plan=out / "plan.json", out=tmp_path / "third", data=DATA)
-    with pytest.raises(UsageError, match="^steps, heads: the plan says what the model is"):
+    with pytest.raises(UsageError, match=r"^steps, heads: the plan says what the model is"):
         run_ptq(checkpoint, plan=out / "plan.json", out=tmp_path / "third", steps=2, heads=4)
     with pytest.raises(UsageError, match=r"^out: '\.' has no name of its own"):
         run_ptq(checkpoint, scheme="uniform-2", out=".")
