@@ -130,7 +130,7 @@ def weights_taken(model: nn.Module) -> Iterator[set[str]]:
         nonlocal inside
         inside -= 1
 
-    class Watch(TorchFunctionMode):
+    class _Noting(TorchFunctionMode):
         def __torch_function__(
             self, func: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: Any = None
         ) -> Any:
@@ -142,7 +142,7 @@ def weights_taken(model: nn.Module) -> Iterator[set[str]]:
     hooks = [module.register_forward_pre_hook(enter) for module, _ in layers.values()]
     hooks += [module.register_forward_hook(leave, always_call=True) for module, _ in layers.values()]
     try:
-        with Watch():
+        with _Noting():
             yield found
     finally:
         for hook in hooks:
