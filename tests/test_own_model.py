@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import sys
+from contextlib import nullcontext
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,15 @@ import torch
 from torch import nn
 
 import snnq
-from snnq.base.errors import CheckpointError, UsageError
+from snnq.base.errors import CheckpointError, PlanError, UsageError
+from snnq.base.progress import silent
 from snnq.checkpoints.opening import load_model, open_checkpoint
 from snnq.cli.main import run
 from snnq.models.custom import source_sha256
 from snnq.models.registry import OWN
 from snnq.network.folding import fold_batchnorm
 from snnq.network.layers import frames_shape, layer_table, quantisable
+from snnq.packing.planned import open_planned
 from snnq.plan import Plan
 from snnq.searching.constraints import Constraints, resolve
 from snnq.searching.measuring import Switchboard, soft_cross_entropy
@@ -136,6 +139,19 @@ def test_a_head_is_billed_as_often_as_it_runs(name: str, runs: int, place: Path)
     module.register_forward_hook(lambda _module, _inputs, output: seen.append(output[..., 0].numel()))
     model(torch.ones(1, 3, 2, 16, 16))
     assert sum(seen) == runs
+
+
+def test_an_early_plan_counted_a_head_at_all_steps(place: Path, caplog: pytest.LogCaptureFixture) -> None:
+    given = {"model": "networks.py:multi_step", **SIZES}
+    plan = uniform_plan("uniform-2", checkpoint="multi_step.pth", **given)
+    *rest, head = plan.layers
+    for times, said in ((3, True), (2, False)):
+        counts = {"macs": times * head.macs, "multiplications": times * head.multiplications}
+        early = plan.model_copy(update={"layers": (*rest, head.model_copy(update=counts))})
+        with caplog.at_level("INFO"), nullcontext() if said else pytest.raises(PlanError, match=r"^layer 9: macs is"):
+            open_planned(early, "multi_step.pth", "random,samples=16", silent)
+        assert ("counted 9 3 times, once for every step" in caplog.text) == said
+        caplog.clear()
 
 
 @pytest.mark.parametrize("name", NETWORKS)

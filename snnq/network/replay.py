@@ -9,6 +9,7 @@ hands to the next layer.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -224,8 +225,6 @@ def _handed_on(model: nn.Module, layout: Layout, frames: Num[Tensor, "B T C H W"
 
     Where branches run side by side, the next layer's input is another branch's, and says nothing of this one.
     """
-    from copy import deepcopy
-
     replay = Replay(deepcopy(model), layout.parts, layout.shapes)
 
     def hands_on(block: Block) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from snnq.base.errors import PlanError
@@ -13,6 +14,8 @@ from snnq.plan import Plan
 from snnq.structure.edits import edits_of
 from snnq.structure.masked import check_masked
 from snnq.training.job import Job, check_order, checkpoint_of, open_job
+
+log = logging.getLogger(__name__)
 
 _MEND = "make the plan from this checkpoint, or correct it"
 
@@ -74,9 +77,18 @@ def _check_shapes(plan: Plan, job: Job, where: str | Path) -> None:
 
 
 def _check_counts(plan: Plan, job: Job) -> None:
-    """Raise PlanError where a plan's costs are counted on other numbers than its model's."""
-    ours = {layer.name: layer for layer in job.layers}
+    """Raise PlanError where a plan's costs are counted on other numbers than its model's.
+
+    Early versions counted a head that runs at every step at all of them together; such a plan is taken, with a note.
+    """
+    ours, steps = {layer.name: layer for layer in job.layers}, job.data.frames_shape[0]
     for layer in plan.layers:
+        if layer.group == "head" and steps > 1 and layer.macs == steps * ours[layer.name].macs:
+            log.info(
+                f"The plan is of an early version, which counted {layer.name} {steps} times, once for every step; so "
+                "do its costs. Search again for those of one step."
+            )
+            continue
         for key in ("macs", "multiplications"):
             said, due = getattr(layer, key), getattr(ours[layer.name], key)
             if said != due:
